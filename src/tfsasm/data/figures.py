@@ -1,0 +1,508 @@
+"""People made of capsules: how they look, how they hold themselves, how they are drawn.
+
+Unusual here: a skeleton is three-dimensional and a whole clip of skeletons is one array, so posing
+costs a few vectorised operations; only filling the polygons is done person by person. Patches carry
+premultiplied colour and coverage in four channels, so that shrinking, blurring and pasting them
+needs no special case at the outline.
+
+Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Angles of one pose, left before right. Flexion is forward, abduction sideways.
+HIP, SPREAD, KNEE, SHOULDER, ABDUCT, ELBOW = (slice(i, i + 2) for i in range(0, 12, 2))
+LEAN, TILT = 12, 13
+ANGLES = 14
+
+# Joints of a skeleton, left before right.
+PELVIS, NECK, CHIN, CROWN = 0, 1, 2, 3
+SHOULDERS, ELBOWS, WRISTS, HANDS = (slice(i, i + 2) for i in range(4, 12, 2))
+HIPS, KNEES, ANKLES, TOES = (slice(i, i + 2) for i in range(12, 20, 2))
+HAIR_TOP, HAIR_END, PACK_TOP, PACK_END = 20, 21, 22, 23
+JOINTS = 24
+
+# Colours of one person.
+SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
+COLOURS = 7
+
+# Every limb is a tapered capsule: joint, joint, radius, radius, bonus in the depth order.
+_LIMBS = np.array(
+    [
+        (12, 14, 0.058, 0.043, 0.0), (13, 15, 0.058, 0.043, 0.0),  # thighs
+        (14, 16, 0.042, 0.027, 0.0), (15, 17, 0.042, 0.027, 0.0),  # shins
+        (16, 18, 0.027, 0.021, 0.0), (17, 19, 0.027, 0.021, 0.0),  # feet
+        (4, 6, 0.037, 0.030, 0.02), (5, 7, 0.037, 0.030, 0.02),  # upper arms
+        (6, 8, 0.029, 0.021, 0.02), (7, 9, 0.029, 0.021, 0.02),  # forearms
+        (8, 10, 0.022, 0.017, 0.02), (9, 11, 0.022, 0.017, 0.02),  # hands
+        (1, 2, 0.030, 0.028, 0.0),  # neck
+        (2, 3, 0.038, 0.044, 0.015),  # head
+        (20, 21, 0.052, 0.046, 0.015),  # hair
+        (22, 23, 0.060, 0.070, 0.0),  # backpack
+        (10, 11, 0.0, 0.0, 0.0),  # bag in a hand: radii from the cast
+    ]
+)  # fmt: skip
+_HAND_BAG = len(_LIMBS) - 1
+_BACKPACK = len(_LIMBS) - 2
+_TORSO, _SKIRT = len(_LIMBS), len(_LIMBS) + 1
+_STRIPES = 5
+_TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
+_TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The people of a clip: `G` rows. `colours` is uint8 `[G, COLOURS, 3]` BGR."""
+
+    height: np.ndarray
+    build: np.ndarray
+    colours: np.ndarray
+    striped: np.ndarray
+    short_sleeves: np.ndarray
+    bare_legs: np.ndarray
+    skirt: np.ndarray  # length as a fraction of the thigh, 0 for none
+    long_hair: np.ndarray
+    backpack: np.ndarray
+    hand_bag: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.height)
+
+
+def make_cast(rng: np.random.Generator, people: int, costumes: int, spread: float) -> Cast:
+    """`people` persons in `costumes` different outfits; `spread` 0 makes wearers of one identical.
+
+    With a costume each (`costumes >= people`) it is an ordinary crowd, with one a dance troupe.
+    """
+    costumes = max(1, min(costumes, people))
+    wears = rng.permutation(np.arange(people) % costumes)
+    outfit = _outfits(rng, costumes)
+    colours = np.stack([outfit[name][wears] for name in ("top", "trim", "bottom", "shoes", "bag")])
+    colours = np.moveaxis(colours, 0, 1) + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
+    skin, hair = _skin(rng, people), _hair(rng, people)
+    palette = np.concatenate([skin[:, None], hair[:, None], colours], axis=1)
+    odd = rng.random(people) < 0.6 * spread  # some differ in cut, too
+    return Cast(
+        height=np.clip(rng.normal(1.0, 0.05, people), 0.85, 1.15),
+        build=np.clip(rng.normal(1.08, 0.12, people), 0.85, 1.5),
+        colours=np.clip(palette, 0, 255).astype(np.uint8),
+        striped=outfit["striped"][wears] ^ odd,
+        short_sleeves=outfit["short_sleeves"][wears] ^ odd,
+        bare_legs=outfit["bare_legs"][wears],
+        skirt=outfit["skirt"][wears],
+        long_hair=rng.random(people) < 0.35,
+        backpack=(rng.random(people) < 0.25) & outfit["bags"][wears],
+        hand_bag=(rng.random(people) < 0.2) & outfit["bags"][wears],
+    )
+
+
+def _outfits(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    skirt = np.where(rng.random(count) < 0.25, rng.uniform(0.3, 1.1, count), 0.0)
+    return {
+        "top": _cloth(rng, count),
+        "trim": _cloth(rng, count),
+        "bottom": _cloth(rng, count, dark=0.55),
+        "shoes": _cloth(rng, count, dark=0.6),
+        "bag": _cloth(rng, count, dark=0.5),
+        "striped": rng.random(count) < 0.3,
+        "short_sleeves": rng.random(count) < 0.4,
+        "bare_legs": (rng.random(count) < 0.2) | (skirt > 0) & (rng.random(count) < 0.6),
+        "skirt": skirt,
+        "bags": rng.random(count) < 0.6,
+    }
+
+
+def _cloth(rng: np.random.Generator, count: int, dark: float = 0.35) -> np.ndarray:
+    """Clothes are mostly dark, grey or muted, sometimes vivid: BGR float `[count, 3]`."""
+    vivid = rng.random(count) < 0.35
+    hue = rng.integers(0, 180, count)
+    saturation = np.where(vivid, rng.uniform(110, 240, count), rng.uniform(0, 90, count))
+    darkness = rng.random(count) < dark
+    value = np.where(darkness, rng.uniform(15, 75, count), rng.uniform(70, 245, count))
+    hsv = np.stack([hue, saturation, value], axis=1).astype(np.uint8)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0].astype(float)
+
+
+def _skin(rng: np.random.Generator, count: int) -> np.ndarray:
+    tone = rng.beta(2, 1.3, count)[:, None]
+    return (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
+
+
+def _hair(rng: np.random.Generator, count: int) -> np.ndarray:
+    tones = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
+    return tones[rng.choice(5, count, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
+
+
+def walk_pose(
+    rng: np.random.Generator, phase: np.ndarray, pace: np.ndarray
+) -> np.ndarray:
+    """Angles `[T, G, ANGLES]` of walking at `phase` `[T, G]`; `pace` 0 stands, 1 walks, 2 runs."""
+    people = phase.shape[1]
+    pose = np.zeros((*phase.shape, ANGLES))
+    swing = np.minimum(pace, 1.6) * rng.uniform(0.8, 1.15, people)
+    sides = np.stack([phase, phase + np.pi], axis=-1)
+    pose[..., HIP] = 0.42 * swing[..., None] * np.sin(sides)
+    # The knee bends while its leg swings forward, more so in a run.
+    pose[..., KNEE] = 0.06 + 0.75 * swing[..., None] * np.clip(np.cos(sides), 0, None)
+    pose[..., SHOULDER] = -0.38 * swing[..., None] * np.sin(sides)
+    run = np.clip(pace - 1, 0, 1)
+    pose[..., ELBOW] = (0.15 + 0.2 * swing + 1.1 * run)[..., None] * rng.uniform(0.5, 1.6, (people, 1))
+    pose[..., ABDUCT] = 0.08 + 0.1 * rng.random((people, 2))
+    pose[..., SPREAD] = 0.03
+    pose[..., LEAN] = 0.03 + 0.18 * run + rng.normal(0, 0.03, people)
+    # A hand in the pocket, at the phone, on a strap: that arm stops swinging.
+    busy = rng.random((people, 2)) < 0.12
+    bend = rng.uniform(0.4, 2.2, (people, 2))
+    pose[..., ELBOW] = np.where(busy, bend, pose[..., ELBOW])
+    pose[..., SHOULDER] = np.where(busy, 0.2, pose[..., SHOULDER])
+    return pose
+
+
+@dataclass(frozen=True)
+class Dance:
+    """What a choreography does to bodies: `angles` `[T, G, ANGLES]`, `jump` and `spin` `[T, G]`."""
+
+    angles: np.ndarray
+    jump: np.ndarray
+    spin: np.ndarray
+
+
+def dance_pose(rng: np.random.Generator, times: np.ndarray, people: int) -> Dance:
+    """Key poses on a beat, common to all, each person late, weaker and sometimes mirrored."""
+    beat = rng.uniform(0.35, 0.9)
+    keys = int(times[-1] / beat) + 4 if len(times) else 4
+    figures = _key_poses(rng, min(8, keys))
+    tune = figures[rng.integers(0, len(figures), keys)]
+    late = rng.normal(0, rng.choice([0.03, 0.15, 0.6]), people)
+    clock = np.clip((times[:, None] + np.abs(late)) / beat, 0, keys - 2)
+    index, part = clock.astype(int), clock % 1
+    ease = _smooth(np.clip(part * rng.uniform(1.0, 1.8), 0, 1))[..., None]
+    angles = (1 - ease) * tune[index] + ease * tune[index + 1]
+    angles = angles * rng.uniform(0.75, 1.15, (people, 1)) + rng.normal(0, 0.05, (people, ANGLES))
+    mirrored = rng.random(people) < rng.choice([0.0, 0.5])
+    angles[:, mirrored] = _mirror(angles[:, mirrored])
+    jumps = rng.random((keys, 1)) < rng.choice([0.0, 0.15, 0.3])
+    jump = np.where(jumps[index, 0], 0.22 * part * (1 - part) * 4 * rng.random(), 0.0)
+    return Dance(angles, jump, _spins(rng, keys, index, part, people))
+
+
+def _spins(
+    rng: np.random.Generator, keys: int, index: np.ndarray, part: np.ndarray, people: int
+) -> np.ndarray:
+    turns = (rng.random((keys, people)) < rng.choice([0.0, 0.1, 0.25])) * rng.choice([-1, 1])
+    before = np.concatenate([np.zeros((1, people)), np.cumsum(turns, axis=0)])
+    who = np.arange(people)
+    facing = rng.choice([0.0, 0.0, 0.5, np.pi]) + rng.normal(0, 0.25, people)
+    return facing + 2 * np.pi * (before[index, who] + turns[index, who] * _smooth(part))
+
+
+def _key_poses(rng: np.random.Generator, count: int) -> np.ndarray:
+    pose = np.zeros((count, ANGLES))
+    crouch = np.where(rng.random((count, 1)) < 0.2, rng.uniform(0.5, 1.5, (count, 1)), 0.0)
+    lift = np.where(rng.random((count, 2)) < 0.2, rng.uniform(0.4, 1.4, (count, 2)), 0.0)
+    pose[:, HIP] = crouch + lift + rng.normal(0, 0.12, (count, 2))
+    pose[:, KNEE] = 1.8 * crouch + 1.2 * lift + 0.1
+    pose[:, SPREAD] = np.abs(rng.normal(0.08, 0.12, (count, 2)))
+    pose[:, SHOULDER] = rng.uniform(-0.6, 2.6, (count, 2))
+    pose[:, ABDUCT] = np.abs(rng.normal(0.3, 0.6, (count, 2)))
+    pose[:, ELBOW] = rng.uniform(0, 2.2, (count, 2))
+    pose[:, LEAN] = rng.normal(0.05, 0.15, count)
+    pose[:, TILT] = rng.normal(0, 0.12, count)
+    return pose
+
+
+def _mirror(angles: np.ndarray) -> np.ndarray:
+    swapped = angles[..., [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, LEAN, TILT]]
+    swapped[..., TILT] *= -1
+    return swapped
+
+
+def _smooth(x: np.ndarray) -> np.ndarray:
+    return x * x * (3 - 2 * x)
+
+
+def skeletons(cast: Cast, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:
+    """Joints `[T, G, JOINTS, 3]` in the view frame, the ground point of each person at the origin.
+
+    `yaw` `[T, G]` turns the body, 0 faces the camera; `jump` `[T, G]` lifts it.
+    """
+    joints = np.zeros((*yaw.shape, JOINTS, 3))
+    left_right = np.array([1.0, -1.0])
+    wide = (0.5 + 0.5 * cast.build)[:, None] * left_right
+    joints[..., HIPS, 0] = 0.055 * wide
+    leg = _swing(pose[..., HIP], pose[..., SPREAD] * left_right)
+    shin = _swing(pose[..., HIP] - pose[..., KNEE], pose[..., SPREAD] * left_right)
+    foot = _swing(pose[..., HIP] - pose[..., KNEE] + 1.45, pose[..., SPREAD] * left_right)
+    joints[..., KNEES, :] = joints[..., HIPS, :] + 0.245 * leg
+    joints[..., ANKLES, :] = joints[..., KNEES, :] + 0.235 * shin
+    joints[..., TOES, :] = joints[..., ANKLES, :] + 0.105 * foot
+    _pose_torso(joints, pose, wide)
+    _pose_arms(joints, pose, left_right)
+    _pose_extras(joints, cast)
+    lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
+    joints[..., 1] += (jump - lowest)[..., None]
+    turned = _turn(joints, yaw)
+    return turned * cast.height[:, None, None]
+
+
+def _pose_torso(joints: np.ndarray, pose: np.ndarray, wide: np.ndarray) -> None:
+    up = -_swing(-pose[..., LEAN], pose[..., TILT])  # a leaning spine tips forward
+    joints[..., NECK, :] = 0.30 * up
+    joints[..., CHIN, :] = 0.375 * up
+    joints[..., CROWN, :] = 0.435 * up
+    shoulders = (0.285 * up)[..., None, :] + np.zeros((2, 1))
+    shoulders[..., 0] += 0.105 * wide
+    joints[..., SHOULDERS, :] = shoulders
+
+
+def _pose_arms(joints: np.ndarray, pose: np.ndarray, left_right: np.ndarray) -> None:
+    side = pose[..., ABDUCT] * left_right
+    upper = _swing(pose[..., SHOULDER], side)
+    lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
+    joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
+    joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
+    joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
+
+
+def _pose_extras(joints: np.ndarray, cast: Cast) -> None:
+    back = np.array([0.0, 0.0, -1.0])
+    joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
+    hanging = np.where(cast.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
+    joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
+    joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
+    joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
+
+
+def _swing(flex: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """Unit vectors of limbs that hang down, swung forward by `flex` and out by `side`."""
+    return np.stack([np.sin(side), -np.cos(flex) * np.cos(side), np.sin(flex) * np.cos(side)], -1)
+
+
+def _turn(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+    cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
+    x, y, z = np.moveaxis(points, -1, 0)
+    return np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """All polygons of one frame's people, in image pixels; made by `outlines`.
+
+    `limbs` and `lit` `[G, L, 12, 2]` (a limb and the part of it that the light reaches), `torso`
+    `[G, 14, 2]`, `lit_torso` alike, `stripes` `[G, S, 4, 2]`, `skirt` `[G, 4, 2]`, `order`
+    `[G, L + 2]` from far to near, `bounds` `[G, 4]` xyxy of everything that is drawn.
+    """
+
+    limbs: np.ndarray
+    lit: np.ndarray
+    torso: np.ndarray
+    lit_torso: np.ndarray
+    stripes: np.ndarray
+    skirt: np.ndarray
+    order: np.ndarray
+    bounds: np.ndarray
+
+
+def outlines(
+    cast: Cast, joints: np.ndarray, feet: np.ndarray, size: np.ndarray, pitch: float,
+    light: np.ndarray,
+) -> Outlines:
+    """Project one frame's skeletons `[G, JOINTS, 3]` and outline every body part.
+
+    `feet` `[G, 2]` is the ground point in pixels, `size` `[G]` the pixels of one body height,
+    `pitch` how far the camera looks down, `light` `[2]` where light comes from in the image.
+    """
+    up = joints[..., 1] * np.cos(pitch) - joints[..., 2] * np.sin(pitch)
+    near = joints[..., 2] * np.cos(pitch) + joints[..., 1] * np.sin(pitch) * 0.3
+    points = feet[:, None] + size[:, None, None] * np.stack([joints[..., 0], -up], axis=-1)
+    unit = (size * cast.height)[:, None]
+    start, end = _LIMBS[:, 0].astype(int), _LIMBS[:, 1].astype(int)
+    radii = _radii(cast) * unit[..., None]
+    a, b = points[:, start], points[:, end]
+    a[:, _HAND_BAG], b[:, _HAND_BAG] = points[:, 10], points[:, 10] + unit * np.array([0, 0.09])
+    limbs = _capsules(a, b, radii)
+    shift = 0.38 * radii.mean(axis=-1, keepdims=True) * light
+    lit = _capsules(a + shift, b + shift, 0.58 * radii)
+    torso, stripes, skirt = _trunk(cast, points, unit)
+    middle = torso.mean(axis=1, keepdims=True)
+    lit_torso = middle + 0.7 * (torso - middle) + 0.035 * unit[..., None] * light
+    depth = (near[:, start] + near[:, end]) / 2 + _LIMBS[:, 4]
+    trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
+    order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
+    return Outlines(
+        limbs, lit, torso, lit_torso, stripes, skirt, order, _bounds(cast, limbs, torso, skirt)
+    )
+
+
+def _radii(cast: Cast) -> np.ndarray:
+    radii = np.repeat(_LIMBS[None, :, 2:4], len(cast), axis=0)
+    radii[:, :12] *= (0.35 + 0.65 * cast.build)[:, None, None]
+    radii[:, _HAND_BAG] = 0.055 * cast.hand_bag[:, None]
+    radii[:, _BACKPACK] *= cast.backpack[:, None]
+    return radii
+
+
+def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Outlines `[..., 12, 2]` of capsules from `a` to `b` `[..., 2]` with `radii` `[..., 2]`."""
+    along = b - a
+    angle = np.arctan2(along[..., 1], along[..., 0])[..., None]
+    half = np.linspace(-np.pi / 2, np.pi / 2, 6)
+    front, rear = angle + half, angle + half + np.pi
+    far = b[..., None, :] + radii[..., 1, None, None] * _unit(front)
+    near = a[..., None, :] + radii[..., 0, None, None] * _unit(rear)
+    return np.concatenate([far, near], axis=-2)
+
+
+def _unit(angle: np.ndarray) -> np.ndarray:
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _trunk(
+    cast: Cast, points: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Torso, stripes across it and skirt. Widths come from the joints, so a turned body is slim."""
+    axis = points[:, PELVIS] - points[:, NECK]
+    across = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
+    across /= np.linalg.norm(axis, axis=1, keepdims=True) + 1e-6
+    stout = unit[:, 0] * (0.25 + 0.75 * cast.build)
+
+    def half_width(pair: slice, flesh: float) -> np.ndarray:
+        span = points[:, pair][:, 0] - points[:, pair][:, 1]
+        return np.abs((span * across).sum(axis=1)) / 2 + flesh * stout
+
+    top, bottom = half_width(SHOULDERS, 0.038), half_width(HIPS, 0.052)
+
+    def edges(levels: np.ndarray, profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = np.clip(levels, 0, 1)
+        width = ((1 - share) * top[:, None] + share * bottom[:, None]) * profile
+        centre = points[:, NECK, None] + levels[:, None] * axis[:, None]
+        offset = width[..., None] * across[:, None]
+        return centre - offset, centre + offset
+
+    left, right = edges(_TORSO_LEVELS, _TORSO_PROFILE)
+    torso = np.concatenate([left, right[:, ::-1]], axis=1)
+    levels = np.linspace(0.1, 0.98, 2 * _STRIPES)
+    left, right = edges(levels, np.interp(levels, _TORSO_LEVELS, _TORSO_PROFILE))
+    stripes = np.stack([left[:, ::2], left[:, 1::2], right[:, 1::2], right[:, ::2]], axis=2)
+    hips = points[:, HIPS].mean(axis=1)
+    hem = hips + cast.skirt[:, None] * (points[:, KNEES].mean(axis=1) - hips)
+    flare = (half_width(KNEES, 0.06) * cast.skirt + bottom)[:, None] * across
+    belt = (bottom * 0.95)[:, None] * across
+    skirt = np.stack([hips - belt, hips + belt, hem + flare, hem - flare], axis=1)
+    return torso, stripes, skirt
+
+
+def _bounds(
+    cast: Cast, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
+) -> np.ndarray:
+    flat = limbs.reshape(len(limbs), -1, 2)
+    dressed = np.where((cast.skirt > 0)[:, None, None], skirt, torso[:, :4])
+    points = np.concatenate([flat, torso, dressed], axis=1)
+    # A backpack or bag that is not carried has radius 0, but still a place: on or inside the body,
+    # except for the bag, whose lower end is left out.
+    if not cast.hand_bag.all():
+        start = _HAND_BAG * 12
+        empty = np.flatnonzero(~cast.hand_bag)
+        points[empty, start : start + 12] = torso[empty, :1]
+    if not cast.backpack.all():
+        start = _BACKPACK * 12
+        empty = np.flatnonzero(~cast.backpack)
+        points[empty, start : start + 12] = torso[empty, :1]
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class Wardrobe:
+    """Colours ready to draw: `dark` and `lit` are BGRA tuples `[G][part]`, `cloth` is folds.
+
+    Parts are the limbs, then torso, skirt and stripes. `cloth` is a uint8 texture of four channels
+    around 128 that is multiplied onto a drawn person.
+    """
+
+    dark: list[list[tuple[int, ...]]]
+    lit: list[list[tuple[int, ...]]]
+    cloth: np.ndarray
+
+
+def make_wardrobe(rng: np.random.Generator, cast: Cast, contrast: float) -> Wardrobe:
+    """Choose every part's colour; `contrast` is how far light and shadow side differ (0 to 1)."""
+    slots = _slots(cast)
+    base = cast.colours[np.arange(len(cast))[:, None], slots].astype(float)
+    def tones(gain: float) -> list[list[tuple[int, ...]]]:
+        shaded = np.clip(base * gain + 6 * (gain - 1), 0, 255).astype(int)
+        return [[(*map(int, c), 255) for c in person] for person in shaded]
+
+    return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), _folds(rng))
+
+
+def _slots(cast: Cast) -> np.ndarray:
+    """Which colour each part has, `[G, L + 3]`."""
+    fixed = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG, TOP, BOTTOM, TRIM]
+    slots = np.repeat(np.array(fixed)[None], len(cast), axis=0)
+    slots[cast.bare_legs, 2:4] = SKIN
+    slots[cast.bare_legs & (cast.skirt > 0), :4] = SKIN
+    slots[cast.short_sleeves, 8:10] = SKIN
+    return slots
+
+
+def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
+    coarse = cv2.resize(rng.normal(0, 1, (size // 16, size // 10)), (size, size))
+    fine = cv2.resize(rng.normal(0, 1, (size // 4, size // 3)), (size, size))
+    folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)
+    cover = np.full_like(folds, 128)
+    return cv2.merge([folds, folds, folds, cover])
+
+
+def draw(
+    cast: Cast, clothes: Wardrobe, shape: Outlines, person: int, streak: int = 0
+) -> tuple[np.ndarray, int, int]:
+    """Draw one person. Returns a premultiplied BGRA patch and the pixel of its left top corner.
+
+    `streak` blurs it sideways over that many pixels. The patch is not cut at the image's border.
+    """
+    x0, y0 = np.floor(shape.bounds[person, :2]).astype(int) - 1 - np.array([streak, 0])
+    x1, y1 = np.ceil(shape.bounds[person, 2:]).astype(int) + 1 + np.array([streak, 0])
+    tall = y1 - y0
+    fine = 4 if tall < 50 else 3 if tall < 90 else 2 if tall < 170 else 1
+    patch = np.zeros((tall * fine, (x1 - x0) * fine, 4), np.uint8)
+    _fill(patch, cast, clothes, shape, person, np.array([x0, y0]), fine)
+    if fine > 1:
+        patch = cv2.resize(patch, (x1 - x0, tall), interpolation=cv2.INTER_AREA)
+    if streak > 0:
+        patch = cv2.blur(patch, (streak | 1, 1), borderType=cv2.BORDER_CONSTANT)
+    if tall <= clothes.cloth.shape[0] and x1 - x0 <= clothes.cloth.shape[1]:
+        patch = cv2.multiply(patch, clothes.cloth[:tall, : x1 - x0], scale=1 / 128)
+    return patch, int(x0), int(y0)
+
+
+def _fill(
+    patch: np.ndarray, cast: Cast, clothes: Wardrobe, shape: Outlines, person: int,
+    origin: np.ndarray, fine: int,
+) -> None:
+    line = cv2.LINE_8 if fine > 1 else cv2.LINE_AA
+    scale = 16 * fine  # four fractional bits
+
+    def fixed(points: np.ndarray) -> np.ndarray:
+        return np.round((points - origin) * scale - 8).astype(np.int32)
+
+    limbs, lit = fixed(shape.limbs[person]), fixed(shape.lit[person])
+    dark, bright = clothes.dark[person], clothes.lit[person]
+    for part in shape.order[person].tolist():
+        if part == _TORSO:
+            cv2.fillPoly(patch, [fixed(shape.torso[person])], dark[part], line, 4)
+            cv2.fillPoly(patch, [fixed(shape.lit_torso[person])], bright[part], line, 4)
+            if cast.striped[person]:
+                cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
+        elif part == _SKIRT:
+            if cast.skirt[person] > 0:
+                cv2.fillConvexPoly(patch, fixed(shape.skirt[person]), dark[part], line, 4)
+        elif (part != _HAND_BAG or cast.hand_bag[person]) and (
+            part != _BACKPACK or cast.backpack[person]
+        ):
+            cv2.fillConvexPoly(patch, limbs[part], dark[part], line, 4)
+            cv2.fillConvexPoly(patch, lit[part], bright[part], line, 4)

@@ -1,0 +1,65 @@
+"""Proposals for a frame: from a stored file or from a live detector, behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from tfsasm.detect.stored import DetectionDatabase, MotDetections
+from tfsasm.detect.yolox import YoloxDetector, YoloxSettings, detector
+from tfsasm.errors import InputError
+from tfsasm.proposals import Proposals
+
+if TYPE_CHECKING:
+    from tfsasm.video import Frame
+
+__all__ = [
+    "DetectionDatabase", "MotDetections", "ProposalSource", "YoloxDetector", "YoloxSettings",
+    "detector", "open_detections",
+]
+
+
+class ProposalSource(Protocol):
+    """Where a tracker gets the boxes of a frame: call it once per frame, in any order."""
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The proposals of `frame`; none is a normal answer."""
+        ...
+
+    def report(self) -> list[str]:
+        """What the user should hear at the end, a sentence each; usually nothing.
+
+        Frames the source knew nothing of, lines that were left out, guesses that were made.
+        """
+        ...
+
+
+def open_detections(
+    path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
+    missing: Literal["empty", "error"] = "empty",
+) -> MotDetections | DetectionDatabase:
+    """Stored detections: a MOT `det.txt` or a det_db JSON, told apart by suffix and first character.
+
+    `source_name` is the video or folder the frames come from, best as a full path: it helps to find
+    the sequence in a JSON when a frame's own name says too little. A frame the file does not know has
+    no proposals and is counted for the report, or is an `InputError` with `missing="error"`.
+
+    Raises `InputError` naming file and line (or key) for anything that cannot be used; `skip_bad`
+    leaves bad detection lines out and counts them.
+    """
+    if _is_json(Path(path)):
+        return DetectionDatabase(path, source_name=source_name, skip_bad=skip_bad, missing=missing)
+    return MotDetections(path, skip_bad=skip_bad, missing=missing)
+
+
+def _is_json(path: Path) -> bool:
+    if path.suffix.lower() == ".json":
+        return True
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")

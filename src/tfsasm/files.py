@@ -1,0 +1,60 @@
+"""Writing files so that a crash leaves either the old file or the whole new one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tfsasm.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends without an error.
+
+    The suffix is kept, since some writers choose their format by it.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8 with `\\n` line ends, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_output(path: Path | str, *, overwrite: bool) -> Path:
+    """Refuse an output file before any work is done.
+
+    Raises `InputError` when the file exists and `overwrite` is false, when it is a folder, or
+    when nothing can be written beside it.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; give the name of a file to write")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists; give another name or --overwrite")
+    check_folder(target.parent)
+    return target
+
+
+def check_folder(folder: Path | str) -> Path:
+    """Make `folder` and prove that it can be written. Raises `InputError` when it cannot."""
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write in {target}: {error.strerror or error}") from error
+    return target

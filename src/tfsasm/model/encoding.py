@@ -1,0 +1,38 @@
+"""Sine encodings of places, boxes and scores (SPEC 3.4, 4.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+TEMPERATURE = 10000.0
+
+
+def _waves(angles: Tensor, features: int) -> Tensor:
+    """`[...]` angles to `[..., features]`: sine and cosine alternate and share a wavelength."""
+    index = torch.arange(features, dtype=torch.float32, device=angles.device)
+    wavelength = TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / features)
+    phase = angles[..., None] / wavelength
+    return torch.stack([phase[..., 0::2].sin(), phase[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tensor:
+    """Encode `[..., n]` coordinates in [0, 1] as `[..., n * features]`, one behind the other.
+
+    The fastest wave makes `turns` full turns over the image; published: one.
+    """
+    return _waves(values * (2 * math.pi * turns), features).flatten(-2)
+
+
+def embed_grid(valid: Tensor, features: int) -> Tensor:
+    """Encode the pixels of `valid` `[B, H, W]` (bool, False on padding) as `[B, 2 * features, H, W]`.
+
+    Rows first, then columns, each scaled so that the valid part spans a full turn.
+    """
+    counts = valid.float()
+    y, x = counts.cumsum(1), counts.cumsum(2)
+    y = (y - 0.5) / (y[:, -1:] + 1e-6) * (2 * math.pi)
+    x = (x - 0.5) / (x[:, :, -1:] + 1e-6) * (2 * math.pi)
+    return torch.cat([_waves(y, features), _waves(x, features)], dim=-1).permute(0, 3, 1, 2)
