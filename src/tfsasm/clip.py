@@ -37,6 +37,14 @@ class Clip:
     proposals: list[Proposals]
     """Detections, one per frame."""
 
+    def to(self, device: torch.device) -> Clip:
+        """The same clip on another device."""
+        return Clip(
+            self.images.to(device),
+            [targets.to(device) for targets in self.targets],
+            [proposals.to(device) for proposals in self.proposals],
+        )
+
 
 @dataclass(frozen=True)
 class ClipConfig:

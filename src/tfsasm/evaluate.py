@@ -58,7 +58,8 @@ class Trajectories:
     @classmethod
     def from_frames(cls, frames: Iterable[tuple[ArrayLike, ArrayLike]]) -> Self:
         """From the `(ids [K], xyxy [K, 4])` of consecutive frames, the first being frame 1."""
-        numbers, ids, boxes = [np.zeros(0)], [np.zeros(0)], [np.zeros((0, 4))]
+        none = np.zeros(0, dtype=np.int64)
+        numbers, ids, boxes = [none], [none], [np.zeros((0, 4))]
         for number, (found, corners) in enumerate(frames, start=1):
             xyxy = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
             boxes.append(np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1))
@@ -191,7 +192,7 @@ def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajecto
 
 def scores_table(rows: Mapping[str, Scores], *, label: str = "", title: str | None = None) -> Table:
     """Scores below one another; `label` heads the column of names."""
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(label, no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)

@@ -1,15 +1,15 @@
 """MOTChallenge text: detections and tracks in, results out.
 
-A line is `frame,id,left,top,width,height,score,...` in pixels, frames from 1. Reading is strict, since
-a shifted column tracks without complaint and scores nonsense: a bad line is named by file, number
-and field. A file is first parsed as a whole by numpy; only when that fails is each line looked at.
+A line is `frame,id,left,top,width,height,score,...` in pixels, frames from 1. Reading is strict,
+since a shifted column tracks without complaint and scores nonsense: a bad line is named by file,
+number and field. Numpy parses the lines, many at once; only where that fails is each looked at.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,31 @@ from tfsasm.files import write_text
 log = logging.getLogger(__name__)
 
 Doubles = NDArray[np.float64]
-_WHOLE_LIMIT = 2.0**53  # beyond it a double no longer counts
+_LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
+_BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read line by line
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Bad lines that were left out: how many, and what was wrong with the first."""
+
+    count: int = 0
+    first: str = ""
+
+    def __add__(self, other: Skipped) -> Skipped:
+        return Skipped(self.count + other.count, self.first or other.first)
+
+    def __str__(self) -> str:
+        return f"{self.count} bad detection line(s) left out, the first: {self.first}"
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a comma-separated line must hold.
 
-    A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must be
-    finite too. `frame` and `id` must be whole, `frame` at least 1, `width` and `height` positive.
+    A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
+    be finite and of a sane size, `frame` and `id` whole, `frame` at least 1, `width` and `height`
+    positive.
     """
 
     names: tuple[str, ...]
@@ -47,24 +63,54 @@ class Layout:
         values = []
         for name, field in zip(self.names, fields, strict=False):
             value = _number(field)
-            problem = "is not a number" if value is None else self._problem(name, value)
-            if problem:
+            problem = self._problem(name, value)
+            if value is None or problem:
                 raise ValueError(f"{name} {field.strip()!r} {problem}; {self.mend}")
             values.append(value)
         return values
 
-    def parse_all(self, lines: Sequence[str]) -> Doubles | None:
-        """All lines at once, `[N, len(names)]` with NaN where a field is absent.
+    def table(
+        self, lines: Sequence[str], where: Callable[[int], str], *, skip_bad: bool
+    ) -> tuple[Doubles, Skipped]:
+        """The numbers of all lines `[N, len(names)]`, NaN where a field is absent.
 
-        None when any line is not as it must be; `parse` then tells which and why.
+        `where(index)` names a line in the `InputError` that a bad one raises; with `skip_bad` it
+        is left out and counted.
         """
+        blocks = [self._pad([])]
+        skipped = Skipped()
+        for start in range(0, len(lines), _BLOCK):
+            part = lines[start : start + _BLOCK]
+            block = self._parse_all(part)
+            if block is None:
+                rows, bad = self._parse_each(part, start, where)
+                if bad.count and not skip_bad:
+                    raise InputError(bad.first)
+                block, skipped = self._pad(rows), skipped + bad
+            blocks.append(block)
+        return np.concatenate(blocks), skipped
+
+    def _parse_each(
+        self, lines: Sequence[str], start: int, where: Callable[[int], str]
+    ) -> tuple[list[list[float]], Skipped]:
+        rows: list[list[float]] = []
+        bad = Skipped()
+        for index, line in enumerate(lines, start=start):
+            try:
+                rows.append(self.parse(line))
+            except ValueError as error:
+                bad += Skipped(1, f"{where(index)}: {error}")
+        return rows, bad
+
+    def _parse_all(self, lines: Sequence[str]) -> Doubles | None:
+        """The same as `parse` of every line, or None when any of them is not as it must be."""
         counts = np.fromiter((line.count(",") + 1 for line in lines), np.int64, len(lines))
         table = np.full((len(lines), len(self.names)), np.nan)
-        for count in np.unique(counts):
+        for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
             if not self.fewest <= count <= len(self.names):
                 return None
-            text = lines if len(rows) == len(lines) else [lines[row] for row in rows]
+            text = lines if len(rows) == len(lines) else [lines[row] for row in rows.tolist()]
             try:
                 block = np.loadtxt(text, delimiter=",", comments=None, ndmin=2)
             except ValueError:
@@ -74,25 +120,34 @@ class Layout:
             table[rows, :count] = block
         return table
 
-    def _problem(self, name: str, value: float) -> str | None:
+    def _pad(self, rows: Sequence[Sequence[float]]) -> Doubles:
+        table = np.full((len(rows), len(self.names)), np.nan)
+        for target, row in zip(table, rows, strict=True):
+            target[: len(row)] = row
+        return table
+
+    def _problem(self, name: str, value: float | None) -> str | None:
+        if value is None:
+            return "is not a number"
         if self.names.index(name) >= self.checked:
             return None
         if not math.isfinite(value):
             return "is not finite"
+        if abs(value) > _LARGEST:
+            return "is too large"
         if name in ("width", "height") and value <= 0:
             return "is not positive"
-        if name in ("frame", "id") and (not value.is_integer() or abs(value) > _WHOLE_LIMIT):
+        if name in ("frame", "id") and not value.is_integer():
             return "is not a whole number"
         return "is below 1, the first frame" if name == "frame" and value < 1 else None
 
     def _good(self, block: Doubles) -> bool:
-        good = bool(np.isfinite(block[:, : self.checked]).all())
+        good = bool((np.abs(block[:, : self.checked]) <= _LARGEST).all())  # never true of NaN
         for name, column in zip(self.names, block.T, strict=False):
             if name in ("width", "height"):
                 good = good and bool((column > 0).all())
             if name in ("frame", "id"):
-                whole = (column == np.floor(column)) & (np.abs(column) <= _WHOLE_LIMIT)
-                good = good and bool(whole.all())
+                good = good and bool((column == np.floor(column)).all())
             if name == "frame":
                 good = good and bool((column >= 1).all())
         return good
@@ -107,27 +162,14 @@ class Layout:
 _UNREAD = ("field 8", "field 9", "field 10")
 DETECTION = Layout(
     names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
-    fewest=7, checked=7, mend="correct the line, or leave such lines out with --skip-bad-detections",
+    fewest=7, checked=7,
+    mend="correct the line, or leave such lines out with --skip-bad-detections",
 )
 TRACK = Layout(
     names=("frame", "id", "left", "top", "width", "height",
            "confidence", "class", "visibility", "field 10"),
     fewest=6, checked=9, mend="correct the line",
 )
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Bad lines that were left out: how many, and what was wrong with the first."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, problem: str) -> Skipped:
-        return Skipped(self.count + 1, self.first or problem)
-
-    def __str__(self) -> str:
-        return f"{self.count} bad detection line(s) left out, the first: {self.first}"
 
 
 class Detections(dict[int, Doubles]):
@@ -233,23 +275,8 @@ def write_results(path: Path | str, lines: Iterable[str]) -> None:
 def _read_table(path: Path | str, layout: Layout, skip_bad: bool) -> tuple[Doubles, Skipped]:
     """All lines `[N, 10]`, and the bad ones that were left out."""
     numbered = _lines(read_text(path))
-    table = layout.parse_all([line for _, line in numbered])
-    if table is not None:
-        return table, Skipped()
-    skipped = Skipped()
-    rows = []
-    for number, line in numbered:
-        try:
-            rows.append(layout.parse(line))
-        except ValueError as error:
-            problem = f"{path}:{number}: {error}"
-            if not skip_bad:
-                raise InputError(problem) from None
-            skipped = skipped.add(problem)
-    table = np.full((len(rows), len(layout.names)), np.nan)
-    for target, row in zip(table, rows, strict=True):
-        target[: len(row)] = row
-    return table, skipped
+    lines = [line for _, line in numbered]
+    return layout.table(lines, lambda index: f"{path}:{numbered[index][0]}", skip_bad=skip_bad)
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

@@ -35,6 +35,7 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
 )  # fmt: skip
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
+REORDERED = 16  # frames a decoder may still hold when a later packet fails
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,8 @@ class Source:
         log.warning("%s", problem)
 
     def _expect(self, total: int) -> None:
-        """Set `count` for a source of `total` frames. Raises `InputError` when none is chosen."""
-        self.count = len(range(self._numbers.start, min(self._numbers.stop, total + 1),
-                               self._numbers.step))  # fmt: skip
-        if not self.count:
-            raise self._nothing_chosen(total)
+        chosen = self._numbers
+        self.count = len(range(chosen.start, min(chosen.stop, total + 1), chosen.step))
 
     def _nothing_chosen(self, total: int) -> InputError:
         start = self._numbers.start
@@ -135,9 +133,9 @@ def open_source(
     text = str(source)
     if "://" in text:
         return _Video(text, _without_password(text), numbers, live=True)
-    path = Path(source) if not isinstance(source, int) else Path(text)
+    path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
-        return _open_camera(int(source), numbers)
+        return _open_camera(int(text), numbers)
     if path.is_dir():
         return _open_folder(path, numbers, order)
     if not path.exists():
@@ -170,6 +168,8 @@ class _Images(Source):
         self._paths = paths
         self._clock_rate = clock_rate
         self._expect(len(paths))
+        if not self.count:
+            raise self._nothing_chosen(len(paths))
         self.rate = clock_rate and clock_rate / numbers.step
         with contextlib.suppress(TruncatedInput):  # raised when its turn comes
             height, width = self._load(numbers.start).shape[:2]
@@ -308,11 +308,14 @@ class _Video(Source):
         self._stream = streams[0]
         self._stream.thread_type = "SLICE" if live else "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
-        self._clock_rate = Fraction(rate) if rate else None
+        self._clock_rate = Fraction(rate) if rate and rate <= 1000 else None  # 90000: a guess
         self.rate = self._clock_rate and self._clock_rate / self._numbers.step
-        self._total = 0 if live else self._declared_frames()
+        self._metronomic = self._container.format.name == "avi"  # its times are in storage order
+        self._total = self._declared_frames()
         if self._total:
             self._expect(self._total)
+        if self._stream.frames and not self.count:
+            raise self._nothing_chosen(self._total)
         self._pictures = self._decode()
         first = next(self._pictures, None)
         if first is None:
@@ -331,9 +334,8 @@ class _Video(Source):
         """Frames by the file's own header, else by its length; 0 when it says neither."""
         if self._stream.frames:
             return self._stream.frames
-        if self._container.duration is None or self._clock_rate is None:
-            return 0
-        return max(1, round(Fraction(self._container.duration, av.time_base) * self._clock_rate))
+        seconds = Fraction(self._container.duration or 0, av.time_base)
+        return max(0, round(seconds * (self._clock_rate or 0)))
 
     def _read(self) -> Generator[Frame, None, None]:
         number = 0
@@ -342,13 +344,13 @@ class _Video(Source):
                 name = f"{self.label}#{number}"
                 yield Frame(_to_bgr(picture), number, name, self._time(picture, number))
             if number + 1 >= self._numbers.stop:
-                return
+                return self._tell_damage()
         self._check_end(number)
         if number < self._numbers.start:
             raise self._nothing_chosen(number)
 
     def _time(self, picture: av.VideoFrame, number: int) -> float | None:
-        if picture.time is not None and self._zero is not None:
+        if picture.time is not None and self._zero is not None and not self._metronomic:
             return picture.time - self._zero
         return None if self._clock_rate is None else float((number - 1) / self._clock_rate)
 
@@ -397,6 +399,13 @@ class _Video(Source):
                 return
             previous = packet
 
+    def _tell_damage(self) -> None:
+        if self._damage:
+            self._report(
+                f"{self.label} is damaged (times: {len(self._damage)}), first after frame "
+                f"{self._damage[0]}; reading went on"
+            )
+
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
         failure = self._failure
@@ -410,16 +419,9 @@ class _Video(Source):
                 f"{self.label} ends early: {failure}; frame {reached}{of_total} was the last good"
                 " one"
             )
-        if self._damage:
-            self._report(
-                f"{self.label}: damaged in {len(self._damage)} places, first after frame "
-                f"{self._damage[0]}; reading went on"
-            )
+        self._tell_damage()
         if self._stream.frames and reached < self._total - max(2, self._total // 100):
             self._report(f"{self.label} declares {self._total} frames; {reached} could be decoded")
-
-
-REORDERED = 16  # frames a decoder may still hold when a later packet fails
 
 
 def _open_container(
@@ -478,7 +480,8 @@ def _container_is_cut(path: Path) -> bool:
         at = 0
         while at + 8 <= size:
             file.seek(at)
-            length = _riff_length(file.read(8)) if head[:4] == b"RIFF" else _box_length(file.read(16))
+            box = file.read(16)
+            length = _riff_length(box) if head.startswith(b"RIFF") else _box_length(box)
             if not length:
                 return False
             at += length
@@ -493,7 +496,7 @@ def _box_length(box: bytes) -> int:
 
 
 def _riff_length(chunk: bytes) -> int:
-    """Bytes of an AVI part by its first 8; 0 when it was never finished or is no such part."""
+    """Bytes of an AVI part by its first bytes; 0 when it was never finished or is no such part."""
     length = int.from_bytes(chunk[4:8], "little")
     return 8 + length if chunk[:4] == b"RIFF" and 0 < length < 0xFFFFFFFF else 0
 

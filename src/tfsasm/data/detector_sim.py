@@ -21,7 +21,7 @@ class Truth:
     """What a frame really shows. Rows are all `G` people of the clip, seen or not.
 
     `boxes` and `visible` `[G, 4]` xyxy: whole extent, and extent of the unoccluded pixels;
-    `visibility` `[G]` is 0 for people out of sight; `contrast` `[G]` in [0, 1].
+    `visibility` `[G]` is 0 for people out of sight.
     """
 
     boxes: np.ndarray
@@ -38,9 +38,13 @@ class Manners:
     confidence: float  # logit of a clear, large person's score
     ceiling: float
     spread: float
-    occlusion: float  # logit lost when fully covered
+    occlusion: float  # logit lost per covered share beyond the tolerance
+    tolerance: float
+    blindness: float  # how deep the rare spells of not seeing somebody are
+    pull: float  # how far boxes shrink to the visible part
     smallness: float  # logit lost per octave below 32 pixels
     ghosts: float  # mean logit of wrong boxes on people
+    merges: float  # logit that overlap adds to a box around two
     places: float  # mean number of static places that may give a false box
     place: float  # mean logit of those
 
@@ -53,16 +57,20 @@ def manners(rng: np.random.Generator, quality: float) -> Manners:
 
     own = rng.lognormal(0, 0.15, 4)
     return Manners(
-        jitter=(1 - quality) * np.array([0.105, 0.032, 0.16, 0.058]) * own
-        + quality * np.array([0.022, 0.011, 0.035, 0.018]),
-        bias=(1 - quality) * rng.normal([0, 0, 0.06, 0.01], [0.01, 0.005, 0.04, 0.01]),
-        confidence=between(2.9, 3.6) + rng.normal(0, 0.3),
+        jitter=(1 - quality) * np.array([0.11, 0.026, 0.165, 0.045]) * own
+        + quality * np.array([0.012, 0.006, 0.018, 0.009]),
+        bias=(1 - quality) * rng.normal([0, 0, 0.09, 0.015], [0.01, 0.005, 0.04, 0.01]),
+        confidence=between(2.6, 3.6) + rng.normal(0, 0.2),
         ceiling=between(0.88, 0.98),
-        spread=between(1.0, 0.7),
-        occlusion=between(4.6, 2.6),
+        spread=between(0.5, 0.6),
+        occlusion=between(14.0, 6.0) * rng.lognormal(0, 0.2),
+        tolerance=between(0.24, 0.5) + rng.normal(0, 0.05),
+        blindness=between(18.0, 5.0),
+        pull=between(1.0, 0.5),
         smallness=between(1.6, 0.8),
-        ghosts=between(-4.3, -6.0) + rng.normal(0, 0.3),
-        places=between(45, 1.0) * rng.lognormal(0, 0.5),
+        ghosts=between(-4.5, -7.4) + rng.normal(0, 0.3),
+        merges=between(4.0, 2.5),
+        places=between(55, 0.5) * rng.lognormal(0, 0.5),
         place=between(-4.3, -4.8),
     )
 
@@ -78,7 +86,8 @@ class SimulatedDetector:
         self._rng, self._style, self._size, self._floor = rng, style, size, min_score
         self._error = rng.normal(0, 1, (people, 4))
         self._mood = rng.normal(0, 1, people)
-        self._taste = rng.normal(0, 0.45, people)
+        self._blind = rng.normal(0, 1, people)
+        self._taste = rng.normal(0, 0.35, people)
         self._pull = rng.normal(0, 1, people)
         self._ghost = rng.normal(0, 1, (people, _GHOSTS))
         self._shape = self._new_shapes(people)
@@ -88,29 +97,30 @@ class SimulatedDetector:
         self._place_level = style.place + np.where(
             np.arange(count) < len(clutter), rng.normal(1.2, 1.5, count), 0.0
         )
-        hot = rng.random(count) < min(1.0, 1.1 / max(style.places, 1)) * (style.places > 10)
+        hot = rng.random(count) < min(1.0, 1.3 / max(style.places, 1)) * (style.places > 10)
         self._place_level[hot] = rng.normal(0.2, 0.8, int(hot.sum()))
         self._place_error = rng.normal(0, 1, (count, 4))
 
     def detect(self, truth: Truth, zoom: float, shift: np.ndarray) -> np.ndarray:
         """Boxes of the next frame, float32 `[P, 5]` (ltwh pixels, score), best first."""
-        self._advance(truth)
+        self._advance()
         boxes = [self._people(truth), self._ghosts(truth), self._static(zoom, shift)]
         found = np.concatenate(boxes)
         found = found[found[:, 4] > self._floor]
         return suppress(_clip(found, self._size), NMS_IOU).astype(np.float32)
 
-    def _advance(self, truth: Truth) -> None:
-        """Let every error drift on; about 0.75 of it stays from one frame to the next."""
+    def _advance(self) -> None:
+        """Let every error drift on; 0.8 to 0.9 of it stays from one frame to the next."""
         rng = self._rng
 
         def drift(state: np.ndarray, keep: float) -> np.ndarray:
             return keep * state + np.sqrt(1 - keep**2) * rng.normal(0, 1, state.shape)
 
-        self._error = drift(self._error, 0.75)
-        self._mood = drift(self._mood, 0.78)
-        self._pull = drift(self._pull, 0.85)
-        self._ghost = drift(self._ghost, 0.82)
+        self._error = drift(self._error, 0.88)
+        self._mood = drift(self._mood, 0.85)
+        self._blind = drift(self._blind, 0.95)
+        self._pull = drift(self._pull, 0.88)
+        self._ghost = drift(self._ghost, 0.86)
         self._place = drift(self._place, 0.85)
         self._place_error = drift(self._place_error, 0.8)
         renew = rng.random(self._ghost.shape) < 0.05
@@ -119,16 +129,18 @@ class SimulatedDetector:
 
     def _people(self, truth: Truth) -> np.ndarray:
         style = self._style
-        hidden = 1 - truth.visibility
+        hidden = _covered(truth, self._size)
         tall = np.maximum(truth.boxes[:, 3] - truth.boxes[:, 1], 1)
         logit = (
             style.confidence + self._taste + style.spread * self._mood
-            - style.occlusion * hidden**1.3
+            - style.blindness * np.maximum(self._blind - 1.55, 0)
+            - style.occlusion * np.maximum(hidden - style.tolerance - 0.1 * self._pull, 0.0)
             - style.smallness * np.clip(np.log2(32 / tall), 0, 5)
         )  # fmt: skip
         score = style.ceiling * _sigmoid(logit)
         # A half-covered person is boxed somewhere between its whole and its visible extent.
         pull = np.clip(_sigmoid(1.5 * self._pull - 0.3) * np.minimum(hidden * 3, 1), 0, 1)[:, None]
+        pull = style.pull * pull
         boxes = (1 - pull) * truth.boxes + pull * truth.visible
         boxes = _shake(boxes, self._error * style.jitter * (1 + 0.8 * hidden)[:, None], style.bias)
         seen = truth.visibility > 0.03
@@ -150,7 +162,7 @@ class SimulatedDetector:
             [np.minimum(whole, whole[partner])[:, :2], np.maximum(whole, whole[partner])[:, 2:]], 1
         )
         corners[merges, -1] = union[merges]
-        level[merges, -1] += 1.0 + 4.0 * overlap[merges]
+        level[merges, -1] += 0.25 * self._style.merges * (1 + 4 * overlap[merges])
         level[~merges, -1] -= 1.0
         score = self._style.ceiling * _sigmoid(level + 2.0 * self._ghost[seen])
         return np.column_stack([corners.reshape(-1, 4), score.reshape(-1)])
@@ -170,16 +182,26 @@ class SimulatedDetector:
         shape[..., 2:] = 1.0
         kind = rng.random(count)
         cut = rng.uniform(0.35, 0.75, count)
-        upper, lower = kind < 0.35, (kind >= 0.35) & (kind < 0.5)
+        upper, lower = kind < 0.42, (kind >= 0.42) & (kind < 0.56)
         shape[upper, 3] = cut[upper]
         shape[lower, 1] = cut[lower]
-        small = (kind >= 0.5) & (kind < 0.62)
+        small = (kind >= 0.56) & (kind < 0.72)
         corner = rng.uniform(0, 0.5, (*count, 2))
         shape[small, :2] = corner[small]
         shape[small, 2:] = (corner + rng.uniform(0.25, 0.5, (*count, 2)))[small]
-        second = kind >= 0.62
+        second = kind >= 0.72
         shape[second] += rng.normal(0, 0.17, (*count, 4))[second]
         return shape + rng.normal(0, 0.06, shape.shape)
+
+
+def _covered(truth: Truth, size: tuple[int, int]) -> np.ndarray:
+    """Share of each body that is hidden, where the image border hides less than other people do."""
+    far = np.array(size * 2)
+    cut = np.clip(truth.boxes, 0, far)
+    whole = np.prod(truth.boxes[:, 2:] - truth.boxes[:, :2], axis=1)
+    inside = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.maximum(whole, 1e-6)
+    uncovered = np.minimum(truth.visibility / np.maximum(inside, 0.02), 1)
+    return np.clip(1 - uncovered + 0.2 * (1 - inside), 0, 1)
 
 
 def _places(

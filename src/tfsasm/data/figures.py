@@ -51,6 +51,8 @@ _HAND_BAG = len(_LIMBS) - 1
 _BACKPACK = len(_LIMBS) - 2
 _TORSO, _SKIRT = len(_LIMBS), len(_LIMBS) + 1
 _STRIPES = 5
+# Half a circle, as shares of the direction ahead and of the direction to the side.
+_ARC = np.stack([f(np.linspace(-np.pi / 2, np.pi / 2, 6)) for f in (np.cos, np.sin)])[..., None]
 _TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
 _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
 
@@ -151,7 +153,8 @@ def walk_pose(
     pose[..., KNEE] = 0.06 + 0.75 * swing[..., None] * np.clip(np.cos(sides), 0, None)
     pose[..., SHOULDER] = -0.38 * swing[..., None] * np.sin(sides)
     run = np.clip(pace - 1, 0, 1)
-    pose[..., ELBOW] = (0.15 + 0.2 * swing + 1.1 * run)[..., None] * rng.uniform(0.5, 1.6, (people, 1))
+    bent = (0.15 + 0.2 * swing + 1.1 * run)[..., None]
+    pose[..., ELBOW] = bent * rng.uniform(0.5, 1.6, (people, 1))
     pose[..., ABDUCT] = 0.08 + 0.1 * rng.random((people, 2))
     pose[..., SPREAD] = 0.03
     pose[..., LEAN] = 0.03 + 0.18 * run + rng.normal(0, 0.03, people)
@@ -350,16 +353,12 @@ def _radii(cast: Cast) -> np.ndarray:
 def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Outlines `[..., 12, 2]` of capsules from `a` to `b` `[..., 2]` with `radii` `[..., 2]`."""
     along = b - a
-    angle = np.arctan2(along[..., 1], along[..., 0])[..., None]
-    half = np.linspace(-np.pi / 2, np.pi / 2, 6)
-    front, rear = angle + half, angle + half + np.pi
-    far = b[..., None, :] + radii[..., 1, None, None] * _unit(front)
-    near = a[..., None, :] + radii[..., 0, None, None] * _unit(rear)
+    along = along / (np.sqrt((along**2).sum(axis=-1, keepdims=True)) + 1e-6)
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    arc = along[..., None, :] * _ARC[0] + across[..., None, :] * _ARC[1]
+    far = b[..., None, :] + radii[..., 1, None, None] * arc
+    near = a[..., None, :] - radii[..., 0, None, None] * arc
     return np.concatenate([far, near], axis=-2)
-
-
-def _unit(angle: np.ndarray) -> np.ndarray:
-    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 def _trunk(
@@ -400,7 +399,7 @@ def _trunk(
 def _bounds(
     cast: Cast, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
 ) -> np.ndarray:
-    flat = limbs.reshape(len(limbs), -1, 2)
+    flat = limbs.reshape(len(limbs), limbs.shape[1] * limbs.shape[2], 2)
     dressed = np.where((cast.skirt > 0)[:, None, None], skirt, torso[:, :4])
     points = np.concatenate([flat, torso, dressed], axis=1)
     # A backpack or bag that is not carried has radius 0, but still a place: on or inside the body,
@@ -442,8 +441,8 @@ def make_wardrobe(rng: np.random.Generator, cast: Cast, contrast: float) -> Ward
 
 def _slots(cast: Cast) -> np.ndarray:
     """Which colour each part has, `[G, L + 3]`."""
-    fixed = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG, TOP, BOTTOM, TRIM]
-    slots = np.repeat(np.array(fixed)[None], len(cast), axis=0)
+    limbs = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG]
+    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(cast), axis=0)
     slots[cast.bare_legs, 2:4] = SKIN
     slots[cast.bare_legs & (cast.skirt > 0), :4] = SKIN
     slots[cast.short_sleeves, 8:10] = SKIN
@@ -451,8 +450,8 @@ def _slots(cast: Cast) -> np.ndarray:
 
 
 def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
-    coarse = cv2.resize(rng.normal(0, 1, (size // 16, size // 10)), (size, size))
-    fine = cv2.resize(rng.normal(0, 1, (size // 4, size // 3)), (size, size))
+    coarse = cv2.resize(rng.standard_normal((size // 16, size // 10), np.float32), (size, size))
+    fine = cv2.resize(rng.standard_normal((size // 4, size // 3), np.float32), (size, size))
     folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)
     cover = np.full_like(folds, 128)
     return cv2.merge([folds, folds, folds, cover])
@@ -471,6 +470,10 @@ def draw(
     fine = 4 if tall < 50 else 3 if tall < 90 else 2 if tall < 170 else 1
     patch = np.zeros((tall * fine, (x1 - x0) * fine, 4), np.uint8)
     _fill(patch, cast, clothes, shape, person, np.array([x0, y0]), fine)
+    # The edge between lit and shaded is soft on cloth and skin: blur before shrinking.
+    soft = max(tall * fine // 70, 1) | 1
+    if soft > 1:
+        patch = cv2.blur(patch, (soft, soft), borderType=cv2.BORDER_CONSTANT)
     if fine > 1:
         patch = cv2.resize(patch, (x1 - x0, tall), interpolation=cv2.INTER_AREA)
     if streak > 0:
@@ -490,12 +493,13 @@ def _fill(
     def fixed(points: np.ndarray) -> np.ndarray:
         return np.round((points - origin) * scale - 8).astype(np.int32)
 
-    limbs, lit = fixed(shape.limbs[person]), fixed(shape.lit[person])
+    limbs, lit = fixed(np.stack([shape.limbs[person], shape.lit[person]]))
     dark, bright = clothes.dark[person], clothes.lit[person]
     for part in shape.order[person].tolist():
         if part == _TORSO:
-            cv2.fillPoly(patch, [fixed(shape.torso[person])], dark[part], line, 4)
-            cv2.fillPoly(patch, [fixed(shape.lit_torso[person])], bright[part], line, 4)
+            whole, shining = fixed(np.stack([shape.torso[person], shape.lit_torso[person]]))
+            cv2.fillPoly(patch, [whole], dark[part], line, 4)
+            cv2.fillPoly(patch, [shining], bright[part], line, 4)
             if cast.striped[person]:
                 cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
         elif part == _SKIRT:

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 
 # Pictures in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
-_PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "rocket", "ihc", "coins")
+_PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "ihc", "coins")
 _SURFACES = ("brick", "grass", "gravel")
-_MARGIN = 0.4  # canvas beyond each side of the image, as a fraction of it
+_MARGIN = 0.3  # canvas beyond each side of the image, as a fraction of it
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A level ground seen by a level-free pinhole camera; lengths in body heights, depth 1 is near.
+    """A flat ground under a pinhole camera; its lengths are in body heights.
 
     A person with the feet in image row `y` is `(y - horizon) / camera_height` pixels high.
     """
@@ -39,7 +39,7 @@ class Ground:
         return float(np.arctan((self.height / 2 - self.horizon) / self.focal))
 
     def project(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Image points `[..., 2]` and pixels per body height `[...]` of ground points (x, depth)."""
+        """Image points `[..., 2]` and pixels per body height `[...]` of places (x, depth)."""
         depth = np.maximum(place[..., 1], 0.05)
         size = self.focal / depth
         x = self.width / 2 + size * place[..., 0]
@@ -54,7 +54,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Occluder:
-    """A pole, tree or box that stands among the people: premultiplied BGRA, canvas left top, foot row."""
+    """A pole, tree or box among the people: premultiplied BGRA, image left and top, foot row."""
 
     picture: np.ndarray
     left: float
@@ -76,7 +76,7 @@ def make_scenery(
     rng: np.random.Generator, ground: Ground, wall: float, occluders: int, photographs: bool
 ) -> Scenery:
     """Paint a place. `wall` is the image row where the ground ends and something upright begins."""
-    offset = np.array([_MARGIN * ground.width, _MARGIN * ground.height])
+    offset = np.round(_MARGIN * np.array([ground.width, ground.height]))
     size = (int(ground.height + 2 * offset[1]), int(ground.width + 2 * offset[0]))
     edge = int(np.clip(wall + offset[1], 0, size[0]))
     # Both are drawn from the generator in any case: what follows must not depend on scikit-image.
@@ -102,7 +102,6 @@ def _photographs() -> dict[str, np.ndarray]:
 
     folder = Path(skimage.__file__).parent / "data"
     found = {name: cv2.imread(str(folder / f"{name}.png")) for name in (*_PHOTOGRAPHS, *_SURFACES)}
-    found["rocket"] = cv2.imread(str(folder / "rocket.jpg"))
     return {name: picture for name, picture in found.items() if picture is not None}
 
 
@@ -110,31 +109,37 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, 
     """Cloudy noise `[height, width]` around 0, one octave per cell size in pixels."""
     total = np.zeros((height, width), np.float32)
     for cell in cells:
-        grid = rng.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
+        shape = (height // cell + 2, width // cell + 2)
+        grid = rng.standard_normal(shape, dtype=np.float32)
         total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
-    return total / np.sqrt(len(cells))
+    return total / np.float32(np.sqrt(len(cells)))
 
 
-def _colour(rng: np.random.Generator, vivid: float = 0.25, low: int = 40, high: int = 225) -> np.ndarray:
+def _colour(
+    rng: np.random.Generator, vivid: float = 0.15, low: int = 40, high: int = 225
+) -> np.ndarray:
     value = rng.uniform(low, high)
-    tint = rng.normal(0, 1, 3) * value * (0.35 if rng.random() < vivid else 0.08)
+    strength = value * (0.25 if rng.random() < vivid else 0.06)
+    warm, green = rng.normal(0.2, 1), rng.normal(0.1, 0.4)  # things are seldom pink
+    tint = strength * np.array([-warm, green, warm])
     return np.clip(value + tint, 0, 255)
 
 
-def _texture(rng: np.random.Generator, size: int = 512, photographs: bool = True) -> np.ndarray:
+def _texture(rng: np.random.Generator, size: int = 384, photographs: bool = True) -> np.ndarray:
     """A square surface that can be repeated: brick, grass, gravel, tiles, planks, asphalt, felt."""
-    colour, kind = _colour(rng), int(rng.integers(0, 7))
-    grain = _noise(rng, size, size, (2, 6, 40)) * rng.uniform(4, 16)
+    colour, kind = _colour(rng).astype(np.float32), int(rng.integers(0, 7))
+    grain = _noise(rng, size, size, (2, 6, 40)) * np.float32(rng.uniform(4, 16))
     photo = _photographs().get(_SURFACES[kind % 3]) if photographs else None
+    contrast = np.float32(rng.uniform(0.3, 1.0))
     if kind < 3 and photo is not None:
         grey = cv2.resize(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), (size, size)).astype(np.float32)
-        contrast = rng.uniform(0.3, 1.0)
         tile = colour * (1 + contrast * (grey[..., None] / max(grey.mean(), 1) - 1))
     else:
         tile = colour + grain[..., None]
         if kind in (3, 4):
             step = size // int(rng.choice([2, 4, 8]))
-            shade = rng.normal(0, 10, (size // step, size // step)).repeat(step, 0).repeat(step, 1)
+            shade = rng.normal(0, 10, (size // step, size // step)).astype(np.float32)
+            shade = shade.repeat(step, 0).repeat(step, 1)
             tile = tile + shade[..., None]
             tile[::step] *= 0.75
             if kind == 3:
@@ -148,24 +153,26 @@ def _floor(
 ) -> np.ndarray:
     """The ground below canvas row `edge` in perspective, with patches, lines and a sheen."""
     texture = _texture(rng, photographs=photographs)
-    other = _texture(rng, photographs=photographs)
-    density = 512 / rng.uniform(2, 8)  # texture pixels per body height
-    rows = np.arange(edge, size[0], dtype=np.float32) - offset[1]
-    columns = np.arange(size[1], dtype=np.float32) - offset[0]
-    below = np.maximum(rows - ground.horizon, 2.0)
-    depth = (ground.focal * ground.camera_height / below)[:, None]
-    x = (columns[None] - ground.width / 2) * depth / ground.focal
-    u = np.mod(x * density, 512).astype(np.float32)
-    v = np.broadcast_to(np.mod(depth * density, 512), u.shape).astype(np.float32)
-    flat = cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    second = cv2.remap(other, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    mask = _paths(rng, ground, offset, edge, size) if rng.random() < 0.6 else None
-    if mask is not None:
-        flat = np.where(mask[..., None] > 0, second, flat)
-    # Far texture is finer than a pixel: fade it to its mean instead of letting it flicker.
-    fade = np.clip(depth * density * depth / (ground.focal * ground.camera_height) / 6, 0, 1)
-    soft = cv2.blur(flat, (9, 9))
-    flat = (flat * (1 - fade[..., None]) + soft * fade[..., None]).astype(np.uint8)
+    density = np.float32(len(texture) / rng.uniform(2, 8))  # texture pixels per body height
+    rows = np.arange(edge, size[0], dtype=np.float32) - np.float32(offset[1])
+    columns = np.arange(size[1], dtype=np.float32) - np.float32(offset[0] + ground.width / 2)
+    depth = np.float32(ground.focal * ground.camera_height) / np.maximum(rows - ground.horizon, 2)
+    depth = depth.astype(np.float32)[:, None]
+    u = np.mod(columns * depth * (density / np.float32(ground.focal)), len(texture))
+    v = np.repeat(np.mod(depth * density, len(texture)), size[1], axis=1)
+    # Far texture is finer than a pixel: fade to a blurred copy instead of letting it flicker.
+    coarse = depth * density * depth / (ground.focal * ground.camera_height)
+    fade = np.clip(coarse / 6, 0, 1).astype(np.float32)
+
+    def laid(surface: np.ndarray) -> np.ndarray:
+        sharp = cv2.remap(surface, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        weight = np.repeat(fade, size[1], axis=1)
+        return cv2.blendLinear(sharp, cv2.blur(sharp, (9, 9)), 1 - weight, weight)
+
+    flat = laid(texture)
+    if rng.random() < 0.6:
+        mask = _paths(rng, ground, offset, edge, size)
+        cv2.copyTo(laid(_texture(rng, photographs=photographs)), mask, flat)
     return flat
 
 
@@ -197,8 +204,8 @@ def _upright(rng: np.random.Generator, height: int, width: int, photographs: boo
     kind = int(rng.integers(0, 6))
     top, bottom = _colour(rng, high=250), _colour(rng)
     ramp = np.linspace(0, 1, height)[:, None, None]
-    picture = (1 - ramp) * top + ramp * bottom + np.zeros((1, width, 1))
-    picture = picture + _noise(rng, height, width, (3, 20, 90))[..., None] * rng.uniform(1, 12)
+    cloud = _noise(rng, height, width, (3, 20, 90))[..., None] * np.float32(rng.uniform(1, 12))
+    picture = ((1 - ramp) * top + ramp * bottom).astype(np.float32) + cloud
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     if kind in (0, 1):
         _windows(rng, picture)
@@ -222,7 +229,7 @@ def _windows(rng: np.random.Generator, picture: np.ndarray) -> None:
     glass, frame = _colour(rng, low=15, high=160), _colour(rng, low=60, high=255)
     for y in range(int(rng.integers(0, pitch_y)), height, int(pitch_y)):
         for x in range(int(rng.integers(0, pitch_x)), width, int(pitch_x)):
-            pane = np.clip(glass + rng.normal(0, 18, 3), 0, 255)
+            pane = np.clip(glass + rng.normal(0, 18), 0, 255)
             corner = (int(x + w), int(y + h))
             cv2.rectangle(picture, (x, y), corner, pane.tolist(), -1)
             cv2.rectangle(picture, (x, y), corner, frame.tolist(), int(rng.integers(1, 3)))
@@ -256,7 +263,9 @@ def _panels(rng: np.random.Generator, picture: np.ndarray) -> None:
         cv2.line(picture, (int(x), 0), (int(x + sway), height), colour, int(rng.integers(1, 7)))
 
 
-def _whole_photograph(rng: np.random.Generator, canvas: np.ndarray, photographs: bool) -> np.ndarray:
+def _whole_photograph(
+    rng: np.random.Generator, canvas: np.ndarray, photographs: bool
+) -> np.ndarray:
     """A random crop of a photograph in changed colours, as large as `canvas`."""
     choice, corner, share = rng.integers(0, len(_PHOTOGRAPHS)), rng.random(2), rng.uniform(0.3, 1)
     flip, gain, shift = rng.random() < 0.5, rng.uniform(0.4, 1.2, 3), rng.uniform(-30, 50)
@@ -269,7 +278,7 @@ def _whole_photograph(rng: np.random.Generator, canvas: np.ndarray, photographs:
     crop = picture[y : y + h, x : x + w]
     crop = crop[:, ::-1] if flip else crop
     crop = cv2.resize(crop, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.clip(crop * gain.mean() * (0.7 + 0.3 * gain / gain.mean()) + shift, 0, 255).astype(np.uint8)
+    return np.clip(crop * (0.7 * gain.mean() + 0.3 * gain) + shift, 0, 255).astype(np.uint8)
 
 
 def _clutter(
@@ -278,7 +287,8 @@ def _clutter(
     """Stand poles, bins, cones, signs and cars on the ground, posters on the wall. Returns boxes."""
     boxes = []
     for _ in range(int(rng.integers(2, 12))):
-        row = rng.uniform(max(wall, ground.horizon + 8), ground.height * 1.1)
+        highest = min(max(wall, ground.horizon + 8), ground.height)
+        row = rng.uniform(highest, ground.height * 1.1)
         foot = np.array([rng.uniform(-0.2, 1.2) * ground.width, row])
         unit = (row - ground.horizon) / ground.camera_height
         draw, tall, slim = _CLUTTER[int(rng.integers(0, len(_CLUTTER)))]
@@ -364,25 +374,26 @@ _CLUTTER: tuple[tuple[_Draw, float, float], ...] = (
 def _light(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Uneven illumination over the canvas: a slope and a large soft spot or shadow."""
     height, width = canvas.shape[:2]
-    field = 1 + cv2.resize(rng.normal(0, 0.12, (3, 4)), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(canvas * np.clip(field, 0.4, 1.5)[..., None], 0, 255).astype(np.uint8)
+    coarse = np.clip(128 * (1 + rng.normal(0, 0.12, (3, 4))), 50, 190).astype(np.uint8)
+    field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.multiply(canvas, cv2.cvtColor(field, cv2.COLOR_GRAY2BGR), scale=1 / 128)
 
 
 def _occluder(rng: np.random.Generator, ground: Ground, wall: float) -> Occluder:
     """Something upright that people pass behind: a pole, a trunk, a board, a counter, a hedge."""
-    low = max(wall, ground.horizon + 10)
+    low = min(max(wall, ground.horizon + 10), ground.height)
     foot = rng.uniform(low + 0.3 * (ground.height - low), 1.15 * ground.height)
     unit = (foot - ground.horizon) / ground.camera_height
     shapes = ((3.0, 0.06), (3.0, 0.14), (0.75, 0.6), (0.55, 2.5), (1.3, 0.3))
     tall, wide = shapes[int(rng.integers(0, len(shapes)))]
     h = int(np.clip(unit * tall * rng.uniform(0.8, 1.2), 4, 2 * ground.height))
     w = int(np.clip(unit * wide * rng.uniform(0.7, 1.3), 2, ground.width / 2))
-    side = np.sqrt(np.clip(1 - np.linspace(-0.95, 0.95, w) ** 2, 0, 1)) if wide < 0.2 else np.ones(w)
-    shade = 0.55 + 0.45 * side
-    picture = _colour(rng, 0.4, 20, 210) * shade[None, :, None] + _noise(rng, h, w, (2, 8))[..., None] * 8
+    round_ = np.sqrt(1 - np.linspace(-0.95, 0.95, w) ** 2) if wide < 0.2 else np.ones(w)
+    shade = (0.55 + 0.45 * round_)[None, :, None]
+    picture = _colour(rng, 0.4, 20, 210) * shade + _noise(rng, h, w, (2, 8))[..., None] * 8
     cover = np.full((h, w, 1), 255.0)
     picture = np.concatenate([np.clip(picture, 0, 255), cover], axis=2).astype(np.uint8)
-    if 0.2 < wide and rng.random() < 0.3:  # a fence lets people shine through
+    if wide > 0.2 and rng.random() < 0.3:  # a fence lets people shine through
         picture[:, :: max(w // 6, 2)] = 0
     left = rng.uniform(0, ground.width) - w / 2
     return Occluder(np.ascontiguousarray(picture), float(left), float(foot - h), float(foot))
@@ -405,7 +416,8 @@ class Camera:
         moved = self.apply(frame, np.asarray(offset, dtype=float))
         zoom = self.zoom[frame]
         # Pixel centres: a picture pixel i covers [i, i + 1).
-        return np.array([[zoom, 0, moved[0] + zoom / 2 - 0.5], [0, zoom, moved[1] + zoom / 2 - 0.5]])
+        x, y = moved + zoom / 2 - 0.5
+        return np.array([[zoom, 0, x], [0, zoom, y]])
 
 
 def make_camera(

@@ -38,11 +38,12 @@ def open_detections(
     path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
     missing: Literal["empty", "error"] = "empty",
 ) -> MotDetections | DetectionDatabase:
-    """Stored detections: a MOT `det.txt` or a det_db JSON, told apart by suffix and first character.
+    """Stored detections: a MOT `det.txt` or a det_db JSON, by suffix and first character.
 
-    `source_name` is the video or folder the frames come from, best as a full path: it helps to find
-    the sequence in a JSON when a frame's own name says too little. A frame the file does not know has
-    no proposals and is counted for the report, or is an `InputError` with `missing="error"`.
+    `source_name` is the video or folder the frames come from, best as a full path: it helps to
+    find the sequence in a JSON when a frame's own name says too little. A frame the file does not
+    know has no proposals and is counted for the report; with `missing="error"` it is an
+    `InputError`.
 
     Raises `InputError` naming file and line (or key) for anything that cannot be used; `skip_bad`
     leaves bad detection lines out and counts them.

@@ -50,8 +50,8 @@ def fetch(url: str, *, folder: Path | None = None, instead: str = "") -> Path:
             _download(url, target)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise InputError(
-                f"cannot download {url} ({_reason(error)}); get it where there is a network and put "
-                f"it at {target}{instead}"
+                f"cannot download {url} ({_reason(error)}); get it where there is a network and "
+                f"put it at {target}{instead}"
             ) from error
     verify(target)
     return target
@@ -97,9 +97,9 @@ def _download(url: str, target: Path) -> None:
 def _copy(source: IO[bytes], file: IO[bytes], size: int, name: str) -> int:
     """Copy with a progress bar on the error stream; returns the number of bytes."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
     got = 0
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"downloading {name}", total=size or None)

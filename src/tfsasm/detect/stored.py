@@ -12,6 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,8 +70,8 @@ class DetectionDatabase:
     `val/a`), the longer agreement of the folders above decides. A sequence is checked as a whole
     when its first frame is asked for.
 
-    Raises `InputError` for malformed JSON, repeated keys and bad lines (named by key and number), for
-    a frame that could belong to several sequences, or whose sequence is not in the file.
+    Raises `InputError` for malformed JSON, repeated keys and bad lines (named by key and number),
+    for a frame that could belong to several sequences, or whose sequence is not in the file.
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class DetectionDatabase:
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
         notes = list(self._guesses.values())
-        skipped = [s.skipped for s in self._sequences.values() if s.skipped.count]
-        if skipped:
-            notes.insert(0, str(Skipped(sum(s.count for s in skipped), skipped[0].first)))
+        skipped = sum((s.skipped for s in self._sequences.values()), Skipped())
+        if skipped.count:
+            notes.insert(0, str(skipped))
         for sequence in self._sequences.values():
             notes += _score_note(self._path, sequence.frames.values())
         return [*notes, *self._absent.report()]
@@ -117,8 +118,8 @@ class DetectionDatabase:
         if stem is not None and _form(stem) in sequence.forms:
             return sequence.frames.get(stem)
         if stem is not None:
-            self._guess("number", "matched by a frame's number in the source, since no key has a file "
-                        f"name like {stem} (frame {frame.number})")
+            self._guess("number", "frames are matched by their number in the source, since no key "
+                        f"has a file name like {stem} (frame {frame.number})")
         return sequence.by_number.get(frame.number)
 
     def _folder(self, where: Folder, stem: str | None) -> Folder | None:
@@ -130,7 +131,8 @@ class DetectionDatabase:
         only = list(self._keys) if len(self._keys) == 1 else having
         if len(only) == 1 and (told is None or not _strip(only[0])):
             if _strip(only[0]):
-                self._guess("folder", f"its {_join(only[0])} is taken for the frames of {_join(where)}")
+                self._guess("folder", f"the frames of {_join(where)} are taken to be those of "
+                            f"{_join(only[0])}, the only ones that fit")
             return only[0]
         if told is None and not having:
             return None
@@ -159,8 +161,8 @@ class DetectionDatabase:
     def _unknown(self, why: str, where: Folder) -> InputError:
         known = _some([_join(_strip(folder)) for folder in self._keys])
         return InputError(
-            f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The frame's "
-            f"path must contain the sequence's name, and the file has {known}")
+            f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
+            f"frame's path must contain the sequence's name, and the file has {known}")
 
     def _guess(self, kind: str, what: str) -> None:
         """Say once what was assumed."""
@@ -178,7 +180,9 @@ class _Sequence:
         self.skipped = Skipped()
         self.frames: dict[str, Doubles] = {}
         for stem, (key, lines) in keys.items():
-            self.frames[stem] = self._entry(f"{path}, key {key!r}", lines, skip_bad)
+            where = partial(_line_name, path, key)
+            self.frames[stem], skipped = _LINE.table(lines, where, skip_bad=skip_bad)
+            self.skipped += skipped
         if self.skipped.count:
             log.warning("%s", self.skipped)
         self.forms = {_form(stem) for stem in self.frames}
@@ -186,21 +190,9 @@ class _Sequence:
         counts = Counter(number for number, _ in numbers)
         self.by_number = {n: rows for n, rows in numbers if n is not None and counts[n] == 1}
 
-    def _entry(self, where: str, lines: list[str], skip_bad: bool) -> Doubles:
-        """The boxes `[P, 5]` of one key."""
-        table = _LINE.parse_all(lines)
-        if table is not None:
-            return table
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                rows.append(_LINE.parse(line))
-            except ValueError as error:
-                problem = f"{where}, line {number}: {error}"
-                if not skip_bad:
-                    raise InputError(problem) from None
-                self.skipped = self.skipped.add(problem)
-        return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+def _line_name(path: Path | str, key: str, index: int) -> str:
+    return f"{path}, key {key!r}, line {index + 1}"
 
 
 class _Absent:
@@ -243,7 +235,7 @@ def _score_note(path: Path | str, frames: Iterable[Doubles]) -> list[str]:
     scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in frames)])
     if not len(scores) or (scores.min() >= 0 and scores.max() <= 1):
         return []
-    return [f"{path} has scores from {scores.min():g} to {scores.max():g}; the tracker expects 0 to 1"]
+    return [f"{path} has scores from {scores.min():g} to {scores.max():g}; expected are 0 to 1"]
 
 
 def _load(path: Path | str) -> dict[str, list[str]]:
@@ -251,13 +243,14 @@ def _load(path: Path | str) -> dict[str, list[str]]:
     try:
         data = json.loads(read_text(path), object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise InputError(f"{where}: not valid JSON: {error.msg}") from error
     except _RepeatedKeyError as error:
         raise InputError(f"{path}: the key {str(error)!r} occurs twice; keep one") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a detection JSON: {error}") from error
     if not isinstance(data, dict):
-        raise InputError(f"{path} holds a JSON {type(data).__name__} at the top; wanted is one object, "
+        raise InputError(f"{path} is one JSON {type(data).__name__}; wanted is one object, "
                          'frame key -> list of "left,top,width,height,score" strings')
     for key, lines in data.items():
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):

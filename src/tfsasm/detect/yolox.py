@@ -1,8 +1,8 @@
 """YOLOX (arXiv 2107.08430) through onnxruntime: the official exports, raw or decoded.
 
-Megvii's exports leave the boxes as offsets in a grid; many others decode them inside. Which one a file
-is can be seen from its numbers, so there is one path for both. No torch model, no preprocessing beyond
-a letterbox, no class names.
+Megvii's exports leave the boxes as offsets in a grid; many others decode them inside. Which one a
+file is can be seen from its numbers, so there is one path for both. No torch model, no
+preprocessing beyond a letterbox, no class names.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class YoloxSettings:
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     input_size: tuple[int, int] | None = None
-    """Height and width the network sees. Read from the file; an export with free sizes gets 416 when
-    its name says nano or tiny, else 640."""
+    """Height and width the network sees. Read from the file; an export with free sizes gets 416
+    when its name says nano or tiny, else 640."""
     legacy: bool = False
     """For exports from before YOLOX 0.1.1: RGB, divided by 255, normalised as for ImageNet."""
     decoded: bool | None = None
@@ -71,7 +71,7 @@ class YoloxSettings:
         if self.threads < 1:
             raise InputError(f"threads {self.threads} is not at least 1")
         if not self.classes or min(self.classes) < 0:
-            raise InputError(f"classes {self.classes} must name at least one class, numbered from 0")
+            raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
         if self.input_size and any(side < 32 or side % 32 for side in self.input_size):
             raise InputError(f"input_size {self.input_size} must be multiples of 32")
 
@@ -96,8 +96,8 @@ def detector(
 class YoloxDetector:
     """A YOLOX ONNX file as a source of proposals.
 
-    Raises `InputError` when onnxruntime is missing, or the file is missing, damaged or no YOLOX: it is
-    run once on a grey image, so that this shows before any work.
+    Raises `InputError` when onnxruntime is missing, or the file is missing, damaged or no YOLOX:
+    it is run once on a grey image, so that this shows before any work.
     """
 
     def __init__(self, weights: Path | str, settings: YoloxSettings | None = None) -> None:
@@ -132,16 +132,17 @@ class YoloxDetector:
         boxes = output[chosen, :4]
         if not self.decoded:
             boxes = decode(boxes, self._grid[chosen])
-        xyxy = _corners(boxes) / np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
-        xyxy, scores = _suppress(xyxy, scores[chosen], self.settings.nms_iou)
-        return _clip(xyxy, scores, image.shape[1], image.shape[0]) if self.settings.clip else (
-            xyxy, scores)
+        scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+        xyxy, scores = _suppress(_corners(boxes) / scale, scores[chosen], self.settings.nms_iou)
+        if self.settings.clip:
+            return _clip(xyxy, scores, image.shape[1], image.shape[0])
+        return xyxy, scores
 
     def _run(self, canvas: NDArray[np.uint8]) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
-        pixels = canvas.astype(np.float32)
+        pixels: Floats = canvas.astype(np.float32)
         if self.settings.legacy:
-            pixels = (pixels[:, :, ::-1] / 255 - _IMAGENET_MEAN) / _IMAGENET_STD
+            pixels = (pixels[:, :, ::-1] / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_STD
         batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
         try:
             output = self._session.run(None, {self._input: batch})[0]
@@ -188,9 +189,9 @@ def decode(boxes: Floats, cells: Floats) -> Floats:
 def is_decoded(centres: Floats, cells: Floats) -> bool:
     """Whether the first two outputs `[cells, 2]` are pixels rather than offsets from the cell.
 
-    A cell predicts a box near itself. So under the right reading the distance between cell and centre
-    is a few cells, under the wrong one it is the cell's own distance from the corner. The medians
-    differ by a factor of about 40 for an input of 416.
+    A cell predicts a box near itself. So under the right reading the distance between cell and
+    centre is a few cells, under the wrong one it is the cell's own distance from the corner. The
+    medians differ by a factor of about 40 for an input of 416.
     """
     as_pixels = np.median(np.abs(centres / cells[:, 2:] - cells[:, :2]))
     as_offsets = np.median(np.abs(centres))
@@ -229,18 +230,22 @@ def _open(weights: Path, settings: YoloxSettings) -> Any:
 
 
 def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[int, int]:
-    """Height and width the network sees: the file's, else the setting's, else by the file's name."""
+    """Height and width the network sees: of the file, else the setting, else by the name."""
     inputs = session.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
-    if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 4 or shape[1] not in (3, None):
+    # a free dimension has a name or nothing for its size
+    fixed = [size for size in shape[:2] if isinstance(size, int)]
+    if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 4 or fixed not in (
+        [1, 3], [1], [3], []
+    ):
         raise InputError(_no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} {shape}"))
-    wanted = settings.input_size
-    if wanted is None:
-        side = 416 if re.search("nano|tiny", weights.stem.lower()) else 640
-        wanted = tuple(s if isinstance(s, int) else side for s in shape[2:])
-    if any(isinstance(s, int) and s != w for s, w in zip(shape[2:], wanted, strict=True)):
-        raise InputError(f"{weights} takes images of {shape[2:]} only, not input_size {wanted}")
-    return wanted[0], wanted[1]
+    side = 416 if re.search("nano|tiny", weights.stem.lower()) else 640
+    free = settings.input_size or (side, side)
+    height, width = (s if isinstance(s, int) else f for s, f in zip(shape[2:], free, strict=True))
+    if settings.input_size not in (None, (height, width)):
+        raise InputError(f"{weights} takes images of {(height, width)} only, not input_size "
+                         f"{settings.input_size}")
+    return height, width
 
 
 def _strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int, ...]:
@@ -249,7 +254,8 @@ def _strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int,
         counts[sum((size[0] // s) * (size[1] // s) for s in strides)] = strides
     if len(output) not in counts:
         wanted = " or ".join(str(count) for count in counts)
-        raise InputError(_no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}"))
+        raise InputError(
+            _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}"))
     return counts[len(output)]
 
 
@@ -284,8 +290,8 @@ def _clip(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats
 
 
 def _no_yolox(weights: Path, why: str) -> str:
-    return (f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in and "
-            "[1, cells, 5 + classes] out, without NMS inside")
+    return (f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in "
+            "and [1, cells, 5 + classes] out, without NMS inside")
 
 
 def _first_line(error: Exception) -> str:

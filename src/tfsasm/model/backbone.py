@@ -5,6 +5,7 @@ Parameter names below `body` are torchvision's, so that published checkpoints lo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -152,3 +153,22 @@ class MobileNetV2(nn.Module):
 
 Trunk = ResNet50 | MobileNetV2
 TRUNKS: dict[str, Callable[[], Trunk]] = {"resnet50": ResNet50, "mobilenetv2": MobileNetV2}
+
+
+@torch.no_grad()
+def fold_batch_norms(trunk: Trunk) -> Trunk:
+    """A copy of a trunk with every frozen batch norm folded into its convolution, channels last.
+
+    The same function up to float32 rounding, in about half the time; it has other parameters, so
+    it is for running, not for saving.
+    """
+    folded = copy.deepcopy(trunk)
+    for module in list(folded.modules()):
+        names = list(module._modules.items())
+        for (_, conv), (norm_name, norm) in zip(names, names[1:], strict=False):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
+                scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                conv.weight *= scale[:, None, None, None]
+                conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale, requires_grad=False)
+                setattr(module, norm_name, nn.Identity())
+    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

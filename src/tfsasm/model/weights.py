@@ -73,6 +73,15 @@ def full() -> NetworkConfig:
     return NetworkConfig()
 
 
+def tiny() -> NetworkConfig:
+    """The small network that ships in the package: MobileNetV2, 1 + 3 layers, width 128."""
+    sizes = ModelConfig(
+        backbone="mobilenetv2", width=128, feedforward=512, encoder_layers=1, decoder_layers=3,
+        levels=3, box_turns=16.0, place_values=True,
+    )  # fmt: skip
+    return NetworkConfig(sizes, short_side=288, max_side=512)
+
+
 def published_name(ours: str) -> str:
     """Our parameter name to the published one."""
     for prefix, published in PUBLISHED:

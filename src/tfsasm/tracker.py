@@ -1,0 +1,207 @@
+"""One frame of tracking, as a function from state to state.
+
+What is unusual here: `step` is all there is. Nothing is kept outside `TrackerState`, so a video can
+be tracked twice from the middle, two at once, or under ten settings from one encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tfsasm import lifecycle, memory
+from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
+from tfsasm.lifecycle import NOBODY, Census, LifecycleConfig
+from tfsasm.memory import Memory, MemoryConfig, Observation
+from tfsasm.model import Features, MOTRv2, Prediction, Queries
+from tfsasm.proposals import Proposals
+from tfsasm.rows import Rows
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """The method, whatever the network. Defaults are what the released code does.
+
+    `docs/fidelity.md` has a row for every setting that names a departure.
+    """
+
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    refresh_score: float = 0.5
+    """A track above it takes this frame's answer in; the others stay frozen (QUIRK-13)."""
+    report_score: float = 0.5
+    """Tracks above it are reported."""
+    report_area: float = 100.0
+    """Boxes above it are reported, in square pixels of the original image."""
+    travel: Literal["layers", "frames"] = "layers"
+    """What moves a track towards its next store: from the first to the last decoder layer
+    (released, QUIRK-15), or from frame to frame (the paper)."""
+    overlap_with: Literal["all", "tracks"] = "all"
+    """Whose boxes cover a track: all queries, its own duplicate proposal included (released,
+    QUIRK-20), or tracks only (the paper)."""
+    stored: Literal["incoming", "embedding", "refreshed"] = "incoming"
+    """Which feature the memory sees: the content that entered the frame (released, QUIRK-22), the
+    decoder's output, or the content made for the next frame."""
+    present_at_birth: bool = True
+    """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
+    present_when_lost: bool = True
+    """Whether an absent track's view may be kept, as released (QUIRK-21)."""
+
+
+@dataclass(frozen=True)
+class Tracks(Rows):
+    """What lives from frame to frame."""
+
+    ids: Tensor
+    """`[N]` int64, from 0."""
+    missed: Tensor
+    """Consecutive frames absent, `[N]` int64."""
+    queries: Queries
+    """Content and reference box of the next frame."""
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class TrackerState:
+    """Everything that survives a frame."""
+
+    tracks: Tracks
+    next_id: int = 0
+    frame: int = 0
+    """Frames seen so far."""
+
+
+@dataclass(frozen=True)
+class Answer(Rows):
+    """What one frame says about every live track, absent ones included."""
+
+    ids: Tensor
+    """`[N]` int64, from 0."""
+    scores: Tensor
+    """`[N]`."""
+    boxes: Tensor
+    """`[N, 4]` normalised cxcywh, not clipped to the image (QUIRK-14)."""
+    sources: Tensor
+    """Row of the proposal that the track was born of in this frame, else -1."""
+
+
+def begin(model: MOTRv2, config: TrackerConfig) -> TrackerState:
+    """State before the first frame: no tracks."""
+    device = model.learned_content.device
+    return TrackerState(_newcomers(model.queries(Proposals.empty().to(device))[:0], config))
+
+
+def _newcomers(queries: Queries, config: TrackerConfig) -> Tracks:
+    n, device = len(queries), queries.boxes.device
+    return Tracks(
+        ids=torch.full((n,), NOBODY, dtype=torch.int64, device=device),
+        missed=torch.zeros(n, dtype=torch.int64, device=device),
+        queries=queries,
+        memory=memory.empty(n, queries.content.shape[1], config.memory, device=device),
+    )
+
+
+@torch.inference_mode()
+def step(
+    model: MOTRv2, state: TrackerState, features: Features, proposals: Proposals,
+    config: TrackerConfig,
+) -> tuple[TrackerState, Answer]:
+    """One frame (SPEC 6): ask about proposals and tracks, judge, remember, make the next queries.
+
+    `features` come from `model.encode` of one image. The order of the tracks is that of the
+    released code: new ones first (QUIRK-12).
+    """
+    asked = Tracks.cat([_newcomers(model.queries(proposals), config), state.tracks])
+    content = memory.read(asked.memory, asked.queries.content)
+    predictions = model.decode(features, Queries(content, asked.queries.boxes))
+    answer = predictions[-1]
+    scores = answer.logits[:, 0].sigmoid()
+
+    census = lifecycle.advance(
+        asked.ids, asked.missed, scores, state.next_id, config.lifecycle
+    )
+    live = census.ids != NOBODY
+    seen = scores > config.refresh_score
+    queries = model.refresh(asked.queries[live], answer[live], seen[live])
+    seen_now = observe(asked, predictions, scores, census, config)[live]
+    if config.stored == "refreshed":
+        seen_now = replace(seen_now, feature=queries.content)
+    remembered = memory.write(asked.memory[live], seen_now, config.memory)
+
+    tracks = Tracks(census.ids[live], census.missed[live], queries, remembered)
+    told = Answer(census.ids, scores, answer.boxes, _sources(census, model, len(proposals)))
+    return TrackerState(tracks, census.next_id, state.frame + 1), told[live]
+
+
+def observe(
+    asked: Tracks, predictions: Sequence[Prediction], scores: Tensor, census: Census,
+    config: TrackerConfig,
+) -> Observation:
+    """What the memory is told about each query: the one place that decides it (SPEC 7.2, 7.3)."""
+    answer = predictions[-1]
+    live = census.ids != NOBODY
+    present = torch.ones_like(live)
+    if not config.present_at_birth:
+        present &= ~census.born
+    if not config.present_when_lost:
+        present &= scores >= config.lifecycle.miss_score
+    return Observation(
+        feature=answer.embeddings if config.stored == "embedding" else asked.queries.content,
+        travel=_travel(asked, predictions, scores, census, config),
+        overlap=_overlap(answer.boxes, live if config.overlap_with == "tracks" else None),
+        score=scores,
+        present=present,
+    )
+
+
+def _travel(
+    asked: Tracks, predictions: Sequence[Prediction], scores: Tensor, census: Census,
+    config: TrackerConfig,
+) -> Tensor:
+    """Distance `[N]` in normalised units: x by the width, y by the height (QUIRK-16)."""
+    here = predictions[-1].boxes[:, :2]
+    if config.travel == "layers":
+        return torch.linalg.vector_norm(here - predictions[0].boxes[:, :2], dim=1)
+    # The reference box is where the track was last seen, so a gap counts when it ends.
+    moved = torch.linalg.vector_norm(here - asked.queries.boxes[:, :2], dim=1)
+    counts = (asked.ids != NOBODY) & (scores > config.refresh_score)
+    return torch.where(counts, moved, 0.0)
+
+
+def _overlap(boxes: Tensor, among: Tensor | None) -> Tensor:
+    """Largest IoU `[N]` of each box with another one, of `among` `[N]` if given; 0 if alone."""
+    xyxy = cxcywh_to_xyxy(boxes)
+    iou = iou_matrix(xyxy, xyxy).fill_diagonal_(0.0)
+    if among is not None:
+        iou = torch.where(among[None], iou, 0.0)
+    return iou.amax(dim=1) if len(boxes) else boxes.new_zeros(0)
+
+
+def _sources(census: Census, model: MOTRv2, proposals: int) -> Tensor:
+    row = torch.arange(len(census.ids), device=census.ids.device) - len(model.learned_boxes)
+    return torch.where(census.born & (row >= 0) & (row < proposals), row, -1)
+
+
+@dataclass(frozen=True)
+class Report(Rows):
+    """The tracks of a frame that are worth telling, in pixels of the original image."""
+
+    ids: Tensor
+    """`[N]` int64, from 0."""
+    scores: Tensor
+    """`[N]`."""
+    xyxy: Tensor
+    """`[N, 4]` float32, not clipped to the image."""
+    sources: Tensor
+    """As in `Answer`."""
+
+
+def report(answer: Answer, width: int, height: int, config: TrackerConfig) -> Report:
+    """Keep confident tracks of some size and place them in a `width` x `height` image (SPEC 6.6)."""
+    xyxy = cxcywh_to_xyxy(answer.boxes) * answer.boxes.new_tensor([width, height, width, height])
+    keep = (answer.scores > config.report_score) & (area(xyxy) > config.report_area)
+    return Report(answer.ids, answer.scores, xyxy, answer.sources)[keep]
