@@ -48,6 +48,10 @@ class TrainConfig:
     decay_from: float = 0.8
     """Share of the run after which the rate falls: to a tenth at once, or to zero as a cosine."""
     cosine: bool = False
+    trust_boxes: bool = False
+    """Start with box heads that leave the reference as it is. The published start makes boxes much
+    smaller at first, which suits a COCO checkpoint that overwrites it, and costs thousands of steps
+    from scratch, where proposals already have the right size."""
     average: float = 0.0
     """Weight of the past in the running average of the weights; 0 keeps the last step's."""
     lengths: tuple[tuple[float, int], ...] = ((0.0, 5),)
@@ -67,7 +71,7 @@ def recipe_tiny() -> TrainConfig:
     clip = replace(clip, loss=replace(clip.loss, focal_alpha=0.5))
     return TrainConfig(
         clip=clip, steps=5_000, lr=4e-4, backbone_lr=0.0, warmup=200, decay_from=0.3, cosine=True,
-        average=0.998, lengths=((0.0, 3), (0.25, 4), (0.65, 5)),
+        trust_boxes=True, average=0.998, lengths=((0.0, 3), (0.25, 4), (0.65, 5)),
     )  # fmt: skip
 
 
@@ -89,6 +93,8 @@ class Run:
 def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> Run:
     """A run at step 0 that takes `model` over. What is frozen no longer asks for gradients."""
     trunk = None
+    if config.trust_boxes:
+        nn.init.zeros_(model.decoder.box_heads[0].layers[-1].bias)
     for name, parameter in model.backbone.named_parameters():
         parameter.requires_grad_(config.backbone_lr > 0 and not name.startswith(model.backbone.frozen))
     if config.backbone_lr == 0:

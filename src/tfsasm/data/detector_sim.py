@@ -58,7 +58,7 @@ def manners(rng: np.random.Generator, quality: float) -> Manners:
     own = rng.lognormal(0, 0.15, 4)
     return Manners(
         jitter=(1 - quality) * np.array([0.11, 0.026, 0.165, 0.045]) * own
-        + quality * np.array([0.012, 0.006, 0.018, 0.009]),
+        + quality * np.array([0.017, 0.009, 0.027, 0.014]),
         bias=(1 - quality) * rng.normal([0, 0, 0.09, 0.015], [0.01, 0.005, 0.04, 0.01]),
         confidence=between(2.6, 3.6) + rng.normal(0, 0.2),
         ceiling=between(0.88, 0.98),
@@ -221,7 +221,7 @@ def _places(
 
 
 def _shake(boxes: np.ndarray, error: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Move and stretch xyxy boxes by relative errors (centre x, centre y, log width, log height)."""
+    """Move and stretch xyxy boxes by relative errors (centre x and y, log width, log height)."""
     error = error + bias
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + error[:, :2] * size

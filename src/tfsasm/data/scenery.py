@@ -64,7 +64,7 @@ class Occluder:
 
 @dataclass(frozen=True)
 class Scenery:
-    """What does not move in a clip. `clutter` `[K, 4]` are ltwh image boxes a detector may fall for."""
+    """What does not move in a clip. `clutter` `[K, 4]`: ltwh boxes that may fool a detector."""
 
     canvas: np.ndarray
     offset: np.ndarray
@@ -83,7 +83,7 @@ def make_scenery(
     canvas = np.empty((*size, 3), np.uint8)
     canvas[:edge] = _upright(rng, edge, size[1], photographs)
     canvas[edge:] = _floor(rng, ground, offset, edge, size, photographs)
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         canvas = _whole_photograph(rng, canvas, photographs)
     clutter = _clutter(rng, canvas, ground, offset, wall)
     canvas = _light(rng, canvas)
@@ -284,7 +284,7 @@ def _whole_photograph(
 def _clutter(
     rng: np.random.Generator, canvas: np.ndarray, ground: Ground, offset: np.ndarray, wall: float
 ) -> np.ndarray:
-    """Stand poles, bins, cones, signs and cars on the ground, posters on the wall. Returns boxes."""
+    """Stand poles, bins, cones, posters and cars on the ground. Returns their boxes."""
     boxes = []
     for _ in range(int(rng.integers(2, 12))):
         highest = min(max(wall, ground.horizon + 8), ground.height)

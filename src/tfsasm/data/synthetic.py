@@ -34,9 +34,11 @@ class SceneConfig:
     `kinds` may repeat a name to make it more frequent. `people` None means what suits the kind
     (dance 5-14, street 3-15, sport 5-14). A person is in the ground truth while at least
     `min_visibility` of the body is in sight. `detector_quality` runs from 0 (YOLOX-nano) to 1
-    (YOLOX-X) and is drawn nearer to its lower end; boxes at or below `min_score` are not reported. `alike` is the chance that a clip's
-    people dress alike. `photographs` uses scikit-image's pictures as textures where that package
-    is installed; a seed repeats exactly only with the same choice and the same installation.
+    (YOLOX-X) and is drawn nearer to its lower end; boxes at or below `min_score` are not reported.
+    Chances per clip: `alike` that its people dress alike, `camera_motion` that the camera moves;
+    `leave` is the chance that a person's next way leads out of the image. `photographs` uses
+    scikit-image's pictures as textures where that package is installed: a seed repeats exactly
+    only with the same choice and the same installation.
     """
 
     width: int = 512
@@ -64,7 +66,7 @@ class SceneConfig:
         if unknown or not self.kinds:
             raise InputError(f"kinds must be some of {', '.join(KINDS)}, not {self.kinds!r}")
         if self.detector_quality[1] > 1:
-            raise InputError(f"detector_quality must be within 0 to 1, not {self.detector_quality!r}")
+            raise InputError(f"detector_quality must be in [0, 1], not {self.detector_quality!r}")
         for name in ("people", "frame_rate", "occluders", "detector_quality"):
             pair = getattr(self, name)
             if pair is not None and not 0 <= pair[0] <= pair[1]:
@@ -102,7 +104,7 @@ def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
 
 
 def sequence_seed(seed: int, index: int) -> int:
-    """The clip seed of sequence `index` in the collection of `seed`: no two collections share one."""
+    """The clip seed of sequence `index` in the collection of `seed`: collections share none."""
     if seed < 0 or index < 0:
         raise InputError(f"seed and index must not be negative, but are {seed} and {index}")
     sequence = np.random.SeedSequence(entropy=seed, spawn_key=(index,))
@@ -227,7 +229,7 @@ def _grade(
     rng: np.random.Generator, scenery: Scenery, cast: Cast
 ) -> tuple[Scenery, Cast]:
     """Tint and saturation of the whole clip, applied where it is cheap: to canvas and colours."""
-    keep = float(rng.choice([1.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.1]))
+    keep = (1.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.1)[int(rng.integers(0, 4))]
     tint = 1 + rng.normal(0, 0.06) * np.array([-1, 0, 1]) + rng.normal(0, 0.015, 3)
     luma = np.array([0.114, 0.587, 0.299])
     matrix = (keep * np.eye(3) + (1 - keep) * luma) * tint[:, None]
@@ -263,12 +265,12 @@ def _optics(rng: np.random.Generator, config: SceneConfig) -> _Optics:
     return _Optics(
         gain=rng.uniform(0.75, 1.2) * np.exp(slow + rng.normal(0, 1, frames) * flicker),
         gamma=float(np.exp(rng.normal(0, 0.2))),
-        softness=float(rng.choice([0.0, rng.uniform(0.3, 0.8), rng.uniform(0.8, 1.5)])),
+        softness=float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65)),
         noise=noise,
-        jpeg=int(rng.choice([0, 0, 0, rng.integers(25, 80)])),
+        jpeg=int(rng.integers(25, 80)) * int(rng.random() < 0.25),
         shutter=float(rng.choice([0.0, 0.2, 0.5])),
         light=np.array([np.cos(angle), np.sin(angle)]),
-        shadow=float(rng.choice([0.0, rng.uniform(0.15, 0.6)], p=[0.15, 0.85])),
+        shadow=float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85)),
         cast_shadow=rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45),
     )
 
@@ -357,7 +359,7 @@ def _errand(
         row = rng.uniform(*rows)
         target = ground.locate(np.array([x * ground.width, row]))
         if stops:
-            clock.append(clock[-1] + max(np.linalg.norm(target - stops[-1]), 0.05) / speed)
+            clock.append(clock[-1] + max(float(np.linalg.norm(target - stops[-1])), 0.05) / speed)
         stops.append(target)
         if rng.random() < 0.25:
             stops.append(target + rng.normal(0, 0.02, 2))
@@ -514,7 +516,8 @@ def _people(
     fronts = clip.scenery.occluders
     rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
     bounds = shapes.bounds
-    seen = (bounds[:, 2:] > 0).all(axis=1) & (bounds[:, :2] < [width, height]).all(axis=1)
+    inside = np.concatenate([bounds[:, 2:] > 0, bounds[:, :2] < [width, height]], axis=1)
+    seen = np.all(inside, axis=1)
     order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
     for index in order.tolist():
         if index >= len(clip.cast):
@@ -642,7 +645,8 @@ def write_sequences(
 
     Each holds `img1/00000001.jpg`, `gt/gt.txt` (frame, id, left, top, width, height, 1, 1,
     visibility), `det/det.txt` (frame, -1, left, top, width, height, score) and `seqinfo.ini`. A
-    folder appears under its name only when complete, so whatever stops this leaves whole sequences.
+    folder appears under its name only when complete, so whatever stops this leaves whole sequences;
+    killing the process may leave one hidden folder besides (its name begins with a dot).
     `progress` is told (done, all) after each. Raises `InputError` when a folder exists already
     and `overwrite` is not set, before anything is written.
     """
@@ -651,19 +655,30 @@ def write_sequences(
     taken = [folder.name for folder in folders if folder.exists()]
     if taken and not overwrite:
         raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {output}: {error.strerror}") from error
     for index, folder in enumerate(folders):
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
         try:
             _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
+            _swap(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         if progress is not None:
             progress(index + 1, sequences)
     return folders
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Give `new` its name. An older folder moves away whole first, and is deleted last."""
+    if not folder.exists():
+        os.replace(new, folder)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-old-", dir=folder.parent) as aside:
+        os.replace(folder, Path(aside) / folder.name)
+        os.replace(new, folder)
 
 
 def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> None:

@@ -1,0 +1,208 @@
+"""The tracker that users hold: detections and pictures in, detections with identities out.
+
+What is unusual here: it is a shell around `tracker.step`. It keeps one state, so two trackers in a
+process share nothing, and it hands on what the user attached to the detection that a track was born
+of, since the network itself forgets which box a track came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import supervision as sv
+import torch
+
+from tfsasm.config import default
+from tfsasm.detect import ProposalSource, detector, open_detections
+from tfsasm.errors import InputError
+from tfsasm.model import MOTRv2
+from tfsasm.model.backbone import fold_batch_norms
+from tfsasm.model.image import prepare
+from tfsasm.model.weights import NetworkConfig, load_model
+from tfsasm.proposals import Proposals
+from tfsasm.tracker import Report, TrackerConfig, TrackerState, begin, report, step
+from tfsasm.video import Frame, Source, open_source
+
+
+def load(
+    weights: Path | str = "tiny", config: TrackerConfig | None = None, *,
+    short_side: int | None = None, max_side: int | None = None, device: str = "auto",
+) -> Tracker:
+    """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
+
+    `config` is the method (`tfsasm.config`), by default `default()`. `short_side` and `max_side`
+    override the scale of the images that the network was made for, in pixels. `device` is a torch
+    device; `auto` takes a GPU where there is one. Raises `WeightsError` for a file that cannot be
+    loaded or does not fit.
+    """
+    path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
+    model, network = load_model(path)
+    network = replace(
+        network, short_side=short_side or network.short_side, max_side=max_side or network.max_side
+    )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.backbone = fold_batch_norms(model.backbone)
+    return Tracker(model.to(device), network, config or default())
+
+
+def embedded(name: str) -> Path:
+    """Path of a checkpoint that ships in the package."""
+    return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
+
+
+class Tracker:
+    """Follows objects through one video at a time."""
+
+    def __init__(self, model: MOTRv2, network: NetworkConfig, config: TrackerConfig) -> None:
+        self.model, self.network, self.config = model, network, config
+        self.state: TrackerState = begin(model, config)
+        self._origins = _Origins()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of another video, ids start at 1."""
+        self.state = begin(self.model, self.config)
+        self._origins = _Origins()
+
+    def update(self, detections: sv.Detections | Proposals | None, frame: np.ndarray) -> sv.Detections:
+        """Track one frame; call it for every frame, also when nothing was detected.
+
+        `detections` are any detector's, `xyxy` in pixels of `frame`; `frame` is uint8 BGR
+        `[H, W, 3]` (grey and BGRA are converted). Returns the tracks: `tracker_id` from 1,
+        `confidence`, pixel `xyxy` (not clipped to the image), and `class_id` and `data` of the
+        detection that each track was born of. Raises `InputError` for a box with NaN, infinity or
+        no area, naming its row, and for a frame that is not an image; the state is then as before.
+        """
+        image = as_bgr(frame)
+        height, width = image.shape[:2]
+        if not isinstance(detections, Proposals):
+            proposals = _proposals(detections, width, height)
+        else:
+            proposals, detections = detections, None
+        told = self._step(proposals, image)
+        return self._origins.attach(told, detections)
+
+    def track(
+        self, source: Source | Path | str | int, *,
+        detections: ProposalSource | Path | str | None = None,
+        detector: ProposalSource | str | None = None,
+        start: int = 1, end: int | None = None, stride: int = 1,
+        order: Literal["natural", "name"] = "natural",
+    ) -> Iterator[tuple[Frame, sv.Detections]]:
+        """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
+
+        Give either `detections` (a MOT det.txt or det_db JSON) or a `detector` (a name such as
+        `"yolox-nano"`), or for either any function of a `Frame` that returns `Proposals`. `start`,
+        `end` (inclusive) and `stride` count frames from 1. Raises `InputError` for what cannot be
+        used and `TruncatedInput` after the last good frame of a damaged source.
+        """
+        proposals = proposal_source(detections, detector, source)
+        self.reset()
+        opened = source if isinstance(source, Source) else open_source(
+            source, start=start, end=end, stride=stride, order=order
+        )  # fmt: skip
+        with opened:
+            for frame in opened:
+                yield frame, self.update(proposals(frame), frame.image)
+
+    def _step(self, proposals: Proposals, image: np.ndarray) -> Report:
+        device = self.model.learned_content.device
+        pixels = prepare(image, self.network.short_side, self.network.max_side).to(device)
+        with torch.inference_mode():
+            features = self.model.encode(pixels)
+        self.state, answer = step(
+            self.model, self.state, features, proposals.to(device), self.config
+        )
+        return report(answer, image.shape[1], image.shape[0], self.config).to("cpu")
+
+
+def proposal_source(
+    detections: ProposalSource | Path | str | None, named: ProposalSource | str | None,
+    source: Source | Path | str | int,
+) -> ProposalSource:
+    """What `Tracker.track` asks for the boxes of a frame. Raises `InputError` unless exactly one."""
+    if (detections is None) == (named is None):
+        raise InputError("give either detections (a det.txt or det_db JSON) or a detector")
+    given = detections if detections is not None else named
+    if not isinstance(given, Path | str):
+        return given  # type: ignore[return-value]
+    if detections is None:
+        return detector(str(given))
+    name = source.label if isinstance(source, Source) else str(source)
+    return open_detections(given, source_name=str(Path(name).resolve()))
+
+
+def as_bgr(frame: np.ndarray) -> np.ndarray:
+    """A uint8 image `[H, W]`, `[H, W, 1]`, `[H, W, 3]` or `[H, W, 4]` as BGR `[H, W, 3]`."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim not in (2, 3):
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        raise InputError(f"a frame is a uint8 array [H, W, 3] in BGR order, not {kind}")
+    if frame.size == 0:
+        raise InputError(f"a frame of shape {frame.shape} has no pixels")
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    if channels == 3:
+        return frame
+    if channels not in (1, 4):
+        raise InputError(f"a frame has 1, 3 or 4 channels, not {channels}")
+    return cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR)
+
+
+def _proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
+    if detections is None or len(detections) == 0:
+        return Proposals.empty()
+    xyxy = np.asarray(detections.xyxy, dtype=np.float64)
+    scores = detections.confidence
+    scores = np.ones(len(xyxy)) if scores is None else np.asarray(scores, dtype=np.float64)
+    sizes = xyxy[:, 2:] - xyxy[:, :2]
+    bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
+            f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
+        )
+    return Proposals.from_xyxy(xyxy, scores, width, height)
+
+
+class _Origins:
+    """What came with the detection that each live track was born of."""
+
+    def __init__(self) -> None:
+        self._class_ids: dict[int, int] = {}
+        self._data: dict[int, dict[str, Any]] = {}
+
+    def attach(self, told: Report, detections: sv.Detections | None) -> sv.Detections:
+        """The report as `supervision.Detections`, with what is known of each track."""
+        ids = told.ids.tolist()
+        for identity, source in zip(ids, told.sources.tolist(), strict=True):
+            if source >= 0 and detections is not None:
+                self._learn(identity, detections, source)
+        keys = {key for identity in ids for key in self._data.get(identity, {})}
+        classes = [self._class_ids.get(identity, 0) for identity in ids]
+        return sv.Detections(
+            xyxy=told.xyxy.numpy().reshape(-1, 4),
+            confidence=told.scores.numpy(),
+            class_id=np.asarray(classes, dtype=int),
+            tracker_id=np.asarray(ids, dtype=int) + 1,
+            data={key: self._column(key, ids) for key in sorted(keys)},
+        )
+
+    def _learn(self, identity: int, detections: sv.Detections, row: int) -> None:
+        if detections.class_id is not None:
+            self._class_ids[identity] = int(detections.class_id[row])
+        self._data[identity] = {key: values[row] for key, values in detections.data.items()}
+
+    def _column(self, key: str, ids: list[int]) -> np.ndarray:
+        """One row per track; None, as an object, where a track has none."""
+        values = [self._data.get(identity, {}).get(key) for identity in ids]
+        if any(value is None for value in values):
+            column = np.empty(len(values), dtype=object)
+            column[:] = values
+            return column
+        return np.asarray(values)

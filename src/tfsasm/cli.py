@@ -1,0 +1,59 @@
+"""The command line: parse, call, print. No logic lives here."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+
+from tfsasm import jobs
+from tfsasm.errors import TfsasmError, TruncatedInput
+
+USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
+
+Command = (
+    Annotated[jobs.Track, tyro.conf.subcommand("track")]
+    | Annotated[jobs.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[jobs.Score, tyro.conf.subcommand("score")]
+    | Annotated[jobs.Synth, tyro.conf.subcommand("synth")]
+    | Annotated[jobs.Train, tyro.conf.subcommand("train")]
+    | Annotated[jobs.Convert, tyro.conf.subcommand("convert")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `tfsasm`. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C)."""
+    job = tyro.cli(
+        Command,  # type: ignore[arg-type]
+        prog="tfsasm", args=arguments, description="Follow look-alike people through a video.",
+    )  # fmt: skip
+    console, errors = Console(), Console(stderr=True)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s",
+        handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
+    )  # fmt: skip
+    sys.exit(_run(job, console, errors))
+
+
+def _run(job: jobs.Job, console: Console, errors: Console) -> int:
+    from tfsasm import run  # imports torch, which --help can do without
+
+    try:
+        return run.COMMANDS[type(job)](job, console, errors)
+    except TruncatedInput as error:
+        return _complain(errors, error, TRUNCATED)
+    except TfsasmError as error:
+        return _complain(errors, error, USER_ERROR)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        return INTERRUPTED
+
+
+def _complain(errors: Console, error: TfsasmError, code: int) -> int:
+    errors.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+    return code

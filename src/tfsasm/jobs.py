@@ -1,0 +1,184 @@
+"""What can be asked for on the command line: options and their help, nothing else.
+
+Light on purpose, so that `--help` answers at once. `run.py` does the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """Follow people through a video, a folder of images, a camera or a stream.
+
+    Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4
+    """
+
+    source: str
+    """Video file, folder of images, camera index or rtsp/http address."""
+    detections: Path | None = None
+    """Stored detections: a MOT det.txt or a det_db JSON."""
+    detector: Detector | None = None
+    """Live detector; its weights are downloaded once unless --detector-weights is given."""
+    detector_weights: Path | None = None
+    """ONNX file of the detector."""
+    detector_score: float = 0.1
+    """Detector boxes below this score are not handed over."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    preset: Literal["default", "released", "paper", "motrv2"] = "default"
+    """The method, whatever the network."""
+    set: tuple[str, ...] = ()
+    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
+    short_side: int | None = None
+    """Shorter side of the image inside the network, in pixels."""
+    max_side: int | None = None
+    """Most pixels of its longer side."""
+    miss_tolerance: int | None = None
+    """Frames after which an absent track dies."""
+    score_threshold: float | None = None
+    """Score for birth, presence and report."""
+    output: Path | None = None
+    """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
+    mot_output: Path | None = None
+    """Results as MOTChallenge text."""
+    json_output: Path | None = None
+    """Results as JSON."""
+    start: int = 1
+    """First frame, counted from 1."""
+    end: int | None = None
+    """Last frame, included."""
+    stride: int = 1
+    """Take every STRIDE-th frame."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Rewrite a checkpoint: published .pth to .safetensors or back, strictly checked.
+
+    Example: tfsasm convert motrv2_dancetrack.pth motrv2_dancetrack.safetensors
+    """
+
+    input: tyro.conf.Positional[Path]
+    """Checkpoint to read: .pth, .pt or .safetensors."""
+    output: tyro.conf.Positional[Path]
+    """Checkpoint to write: .safetensors, or .pth with its configuration in a .json beside it."""
+    half: bool = False
+    """Store float16."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+
+
+
+@dataclass(frozen=True)
+class Synth:
+    """Render synthetic videos of look-alike people, with truth and detections, as MOT folders.
+
+    Example: tfsasm synth --output clips --sequences 20 --seed 7
+    """
+
+    output: Path
+    """Folder that the sequences are written into."""
+    sequences: int = 10
+    """How many."""
+    seed: int = 0
+    """Another seed never gives the same sequence."""
+    frames: int = 100
+    """Frames per sequence."""
+    width: int = 512
+    """Pixels."""
+    height: int = 384
+    """Pixels."""
+    overwrite: bool = False
+    """Replace sequences that exist."""
+
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score MOT result files with the official TrackEval.
+
+    Example: tfsasm score --gt DanceTrack/val --results results --json scores.json
+    """
+
+    gt: Path
+    """Folder of sequences, each with gt/gt.txt."""
+    results: Path
+    """Folder of NAME.txt files."""
+    json: Path | None = None
+    """Write the scores here as well."""
+    overwrite: bool = False
+    """Replace the JSON if it exists."""
+
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network on synthetic clips. A stopped run resumes where it was.
+
+    Example: tfsasm train --network tiny --output runs/tiny
+    """
+
+    output: Path
+    """Folder for checkpoints, logs and TensorBoard files."""
+    network: Literal["tiny", "full"] = "tiny"
+    """Sizes of the network and the recipe that goes with them."""
+    init: Path | None = None
+    """Checkpoint to start from: ours, or a published Deformable DETR or MOTRv2 file."""
+    backbone_weights: Path | None = None
+    """ImageNet classifier whose tensors fill the backbone."""
+    steps: int | None = None
+    """Clips to train on; by default the recipe's."""
+    lr: float | None = None
+    """Learning rate; by default the recipe's."""
+    seed: int = 0
+    """Seed of initial values, clips and noise."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the device computes it natively."""
+    validate_sequences: int = 6
+    """Held-out synthetic sequences for the scores during training; 0 for none."""
+    validate_minutes: float = 20.0
+    """Minutes between two validations."""
+    checkpoint_minutes: float = 3.0
+    """Minutes between two checkpoints."""
+    workers: int = 1
+    """Processes that render clips."""
+    threads: int | None = None
+    """Threads of the network; by default what PyTorch chooses."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto."""
+
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Make a short dance clip, track it with and without the memory, score both, show both.
+
+    Example: tfsasm demo
+    """
+
+    output: Path = Path("tfsasm-demo")
+    """Folder for the video, the MOT files and the summary; replaced if it exists."""
+    seed: int = 11
+    """Another seed, another dance."""
+    frames: int = 160
+    """Length of the clip."""
+
+
+Job = Track | Convert | Synth | Score | Train | Demo

@@ -1,0 +1,104 @@
+"""Result files that grow with the video and appear when it ends, however it ends.
+
+Lines go to a partial file at once, so memory stays flat; leaving the block, also through Ctrl-C or
+a damaged source, puts the finished file under its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import supervision as sv
+
+from tfsasm.files import check_output
+from tfsasm.mot import result_line
+from tfsasm.video import Frame
+
+
+class _TrackFile:
+    """A text file with one part per frame."""
+
+    head, separator, tail = "", "", ""
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+        self.path = check_output(path, overwrite=overwrite)
+        self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._file: TextIO = self._partial.open("w", encoding="utf-8", newline="\n")
+        self._file.write(self.head)
+        self._parts = 0
+
+    def write(self, frame: Frame, tracks: sv.Detections) -> None:
+        """Add one frame's tracks."""
+        part = self.part(frame, tracks)
+        self._file.write(self.separator + part if self._parts else part)
+        self._parts += 1
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.write(self.tail)
+        self._file.close()
+        os.replace(self._partial, self.path)
+
+
+class MotFile(_TrackFile):
+    """MOTChallenge result lines.
+
+    `first_id` is the number of the first identity. Without `scores` the confidence column is the
+    literal 1 of the released code, which makes the file equal to its output byte for byte.
+    """
+
+    def __init__(
+        self, path: Path | str, *, first_id: int = 1, scores: bool = True, overwrite: bool = False
+    ) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self.first_id, self.scores = first_id, scores
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """The lines of one frame, in the order of its tracks."""
+        lines = []
+        for identity, xyxy, score in zip(
+            tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
+        ):
+            number = int(identity) - 1 + self.first_id
+            confidence = float(score) if self.scores else None
+            lines.append(result_line(frame.number, number, xyxy, confidence=confidence) + "\n")
+        return "".join(lines)
+
+
+class JsonFile(_TrackFile):
+    """`{"about": {...}, "frames": [{"frame", "time", "tracks": [{"id", "xyxy", "score"}]}]}`."""
+
+    separator, tail = ",\n", "\n]}\n"
+
+    def __init__(
+        self, path: Path | str, about: Mapping[str, Any], *, overwrite: bool = False
+    ) -> None:
+        self.head = '{"about": ' + json.dumps(about) + ',\n"frames": [\n'
+        super().__init__(path, overwrite=overwrite)
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """One frame as a JSON object on a line."""
+        rows = [
+            {
+                "id": int(identity),
+                "xyxy": [round(float(v), 2) for v in xyxy],
+                "score": round(float(score), 4),
+            }
+            for identity, xyxy, score in zip(
+                tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
+            )
+        ]
+        return json.dumps({"frame": frame.number, "time": frame.time, "tracks": rows})

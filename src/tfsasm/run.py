@@ -1,0 +1,264 @@
+"""What the commands do: open, track or train, write, and say what came of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import supervision as sv
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfsasm import jobs
+from tfsasm.api import Tracker, load
+from tfsasm.config import preset, with_settings
+from tfsasm.detect import ProposalSource, YoloxSettings, detector, open_detections
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.evaluate import read_results, read_truths, report_table, score
+from tfsasm.files import check_output, write_text
+from tfsasm.outputs import JsonFile, MotFile
+from tfsasm.render import Annotator, VideoWriter
+from tfsasm.tracker import TrackerConfig
+from tfsasm.video import Frame, Source, open_source
+
+log = logging.getLogger(__name__)
+
+OK, TRUNCATED, INTERRUPTED = 0, 3, 130
+
+
+@dataclass
+class Summary:
+    """What a run saw."""
+
+    frames: int = 0
+    identities: set[int] = field(default_factory=set)
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    code: int = OK
+
+    def lines(self, job: jobs.Track) -> Iterator[str]:
+        """What to print at the end."""
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        yield f"{self.frames} frames, {len(self.identities)} identities, {rate:.1f} frames per second"
+        for name in ("output", "mot_output", "json_output"):
+            if getattr(job, name):
+                yield f"wrote {getattr(job, name)}"
+        yield from self.notes
+
+
+def track(job: jobs.Track, console: Console, errors: Console) -> int:
+    """`tfsasm track`: one source through the tracker, results as they come."""
+    _check_outputs(job)
+    method = method_of(job)
+    order = "name" if job.preset == "released" else "natural"
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(
+            job.source, start=job.start, end=job.end, stride=job.stride, order=order
+        ))  # fmt: skip
+        proposals = proposals_of(job)
+        tracker = load(
+            job.weights, method, short_side=job.short_side, max_side=job.max_side,
+            device=job.device,
+        )  # fmt: skip
+        write = _open_outputs(job, source, method, stack)
+        bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
+        summary = _follow(tracker, source, proposals, write, bar)
+    summary.notes += proposals.report()
+    for line in summary.lines(job):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return summary.code
+
+
+def _follow(
+    tracker: Tracker, source: Source, proposals: ProposalSource,
+    write: Callable[[Frame, sv.Detections], None], bar: Callable[[str], None],
+) -> Summary:
+    """Track to the end, to the damage or to Ctrl-C; what was done until then counts."""
+    summary, began = Summary(), time.monotonic()
+    try:
+        for frame, tracks in tracker.track(source, detector=proposals):
+            write(frame, tracks)
+            summary.frames += 1
+            summary.identities.update(tracks.tracker_id.tolist())
+            rate = summary.frames / (time.monotonic() - began)
+            bar(f"{rate:5.1f} fps {len(tracks):3} tracks")
+    except TruncatedInput as cut:
+        summary.code = TRUNCATED
+        summary.notes.append(f"cut short: {cut}")
+    except KeyboardInterrupt:
+        summary.code = INTERRUPTED
+        summary.notes.append("stopped by Ctrl-C; the files hold what was done so far")
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _check_outputs(job: jobs.Track) -> None:
+    """Refuse before any work what could not be written after it."""
+    outputs = [path for path in (job.output, job.mot_output, job.json_output) if path]
+    if not outputs:
+        raise InputError("nothing to write: give --output, --mot-output or --json-output")
+    places = [path.resolve() for path in outputs]
+    if len(set(places)) < len(places):
+        raise InputError("two outputs have the same name; give each its own")
+    if Path(job.source).exists() and Path(job.source).resolve() in places:
+        raise InputError(f"{job.source} is the source; write the output elsewhere")
+    for path in (job.mot_output, job.json_output):
+        if path:
+            check_output(path, overwrite=job.overwrite)
+
+
+def method_of(job: jobs.Track) -> TrackerConfig:
+    """The preset with what the command line changes."""
+    config = preset(job.preset).make()
+    rules = config.lifecycle
+    if job.miss_tolerance is not None:
+        rules = replace(rules, miss_tolerance=job.miss_tolerance)
+    if job.score_threshold is not None:
+        bar = job.score_threshold
+        rules = replace(rules, birth_score=bar, miss_score=bar)
+        config = replace(config, report_score=bar)
+    pairs = dict(_pair(setting) for setting in job.set)
+    return with_settings(replace(config, lifecycle=rules), pairs)
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise InputError(f"--set takes NAME=VALUE, not {setting!r}")
+    return name, value
+
+
+def proposals_of(job: jobs.Track) -> ProposalSource:
+    """Stored detections or a live detector, whichever was asked for."""
+    if (job.detections is None) == (job.detector is None):
+        raise InputError(
+            "say where the boxes come from: --detections FILE or --detector yolox-nano"
+        )
+    if job.detections is not None:
+        return open_detections(
+            job.detections, source_name=str(Path(job.source).resolve()),
+            skip_bad=job.skip_bad_detections,
+        )  # fmt: skip
+    settings = YoloxSettings(score_threshold=job.detector_score)
+    return detector(str(job.detector), job.detector_weights, settings)
+
+
+def _open_outputs(
+    job: jobs.Track, source: Source, method: TrackerConfig, stack: ExitStack
+) -> Callable[[Frame, sv.Detections], None]:
+    """One function that writes a frame to every output that was asked for."""
+    sinks: list[Callable[[Frame, sv.Detections], None]] = []
+    if job.mot_output:
+        first_id = preset(job.preset).first_id
+        file = MotFile(
+            job.mot_output, first_id=first_id, scores=job.preset != "released",
+            overwrite=job.overwrite,
+        )  # fmt: skip
+        sinks.append(stack.enter_context(file).write)
+    if job.json_output:
+        about = {"source": job.source, "weights": job.weights, "preset": job.preset}
+        about |= {"fps": source.fps, "method": asdict(method)}
+        sinks.append(
+            stack.enter_context(JsonFile(job.json_output, about, overwrite=job.overwrite)).write
+        )
+    if job.output:
+        movie = stack.enter_context(
+            VideoWriter(job.output, source.rate, overwrite=job.overwrite)
+        )
+        annotator = Annotator()
+        sinks.append(
+            lambda frame, tracks: movie.write(annotator.annotate(frame.image, tracks), frame.time)
+        )
+
+    def write(frame: Frame, tracks: sv.Detections) -> None:
+        for sink in sinks:
+            sink(frame, tracks)
+
+    return write
+
+
+@contextmanager
+def progress_bar(
+    errors: Console, total: int | None, *, quiet: bool = False
+) -> Iterator[Callable[[str], None]]:
+    """A function to call once per frame with a word on how it goes."""
+    columns = (
+        TextColumn("tracking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[how]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, disable=quiet) as bar:
+        task = bar.add_task("", total=total, how="")
+        yield lambda how: bar.update(task, advance=1, how=how)
+
+
+def convert(job: jobs.Convert, console: Console, errors: Console) -> int:
+    """`tfsasm convert`: load strictly, save."""
+    from tfsasm.model.weights import load_model, save_model
+
+    check_output(job.output, overwrite=job.overwrite)
+    model, config = load_model(job.input)
+    save_model(job.output, model, config, half=job.half)
+    count = sum(p.numel() for p in model.parameters())
+    console.print(f"wrote {job.output}: {count:,} parameters, {config.model.backbone}")
+    return OK
+
+
+def synth(job: jobs.Synth, console: Console, errors: Console) -> int:
+    """`tfsasm synth`: render sequences with a progress bar."""
+    from tfsasm.data.synthetic import SceneConfig, write_sequences
+
+    scene = SceneConfig(width=job.width, height=job.height, frames=job.frames)
+    with Progress(console=errors) as bar:
+        task = bar.add_task("sequences", total=job.sequences)
+        folders = write_sequences(
+            job.output, job.sequences, job.seed, scene, overwrite=job.overwrite,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )  # fmt: skip
+    console.print(f"wrote {len(folders)} sequences of {job.frames} frames in {job.output}")
+    return OK
+
+
+def score_results(job: jobs.Score, console: Console, errors: Console) -> int:
+    """`tfsasm score`: every sequence that has results, and all of them together."""
+    if job.json:
+        check_output(job.json, overwrite=job.overwrite)
+    names = sorted(path.stem for path in job.results.glob("*.txt"))
+    if not names:
+        raise InputError(f"no result files NAME.txt in {job.results}")
+    report = score(read_truths(job.gt, names), read_results(job.results, names))
+    if job.json:
+        write_text(job.json, json.dumps(report.to_json(), indent=2) + "\n")
+    console.print(report_table(report))
+    return OK
+
+
+def train(job: jobs.Train, console: Console, errors: Console) -> int:
+    """`tfsasm train`: to the last step, from the last checkpoint if there is one."""
+    from tfsasm.training import run_training
+
+    return run_training(job, console)
+
+
+def demo(job: jobs.Demo, console: Console, errors: Console) -> int:
+    """`tfsasm demo`: see `tfsasm.demo`."""
+    from tfsasm.demo import demo
+
+    demo(job, console, errors)
+    return OK
+
+
+COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
+    jobs.Track: track,
+    jobs.Convert: convert,
+    jobs.Synth: synth,
+    jobs.Score: score_results,
+    jobs.Train: train,
+    jobs.Demo: demo,
+}
