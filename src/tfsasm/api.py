@@ -70,7 +70,9 @@ class Tracker:
         self.state = begin(self.model, self.config)
         self._origins = _Origins()
 
-    def update(self, detections: sv.Detections | Proposals | None, frame: np.ndarray) -> sv.Detections:
+    def update(
+        self, detections: sv.Detections | Proposals | None, frame: np.ndarray
+    ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
         `detections` are any detector's, `xyxy` in pixels of `frame`; `frame` is uint8 BGR
@@ -126,7 +128,7 @@ def proposal_source(
     detections: ProposalSource | Path | str | None, named: ProposalSource | str | None,
     source: Source | Path | str | int,
 ) -> ProposalSource:
-    """What `Tracker.track` asks for the boxes of a frame. Raises `InputError` unless exactly one."""
+    """What `Tracker.track` asks for boxes. Raises `InputError` unless exactly one is given."""
     if (detections is None) == (named is None):
         raise InputError("give either detections (a det.txt or det_db JSON) or a detector")
     given = detections if detections is not None else named

@@ -27,9 +27,9 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `tfsasm`. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C)."""
+    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C)."""
     job = tyro.cli(
-        Command,  # type: ignore[arg-type]
+        Command,
         prog="tfsasm", args=arguments, description="Follow look-alike people through a video.",
     )  # fmt: skip
     console, errors = Console(), Console(stderr=True)

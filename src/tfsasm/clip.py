@@ -6,7 +6,7 @@ tracking; only the identities come from `match_frame` instead of `lifecycle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from tfsasm.loss import (
     match_frame,
     total_loss,
 )
-from tfsasm.model import MOTRv2, Features, Prediction, Queries, denoising_mask
+from tfsasm.model import Features, MOTRv2, Prediction, Queries, denoising_mask
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
 
@@ -50,7 +50,7 @@ class Clip:
 class ClipConfig:
     """How a clip is trained. The defaults are the published recipe; `tiny` departs from some."""
 
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = field(default_factory=LossConfig)
     denoising: float = 0.05
     """Noise of the denoising queries as a share of the box; 0 leaves them out."""
     keep_score: float = 0.5
@@ -61,7 +61,7 @@ class ClipConfig:
     """A track is refreshed above this score..."""
     refresh_matched: bool = False
     """...or whenever it answers for a target. Early in training few tracks score above 0.5, and
-    without this they never learn to be refreshed; the published recipe starts from a trained detector."""
+    without this they never learn to be refreshed; the published recipe starts from COCO weights."""
     track_drop: float = 0.0
     """Chance of losing each track between frames, so that births happen in mid-clip (MOTR 0.1)."""
     false_tracks: float = 0.0

@@ -1,7 +1,7 @@
 """Method presets: what the tracker and its memory do, whatever the network.
 
-A preset is a function that returns a frozen `TrackerConfig`; `docs/fidelity.md` compares them line by
-line, and `docs/results.md` has the measurements behind `default()`.
+A preset is a function that returns a frozen `TrackerConfig`; `docs/fidelity.md` compares them line
+by line, and `docs/results.md` has the measurements behind `default()`.
 """
 
 from __future__ import annotations

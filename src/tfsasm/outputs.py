@@ -11,13 +11,33 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
+import numpy as np
 import supervision as sv
 
 from tfsasm.files import check_output
 from tfsasm.mot import result_line
 from tfsasm.video import Frame
+
+
+class Row(NamedTuple):
+    """One track of one frame, as plain numbers."""
+
+    id: int
+    """From 1."""
+    xyxy: list[float]
+    """Pixels, exactly the float32 values."""
+    score: float
+
+
+def rows(tracks: sv.Detections) -> list[Row]:
+    """The tracks that `Tracker.update` returned, one by one."""
+    ids, scores = np.asarray(tracks.tracker_id), np.asarray(tracks.confidence)
+    return [
+        Row(int(identity), [float(v) for v in xyxy], float(score))
+        for identity, xyxy, score in zip(ids, tracks.xyxy, scores, strict=True)
+    ]
 
 
 class _TrackFile:
@@ -69,12 +89,10 @@ class MotFile(_TrackFile):
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """The lines of one frame, in the order of its tracks."""
         lines = []
-        for identity, xyxy, score in zip(
-            tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
-        ):
-            number = int(identity) - 1 + self.first_id
-            confidence = float(score) if self.scores else None
-            lines.append(result_line(frame.number, number, xyxy, confidence=confidence) + "\n")
+        for row in rows(tracks):
+            confidence = row.score if self.scores else None
+            number = row.id - 1 + self.first_id
+            lines.append(result_line(frame.number, number, row.xyxy, confidence=confidence) + "\n")
         return "".join(lines)
 
 
@@ -91,14 +109,8 @@ class JsonFile(_TrackFile):
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """One frame as a JSON object on a line."""
-        rows = [
-            {
-                "id": int(identity),
-                "xyxy": [round(float(v), 2) for v in xyxy],
-                "score": round(float(score), 4),
-            }
-            for identity, xyxy, score in zip(
-                tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
-            )
+        listing = [
+            {"id": row.id, "xyxy": [round(v, 2) for v in row.xyxy], "score": round(row.score, 4)}
+            for row in rows(tracks)
         ]
-        return json.dumps({"frame": frame.number, "time": frame.time, "tracks": rows})
+        return json.dumps({"frame": frame.number, "time": frame.time, "tracks": listing})

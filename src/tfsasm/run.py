@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import supervision as sv
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,7 +22,7 @@ from tfsasm.detect import ProposalSource, YoloxSettings, detector, open_detectio
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.evaluate import read_results, read_truths, report_table, score
 from tfsasm.files import check_output, write_text
-from tfsasm.outputs import JsonFile, MotFile
+from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.render import Annotator, VideoWriter
 from tfsasm.tracker import TrackerConfig
 from tfsasm.video import Frame, Source, open_source
@@ -57,7 +56,7 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
     """`tfsasm track`: one source through the tracker, results as they come."""
     _check_outputs(job)
     method = method_of(job)
-    order = "name" if job.preset == "released" else "natural"
+    order: Literal["name", "natural"] = "name" if job.preset == "released" else "natural"
     with ExitStack() as stack:
         source = stack.enter_context(open_source(
             job.source, start=job.start, end=job.end, stride=job.stride, order=order
@@ -86,7 +85,7 @@ def _follow(
         for frame, tracks in tracker.track(source, detector=proposals):
             write(frame, tracks)
             summary.frames += 1
-            summary.identities.update(tracks.tracker_id.tolist())
+            summary.identities.update(row.id for row in rows(tracks))
             rate = summary.frames / (time.monotonic() - began)
             bar(f"{rate:5.1f} fps {len(tracks):3} tracks")
     except TruncatedInput as cut:
@@ -163,8 +162,10 @@ def _open_outputs(
         )  # fmt: skip
         sinks.append(stack.enter_context(file).write)
     if job.json_output:
-        about = {"source": job.source, "weights": job.weights, "preset": job.preset}
-        about |= {"fps": source.fps, "method": asdict(method)}
+        about = {
+            "source": job.source, "weights": job.weights, "preset": job.preset,
+            "fps": source.fps, "method": asdict(method),
+        }  # fmt: skip
         sinks.append(
             stack.enter_context(JsonFile(job.json_output, about, overwrite=job.overwrite)).write
         )

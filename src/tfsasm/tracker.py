@@ -20,6 +20,7 @@ from tfsasm.memory import Memory, MemoryConfig, Observation
 from tfsasm.model import Features, MOTRv2, Prediction, Queries
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
+from tfsasm.support import SupportConfig, lean
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class TrackerConfig:
     """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
     present_when_lost: bool = True
     """Whether an absent track's view may be kept, as released (QUIRK-21)."""
+    support: SupportConfig = field(default_factory=SupportConfig)
+    """What is taken from the detector rather than from the network; released: nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Answer(Rows):
     boxes: Tensor
     """`[N, 4]` normalised cxcywh, not clipped to the image (QUIRK-14)."""
     sources: Tensor
-    """Row of the proposal that the track was born of in this frame, else -1."""
+    """Row of the proposal that the track was born of just now or claims (`support`), else -1."""
 
 
 def begin(model: MOTRv2, config: TrackerConfig) -> TrackerState:
@@ -118,23 +121,30 @@ def step(
     asked = Tracks.cat([_newcomers(model.queries(proposals), config), state.tracks])
     content = memory.read(asked.memory, asked.queries.content)
     predictions = model.decode(features, Queries(content, asked.queries.boxes))
-    answer = predictions[-1]
-    scores = answer.logits[:, 0].sigmoid()
+    first = len(model.learned_boxes)
+    told = lean(
+        asked.ids, predictions[-1].logits[:, 0].sigmoid(), predictions[-1].boxes, proposals, first,
+        config.support, config.lifecycle.miss_score,
+    )  # fmt: skip
+    scores = told.scores
+    answer = replace(predictions[-1], boxes=told.boxes)
 
     census = lifecycle.advance(
-        asked.ids, asked.missed, scores, state.next_id, config.lifecycle
-    )
+        asked.ids, asked.missed, scores, state.next_id, config.lifecycle,
+        may_be_born=told.may_be_born,
+    )  # fmt: skip
     live = census.ids != NOBODY
     seen = scores > config.refresh_score
     queries = model.refresh(asked.queries[live], answer[live], seen[live])
-    seen_now = observe(asked, predictions, scores, census, config)[live]
+    seen_now = observe(asked, [*predictions[:-1], answer], scores, census, config)[live]
     if config.stored == "refreshed":
         seen_now = replace(seen_now, feature=queries.content)
     remembered = memory.write(asked.memory[live], seen_now, config.memory)
 
     tracks = Tracks(census.ids[live], census.missed[live], queries, remembered)
-    told = Answer(census.ids, scores, answer.boxes, _sources(census, model, len(proposals)))
-    return TrackerState(tracks, census.next_id, state.frame + 1), told[live]
+    sources = torch.where(census.born, _proposal_rows(census, first, len(proposals)), told.claims)
+    reported = Answer(census.ids, scores, answer.boxes, sources)[live]
+    return TrackerState(tracks, census.next_id, state.frame + 1), reported
 
 
 def observe(
@@ -181,9 +191,10 @@ def _overlap(boxes: Tensor, among: Tensor | None) -> Tensor:
     return iou.amax(dim=1) if len(boxes) else boxes.new_zeros(0)
 
 
-def _sources(census: Census, model: MOTRv2, proposals: int) -> Tensor:
-    row = torch.arange(len(census.ids), device=census.ids.device) - len(model.learned_boxes)
-    return torch.where(census.born & (row >= 0) & (row < proposals), row, -1)
+def _proposal_rows(census: Census, first: int, proposals: int) -> Tensor:
+    """Row `[N]` of the proposal that each query was made of, -1 for the others."""
+    row = torch.arange(len(census.ids), device=census.ids.device) - first
+    return torch.where((row >= 0) & (row < proposals), row, -1)
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,7 @@ class Report(Rows):
 
 
 def report(answer: Answer, width: int, height: int, config: TrackerConfig) -> Report:
-    """Keep confident tracks of some size and place them in a `width` x `height` image (SPEC 6.6)."""
+    """Confident tracks of some size, placed in a `width` x `height` image (SPEC 6.6)."""
     xyxy = cxcywh_to_xyxy(answer.boxes) * answer.boxes.new_tensor([width, height, width, height])
     keep = (answer.scores > config.report_score) & (area(xyxy) > config.report_area)
     return Report(answer.ids, answer.scores, xyxy, answer.sources)[keep]

@@ -11,10 +11,10 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from tfsasm.errors import InputError, WeightsError
 from tfsasm.files import atomic_path
 from tfsasm.model import MOTRv2
 from tfsasm.model.backbone import fold_batch_norms
+from tfsasm.model.transformer import BoxHead
 from tfsasm.model.weights import NetworkConfig, read_checkpoint, save_model
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,10 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> Run:
     """A run at step 0 that takes `model` over. What is frozen no longer asks for gradients."""
     trunk = None
     if config.trust_boxes:
-        nn.init.zeros_(model.decoder.box_heads[0].layers[-1].bias)
+        cast(BoxHead, model.decoder.box_heads[0]).reset(size_bias=0.0)
     for name, parameter in model.backbone.named_parameters():
-        parameter.requires_grad_(config.backbone_lr > 0 and not name.startswith(model.backbone.frozen))
+        fixed = config.backbone_lr == 0 or name.startswith(model.backbone.frozen)
+        parameter.requires_grad_(not fixed)
     if config.backbone_lr == 0:
         trunk = _freeze_trunk(model)
     generator = torch.Generator().manual_seed(config.seed)
@@ -159,8 +161,9 @@ def fit(
 ) -> None:
     """Train `run` to its last step, writing into `output`.
 
-    `last.pt` has all that resuming needs, `model.safetensors` the averaged weights, `log.jsonl` a line per report. Raises `TfsasmError` when the loss is not finite; the
-    last checkpoint is then the one before.
+    `last.pt` has all that resuming needs, `model.safetensors` the averaged weights, `log.jsonl` a
+    line per report. Raises `InputError` when the loss is not finite; the last checkpoint is then
+    the one before.
     """
     output.mkdir(parents=True, exist_ok=True)
     reports = _Reports(output, progress)
@@ -236,14 +239,15 @@ def validation(run: Run, validate: Callable[[MOTRv2], Mapping[str, float]]) -> d
 
 def save(run: Run, output: Path) -> None:
     """Write `last.pt` and `model.safetensors`, each atomically."""
+    settings = json.dumps(asdict(run.config))
     state = {
         "model": state_of(run), "average": run.average, "step": run.step,
         "optimizer": run.optimizer.state_dict(), "generator": run.generator.get_state(),
-        "network": run.network.to_json(), "config": json.dumps(asdict(run.config)),
+        "network": run.network.to_json(), "config": settings,
     }  # fmt: skip
     with atomic_path(output / "last.pt") as partial:
         torch.save(state, partial)
-    notes = {"step": str(run.step), "training": state["config"]}
+    notes = {"step": str(run.step), "training": settings}
     save_model(output / "model.safetensors", averaged(run), run.network, half=True, notes=notes)
 
 

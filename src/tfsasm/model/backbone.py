@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,10 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch norm whose statistics and affine part are fixed buffers."""
 
     eps = 1e-5
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -165,10 +170,10 @@ def fold_batch_norms(trunk: Trunk) -> Trunk:
     folded = copy.deepcopy(trunk)
     for module in list(folded.modules()):
         names = list(module._modules.items())
-        for (_, conv), (norm_name, norm) in zip(names, names[1:], strict=False):
+        for (_, conv), (norm_name, norm) in pairwise(names):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d):
                 scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
                 conv.weight *= scale[:, None, None, None]
                 conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale, requires_grad=False)
                 setattr(module, norm_name, nn.Identity())
-    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return folded.to(memory_format=torch.channels_last)

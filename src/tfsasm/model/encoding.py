@@ -27,7 +27,7 @@ def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tens
 
 
 def embed_grid(valid: Tensor, features: int) -> Tensor:
-    """Encode the pixels of `valid` `[B, H, W]` (bool, False on padding) as `[B, 2 * features, H, W]`.
+    """Encode the pixels of `valid` `[B, H, W]` (False on padding) as `[B, 2 * features, H, W]`.
 
     Rows first, then columns, each scaled so that the valid part spans a full turn.
     """

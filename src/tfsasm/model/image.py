@@ -27,7 +27,7 @@ def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:
 
     Resized as uint8 by OpenCV itself, whose fixed-point rounding nothing else reproduces.
     """
-    height, width = resized_shape(*image.shape[:2], short_side, max_side)
+    height, width = resized_shape(image.shape[0], image.shape[1], short_side, max_side)
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
     return normalise(torch.from_numpy(rgb).permute(2, 0, 1)[None])

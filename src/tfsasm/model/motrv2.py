@@ -9,14 +9,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.model.backbone import TRUNKS
+from tfsasm.model.deform_attn import DeformableAttention
 from tfsasm.model.encoding import embed_coordinates
 from tfsasm.model.transformer import (
+    BoxHead,
     Decoder,
     Encoder,
     Features,
@@ -70,7 +73,7 @@ class Interaction(FeedForward):
         self.norm_feat = nn.LayerNorm(width)
 
     def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
-        """Stored content, current boxes and embeddings of A tracks to their next content `[A, C]`."""
+        """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`."""
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
         placed = (embeddings + position)[None]
         value = placed if self.place_values else embeddings[None]
@@ -185,27 +188,26 @@ def _initialise(model: MOTRv2) -> None:
             if tensor.dim() > 1:
                 nn.init.xavier_uniform_(tensor)
     for module in model.modules():
-        if hasattr(module, "reset_parameters") and hasattr(module, "sampling_offsets"):
+        if isinstance(module, DeformableAttention):
             module.reset_parameters()
-    for projection in model.projections:
-        nn.init.xavier_uniform_(projection[0].weight)
-        nn.init.zeros_(projection[0].bias)
+    for module in model.projections.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(cast(Tensor, module.bias))
     nn.init.normal_(model.level_embed)
     nn.init.uniform_(model.learned_boxes)
     for content in (model.learned_content, model.proposal_content, model.denoising_content):
         nn.init.normal_(content)
-    _initialise_heads(model.decoder)
+    _initialise_heads(model.decoder, model.config)
 
 
-def _initialise_heads(decoder: Decoder) -> None:
+def _initialise_heads(decoder: Decoder, config: ModelConfig) -> None:
     """All heads start as copies of one; only the first box head starts with small boxes."""
-    width = decoder.class_heads[0].in_features
-    class_head = nn.Linear(width, decoder.class_heads[0].out_features)
+    class_head = nn.Linear(config.width, config.classes)
     nn.init.constant_(class_head.bias, -math.log(99.0))
-    box_head = type(decoder.box_heads[0])(width)
-    nn.init.zeros_(box_head.layers[-1].weight)
-    nn.init.zeros_(box_head.layers[-1].bias)
-    layers = range(len(decoder.layers))
+    box_head = BoxHead(config.width)
+    box_head.reset(size_bias=0.0)
+    layers = range(config.decoder_layers)
     decoder.class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
     decoder.box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
-    decoder.box_heads[0].layers[-1].bias[2:] = -2.0
+    cast(BoxHead, decoder.box_heads[0]).reset(size_bias=-2.0)

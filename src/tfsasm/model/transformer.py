@@ -1,12 +1,13 @@
 """Deformable encoder, and the decoder that answers queries (SPEC 3.4 to 4.5).
 
-What is unusual here: decoder queries carry their reference *box*, and its encoding is recomputed from
-the refined box before every layer; there is no other query position. Self-attention runs first.
+What is unusual here: decoder queries carry their reference *box*, and its encoding is recomputed
+from the refined box before every layer; there is no other query position. Self-attention runs first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +93,7 @@ class EncoderLayer(FeedForward):
         self, x: Tensor, position: Tensor, shapes: Shapes, reference: Tensor,
         padding: Tensor | None,
     ) -> Tensor:
-        """`[B, S, C]` to `[B, S, C]`. The position is added to the query only, never to the value."""
+        """`[B, S, C]` to `[B, S, C]`; the position joins the query only, never the value."""
         x = self.norm1(x + self.self_attn(x + position, x, shapes, reference, padding))
         return self.norm2(x + self.feed_forward(x))
 
@@ -108,7 +109,9 @@ class Encoder(nn.Module):
             EncoderLayer(width, feedforward, heads, levels, points) for _ in range(layers)
         )
 
-    def forward(self, maps: list[Tensor], positions: list[Tensor], masks: list[Tensor] | None) -> Features:
+    def forward(
+        self, maps: list[Tensor], positions: list[Tensor], masks: list[Tensor] | None
+    ) -> Features:
         """Encode levels `[B, C, h, w]` with positions alike.
 
         `masks` are `[B, h, w]` per level, True on padding, or None when nothing is padded.
@@ -206,6 +209,14 @@ class BoxHead(nn.Module):
         first, second, last = self.layers
         return last(F.relu(second(F.relu(first(x)))))
 
+    @torch.no_grad()
+    def reset(self, size_bias: float) -> None:
+        """Answer with no correction of the centre and this one of the size, whatever is asked."""
+        last = cast(nn.Linear, self.layers[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        last.bias[2:] = size_bias
+
 
 class Decoder(nn.Module):
     """A stack of `DecoderLayer`; each layer's box head moves the reference of the next."""
@@ -242,7 +253,7 @@ class Decoder(nn.Module):
 
 
 def level_positions(masks: list[Tensor], level_embed: Tensor) -> list[Tensor]:
-    """Sine position plus learned level vector `[B, C, h, w]` for masks `[B, h, w]` (True = padding)."""
+    """Sine position plus level vector `[B, C, h, w]` for masks `[B, h, w]` (True = padding)."""
     features = level_embed.shape[1] // 2
     return [
         embed_grid(~mask, features) + embed[:, None, None]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tfsasm.errors import WeightsError
 from tfsasm.files import atomic_path
-from tfsasm.model.motrv2 import MOTRv2, ModelConfig
+from tfsasm.model.motrv2 import ModelConfig, MOTRv2
 
 PUBLISHED = (  # ours, published
     ("backbone.", "backbone.0.body."),

@@ -1,0 +1,118 @@
+"""Leaning on the detector: claims of tracks on proposals, and who may be born.
+
+What is unusual here: the released method trusts its network in everything, and all of this is off. A
+small network regresses boxes less well than the detector whose proposals it is shown, and is more
+easily sure of a thing twice; geometry alone settles both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
+from tfsasm.lifecycle import NOBODY
+from tfsasm.proposals import Proposals
+from tfsasm.rows import Rows
+
+
+@dataclass(frozen=True)
+class SupportConfig:
+    """What the tracker takes from the detector. The defaults are the released code: nothing."""
+
+    claim_iou: float = 1.0
+    """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
+    snap: bool = False
+    """A track takes over the box of the proposal it claims."""
+    required: bool = False
+    """A track without a claim counts as absent, however sure the network is."""
+    trust: float = 0.0
+    """A track is at least as sure as this share of its claimed proposal's score."""
+    birth_overlap: float = 1.0
+    """Nothing is born on a present track or on a better newborn: the largest IoU allowed."""
+    birth_score: float = 0.0
+    """Detector's score that a birth needs; above 0, learned queries are never born."""
+
+
+@dataclass(frozen=True)
+class Support(Rows):
+    """The network's answer to N queries after the detector had its say."""
+
+    boxes: Tensor
+    """`[N, 4]` normalised cxcywh."""
+    scores: Tensor
+    """`[N]`."""
+    claims: Tensor
+    """Row of the claimed proposal or -1, `[N]` int64."""
+    may_be_born: Tensor
+    """`[N]` bool; of no meaning for live tracks."""
+
+
+def lean(
+    ids: Tensor, scores: Tensor, boxes: Tensor, proposals: Proposals, first: int,
+    config: SupportConfig, present: float,
+) -> Support:
+    """Weigh the answers to N queries against the proposals they were shown.
+
+    `ids` `[N]`, `scores` `[N]` and `boxes` `[N, 4]` are of all queries; proposal k is query
+    `first + k`. A live track of at least the score `present` bars births beside it.
+    """
+    live = ids != NOBODY
+    claims = _claims(live, scores, boxes, proposals, config)
+    claimed = claims >= 0
+    if config.snap:
+        boxes = torch.where(claimed[:, None], _rows(proposals.boxes, claims), boxes)
+    if config.trust:
+        floor = config.trust * _rows(proposals.scores, claims)
+        scores = torch.where(claimed, torch.maximum(scores, floor), scores)
+    if config.required:
+        scores = torch.where(live & ~claimed, 0.0, scores)
+    may_be_born = _may_be_born(live, claims, scores, boxes, proposals, first, config, present)
+    return Support(boxes, scores, claims, may_be_born)
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Rows by index, zeros where it is -1."""
+    padded = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
+    return padded[index]
+
+
+def _claims(
+    live: Tensor, scores: Tensor, boxes: Tensor, proposals: Proposals, config: SupportConfig
+) -> Tensor:
+    claims = torch.full_like(live, -1, dtype=torch.int64)
+    tracks = live.nonzero()[:, 0]
+    if config.claim_iou >= 1 or len(tracks) == 0 or len(proposals) == 0:
+        return claims
+    iou = iou_matrix(cxcywh_to_xyxy(boxes[tracks]), cxcywh_to_xyxy(proposals.boxes))
+    # A sure track goes before an unsure one, a good detection before a bad one.
+    worth = iou * (0.5 + scores[tracks, None]) * (0.5 + proposals.scores[None])
+    worth = torch.where(iou >= config.claim_iou, worth, 0.0)
+    rows, columns = (torch.as_tensor(i) for i in linear_sum_assignment(-worth.cpu().numpy()))
+    good = worth[rows, columns].cpu() > 0
+    claims[tracks[rows[good]]] = columns[good].to(claims.device)
+    return claims
+
+
+def _may_be_born(
+    live: Tensor, claims: Tensor, scores: Tensor, boxes: Tensor, proposals: Proposals, first: int,
+    config: SupportConfig, present: float,
+) -> Tensor:
+    allowed = torch.ones_like(live)
+    own = torch.arange(len(live), device=live.device) - first  # proposal of each query
+    is_proposal = (own >= 0) & (own < len(proposals))
+    allowed &= ~(is_proposal & torch.isin(own, claims[claims >= 0]))
+    if config.birth_score > 0:
+        good = _rows(proposals.scores, torch.where(is_proposal, own, -1)) >= config.birth_score
+        allowed &= is_proposal & good
+    if config.birth_overlap >= 1 or len(boxes) == 0:
+        return allowed
+    xyxy = cxcywh_to_xyxy(boxes)
+    near = iou_matrix(xyxy, xyxy) > config.birth_overlap
+    beaten = (near & (live & (scores >= present))[None]).any(1)
+    rivals = allowed & ~live & (scores >= present) & ~beaten
+    better = (scores[None] > scores[:, None]) & rivals[None]
+    return allowed & ~beaten & ~(near & better).any(1)

@@ -1,0 +1,101 @@
+"""Writing: whole or not at all, and refused before the work is done."""
+
+import os
+import tempfile
+
+import pytest
+
+from tfsasm.errors import InputError
+from tfsasm.files import atomic_path, check_folder, check_output, write_text
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "folder" / "out.txt"
+    with atomic_path(target) as partial:
+        partial.write_text("half")
+        assert not target.exists()
+        assert partial.parent == target.parent
+        assert partial.suffix == ".txt"
+    assert target.read_text() == "half"
+    assert names(target.parent) == ["out.txt"]
+
+
+def test_a_crash_leaves_the_old_file(tmp_path):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as partial:  # noqa: PT012
+        partial.write_text("half of the new")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_nothing_is_left_behind_when_nothing_was_written(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out.txt"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_text_is_the_same_on_every_system(tmp_path):
+    write_text(tmp_path / "out.txt", "a\nä\n")
+    assert (tmp_path / "out.txt").read_bytes() == "a\nä\n".encode()
+
+
+@pytest.mark.parametrize("overwrite", [
+    pytest.param(False, id="not asked to overwrite"), pytest.param(True, id="asked to overwrite")
+])
+def test_a_new_output_is_fine(tmp_path, overwrite):
+    target = tmp_path / "new" / "out.mp4"
+    assert check_output(str(target), overwrite=overwrite) == target
+    assert not target.exists()
+    assert target.parent.is_dir()
+
+
+def test_the_same_output_twice_is_asked_for(tmp_path):
+    target = tmp_path / "out.mp4"
+    target.write_text("old")
+    with pytest.raises(InputError, match=r"out\.mp4 exists; .*--overwrite"):
+        check_output(target, overwrite=False)
+    assert check_output(target, overwrite=True) == target
+    assert target.read_text() == "old"
+
+
+def test_a_folder_is_no_output_file(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path.name} is a folder"):
+        check_output(tmp_path, overwrite=True)
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write in .*file"):
+        check_output(tmp_path / "file" / "out.txt", overwrite=False)
+    with pytest.raises(InputError, match=r"cannot write in .*inner"):
+        check_folder(tmp_path / "file" / "inner")
+
+
+def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=f"cannot write in .*{tmp_path.name}: Permission denied"):
+        check_output(tmp_path / "out.txt", overwrite=False)
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_found_out(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match="cannot write in"):
+            check_folder(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_folder_check_leaves_no_trace(tmp_path):
+    assert check_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert names(tmp_path / "a" / "b") == []
