@@ -3,12 +3,18 @@
     tracker = tfsasm.load("tiny")                  # or "motrv2_dancetrack.pth"
     tracks = tracker.update(detections, frame)     # supervision.Detections in and out
     for frame, tracks in tracker.track("video.mp4", detector="yolox-nano"): ...
+
+Names are imported when they are first used: `import tfsasm` costs nothing.
 """
 
-from tfsasm.api import Tracker, load
-from tfsasm.config import default, motrv2, paper, released
-from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
-from tfsasm.tracker import TrackerConfig
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfsasm.api import Tracker, load
+    from tfsasm.config import default, motrv2, paper, released
+    from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
+    from tfsasm.tracker import TrackerConfig
 
 __version__ = "0.1.0"
 
@@ -16,3 +22,21 @@ __all__ = [
     "InputError", "TfsasmError", "Tracker", "TrackerConfig", "TruncatedInput", "WeightsError",
     "__version__", "default", "load", "motrv2", "paper", "released",
 ]  # fmt: skip
+
+_HOMES = {
+    "api": ("Tracker", "load"),
+    "config": ("default", "motrv2", "paper", "released"),
+    "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
+    "tracker": ("TrackerConfig",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"tfsasm.{module}"), name)
+    raise AttributeError(f"module 'tfsasm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -45,7 +45,8 @@ class Summary:
     def lines(self, job: jobs.Track) -> Iterator[str]:
         """What to print at the end."""
         rate = self.frames / self.seconds if self.seconds else 0.0
-        yield f"{self.frames} frames, {len(self.identities)} identities, {rate:.1f} frames per second"
+        people = len(self.identities)
+        yield f"{self.frames} frames, {people} identities, {rate:.1f} frames per second"
         for name in ("output", "mot_output", "json_output"):
             if getattr(job, name):
                 yield f"wrote {getattr(job, name)}"

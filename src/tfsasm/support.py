@@ -1,7 +1,7 @@
 """Leaning on the detector: claims of tracks on proposals, and who may be born.
 
-What is unusual here: the released method trusts its network in everything, and all of this is off. A
-small network regresses boxes less well than the detector whose proposals it is shown, and is more
+What is unusual here: the released method trusts its network in everything, and all of this is off.
+A small network regresses boxes less well than the detector whose proposals it is shown, and is more
 easily sure of a thing twice; geometry alone settles both.
 """
 

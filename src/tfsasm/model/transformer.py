@@ -1,7 +1,7 @@
 """Deformable encoder, and the decoder that answers queries (SPEC 3.4 to 4.5).
 
 What is unusual here: decoder queries carry their reference *box*, and its encoding is recomputed
-from the refined box before every layer; there is no other query position. Self-attention runs first.
+from the refined box before every layer; there is no other position. Self-attention runs first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoints: ours as safetensors, the published ones by name and shape, never unpickled freely.
 
-A model's state travels with its `NetworkConfig` (sizes and input scale), so that a file is enough to
-rebuild it. Published files (`{'model': state_dict, 'args': Namespace, ...}`) use MOTR's parameter
+A model's state travels with its `NetworkConfig` (sizes and input scale), so that a file is enough
+to rebuild it. Published files (`{'model': state_dict, 'args': Namespace, ...}`) use MOTR's parameter
 names; `PUBLISHED` is the whole translation.
 """
 
@@ -131,7 +131,8 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 def _raise_for(problems: list[str], origin: str) -> None:
     if problems:
         listing = "\n  ".join(problems)
-        raise WeightsError(f"{origin} does not fit the network, {len(problems)} problems:\n  {listing}")
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise WeightsError(f"{origin} does not fit the network, {count}:\n  {listing}")
 
 
 def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
@@ -275,7 +276,8 @@ def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitRepor
     for name in list(new):
         if name.startswith(BOX_HEADS_ALIAS):
             new.setdefault(BOX_HEADS + name[len(BOX_HEADS_ALIAS) :], new[name])
-    ours = {name: new[published_name(name)] for name in model.state_dict() if published_name(name) in new}
+    names = {name: published_name(name) for name in model.state_dict()}
+    ours = {name: new[theirs] for name, theirs in names.items() if theirs in new}
     model.load_state_dict(ours, strict=False)
     return report
 
