@@ -1,1 +1,51 @@
-"""Makes the helpers in this folder (`fakes`, `golden_data`) importable from its subfolders."""
+"""Fixtures of the commands. Its place makes the helpers here importable from the subfolders."""
+
+from __future__ import annotations
+
+import pytest
+
+from scenes import NETWORK, Outcome, Scene, lively_model, make_scene
+from tfsasm import cli
+from tfsasm.model.weights import save_model
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory):
+    """A whole checkpoint of a small network."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(path, lively_model(), NETWORK)
+    return path
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory) -> Scene:
+    return make_scene(tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture
+def tfsasm(capsys):
+    """The command line, in this process: `tfsasm("track", "--source", ...) -> Outcome`."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Outcome(left.value.code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def track(tfsasm, scene, small_weights):
+    """`tfsasm track` on the scene with the small network. Options replace or add; None removes."""
+
+    def run(*flags: object, **options: object) -> Outcome:
+        given = {"source": scene.folder, "detections": scene.detections, "weights": small_weights}
+        pairs = [
+            (f"--{name.replace('_', '-')}", value)
+            for name, value in (given | options).items() if value is not None
+        ]  # fmt: skip
+        return tfsasm("track", *(part for pair in pairs for part in pair), "--quiet", *flags)
+
+    return run

@@ -34,6 +34,15 @@ def test_a_crash_leaves_the_old_file(tmp_path):
     assert names(tmp_path) == ["out.txt"]
 
 
+def test_whoever_still_reads_the_old_file_is_not_disturbed(tmp_path):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with target.open() as reader:
+        write_text(target, "new")
+        assert reader.read() == "old"
+    assert target.read_text() == "new"
+
+
 def test_nothing_is_left_behind_when_nothing_was_written(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out.txt"):
         pass

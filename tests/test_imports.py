@@ -9,7 +9,7 @@ import pytest
 import tfsasm
 
 ORDER = [  # lowest first; within a level, modules do not know one another
-    {"errors", "rows", "boxes", "jobs"},
+    {"errors", "rows", "boxes", "jobs", "allocator"},
     {"files", "proposals"},
     {"memory", "lifecycle", "mot", "video", "render"},
     {"outputs", "support"},

@@ -165,6 +165,7 @@ def test_a_stored_zero_vector_counts():
 def test_an_empty_memory_keeps_the_feature_and_the_gradient():
     own = torch.randn(3, 2, requires_grad=True)
     mixed = read(empty(3, 2, RELEASED), own)
+    assert not mean_view(empty(3, 2, RELEASED)).any()  # and no 0/0 on the way (QUIRK-9)
     assert torch.equal(mixed, own)
     mixed.sum().backward()
     assert torch.equal(own.grad, torch.ones(3, 2))

@@ -26,7 +26,7 @@ from tfsasm.model.backbone import fold_batch_norms
 from tfsasm.model.image import prepare
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.proposals import Proposals
-from tfsasm.tracker import Report, TrackerConfig, TrackerState, begin, report, step
+from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
 from tfsasm.video import Frame, Source, open_source
 
 
@@ -39,17 +39,32 @@ def load(
     `config` is the method (`tfsasm.config`), by default `default()`. `short_side` and `max_side`
     override the scale of the images that the network was made for, in pixels. `device` is a torch
     device; `auto` takes a GPU where there is one. Raises `WeightsError` for a file that cannot be
-    loaded or does not fit.
+    loaded or does not fit, `InputError` for a side below 1 or a device that is not there.
     """
+    for name, side in (("short_side", short_side), ("max_side", max_side)):
+        if side is not None and side < 1:
+            raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
+    place = _device(device)
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     model, network = load_model(path)
     network = replace(
         network, short_side=short_side or network.short_side, max_side=max_side or network.max_side
     )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     model.backbone = fold_batch_norms(model.backbone)
-    return Tracker(model.to(device), network, config or default())
+    return Tracker(model.to(place), network, config or default())
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(
+            f"no device {name!r} here ({reason}); give cpu, or auto for what there is"
+        ) from error
+    return torch.device(name)
 
 
 def embedded(name: str) -> Path:
@@ -87,8 +102,9 @@ class Tracker:
             proposals = _proposals(detections, width, height)
         else:
             proposals, detections = detections, None
-        told = self._step(proposals, image)
-        return self._origins.attach(told, detections)
+        answer = self._step(proposals, image)
+        self._origins.learn(answer, detections, self.state.tracks.ids)
+        return self._origins.attach(report(answer, width, height, self.config).to("cpu"))
 
     def track(
         self, source: Source | Path | str | int, *,
@@ -102,8 +118,11 @@ class Tracker:
         Give either `detections` (a MOT det.txt or det_db JSON) or a `detector` (a name such as
         `"yolox-nano"`), or for either any function of a `Frame` that returns `Proposals`. `start`,
         `end` (inclusive) and `stride` count frames from 1. Raises `InputError` for what cannot be
-        used and `TruncatedInput` after the last good frame of a damaged source.
+        used and `TruncatedInput` after the last good frame of a damaged source. An opened `Source`
+        brings its own range and order.
         """
+        if isinstance(source, Source) and (start, end, stride, order) != (1, None, 1, "natural"):
+            raise InputError("this source is open already; give the range and order to open_source")
         proposals = proposal_source(detections, detector, source)
         self.reset()
         opened = source if isinstance(source, Source) else open_source(
@@ -113,7 +132,7 @@ class Tracker:
             for frame in opened:
                 yield frame, self.update(proposals(frame), frame.image)
 
-    def _step(self, proposals: Proposals, image: np.ndarray) -> Report:
+    def _step(self, proposals: Proposals, image: np.ndarray) -> Answer:
         device = self.model.learned_content.device
         pixels = prepare(image, self.network.short_side, self.network.max_side).to(device)
         with torch.inference_mode():
@@ -121,7 +140,7 @@ class Tracker:
         self.state, answer = step(
             self.model, self.state, features, proposals.to(device), self.config
         )
-        return report(answer, image.shape[1], image.shape[0], self.config).to("cpu")
+        return answer
 
 
 def proposal_source(
@@ -143,7 +162,9 @@ def proposal_source(
 def as_bgr(frame: np.ndarray) -> np.ndarray:
     """A uint8 image `[H, W]`, `[H, W, 1]`, `[H, W, 3]` or `[H, W, 4]` as BGR `[H, W, 3]`."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim not in (2, 3):
-        kind = getattr(frame, "dtype", type(frame).__name__)
+        kind = type(frame).__name__
+        if isinstance(frame, np.ndarray):
+            kind = f"{frame.dtype} {list(frame.shape)}"
         raise InputError(f"a frame is a uint8 array [H, W, 3] in BGR order, not {kind}")
     if frame.size == 0:
         raise InputError(f"a frame of shape {frame.shape} has no pixels")
@@ -179,12 +200,19 @@ class _Origins:
         self._class_ids: dict[int, int] = {}
         self._data: dict[int, dict[str, Any]] = {}
 
-    def attach(self, told: Report, detections: sv.Detections | None) -> sv.Detections:
+    def learn(self, answer: Answer, detections: sv.Detections | None, live: torch.Tensor) -> None:
+        """Take over the data of tracks that are born, reported or not; forget those that died."""
+        if detections is not None:
+            for identity, source in zip(answer.ids.tolist(), answer.sources.tolist(), strict=True):
+                if source >= 0:
+                    self._learn(identity, detections, source)
+        alive = set(live.tolist())
+        self._class_ids = {i: value for i, value in self._class_ids.items() if i in alive}
+        self._data = {i: value for i, value in self._data.items() if i in alive}
+
+    def attach(self, told: Report) -> sv.Detections:
         """The report as `supervision.Detections`, with what is known of each track."""
         ids = told.ids.tolist()
-        for identity, source in zip(ids, told.sources.tolist(), strict=True):
-            if source >= 0 and detections is not None:
-                self._learn(identity, detections, source)
         keys = {key for identity in ids for key in self._data.get(identity, {})}
         classes = [self._class_ids.get(identity, 0) for identity in ids]
         return sv.Detections(
@@ -201,10 +229,11 @@ class _Origins:
         self._data[identity] = {key: values[row] for key, values in detections.data.items()}
 
     def _column(self, key: str, ids: list[int]) -> np.ndarray:
-        """One row per track; None, as an object, where a track has none."""
+        """One row per track; as objects where a track has none (None) or shapes differ."""
         values = [self._data.get(identity, {}).get(key) for identity in ids]
-        if any(value is None for value in values):
-            column = np.empty(len(values), dtype=object)
-            column[:] = values
-            return column
-        return np.asarray(values)
+        if all(value is not None for value in values) and len({np.shape(v) for v in values}) == 1:
+            return np.asarray(values)
+        column = np.empty(len(values), dtype=object)
+        for row, value in enumerate(values):
+            column[row] = value
+        return column

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from tfsasm import jobs
+from tfsasm.allocator import keep_freed_memory
 from tfsasm.errors import TfsasmError, TruncatedInput
 
 USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job = tyro.cli(
         Command,
         prog="tfsasm", args=arguments, description="Follow look-alike people through a video.",
+        config=(tyro.conf.FlagCreatePairsOff,),
     )  # fmt: skip
     console, errors = Console(), Console(stderr=True)
     logging.basicConfig(
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(job: jobs.Job, console: Console, errors: Console) -> int:
     from tfsasm import run  # imports torch, which --help can do without
 
+    keep_freed_memory()
     try:
         return run.COMMANDS[type(job)](job, console, errors)
     except TruncatedInput as error:

@@ -104,6 +104,10 @@ def _parse(name: str, text: str, kind: Any) -> Any:
             raise InputError(f"{name} is true or false, not {text!r}")
         return text.lower() in ("true", "1")
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError as error:
-        raise InputError(f"{name} is a {kind.__name__}, not {text!r}") from error
+        what = "whole number" if kind is int else "number"
+        raise InputError(f"{name} is a {what}, not {text!r}") from error
+    if not value >= 0:  # NaN neither
+        raise InputError(f"{name} is at least 0, not {text!r}")
+    return value

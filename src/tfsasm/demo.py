@@ -27,6 +27,8 @@ from tfsasm.render import Annotator, VideoWriter, side_by_side
 from tfsasm.video import Frame, open_source
 
 RUNS = {"memory off": "0", "memory on": "10"}
+LEFT = {"clip", "memory-off", "memory-on", "demo.mp4", "summary.json"}
+"""What a demo leaves in its folder."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ def demo(job: jobs.Demo, console: Console, errors: Console) -> None:
 
 def _fresh_folder(output: Path) -> Path:
     """An empty folder. An earlier demo is replaced, anything else is left alone."""
-    if output.exists() and any(output.iterdir()):
-        if not (output / "clip").is_dir():
-            raise InputError(f"{output} holds other files; give another --output")
+    if output.is_dir() and any(output.iterdir()):
+        others = sorted({path.name for path in output.iterdir()} - LEFT)
+        if others:
+            raise InputError(f"{output} holds other files ({others[0]}); give another --output")
         shutil.rmtree(output)
     return check_folder(output)
 

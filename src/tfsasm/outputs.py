@@ -1,7 +1,8 @@
 """Result files that grow with the video and appear when it ends, however it ends.
 
 Lines go to a partial file at once, so memory stays flat; leaving the block, also through Ctrl-C or
-a damaged source, puts the finished file under its name.
+a damaged source, puts the finished file under its name. An error before the first frame leaves
+nothing, and a file that was to be replaced as it was.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ class _TrackFile:
     ) -> None:
         self._file.write(self.tail)
         self._file.close()
+        if kind is not None and not self._parts:
+            self._partial.unlink()
+            return
         os.replace(self._partial, self.path)
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ class Summary:
         people = len(self.identities)
         yield f"{self.frames} frames, {people} identities, {rate:.1f} frames per second"
         for name in ("output", "mot_output", "json_output"):
-            if getattr(job, name):
+            if getattr(job, name) and (self.frames or name != "output"):  # no frames, no video
                 yield f"wrote {getattr(job, name)}"
         yield from self.notes
 
@@ -107,8 +107,12 @@ def _check_outputs(job: jobs.Track) -> None:
     places = [path.resolve() for path in outputs]
     if len(set(places)) < len(places):
         raise InputError("two outputs have the same name; give each its own")
-    if Path(job.source).exists() and Path(job.source).resolve() in places:
-        raise InputError(f"{job.source} is the source; write the output elsewhere")
+    inputs = [job.source, job.weights, job.detections, job.detector_weights]
+    for given in filter(None, inputs):
+        if Path(given).exists() and Path(given).resolve() in places:
+            raise InputError(f"{given} is an input; write the output elsewhere")
+    if job.output:
+        VideoWriter(job.output, None, overwrite=job.overwrite)  # only looks: no frame, no file
     for path in (job.mot_output, job.json_output):
         if path:
             check_output(path, overwrite=job.overwrite)
@@ -116,16 +120,14 @@ def _check_outputs(job: jobs.Track) -> None:
 
 def method_of(job: jobs.Track) -> TrackerConfig:
     """The preset with what the command line changes."""
-    config = preset(job.preset).make()
-    rules = config.lifecycle
+    settings: dict[str, str] = {}
     if job.miss_tolerance is not None:
-        rules = replace(rules, miss_tolerance=job.miss_tolerance)
+        settings["lifecycle.miss_tolerance"] = str(job.miss_tolerance)
     if job.score_threshold is not None:
-        bar = job.score_threshold
-        rules = replace(rules, birth_score=bar, miss_score=bar)
-        config = replace(config, report_score=bar)
-    pairs = dict(_pair(setting) for setting in job.set)
-    return with_settings(replace(config, lifecycle=rules), pairs)
+        for name in ("lifecycle.birth_score", "lifecycle.miss_score", "report_score"):
+            settings[name] = str(job.score_threshold)
+    settings |= dict(_pair(setting) for setting in job.set)
+    return with_settings(preset(job.preset).make(), settings)
 
 
 def _pair(setting: str) -> tuple[str, str]:

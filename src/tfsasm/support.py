@@ -114,5 +114,7 @@ def _may_be_born(
     near = iou_matrix(xyxy, xyxy) > config.birth_overlap
     beaten = (near & (live & (scores >= present))[None]).any(1)
     rivals = allowed & ~live & (scores >= present) & ~beaten
-    better = (scores[None] > scores[:, None]) & rivals[None]
+    earlier = torch.ones_like(near).tril(-1)  # of two alike, the first
+    better = (scores[None] > scores[:, None]) | ((scores[None] == scores[:, None]) & earlier)
+    better &= rivals[None]
     return allowed & ~beaten & ~(near & better).any(1)

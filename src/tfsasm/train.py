@@ -75,9 +75,9 @@ def recipe_tiny() -> TrainConfig:
         loss=LossConfig(focal_alpha=0.5),
     )  # fmt: skip
     return TrainConfig(
-        clip=clip, steps=4_500, lr=8e-4, backbone_lr=0.0, offsets_scale=0.5, warmup=300,
-        decay_from=0.3, cosine=True, trust_boxes=True, average=0.998,
-        lengths=((0.0, 2), (0.2, 3), (0.5, 4), (0.8, 5)),
+        clip=clip, steps=3_000, lr=8e-4, backbone_lr=0.0, offsets_scale=0.5, warmup=300,
+        decay_from=0.45, cosine=True, trust_boxes=True, average=0.998,
+        lengths=((0.0, 2), (0.3, 3), (0.5, 4), (0.8, 5)),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from tfsasm.data.clips import SamplingConfig, SyntheticBlocks
 from tfsasm.data.synthetic import SceneConfig, render_clip, sequence_seed
 from tfsasm.errors import InputError
 from tfsasm.evaluate import Trajectories, score
+from tfsasm.files import check_folder
 from tfsasm.model import MOTRv2
 from tfsasm.model.weights import (
     NetworkConfig,
@@ -35,6 +36,7 @@ HELD_OUT = 1_000_003
 
 def run_training(job: jobs.Train, console: Console) -> int:
     """Train to the last step, from `OUTPUT/last.pt` if there is one."""
+    check_folder(job.output)
     if job.threads:
         torch.set_num_threads(job.threads)
     network, config, sampling = _recipe(job)

@@ -265,7 +265,7 @@ def test_the_pyramid_of_a_frame_is_that_of_the_released_code(first_frame):
     assert len(found) == 10
     for name, mine in found.items():
         wanted = tensor(golden[f"f000/net/{name}_sub"])
-        tolerance = 5e-5 if name.startswith("feat") else 1e-5  # features are as large as 23
+        tolerance = 5e-5 if name.startswith("feat") else 2e-5  # features are as large as 23
         seen = mine[:, ::8, ::4, ::4]
         torch.testing.assert_close(seen, wanted, rtol=0, atol=tolerance, msg=name)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,30 @@ class NetworkConfig:
     """Most pixels of its longer side."""
 
     @classmethod
-    def from_json(cls, text: str) -> NetworkConfig:
+    def from_json(cls, text: str | bytes) -> NetworkConfig:
         """Read what `to_json` wrote. Raises `WeightsError` on unknown or ill-typed settings."""
         try:
             values = dict(json.loads(text))
-            return cls(model=ModelConfig(**values.pop("model")), **values)
+            config = cls(model=ModelConfig(**values.pop("model")), **values)
+            _check_types(config.model)
+            _check_types(config)
+            return config
         except (ValueError, TypeError, KeyError) as error:
             raise WeightsError(f"not a network configuration: {error}") from error
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
+
+
+def _check_types(config: ModelConfig | NetworkConfig) -> None:
+    """JSON's values are of the kind of the default ones; a whole number serves as a float."""
+    for entry in fields(config):
+        if entry.default is MISSING:
+            continue
+        kind, value = type(entry.default), getattr(config, entry.name)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(f"{entry.name} is {value!r}, not of type {kind.__name__}")
 
 
 def full() -> NetworkConfig:
@@ -146,11 +160,18 @@ def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
     if not path.is_file():
         raise WeightsError(f"no checkpoint at {path}")
     beside = path.with_suffix(".json")
-    config = NetworkConfig.from_json(beside.read_text()) if beside.is_file() else None
+    config = _config(beside.read_bytes(), beside) if beside.is_file() else None
     if path.suffix == ".safetensors":
         state, inside = _read_safetensors(path)
         return state, inside or config
     return _state_dict(_read_pickle(path), path), config
+
+
+def _config(text: str | bytes, origin: Path) -> NetworkConfig:
+    try:
+        return NetworkConfig.from_json(text)
+    except WeightsError as error:
+        raise WeightsError(f"{origin}: {error}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
@@ -161,7 +182,7 @@ def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
-    return state, None if config is None else NetworkConfig.from_json(config)
+    return state, None if config is None else _config(config, path)
 
 
 def _read_pickle(path: Path) -> Any:
@@ -170,25 +191,25 @@ def _read_pickle(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise WeightsError(
-                f"{path} holds more than tensors and could run code when loaded; refused. "
-                f"Ask its author for a plain state dict or safetensors. ({reason})"
-            ) from error
-        raise WeightsError(f"{path} is not a PyTorch checkpoint: {reason}") from error
+        # Torch's own text is left out: it recommends to load the file unsafely.
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise WeightsError(f"{path} is not a PyTorch checkpoint") from error
+        raise WeightsError(
+            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
+            f"refused. Ask its author for a plain state dict or safetensors"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).split("\n")[0]
-        raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint: {reason}") from error
+        raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
 
 
 def _state_dict(loaded: Any, path: Path) -> State:
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not state:
         raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
-    strangers = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise WeightsError(f"{path} is not a state dict: {strangers[0]!r} is no tensor")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
     return state
 
 
@@ -199,13 +220,21 @@ def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
     """
     state, config = read_checkpoint(path)
     config = config or full()
-    model = MOTRv2(config.model)
+    model = _build(config, path)
     if any(name.startswith(BOX_HEADS) for name in state):
         state = from_published(state, model, str(path))
     else:
         _raise_for(_differences(model.state_dict(), state), str(path))
     model.load_state_dict({k: v.float() for k, v in state.items()}, strict=True)
     return model.eval().requires_grad_(False), config
+
+
+def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
+    try:
+        return MOTRv2(config.model)
+    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
+        reason = f"no network can be made of {config.model}: {error}"
+        raise WeightsError(f"{origin}: {reason}") from error
 
 
 def save_model(
@@ -262,8 +291,10 @@ def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitRepor
     target = to_published(model.state_dict())
     report.dropped.extend(sorted(set(published) - set(target)))
     new: State = {}
+    # A file may lack one of the two names of a box head; either one serves.
+    twins = {_twin(name): tensor for name, tensor in published.items()}
     for name, own in target.items():
-        given = published.get(name)
+        given = published.get(name, twins.get(name))
         if given is not None and given.shape == own.shape:
             new[name] = given
             report.taken.append(name)
@@ -272,14 +303,17 @@ def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitRepor
             report.sliced.append(name)
         else:
             report.own.append(name)
-    # A file may lack one of the two names of a box head; either one serves.
-    for name in list(new):
-        if name.startswith(BOX_HEADS_ALIAS):
-            new.setdefault(BOX_HEADS + name[len(BOX_HEADS_ALIAS) :], new[name])
     names = {name: published_name(name) for name in model.state_dict()}
     ours = {name: new[theirs] for name, theirs in names.items() if theirs in new}
     model.load_state_dict(ours, strict=False)
     return report
+
+
+def _twin(name: str) -> str | None:
+    """The other published name of a box head's tensor."""
+    if name.startswith(BOX_HEADS_ALIAS):
+        return BOX_HEADS + name[len(BOX_HEADS_ALIAS) :]
+    return BOX_HEADS_ALIAS + name[len(BOX_HEADS) :] if name.startswith(BOX_HEADS) else None
 
 
 def _sliceable(name: str, given: Tensor, own: Tensor) -> bool:

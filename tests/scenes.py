@@ -1,0 +1,86 @@
+"""What the commands are given in tests: a small network, a folder of frames, its detections.
+
+The network has random weights. It knows nothing, yet its tracks are born, lost, found again and
+die, so whatever changes an input changes the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from fakes import SMALL
+from golden_data import synthetic_sequence
+from tfsasm.model import MOTRv2
+from tfsasm.model.weights import NetworkConfig
+from tfsasm.proposals import Proposals
+
+NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
+WIDTH, HEIGHT, FRAMES = 128, 96, 12
+
+
+def lively_model() -> MOTRv2:
+    """Scores spread around a half; boxes stay near what was proposed."""
+    torch.manual_seed(0)
+    model = MOTRv2(SMALL)
+    with torch.no_grad():
+        for head in model.decoder.class_heads:
+            head.bias.fill_(0.5)
+            head.weight.mul_(4.0)
+        model.decoder.box_heads[0].reset(size_bias=0.0)
+    return model.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Twelve frames of 96x128; the fifth and the last two have no detection."""
+
+    folder: Path
+    """`.../dance-7/img1` with `00000001.png` and so on."""
+    detections: Path
+    """MOT det.txt."""
+    images: list[np.ndarray]
+    """BGR uint8."""
+    lines: list[list[str]]
+    """`left,top,width,height,score`, per frame."""
+
+    def proposals(self, index: int) -> Proposals:
+        rows = [[float(value) for value in line.split(",")] for line in self.lines[index]]
+        return Proposals.from_ltwh([r[:4] for r in rows], [r[4] for r in rows], WIDTH, HEIGHT)
+
+
+def make_scene(root: Path) -> Scene:
+    frames, lines = synthetic_sequence(FRAMES, HEIGHT, WIDTH, nobj=5, seed=7, zero_frames=[4])
+    images = [np.ascontiguousarray(frame[:, :, ::-1]) for frame in frames]
+    folder = write_images(root / "dance-7" / "img1", images)
+    return Scene(folder, write_detections(root / "det.txt", lines), images, lines)
+
+
+def write_images(
+    folder: Path, images: Sequence[np.ndarray], names: Sequence[str] | None = None
+) -> Path:
+    folder.mkdir(parents=True)
+    names = names or [f"{number:08d}.png" for number in range(1, len(images) + 1)]
+    for name, image in zip(names, images, strict=True):
+        (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return folder
+
+
+def write_detections(path: Path, lines: Sequence[Sequence[str]]) -> Path:
+    rows = [f"{n},-1,{line}\n" for n, found in enumerate(lines, start=1) for line in found]
+    path.write_text("".join(rows))
+    return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
