@@ -16,6 +16,7 @@ import torch
 
 from fakes import SMALL
 from golden_data import synthetic_sequence
+from tfsasm.data.clips import LabelledFrame, RawClip
 from tfsasm.model import MOTRv2
 from tfsasm.model.weights import NetworkConfig
 from tfsasm.proposals import Proposals
@@ -84,3 +85,24 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def drawn_clip(seed: int, frames: int = 3) -> RawClip:
+    """Two coloured people who walk over noise, 64x64, and what a fair detector sees of them."""
+    random = np.random.default_rng(seed)
+    start, pace = random.uniform(8, 36, (2, 2)), random.uniform(-2, 2, (2, 2))
+    clip = []
+    for number in range(frames):
+        image = random.integers(0, 40, (64, 64, 3), dtype=np.uint8)
+        boxes = np.concatenate([start + number * pace, [[10.0, 20.0], [12.0, 18.0]]], axis=1)
+        for (x, y, w, h), colour in zip(boxes.astype(int), [(0, 0, 255), (0, 255, 0)], strict=True):
+            image[y : y + h, x : x + w] = colour
+        noisy = boxes + random.normal(0, 0.7, boxes.shape)
+        found = np.concatenate([noisy, [[0.9], [0.7]]], axis=1)
+        clip.append(LabelledFrame(image, boxes, np.array([3, 8]), found))
+    return clip
+
+
+def drawn_blocks(index: int) -> list[RawClip]:
+    """An endless stream of such clips, two in a block."""
+    return [drawn_clip(2 * index), drawn_clip(2 * index + 1)]

@@ -31,7 +31,7 @@ def tracks(*found):
     )
 
 
-TWO = tracks((2, 0.75, [10, 20, 30.5, 60.25]), (1, 0.98765, [-3.1, 0.1, 5, 7]))
+TWO = tracks((2, 0.75, [10, 20, 30.5, 60.25]), (1, 0.98766, [-3.1, 0.1, 5, 7]))
 NONE = tracks()
 
 
@@ -55,7 +55,7 @@ def names(folder):
 def test_rows_are_the_tracks_in_their_order():
     assert rows(TWO) == [
         Row(2, [10.0, 20.0, 30.5, 60.25], 0.75),
-        Row(1, [float(np.float32(-3.1)), EDGE, 5.0, 7.0], float(np.float32(0.98765))),
+        Row(1, [float(np.float32(-3.1)), EDGE, 5.0, 7.0], float(np.float32(0.98766))),
     ]
     assert rows(NONE) == []
 

@@ -50,7 +50,7 @@ def frames(draw):
 
 def lean_on(frame, config):
     ids, scores, boxes, found, first = frame
-    return lean(ids, scores, boxes, found, first, config, PRESENT)
+    return lean(ids, scores, boxes, boxes, found, first, config, PRESENT)
 
 
 def own_proposal(frame):
@@ -148,7 +148,7 @@ def one_track(config, *, score=0.6, at=A, found=None, proposal_score=0.9):
     ids = torch.tensor([NOBODY] * n + [7])
     scores = torch.tensor([0.1] * n + [score])
     boxes = torch.cat([found.boxes, torch.tensor([at])])
-    return lean(ids, scores, boxes, found, 0, config, PRESENT)
+    return lean(ids, scores, boxes, boxes, found, 0, config, PRESENT)
 
 
 CLAIM = SupportConfig(claim_iou=0.5)
@@ -170,9 +170,23 @@ def test_an_absent_track_may_claim_too():
     assert one_track(CLAIM, score=0.05).claims[-1] == 0
 
 
+@pytest.mark.parametrize(("share", "claim"), [
+    pytest.param(0.0, 1, id="from the answered box"),
+    pytest.param(1.0, 0, id="from the box it came with"),
+])
+def test_the_overlap_of_a_claim_is_measured(share, claim):
+    """The network answers B, the track was last seen at A; both have a proposal."""
+    ids = torch.tensor([NOBODY, NOBODY, 7])
+    answered, held = torch.tensor([A, B, B]), torch.tensor([A, B, A])
+    told = lean(ids, torch.tensor([0.1, 0.1, 0.9]), answered, held, proposals(A, B), 0,
+                replace(CLAIM, claim_held=share), PRESENT)  # fmt: skip
+    assert told.claims[-1] == claim
+
+
 def test_the_surer_of_two_tracks_claims():
     ids = torch.tensor([NOBODY, 1, 2])
-    told = lean(ids, torch.tensor([0.1, 0.4, 0.9]), torch.tensor([A, A, A]), proposals(A), 0,
+    boxes = torch.tensor([A, A, A])
+    told = lean(ids, torch.tensor([0.1, 0.4, 0.9]), boxes, boxes, proposals(A), 0,
                 CLAIM, PRESENT)  # fmt: skip
     assert told.claims.tolist() == [-1, -1, 0]
 
@@ -187,7 +201,7 @@ def test_two_tracks_share_two_proposals_so_that_both_have_one():
     found = proposals(box(0.30), box(0.335))
     ids = torch.tensor([NOBODY, NOBODY, 1, 2])
     boxes = torch.tensor([box(0.30), box(0.335), box(0.32), box(0.36)])
-    told = lean(ids, torch.tensor([0.1, 0.1, 0.9, 0.6]), boxes, found, 0,
+    told = lean(ids, torch.tensor([0.1, 0.1, 0.9, 0.6]), boxes, boxes, found, 0,
                 SupportConfig(claim_iou=0.55), PRESENT)  # fmt: skip
     assert told.claims.tolist() == [-1, -1, 0, 1]
 
@@ -237,7 +251,7 @@ def newborns(config, scores, boxes, *, track=None, learned=0, proposal_scores=No
     if track is not None:
         ids, scores = torch.cat([ids, torch.tensor([3])]), torch.cat([scores, torch.tensor([track])])
         boxes = torch.cat([boxes, torch.tensor([A])])
-    told = lean(ids, scores, boxes, found, learned, config, PRESENT)
+    told = lean(ids, scores, boxes, boxes, found, learned, config, PRESENT)
     return told.may_be_born[: len(told) - (track is not None)].tolist()
 
 
@@ -277,5 +291,5 @@ def test_a_birth_needs_the_detector():
 
 
 def test_nobody_to_judge_is_a_normal_case():
-    told = lean(torch.zeros(0).long(), torch.zeros(0), torch.zeros(0, 4), NONE, 0, ALL_ON, PRESENT)
+    told = lean(torch.zeros(0).long(), torch.zeros(0), torch.zeros(0, 4), torch.zeros(0, 4), NONE, 0, ALL_ON, PRESENT)
     assert len(told) == 0

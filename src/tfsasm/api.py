@@ -230,7 +230,7 @@ class _Origins:
 
     def _column(self, key: str, ids: list[int]) -> np.ndarray:
         """One row per track; as objects where a track has none (None) or shapes differ."""
-        values = [self._data.get(identity, {}).get(key) for identity in ids]
+        values: list[Any] = [self._data.get(identity, {}).get(key) for identity in ids]
         if all(value is not None for value in values) and len({np.shape(v) for v in values}) == 1:
             return np.asarray(values)
         column = np.empty(len(values), dtype=object)

@@ -101,7 +101,8 @@ def _assign(
     if len(free) == 0 or len(open_) == 0:
         return free[:0], open_[:0]
     costs = matching_cost(answer[free], targets[open_], config)
-    rows, columns = linear_sum_assignment(costs.cpu().numpy())
+    # After a diverged step costs are NaN, which SciPy refuses; the loss will tell.
+    rows, columns = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
     return free[torch.as_tensor(rows)], open_[torch.as_tensor(columns)]
 
 

@@ -49,7 +49,7 @@ class _TrackFile:
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
         self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
-        self._file: TextIO = self._partial.open("w", encoding="utf-8", newline="\n")
+        self._file: TextIO = self._partial.open("w", 1, encoding="utf-8", newline="\n")
         self._file.write(self.head)
         self._parts = 0
 

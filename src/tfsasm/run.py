@@ -107,8 +107,8 @@ def _check_outputs(job: jobs.Track) -> None:
     places = [path.resolve() for path in outputs]
     if len(set(places)) < len(places):
         raise InputError("two outputs have the same name; give each its own")
-    inputs = [job.source, job.weights, job.detections, job.detector_weights]
-    for given in filter(None, inputs):
+    inputs = (job.source, job.weights, job.detections, job.detector_weights)
+    for given in (str(given) for given in inputs if given is not None):
         if Path(given).exists() and Path(given).resolve() in places:
             raise InputError(f"{given} is an input; write the output elsewhere")
     if job.output:

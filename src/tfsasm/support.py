@@ -25,6 +25,8 @@ class SupportConfig:
 
     claim_iou: float = 1.0
     """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
+    claim_held: float = 0.0
+    """Share of that overlap that is measured from the box a track came with, not from its answer."""
     snap: bool = False
     """A track takes over the box of the proposal it claims."""
     required: bool = False
@@ -52,16 +54,17 @@ class Support(Rows):
 
 
 def lean(
-    ids: Tensor, scores: Tensor, boxes: Tensor, proposals: Proposals, first: int,
+    ids: Tensor, scores: Tensor, boxes: Tensor, held: Tensor, proposals: Proposals, first: int,
     config: SupportConfig, present: float,
 ) -> Support:
     """Weigh the answers to N queries against the proposals they were shown.
 
-    `ids` `[N]`, `scores` `[N]` and `boxes` `[N, 4]` are of all queries; proposal k is query
-    `first + k`. A live track of at least the score `present` bars births beside it.
+    `ids` `[N]`, `scores` `[N]`, the answered `boxes` `[N, 4]` and the boxes they `held` before are
+    of all queries; proposal k is query `first + k`. A live track of at least the score `present`
+    bars births beside it.
     """
     live = ids != NOBODY
-    claims = _claims(live, scores, boxes, proposals, config)
+    claims = _claims(live, scores, boxes, held, proposals, config)
     claimed = claims >= 0
     if config.snap:
         boxes = torch.where(claimed[:, None], _rows(proposals.boxes, claims), boxes)
@@ -81,13 +84,17 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _claims(
-    live: Tensor, scores: Tensor, boxes: Tensor, proposals: Proposals, config: SupportConfig
+    live: Tensor, scores: Tensor, boxes: Tensor, held: Tensor, proposals: Proposals,
+    config: SupportConfig,
 ) -> Tensor:
     claims = torch.full_like(live, -1, dtype=torch.int64)
     tracks = live.nonzero()[:, 0]
     if config.claim_iou >= 1 or len(tracks) == 0 or len(proposals) == 0:
         return claims
-    iou = iou_matrix(cxcywh_to_xyxy(boxes[tracks]), cxcywh_to_xyxy(proposals.boxes))
+    offered = cxcywh_to_xyxy(proposals.boxes)
+    iou = iou_matrix(cxcywh_to_xyxy(boxes[tracks]), offered)
+    if config.claim_held:
+        iou = torch.lerp(iou, iou_matrix(cxcywh_to_xyxy(held[tracks]), offered), config.claim_held)
     # A sure track goes before an unsure one, a good detection before a bad one.
     worth = iou * (0.5 + scores[tracks, None]) * (0.5 + proposals.scores[None])
     worth = torch.where(iou >= config.claim_iou, worth, 0.0)

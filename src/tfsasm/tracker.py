@@ -123,8 +123,8 @@ def step(
     predictions = model.decode(features, Queries(content, asked.queries.boxes))
     first = len(model.learned_boxes)
     told = lean(
-        asked.ids, predictions[-1].logits[:, 0].sigmoid(), predictions[-1].boxes, proposals, first,
-        config.support, config.lifecycle.miss_score,
+        asked.ids, predictions[-1].logits[:, 0].sigmoid(), predictions[-1].boxes,
+        asked.queries.boxes, proposals, first, config.support, config.lifecycle.miss_score,
     )  # fmt: skip
     scores = told.scores
     answer = replace(predictions[-1], boxes=told.boxes)

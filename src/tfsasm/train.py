@@ -200,7 +200,7 @@ def train_step(run: Run, clip: Clip) -> dict[str, float]:
         total, parts = clip_loss(model, clip, config.clip, run.generator)
     if not total.isfinite():
         raise InputError(
-            f"the loss is {total.item()} at step {run.step}; resume with a lower learning rate"
+            f"the loss is {total.item()} at step {run.step}; train again with a lower --lr"
         )
     run.optimizer.zero_grad()
     total.backward()
@@ -267,7 +267,11 @@ def resume(run: Run, path: Path) -> None:
     ours = json.loads(json.dumps(asdict(run.config)))
     changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _HARMLESS]
     if changed or state["network"] != run.network.to_json():
-        raise WeightsError(f"{path} was trained with other settings: {changed or 'the network'}")
+        what = ", ".join(changed) or "the network"
+        raise WeightsError(
+            f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
+            "another --output"
+        )
     _load_state(run, state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.generator.set_state(state["generator"])

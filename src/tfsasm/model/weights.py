@@ -1,8 +1,8 @@
 """Checkpoints: ours as safetensors, the published ones by name and shape, never unpickled freely.
 
-A model's state travels with its `NetworkConfig` (sizes and input scale), so that a file is enough
-to rebuild it. Published files (`{'model': state_dict, 'args': Namespace, ...}`) use MOTR's parameter
-names; `PUBLISHED` is the whole translation.
+A model's state travels with its `NetworkConfig` (sizes and input scale), so that a file is
+enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace, ...}`) use MOTR's
+parameter names; `PUBLISHED` is the whole translation.
 """
 
 from __future__ import annotations
