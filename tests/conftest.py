@@ -38,10 +38,16 @@ def tfsasm(capsys):
 
 @pytest.fixture
 def track(tfsasm, scene, small_weights):
-    """`tfsasm track` on the scene with the small network. Options replace or add; None removes."""
+    """`tfsasm track` on the scene with the small network and a fixed method, the paper's.
+
+    Options replace or add; None removes.
+    """
 
     def run(*flags: object, **options: object) -> Outcome:
-        given = {"source": scene.folder, "detections": scene.detections, "weights": small_weights}
+        given = {
+            "source": scene.folder, "detections": scene.detections, "weights": small_weights,
+            "preset": "paper",
+        }  # fmt: skip
         pairs = [
             (f"--{name.replace('_', '-')}", value)
             for name, value in (given | options).items() if value is not None

@@ -88,12 +88,12 @@ class Outcome:
 
 
 def drawn_clip(seed: int, frames: int = 3) -> RawClip:
-    """Two coloured people who walk over noise, 64x64, and what a fair detector sees of them."""
+    """Two coloured people who walk over grey noise, 64x64, and what a detector sees of them."""
     random = np.random.default_rng(seed)
     start, pace = random.uniform(8, 36, (2, 2)), random.uniform(-2, 2, (2, 2))
     clip = []
     for number in range(frames):
-        image = random.integers(0, 40, (64, 64, 3), dtype=np.uint8)
+        image = random.integers(0, 40, (64, 64, 1), dtype=np.uint8).repeat(3, axis=2)
         boxes = np.concatenate([start + number * pace, [[10.0, 20.0], [12.0, 18.0]]], axis=1)
         for (x, y, w, h), colour in zip(boxes.astype(int), [(0, 0, 255), (0, 255, 0)], strict=True):
             image[y : y + h, x : x + w] = colour
@@ -106,3 +106,13 @@ def drawn_clip(seed: int, frames: int = 3) -> RawClip:
 def drawn_blocks(index: int) -> list[RawClip]:
     """An endless stream of such clips, two in a block."""
     return [drawn_clip(2 * index), drawn_clip(2 * index + 1)]
+
+
+class RunsCode:
+    """Makes a file when it is unpickled freely."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (str(self._path), "w")

@@ -1,4 +1,4 @@
-"""The tracker that users hold: `supervision.Detections` in and out, one state, one video at a time."""
+"""The tracker that users hold: `supervision.Detections` in and out, one video at a time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def found(*boxes, classes=None, **data):
 
 @pytest.fixture
 def tracker(small_weights):
-    return load(small_weights)
+    return load(small_weights, released())
 
 
 def detections_of(scene: Scene, index: int) -> sv.Detections:
@@ -287,8 +287,8 @@ def test_any_size_of_image_will_do(tracker, height, width):
 def test_colours_count_and_so_does_their_order(scene, tracker):
     other = load_like(tracker)
     straight = follow(tracker, scene, range(4))
-    mirrored = [other.update(detections_of(scene, i), scene.images[i][:, :, ::-1]) for i in range(4)]
-    assert not all_same(straight, mirrored)
+    swapped = [other.update(detections_of(scene, i), scene.images[i][..., ::-1]) for i in range(4)]
+    assert not all_same(straight, swapped)
 
 
 # Runs
@@ -297,14 +297,14 @@ def test_colours_count_and_so_does_their_order(scene, tracker):
 def test_an_update_is_the_step_on_the_prepared_frame(scene, small_weights):
     """The shell adds nothing: the same numbers as the functions that it calls."""
     model, network = load_model(small_weights)
-    tracker = Tracker(model, network, default())
-    state = begin(model, default())
+    tracker = Tracker(model, network, released())
+    state = begin(model, released())
     reported = 0
     for index, image in enumerate(scene.images):
         with torch.inference_mode():
             features = model.encode(prepare(image, network.short_side, network.max_side))
-        state, answer = step(model, state, features, scene.proposals(index), default())
-        wanted = report(answer, image.shape[1], image.shape[0], default())
+        state, answer = step(model, state, features, scene.proposals(index), released())
+        wanted = report(answer, image.shape[1], image.shape[0], released())
         tracks = tracker.update(scene.proposals(index), image)
         assert tracks.tracker_id.tolist() == (wanted.ids + 1).tolist()
         assert np.array_equal(tracks.xyxy, wanted.xyxy.numpy())
@@ -420,7 +420,7 @@ def test_the_range_of_an_open_source_is_its_own(scene, tracker, given):
 @pytest.mark.parametrize("both", [True, False])
 def test_boxes_come_from_exactly_one_place(scene, tracker, both):
     given = {"detections": scene.detections, "detector": "yolox-nano"} if both else {}
-    with pytest.raises(InputError, match="give either detections .* or a detector"):
+    with pytest.raises(InputError, match=r"give either detections .* or a detector"):
         next(tracker.track(scene.folder, **given))
 
 
@@ -454,15 +454,16 @@ def test_loading_takes_the_scale_from_the_file_or_from_the_caller(small_weights)
 
 
 def test_the_scale_matters(scene, small_weights):
-    one, other = load(small_weights), load(small_weights, short_side=96, max_side=200)
+    one = load(small_weights, released())
+    other = load(small_weights, released(), short_side=96, max_side=200)
     assert not all_same(follow(one, scene, range(3)), follow(other, scene, range(3)))
 
 
 def test_a_loaded_network_tracks_as_the_saved_one(scene, small_weights):
     """Batch norms are folded on loading: the same tracks within rounding."""
     model, network = load_model(small_weights)
-    ones = follow(Tracker(model, network, default()), scene)
-    for one, other in zip(ones, follow(load(small_weights), scene), strict=True):
+    ones = follow(Tracker(model, network, released()), scene)
+    for one, other in zip(ones, follow(load(small_weights, released()), scene), strict=True):
         assert one.tracker_id.tolist() == other.tracker_id.tolist()
         assert one.xyxy == pytest.approx(other.xyxy, abs=0.05)
 
@@ -481,7 +482,7 @@ def test_loading_refuses_what_cannot_be(small_weights, given, word):
 
 
 def test_weights_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(WeightsError, match="no checkpoint at .*lost.pth"):
+    with pytest.raises(WeightsError, match=r"no checkpoint at .*lost.pth"):
         load(tmp_path / "lost.pth")
 
 

@@ -10,15 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from fakes import SMALL
-from scenes import FRAMES, NETWORK, lively_model, write_detections, write_images
+from scenes import NETWORK, RunsCode, lively_model
 from tfsasm import cli, jobs, run
-from tfsasm.data import synthetic
 from tfsasm.model import MOTRv2
 from tfsasm.model.weights import NetworkConfig, load_model, save_model
 
@@ -196,7 +194,7 @@ RANGES = {
     "start 0": ({"start": 0}, "start is 0; frame numbers begin at 1"),
     "stride 0": ({"stride": 0}, "stride is 0; give 1 for every frame"),
     "end before start": ({"start": 5, "end": 4}, "ends at 4, before its start 5"),
-    "start past the end": ({"start": 13}, "has 12 frames and none from 13 on; choose a start <= 12"),
+    "start past the end": ({"start": 13}, "12 frames and none from 13 on; choose a start <= 12"),
 }
 
 
@@ -271,16 +269,6 @@ def test_detections_that_cannot_be_read_are_named(track, tmp_path, case):
     refused(outcome, tmp_path / "out", *parts)
 
 
-class RunsCode:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self._path = path
-
-    def __reduce__(self):
-        return open, (str(self._path), "w")
-
-
 def saved(tmp, name, content):
     torch.save(content, tmp / name)
     return tmp / name
@@ -324,14 +312,15 @@ def hidden_code(tmp):
 WEIGHTS = {
     "missing": (lambda tmp: tmp / "lost.pth", ["no checkpoint at", "lost.pth"]),
     "a folder": (lambda tmp: tmp, ["no checkpoint at"]),
-    "text": (lambda tmp: given(tmp, "net.pth", "hello"), ["net.pth is", "not a PyTorch checkpoint"]),
+    "text": (lambda tmp: given(tmp, "net.pth", "hello"), ["net.pth", "not a PyTorch checkpoint"]),
     "text as safetensors": (
         lambda tmp: given(tmp, "net.safetensors", "hello"), ["is not a whole safetensors file"]),
     "empty": (lambda tmp: given(tmp, "net.pth", ""), ["net.pth is", "not a PyTorch checkpoint"]),
     "truncated": (lambda tmp: halved(published(tmp)), ["net.pth is truncated"]),
     "truncated safetensors": (truncated_safetensors, ["is not a whole safetensors file"]),
     "a list": (lambda tmp: saved(tmp, "net.pth", [1]), ["net.pth holds no state dict"]),
-    "no tensors": (lambda tmp: saved(tmp, "net.pth", {"a": 1}), ["net.pth is not a state dict: 'a'"]),
+    "no tensors": (
+        lambda tmp: saved(tmp, "net.pth", {"a": 1}), ["net.pth is not a state dict: 'a'"]),
     "another network": (
         lambda tmp: published(tmp, without_a_name),
         ["net.pth does not fit the network, 2 problems", "missing: ", "surplus: extra.bias"]),
@@ -386,8 +375,11 @@ def test_a_question_that_makes_no_sense_is_explained(track, tmp_path, case):
 
 @pytest.fixture
 def no_work(monkeypatch):
+    def fail(*_, **__):
+        pytest.fail("work was begun")
+
     for name in ("open_source", "open_detections", "load"):
-        monkeypatch.setattr(run, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
+        monkeypatch.setattr(run, name, fail)
 
 
 KINDS = {"output": "o.mp4", "mot_output": "o.txt", "json_output": "o.json"}
@@ -430,8 +422,8 @@ def test_a_folder_of_images_is_not_filled_twice(track, tmp_path):
 
 @pytest.mark.parametrize(("options", "part"), [
     pytest.param({}, "nothing to write: give --output, --mot-output or --json-output", id="none"),
-    pytest.param({"mot_output": "a.txt", "json_output": "./a.txt"}, "two outputs have the same name",
-                 id="one name for two"),
+    pytest.param({"mot_output": "a.txt", "json_output": "./a.txt"},
+                 "two outputs have the same name", id="one name for two"),
     pytest.param({"output": "a.gif"}, "a.gif ends in .gif, which is no video", id="unknown kind"),
     pytest.param({"mot_output": "."}, "is a folder; give the name of a file", id="a folder"),
 ])

@@ -34,8 +34,9 @@ RELEASED = {
     "refresh_score": 0.5, "report_score": 0.5, "report_area": 100.0,
     "travel": "layers", "overlap_with": "all", "stored": "incoming",
     "present_at_birth": True, "present_when_lost": True,
-    "support.claim_iou": 1.0, "support.snap": False, "support.required": False,
-    "support.trust": 0.0, "support.birth_overlap": 1.0, "support.birth_score": 0.0,
+    "support.claim_iou": 1.0, "support.claim_held": 0.0, "support.snap": False,
+    "support.required": False, "support.trust": 0.0, "support.birth_overlap": 1.0,
+    "support.birth_score": 0.0,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from golden_data import published_state, synthetic_sequence, vectors
 from scenes import FRAMES, HEIGHT, WIDTH, write_detections, write_images
 from tfsasm import run
 from tfsasm.api import load
-from tfsasm.config import default
+from tfsasm.config import PRESETS, paper, released
 from tfsasm.detect import open_detections
 from tfsasm.errors import InputError
-from tfsasm.mot import read_tracks
+from tfsasm.mot import read_tracks, result_line
 from tfsasm.render import VideoWriter
 
 SCRIPT = Path(sys.executable).with_name("tfsasm")
@@ -43,10 +44,6 @@ def result(track, tmp_path):
         return path.read_bytes()
 
     return make
-
-
-def identities(path):
-    return set(read_tracks(path).identity.tolist())
 
 
 # The released code
@@ -95,17 +92,23 @@ def test_a_det_db_gives_the_same_bytes_whatever_its_keys_begin_with(
     assert wanted.count(b"\n") > 20
 
 
-def test_the_released_format_and_ours(result, tmp_path):
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_the_released_format_and_ours(result, scene, small_weights, preset):
     """Released: identities from 0 and a literal 1. Ours: from 1, with scores."""
-    released = [line.split(b",") for line in result(preset="released", name="r.txt").splitlines()]
-    ours = [line.split(b",") for line in result(preset="default", name="d.txt").splitlines()]
-    assert default() == run.preset("released").make(), "compare other presets then"
-    assert [(line[0], int(line[1]) + 1, line[2:6]) for line in released] == [
-        (line[0], int(line[1]), line[2:6]) for line in ours
-    ]
-    assert {line[6] for line in released} == {b"1"}
-    assert all(0.5 <= float(line[6]) < 1 for line in ours)
-    assert {tuple(line[7:]) for line in released + ours} == {(b"-1",) * 3}
+    makers = {"released": (released, 0, False), "paper": (paper, 1, True)}
+    make, first_id, scores = makers[preset]
+    wanted = []
+    run = load(small_weights, make()).track(scene.folder, detections=scene.detections)
+    for frame, tracks in run:
+        for identity, xyxy, score in zip(
+            tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
+        ):
+            confidence = float(score) if scores else None
+            identity += first_id - 1
+            wanted.append(result_line(frame.number, identity, xyxy, confidence=confidence))
+    assert result(preset=preset).decode().splitlines() == wanted
+    assert len(wanted) > 20
+    assert min(int(line.split(",")[1]) for line in wanted) <= 3
 
 
 # Outputs
@@ -118,7 +121,7 @@ def test_all_outputs_tell_the_same_story(track, scene, small_weights, tmp_path):
     assert outcome.code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names.values())
 
-    tracker, story = load(small_weights), []
+    tracker, story = load(small_weights, paper()), []
     for frame, tracks in tracker.track(scene.folder, detections=scene.detections):
         story += [(frame.number, identity) for identity in tracks.tracker_id.tolist()]
     table = read_tracks(paths["mot_output"])
@@ -138,12 +141,13 @@ def test_all_outputs_tell_the_same_story(track, scene, small_weights, tmp_path):
 
 
 def test_json_says_how_it_was_made(track, scene, small_weights, tmp_path):
-    track("--set", "travel=frames", json_output=tmp_path / "o.json", preset="paper")
+    track("--set", "memory.capacity=7", json_output=tmp_path / "o.json")
     about = json.loads((tmp_path / "o.json").read_text())["about"]
     assert about["source"] == str(scene.folder)
     assert about["weights"] == str(small_weights)
     assert (about["preset"], about["fps"]) == ("paper", None)
-    assert about["method"]["memory"]["first_overlap"] == 1.0
+    memory = about["method"]["memory"]
+    assert (memory["first_overlap"], memory["capacity"]) == (1.0, 7)
 
 
 def test_single_images_can_be_the_output(track, tmp_path):
@@ -179,11 +183,13 @@ def test_a_video_keeps_its_clock(track, scene, tmp_path):
     pytest.param({"end": 4}, range(1, 5), id="end"),
     pytest.param({"start": 1, "end": 11, "stride": 2}, range(1, 12, 2), id="stride"),
 ])
-def test_a_part_keeps_the_numbers_of_the_whole(track, scene, small_weights, tmp_path, options, numbers):
+def test_a_part_keeps_the_numbers_of_the_whole(
+    track, scene, small_weights, tmp_path, options, numbers
+):
     assert track(json_output=tmp_path / "o.json", **options).code == 0
     told = json.loads((tmp_path / "o.json").read_text())["frames"]
     assert [frame["frame"] for frame in told] == list(numbers)
-    tracker = load(small_weights)
+    tracker = load(small_weights, paper())
     wanted = [tracker.update(scene.proposals(n - 1), scene.images[n - 1]) for n in numbers]
     assert [[t["id"] for t in f["tracks"]] for f in told] == [w.tracker_id.tolist() for w in wanted]
 
@@ -290,18 +296,22 @@ def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
         ["--score-threshold", 0.6, "--set", "report_score=0.7"],
         {"lifecycle.birth_score": 0.6, "lifecycle.miss_score": 0.6, "report_score": 0.7},
         id="a setting goes before a threshold"),
-    pytest.param(["--preset", "motrv2"], {"memory.capacity": 0}, id="a preset"),
 ])  # fmt: skip
 def test_flags_change_the_method_and_nothing_else(track, tmp_path, flags, method):
     def method_of(name, *more):
         assert track(*more, end=1, json_output=tmp_path / name).code == 0
         told = json.loads((tmp_path / name).read_text())["about"]["method"]
-        inner = {key: value if isinstance(value, dict) else {"": value} for key, value in told.items()}
-        return {f"{a}.{b}".rstrip("."): v for a, part in inner.items() for b, v in part.items()}
+        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in told.items()}
+        return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
 
-    plain = method_of("plain.json", "--preset", "released")
-    start = [] if "--preset" in flags else ["--preset", "released"]
-    assert method_of("changed.json", *start, *flags) == plain | method
+    assert method_of("changed.json", *flags) == method_of("plain.json") | method
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_asked_for(track, tmp_path, name):
+    assert track(preset=name, end=1, json_output=tmp_path / "o.json").code == 0
+    told = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert told["method"] == asdict(PRESETS[name].make())
 
 
 def test_the_method_decides_what_comes_out(result, tmp_path):

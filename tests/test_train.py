@@ -12,8 +12,7 @@ import torch
 import torchvision
 
 from fakes import SMALL
-from scenes import drawn_blocks, drawn_clip
-from test_cli import RunsCode
+from scenes import RunsCode, drawn_blocks, drawn_clip
 from tfsasm.clip import ClipConfig
 from tfsasm.data.clips import to_clip
 from tfsasm.errors import InputError, WeightsError
@@ -213,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     train_step(run, to_clip(drawn_clip(0)))
     with torch.no_grad():
         run.model.proposal_content.fill_(math.nan)
-    with pytest.raises(InputError, match="the loss is nan at step 1; train again with a lower --lr"):
+    with pytest.raises(InputError, match=r"the loss is nan at step 1; .* a lower --lr"):
         train_step(run, to_clip(drawn_clip(0)))
     assert run.step == 1
 
@@ -315,12 +314,12 @@ def test_other_clips_would_be_noticed(tmp_path):
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     run = new_run(replace(CONFIG, steps=2))
     fit(run, drawn_blocks, tmp_path)
-    before = (tmp_path / "model.safetensors").read_bytes()
+    before = load_model(tmp_path / "model.safetensors")[0].state_dict()
     again = new_run(replace(CONFIG, steps=2), seed=1)
     resume(again, tmp_path / "last.pt")
     fit(again, drawn_blocks, tmp_path)
     assert again.step == 2
-    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert equal(load_model(tmp_path / "model.safetensors")[0].state_dict(), before)
 
 
 @pytest.fixture

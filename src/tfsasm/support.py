@@ -26,7 +26,7 @@ class SupportConfig:
     claim_iou: float = 1.0
     """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
     claim_held: float = 0.0
-    """Share of that overlap that is measured from the box a track came with, not from its answer."""
+    """Share of that overlap measured from the box a track came with, not from its answer."""
     snap: bool = False
     """A track takes over the box of the proposal it claims."""
     required: bool = False
