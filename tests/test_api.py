@@ -275,6 +275,14 @@ def test_grey_and_alpha_frames_are_converted(scene, tracker, convert):
         assert len(one)
 
 
+def test_the_alpha_of_a_frame_is_dropped_and_its_colours_kept(scene, tracker):
+    other = load_like(tracker)
+    for index in range(4):
+        found_, image = detections_of(scene, index), scene.images[index]
+        with_alpha = np.dstack([image, image[:, :, :1] // 2])
+        assert same(tracker.update(found_, with_alpha), other.update(found_, image))
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1)])
 def test_any_size_of_image_will_do(tracker, height, width):
     image = np.full((height, width, 3), 90, np.uint8)

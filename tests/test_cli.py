@@ -17,6 +17,7 @@ import torch
 from fakes import SMALL
 from scenes import NETWORK, RunsCode, lively_model
 from tfsasm import cli, jobs, run
+from tfsasm.errors import InputError, TruncatedInput, WeightsError
 from tfsasm.model import MOTRv2
 from tfsasm.model.weights import NetworkConfig, load_model, save_model
 
@@ -558,6 +559,21 @@ def test_synth_refuses_an_output_that_is_a_file(tfsasm, tmp_path):
 def test_exit_codes_are_the_same_wherever_they_are_written():
     assert (cli.TRUNCATED, cli.INTERRUPTED) == (run.TRUNCATED, run.INTERRUPTED) == (3, 130)
     assert (run.OK, cli.USER_ERROR) == (0, 2)
+
+
+@pytest.mark.parametrize(("error", "code", "word"), [
+    pytest.param(InputError("no such box"), 2, "error: no such box", id="your input"),
+    pytest.param(WeightsError("no such net"), 2, "error: no such net", id="your checkpoint"),
+    pytest.param(TruncatedInput("it ends"), 3, "error: it ends", id="cut short"),
+    pytest.param(KeyboardInterrupt(), 130, "stopped", id="Ctrl-C"),
+])
+def test_every_command_ends_with_the_code_of_its_error(tfsasm, monkeypatch, error, code, word):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(run.COMMANDS, jobs.Demo, fail)
+    outcome = tfsasm("demo")
+    assert (outcome.code, outcome.out, outcome.err.strip()) == (code, "", word)
 
 
 def test_a_defect_of_ours_is_not_disguised(track, tmp_path, monkeypatch):

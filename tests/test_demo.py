@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import av
 import pytest
 
 from tfsasm import demo as module
+from tfsasm.api import load
+from tfsasm.config import default
 from tfsasm.mot import read_tracks
 
 FRAMES = 8
@@ -44,6 +47,21 @@ def test_a_demo_leaves_a_video_results_and_a_summary(demo, tmp_path):
     for word in ("memory off", "memory on", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW",
                  "demo.mp4"):  # fmt: skip
         assert word in outcome.out
+
+
+def test_the_two_runs_differ_in_the_memory_alone(demo, monkeypatch):
+    methods = []
+
+    def spied(name, method):
+        methods.append(method)
+        return load(name, method)
+
+    monkeypatch.setattr(module, "load", spied)
+    assert demo().code == 0
+    off, on = methods
+    assert (off.memory.capacity, on.memory.capacity) == (0, default().memory.capacity)
+    assert on == default()
+    assert replace(off, memory=on.memory) == on
 
 
 def test_an_earlier_demo_is_replaced(demo, tmp_path):

@@ -178,6 +178,21 @@ def test_a_video_keeps_its_clock(track, scene, tmp_path):
         assert movie.streams.video[0].average_rate == 20
 
 
+def test_an_uneven_clock_is_kept_in_the_video_too(track, scene, tmp_path):
+    times = [0.0, 0.1, 0.2, 0.9, 1.0, 1.5]
+    with VideoWriter(tmp_path / "clip.mp4", None) as writer:
+        for image, at in zip(scene.images, times, strict=False):
+            writer.write(image, at)
+    outcome = track(
+        source=tmp_path / "clip.mp4", output=tmp_path / "o.mp4", json_output=tmp_path / "o.json"
+    )
+    assert outcome.code == 0
+    told = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["time"] for frame in told] == pytest.approx(times, abs=2e-3)
+    with av.open(str(tmp_path / "o.mp4")) as movie:
+        assert [f.time for f in movie.decode(video=0)] == pytest.approx(times, abs=6e-3)
+
+
 @pytest.mark.parametrize(("options", "numbers"), [
     pytest.param({"start": 4}, range(4, 13), id="start"),
     pytest.param({"end": 4}, range(1, 5), id="end"),

@@ -157,6 +157,16 @@ def test_a_step_reports_the_loss_of_the_last_frame_in_its_parts():
     assert all(math.isfinite(value) and value > 0 for value in told.values())
 
 
+def test_a_step_takes_as_many_frames_as_are_due():
+    def loss(due, given):
+        run = new_run(replace(CONFIG, lengths=((0.0, due),)))
+        return train_step(run, to_clip(drawn_clip(0)[:given]))["loss"]
+
+    assert loss(1, 3) == loss(3, 1)
+    assert loss(2, 3) == loss(3, 2)
+    assert len({loss(1, 3), loss(2, 3), loss(3, 3)}) == 3
+
+
 def test_a_step_is_a_function_of_run_and_clip():
     one, other = new_run(), new_run()
     for seed in range(3):
