@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import softmax
 
 from golden_data import released_model, tensor, vectors
-from tfsasm.model.deform_attn import DeformableAttention, sample
+from tfsasm.model.deform_attn import DeformableAttention, gather, sample
 
 SHAPES = [(3, 5), (2, 2)]
 
@@ -172,3 +172,35 @@ def test_the_module_is_that_of_the_released_code(part, reference, padded, out):
     query, source, places, mask = (tensor(golden[k]) for k in ("q", "src", reference, "pad_mask"))
     found = attention(query, source, shapes, places, mask if padded else None)
     torch.testing.assert_close(found, tensor(golden[out]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("queries", [0, 1, 5])
+def test_gathering_rows_is_the_same_function(batch, queries):
+    value, locations, weights = case(batch=batch, queries=queries)
+    wanted = sample(value, SHAPES, locations, weights)
+    torch.testing.assert_close(gather(value, SHAPES, locations, weights), wanted)
+
+
+@pytest.mark.parametrize("location", [-1e6, -0.2, 0.0, 1.0, 1.2, 1e6])
+def test_gathering_far_outside_counts_as_zero_too(location):
+    value, locations, weights = case()
+    locations = torch.full_like(locations, location)
+    wanted = sample(value, SHAPES, locations, weights)
+    torch.testing.assert_close(gather(value, SHAPES, locations, weights), wanted)
+
+
+def test_quick_attention_gathers_only_without_a_gradient(monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        "tfsasm.model.deform_attn.gather", lambda *given: used.append(1) or sample(*given)
+    )
+    attention = DeformableAttention(16, heads=2, levels=2, points=2)
+    attention.quick = True
+    tokens = torch.randn(1, sum(h * w for h, w in SHAPES), 16)
+    points = torch.rand(1, 4, 2, 2)
+    attention(tokens[:, :4], tokens, SHAPES, points)
+    assert not used
+    with torch.no_grad():
+        attention(tokens[:, :4], tokens, SHAPES, points)
+    assert used

@@ -36,7 +36,7 @@ def decoder():
 
 def encode(encoder, maps, masks=None, flag=True):
     shown = masks or [torch.zeros(len(m), *m.shape[-2:], dtype=torch.bool) for m in maps]
-    positions = level_positions(shown, torch.ones(LEVELS, WIDTH))
+    positions = level_positions([], shown, torch.ones(LEVELS, WIDTH))
     return encoder(maps, positions, masks if flag else None)
 
 
@@ -222,7 +222,7 @@ def released():
 def ask(golden, maps, *, remembers, masks):
     model = released_model()
     empty = [torch.zeros(1, *m.shape[-2:], dtype=torch.bool) for m in maps]
-    positions = level_positions(empty, model.level_embed)
+    positions = level_positions([], empty, model.level_embed)
     content, boxes = tensor(golden["query_embed"]), tensor(golden["ref_pts"])
     if remembers:
         bank, valid = tensor(golden["mem_bank"]), ~tensor(golden["mem_pad"])

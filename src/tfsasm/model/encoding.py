@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,6 +25,13 @@ def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tens
     The fastest wave makes `turns` full turns over the image; published: one.
     """
     return _waves(values * (2 * math.pi * turns), features).flatten(-2)
+
+
+@lru_cache(maxsize=32)
+def embed_whole_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    """`embed_grid` of one image without padding, made once per size. Not to be changed in place."""
+    with torch.inference_mode(False), torch.no_grad():  # serves training as well
+        return embed_grid(torch.ones(1, height, width, dtype=torch.bool, device=device), features)
 
 
 def embed_grid(valid: Tensor, features: int) -> Tensor:

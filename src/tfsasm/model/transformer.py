@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.model.deform_attn import DeformableAttention, Shapes
-from tfsasm.model.encoding import embed_coordinates, embed_grid
+from tfsasm.model.encoding import embed_coordinates, embed_grid, embed_whole_grid
 from tfsasm.rows import Rows
 
 
@@ -252,10 +252,16 @@ class Decoder(nn.Module):
         return predictions
 
 
-def level_positions(masks: list[Tensor], level_embed: Tensor) -> list[Tensor]:
-    """Sine position plus level vector `[B, C, h, w]` for masks `[B, h, w]` (True = padding)."""
+def level_positions(
+    shapes: Shapes, masks: list[Tensor] | None, level_embed: Tensor
+) -> list[Tensor]:
+    """Sine position plus level vector `[B, C, h, w]` for every level.
+
+    `masks` `[B, h, w]` are True on padding; None when nothing is padded.
+    """
     features = level_embed.shape[1] // 2
-    return [
-        embed_grid(~mask, features) + embed[:, None, None]
-        for mask, embed in zip(masks, level_embed, strict=True)
-    ]
+    if masks is None:
+        grids = [embed_whole_grid(h, w, features, level_embed.device) for h, w in shapes]
+    else:
+        grids = [embed_grid(~mask, features) for mask in masks]
+    return [grid + embed[:, None, None] for grid, embed in zip(grids, level_embed, strict=True)]
