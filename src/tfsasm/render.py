@@ -184,7 +184,7 @@ class VideoWriter:
         rate: Fraction | float | None,
         *,
         crf: int = 23,
-        preset: str = "veryfast",
+        preset: str = "superfast",
         overwrite: bool = False,
     ) -> None:
         if rate is not None and not (math.isfinite(rate) and rate > 0):

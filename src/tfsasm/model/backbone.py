@@ -120,7 +120,7 @@ def _conv_bn_relu6(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, FrozenBatchNorm2d(outputs), nn.ReLU6())
+    return nn.Sequential(conv, FrozenBatchNorm2d(outputs), nn.ReLU6(inplace=True))
 
 
 class MobileNetV2(nn.Module):
