@@ -444,7 +444,8 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
     command = [SCRIPT, "track", "--source", folder, "--detections", scene.detections,
-               "--weights", small_weights, "--mot-output", tmp_path / "o.txt"]  # fmt: skip
+               "--weights", small_weights, "--preset", "paper",
+               "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, encoding="utf-8", env=os.environ | {"COLUMNS": "200"},

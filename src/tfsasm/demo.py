@@ -40,7 +40,7 @@ class _Clip:
 def demo(job: jobs.Demo, console: Console, errors: Console) -> None:
     """Render, track twice, score, draw. Raises `InputError` for a folder that is not a demo's."""
     output = _fresh_folder(job.output)
-    scene = SceneConfig(width=512, height=384, frames=job.frames, kinds=("dance",))
+    scene = SceneConfig(width=512, height=384, frames=job.frames, kinds=("dance",), people=(5, 7))
     (folder,) = write_sequences(output / "clip", 1, job.seed, scene)
     clip = _Clip(folder, folder.name)
     with Progress(console=errors) as bar:
@@ -53,8 +53,8 @@ def demo(job: jobs.Demo, console: Console, errors: Console) -> None:
     _draw(clip, tracks, reports, output / "demo.mp4")
     _summarise(job, reports, output)
     console.print(scores_table({run: r.combined for run, r in reports.items()}, label="run"))
-    console.print(f"side by side: {output / 'demo.mp4'}")
-    console.print(f"MOT files, clip and scores: {output}")
+    console.print(f"side by side: {output / 'demo.mp4'}", soft_wrap=True)
+    console.print(f"MOT files, clip and scores: {output}", soft_wrap=True)
 
 
 def _fresh_folder(output: Path) -> Path:
