@@ -449,6 +449,8 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, encoding="utf-8", env=os.environ | {"COLUMNS": "200"},
+        # A suite that runs in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         give_up = time.monotonic() + 60
         while not any(path.stat().st_size for path in tmp_path.glob(".o.txt.partial*")):
