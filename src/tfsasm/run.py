@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,8 +25,6 @@ from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.render import Annotator, VideoWriter
 from tfsasm.tracker import TrackerConfig
 from tfsasm.video import Frame, Source, open_source
-
-log = logging.getLogger(__name__)
 
 OK, TRUNCATED, INTERRUPTED = 0, 3, 130
 

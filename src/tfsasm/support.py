@@ -77,6 +77,15 @@ def lean(
     return Support(boxes, scores, claims, may_be_born)
 
 
+def proposal_rows(queries: int, first: int, proposals: Proposals) -> Tensor:
+    """Row of the proposal that each query was made of `[N]`, -1 for the others.
+
+    Proposal k is query `first + k`.
+    """
+    row = torch.arange(queries, device=proposals.scores.device) - first
+    return torch.where((row >= 0) & (row < len(proposals)), row, -1)
+
+
 def _rows(values: Tensor, index: Tensor) -> Tensor:
     """Rows by index, zeros where it is -1."""
     padded = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
@@ -109,12 +118,10 @@ def _may_be_born(
     config: SupportConfig, present: float,
 ) -> Tensor:
     allowed = torch.ones_like(live)
-    own = torch.arange(len(live), device=live.device) - first  # proposal of each query
-    is_proposal = (own >= 0) & (own < len(proposals))
-    allowed &= ~(is_proposal & torch.isin(own, claims[claims >= 0]))
+    own = proposal_rows(len(live), first, proposals)
+    allowed &= ~torch.isin(own, claims[claims >= 0])
     if config.birth_score > 0:
-        good = _rows(proposals.scores, torch.where(is_proposal, own, -1)) >= config.birth_score
-        allowed &= is_proposal & good
+        allowed &= (own >= 0) & (_rows(proposals.scores, own) >= config.birth_score)
     if config.birth_overlap >= 1 or len(boxes) == 0:
         return allowed
     xyxy = cxcywh_to_xyxy(boxes)

@@ -20,7 +20,7 @@ from tfsasm.memory import Memory, MemoryConfig, Observation
 from tfsasm.model import Features, MOTRv2, Prediction, Queries
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
-from tfsasm.support import SupportConfig, lean
+from tfsasm.support import SupportConfig, lean, proposal_rows
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ def step(
     remembered = memory.write(asked.memory[live], seen_now, config.memory)
 
     tracks = Tracks(census.ids[live], census.missed[live], queries, remembered)
-    sources = torch.where(census.born, _proposal_rows(census, first, len(proposals)), told.claims)
+    own = proposal_rows(len(asked), first, proposals)
+    sources = torch.where(census.born, own, told.claims)
     reported = Answer(census.ids, scores, answer.boxes, sources)[live]
     return TrackerState(tracks, census.next_id, state.frame + 1), reported
 
@@ -189,12 +190,6 @@ def _overlap(boxes: Tensor, among: Tensor | None) -> Tensor:
     if among is not None:
         iou = torch.where(among[None], iou, 0.0)
     return iou.amax(dim=1) if len(boxes) else boxes.new_zeros(0)
-
-
-def _proposal_rows(census: Census, first: int, proposals: int) -> Tensor:
-    """Row `[N]` of the proposal that each query was made of, -1 for the others."""
-    row = torch.arange(len(census.ids), device=census.ids.device) - first
-    return torch.where((row >= 0) & (row < proposals), row, -1)
 
 
 @dataclass(frozen=True)
