@@ -153,6 +153,14 @@ def video_name(name: str) -> str:
     return match[1] if match else name
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, in order of name, without hidden ones; none when it is no folder."""
+    if not folder.is_dir():
+        return []
+    children = (child for child in folder.iterdir() if not child.name.startswith("."))
+    return sorted((child for child in children if child.is_dir()), key=lambda child: child.name)
+
+
 def _images(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
         return
@@ -164,7 +172,7 @@ def _images(folder: Path) -> Iterator[str]:
 
 def _bases(dataset: str, root: Path) -> Iterator[Path]:
     """Where the splits may be, nearest first."""
-    named = [child for child in _subfolders(root) if child.name.lower() in FOLDERS[dataset]]
+    named = [child for child in subfolders(root) if child.name.lower() in FOLDERS[dataset]]
     for place in (root, *named):
         for inside in _INSIDE:
             if (place / inside).is_dir():
@@ -174,7 +182,7 @@ def _bases(dataset: str, root: Path) -> Iterator[Path]:
 def _of_split(base: Path, split: str | None) -> list[Path]:
     direct = _sequences_in(base)
     if split is None:
-        return direct or [f for child in _subfolders(base) for f in _sequences_in(child)]
+        return direct or [f for child in subfolders(base) for f in _sequences_in(child)]
     if base.name == split and direct:
         return direct
     parts = (split, f"{split}1", f"{split}2")  # DanceTrack's archives: train1, train2
@@ -200,14 +208,7 @@ def _listed(bases: list[Path], split: str | None) -> list[Path]:
 def _sequences_in(folder: Path) -> list[Path]:
     if is_sequence(folder):
         return [folder]
-    return [child for child in _subfolders(folder) if is_sequence(child)]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    children = (child for child in folder.iterdir() if not child.name.startswith("."))
-    return sorted((child for child in children if child.is_dir()), key=lambda child: child.name)
+    return [child for child in subfolders(folder) if is_sequence(child)]
 
 
 def _one_per_video(folders: Iterable[Path], public: PublicDetector | None) -> list[Path]:
@@ -230,11 +231,11 @@ def _choose(video: str, copies: list[Path], public: PublicDetector | None) -> Pa
 def _nothing(dataset: str, root: Path, bases: list[Path], split: str | None) -> str:
     wanted = f"{root}/{split}/NAME" if split else f"{root}/NAME or {root}/SPLIT/NAME"
     splits = sorted({
-        child.name for base in bases for child in _subfolders(base) if _sequences_in(child)
+        child.name for base in bases for child in subfolders(base) if _sequences_in(child)
     })  # fmt: skip
     if split and any(_sequences_in(base) == [base] for base in bases):
         return f"{root} is one sequence; leave the split away"
-    if split and any(is_sequence(child) for base in bases for child in _subfolders(base)):
+    if split and any(is_sequence(child) for base in bases for child in subfolders(base)):
         return f"{root} holds sequences, but no split {split!r}; leave the split away"
     there = f"; there is {', '.join(splits)}" if splits else ""
     return (

@@ -7,10 +7,10 @@ needs them says so.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfsasm.data.bdd100k import HEIGHT, RATE, WIDTH, Video, find_videos
 from tfsasm.data.mot_layout import (
     FOLDERS,
     PublicDetector,
@@ -27,7 +27,7 @@ from tfsasm.mot import read_detections, read_tracks
 
 log = logging.getLogger(__name__)
 
-DATASETS = (*FOLDERS,)
+DATASETS = (*FOLDERS, "bdd100k")
 """Names of the data sets that consist of sequences."""
 
 
@@ -67,8 +67,13 @@ def sequences(
     """
     if dataset not in DATASETS:
         raise InputError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
+    if dataset == "bdd100k":
+        videos = {video.name: video for video in find_videos(Path(root), split)}
+        return [_of_video(videos[name]) for name in _chosen(list(videos), names)]
     folders = sequence_folders(dataset, Path(root), split, public)
-    return [read_sequence(folder, dataset) for folder in _chosen(folders, names)]
+    _once(folders)
+    by_name = {folder.name: folder for folder in folders}
+    return [read_sequence(by_name[name], dataset) for name in _chosen(list(by_name), names)]
 
 
 def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
@@ -96,20 +101,30 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     )  # fmt: skip
 
 
-def _chosen(folders: list[Path], names: tuple[str, ...]) -> list[Path]:
-    """The folders named, or all of them."""
-    counts = Counter(folder.name for folder in folders)
-    if double := next((folder for folder in folders if counts[folder.name] > 1), None):
-        raise InputError(
-            f"{double.name} is there {counts[double.name]} times, also as {double}; give one split"
-        )
+def _of_video(video: Video) -> Sequence:
+    return Sequence(
+        name=video.name, dataset="bdd100k", length=video.length, width=WIDTH, height=HEIGHT,
+        rate=RATE, source=video.images, truth=video.labels, detections=None,
+    )  # fmt: skip
+
+
+def _once(folders: list[Path]) -> None:
+    """Raise `InputError` for a name that is there twice."""
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        if other := seen.get(folder.name):
+            raise InputError(f"{folder.name} is there twice, {other} and {folder}; give one split")
+        seen[folder.name] = folder
+
+
+def _chosen(there: list[str], names: tuple[str, ...]) -> list[str]:
+    """The names asked for, or all that are there. Raises `InputError` for one that is not."""
     if not names:
-        return folders
-    chosen = [f for f in folders if f.name in names or video_name(f.name) in names]
-    known = {name for folder in chosen for name in (folder.name, video_name(folder.name))}
+        return there
+    chosen = [name for name in there if name in names or video_name(name) in names]
+    known = {*chosen, *map(video_name, chosen)}
     if missing := [name for name in names if name not in known]:
-        there = ", ".join(folder.name for folder in folders)
-        raise InputError(f"no sequence {', '.join(missing)}; there is {there}")
+        raise InputError(f"no sequence {', '.join(missing)}; there is {', '.join(there)}")
     return chosen
 
 
