@@ -1,0 +1,245 @@
+"""From folders of files to scores: which files belong together, what is in them, what is wrong.
+
+A sequence that cannot be scored is told with its reason. By default that ends the work before any
+scoring; a caller may ask for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tfsasm.data.mot_layout import read_seqinfo, sequence_folders, video_name
+from tfsasm.errors import InputError
+from tfsasm.evaluate.protocols import (
+    PROTOCOLS,
+    Protocol,
+    apply,
+    counted,
+    guess_dataset,
+    trajectories,
+)
+from tfsasm.evaluate.scores import Report, score
+from tfsasm.evaluate.trajectories import Trajectories, check, last_frame
+from tfsasm.mot import TrackTable, read_tracks
+
+_TOLD = 3  # problems that a message tells before it only counts
+
+
+class Files(NamedTuple):
+    """What a sequence is scored from."""
+
+    truth: Path
+    result: Path
+    length: int | None
+    """Frames; None when only the boxes tell."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores and what there is to say about them."""
+
+    report: Report
+    dataset: str
+    notes: tuple[str, ...] = ()
+    """What was guessed, and what looks odd."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Sequence -> why it was not scored."""
+
+
+def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[str, Trajectories]:
+    """Ground truth of MOT sequence folders, `folder/NAME/gt/gt.txt`, by name.
+
+    Without `names` it is every sequence that has such a file. Rows whose mark is 0 or whose class
+    is not a pedestrian are left out, and a result there counts as false. MOT16, 17 and 20 forgive
+    results on some of those, so their scores are lower here than by `score_files`. Raises
+    `InputError` when nothing is found, or a file is missing or bad.
+    """
+    root = Path(folder)
+    if names is None:
+        names = sorted(path.parent.parent.name for path in root.glob("*/gt/gt.txt"))
+    if not names:
+        raise InputError(f"no sequence in {root}: wanted NAME/gt/gt.txt")
+    tables = {name: read_tracks(root / name / "gt" / "gt.txt") for name in names}
+    rule = PROTOCOLS["mot"]
+    return {name: trajectories(table)[counted(table, rule)] for name, table in tables.items()}
+
+
+def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajectories]:
+    """Results `folder/NAME.txt` or `folder/data/NAME.txt` of the sequences named.
+
+    Raises `InputError` for a missing file.
+    """
+    there = result_files(Path(folder), ".txt", required=False)
+    paths = {name: there.get(name, Path(folder) / f"{name}.txt") for name in names}
+    return {name: trajectories(read_tracks(path)) for name, path in paths.items()}
+
+
+def score_folders(
+    gt: Path | str,
+    results: Path | str,
+    dataset: str | None = None,
+    *,
+    allow_missing: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Scored:
+    """Score a folder of results against a folder of ground truth by the rules of `dataset`.
+
+    `gt` holds `NAME/gt/gt.txt` (splits may be between), `results` holds `NAME.txt`, or TrackEval's
+    `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`; the notes say
+    so. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError` for
+    all; with `allow_missing` they are left out, as long as there are others.
+    """
+    folders = _by_name(sequence_folders("mot", Path(gt)))
+    notes = []
+    if dataset is None:
+        guess = guess_dataset(folders)
+        dataset = guess or "mot"
+        notes.append(_guess_note(guess))
+    files, problems = _pair(folders, result_files(Path(results), ".txt"))
+    scored = score_files(
+        files, dataset, allow_missing=allow_missing, problems=problems, progress=progress
+    )
+    return Scored(scored.report, dataset, (*notes, *scored.notes), scored.left_out)
+
+
+def score_files(
+    files: Mapping[str, Files],
+    dataset: str = "mot",
+    *,
+    allow_missing: bool = False,
+    problems: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Scored:
+    """Score the sequences of a data set by its rules, each from its own files.
+
+    `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` as
+    `score_folders` does, and for a data set without rules.
+    """
+    if dataset not in PROTOCOLS:
+        raise InputError(f"no rules for {dataset!r}; there are those of {', '.join(PROTOCOLS)}")
+    left_out = dict(problems or {})
+    fit = {}
+    for name, group in files.items():
+        try:
+            fit[name] = _load(name, group, PROTOCOLS[dataset])
+        except InputError as error:
+            left_out[name] = str(error)
+    if left_out and not (allow_missing and fit):
+        raise InputError(_cannot(left_out, any_left=bool(fit)))
+    report = score(
+        {name: truth for name, (truth, _) in fit.items()},
+        {name: tracks for name, (_, tracks) in fit.items()},
+        {name: length for name in fit if (length := files[name].length)},
+        progress=progress,
+    )
+    notes = [note for name, pair in fit.items() for note in _emptiness(name, *pair)]
+    return Scored(report, dataset, tuple(notes), left_out)
+
+
+def result_files(folder: Path, suffix: str, *, required: bool = True) -> dict[str, Path]:
+    """Result files of a folder by sequence: `NAME.txt`, and `data/NAME.txt` as TrackEval has them.
+
+    TrackEval's own summaries beside them are no results. Raises `InputError` when there are none,
+    and when a sequence has two.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; give the folder of NAME{suffix} files")
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.glob(f"*{suffix}"), *folder.glob(f"data/*{suffix}")]):
+        if path.name.startswith(".") or path.stem.endswith("_summary"):
+            continue
+        if path.stem in found:
+            raise InputError(f"{found[path.stem]} and {path} are both results of {path.stem}; keep "
+                             "one")  # fmt: skip
+        found[path.stem] = path
+    if required and not found:
+        raise InputError(f"no result files NAME{suffix} in {folder}")
+    return found
+
+
+def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for folder in folders:
+        if folder.name in named:
+            raise InputError(f"{named[folder.name]} and {folder} have the same name; give one split")
+        named[folder.name] = folder
+    return named
+
+
+def _pair(
+    folders: Mapping[str, Path], results: Mapping[str, Path]
+) -> tuple[dict[str, Files], dict[str, str]]:
+    """Files of the sequences that both sides have, and what is wrong with the others.
+
+    The three copies of a MOT17 video have the same truth: a result under any of their names, or
+    without the detector's, is one of that video.
+    """
+    files, problems = {}, {}
+    truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
+    videos = {video_name(name): folder for name, folder in truths.items()}
+    for name, result in results.items():
+        folder = truths.get(name) or videos.get(video_name(name))
+        if folder is None:
+            problems[name] = f"no ground truth ({_no_truth(name, folders)})"
+            continue
+        copies = [other for other in results if video_name(other) == name != other]
+        if copies:
+            problems[name] = f"{result.name} and {copies[0]}.txt are results of the same video"
+            continue
+        try:
+            files[name] = Files(folder / "gt" / "gt.txt", result, _length(folder))
+        except InputError as error:
+            problems[name] = str(error)
+    answered = {video_name(name) for name in results}
+    for name in truths:
+        if video_name(name) not in answered:
+            problems[name] = f"no result {name}.txt"
+    return files, problems
+
+
+def _no_truth(name: str, folders: Mapping[str, Path]) -> str:
+    return f"{folders[name]} has no gt/gt.txt" if name in folders else "no folder of that name"
+
+
+def _length(folder: Path) -> int | None:
+    info = folder / "seqinfo.ini"
+    return read_seqinfo(info).length if info.is_file() else None
+
+
+def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajectories]:
+    """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
+    truth, result = read_tracks(files.truth), read_tracks(files.result)
+    end = files.length or last_frame(trajectories(truth), trajectories(result))
+    check(_checked(truth, rule), end, str(files.truth))
+    check(trajectories(result), end, str(files.result))
+    return apply(rule, truth, result, name)
+
+
+def _checked(truth: TrackTable, rule: Protocol) -> Trajectories:
+    """The rows that must make sense: all where all take part, else those that count."""
+    rows = trajectories(truth)
+    return rows if rule.forgiven else rows[counted(truth, rule)]
+
+
+def _emptiness(name: str, truth: Trajectories, tracks: Trajectories) -> list[str]:
+    sides = {"no box of the ground truth counts": truth, "the result has no box": tracks}
+    return [f"{name}: {what}" for what, table in sides.items() if not len(table)]
+
+
+def _guess_note(guess: str | None) -> str:
+    if guess:
+        return f"scored as {guess}, by the names of the sequences; --dataset says otherwise"
+    return (
+        "scored as plain MOT files: nothing is forgiven; --dataset NAME applies a benchmark's rules"
+    )
+
+
+def _cannot(problems: Mapping[str, str], *, any_left: bool) -> str:
+    told = [f"{name}: {why}" for name, why in sorted(problems.items())[:_TOLD]]
+    more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    mend = "; mend it, or score the rest with --allow-missing" if any_left else ""
+    count = "1 sequence" if len(problems) == 1 else f"{len(problems)} sequences"
+    return f"{count} cannot be scored: {'; '.join(told)}{more}{mend}"

@@ -1,0 +1,66 @@
+"""Scores for people and for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import fields
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from tfsasm.evaluate.classes import ClassReport
+from tfsasm.evaluate.scores import Report, Scores
+
+_COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDSW", "Frag", "FP", "FN")
+
+
+def scores_table(rows: Mapping[str, Scores], *, label: str = "", title: str | None = None) -> Table:
+    """Scores below one another; `label` heads the column of names."""
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(label, no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, scores in rows.items():
+        values = [getattr(scores, column) for column in _COLUMNS]
+        table.add_row(name, *(f"{v:.1f}" if isinstance(v, float) else str(v) for v in values))
+    return table
+
+
+def report_table(report: Report, title: str | None = None) -> Table:
+    """Every sequence of a report, and the combined scores below a line; classes between them."""
+    rows = named_rows(report)
+    table = scores_table(rows, label="sequence", title=title)
+    for last in _last_of_each_part(report):
+        table.rows[last].end_section = True
+    return table
+
+
+def scores_csv(report: Report) -> str:
+    """One line per sequence and one for all combined, after a line of names."""
+    names = [f.name for f in fields(Scores) if f.name != "curves"]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["sequence", *names])
+    for label, scores in named_rows(report).items():
+        lines.writerow([label, *(getattr(scores, name) for name in names)])
+    return text.getvalue()
+
+
+def named_rows(report: Report) -> dict[str, Scores]:
+    """All rows of a report: sequences, classes where there are any, averages."""
+    if isinstance(report, ClassReport):
+        classes = {f"class {name}": scores for name, scores in report.classes.items()}
+        return {
+            **report.sequences, **classes,
+            "class average": report.class_average, "combined": report.combined,
+        }  # fmt: skip
+    return {**report.sequences, "combined": report.combined}
+
+
+def _last_of_each_part(report: Report) -> list[int]:
+    count = len(report.sequences)
+    if isinstance(report, ClassReport):
+        return [count - 1, count + len(report.classes) - 1]
+    return [count - 1]
