@@ -106,7 +106,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
@@ -126,6 +126,7 @@ def sequence_folders(
         found = next(filter(None, (_of_split(base, split) for base in bases)), [])
     if not found:
         raise InputError(_nothing(dataset, root, bases, split))
+    found = sorted(found, key=lambda folder: folder.name)
     return _one_per_video(found, public) if dataset == "mot17" else found
 
 
@@ -186,9 +187,7 @@ def _of_split(base: Path, split: str | None) -> list[Path]:
     if base.name == split and direct:
         return direct
     parts = (split, f"{split}1", f"{split}2")  # DanceTrack's archives: train1, train2
-    return sorted(
-        (folder for part in parts for folder in _sequences_in(base / part)), key=lambda f: f.name
-    )
+    return [folder for part in parts for folder in _sequences_in(base / part)]
 
 
 def _listed(bases: list[Path], split: str | None) -> list[Path]:
@@ -202,7 +201,7 @@ def _listed(bases: list[Path], split: str | None) -> list[Path]:
             "%s/%s.txt names %d sequence(s) that are not there, the first: %s",
             _LISTS, split, len(missing), missing[0],
         )  # fmt: skip
-    return [there[name] for name in sorted(names) if name in there]
+    return [there[name] for name in names if name in there]
 
 
 def _sequences_in(folder: Path) -> list[Path]:
