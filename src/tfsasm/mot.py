@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,6 +251,20 @@ def read_tracks(path: Path | str) -> TrackTable:
         label=np.where(absent[:, 7], -1.0, table[:, 7]),
         visibility=np.where(absent[:, 8], -1.0, table[:, 8]),
     )
+
+
+def inspect(path: Path | str, layout: Layout) -> tuple[Doubles, list[str]]:
+    """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
+    table, skipped = _read_table(path, layout, skip_bad=True)
+    return table, list(_complaints(path, layout)) if skipped.count else []
+
+
+def _complaints(path: Path | str, layout: Layout) -> Iterator[str]:
+    for number, line in _lines(read_text(path)):
+        try:
+            layout.parse(line)
+        except ValueError as error:
+            yield f"{path}:{number}: {error}"
 
 
 def result_line(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +75,29 @@ class Video:
     """The video's own file, or that of its split."""
 
 
-def read_scalabel(path: Path | str) -> dict[str, list[ScalabelFrame]]:
+def read_scalabel(
+    path: Path | str, complain: Callable[[InputError], None] | None = None
+) -> dict[str, list[ScalabelFrame]]:
     """Frames by video, in order of their index, from a label file or a folder of them.
 
     Raises `InputError` naming the file, the frame and the label for whatever is missing or not a
-    number, and for a frame or an identity that is there twice.
+    number, and for a frame or an identity that is there twice. `complain` is given these errors
+    instead, and their frames or files are left out.
     """
     place = Path(path)
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     if not files:
         raise InputError(f"{place} holds no label file (*.json)")
-    videos: dict[str, list[ScalabelFrame]] = {}
+    refuse = complain or _raise
+    videos: dict[str, dict[int, ScalabelFrame]] = {}
     for file in files:
-        for frame in _frames(file):
-            videos.setdefault(frame.video, []).append(frame)
-    return {name: _in_order(place, name, videos[name]) for name in sorted(videos)}
+        for frame in _frames(file, refuse):
+            known = videos.setdefault(frame.video, {})
+            if frame.index in known:
+                twice = f"{frame.index} twice ({known[frame.index].name} and {frame.name})"
+                refuse(InputError(f"{place}: {frame.video} has frame {twice}"))
+            known[frame.index] = frame
+    return {name: [frames[n] for n in sorted(frames)] for name, frames in sorted(videos.items())}
 
 
 def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
@@ -184,7 +191,26 @@ def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
     return videos[name]
 
 
-def _frames(path: Path) -> Iterator[ScalabelFrame]:
+def _raise(error: InputError) -> None:
+    raise error
+
+
+def _frames(path: Path, refuse: Callable[[InputError], None]) -> Iterator[ScalabelFrame]:
+    try:
+        entries = _entries(path)
+    except InputError as error:
+        refuse(error)
+        return
+    for position, entry in enumerate(entries):
+        try:
+            yield _frame(entry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            name = entry.get("name") if isinstance(entry, dict) else None
+            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+            refuse(InputError(f"{path}, frame {name or position}: {problem}"))
+
+
+def _entries(path: Path) -> list[Any]:
     try:
         data = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -196,13 +222,7 @@ def _frames(path: Path) -> Iterator[ScalabelFrame]:
         data = data.get("frames")
     if not isinstance(data, list):
         raise InputError(f'{path} is not a label file: wanted a list of frames, or "frames"')
-    for position, entry in enumerate(data):
-        try:
-            yield _frame(entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            name = entry.get("name") if isinstance(entry, dict) else None
-            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            raise InputError(f"{path}, frame {name or position}: {problem}") from error
+    return data
 
 
 def _frame(entry: Mapping[str, Any]) -> ScalabelFrame:
@@ -243,13 +263,3 @@ def _box(label: Mapping[str, Any]) -> list[float]:
 def _flag(label: Mapping[str, Any], name: str) -> bool:
     attributes = label.get("attributes") or {}
     return bool(attributes.get(name, attributes.get(name.capitalize(), False)))
-
-
-def _in_order(path: Path, video: str, frames: list[ScalabelFrame]) -> list[ScalabelFrame]:
-    frames = sorted(frames, key=lambda frame: frame.index)
-    for one, other in pairwise(frames):
-        if one.index == other.index:
-            raise InputError(
-                f"{path}: {video} has frame {one.index} twice ({one.name} and {other.name})"
-            )
-    return frames

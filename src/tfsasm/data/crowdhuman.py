@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,29 @@ def find_image(root: Path, name: str) -> Path | None:
     return None
 
 
-def read_odgt(path: Path | str) -> Iterator[Picture]:
+def read_odgt(
+    path: Path | str, complain: Callable[[InputError], None] | None = None
+) -> Iterator[Picture]:
     """Pictures of an annotation file, one by one.
 
     Raises `InputError` naming file, line and box for whatever is missing or not a number.
+    `complain` is given these errors instead, and their lines are left out.
     """
-    lines = read_text(path).splitlines()
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            if line.strip():
                 yield _picture(json.loads(line))
-            except json.JSONDecodeError as error:
-                where = f"{path}:{number}:{error.colno}"
-                raise InputError(f"{where}: not valid JSON: {error.msg}") from error
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-                raise InputError(f"{path}:{number}: {what}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            refused = InputError(f"{path}:{number}: {_problem(error)}")
+            if complain is None:
+                raise refused from error
+            complain(refused)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON at column {error.colno}: {error.msg}"
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _picture(entry: Mapping[str, Any]) -> Picture:
