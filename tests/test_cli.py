@@ -77,7 +77,7 @@ FROZEN = {
     ),
     "convert": "input output half overwrite",
     "synth": "output sequences seed frames width height overwrite",
-    "score": "gt results json overwrite",
+    "score": "gt results dataset json csv plot allow_missing overwrite",
     "train": (
         "output network init backbone_weights steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"
@@ -539,7 +539,7 @@ def test_score_gives_full_marks_to_the_truth(tfsasm, tmp_path):
 
 @pytest.mark.parametrize(("gt", "results", "part"), [
     pytest.param("gt", "nowhere", "no result files NAME.txt in", id="no results"),
-    pytest.param("nowhere", "results", "cannot read", id="no truth"),
+    pytest.param("nowhere", "results", "is not a folder", id="no truth"),
 ])
 def test_score_names_what_is_missing(tfsasm, tmp_path, gt, results, part):
     (tmp_path / "results").mkdir()

@@ -22,7 +22,7 @@ ORDER = [  # lowest first; within a level, modules do not know one another
     {"__init__"},
     {"evaluate"},
     {"train"},
-    {"training"},
+    {"training", "scoring"},
     {"demo"},
     {"run"},
     {"cli"},

@@ -14,6 +14,10 @@ import tyro
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
+ScoredDataset = Literal[
+    "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "bdd100k", "mot"
+]
+Dataset = Literal["dancetrack", "mot15", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
 
 
@@ -113,19 +117,54 @@ class Synth:
 
 @dataclass(frozen=True)
 class Score:
-    """Score MOT result files with the official TrackEval.
+    """Score result files with the official TrackEval, by the rules of their benchmark.
 
     Example: tfsasm score --gt DanceTrack/val --results results --json scores.json
     """
 
     gt: Path
-    """Folder of sequences, each with gt/gt.txt."""
+    """Folder of sequences, each with gt/gt.txt; for BDD100K of one JSON per video."""
     results: Path
-    """Folder of NAME.txt files."""
+    """Folder of NAME.txt or data/NAME.txt files; for BDD100K NAME.json."""
+    dataset: Annotated[ScoredDataset | None, tyro.conf.arg(metavar="NAME")] = None
+    """Whose rules: dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k or mot (nothing is
+    forgiven). By default it is seen from the names, and said."""
     json: OptionalFile = None
     """Write the scores here as well."""
+    csv: OptionalFile = None
+    """Write them as a table: a line per sequence, and one for all combined."""
+    plot: OptionalFile = None
+    """Draw HOTA and its parts over the overlap threshold: .png, .pdf or .svg."""
+    allow_missing: bool = False
+    """Leave out sequences that cannot be scored, say why, and score the rest."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Look at a data set: what is there, what is missing, what contradicts itself.
+
+    Ends with code 1 when there is a problem; what may be meant is only noted.
+
+    Example: tfsasm datasets check --root DanceTrack --split val --json findings.json
+    """
+
+    action: tyro.conf.Positional[Literal["check"]]
+    """What to do: check."""
+    root: Path
+    """Folder of the data set, of one of its splits, or of several data sets."""
+    dataset: Annotated[Dataset | Literal["crowdhuman"] | None, tyro.conf.arg(metavar="NAME")] = None
+    """dancetrack, mot15, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or crowdhuman;
+    by default whatever is there."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Its subfolder, such as train, val or test; by default all."""
+    json: OptionalFile = None
+    """Write all findings here as well."""
     overwrite: bool = False
     """Replace the JSON if it exists."""
+    quiet: bool = False
+    """No progress bar and no notes."""
 
 
 @dataclass(frozen=True)
@@ -180,4 +219,4 @@ class Demo:
     """Length of the clip."""
 
 
-Job = Track | Convert | Synth | Score | Train | Demo
+Job = Track | Convert | Synth | Score | Datasets | Train | Demo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,8 +18,7 @@ from tfsasm.api import Tracker, load
 from tfsasm.config import preset, with_settings
 from tfsasm.detect import ProposalSource, YoloxSettings, detector, open_detections
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.evaluate import read_results, read_truths, report_table, score
-from tfsasm.files import check_output, write_text
+from tfsasm.files import check_output
 from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.render import Annotator, VideoWriter
 from tfsasm.tracker import TrackerConfig
@@ -227,17 +225,18 @@ def synth(job: jobs.Synth, console: Console, errors: Console) -> int:
 
 
 def score_results(job: jobs.Score, console: Console, errors: Console) -> int:
-    """`tfsasm score`: every sequence that has results, and all of them together."""
-    if job.json:
-        check_output(job.json, overwrite=job.overwrite)
-    names = sorted(path.stem for path in job.results.glob("*.txt"))
-    if not names:
-        raise InputError(f"no result files NAME.txt in {job.results}")
-    report = score(read_truths(job.gt, names), read_results(job.results, names))
-    if job.json:
-        write_text(job.json, json.dumps(report.to_json(), indent=2) + "\n")
-    console.print(report_table(report))
+    """`tfsasm score`: see `tfsasm.scoring`."""
+    from tfsasm.scoring import run_scoring
+
+    run_scoring(job, console, errors)
     return OK
+
+
+def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
+    """`tfsasm datasets check`: see `tfsasm.data.check`."""
+    from tfsasm.data.check import run_check
+
+    return run_check(job, console, errors)
 
 
 def train(job: jobs.Train, console: Console, errors: Console) -> int:
@@ -260,6 +259,7 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Convert: convert,
     jobs.Synth: synth,
     jobs.Score: score_results,
+    jobs.Datasets: datasets,
     jobs.Train: train,
     jobs.Demo: demo,
 }

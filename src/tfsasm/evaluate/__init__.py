@@ -9,10 +9,10 @@ those are is a rule of the benchmark (`protocols.py`); `score_files` and `score_
 """
 
 from tfsasm.evaluate.classes import ClassReport, Labels, score_classes
+from tfsasm.evaluate.pairing import Files
 from tfsasm.evaluate.plots import plot_curves
 from tfsasm.evaluate.protocols import PROTOCOLS, Protocol, guess_dataset
 from tfsasm.evaluate.reading import (
-    Files,
     Scored,
     read_results,
     read_truths,

@@ -14,15 +14,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tfsasm.data.bdd100k import CATEGORIES, IGNORED_CATEGORIES
 from tfsasm.errors import InputError
 from tfsasm.evaluate.protocols import EPS, matched
 from tfsasm.evaluate.scores import Measured, Report, Scores, combine, measure, metrics, scores_of
 from tfsasm.evaluate.trajectories import Trajectories, in_both, overlaps
-
-CLASSES = ("pedestrian", "rider", "car", "bus", "truck", "train", "motorcycle", "bicycle")
-"""The classes of BDD100K that are scored."""
-DISTRACTORS = ("other person", "trailer", "other vehicle")
-"""Those that are annotated only to be ignored."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Labels:
     """The boxes of one sequence with their classes.
 
     `classes` `[N]` are names; `ignored` `[N]` marks boxes of the truth that are regions to be
-    ignored: crowds, and the classes of `DISTRACTORS`.
+    ignored: crowds, and those of `IGNORED_CATEGORIES`.
     """
 
     boxes: Trajectories
@@ -47,7 +43,10 @@ class Labels:
             raise InputError(
                 f"{len(boxes)} boxes have {len(names)} classes and {len(crowded)} crowd marks"
             )
-        return cls(boxes, names, crowded | np.isin(names, DISTRACTORS))
+        return cls(boxes, names, crowded | np.isin(names, [*IGNORED_CATEGORIES]))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def score_classes(
     *,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ClassReport:
-    """Score each class of `CLASSES` over several sequences, which both sides must have.
+    """Score each class of `CATEGORIES` over several sequences, which both sides must have.
 
     A result that finds nothing and lies for more than half in an ignored region is taken out.
     Raises `InputError` as `score` does; an id may occur twice in a frame in different classes.
@@ -91,13 +90,14 @@ def score_classes(
     lengths = frames or {}
     measured: dict[str, dict[str, Measured]] = {}
     for name, truth in truths.items():
+        end = lengths.get(name)
         measured[name] = {
-            kind: measure(*_judged(truth, results[name], kind), lengths.get(name), f"{name}, {kind}")
-            for kind in CLASSES
+            kind: measure(*_judged(truth, results[name], kind), end, f"{name}, {kind}")
+            for kind in CATEGORIES
         }
         progress(name)
     classes = {
-        kind: combine({name: one[kind] for name, one in measured.items()}) for kind in CLASSES
+        kind: combine({name: one[kind] for name, one in measured.items()}) for kind in CATEGORIES
     }
     return ClassReport(
         sequences={name: scores_of(_weighed_by_boxes(one)) for name, one in measured.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tfsasm.errors import InputError
 from tfsasm.evaluate.classes import ClassReport
@@ -29,18 +30,18 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
     from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
 
     rows = report.classes if isinstance(report, ClassReport) else report.sequences
-    kind = "class" if isinstance(report, ClassReport) else "sequence"
-    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    kind = "classes" if isinstance(report, ClassReport) else "sequences"
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for name, color in _PARTS.items():
-        value = getattr(report.combined, name)
+        label = f"{name} {getattr(report.combined, name):.1f}"
         width = 2.5 if name == "HOTA" else 1.5
-        _line(left, report.combined, name, color=color, linewidth=width, label=f"{name} {value:.1f}")
+        _line(left, report.combined, name, color=color, linewidth=width, label=label)
     left.set_title(title or "combined")
     left.set_ylabel("%")
     left.legend(loc="lower left", frameon=False)
-    _each(right, rows, report.combined)
-    right.set_title(f"HOTA of each {kind}")
+    _each(right, rows, report.combined, kind)
+    right.set_title(f"HOTA of the {kind}")
     for axes in (left, right):
         axes.set(xlabel="overlap threshold α", xlim=(ALPHAS[0], ALPHAS[-1]), ylim=(0, 100))
         axes.grid(alpha=0.25)
@@ -49,20 +50,21 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
         figure.savefig(partial, dpi=150)
 
 
-def _each(axes, rows: dict[str, Scores], combined: Scores) -> None:
-    """A thin line per row, best first in the legend; few enough are named, many stay grey."""
+def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> None:
+    """A thin line per row, best first in the legend; more than a few are grey, without names."""
     from matplotlib import colormaps
 
     ranked = sorted(rows.items(), key=lambda row: -row[1].HOTA)
-    named = len(ranked) <= _NAMED
     for index, (name, scores) in enumerate(ranked):
-        color = colormaps["tab20"](index) if named else "0.75"
-        label = f"{name} {scores.HOTA:.1f}" if named else None
-        _line(axes, scores, "HOTA", color=color, linewidth=1.0, label=label)
-    _line(axes, combined, "HOTA", color="black", linewidth=2.5,
-          label=f"combined {combined.HOTA:.1f}")  # fmt: skip
-    axes.legend(loc="upper right", frameon=False, fontsize="small")
+        if len(ranked) <= _NAMED:
+            color, label = colormaps["tab20"](index), f"{name} {scores.HOTA:.1f}"
+        else:
+            color, label = "0.75", "" if index else f"each of {len(ranked)} {kind}"
+        _line(axes, scores, "HOTA", color=color, linewidth=1.2, label=label)
+    label = f"combined {combined.HOTA:.1f}"
+    _line(axes, combined, "HOTA", color="black", linewidth=2.5, label=label)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
 
 
-def _line(axes, scores: Scores, name: str, **style) -> None:
+def _line(axes: Any, scores: Scores, name: str, **style: Any) -> None:
     axes.plot(ALPHAS, scores.curves[name], **style)

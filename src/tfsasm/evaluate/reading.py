@@ -1,4 +1,4 @@
-"""From folders of files to scores: which files belong together, what is in them, what is wrong.
+"""From files to scores, by the rules of a benchmark.
 
 A sequence that cannot be scored is told with its reason. By default that ends the work before any
 scoring; a caller may ask for the rest.
@@ -6,13 +6,16 @@ scoring; a caller may ask for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from tfsasm.data.mot_layout import read_seqinfo, sequence_folders, video_name
+from tfsasm.data.mot_layout import sequence_folders
 from tfsasm.errors import InputError
+from tfsasm.evaluate.bdd100k import load_labels, looks_like_bdd100k
+from tfsasm.evaluate.classes import score_classes
+from tfsasm.evaluate.pairing import BDD100K, Files, pair_files
 from tfsasm.evaluate.protocols import (
     PROTOCOLS,
     Protocol,
@@ -26,15 +29,6 @@ from tfsasm.evaluate.trajectories import Trajectories, check, last_frame
 from tfsasm.mot import TrackTable, read_tracks
 
 _TOLD = 3  # problems that a message tells before it only counts
-
-
-class Files(NamedTuple):
-    """What a sequence is scored from."""
-
-    truth: Path
-    result: Path
-    length: int | None
-    """Frames; None when only the boxes tell."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +66,12 @@ def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajecto
 
     Raises `InputError` for a missing file.
     """
-    there = result_files(Path(folder), ".txt", required=False)
-    paths = {name: there.get(name, Path(folder) / f"{name}.txt") for name in names}
-    return {name: trajectories(read_tracks(path)) for name, path in paths.items()}
+    root = Path(folder)
+    places = {name: (root / f"{name}.txt", root / "data" / f"{name}.txt") for name in names}
+    return {
+        name: trajectories(read_tracks(inner if inner.exists() and not plain.exists() else plain))
+        for name, (plain, inner) in places.items()
+    }
 
 
 def score_folders(
@@ -92,13 +89,13 @@ def score_folders(
     so. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError` for
     all; with `allow_missing` they are left out, as long as there are others.
     """
-    folders = _by_name(sequence_folders("mot", Path(gt)))
+    root, place = Path(gt), Path(results)
     notes = []
     if dataset is None:
-        guess = guess_dataset(folders)
+        guess = _guess(root)
         dataset = guess or "mot"
         notes.append(_guess_note(guess))
-    files, problems = _pair(folders, result_files(Path(results), ".txt"))
+    files, problems = pair_files(root, place, dataset)
     scored = score_files(
         files, dataset, allow_missing=allow_missing, problems=problems, progress=progress
     )
@@ -118,18 +115,18 @@ def score_files(
     `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` as
     `score_folders` does, and for a data set without rules.
     """
-    if dataset not in PROTOCOLS:
-        raise InputError(f"no rules for {dataset!r}; there are those of {', '.join(PROTOCOLS)}")
     left_out = dict(problems or {})
-    fit = {}
+    fit: dict[str, tuple[Any, Any]] = {}
+    load = _loader(dataset)
     for name, group in files.items():
         try:
-            fit[name] = _load(name, group, PROTOCOLS[dataset])
+            fit[name] = load(name, group)
         except InputError as error:
             left_out[name] = str(error)
     if left_out and not (allow_missing and fit):
         raise InputError(_cannot(left_out, any_left=bool(fit)))
-    report = score(
+    judge = score_classes if dataset == BDD100K else score
+    report = judge(
         {name: truth for name, (truth, _) in fit.items()},
         {name: tracks for name, (_, tracks) in fit.items()},
         {name: length for name in fit if (length := files[name].length)},
@@ -139,74 +136,20 @@ def score_files(
     return Scored(report, dataset, tuple(notes), left_out)
 
 
-def result_files(folder: Path, suffix: str, *, required: bool = True) -> dict[str, Path]:
-    """Result files of a folder by sequence: `NAME.txt`, and `data/NAME.txt` as TrackEval has them.
-
-    TrackEval's own summaries beside them are no results. Raises `InputError` when there are none,
-    and when a sequence has two.
-    """
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; give the folder of NAME{suffix} files")
-    found: dict[str, Path] = {}
-    for path in sorted([*folder.glob(f"*{suffix}"), *folder.glob(f"data/*{suffix}")]):
-        if path.name.startswith(".") or path.stem.endswith("_summary"):
-            continue
-        if path.stem in found:
-            raise InputError(f"{found[path.stem]} and {path} are both results of {path.stem}; keep "
-                             "one")  # fmt: skip
-        found[path.stem] = path
-    if required and not found:
-        raise InputError(f"no result files NAME{suffix} in {folder}")
-    return found
+def _guess(root: Path) -> str | None:
+    if looks_like_bdd100k(root):
+        return BDD100K
+    return guess_dataset(folder.name for folder in sequence_folders("mot", root))
 
 
-def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for folder in folders:
-        if folder.name in named:
-            raise InputError(f"{named[folder.name]} and {folder} have the same name; give one split")
-        named[folder.name] = folder
-    return named
-
-
-def _pair(
-    folders: Mapping[str, Path], results: Mapping[str, Path]
-) -> tuple[dict[str, Files], dict[str, str]]:
-    """Files of the sequences that both sides have, and what is wrong with the others.
-
-    The three copies of a MOT17 video have the same truth: a result under any of their names, or
-    without the detector's, is one of that video.
-    """
-    files, problems = {}, {}
-    truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
-    videos = {video_name(name): folder for name, folder in truths.items()}
-    for name, result in results.items():
-        folder = truths.get(name) or videos.get(video_name(name))
-        if folder is None:
-            problems[name] = f"no ground truth ({_no_truth(name, folders)})"
-            continue
-        copies = [other for other in results if video_name(other) == name != other]
-        if copies:
-            problems[name] = f"{result.name} and {copies[0]}.txt are results of the same video"
-            continue
-        try:
-            files[name] = Files(folder / "gt" / "gt.txt", result, _length(folder))
-        except InputError as error:
-            problems[name] = str(error)
-    answered = {video_name(name) for name in results}
-    for name in truths:
-        if video_name(name) not in answered:
-            problems[name] = f"no result {name}.txt"
-    return files, problems
-
-
-def _no_truth(name: str, folders: Mapping[str, Path]) -> str:
-    return f"{folders[name]} has no gt/gt.txt" if name in folders else "no folder of that name"
-
-
-def _length(folder: Path) -> int | None:
-    info = folder / "seqinfo.ini"
-    return read_seqinfo(info).length if info.is_file() else None
+def _loader(dataset: str) -> Callable[[str, Files], tuple[Any, Any]]:
+    """What reads both sides of a sequence by the rules of its data set."""
+    if dataset == BDD100K:
+        return lambda name, files: load_labels(*files, name)
+    if dataset not in PROTOCOLS:
+        known = ", ".join((*PROTOCOLS, BDD100K))
+        raise InputError(f"no rules for {dataset!r}; there are those of {known}")
+    return lambda name, files: _load(name, files, PROTOCOLS[dataset])
 
 
 def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajectories]:
@@ -224,7 +167,7 @@ def _checked(truth: TrackTable, rule: Protocol) -> Trajectories:
     return rows if rule.forgiven else rows[counted(truth, rule)]
 
 
-def _emptiness(name: str, truth: Trajectories, tracks: Trajectories) -> list[str]:
+def _emptiness(name: str, truth: Sized, tracks: Sized) -> list[str]:
     sides = {"no box of the ground truth counts": truth, "the result has no box": tracks}
     return [f"{name}: {what}" for what, table in sides.items() if not len(table)]
 
