@@ -21,6 +21,7 @@ Command = (
     Annotated[jobs.Track, tyro.conf.subcommand("track")]
     | Annotated[jobs.Demo, tyro.conf.subcommand("demo")]
     | Annotated[jobs.Score, tyro.conf.subcommand("score")]
+    | Annotated[jobs.Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[jobs.Synth, tyro.conf.subcommand("synth")]
     | Annotated[jobs.Train, tyro.conf.subcommand("train")]
     | Annotated[jobs.Convert, tyro.conf.subcommand("convert")]
@@ -28,7 +29,10 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C)."""
+    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C).
+
+    1 is the answer of `datasets check` to data with problems.
+    """
     job = tyro.cli(
         Command,
         prog="tfsasm", args=arguments, description="Follow look-alike people through a video.",

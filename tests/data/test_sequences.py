@@ -1,34 +1,10 @@
 """The MOT family: what is found, under which layout, and what is said when it is not."""
 
-import cv2
-import numpy as np
 import pytest
 
+from mot_folders import make
 from tfsasm.data.sequences import sequences
 from tfsasm.errors import InputError
-
-
-def make(folder, *, frames=3, images=True, info=True, truth=True, detections=True, **changes):
-    """A MOT sequence of `frames` 32x24 frames with one box in each."""
-    folder.mkdir(parents=True)
-    if info:
-        keys = {
-            "name": folder.name, "imDir": "img1", "frameRate": 20, "seqLength": frames,
-            "imWidth": 32, "imHeight": 24, "imExt": ".jpg",
-        } | changes  # fmt: skip
-        lines = [f"{key}={value}\n" for key, value in keys.items() if value is not None]
-        (folder / "seqinfo.ini").write_text("[Sequence]\n" + "".join(lines))
-    if images:
-        (folder / "img1").mkdir()
-        for number in range(1, frames + 1):
-            name = str(folder / "img1" / f"{number:08d}.jpg")
-            cv2.imwrite(name, np.zeros((24, 32, 3), np.uint8))
-    for wanted, name, tail in ((truth, "gt", "1,1,1"), (detections, "det", "0.9")):
-        if wanted:
-            (folder / name).mkdir()
-            lines = [f"{number},1,2,3,4,5,{tail}\n" for number in range(1, frames + 1)]
-            (folder / name / f"{name}.txt").write_text("".join(lines))
-    return folder
 
 
 def names(*given, **more):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ _OLD_NAMES = {
     "person": "pedestrian", "bike": "bicycle", "motor": "motorcycle", "van": "car",
     "caravan": "car",
 }  # fmt: skip
+_IMAGES = "images/track"
 _LABEL_FOLDERS = ("labels/box_track_20", "labels/box-track", "labels-20/box-track", "labels/track")
 
 
@@ -68,8 +69,8 @@ class Video:
     """One video of a split, as far as it is there."""
 
     name: str
-    length: int
-    """Frames."""
+    length: int | None
+    """Frames; None as long as nobody has counted."""
     images: Path | None
     labels: Path | None
     """The video's own file, or that of its split."""
@@ -114,20 +115,27 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
     """Videos of a split, of all splits when none is given, in order of name.
 
     `root` is the folder of `images/track` and `labels/box_track_20` or the one around it; the
-    images or the labels alone will do, and so will one label file. Raises `InputError` when there
-    is nothing.
+    images or the labels alone will do, and so will one label file. The length is the number of
+    images, or else of labelled frames. Raises `InputError` when there is nothing.
     """
+    return [_counted(video) for video in locate(root, split)]
+
+
+def locate(
+    root: Path, split: str | None = None, complain: Callable[[InputError], None] | None = None
+) -> list[Video]:
+    """The same without opening the file of a single video; `complain` as in `read_scalabel`."""
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
-    for base in (root, root / "bdd100k", root / "BDD100K"):
-        images = _images(base / "images" / "track", split)
+    for base in _bases(root):
+        images = _images(base / _IMAGES, split)
         labels = {
             name: found for place in _LABEL_FOLDERS
-            for name, found in _labels(base / place, split).items()
+            for name, found in _labels(base / place, split, complain).items()
         }  # fmt: skip
         if images or labels:
             return _videos(images, labels)
-    images, labels = _images(root, split), _labels(root, split)
+    images, labels = _images(root, split), _labels(root, split, complain)
     if not images and not labels:
         part = split or "SPLIT"
         wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
@@ -135,11 +143,21 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
     return _videos(images, labels)
 
 
+def is_root(root: Path) -> bool:
+    """Whether a folder has the layout of BDD100K tracking."""
+    places = (_IMAGES, *_LABEL_FOLDERS)
+    return any((base / place).is_dir() for base in _bases(root) for place in places)
+
+
+def _bases(root: Path) -> tuple[Path, ...]:
+    return root, root / "bdd100k", root / "BDD100K"
+
+
 @dataclass(frozen=True)
 class _Labels:
     """Where the labels of a video are, and how many frames they know, once that was counted."""
 
-    file: Path
+    file: Path | None
     frames: int | None = None
 
 
@@ -149,7 +167,9 @@ def _images(place: Path, split: str | None) -> dict[str, Path]:
     return {folder.name: folder for folder in folders if has_images(folder)}
 
 
-def _labels(place: Path, split: str | None) -> dict[str, _Labels]:
+def _labels(
+    place: Path, split: str | None, complain: Callable[[InputError], None] | None
+) -> dict[str, _Labels]:
     """Label files by video. The file of a single video is not opened."""
     names = (f"{split}.json", f"box_track_{split}.json")
     files = [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
@@ -157,7 +177,7 @@ def _labels(place: Path, split: str | None) -> dict[str, _Labels]:
     found: dict[str, _Labels] = {}
     for file in [place] if place.is_file() else files:
         if place.is_file() or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
-            videos = read_scalabel(file)
+            videos = read_scalabel(file, complain)
             found |= {name: _Labels(file, len(frames)) for name, frames in videos.items()}
         elif not file.stem.endswith("_cocofmt"):
             found[file.stem] = _Labels(file)
@@ -172,15 +192,20 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 
 def _videos(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Video]:
-    return [_video(name, images.get(name), labels.get(name)) for name in sorted({*images, *labels})]
+    nothing = _Labels(None)
+    return [
+        Video(name, labels.get(name, nothing).frames, images.get(name),
+              labels.get(name, nothing).file)
+        for name in sorted({*images, *labels})
+    ]  # fmt: skip
 
 
-def _video(name: str, images: Path | None, labels: _Labels | None) -> Video:
-    length = len(image_names(images)) if images else 0
-    if not length and labels:
-        known = labels.frames
-        length = len(video_frames(labels.file, name)) if known is None else known
-    return Video(name, length, images if length else None, labels.file if labels else None)
+def _counted(video: Video) -> Video:
+    if video.images:
+        return replace(video, length=len(image_names(video.images)))
+    if video.length is None and video.labels:
+        return replace(video, length=len(video_frames(video.labels, video.name)))
+    return video
 
 
 def video_frames(path: Path, name: str) -> list[ScalabelFrame]:

@@ -40,6 +40,12 @@ _INSIDE = ("", "dataset", "images")  # SportsMOT has `dataset`, the training too
 _LISTS = "splits_txt"
 _MOT17 = re.compile(r"(MOT1[67]-\d\d)-(DPM|FRCNN|SDP)")
 _PREFERRED = ("FRCNN", "SDP", "DPM")
+_NAMES = {
+    "dancetrack": re.compile(r"dancetrack\d+"),
+    "mot17": re.compile(r"MOT17-\d\d.*"),
+    "mot20": re.compile(r"MOT20-\d\d"),
+    "sportsmot": re.compile(r"v_.+_c\d+"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class SeqInfo:
     """Frames per second."""
     images: str
     """Name of the folder of images."""
+    name: str
+    """As the file calls the sequence; empty where it does not."""
 
 
 def read_seqinfo(path: Path) -> SeqInfo:
@@ -82,6 +90,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
         length=int(number("seqLength", "600")), width=int(number("imWidth", "1920")),
         height=int(number("imHeight", "1080")), rate=number("frameRate", "30.0"),
         images=section.get("imDir", "img1").strip() or "img1",
+        name=section.get("name", "").strip(),
     )  # fmt: skip
 
 
@@ -118,6 +127,12 @@ def sequence_folders(
     Of MOT17's three folders per video one remains: the one with the detections of `public`, or
     whichever is there. Raises `InputError` when `root` holds no such split, saying what it holds.
     """
+    found = all_folders(dataset, root, split)
+    return _one_per_video(found, public) if dataset == "mot17" else found
+
+
+def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path]:
+    """The same with all of MOT17's folders."""
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the one that holds the data set")
     bases = list(_bases(dataset, root))
@@ -126,8 +141,19 @@ def sequence_folders(
         found = next(filter(None, (_of_split(base, split) for base in bases)), [])
     if not found:
         raise InputError(_nothing(dataset, root, bases, split))
-    found = sorted(found, key=lambda folder: folder.name)
-    return _one_per_video(found, public) if dataset == "mot17" else found
+    return sorted(found, key=lambda folder: folder.name)
+
+
+def guess_dataset(folder: Path) -> str:
+    """Whose sequence a folder is, by its name or those of the folders around it; else `mot`."""
+    for name, pattern in _NAMES.items():
+        if pattern.fullmatch(folder.name):
+            return name
+    for part in reversed(folder.resolve().parts):
+        for name, names in FOLDERS.items():
+            if part.lower() in names:
+                return name
+    return "mot"
 
 
 def listed_names(root: Path, split: str) -> list[str] | None:
