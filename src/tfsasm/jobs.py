@@ -18,7 +18,6 @@ ScoredDataset = Literal[
     "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "bdd100k", "mot"
 ]
 Dataset = Literal["dancetrack", "mot15", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
-Dataset = Literal["dancetrack", "mot15", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
 
 
@@ -169,32 +168,6 @@ class Datasets:
 
 
 @dataclass(frozen=True)
-class Datasets:
-    """Look at a data set: what is there, what is missing, what contradicts itself.
-
-    Ends with code 1 when there is a problem; what may be meant is only noted.
-
-    Example: tfsasm datasets check --root DanceTrack --split val --json findings.json
-    """
-
-    action: tyro.conf.Positional[Literal["check"]]
-    """What to do: check."""
-    root: Path
-    """Folder of the data set, of one of its splits, or of several data sets."""
-    dataset: Annotated[Dataset | Literal["crowdhuman"] | None, tyro.conf.arg(metavar="NAME")] = None
-    """dancetrack, mot15, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or crowdhuman;
-    by default whatever is there."""
-    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Its subfolder, such as train, val or test; by default all."""
-    json: OptionalFile = None
-    """Write all findings here as well."""
-    overwrite: bool = False
-    """Replace the JSON if it exists."""
-    quiet: bool = False
-    """No progress bar and no notes."""
-
-
-@dataclass(frozen=True)
 class Train:
     """Train a network on synthetic clips. A stopped run resumes where it was.
 
@@ -246,4 +219,4 @@ class Demo:
     """Length of the clip."""
 
 
-Job = Track | Convert | Synth | Score | Datasets | Datasets | Train | Demo
+Job = Track | Convert | Synth | Score | Datasets | Train | Demo

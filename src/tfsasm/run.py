@@ -239,13 +239,6 @@ def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
     return run_check(job, console, errors)
 
 
-def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
-    """`tfsasm datasets check`: see `tfsasm.data.check`."""
-    from tfsasm.data.check import run_check
-
-    return run_check(job, console, errors)
-
-
 def train(job: jobs.Train, console: Console, errors: Console) -> int:
     """`tfsasm train`: to the last step, from the last checkpoint if there is one."""
     from tfsasm.training import run_training
@@ -266,7 +259,6 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Convert: convert,
     jobs.Synth: synth,
     jobs.Score: score_results,
-    jobs.Datasets: datasets,
     jobs.Datasets: datasets,
     jobs.Train: train,
     jobs.Demo: demo,
