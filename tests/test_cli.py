@@ -524,32 +524,6 @@ def test_synth_writes_sequences_that_can_be_tracked_and_scored(tfsasm, small_wei
     assert "scores.json exists" in outcome.err
 
 
-def test_score_gives_full_marks_to_the_truth(tfsasm, tmp_path):
-    lines = [f"{frame},{who},{10 * who},5,8,20,1,1,1\n" for frame in (1, 2, 3) for who in (1, 2)]
-    (tmp_path / "gt" / "seq" / "gt").mkdir(parents=True)
-    given(tmp_path / "gt" / "seq" / "gt", "gt.txt", "".join(lines))
-    (tmp_path / "results").mkdir()
-    given(tmp_path / "results", "seq.txt", "".join(lines))
-    outcome = tfsasm("score", "--gt", tmp_path / "gt", "--results", tmp_path / "results",
-                     "--json", tmp_path / "s.json")  # fmt: skip
-    assert outcome.code == 0
-    told = json.loads((tmp_path / "s.json").read_text())
-    assert (told["combined"]["HOTA"], told["combined"]["IDSW"]) == (100.0, 0)
-
-
-@pytest.mark.parametrize(("gt", "results", "part"), [
-    pytest.param("gt", "nowhere", "no result files NAME.txt in", id="no results"),
-    pytest.param("nowhere", "results", "is not a folder", id="no truth"),
-])
-def test_score_names_what_is_missing(tfsasm, tmp_path, gt, results, part):
-    (tmp_path / "results").mkdir()
-    given(tmp_path / "results", "seq.txt", "1,1,1,1,9,9,1\n")
-    outcome = tfsasm("score", "--gt", tmp_path / gt, "--results", tmp_path / results)
-    assert outcome.code == 2
-    assert part in outcome.err
-    assert "nowhere" in outcome.err
-
-
 def test_synth_refuses_an_output_that_is_a_file(tfsasm, tmp_path):
     outcome = tfsasm("synth", "--output", given(tmp_path, "file", ""), "--sequences", 1)
     assert outcome.code == 2

@@ -52,7 +52,7 @@ def lines(scored: Scored) -> list[str]:
     count, missing = len(scored.report.sequences), len(scored.left_out)
     told = [*scored.notes]
     if missing:
-        told.append(f"combined is of {count} sequences; {missing} left out:")
+        told.append(f"combined is of {count} of {count + missing} sequences; left out:")
         told += [f"  {name}: {why}" for name, why in sorted(scored.left_out.items())]
     return told
 
