@@ -370,6 +370,15 @@ def test_tracks_come_as_the_frames_are_read(scene, tracker):
     run.close()
 
 
+@pytest.mark.parametrize("in_advance", [0, 1, 30])
+def test_what_is_done_in_advance_changes_no_result(scene, tracker, in_advance):
+    wanted = list(tracker.track(scene.folder, detections=scene.detections))
+    run = tracker.track(scene.folder, detections=scene.detections, in_advance=in_advance)
+    found = list(run)
+    assert [frame.number for frame, _ in found] == [frame.number for frame, _ in wanted]
+    assert all_same([tracks for _, tracks in found], [tracks for _, tracks in wanted])
+
+
 def test_every_video_starts_afresh(scene, tracker):
     first = [tracks for _, tracks in tracker.track(scene.folder, detections=scene.detections)]
     again = [tracks for _, tracks in tracker.track(scene.folder, detections=scene.detections)]

@@ -449,8 +449,13 @@ def assert_as_released(state: TrackerState, answer: Answer, wanted: dict[str, to
         torch.testing.assert_close(mine, wanted[theirs], rtol=0, atol=tolerance)
 
 
-def test_forty_frames_are_those_of_the_released_code():
+@pytest.mark.parametrize("sampling", [
+    pytest.param("auto", id="with the quickest kernel there is"),
+    pytest.param("plain", id="with PyTorch alone"),
+])  # fmt: skip
+def test_forty_frames_are_those_of_the_released_code(sampling, monkeypatch):
     """The whole published network, frame by frame: 19 identities, 4 deaths, 27 stores."""
+    monkeypatch.setenv("TFSASM_SAMPLING", sampling)
     golden, model = vectors("run_tol20"), released_model()
     config = replace(CONFIG, lifecycle=LifecycleConfig(miss_tolerance=RUN["miss_tolerance"]))
     size = RUN["height"], RUN["width"]

@@ -8,6 +8,7 @@ of, since the network itself forgets which box a track came from.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,10 +22,11 @@ import torch
 from tfsasm.config import default
 from tfsasm.detect import ProposalSource, detector, open_detections
 from tfsasm.errors import InputError
-from tfsasm.model import MOTRv2
+from tfsasm.model import Features, MOTRv2
 from tfsasm.model.backbone import fold_batch_norms
 from tfsasm.model.image import prepare
 from tfsasm.model.weights import NetworkConfig, load_model
+from tfsasm.pipeline import ahead
 from tfsasm.proposals import Proposals
 from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
 from tfsasm.video import Frame, Source, open_source
@@ -50,7 +52,8 @@ def load(
     network = replace(
         network, short_side=short_side or network.short_side, max_side=max_side or network.max_side
     )
-    model.backbone = fold_batch_norms(model.backbone)
+    if network.model.backbone != "resnet50":  # the published trunk stays as published, to the digit
+        model.backbone = fold_batch_norms(model.backbone)
     return Tracker(model.to(place), network, config or default())
 
 
@@ -102,24 +105,23 @@ class Tracker:
             proposals = _proposals(detections, width, height)
         else:
             proposals, detections = detections, None
-        answer = self._step(proposals, image)
-        self._origins.learn(answer, detections, self.state.tracks.ids)
-        return self._origins.attach(report(answer, width, height, self.config).to("cpu"))
+        return self._conclude(self._encode(image), proposals, detections, width, height)
 
     def track(
         self, source: Source | Path | str | int, *,
         detections: ProposalSource | Path | str | None = None,
         detector: ProposalSource | str | None = None,
         start: int = 1, end: int | None = None, stride: int = 1,
-        order: Literal["natural", "name"] = "natural",
+        order: Literal["natural", "name"] = "natural", in_advance: int = 2,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
 
         Give either `detections` (a MOT det.txt or det_db JSON) or a `detector` (a name such as
         `"yolox-nano"`), or for either any function of a `Frame` that returns `Proposals`. `start`,
-        `end` (inclusive) and `stride` count frames from 1. Raises `InputError` for what cannot be
-        used and `TruncatedInput` after the last good frame of a damaged source. An opened `Source`
-        brings its own range and order.
+        `end` (inclusive) and `stride` count frames from 1. Another thread decodes, detects and
+        encodes up to `in_advance` frames before they are tracked; 0 for none. Raises `InputError`
+        for what cannot be used and `TruncatedInput` after the last good frame of a damaged source.
+        An opened `Source` brings its own range and order.
         """
         if isinstance(source, Source) and (start, end, stride, order) != (1, None, 1, "natural"):
             raise InputError("this source is open already; give the range and order to open_source")
@@ -128,19 +130,28 @@ class Tracker:
         opened = source if isinstance(source, Source) else open_source(
             source, start=start, end=end, stride=stride, order=order
         )  # fmt: skip
-        with opened:
-            for frame in opened:
-                yield frame, self.update(proposals(frame), frame.image)
+        looks = ((frame, proposals(frame), self._encode(frame.image)) for frame in opened)
+        with opened, closing(ahead(looks, in_advance)) as looked:
+            for frame, found, features in looked:
+                height, width = frame.image.shape[:2]
+                yield frame, self._conclude(features, found, None, width, height)
 
-    def _step(self, proposals: Proposals, image: np.ndarray) -> Answer:
+    def _encode(self, image: np.ndarray) -> Features:
+        """The part of a frame's work that needs no state."""
         device = self.model.learned_content.device
         pixels = prepare(image, self.network.short_side, self.network.max_side).to(device)
         with torch.inference_mode():
-            features = self.model.encode(pixels)
-        self.state, answer = step(
-            self.model, self.state, features, proposals.to(device), self.config
-        )
-        return answer
+            return self.model.encode(pixels)
+
+    def _conclude(
+        self, features: Features, proposals: Proposals, detections: sv.Detections | None,
+        width: int, height: int,
+    ) -> sv.Detections:
+        """The rest of it: one step of the state, reported in pixels."""
+        proposals = proposals.to(self.model.learned_content.device)
+        self.state, answer = step(self.model, self.state, features, proposals, self.config)
+        self._origins.learn(answer, detections, self.state.tracks.ids)
+        return self._origins.attach(report(answer, width, height, self.config).to("cpu"))
 
 
 def proposal_source(

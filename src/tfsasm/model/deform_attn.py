@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159; SPEC 4.1).
 
-What is unusual here: it is plain PyTorch, so it runs, exports and differentiates anywhere. The one
-seam for a faster kernel is `sample`: everything before and after it is matrix products.
+What is unusual here: the one seam for a faster kernel is `sampling.sample`; everything before and
+after it is matrix products.
 """
 
 from __future__ import annotations
@@ -9,69 +9,13 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-Shapes = list[tuple[int, int]]
-"""Height and width of each feature level."""
-
-
-def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples: the seam for a faster kernel.
-
-    `value` `[B, S, M, D]` holds all levels one behind the other, S = sum of h*w; `locations`
-    `[B, Q, M, L, K, 2]` are (x, y) in [0, 1] of each level, outside counts as zero; `weights`
-    `[B, Q, M, L, K]`. Returns `[B, Q, M * D]`.
-    """
-    batch, _, heads, width = value.shape
-    queries = locations.shape[1]
-    grids = 2 * locations - 1
-    levels = value.split([h * w for h, w in shapes], dim=1)
-    total = value.new_zeros(())
-    for level, (flat, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
-        maps = flat.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
-        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [B*M, Q, K, 2]
-        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]  # [B*M, 1, Q, K]
-        seen = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
-        total = total + (seen * share).sum(-1)  # level by level, for a quarter of the memory
-    return total.view(batch, heads * width, queries).transpose(1, 2)
-
-
-def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The same function as `sample`, up to rounding, as a weighted sum of rows per query and head.
-
-    On a CPU it takes half the time, without a gradient.
-    """
-    batch, tokens, heads, width = value.shape
-    head = torch.arange(heads, device=value.device)[:, None]
-    offset = (torch.arange(batch, device=value.device) * tokens).view(-1, 1, 1, 1)
-    rows, shares, start = [], [], 0
-    for level, (h, w) in enumerate(shapes):
-        x, y = (locations[:, :, :, level] * value.new_tensor([w, h]) - 0.5).unbind(-1)
-        left, top = x.floor(), y.floor()
-        for column, near_x in ((left, 1 - (x - left)), (left + 1, x - left)):
-            for row, near_y in ((top, 1 - (y - top)), (top + 1, y - top)):
-                inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-                share = near_x * near_y * weights[:, :, :, level]
-                place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long()
-                rows.append((place + start + offset) * heads + head)
-                shares.append(torch.where(inside, share, 0.0))
-        start += h * w
-    queries = locations.shape[1]
-    total = F.embedding_bag(
-        torch.cat(rows, -1).flatten(0, 2), value.reshape(-1, width), mode="sum",
-        per_sample_weights=torch.cat(shares, -1).flatten(0, 2),
-    )  # fmt: skip
-    return total.view(batch, queries, heads * width)
+from tfsasm.model.sampling import Shapes, sample
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few learned points per head and level instead of everywhere.
-
-    With `quick`, and where no gradient is asked for, points are sampled by `gather`.
-    """
-
-    quick = False
+    """Each query looks at a few learned points per head and level instead of everywhere."""
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
@@ -123,8 +67,7 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
         locations = self._locations(offsets, shapes, reference)
-        kernel = gather if self.quick and not torch.is_grad_enabled() else sample
-        return self.output_proj(kernel(value, shapes, locations, weights.unflatten(-1, grid[1:])))
+        return self.output_proj(sample(value, shapes, locations, weights.unflatten(-1, grid[1:])))
 
     def _locations(self, offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         anchor = reference[:, :, None, :, None, :]

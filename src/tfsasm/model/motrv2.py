@@ -53,9 +53,6 @@ class ModelConfig:
     neighbouring boxes apart better; published: 1."""
     place_values: bool = False
     """Self-attention passes on where a query is, not only what it is; published: no."""
-    quick_sampling: bool = False
-    """Sample by weighted row sums when tracking: faster on a CPU and equal but for rounding.
-    Published: no, since rounding may turn a second decimal of a result file."""
 
 
 class Interaction(FeedForward):
@@ -106,9 +103,6 @@ class MOTRv2(nn.Module):
         self.proposal_content = nn.Parameter(torch.empty(1, c.width))
         self.denoising_content = nn.Parameter(torch.empty(1, c.width))
         self.interaction = Interaction(*sizes, *encoding)
-        for module in self.modules():
-            if isinstance(module, DeformableAttention):
-                module.quick = config.quick_sampling
         _initialise(self)
 
     def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfsasm.model.deform_attn import DeformableAttention, Shapes
+from tfsasm.model.deform_attn import DeformableAttention
 from tfsasm.model.encoding import embed_coordinates, embed_grid, embed_whole_grid
+from tfsasm.model.sampling import Shapes
 from tfsasm.rows import Rows
 
 

@@ -91,7 +91,7 @@ def tiny() -> NetworkConfig:
     """The small network that ships in the package: MobileNetV2, 1 + 3 layers, width 128."""
     sizes = ModelConfig(
         backbone="mobilenetv2", width=128, feedforward=512, encoder_layers=1, decoder_layers=3,
-        levels=3, box_turns=16.0, place_values=True, quick_sampling=True,
+        levels=3, box_turns=16.0, place_values=True,
     )  # fmt: skip
     return NetworkConfig(sizes, short_side=288, max_side=512)
 

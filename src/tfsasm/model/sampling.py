@@ -1,0 +1,105 @@
+"""Weighted sums of bilinear samples: the arithmetic inside deformable attention (SPEC 4.1).
+
+One function, written three times. `sample` takes the quickest that serves: `fused` where numba is
+installed, on a CPU; without it `gather` when no gradient is wanted; and `plain`, which is PyTorch
+alone and so runs, exports and differentiates anywhere. They agree up to rounding.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tfsasm.errors import InputError
+
+Shapes = list[tuple[int, int]]
+"""Height and width of each feature level."""
+
+Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
+
+ENVIRONMENT = "TFSASM_SAMPLING"
+"""Environment variable that names the kernel: auto (default), fused, gather or plain."""
+
+
+def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Sum of bilinear samples of `value`, weighted.
+
+    `value` `[B, S, M, D]` holds all levels one behind the other, S = sum of h*w; `locations`
+    `[B, Q, M, L, K, 2]` are (x, y) in [0, 1] of each level, outside counts as zero; `weights`
+    `[B, Q, M, L, K]`. Returns `[B, Q, M * D]`.
+    """
+    return _kernel(value)(value, shapes, locations, weights)
+
+
+def _kernel(value: Tensor) -> Kernel:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or value.device.type != "cpu":
+        return plain
+    asked = _asked()
+    if asked == "plain":
+        return plain
+    if asked != "gather" and value.dtype in (torch.float32, torch.float64) and _has_numba():
+        from tfsasm.model.fused import fused
+
+        return fused
+    return plain if torch.is_grad_enabled() else gather
+
+
+def _asked() -> str:
+    asked = os.environ.get(ENVIRONMENT, "auto")
+    if asked not in ("auto", "fused", "gather", "plain"):
+        raise InputError(f"{ENVIRONMENT} is auto, fused, gather or plain, not {asked!r}")
+    if asked == "fused" and not _has_numba():
+        raise InputError(f'{ENVIRONMENT}=fused needs numba: pip install "tfsasm[fast]"')
+    return asked
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def plain(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """`sample` by PyTorch's own `grid_sample`, level by level for a quarter of the memory."""
+    batch, _, heads, width = value.shape
+    queries = locations.shape[1]
+    grids = 2 * locations - 1
+    levels = value.split([h * w for h, w in shapes], dim=1)
+    total = value.new_zeros(())
+    for level, (flat, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
+        maps = flat.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
+        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [B*M, Q, K, 2]
+        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]  # [B*M, 1, Q, K]
+        seen = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
+        total = total + (seen * share).sum(-1)
+    return total.view(batch, heads * width, queries).transpose(1, 2)
+
+
+def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """`sample` as a weighted sum of rows per query and head: half the time, without a gradient."""
+    batch, tokens, heads, width = value.shape
+    head = torch.arange(heads, device=value.device)[:, None]
+    offset = (torch.arange(batch, device=value.device) * tokens).view(-1, 1, 1, 1)
+    rows, shares, start = [], [], 0
+    for level, (h, w) in enumerate(shapes):
+        x, y = (locations[:, :, :, level] * value.new_tensor([w, h]) - 0.5).unbind(-1)
+        left, top = x.floor(), y.floor()
+        for column, near_x in ((left, 1 - (x - left)), (left + 1, x - left)):
+            for row, near_y in ((top, 1 - (y - top)), (top + 1, y - top)):
+                inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+                share = near_x * near_y * weights[:, :, :, level]
+                place = (row.clamp(0, h - 1) * w + column.clamp(0, w - 1)).long()
+                rows.append((place + start + offset) * heads + head)
+                shares.append(torch.where(inside, share, 0.0))
+        start += h * w
+    queries = locations.shape[1]
+    total = F.embedding_bag(
+        torch.cat(rows, -1).flatten(0, 2), value.reshape(-1, width), mode="sum",
+        per_sample_weights=torch.cat(shares, -1).flatten(0, 2),
+    )  # fmt: skip
+    return total.view(batch, queries, heads * width)
