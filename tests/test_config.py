@@ -34,6 +34,7 @@ RELEASED = {
     "refresh_score": 0.5, "report_score": 0.5, "report_area": 100.0,
     "travel": "layers", "overlap_with": "all", "stored": "incoming",
     "present_at_birth": True, "present_when_lost": True,
+    "motion.lead": 0.0, "motion.gain": 0.3, "motion.fade": 0.9,
     "support.claim_iou": 1.0, "support.claim_held": 0.0, "support.snap": False,
     "support.required": False, "support.trust": 0.0, "support.birth_overlap": 1.0,
     "support.birth_score": 0.0,

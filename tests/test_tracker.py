@@ -17,6 +17,7 @@ from tfsasm.lifecycle import NOBODY, LifecycleConfig, advance
 from tfsasm.memory import MemoryConfig
 from tfsasm.model import Prediction, Queries
 from tfsasm.model.image import prepare
+from tfsasm.motion import MotionConfig
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
 from tfsasm.tracker import (
@@ -118,6 +119,26 @@ def test_an_absent_track_is_frozen_and_not_reported_until_it_is_back():
     assert contents == pytest.approx([0.9 + REFRESHED, 0.9 + REFRESHED, 0.9 + 2 * REFRESHED])
     reported = [report(answer, 1000, 1000, CONFIG).ids.tolist() for _, answer in steps]
     assert reported == [[0], [], [0]]
+
+
+@pytest.mark.parametrize(("motion", "asked"), [
+    pytest.param(MotionConfig(), [0.2, 0.3, 0.3], id="where it was last seen, as released"),
+    pytest.param(MotionConfig(lead=1, gain=0.5, fade=0.5), [0.2, 0.35, 0.375], id="where it goes"),
+])
+def test_the_network_is_asked_for_a_track(motion, asked, monkeypatch):
+    given, decode = [], FakeModel.decode
+    monkeypatch.setattr(
+        FakeModel, "decode", lambda self, f, q: given.append(q.boxes[:, 0]) or decode(self, f, q)
+    )
+    steps = play(
+        (proposals(box(0.2)), told([0.9], [box(0.2)])),
+        (NONE, told([0.9], [box(0.3)])),
+        (NONE, told([0.1], [box(0.9)])),
+        (NONE, told([0.9], [box(0.5)])),
+        config=replace(CONFIG, motion=motion),
+    )
+    assert torch.cat(given[1:]).tolist() == pytest.approx(asked)
+    assert steps[2][0].tracks.queries.boxes[0].tolist() == pytest.approx(box(0.3))  # last seen
 
 
 def test_a_track_dies_at_the_tolerance_and_its_number_with_it():
@@ -270,7 +291,7 @@ def observed(config):
     n = len(SCENE)
     asked = Tracks(
         ids, missed, Queries(torch.arange(n)[:, None].repeat(1, 2).float(), before),
-        memory.empty(n, 2, config.memory),
+        memory.empty(n, 2, config.memory), torch.zeros(n, 2),
     )  # fmt: skip
     layers = [Prediction(torch.zeros(n, 1), b, asked.queries.content + 100) for b in (first, last)]
     census = advance(ids, missed, scores, 6, config.lifecycle)

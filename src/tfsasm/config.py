@@ -15,6 +15,7 @@ from typing import Any
 from tfsasm.errors import InputError
 from tfsasm.lifecycle import LifecycleConfig
 from tfsasm.memory import MemoryConfig
+from tfsasm.motion import MotionConfig
 from tfsasm.support import SupportConfig
 from tfsasm.tracker import TrackerConfig
 
@@ -54,16 +55,18 @@ def default() -> TrackerConfig:
     """The best that measurement has found for `tiny`: it leans on the detector (docs/results.md).
 
     The shipped network is less sure of itself and places boxes less well than the detector it is
-    given, so tracks live on the boxes they claim, at lower scores. The memory is the paper's, at a
+    given, so tracks live on the boxes they claim, at lower scores, and are looked for where they
+    were going. The memory is the paper's, at a
     score that this network reaches. For published weights take `released()`.
     """
     base = paper()
     return replace(
         base,
-        lifecycle=LifecycleConfig(birth_score=0.38, miss_score=0.3, miss_tolerance=10),
+        lifecycle=LifecycleConfig(birth_score=0.38, miss_score=0.3, miss_tolerance=20),
         refresh_score=0.3,
         report_score=0.3,
         memory=replace(base.memory, min_score=0.4),
+        motion=MotionConfig(lead=1.0),
         support=SupportConfig(
             claim_iou=0.4, claim_held=0.5, snap=True, required=True,
             birth_overlap=0.4, birth_score=0.5,

@@ -13,11 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tfsasm import lifecycle, memory
+from tfsasm import lifecycle, memory, motion
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
 from tfsasm.lifecycle import NOBODY, Census, LifecycleConfig
 from tfsasm.memory import Memory, MemoryConfig, Observation
 from tfsasm.model import Features, MOTRv2, Prediction, Queries
+from tfsasm.motion import MotionConfig
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
 from tfsasm.support import SupportConfig, lean, proposal_rows
@@ -51,6 +52,8 @@ class TrackerConfig:
     """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
     present_when_lost: bool = True
     """Whether an absent track's view may be kept, as released (QUIRK-21)."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    """Where the network is asked to look for a track; released: where it was last seen."""
     support: SupportConfig = field(default_factory=SupportConfig)
     """What is taken from the detector rather than from the network; released: nothing."""
 
@@ -64,8 +67,10 @@ class Tracks(Rows):
     missed: Tensor
     """Consecutive frames absent, `[N]` int64."""
     queries: Queries
-    """Content and reference box of the next frame."""
+    """Content of the next frame, and the box in which the track was last seen."""
     memory: Memory
+    velocity: Tensor
+    """Of the box's centre per frame, in normalised units, `[N, 2]`; 0 while nothing asks for it."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ def _newcomers(queries: Queries, config: TrackerConfig) -> Tracks:
         missed=torch.zeros(n, dtype=torch.int64, device=device),
         queries=queries,
         memory=memory.empty(n, queries.content.shape[1], config.memory, device=device),
+        velocity=torch.zeros(n, 2, device=device),
     )
 
 
@@ -120,11 +126,12 @@ def step(
     """
     asked = Tracks.cat([_newcomers(model.queries(proposals), config), state.tracks])
     content = memory.read(asked.memory, asked.queries.content)
-    predictions = model.decode(features, Queries(content, asked.queries.boxes))
+    held = motion.expect(asked.queries.boxes, asked.velocity, asked.missed, config.motion)
+    predictions = model.decode(features, Queries(content, held))
     first = len(model.learned_boxes)
     told = lean(
-        asked.ids, predictions[-1].logits[:, 0].sigmoid(), predictions[-1].boxes,
-        asked.queries.boxes, proposals, first, config.support, config.lifecycle.miss_score,
+        asked.ids, predictions[-1].logits[:, 0].sigmoid(), predictions[-1].boxes, held, proposals,
+        first, config.support, config.lifecycle.miss_score,
     )  # fmt: skip
     scores = told.scores
     answer = replace(predictions[-1], boxes=told.boxes)
@@ -141,7 +148,11 @@ def step(
         seen_now = replace(seen_now, feature=queries.content)
     remembered = memory.write(asked.memory[live], seen_now, config.memory)
 
-    tracks = Tracks(census.ids[live], census.missed[live], queries, remembered)
+    velocity = motion.learn(
+        asked.velocity, asked.queries.boxes, answer.boxes, asked.missed,
+        seen & (asked.ids != NOBODY), config.motion,
+    )  # fmt: skip
+    tracks = Tracks(census.ids[live], census.missed[live], queries, remembered, velocity[live])
     own = proposal_rows(len(asked), first, proposals)
     sources = torch.where(census.born, own, told.claims)
     reported = Answer(census.ids, scores, answer.boxes, sources)[live]
