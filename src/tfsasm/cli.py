@@ -20,6 +20,7 @@ USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
 Command = (
     Annotated[jobs.Track, tyro.conf.subcommand("track")]
     | Annotated[jobs.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[jobs.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[jobs.Score, tyro.conf.subcommand("score")]
     | Annotated[jobs.Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[jobs.Synth, tyro.conf.subcommand("synth")]
@@ -31,7 +32,8 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C).
 
-    1 is the answer of `datasets check` to data with problems.
+    1 is the answer of `datasets check` to data with problems, and of `evaluate` when a sequence
+    failed.
     """
     job = tyro.cli(
         Command,

@@ -18,6 +18,8 @@ ScoredDataset = Literal[
     "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "bdd100k", "mot"
 ]
 Dataset = Literal["dancetrack", "mot15", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
 
 
@@ -142,6 +144,68 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Track a data set, several sequences at a time, and score the results.
+
+    A run that was stopped or killed goes on when it is given again: what is finished is kept. Ends
+    with code 1 when a sequence failed; the others are tracked and scored all the same.
+
+    Example: tfsasm evaluate --root clips --output results --workers 2
+    """
+
+    root: Path
+    """Folder of the data set, or of one of its splits."""
+    output: Path
+    """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
+    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
+    """dancetrack, mot15, mot17, mot20, sportsmot, bdd100k, or mot for any MOT sequence folders:
+    its layout, and the rules that scores follow."""
+    split: OptionalName = None
+    """Its subfolder, such as train, val or test; by default all."""
+    sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """Only these."""
+    public: Literal["DPM", "FRCNN", "SDP"] | None = None
+    """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
+    source: OptionalFile = None
+    """Video or folder of images of a single sequence that has none."""
+    detections: OptionalFile = None
+    """Stored detections: a det_db JSON, or a folder of NAME.txt or NAME/det/det.txt. By default
+    the det/det.txt beside each sequence."""
+    detector: OptionalName = None
+    """Live detector instead; see `tfsasm track --help`."""
+    detector_weights: OptionalFile = None
+    """File of the detector: .onnx or a PyTorch checkpoint."""
+    detector_score: float = 0.1
+    """Detector boxes below this score are not handed over."""
+    detector_set: Settings = ()
+    """Single settings of the detector, as NAME=VALUE."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    preset: Literal["default", "released", "paper", "motrv2"] = "default"
+    """The method, whatever the network."""
+    set: Settings = ()
+    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    miss_tolerance: OptionalCount = None
+    """Frames after which an absent track dies."""
+    score_threshold: OptionalScore = None
+    """Score for birth, presence and report."""
+    workers: int = 1
+    """Processes; each tracks a sequence at a time, with its share of the threads."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    overwrite: bool = False
+    """Start anew: remove what an earlier run left in the output folder."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+@dataclass(frozen=True)
 class Datasets:
     """Look at a data set: what is there, what is missing, what contradicts itself.
 
@@ -219,4 +283,4 @@ class Demo:
     """Length of the clip."""
 
 
-Job = Track | Convert | Synth | Score | Datasets | Train | Demo
+Job = Track | Evaluate | Convert | Synth | Score | Datasets | Train | Demo

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tfsasm import jobs
 from tfsasm.api import Tracker, load
-from tfsasm.config import preset, with_settings
+from tfsasm.config import preset
 from tfsasm.detect import ProposalSource, YoloxSettings, detector, open_detections
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
+from tfsasm.options import method_of
 from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.render import Annotator, VideoWriter
 from tfsasm.tracker import TrackerConfig
@@ -111,25 +112,6 @@ def _check_outputs(job: jobs.Track) -> None:
     for path in (job.mot_output, job.json_output):
         if path:
             check_output(path, overwrite=job.overwrite)
-
-
-def method_of(job: jobs.Track) -> TrackerConfig:
-    """The preset with what the command line changes."""
-    settings: dict[str, str] = {}
-    if job.miss_tolerance is not None:
-        settings["lifecycle.miss_tolerance"] = str(job.miss_tolerance)
-    if job.score_threshold is not None:
-        for name in ("lifecycle.birth_score", "lifecycle.miss_score", "report_score"):
-            settings[name] = str(job.score_threshold)
-    settings |= dict(_pair(setting) for setting in job.set)
-    return with_settings(preset(job.preset).make(), settings)
-
-
-def _pair(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals:
-        raise InputError(f"--set takes NAME=VALUE, not {setting!r}")
-    return name, value
 
 
 def proposals_of(job: jobs.Track) -> ProposalSource:
@@ -232,6 +214,13 @@ def score_results(job: jobs.Score, console: Console, errors: Console) -> int:
     return OK
 
 
+def evaluate(job: jobs.Evaluate, console: Console, errors: Console) -> int:
+    """`tfsasm evaluate`: see `tfsasm.evaluation`."""
+    from tfsasm.evaluation import run_evaluation
+
+    return run_evaluation(job, console, errors)
+
+
 def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
     """`tfsasm datasets check`: see `tfsasm.data.check`."""
     from tfsasm.data.check import run_check
@@ -259,6 +248,7 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Convert: convert,
     jobs.Synth: synth,
     jobs.Score: score_results,
+    jobs.Evaluate: evaluate,
     jobs.Datasets: datasets,
     jobs.Train: train,
     jobs.Demo: demo,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,21 @@ class Video:
     """One video of a split, as far as it is there."""
 
     name: str
-    length: int | None
-    """Frames; None as long as nobody has counted."""
+    length: int
+    """Frames."""
     images: Path | None
     labels: Path | None
     """The video's own file, or that of its split."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a video is; `frames` are the labelled ones, None as long as its file is unopened."""
+
+    name: str
+    images: Path | None
+    labels: Path | None
+    frames: int | None
 
 
 def read_scalabel(
@@ -118,12 +128,12 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
     images or the labels alone will do, and so will one label file. The length is the number of
     images, or else of labelled frames. Raises `InputError` when there is nothing.
     """
-    return [_counted(video) for video in locate(root, split)]
+    return [_video(place) for place in locate(root, split)]
 
 
 def locate(
     root: Path, split: str | None = None, complain: Callable[[InputError], None] | None = None
-) -> list[Video]:
+) -> list[Place]:
     """The same without opening the file of a single video; `complain` as in `read_scalabel`."""
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
@@ -134,13 +144,13 @@ def locate(
             for name, found in _labels(base / place, split, complain).items()
         }  # fmt: skip
         if images or labels:
-            return _videos(images, labels)
+            return _places(images, labels)
     images, labels = _images(root, split), _labels(root, split, complain)
     if not images and not labels:
         part = split or "SPLIT"
         wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
         raise InputError(f"no video of bdd100k in {root}: wanted {wanted}")
-    return _videos(images, labels)
+    return _places(images, labels)
 
 
 def is_root(root: Path) -> bool:
@@ -191,21 +201,19 @@ def _parts(place: Path, split: str | None) -> list[Path]:
     return [place] if place.name == split else [place / split]
 
 
-def _videos(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Video]:
+def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
     nothing = _Labels(None)
-    return [
-        Video(name, labels.get(name, nothing).frames, images.get(name),
-              labels.get(name, nothing).file)
-        for name in sorted({*images, *labels})
-    ]  # fmt: skip
+    found = {name: labels.get(name, nothing) for name in sorted({*images, *labels})}
+    return [Place(name, images.get(name), one.file, one.frames) for name, one in found.items()]
 
 
-def _counted(video: Video) -> Video:
-    if video.images:
-        return replace(video, length=len(image_names(video.images)))
-    if video.length is None and video.labels:
-        return replace(video, length=len(video_frames(video.labels, video.name)))
-    return video
+def _video(place: Place) -> Video:
+    length = place.frames or 0
+    if place.images:
+        length = len(image_names(place.images))
+    elif place.frames is None and place.labels:
+        length = len(video_frames(place.labels, place.name))
+    return Video(place.name, length, place.images, place.labels)
 
 
 def video_frames(path: Path, name: str) -> list[ScalabelFrame]:

@@ -14,8 +14,8 @@ from tfsasm.data.bdd100k import (
     HEIGHT,
     IGNORED_CATEGORIES,
     WIDTH,
+    Place,
     ScalabelFrame,
-    Video,
     locate,
     numbered,
     read_scalabel,
@@ -60,7 +60,7 @@ def _read(path: Path) -> tuple[dict[str, list[ScalabelFrame]], list[str]]:
 
 
 def _check_video(
-    video: Video, read: Callable[[Path], tuple[dict[str, list[ScalabelFrame]], list[str]]]
+    video: Place, read: Callable[[Path], tuple[dict[str, list[ScalabelFrame]], list[str]]]
 ) -> Checked:
     found = Findings()
     frames: list[ScalabelFrame] | None = None
@@ -84,7 +84,7 @@ def _check_video(
 
 
 def _check_frames(
-    found: Findings, video: Video, frames: Sequence[ScalabelFrame], rows: NDArray[np.float64]
+    found: Findings, video: Place, frames: Sequence[ScalabelFrame], rows: NDArray[np.float64]
 ) -> None:
     gaps = [n for n, frame in enumerate(frames) if frame.index != n]
     if gaps:

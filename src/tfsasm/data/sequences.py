@@ -103,7 +103,7 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
 
 def _of_video(video: Video) -> Sequence:
     return Sequence(
-        name=video.name, dataset="bdd100k", length=video.length or 0, width=WIDTH, height=HEIGHT,
+        name=video.name, dataset="bdd100k", length=video.length, width=WIDTH, height=HEIGHT,
         rate=RATE, source=video.images, truth=video.labels, detections=None,
     )  # fmt: skip
 

@@ -1,0 +1,245 @@
+"""`tfsasm evaluate`: a data set through the tracker, some sequences at a time, then the scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from tfsasm import __version__, jobs
+from tfsasm.api import embedded
+from tfsasm.data.sequences import Sequence, sequences
+from tfsasm.devices import find_device
+from tfsasm.errors import InputError
+from tfsasm.evaluate import Files, report_table, score_files
+from tfsasm.files import write_text
+from tfsasm.options import method_of
+from tfsasm.result_folder import SCORES, claim, result_file
+from tfsasm.scoring import lines, to_json
+from tfsasm.tracking import LiveDetector, Outcome, Plan, Task, find_detections, make_work
+from tfsasm.workers import Advanced, Event, Failed, Finished, run_all
+
+log = logging.getLogger(__name__)
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass
+class Progressed:
+    """What a run came to."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def run_evaluation(job: jobs.Evaluate, console: Console, errors: Console) -> int:
+    """Track what is not done yet, score what has truth, and say what came of it."""
+    plan = make_plan(job)
+    settings = settings_of(job, plan)
+    done = claim(plan.output, settings, plan.tasks.keys(), overwrite=job.overwrite)
+    todo = [name for name in plan.tasks if name not in done]
+    say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    if done:
+        say(f"{len(done)} of {len(plan.tasks)} sequences are done already")
+    run = track_all(plan, todo, job.workers, errors, quiet=job.quiet)
+    for line in run_lines(run):
+        say(line)
+    if run.interrupted:
+        return INTERRUPTED
+    _score(job, plan, run.failures, settings, console)
+    return FAILED if run.failures else OK
+
+
+def make_plan(job: jobs.Evaluate) -> Plan:
+    """Everything that can be refused before any work. Raises `InputError`."""
+    if job.workers < 1:
+        raise InputError(f"workers is {job.workers}; give 1 or more")
+    if job.detections is not None and job.detector is not None:
+        raise InputError("give --detections or --detector, not both")
+    chosen = sequences(job.dataset, job.root, job.split, job.sequences, public=job.public)
+    live = job.detector and LiveDetector(
+        job.detector, job.detector_weights, job.detector_score, job.detector_set
+    )
+    sources = _sources(job, chosen)
+    _check_shared(job.detections, len(chosen))
+    boxes = {one.name: None if live else find_detections(job.detections, one) for one in chosen}
+    tasks = {one.name: Task(one, sources[one.name], boxes[one.name]) for one in chosen}
+    return Plan(
+        tasks=tasks, output=job.output, weights=job.weights, preset=job.preset,
+        method=method_of(job), short_side=job.short_side, max_side=job.max_side,
+        device=job.device, live=live or None, skip_bad=job.skip_bad_detections,
+    )  # fmt: skip
+
+
+def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
+    """What decides the content of the result files, ready for JSON.
+
+    Files that are given are known by their content, so another path to the same will do.
+    """
+    boxes: dict[str, Any] = {"skip_bad": plan.skip_bad}
+    if plan.live:
+        boxes |= {"detector": asdict(plan.live) | {"weights": _digest(plan.live.weights)}}
+    elif job.detections is None:
+        boxes |= {"detections": "beside each sequence"}
+    else:
+        given = job.detections.resolve()
+        boxes |= {"detections": str(given) if given.is_dir() else _digest(given)}
+    tiny = plan.weights == "tiny"
+    weights = _digest(embedded("tiny") if tiny else Path(plan.weights))
+    return {
+        "tfsasm": __version__,
+        "dataset": job.dataset, "root": str(job.root.resolve()), "public": job.public,
+        "source": None if job.source is None else str(job.source.resolve()),
+        "weights": f"tiny, {weights}" if tiny else weights,
+        "preset": plan.preset, "method": asdict(plan.method),
+        "short_side": plan.short_side, "max_side": plan.max_side,
+        "device": find_device(plan.device).type, **boxes,
+    }  # fmt: skip
+
+
+def track_all(
+    plan: Plan, names: list[str], workers: int, errors: Console, *, quiet: bool = False
+) -> Progressed:
+    """Track the sequences named. Ctrl-C ends it; a failure costs one sequence."""
+    run, count = Progressed(), min(workers, len(names))
+    make = partial(make_work, plan)
+    if count > 1:
+        make()  # what would fail in every process is refused here, and downloads are done once
+        threads = max(1, torch.get_num_threads() // count)
+        make = partial(make_work, replace(plan, threads=threads))
+        names = sorted(names, key=lambda name: -plan.tasks[name].sequence.length)
+    with _display(plan, len(names), errors, quiet=quiet) as show, closing(
+        run_all(names, make, count)
+    ) as events:
+        try:
+            for event in events:
+                _note(run, event)
+                show(event)
+        except KeyboardInterrupt:
+            run.interrupted = True
+    return run
+
+
+def run_lines(run: Progressed) -> Iterator[str]:
+    """What to print of the tracking, notes and failures last."""
+    for name, one in run.outcomes.items():
+        rate = one.frames / one.seconds if one.seconds else 0.0
+        people = f"{one.identities} identities"
+        yield f"{name}: {one.frames} frames, {people}, {rate:.1f} frames per second"
+    for name, one in run.outcomes.items():
+        yield from (f"note: {name}: {note}" for note in one.notes)
+    for name, why in run.failures.items():
+        yield f"failed: {name}: {why}"
+    if run.interrupted:
+        yield "stopped by Ctrl-C; what is finished is kept, and the same command goes on"
+
+
+def _note(run: Progressed, event: Event) -> None:
+    if isinstance(event, Finished):
+        run.outcomes[event.name] = event.value
+    elif isinstance(event, Failed):
+        run.failures[event.name] = event.message
+        if event.trace:
+            log.error("%s: %s", event.name, event.trace)
+
+
+@contextmanager
+def _display(
+    plan: Plan, total: int, errors: Console, *, quiet: bool
+) -> Iterator[Callable[[Event], None]]:
+    """A bar for all sequences, and one for each that is being tracked."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, disable=quiet, transient=True) as bar:
+        whole = bar.add_task("sequences", total=total)
+        running: dict[str, TaskID] = {}
+
+        def show(event: Event) -> None:
+            name = event.name
+            if name not in running:
+                running[name] = bar.add_task(name, total=plan.tasks[name].sequence.length)
+            if isinstance(event, Advanced):
+                bar.update(running[name], completed=event.done)
+            else:
+                bar.remove_task(running[name])
+                bar.advance(whole)
+
+        yield show
+
+
+def _sources(job: jobs.Evaluate, chosen: list[Sequence]) -> dict[str, Path]:
+    """What to look at for each sequence."""
+    if job.source is not None:
+        if len(chosen) != 1:
+            raise InputError(
+                f"--source is for one sequence, and there are {len(chosen)}; choose it by "
+                "--sequences NAME"
+            )
+        return {chosen[0].name: job.source}
+    if without := [one.name for one in chosen if one.source is None]:
+        raise InputError(
+            f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
+            "one its video by --source"
+        )
+    return {one.name: one.source for one in chosen if one.source}
+
+
+def _check_shared(detections: Path | None, sequences: int) -> None:
+    """A det.txt names no sequence, so it can serve one only."""
+    if detections and detections.is_file() and detections.suffix == ".txt" and sequences > 1:
+        raise InputError(
+            f"{detections} is of one sequence, and there are {sequences}; give a folder of "
+            "NAME.txt files or a det_db JSON, or choose one by --sequences"
+        )
+
+
+def _digest(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _score(
+    job: jobs.Evaluate, plan: Plan, failures: Mapping[str, str], settings: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Score what has truth and a result, into the folder and onto the screen."""
+    truths = {name: task.sequence for name, task in plan.tasks.items() if task.sequence.truth}
+    files = {
+        name: Files(one.truth, result_file(plan.output, name), one.length)
+        for name, one in truths.items() if one.truth and name not in failures
+    }  # fmt: skip
+    if not files:
+        console.print("nothing to score: no finished sequence has ground truth", soft_wrap=True)
+        return
+    scored = score_files(files, job.dataset, allow_missing=True, problems={
+        name: f"it was not tracked: {why}" for name, why in failures.items() if name in truths
+    })  # fmt: skip
+    told = {**to_json(scored), "settings": settings}
+    write_text(plan.output / SCORES, json.dumps(told, indent=2) + "\n")
+    console.print(report_table(scored.report))
+    for line in (*lines(scored), f"wrote {plan.output / SCORES}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

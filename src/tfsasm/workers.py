@@ -1,0 +1,164 @@
+"""Work on named things in several processes, none of which can take the others down.
+
+A pool that loses a process gives up all it was to do. Here a process that dies costs the one thing
+it was working on, and another takes its place. When the parent dies, killed or not, its workers
+end with the next thing they have to say.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tfsasm.errors import TfsasmError
+
+Work = Callable[[str], Generator[int, None, Any]]
+"""Works on one thing: yields how far it is, from time to time, and returns what came of it."""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """How far the work on `name` is."""
+
+    name: str
+    done: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of `name`."""
+
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why nothing came of `name`; `trace` is there for what is no message to the user."""
+
+    name: str
+    message: str
+    trace: str = ""
+
+
+Event = Advanced | Finished | Failed
+Events = Generator[Event, None, None]
+
+
+def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) -> Events:
+    """Work on every name once, in order, and tell how it goes as it goes.
+
+    `make` is called once per process and gives what does the work; with several workers it is
+    pickled, so it is a function of a module or a `partial` of one. One worker is this process. An
+    exception ends the work on its name alone. Closing the generator ends the workers.
+    """
+    if workers == 1:
+        return _here(names, make)
+    return _elsewhere(deque(names), make, min(workers, len(names)))
+
+
+def _here(names: Sequence[str], make: Callable[[], Work]) -> Events:
+    work = make()
+    for name in names:
+        yield from _events(name, work)
+
+
+def _events(name: str, work: Work) -> Events:
+    steps = work(name)
+    try:
+        while True:
+            yield Advanced(name, next(steps))
+    except StopIteration as end:
+        yield Finished(name, end.value)
+    except TfsasmError as error:
+        yield Failed(name, str(error))
+    except Exception as error:
+        yield Failed(name, f"{type(error).__name__}: {error}", traceback.format_exc())
+    finally:
+        steps.close()
+
+
+class _Worker:
+    """A process and what it is working on."""
+
+    def __init__(self, make: Callable[[], Work]) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.name: str | None = None
+
+    def give(self, name: str | None) -> None:
+        """The next name, or None to end."""
+        self.name = name
+        with suppress(OSError):  # it has died; `hear` will find out
+            self.connection.send(name)
+
+    def hear(self) -> Event | None:
+        """Its next word; None when it has died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+
+    def end(self) -> None:
+        """End it now."""
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
+
+
+def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Events:
+    crew = [_Worker(make) for _ in range(workers)]
+    try:
+        for worker in crew:
+            worker.give(names.popleft())
+        while busy := {worker.connection: worker for worker in crew if worker.name is not None}:
+            for connection in wait(list(busy)):
+                worker = busy[connection]  # type: ignore[index]
+                name, event = worker.name or "", worker.hear()
+                if event is None:
+                    code = worker.process.exitcode
+                    event = Failed(name, f"its process ended with code {code}; out of memory?")
+                    crew.remove(worker)
+                    worker.end()
+                    if names:
+                        worker = _Worker(make)
+                        crew.append(worker)
+                if not isinstance(event, Advanced):
+                    worker.give(names.popleft() if names else None)
+                yield event
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _serve(connection: Connection, make: Callable[[], Work]) -> None:
+    """The life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    try:
+        work = make()
+    except Exception as error:
+        work = partial(_refuse, error)
+    try:
+        while (name := connection.recv()) is not None:
+            for event in _events(name, work):
+                connection.send(event)
+    except (EOFError, OSError):
+        return  # nobody listens any more
+
+
+def _refuse(error: Exception, name: str) -> Generator[int, None, None]:
+    """The work of a process that could not begin."""
+    raise error
+    yield 0

@@ -1,0 +1,347 @@
+"""`tfsasm evaluate`: the results of `track` for every sequence, whatever comes between."""
+
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scenes import HEIGHT, WIDTH
+from tfsasm import tracking
+from tfsasm.api import load
+from tfsasm.mot import read_tracks
+
+NAMES = ("a", "b", "c")
+
+
+def write_folders(scene, root):
+    """Three short dances cut from the scene. Truth is what was detected."""
+    orders = {"a": range(6), "b": reversed(range(6)), "c": range(7, 10)}
+    for name, order in orders.items():
+        images = sorted(scene.folder.iterdir())
+        for part in ("img1", "gt", "det"):
+            (root / name / part).mkdir(parents=True)
+        boxes, truth = [], []
+        for number, index in enumerate(order, start=1):
+            shutil.copy(images[index], root / name / "img1" / f"{number:08d}.png")
+            for identity, line in enumerate(scene.lines[index], start=1):
+                boxes.append(f"{number},-1,{line}\n")
+                truth.append(f"{number},{identity},{line.rpartition(',')[0]},1,1,1\n")
+        (root / name / "det" / "det.txt").write_text("".join(boxes))
+        (root / name / "gt" / "gt.txt").write_text("".join(truth))
+        (root / name / "seqinfo.ini").write_text(
+            f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={number}\n"
+            f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n"
+        )
+    return root
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """A checkpoint is read once per method; every sequence starts from a fresh state anyway."""
+    monkeypatch.setattr(tracking, "load", LOAD)
+
+
+LOAD = functools.lru_cache(load)
+
+
+@pytest.fixture
+def clips(scene, tmp_path):
+    return write_folders(scene, tmp_path / "clips")
+
+
+@pytest.fixture
+def evaluate(tfsasm, clips, small_weights, tmp_path):
+    """`tfsasm evaluate` with the small network; None removes an option."""
+
+    def run(*flags, **options):
+        given = {"root": clips, "output": tmp_path / "out", "weights": small_weights,
+                 "preset": "paper"} | options  # fmt: skip
+        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items() if value]
+        return tfsasm("evaluate", *(part for pair in pairs for part in pair), *flags, "--quiet")
+
+    return run
+
+
+def results(folder):
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path, preset):
+    outcome = evaluate(preset=preset)
+    assert outcome.code == 0, outcome.err
+    for name in NAMES:
+        wanted = tmp_path / f"{name}.txt"
+        track(source=clips / name, detections=clips / name / "det/det.txt", preset=preset,
+              mot_output=wanted)  # fmt: skip
+        assert results(tmp_path / "out")[name] == wanted.read_bytes() != b""
+        assert f"{name}: {3 if name == 'c' else 6} frames, " in outcome.out
+
+
+def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
+    evaluate()
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
+    tfsasm("score", "--gt", clips, "--results", tmp_path / "out", "--dataset", "mot",
+           "--json", tmp_path / "scores.json")  # fmt: skip
+    wanted = json.loads((tmp_path / "scores.json").read_text())
+    assert {name: told[name] for name in wanted} == wanted
+    assert set(told["sequences"]) == set(NAMES)
+    assert told["settings"]["preset"] == "paper"
+
+
+def test_two_workers_give_the_same_files(evaluate, tmp_path):
+    """One thread each way: with another number, sums may round otherwise."""
+    evaluate()
+    outcome = evaluate("--workers", 2, output=tmp_path / "two")
+    assert outcome.code == 0, outcome.err
+    assert results(tmp_path / "two") == results(tmp_path / "out")
+
+
+def test_some_sequences_can_be_chosen(evaluate, tmp_path):
+    assert evaluate("--sequences", "a", "c").code == 0
+    assert list(results(tmp_path / "out")) == ["a", "c"]
+
+
+def test_settings_reach_the_tracker(evaluate, tmp_path):
+    evaluate()
+    evaluate("--set", "memory.capacity=0", "report_score=0.6", output=tmp_path / "other")
+    assert results(tmp_path / "out") != results(tmp_path / "other")
+
+
+def test_without_truth_there_are_results_and_no_scores(evaluate, clips, tmp_path):
+    for name in NAMES:
+        shutil.rmtree(clips / name / "gt")
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert "nothing to score: no finished sequence has ground truth" in outcome.out
+    assert len(results(tmp_path / "out")) == 3
+    assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_a_sequence_of_another_length_is_told(evaluate, clips):
+    info = clips / "a" / "seqinfo.ini"
+    info.write_text(info.read_text().replace("seqLength=6", "seqLength=7"))
+    assert "note: a: 6 frames were tracked, 7 were expected" in evaluate().out
+
+
+# Where the boxes come from
+
+
+def as_det_db(clips):
+    return json.dumps({
+        f"sets/{name}/img1/{number:08d}.txt": [
+            ",".join(line.split(",")[2:]) + "\n"
+            for line in (clips / name / "det/det.txt").read_text().splitlines()
+            if int(line.split(",")[0]) == number
+        ]
+        for name in NAMES for number in range(1, 7)
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["NAME.txt", "NAME/det.txt", "NAME/det/det.txt", "det_db.json"])
+def test_detections_may_lie_elsewhere(evaluate, clips, tmp_path, form):
+    evaluate(output=tmp_path / "wanted")
+    other = tmp_path / "boxes"
+    other.mkdir()
+    (other / "det_db.json").write_text(as_det_db(clips))
+    for name in NAMES:
+        path = other / form.replace("NAME", name)
+        if path.suffix == ".txt":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (clips / name / "det/det.txt").rename(path)
+    given = other / form if form == "det_db.json" else other
+    outcome = evaluate(detections=given)
+    assert outcome.code == 0, outcome.err
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+def test_a_video_may_lie_elsewhere(evaluate, clips, tmp_path):
+    evaluate("--sequences", "a", output=tmp_path / "wanted")
+    (clips / "a" / "img1").rename(tmp_path / "frames")
+    (tmp_path / "det_db.json").write_text(as_det_db(clips))
+    for boxes in (None, tmp_path / "det_db.json"):
+        outcome = evaluate("--sequences", "a", "--overwrite", source=tmp_path / "frames",
+                           detections=boxes)  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+@pytest.mark.parametrize(("flags", "complaint"), [
+    pytest.param(["--workers", 0], "workers is 0; give 1 or more", id="no workers"),
+    pytest.param(["--sequences", "z"], "no sequence z; there is a, b, c", id="no such sequence"),
+    pytest.param(["--split", "val"], "holds sequences, but no split 'val'", id="no such split"),
+    pytest.param(["--source", "x.mp4"], "--source is for one sequence, and there are 3",
+                 id="one video for all"),
+    pytest.param(["--detections", "nowhere"], "nowhere does not exist", id="no detections"),
+    pytest.param(["--detections", "."], "no detections of a in .: wanted a.txt", id="none here"),
+    pytest.param(["--detections", "{clips}/a/det/det.txt"], "is of one sequence, and there are 3",
+                 id="one det.txt for all"),
+    pytest.param(["--detections", ".", "--detector", "yolox-nano"], "not both", id="two sources"),
+    pytest.param(["--weights", "no.pth"], "no.pth", id="no weights"),
+    pytest.param(["--set", "memory.capacity"], "--set takes NAME=VALUE", id="half a setting"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_said_before_any_work(
+    evaluate, clips, tmp_path, monkeypatch, flags, complaint
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = evaluate(*(str(flag).format(clips=clips) for flag in flags))
+    assert outcome.code == 2
+    assert complaint in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("part", "complaint"), [
+    pytest.param("img1", "no images of b; choose others by --sequences, or", id="images"),
+    pytest.param("det", "b has no det/det.txt beside it; say where", id="detections"),
+])
+def test_what_a_sequence_lacks_is_said_before_any_work(evaluate, clips, tmp_path, part, complaint):
+    shutil.rmtree(clips / "b" / part)
+    outcome = evaluate()
+    assert outcome.code == 2
+    assert complaint in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+# What comes between
+
+
+def test_a_failure_costs_one_sequence_until_it_is_mended(evaluate, clips, tmp_path):
+    evaluate(output=tmp_path / "wanted")
+    image = clips / "b" / "img1" / "00000005.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:500])
+    broken = evaluate()
+    assert broken.code == 1
+    assert "failed: b: " in broken.out
+    assert "00000005.png (frame 5 of 6) is cut off" in broken.out
+    assert "b: it was not tracked: " in broken.out
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (set(told["sequences"]), set(told["left_out"])) == ({"a", "c"}, {"b"})
+    assert list(results(tmp_path / "out")) == ["a", "c"]
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+
+    image.write_bytes(whole)
+    mended = evaluate()
+    assert mended.code == 0
+    assert "2 of 3 sequences are done already" in mended.out
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+def test_a_bad_detection_line_costs_one_sequence_or_nothing(evaluate, clips, tmp_path):
+    path = clips / "b" / "det/det.txt"
+    path.write_text(path.read_text() + "4,-1,nan,2,3,4,0.5\n")
+    assert evaluate().code == 1
+    outcome = evaluate("--skip-bad-detections", output=tmp_path / "other")
+    assert outcome.code == 0
+    assert "note: b: 1 bad detection line(s) left out, the first: " in outcome.out
+
+
+def test_finished_sequences_are_not_tracked_again(evaluate, tmp_path, monkeypatch):
+    evaluate()
+    wanted = results(tmp_path / "out")
+    (tmp_path / "out" / "b.txt").unlink()
+    seen = []
+    real = tracking._track
+    monkeypatch.setattr(
+        tracking, "_track", lambda *given: seen.append(given[-1]) or real(*given)
+    )
+    assert evaluate().code == 0
+    assert seen == ["b"]
+    assert results(tmp_path / "out") == wanted
+
+
+def test_other_settings_need_another_folder(evaluate, tmp_path):
+    evaluate()
+    wanted = results(tmp_path / "out")
+    refused = evaluate("--set", "memory.capacity=3")
+    assert refused.code == 2
+    assert "by other settings: method.memory.capacity was 10, not 3. Give those" in refused.err
+    assert results(tmp_path / "out") == wanted
+    anew = evaluate("--set", "memory.capacity=3", "--overwrite", "--sequences", "a")
+    assert anew.code == 0
+    assert list(results(tmp_path / "out")) == ["a"]
+
+
+def test_what_does_not_change_results_may_change(evaluate, small_weights, tmp_path):
+    evaluate("--sequences", "a")
+    shutil.copy(small_weights, tmp_path / "same.safetensors")
+    outcome = evaluate(weights=tmp_path / "same.safetensors")
+    assert outcome.code == 0
+    assert "1 of 3 sequences are done already" in outcome.out
+
+
+def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
+    evaluate(output=tmp_path / "wanted")
+    real = tracking._track
+
+    def stop(*given):
+        steps = real(*given)
+        for _ in range(3) if given[-1] == "b" else ():
+            yield next(steps)
+        if given[-1] == "b":
+            raise KeyboardInterrupt
+        return (yield from steps)
+
+    monkeypatch.setattr(tracking, "_track", stop)
+    outcome = evaluate()
+    assert outcome.code == 130
+    assert "stopped by Ctrl-C; what is finished is kept" in outcome.out
+    assert list(results(tmp_path / "out")) == ["a"]
+    monkeypatch.setattr(tracking, "_track", real)
+    assert evaluate().code == 0
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+# A kill
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers):
+    """SIGKILL at random moments, ten times over; then the run is left alone."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(output):
+        script = Path(sys.executable).with_name("tfsasm")
+        return subprocess.Popen(
+            [script, "evaluate", "--root", clips, "--output", output, "--weights", small_weights,
+             "--preset", "paper", "--workers", str(workers), "--quiet"],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    for name in "defgh":
+        shutil.copytree(clips / "abcab"["defgh".index(name)], clips / name)
+    began = time.monotonic()
+    whole = start(tmp_path / "wanted")
+    assert whole.wait() == 0, whole.communicate()[0]
+    seconds = time.monotonic() - began
+    dice = random.Random(workers)
+    kept = []
+    for _ in range(10):
+        run = start(tmp_path / "out")
+        time.sleep(dice.uniform(0.5, 1.0) * seconds * 0.95)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        kept.append(len(results(tmp_path / "out")) if (tmp_path / "out").exists() else 0)
+        if kept[-1] == 8:  # all done before the kill; begin once more
+            shutil.rmtree(tmp_path / "out")
+    last = start(tmp_path / "out")
+    assert last.wait() == 0, last.communicate()[0]
+    assert any(0 < count < 8 for count in kept), kept
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+    assert len(read_tracks(tmp_path / "out" / "a.txt")) > 0
+    names = ("evaluation.json", "scores.json")
+    assert {p.name for p in (tmp_path / "out").iterdir() if p.suffix != ".txt"} == set(names)
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "wanted" / name).read_bytes()
