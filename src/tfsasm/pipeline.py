@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 _PATIENCE = 0.1  # seconds between two looks at whether the other side is still there
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """The same items in the same order, up to `depth` of them made in advance by a thread.
 
     What `items` raises is raised here, after the items before it. Closing the iterator stops the

@@ -168,3 +168,21 @@ def test_an_export_holds_pytorch_alone():
     exported = torch.export.export(Sampling(), given)
     assert "grid_sampler" in exported.graph_module.code
     torch.testing.assert_close(exported.module()(*given), plain(given[0], SHAPES, *given[1:]))
+
+
+@needs_numba
+def test_a_system_on_which_nothing_can_be_kept_compiles_every_time(monkeypatch):
+    from tfsasm.model import fused as module
+
+    numba, compile_ = module.numba, module.numba.njit
+
+    def njit(*, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    module._kernels.cache_clear()
+    given = case(width=5)
+    torch.testing.assert_close(fused(given[0], SHAPES, *given[1:]), plain(*with_shapes(given)))
+    module._kernels.cache_clear()

@@ -23,7 +23,6 @@ from tfsasm.model.sampling import Shapes
 
 _SMALL = 500_000  # samples, some 15 ms; PyTorch's own threads spin a while before they yield
 _EXACT_ENOUGH = {"contract", "reassoc", "nsz", "arcp"}  # but NaN and infinity keep their meaning
-_compiled = numba.njit(fastmath=_EXACT_ENOUGH, nogil=True, cache=True, error_model="numpy")
 _Kernel = Callable[..., None]
 
 
@@ -92,8 +91,19 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="tfsasm-sampling")
 
 
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled when first called; the machine code is kept on disk where that can be written."""
+    options: dict[str, Any] = {
+        "fastmath": _EXACT_ENOUGH, "nogil": True, "error_model": "numpy"
+    }  # fmt: skip
+    try:
+        return cast(_Kernel, numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # nowhere to keep it: a read-only system without a home
+        return cast(_Kernel, numba.njit(**options)(function))
+
+
 @cache
-def _kernels(real: Callable[[float], Any], width: int) -> tuple[_Kernel, _Kernel]:
+def _kernels(real: Any, width: int) -> tuple[_Kernel, _Kernel]:
     """Forward and backward for a kind of number and a number of channels per head.
 
     Both are constants in the machine code, so that the innermost loops become a few instructions.
@@ -109,7 +119,7 @@ def _kernels(real: Callable[[float], Any], width: int) -> tuple[_Kernel, _Kernel
         right below; then the way of the point from the first to the last, (x, y) in [0, 1).
         """
         left, top = np.floor(x), np.floor(y)
-        x0, y0 = np.int64(left), np.int64(top)
+        x0, y0 = int(left), int(top)
         in_left, in_right = real(x0 >= 0), real(x0 + 1 < w)
         in_top, in_bottom = real(y0 >= 0), real(y0 + 1 < h)
         above, below = start + max(y0, 0) * w, start + min(y0 + 1, h - 1) * w
