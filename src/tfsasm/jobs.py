@@ -14,10 +14,9 @@ import tyro
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
-ScoredDataset = Literal[
-    "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "bdd100k", "mot"
+Dataset = Literal[
+    "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"
 ]
-Dataset = Literal["dancetrack", "mot15", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
@@ -128,7 +127,7 @@ class Score:
     """Folder of sequences, each with gt/gt.txt; for BDD100K of one JSON per video."""
     results: Path
     """Folder of NAME.txt or data/NAME.txt files; for BDD100K NAME.json."""
-    dataset: Annotated[ScoredDataset | None, tyro.conf.arg(metavar="NAME")] = None
+    dataset: Annotated[Dataset | None, tyro.conf.arg(metavar="NAME")] = None
     """Whose rules: dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k or mot (nothing is
     forgiven). By default it is seen from the names, and said."""
     json: OptionalFile = None
@@ -158,7 +157,7 @@ class Evaluate:
     output: Path
     """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
     dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
-    """dancetrack, mot15, mot17, mot20, sportsmot, bdd100k, or mot for any MOT sequence folders:
+    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
     its layout, and the rules that scores follow."""
     split: OptionalName = None
     """Its subfolder, such as train, val or test; by default all."""
@@ -219,8 +218,8 @@ class Datasets:
     root: Path
     """Folder of the data set, of one of its splits, or of several data sets."""
     dataset: Annotated[Dataset | Literal["crowdhuman"] | None, tyro.conf.arg(metavar="NAME")] = None
-    """dancetrack, mot15, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or crowdhuman;
-    by default whatever is there."""
+    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or
+    crowdhuman; by default whatever is there."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Its subfolder, such as train, val or test; by default all."""
     json: OptionalFile = None

@@ -153,12 +153,12 @@ def test_copies_of_a_video_must_agree(tmp_path):
 
 
 def test_a_list_and_its_folder_are_compared(tmp_path):
-    make(tmp_path / "dataset/val/v_a_c001")
+    make(tmp_path / "dataset/val/v_abcdefghijk_c001")
     (tmp_path / "splits_txt").mkdir()
-    (tmp_path / "splits_txt/val.txt").write_text("v_a_c001\nv_b_c001\n")
+    (tmp_path / "splits_txt/val.txt").write_text("v_abcdefghijk_c001\nv_abcdefghijk_c002\n")
     (inspection,) = check(tmp_path, "sportsmot", "val")
     assert inspection.problems == (
-        "splits_txt/val.txt names 1 sequence(s) that are not there, the first: v_b_c001",)
+        "splits_txt/val.txt names 1 sequence(s) that are not there, the first: v_abcdefghijk_c002",)
 
 
 def test_several_data_sets_are_told_apart(tmp_path):

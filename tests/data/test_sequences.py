@@ -143,7 +143,7 @@ def test_a_name_in_two_splits_asks_for_one(tmp_path):
 
 
 def test_an_unknown_data_set_is_told_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match="no data set 'kitti'; there are dancetrack, mot15, mot17"):
+    with pytest.raises(InputError, match="no data set 'kitti'; there are dancetrack, mot15, mot16"):
         sequences("kitti", tmp_path)
 
 

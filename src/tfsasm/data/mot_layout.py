@@ -29,6 +29,7 @@ PublicDetector = Literal["DPM", "FRCNN", "SDP"]
 FOLDERS = {
     "dancetrack": ("dancetrack",),
     "mot15": ("mot15", "2dmot2015"),
+    "mot16": ("mot16",),
     "mot17": ("mot17",),
     "mot20": ("mot20",),
     "sportsmot": ("sportsmot", "sportsmot_publish"),
@@ -36,16 +37,20 @@ FOLDERS = {
 }
 """Names that the data sets' own folders go by, in lower case."""
 
+NAMES = {
+    "mot15": re.compile(r"(ADL-Rundle|AVG-TownCentre|ETH-|KITTI-\d|PETS09-S2L|TUD-|Venice-)\S*"),
+    "mot16": re.compile(r"MOT16-\d\d(-\S+)?"),
+    "mot17": re.compile(r"MOT17-\d\d(-\S+)?"),
+    "mot20": re.compile(r"MOT20-\d\d(-\S+)?"),
+    "dancetrack": re.compile(r"dancetrack\d{4}"),
+    "sportsmot": re.compile(r"v_\S{11}_c\d{3}"),
+}
+"""What their sequences are called."""
+
 _INSIDE = ("", "dataset", "images")  # SportsMOT has `dataset`, the training tools `images`
 _LISTS = "splits_txt"
 _MOT17 = re.compile(r"(MOT1[67]-\d\d)-(DPM|FRCNN|SDP)")
 _PREFERRED = ("FRCNN", "SDP", "DPM")
-_NAMES = {
-    "dancetrack": re.compile(r"dancetrack\d+"),
-    "mot17": re.compile(r"MOT17-\d\d.*"),
-    "mot20": re.compile(r"MOT20-\d\d"),
-    "sportsmot": re.compile(r"v_.+_c\d+"),
-}
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path
 
 def guess_dataset(folder: Path) -> str:
     """Whose sequence a folder is, by its name or those of the folders around it; else `mot`."""
-    for name, pattern in _NAMES.items():
+    for name, pattern in NAMES.items():
         if pattern.fullmatch(folder.name):
             return name
     for part in reversed(folder.resolve().parts):

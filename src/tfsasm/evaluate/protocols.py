@@ -7,7 +7,6 @@ there the rule changes nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from tfsasm.data.mot_layout import NAMES
 from tfsasm.errors import InputError
 from tfsasm.evaluate.trajectories import Trajectories, in_both, overlaps
 from tfsasm.mot import TrackTable
@@ -55,20 +55,11 @@ PROTOCOLS = {
 }
 """By the name of the data set; `mot` is any folder of MOT files, with nothing forgiven."""
 
-_NAMES = {
-    "mot15": r"(ADL-Rundle|AVG-TownCentre|ETH-|KITTI-\d|PETS09-S2L|TUD-|Venice-)\S*",
-    "mot16": r"MOT16-\d\d(-\S+)?",
-    "mot17": r"MOT17-\d\d(-\S+)?",
-    "mot20": r"MOT20-\d\d(-\S+)?",
-    "dancetrack": r"dancetrack\d{4}",
-    "sportsmot": r"v_\S{11}_c\d{3}",
-}
-
 
 def guess_dataset(names: Iterable[str]) -> str | None:
     """The data set that all sequence names belong to, None when they do not tell."""
     kinds = {
-        next((kind for kind, form in _NAMES.items() if re.fullmatch(form, name)), None)
+        next((kind for kind, form in NAMES.items() if form.fullmatch(name)), None)
         for name in names
     }
     return kinds.pop() if len(kinds) == 1 else None
