@@ -468,8 +468,9 @@ def test_a_trunk_of_too_few_tensors_is_refused(tmp_path):
 # The shipped recipe
 
 
-def test_the_recipe_of_tiny_fits_its_network():
-    config = recipe_tiny()
+@pytest.mark.parametrize("cycle", [1, 2])
+def test_the_recipe_of_tiny_fits_its_network(cycle):
+    config = recipe_tiny(cycle)
     assert isinstance(tiny().model, ModelConfig)
     assert config.backbone_lr == 0
     assert config.lengths[0][0] == 0

@@ -33,7 +33,7 @@ RECIPE = TrainConfig(
 def train(tfsasm, monkeypatch, small_weights, tmp_path):
     """`tfsasm train` of the small network on drawn clips."""
     monkeypatch.setattr(training, "tiny", lambda: NETWORK)
-    monkeypatch.setattr(training, "recipe_tiny", lambda: RECIPE)
+    monkeypatch.setattr(training, "recipe_tiny", lambda cycle: RECIPE)
     monkeypatch.setattr(training, "SyntheticBlocks", lambda seed, sampling: drawn_blocks)
 
     def run(**options):
@@ -120,6 +120,21 @@ def test_without_options_it_is_the_recipe():
     assert sampling.frames == max(frames for _, frames in config.lengths)
     network, config, _ = recipe(network="full")
     assert (network, config) == (full(), TrainConfig())
+
+
+def test_the_second_cycle_goes_on_from_weights_and_leaves_their_box_heads_alone():
+    _, config, sampling = recipe(cycle=2, init=Path("first.safetensors"))
+    assert config == recipe_tiny(2)
+    assert not config.trust_boxes
+    assert sampling.frames == 6
+    _, config, _ = recipe(init=Path("first.safetensors"))
+    assert config == replace(recipe_tiny(), trust_boxes=False)
+
+
+@pytest.mark.parametrize("given", [{}, {"init": Path("some.pth"), "network": "full"}])
+def test_the_second_cycle_is_that_of_tiny_and_needs_a_start(given):
+    with pytest.raises(InputError, match="goes on from --init FILE"):
+        recipe(cycle=2, **given)
 
 
 def test_options_change_the_recipe_and_nothing_else():

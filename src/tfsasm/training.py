@@ -61,11 +61,15 @@ def run_training(job: jobs.Train, console: Console) -> int:
 
 
 def _recipe(job: jobs.Train) -> tuple[NetworkConfig, TrainConfig, SamplingConfig]:
-    network, config = (tiny(), recipe_tiny()) if job.network == "tiny" else (full(), TrainConfig())
+    if job.cycle == 2 and not (job.init and job.network == "tiny"):
+        raise InputError("the second cycle is that of `tiny` and goes on from --init FILE")
+    small = job.network == "tiny"
+    network, config = (tiny(), recipe_tiny(job.cycle)) if small else (full(), TrainConfig())
     sampling = SamplingConfig(frames=max(n for _, n in config.lengths), blank=0.1)
     config = replace(
         config, seed=job.seed, precision=job.precision, workers=job.workers,
         steps=job.steps or config.steps, lr=job.lr or config.lr,
+        trust_boxes=config.trust_boxes and not job.init,  # trained box heads stay as they are
         checkpoint_minutes=job.checkpoint_minutes, validate_minutes=job.validate_minutes,
     )  # fmt: skip
     return network, config, sampling
