@@ -71,9 +71,9 @@ def test_the_commands_are_these(tfsasm):
 
 FROZEN = {
     "track": (
-        "source detections detector detector_weights detector_score weights preset set short_side "
-        "max_side miss_tolerance score_threshold output mot_output json_output start end stride "
-        "skip_bad_detections overwrite device quiet"
+        "source detections detector detector_weights detector_score detector_set weights preset "
+        "set short_side max_side miss_tolerance score_threshold output mot_output json_output "
+        "start end stride skip_bad_detections overwrite device quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "

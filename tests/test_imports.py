@@ -10,7 +10,7 @@ import tfsasm
 
 ORDER = [  # lowest first; within a level, modules do not know one another
     {"errors", "rows", "boxes", "jobs", "allocator"},
-    {"files", "proposals"},
+    {"files", "proposals", "devices"},
     {"memory", "lifecycle", "mot", "video", "render"},
     {"outputs", "support"},
     {"model", "detect"},

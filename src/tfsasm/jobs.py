@@ -36,7 +36,7 @@ class Track:
     """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
     --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
     detector_weights: OptionalFile = None
-    """File of a YOLOX: .onnx, or a PyTorch checkpoint such as ByteTrack's and DanceTrack's .pth.tar."""
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
     detector_score: float = 0.1
     """Detector boxes below this score are not handed over."""
     detector_set: Settings = ()

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfsasm import jobs
 from tfsasm.api import Tracker, load
 from tfsasm.config import preset
-from tfsasm.detect import ProposalSource, YoloxSettings, detector, open_detections
+from tfsasm.detect import ProposalSource, default_settings, detector, open_detections
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
 from tfsasm.options import method_of
@@ -125,8 +125,11 @@ def proposals_of(job: jobs.Track) -> ProposalSource:
             job.detections, source_name=str(Path(job.source).resolve()),
             skip_bad=job.skip_bad_detections,
         )  # fmt: skip
-    settings = YoloxSettings(score_threshold=job.detector_score)
-    return detector(str(job.detector), job.detector_weights, settings)
+    name = str(job.detector)
+    settings = default_settings(
+        name, score_threshold=job.detector_score, device=job.device, changes=job.detector_set
+    )
+    return detector(name, job.detector_weights, settings)
 
 
 def _open_outputs(

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from tfsasm.detect.hf import HuggingFaceDetector, HuggingFaceSettings
+from tfsasm.detect.json_stream import first_character
+from tfsasm.detect.live import default_settings, detector
 from tfsasm.detect.stored import DetectionDatabase, MotDetections
-from tfsasm.detect.yolox import YoloxDetector, YoloxSettings, detector
+from tfsasm.detect.yolox import YoloxDetector, YoloxSettings
+from tfsasm.detect.yolox_torch import YoloxTorchDetector
 from tfsasm.errors import InputError
 from tfsasm.proposals import Proposals
 
@@ -14,7 +18,8 @@ if TYPE_CHECKING:
     from tfsasm.video import Frame
 
 __all__ = [
-    "DetectionDatabase", "MotDetections", "ProposalSource", "YoloxDetector", "YoloxSettings",
+    "DetectionDatabase", "HuggingFaceDetector", "HuggingFaceSettings", "MotDetections",
+    "ProposalSource", "YoloxDetector", "YoloxSettings", "YoloxTorchDetector", "default_settings",
     "detector", "open_detections",
 ]
 
@@ -48,19 +53,8 @@ def open_detections(
     Raises `InputError` naming file and line (or key) for anything that cannot be used; `skip_bad`
     leaves bad detection lines out and counts them.
     """
-    if _is_json(Path(path)):
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON")
+    if Path(path).suffix.lower() == ".json" or first_character(path) in ("{", "["):
         return DetectionDatabase(path, source_name=source_name, skip_bad=skip_bad, missing=missing)
     return MotDetections(path, skip_bad=skip_bad, missing=missing)
-
-
-def _is_json(path: Path) -> bool:
-    if path.suffix.lower() == ".json":
-        return True
-    try:
-        with path.open("rb") as file:
-            start = file.read(256)
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")

@@ -7,20 +7,20 @@ guess where the file knows several; then its file name (for a video, its number)
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tfsasm.detect.det_db import Folder, Index, SequenceBoxes, components
 from tfsasm.errors import InputError
-from tfsasm.mot import Doubles, Layout, Skipped, read_detections, read_text
+from tfsasm.mot import Doubles, Skipped, read_detections
 from tfsasm.proposals import Proposals
 
 if TYPE_CHECKING:
@@ -28,15 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Folder = tuple[str, ...]
 MissingRule = Literal["empty", "error"]
 
-_LINE = Layout(
-    names=("left", "top", "width", "height", "score"), fewest=5, checked=5,
-    mend="correct the line, or leave such lines out with --skip-bad-detections",
-)
-_KEY_SUFFIXES = {".txt", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _NAMED = 5  # how many frames or sequences a message names before it only counts
+_KEPT = 8  # sequences whose boxes stay in memory
 
 
 class MotDetections:
@@ -51,7 +46,8 @@ class MotDetections:
         self._frames = read_detections(path, skip_bad=skip_bad)
         self._absent = _Absent(path, missing)
         self._notes = [str(self._frames.skipped)] if self._frames.skipped.count else []
-        self._notes += _score_note(path, self._frames.values())
+        scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in self._frames.values())])
+        self._notes += _score_note(path, (scores.min(), scores.max()) if len(scores) else None)
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
@@ -81,9 +77,11 @@ class DetectionDatabase:
         self._path = path
         self._skip_bad = skip_bad
         self._absent = _Absent(path, missing)
-        self._source = _components(source_name) if source_name else ()
-        self._keys = _index(path, _load(path))
-        self._sequences: dict[Folder, _Sequence] = {}
+        self._source = components(source_name) if source_name else ()
+        self._index = Index(path)
+        self._keys = self._index.folders
+        self._sequences: dict[Folder, _Sequence] = {}  # the last one asked for is the last
+        self._checked: dict[Folder, tuple[Skipped, list[str]]] = {}
         self._by_name: dict[Folder, Folder | None] = {}
         self._guesses: dict[str, str] = {}
         ready = [next(iter(self._keys))] if len(self._keys) == 1 else []
@@ -102,25 +100,33 @@ class DetectionDatabase:
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
         notes = list(self._guesses.values())
-        skipped = sum((s.skipped for s in self._sequences.values()), Skipped())
+        skipped = sum((skipped for skipped, _ in self._checked.values()), Skipped())
         if skipped.count:
             notes.insert(0, str(skipped))
-        for sequence in self._sequences.values():
-            notes += _score_note(self._path, sequence.frames.values())
+        notes += [note for _, of_scores in self._checked.values() for note in of_scores]
         return [*notes, *self._absent.report()]
 
     def _sequence(self, folder: Folder) -> _Sequence:
-        if folder not in self._sequences:
-            self._sequences[folder] = _Sequence(self._path, self._keys[folder], self._skip_bad)
-        return self._sequences[folder]
+        sequence = self._sequences.pop(folder, None)
+        if sequence is None:
+            sequence = _Sequence(SequenceBoxes(self._index, folder, skip_bad=self._skip_bad))
+            while len(self._sequences) >= _KEPT:
+                self._sequences.pop(next(iter(self._sequences)))
+        if folder not in self._checked:
+            boxes = sequence.boxes
+            self._checked[folder] = boxes.skipped, _score_note(self._path, boxes.scores)
+            if boxes.skipped.count:
+                log.warning("%s", boxes.skipped)
+        self._sequences[folder] = sequence
+        return sequence
 
     def _rows(self, sequence: _Sequence, frame: Frame, stem: str | None) -> Doubles | None:
         if stem is not None and _form(stem) in sequence.forms:
-            return sequence.frames.get(stem)
+            return sequence.by_stem(stem)
         if stem is not None:
             self._guess("number", "frames are matched by their number in the source, since no key "
                         f"has a file name like {stem} (frame {frame.number})")
-        return sequence.by_number.get(frame.number)
+        return sequence.by_number(frame.number)
 
     def _folder(self, where: Folder, stem: str | None) -> Folder | None:
         """The sequence that a frame in folder `where` belongs to; None when it has no entry."""
@@ -172,27 +178,26 @@ class DetectionDatabase:
 
 
 class _Sequence:
-    """The checked entries of one folder: `frames` by file stem, `by_number` by the number in it."""
+    """The checked entries of one folder, by file stem and by the number in it."""
 
-    def __init__(
-        self, path: Path | str, keys: dict[str, tuple[str, list[str]]], skip_bad: bool
-    ) -> None:
-        self.skipped = Skipped()
-        self.frames: dict[str, Doubles] = {}
-        for stem, (key, lines) in keys.items():
-            where = partial(_line_name, path, key)
-            self.frames[stem], skipped = _LINE.table(lines, where, skip_bad=skip_bad)
-            self.skipped += skipped
-        if self.skipped.count:
-            log.warning("%s", self.skipped)
-        self.forms = {_form(stem) for stem in self.frames}
-        numbers = [(_trailing_number(stem), rows) for stem, rows in self.frames.items()]
-        counts = Counter(number for number, _ in numbers)
-        self.by_number = {n: rows for n, rows in numbers if n is not None and counts[n] == 1}
+    def __init__(self, boxes: SequenceBoxes) -> None:
+        self.boxes = boxes
+        self.forms = {_form(stem) for stem in boxes.positions}
 
+    def by_stem(self, stem: str) -> Doubles | None:
+        position = self.boxes.positions.get(stem)
+        return None if position is None else self.boxes.at(position)
 
-def _line_name(path: Path | str, key: str, index: int) -> str:
-    return f"{path}, key {key!r}, line {index + 1}"
+    def by_number(self, number: int) -> Doubles | None:
+        """The only frame with that number in its name."""
+        position = self._numbers.get(number)
+        return None if position is None else self.boxes.at(position)
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        numbers = [_trailing_number(stem) for stem in self.boxes.positions]
+        counts = Counter(numbers)
+        return {n: at for at, n in enumerate(numbers) if n is not None and counts[n] == 1}
 
 
 class _Absent:
@@ -230,76 +235,19 @@ def _proposals(rows: Doubles | None, frame: Frame, absent: _Absent) -> Proposals
     return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
 
 
-def _score_note(path: Path | str, frames: Iterable[Doubles]) -> list[str]:
+def _score_note(path: Path | str, scores: tuple[float, float] | None) -> list[str]:
     """A word about scores outside [0, 1], which some old detectors have."""
-    scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in frames)])
-    if not len(scores) or (scores.min() >= 0 and scores.max() <= 1):
+    if scores is None or (scores[0] >= 0 and scores[1] <= 1):
         return []
-    return [f"{path} has scores from {scores.min():g} to {scores.max():g}; expected are 0 to 1"]
-
-
-def _load(path: Path | str) -> dict[str, list[str]]:
-    """The JSON object of the file. Raises `InputError` naming line and column, or the key."""
-    try:
-        data = json.loads(read_text(path), object_pairs_hook=_pairs)
-    except json.JSONDecodeError as error:
-        where = f"{path}:{error.lineno}:{error.colno}"
-        raise InputError(f"{where}: not valid JSON: {error.msg}") from error
-    except _RepeatedKeyError as error:
-        raise InputError(f"{path}: the key {str(error)!r} occurs twice; keep one") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a detection JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is one JSON {type(data).__name__}; wanted is one object, "
-                         'frame key -> list of "left,top,width,height,score" strings')
-    for key, lines in data.items():
-        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-            raise InputError(f"{path}: the value of {key!r} is not a list of strings; wanted is "
-                             'a list of "left,top,width,height,score"')
-    return data
-
-
-class _RepeatedKeyError(Exception):
-    """A JSON object has a key twice."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise _RepeatedKeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return table
-
-
-def _index(
-    path: Path | str, entries: dict[str, list[str]]
-) -> dict[Folder, dict[str, tuple[str, list[str]]]]:
-    """Folder -> file stem -> (key as written, lines)."""
-    folders: dict[str, Folder] = {}
-    index: dict[Folder, dict[str, tuple[str, list[str]]]] = {}
-    for key, lines in entries.items():
-        prefix, _, name = key.replace("\\", "/").rstrip("/").rpartition("/")
-        if prefix not in folders:
-            folders[prefix] = _components(prefix)
-        stem, dot, suffix = name.rpartition(".")
-        stem = stem if stem and f"{dot}{suffix}".lower() in _KEY_SUFFIXES else name
-        keys = index.setdefault(folders[prefix], {})
-        if stem in keys:
-            raise InputError(f"{path}: the keys {keys[stem][0]!r} and {key!r} name the same frame")
-        keys[stem] = (key, lines)
-    return index
+    return [f"{path} has scores from {scores[0]:g} to {scores[1]:g}; expected are 0 to 1"]
 
 
 def _place(name: str) -> tuple[Folder, str | None]:
     """A frame's folder and file stem; for a frame of a video, the video's path and None."""
     if video := re.fullmatch(r"(.*)#\d+", name, flags=re.DOTALL):
-        return _components(video[1]), None
-    parts = _components(name)
+        return components(video[1]), None
+    parts = components(name)
     return (parts[:-1], PurePosixPath(parts[-1]).stem) if parts else ((), "")
-
-
-def _components(path: str) -> Folder:
-    """The parts of a path of either system, without what changes nothing."""
-    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
 
 
 def _is_benchmark(folder: Folder) -> bool:

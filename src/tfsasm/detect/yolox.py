@@ -1,8 +1,8 @@
-"""YOLOX (arXiv 2107.08430) through onnxruntime: the official exports, raw or decoded.
+"""YOLOX (arXiv 2107.08430): letterbox in, boxes out, and its exports through onnxruntime.
 
 Megvii's exports leave the boxes as offsets in a grid; many others decode them inside. Which one a
-file is can be seen from its numbers, so there is one path for both. No torch model, no
-preprocessing beyond a letterbox, no class names.
+file is can be seen from its numbers, so there is one path for both. PyTorch checkpoints
+(`yolox_torch.py`) take the same path but for the network itself.
 """
 
 from __future__ import annotations
@@ -53,16 +53,19 @@ class YoloxSettings:
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     input_size: tuple[int, int] | None = None
-    """Height and width the network sees. Read from the file; an export with free sizes gets 416
-    when its name says nano or tiny, else 640."""
-    legacy: bool = False
-    """For exports from before YOLOX 0.1.1: RGB, divided by 255, normalised as for ImageNet."""
+    """Height and width the network sees. An ONNX file says it; an export with free sizes gets 416
+    when its name says nano or tiny, else 640. For a PyTorch file see `yolox_torch.habits`."""
+    legacy: bool | None = None
+    """For files from before YOLOX 0.1.1, and all of ByteTrack's: RGB, divided by 255, normalised
+    as for ImageNet. None: not for ONNX; for a PyTorch file see `yolox_torch.habits`."""
     decoded: bool | None = None
-    """Whether the file decodes its boxes itself; None: see for yourself (`is_decoded`)."""
+    """Whether an ONNX file decodes its boxes itself; None: see for yourself (`is_decoded`)."""
     threads: int = 2
-    """Threads of one inference."""
+    """Threads of one inference in onnxruntime."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """Where onnxruntime runs it, in order of preference."""
+    device: str = "cpu"
+    """Where a PyTorch file runs: cpu, cuda, cuda:1 ..., or auto."""
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou"):
@@ -76,42 +79,38 @@ class YoloxSettings:
             raise InputError(f"input_size {self.input_size} must be multiples of 32")
 
 
-def detector(
-    name: str, weights: Path | str | None = None, settings: YoloxSettings | None = None
-) -> YoloxDetector:
-    """A live detector by name (`NAMES`), from `weights` or from the official release.
+def release_file(name: str) -> Path:
+    """The ONNX file of Megvii's release for one of `NAMES`, downloaded once into the cache.
 
-    Without `weights` the release's file is downloaded once into the cache. Raises `InputError` for
-    an unknown name, a file that is no YOLOX, or when the download is not possible.
+    Raises `InputError` when onnxruntime is missing, or the download is not possible.
     """
-    if name not in NAMES:
-        raise InputError(f"there is no detector {name!r}; there are {', '.join(NAMES)}")
-    if weights is None:
-        import_onnxruntime()  # before a download that could not be used
-        url = f"{RELEASE}/{name.replace('-', '_')}.onnx"
-        weights = fetch(url, instead=", or name a file you have with --detector-weights FILE")
-    return YoloxDetector(weights, settings)
+    import_onnxruntime()  # before a download that could not be used
+    url = f"{RELEASE}/{name.replace('-', '_')}.onnx"
+    return fetch(url, instead=", or name a file you have with --detector-weights FILE")
 
 
-class YoloxDetector:
-    """A YOLOX ONNX file as a source of proposals.
+class Yolox:
+    """A YOLOX network as a source of proposals; subclasses say how it is run.
 
-    Raises `InputError` when onnxruntime is missing, or the file is missing, damaged or no YOLOX:
-    it is run once on a grey image, so that this shows before any work.
+    It is run once on a grey image, so that a file that is something else shows before any work.
+    Raises `InputError` for one, and for a class that it doesn't have.
     """
 
-    def __init__(self, weights: Path | str, settings: YoloxSettings | None = None) -> None:
-        self.settings = settings or YoloxSettings()
-        self._weights = Path(weights)
-        self._session = _open(self._weights, self.settings)
-        self._input = self._session.get_inputs()[0].name
-        self.input_size = _input_size(self._session, self._weights, self.settings)
-        probe = self._run(np.full((*self.input_size, 3), _PAD, np.uint8))
-        strides = _strides(probe, self.input_size, self._weights)
-        _check_output(probe, self.settings, self._weights)
-        self._grid = grid(self.input_size, strides)
-        decoded = self.settings.decoded
+    def __init__(
+        self, weights: Path, settings: YoloxSettings, input_size: tuple[int, int], *,
+        legacy: bool, decoded: bool | None,
+    ) -> None:
+        self.settings, self.input_size, self.legacy = settings, input_size, legacy
+        self._weights = weights
+        probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
+        strides = _strides(probe, input_size, weights)
+        _check_output(probe, settings, weights)
+        self._grid = grid(input_size, strides)
         self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
+
+    def _infer(self, batch: Floats) -> Any:
+        """The network's answer `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
+        raise NotImplementedError
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -133,24 +132,44 @@ class YoloxDetector:
         if not self.decoded:
             boxes = decode(boxes, self._grid[chosen])
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
-        xyxy, scores = _suppress(_corners(boxes) / scale, scores[chosen], self.settings.nms_iou)
+        xyxy, scores = suppress(_corners(boxes) / scale, scores[chosen], self.settings.nms_iou)
         if self.settings.clip:
-            return _clip(xyxy, scores, image.shape[1], image.shape[0])
+            return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
         return xyxy, scores
 
     def _run(self, canvas: NDArray[np.uint8]) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
         pixels: Floats = canvas.astype(np.float32)
-        if self.settings.legacy:
+        if self.legacy:
             pixels = (pixels[:, :, ::-1] / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_STD
         batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
-        try:
-            output = self._session.run(None, {self._input: batch})[0]
-        except Exception as error:  # onnxruntime's errors share no base of their own
-            raise InputError(f"{self._weights} cannot be run: {_first_line(error)}") from error
+        output = self._infer(batch)
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
             raise InputError(_no_yolox(self._weights, f"its output is {np.shape(output)}"))
         return np.asarray(output[0], dtype=np.float32)
+
+
+class YoloxDetector(Yolox):
+    """A YOLOX ONNX file as a source of proposals.
+
+    Raises `InputError` when onnxruntime is missing, or the file is missing, damaged or no YOLOX.
+    """
+
+    def __init__(self, weights: Path | str, settings: YoloxSettings | None = None) -> None:
+        settings = settings or YoloxSettings()
+        path = Path(weights)
+        self._session = _open(path, settings)
+        self._input = self._session.get_inputs()[0].name
+        size = _input_size(self._session, path, settings)
+        super().__init__(
+            path, settings, size, legacy=bool(settings.legacy), decoded=settings.decoded
+        )
+
+    def _infer(self, batch: Floats) -> Any:
+        try:
+            return self._session.run(None, {self._input: batch})[0]
+        except Exception as error:  # onnxruntime's errors share no base of their own
+            raise InputError(f"{self._weights} cannot be run: {_first_line(error)}") from error
 
 
 def letterbox(
@@ -277,14 +296,19 @@ def _corners(boxes: Floats) -> Floats:
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
-def _suppress(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
+def suppress(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
+    """Pixel corners `[P, 4]` and scores `[P]`, best first, without those that repeat a better one.
+
+    Boxes that are not finite are dropped.
+    """
     finite = np.isfinite(xyxy).all(axis=1)
     xyxy, scores = xyxy[finite], scores[finite]
     kept = nms(torch.from_numpy(xyxy), torch.from_numpy(scores), iou).numpy()
     return xyxy[kept], scores[kept]
 
 
-def _clip(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats, Floats]:
+def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats, Floats]:
+    """The boxes within the image, without those that are less than a pixel wide or high there."""
     limit = np.array([width, height, width, height], dtype=np.float32)
     clipped = np.clip(xyxy, 0, limit)
     visible = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(axis=1)
