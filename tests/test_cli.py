@@ -25,6 +25,7 @@ SCRIPT = Path(sys.executable).with_name("tfsasm")
 COMMANDS = {
     "track": jobs.Track, "convert": jobs.Convert, "synth": jobs.Synth, "score": jobs.Score,
     "train": jobs.Train, "demo": jobs.Demo, "evaluate": jobs.Evaluate, "datasets": jobs.Datasets,
+    "merge": jobs.Merge, "submit": jobs.Submit, "show": jobs.Show,
 }  # fmt: skip
 
 
@@ -89,6 +90,9 @@ FROZEN = {
         "validate_minutes checkpoint_minutes workers threads device"
     ),
     "demo": "output seed frames",
+    "merge": "results output min_gap max_gap block_from overwrite",
+    "submit": "dataset results output root overwrite",
+    "show": "results source output gt dataset start end trail overwrite quiet",
 }
 
 

@@ -9,9 +9,9 @@ import pytest
 import tfsasm
 
 ORDER = [  # lowest first; within a level, modules do not know one another
-    {"errors", "rows", "boxes", "jobs", "allocator"},
+    {"errors", "rows", "boxes", "jobs", "allocator", "servers", "pipeline"},
     {"files", "proposals", "devices"},
-    {"memory", "lifecycle", "mot", "video", "render"},
+    {"memory", "lifecycle", "motion", "mot", "video", "render"},
     {"outputs", "support"},
     {"model", "detect"},
     {"tracker", "loss"},
@@ -23,7 +23,7 @@ ORDER = [  # lowest first; within a level, modules do not know one another
     {"__init__"},
     {"evaluate"},
     {"train"},
-    {"training", "scoring"},
+    {"training", "scoring", "merge", "submit", "show"},
     {"demo", "evaluation"},
     {"run"},
     {"cli"},
@@ -33,13 +33,13 @@ LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 NEVER = {  # lower, and yet none of their business
     "memory": {"errors", "boxes", "files", "proposals"},
     "lifecycle": {"errors", "files", "proposals"},
-    "model": {"memory", "lifecycle", "mot", "video", "render"},
+    "model": {"memory", "lifecycle", "motion", "mot", "video", "render"},
     "loss": {"memory", "mot", "video"},
     "clip": {"memory", "tracker"},
     "support": {"memory", "mot", "video"},
     "tracker": {"mot", "video", "render", "files", "outputs", "detect"},
 }
-ONLY_TORCH = {"rows", "boxes", "memory", "lifecycle"}
+ONLY_TORCH = {"rows", "boxes", "memory", "lifecycle", "motion"}
 
 ROOT = Path(tfsasm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))

@@ -23,21 +23,28 @@ log = logging.getLogger(__name__)
 
 Doubles = NDArray[np.float64]
 _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
+_PLACES = 100  # bad lines that a message names
 _BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read line by line
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Bad lines that were left out: how many, and what was wrong with the first."""
+    """Bad lines that were left out: how many, what was wrong with the first, where all were."""
 
     count: int = 0
     first: str = ""
+    places: tuple[str, ...] = ()
+    """File and line (or key) of each, as long as there are not too many to be read."""
 
     def __add__(self, other: Skipped) -> Skipped:
-        return Skipped(self.count + other.count, self.first or other.first)
+        places = (*self.places, *other.places)[:_PLACES]
+        return Skipped(self.count + other.count, self.first or other.first, places)
 
     def __str__(self) -> str:
-        return f"{self.count} bad detection line(s) left out, the first: {self.first}"
+        others = ", ".join(self.places[1:])
+        more = f", and {self.count - _PLACES} more" if self.count > _PLACES else ""
+        also = f"; the others: {others}{more}" if others else ""
+        return f"{self.count} bad detection line(s) left out, the first: {self.first}{also}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ class Layout:
             try:
                 rows.append(self.parse(line))
             except ValueError as error:
-                bad += Skipped(1, f"{where(index)}: {error}")
+                place = where(index)
+                bad += Skipped(1, f"{place}: {error}", (place,))
         return rows, bad
 
     def _parse_all(self, lines: Sequence[str]) -> Doubles | None:
@@ -260,7 +268,7 @@ def inspect(path: Path | str, layout: Layout) -> tuple[Doubles, list[str]]:
 
 
 def _complaints(path: Path | str, layout: Layout) -> Iterator[str]:
-    for number, line in _lines(read_text(path)):
+    for number, line in numbered_lines(read_text(path)):
         try:
             layout.parse(line)
         except ValueError as error:
@@ -288,12 +296,12 @@ def write_results(path: Path | str, lines: Iterable[str]) -> None:
 
 def _read_table(path: Path | str, layout: Layout, skip_bad: bool) -> tuple[Doubles, Skipped]:
     """All lines `[N, 10]`, and the bad ones that were left out."""
-    numbered = _lines(read_text(path))
+    numbered = numbered_lines(read_text(path))
     lines = [line for _, line in numbered]
     return layout.table(lines, lambda index: f"{path}:{numbered[index][0]}", skip_bad=skip_bad)
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
+def numbered_lines(text: str) -> list[tuple[int, str]]:
     """Lines that say something with their numbers from 1; any line end, no trailing commas."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))

@@ -21,11 +21,13 @@ from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
 from tfsasm.options import method_of
 from tfsasm.outputs import JsonFile, MotFile, rows
+from tfsasm.pipeline import Behind
 from tfsasm.render import Annotator, VideoWriter
 from tfsasm.tracker import TrackerConfig
 from tfsasm.video import Frame, Source, open_source
 
 OK, TRUNCATED, INTERRUPTED = 0, 3, 130
+_DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
 
 @dataclass
@@ -157,9 +159,11 @@ def _open_outputs(
             VideoWriter(job.output, source.rate, overwrite=job.overwrite)
         )
         annotator = Annotator()
-        sinks.append(
-            lambda frame, tracks: movie.write(annotator.annotate(frame.image, tracks), frame.time)
-        )
+
+        def draw(frame: Frame, tracks: sv.Detections) -> None:
+            movie.write(annotator.annotate(frame.image, tracks), frame.time)
+
+        sinks.append(stack.enter_context(Behind(draw, _DRAWN_LATE)))
 
     def write(frame: Frame, tracks: sv.Detections) -> None:
         for sink in sinks:
@@ -231,6 +235,30 @@ def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
     return run_check(job, console, errors)
 
 
+def show(job: jobs.Show, console: Console, errors: Console) -> int:
+    """`tfsasm show`: see `tfsasm.show`."""
+    from tfsasm.show import run_show
+
+    run_show(job, console, errors)
+    return OK
+
+
+def submit(job: jobs.Submit, console: Console, errors: Console) -> int:
+    """`tfsasm submit`: see `tfsasm.submit`."""
+    from tfsasm.submit import run_submission
+
+    run_submission(job, console)
+    return OK
+
+
+def merge(job: jobs.Merge, console: Console, errors: Console) -> int:
+    """`tfsasm merge`: see `tfsasm.merge`."""
+    from tfsasm.merge import run_merging
+
+    run_merging(job, console)
+    return OK
+
+
 def train(job: jobs.Train, console: Console, errors: Console) -> int:
     """`tfsasm train`: to the last step, from the last checkpoint if there is one."""
     from tfsasm.training import run_training
@@ -253,6 +281,9 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Score: score_results,
     jobs.Evaluate: evaluate,
     jobs.Datasets: datasets,
+    jobs.Show: show,
+    jobs.Submit: submit,
+    jobs.Merge: merge,
     jobs.Train: train,
     jobs.Demo: demo,
 }

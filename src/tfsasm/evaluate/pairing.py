@@ -51,7 +51,7 @@ def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]
     folders = _by_name(sequence_folders("mot", root))
     truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
     videos = {video_name(name): folder for name, folder in truths.items()}
-    results, problems = _results(place, ".txt")
+    results, problems = find_results(place, ".txt")
     answered = {video_name(name) for name in (*results, *problems)}
     files = {}
     for name, result in results.items():
@@ -77,7 +77,7 @@ def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, 
     if place.is_file():
         results = dict.fromkeys(read_scalabel(place), place)
     else:
-        results, problems = _results(place, ".json" if _has(place, ".json") else ".txt")
+        results, problems = find_results(place, ".json" if _has(place, ".json") else ".txt")
     problems |= {name: f"no result {name}.json" for name in truths.keys() - {*results, *problems}}
     problems |= dict.fromkeys(results.keys() - truths.keys(), "no labels of that video")
     files = {
@@ -87,7 +87,7 @@ def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, 
     return files, problems
 
 
-def _results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, str]]:
+def find_results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, str]]:
     """Result files by sequence, and the sequences that have two.
 
     They are `NAME.txt` or, as TrackEval has them, `data/NAME.txt`; its summaries are no results.

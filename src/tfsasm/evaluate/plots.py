@@ -55,11 +55,12 @@ def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> No
     from matplotlib import colormaps
 
     ranked = sorted(rows.items(), key=lambda row: -row[1].HOTA)
+    named = len(ranked) <= _NAMED
     for index, (name, scores) in enumerate(ranked):
-        if len(ranked) <= _NAMED:
-            color, label = colormaps["tab20"](index), f"{name} {scores.HOTA:.1f}"
-        else:
-            color, label = "0.75", "" if index else f"each of {len(ranked)} {kind}"
+        color = colormaps["tab20"](index) if named else "0.75"
+        label = f"{name} {scores.HOTA:.1f}"
+        if not named:
+            label = "" if index else f"each of {len(ranked)} {kind}"
         _line(axes, scores, "HOTA", color=color, linewidth=1.2, label=label)
     label = f"combined {combined.HOTA:.1f}"
     _line(axes, combined, "HOTA", color="black", linewidth=2.5, label=label)
