@@ -42,7 +42,7 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
 @dataclass
-class Progressed:
+class Run:
     """What a run came to."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -117,28 +117,35 @@ def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
 
 def track_all(
     plan: Plan, names: list[str], workers: int, errors: Console, *, quiet: bool = False
-) -> Progressed:
-    """Track the sequences named. Ctrl-C ends it; a failure costs one sequence."""
-    run, count = Progressed(), min(workers, len(names))
+) -> Run:
+    """Track the sequences named. Ctrl-C ends it; a failure costs one sequence.
+
+    The threads of a process depend on `workers` alone, never on how much is left to do: sums over
+    another number of threads may round otherwise, and a resumed run must not.
+    """
+    run, count = Run(), min(workers, len(names))
+    usual = torch.get_num_threads()
+    if workers > 1:
+        plan = replace(plan, threads=max(1, usual // workers))
     make = partial(make_work, plan)
     if count > 1:
         make()  # what would fail in every process is refused here, and downloads are done once
-        threads = max(1, torch.get_num_threads() // count)
-        make = partial(make_work, replace(plan, threads=threads))
         names = sorted(names, key=lambda name: -plan.tasks[name].sequence.length)
-    with _display(plan, len(names), errors, quiet=quiet) as show, closing(
-        run_all(names, make, count)
-    ) as events:
-        try:
+    try:
+        with _display(plan, len(names), errors, quiet=quiet) as show, closing(
+            run_all(names, make, count)
+        ) as events:
             for event in events:
                 _note(run, event)
                 show(event)
-        except KeyboardInterrupt:
-            run.interrupted = True
+    except KeyboardInterrupt:
+        run.interrupted = True
+    finally:
+        torch.set_num_threads(usual)
     return run
 
 
-def run_lines(run: Progressed) -> Iterator[str]:
+def run_lines(run: Run) -> Iterator[str]:
     """What to print of the tracking, notes and failures last."""
     for name, one in run.outcomes.items():
         rate = one.frames / one.seconds if one.seconds else 0.0
@@ -152,7 +159,7 @@ def run_lines(run: Progressed) -> Iterator[str]:
         yield "stopped by Ctrl-C; what is finished is kept, and the same command goes on"
 
 
-def _note(run: Progressed, event: Event) -> None:
+def _note(run: Run, event: Event) -> None:
     if isinstance(event, Finished):
         run.outcomes[event.name] = event.value
     elif isinstance(event, Failed):

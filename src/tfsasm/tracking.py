@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 
 from tfsasm.api import Tracker, load
@@ -61,7 +60,7 @@ class Plan:
     live: LiveDetector | None = None
     skip_bad: bool = False
     threads: int | None = None
-    """Of PyTorch and OpenCV; None leaves them as they are."""
+    """Of PyTorch; None leaves them as they are."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,6 @@ def make_work(plan: Plan) -> Work:
     """
     if plan.threads:
         torch.set_num_threads(plan.threads)
-        cv2.setNumThreads(plan.threads)
     tracker = load(
         plan.weights, plan.method, short_side=plan.short_side, max_side=plan.max_side,
         device=plan.device,
