@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from tfsasm.data.sequences import sequences
 from tfsasm.errors import InputError
 from tfsasm.evaluate.bdd100k import result_labels
 from tfsasm.evaluate.classes import Labels
-from tfsasm.evaluate.pairing import find_results
+from tfsasm.evaluate.pairing import bdd100k_suffix, find_results
 from tfsasm.evaluate.protocols import trajectories
 from tfsasm.evaluate.trajectories import Trajectories, check, last_frame, rows_by_frame
 from tfsasm.files import atomic_path, check_output
 from tfsasm.mot import numbered_lines, read_text, read_tracks
 from tfsasm.servers import DETECTORS, SERVERS
 
-_TOLD = 5  # problems that a message tells before it only counts
+_TOLD = 5  # names or problems that a message tells before it only counts
 _REST = ("1", "-1", "-1", "-1")  # the last four of ten columns, where a file lacks them
 Member = tuple[str, str]
 """Path inside the zip, and text."""
@@ -64,7 +64,7 @@ def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Want
     """The sequences that the server wants, each with its result, in order of name.
 
     `lengths` are those of the sequences that are there. Where the server's own list is not common
-    knowledge they are that list, or else whatever has results is. Raises `InputError` naming all
+    knowledge they are that list, or else whatever has results is. Raises `InputError` for
     sequences that are missing, not wanted, or have two results.
     """
     server = SERVERS[dataset]
@@ -74,9 +74,9 @@ def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Want
         wanted.update(server.optional)
     told = [f"{name}: {why}" for name, why in sorted(problems.items())]
     if absent := sorted(wanted.keys() - {*found, *problems}):
-        told.append(f"no result for {', '.join(absent)}")
+        told.append(f"no result for {_some(absent)}")
     if surplus := sorted(found.keys() - wanted.keys()):
-        told.append(f"not wanted: {', '.join(surplus)}")
+        told.append(f"not wanted: {_some(surplus)}")
     if told:
         raise InputError(f"{results} is not what the server takes: {'; '.join(told)}")
     known = {name: lengths.get(video_name(name), wanted[name]) for name in wanted}
@@ -94,8 +94,7 @@ def members(chosen: Iterable[Wanted], dataset: str) -> Iterator[Member]:
         except InputError as error:
             problems.append(str(error))
     if problems:
-        more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
-        raise InputError(f"not fit for the server: {'; '.join(problems[:_TOLD])}{more}")
+        raise InputError(f"not fit for the server: {_some(problems, '; ')}")
 
 
 def write_zip(path: Path, members: Iterable[Member]) -> None:
@@ -183,9 +182,8 @@ def _ten_columns(line: str) -> str:
 
 def _results(dataset: str, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Result files by sequence, and what is wrong with some."""
-    if dataset == "bdd100k" and (any(folder.glob("*.json")) or any(folder.glob("data/*.json"))):
-        return find_results(folder, ".json")
-    found, twice = find_results(folder, ".txt")
+    suffix = bdd100k_suffix(folder) if dataset == "bdd100k" else ".txt"
+    found, twice = find_results(folder, suffix)
     return _under_three_names(found, twice) if dataset == "mot17" else (found, twice)
 
 
@@ -208,6 +206,11 @@ def _under_three_names(
             problems |= dict.fromkeys(names, f"there is {' and '.join(sorted(paths))}; give one "
                                       "result or three")  # fmt: skip
     return results, problems
+
+
+def _some(what: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(what) - _TOLD} more" if len(what) > _TOLD else ""
+    return between.join(what[:_TOLD]) + more
 
 
 def _lengths(dataset: str, root: Path | None) -> dict[str, int]:

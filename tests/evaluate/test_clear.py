@@ -45,6 +45,16 @@ def test_who_had_a_person_keeps_them_while_they_are_covered():
     assert not found.switched.any()
 
 
+def test_only_the_frame_before_counts_for_keeping():
+    """In between nobody covered the person, so the better box gets them."""
+    near = [3, 0, 10, 20]
+    truth = Trajectories.of([1, 2, 3], [1, 1, 1], [A, A, A])
+    tracks = Trajectories.of([1, 2, 3, 3], [7, 7, 8, 7], [A, AWAY, A, near])
+    found, scores = mistakes(truth, tracks), score_sequence(truth, tracks)
+    assert found.switched.tolist() == [False, False, True, False]
+    assert scores.IDSW == 1
+
+
 @pytest.mark.parametrize(("truth", "tracks"), [
     pytest.param(Trajectories.empty(), Trajectories.empty(), id="nothing"),
     pytest.param(walk(10, 2, 1), Trajectories.empty(), id="no tracks"),

@@ -10,6 +10,7 @@ from tfsasm.data.bdd100k import read_scalabel
 from tfsasm.data.mot_layout import read_seqinfo, sequence_folders, video_name
 from tfsasm.errors import InputError
 from tfsasm.evaluate.bdd100k import truth_places
+from tfsasm.result_folder import RECORD, SCORES
 
 BDD100K = "bdd100k"
 
@@ -77,7 +78,7 @@ def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, 
     if place.is_file():
         results = dict.fromkeys(read_scalabel(place), place)
     else:
-        results, problems = find_results(place, ".json" if _has(place, ".json") else ".txt")
+        results, problems = find_results(place, bdd100k_suffix(place))
     problems |= {name: f"no result {name}.json" for name in truths.keys() - {*results, *problems}}
     problems |= dict.fromkeys(results.keys() - truths.keys(), "no labels of that video")
     files = {
@@ -90,15 +91,14 @@ def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, 
 def find_results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, str]]:
     """Result files by sequence, and the sequences that have two.
 
-    They are `NAME.txt` or, as TrackEval has them, `data/NAME.txt`; its summaries are no results.
+    They are `NAME.txt` or, as TrackEval has them, `data/NAME.txt`; its summaries are no results,
+    nor are the records in a folder of `tfsasm evaluate`.
     """
     if folder.is_file():
         raise InputError(f"{folder} is a file; give the folder of NAME{suffix} files")
     found: dict[str, Path] = {}
     twice: dict[str, str] = {}
-    for path in sorted([*folder.glob(f"*{suffix}"), *folder.glob(f"data/*{suffix}")]):
-        if path.name.startswith(".") or path.stem.endswith("_summary"):
-            continue
+    for path in _files(folder, suffix):
         if path.stem in found:
             twice[path.stem] = f"it has two results, {found[path.stem]} and {path}; keep one"
         found[path.stem] = path
@@ -107,8 +107,18 @@ def find_results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, 
     return {name: path for name, path in found.items() if name not in twice}, twice
 
 
-def _has(folder: Path, suffix: str) -> bool:
-    return any(folder.glob(f"*{suffix}")) or any(folder.glob(f"data/*{suffix}"))
+def bdd100k_suffix(folder: Path) -> str:
+    """What the results in a folder are: Scalabel JSON if there is any, else MOT text."""
+    return ".json" if _files(folder, ".json") else ".txt"
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    paths = sorted([*folder.glob(f"*{suffix}"), *folder.glob(f"data/*{suffix}")])
+    return [
+        path for path in paths
+        if not path.name.startswith(".") and not path.stem.endswith("_summary")
+        and path.name not in (RECORD, SCORES)
+    ]  # fmt: skip
 
 
 def _no_truth(name: str, folders: Mapping[str, Path]) -> str:

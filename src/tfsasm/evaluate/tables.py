@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from rich.box import SIMPLE_HEAD
@@ -16,15 +16,23 @@ from tfsasm.evaluate.scores import Report, Scores
 _COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDSW", "Frag", "FP", "FN")
 
 
-def scores_table(rows: Mapping[str, Scores], *, label: str = "", title: str | None = None) -> Table:
-    """Scores below one another; `label` heads the column of names."""
+def scores_table(
+    rows: Mapping[str, Scores], *, label: str = "", title: str | None = None,
+    columns: Sequence[str] = _COLUMNS, more: Mapping[str, Mapping[str, str]] | None = None,
+) -> Table:
+    """Scores below one another; `label` heads the column of names.
+
+    `more` are columns to the right of the scores: heading -> name of the row -> what stands there.
+    """
+    others = more or {}
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(label, no_wrap=True)
-    for column in _COLUMNS:
+    for column in (*columns, *others):
         table.add_column(column, justify="right", no_wrap=True)
     for name, scores in rows.items():
-        values = [getattr(scores, column) for column in _COLUMNS]
-        table.add_row(name, *(f"{v:.1f}" if isinstance(v, float) else str(v) for v in values))
+        values = [getattr(scores, column) for column in columns]
+        texts = [f"{v:.1f}" if isinstance(v, float) else str(v) for v in values]
+        table.add_row(name, *texts, *(column.get(name, "") for column in others.values()))
     return table
 
 
@@ -39,12 +47,29 @@ def report_table(report: Report, title: str | None = None) -> Table:
 
 def scores_csv(report: Report) -> str:
     """One line per sequence and one for all combined, after a line of names."""
+    return _csv({(): report}, [])
+
+
+def reports_csv(
+    reports: Mapping[str, Report], about: Mapping[str, Mapping[str, object]], label: str = "tracker"
+) -> str:
+    """The lines of `scores_csv` for each report in turn, led by its name.
+
+    `about` has for each name what to put between it and the scores, by column, alike for all.
+    """
+    columns = list(next(iter(about.values()), {}))
+    leads = {(name, *(about[name][c] for c in columns)): one for name, one in reports.items()}
+    return _csv(leads, [label, *columns])
+
+
+def _csv(reports: Mapping[tuple[object, ...], Report], heading: Sequence[str]) -> str:
     names = [f.name for f in fields(Scores) if f.name != "curves"]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["sequence", *names])
-    for label, scores in named_rows(report).items():
-        lines.writerow([label, *(getattr(scores, name) for name in names)])
+    lines.writerow([*heading, "sequence", *names])
+    for lead, report in reports.items():
+        for row, scores in named_rows(report).items():
+            lines.writerow([*lead, row, *(getattr(scores, name) for name in names)])
     return text.getvalue()
 
 

@@ -1,0 +1,108 @@
+"""Scores of many trackers or settings, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsasm.evaluate.plots import check_picture
+from tfsasm.files import atomic_path
+
+_COLUMNS = 3  # panels beside one another
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Scores over two settings, the others held fixed. `scores` is `[rows, columns]`."""
+
+    across: str
+    columns: tuple[str, ...]
+    down: str
+    rows: tuple[str, ...]
+    scores: np.ndarray
+    fixed: str = ""
+    """What the others are held at."""
+
+
+def plot_tradeoff(
+    points: Mapping[str, tuple[float, float]], path: Path | str, title: str = "",
+    metric: str = "HOTA",
+) -> None:
+    """Draw a score over milliseconds per frame, a named point per tracker; up and left is better.
+
+    `points` are (milliseconds, score). Writes a .png, .pdf or .svg, atomically. Raises `InputError`
+    for another suffix.
+    """
+    check_picture(Path(path))
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    ranked = sorted(points.items(), key=lambda point: -point[1][1])
+    for index, (name, (milliseconds, score)) in enumerate(ranked):
+        color = colormaps["tab10" if len(ranked) <= 10 else "tab20"](index)
+        label = f"{name}  {score:.1f}, {milliseconds:.2g} ms"
+        axes.scatter(milliseconds, score, s=70, color=color, zorder=3, label=label)
+    axes.set_xscale("log")
+    axes.set(xlabel="milliseconds per frame, without the detector", ylabel=metric, title=title)
+    axes.margins(0.12)
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    _save(figure, path)
+
+
+def plot_slices(
+    slices: Sequence[Slice], path: Path | str, title: str = "", metric: str = "HOTA"
+) -> None:
+    """Draw slices of a grid as heat maps in the same colours; the best of all is framed.
+
+    Writes a .png, .pdf or .svg, atomically. Raises `InputError` for another suffix.
+    """
+    check_picture(Path(path))
+    from matplotlib.figure import Figure
+
+    best = max(float(one.scores.max()) for one in slices)
+    limits = min(float(one.scores.min()) for one in slices), best
+    across = min(_COLUMNS, len(slices))
+    down = -(-len(slices) // across)
+    width = 1.6 + max(0.75 * len(one.columns) for one in slices)
+    height = 1.5 + max(0.5 * len(one.rows) for one in slices)
+    figure = Figure(figsize=(across * max(width, 4.4), down * height + 0.5), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(down, across)).ravel()
+    for axes, one in zip(panels, slices, strict=False):
+        picture = _heat_map(axes, one, limits)
+    for axes in panels[len(slices):]:
+        axes.set_visible(False)
+    figure.colorbar(picture, ax=list(panels), label=metric, shrink=0.8)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def _heat_map(axes: Any, one: Slice, limits: tuple[float, float]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    picture = axes.imshow(one.scores, cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    axes.set_xticks(range(len(one.columns)), one.columns)
+    axes.set_yticks(range(len(one.rows)), one.rows)
+    axes.set(xlabel=one.across, ylabel=one.down)
+    axes.set_title(one.fixed, fontsize="small", wrap=True)
+    middle = sum(limits) / 2
+    for (row, column), score in np.ndenumerate(one.scores):
+        color = "white" if score < middle else "black"
+        axes.text(column, row, f"{score:.1f}", ha="center", va="center", color=color)
+        if score == limits[1]:
+            axes.add_patch(Rectangle(
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2.5
+            ))  # fmt: skip
+    return picture
+
+
+def _save(figure: Any, path: Path | str) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=150)
