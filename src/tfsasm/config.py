@@ -62,14 +62,14 @@ def default() -> TrackerConfig:
     base = paper()
     return replace(
         base,
-        lifecycle=LifecycleConfig(birth_score=0.38, miss_score=0.3, miss_tolerance=20),
-        refresh_score=0.3,
-        report_score=0.3,
+        lifecycle=LifecycleConfig(birth_score=0.3, miss_score=0.2, miss_tolerance=20),
+        refresh_score=0.2,
+        report_score=0.2,
         memory=replace(base.memory, min_score=0.4),
         motion=MotionConfig(lead=1.0),
         support=SupportConfig(
-            claim_iou=0.4, claim_held=0.5, snap=True, required=True,
-            birth_overlap=0.4, birth_score=0.5,
+            claim_iou=0.4, claim_held=1.0, snap=True, required=True,
+            birth_overlap=0.4, birth_score=0.6,
         ),
     )  # fmt: skip
 
