@@ -1,6 +1,8 @@
 """`tfsasm datasets check`: every kind of defect is found, named, and does not hide the next."""
 
 import json
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -62,8 +64,10 @@ def spoil(name, text):
     pytest.param(spoil("det/det.txt", "9,-1,9,9,4,5,0.5\n"),
                  "det.txt: 1 box(es) after the last frame, first in frame 9 (id -1)",
                  id="a detection after the end"),
-    pytest.param(spoil("gt/gt.txt", "3,2,32,9,4,5,1,1,1\n3,3,-9,9,4,5,1,1,1\n"),
-                 "gt.txt: 2 box(es) outside the image, first in frame 3 (id 2)", id="outside"),
+    pytest.param(spoil("gt/gt.txt", "3,2,32,9,4,5,1,1,1\n3,3,-4,9,4,5,1,1,1\n"
+                       "3,4,9,24,4,5,1,1,1\n3,5,9,-5,4,5,1,1,1\n"),
+                 "gt.txt: 4 box(es) outside the image, first in frame 3 (id 2)",
+                 id="boxes that touch the image from outside"),
     pytest.param(spoil("gt/gt.txt", "3,2,1,9,4\n"), "gt.txt:4: too few fields: 5", id="a bad line"),
     pytest.param(spoil("det/det.txt", "3,2,1,9,4,0,0.5\n"),
                  "det.txt:4: height '0' is not positive", id="a box without an area"),
@@ -282,3 +286,21 @@ def test_an_existing_report_is_kept(tfsasm, tmp_path):
     assert outcome.code == 2
     assert "findings.json exists; give another name or --overwrite" in outcome.err
     assert (tmp_path / "findings.json").read_text() == "old"
+
+
+# Real data
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("dataset", "split", "sequences", "boxes", "problems"), [
+    pytest.param("dancetrack", "val", 15, 138_189, 0, id="DanceTrack"),
+    pytest.param("mot17", "val_half", 7, 97_493, 1, id="MOT17: two boxes beside the image"),
+    pytest.param("mot15", "train", 2, 5_009, 1, id="MOT15: images of one of two"),
+])
+def test_real_data_are_as_they_were(dataset, split, sequences, boxes, problems):
+    if not (root := os.environ.get("TFSASM_DATA")):
+        pytest.skip("TFSASM_DATA does not say where the data is")
+    (inspection,) = check(Path(root), dataset, split)
+    assert len(inspection.sequences) == sequences
+    assert sum(row.boxes for row in inspection.sequences) == boxes
+    assert inspection.problem_count == problems, inspection.to_json()
