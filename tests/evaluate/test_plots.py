@@ -20,7 +20,6 @@ def class_report():
 
 
 @pytest.mark.parametrize("scores", [
-    pytest.param(report(1), id="one sequence"),
     pytest.param(report(14), id="more than have names"),
     pytest.param(class_report(), id="classes"),
 ])  # fmt: skip
@@ -48,11 +47,9 @@ def test_the_line_follows_the_scores(tmp_path):
     assert heights[0] < heights[1]
 
 
-@pytest.mark.parametrize("name", ["hota.pdf", "hota.svg"])
-def test_other_kinds_of_pictures_are_written(tmp_path, name):
-    plot_curves(report(2), tmp_path / name)
-    head = (tmp_path / name).read_bytes()[:5]
-    assert head == {"hota.pdf": b"%PDF-", "hota.svg": b"<?xml"}[name]
+def test_the_suffix_chooses_the_kind_of_picture(tmp_path):
+    plot_curves(report(2), tmp_path / "hota.svg")
+    assert (tmp_path / "hota.svg").read_bytes().startswith(b"<?xml")
 
 
 @pytest.mark.parametrize("name", ["hota.txt", "hota"])
