@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -466,3 +467,24 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     assert 0 < done < 400
     assert 1 <= read_tracks(tmp_path / "o.txt").frame.max() <= done
     assert not list(tmp_path.glob(".o.txt*"))
+
+
+@pytest.mark.parametrize(("cores", "parameters", "threads"), [
+    pytest.param(8, 3, 4, id="a small network shares the cores with what works beside it"),
+    pytest.param(1, 3, 1, id="of one core there is one"),
+    pytest.param(8, 20_000_000, 8, id="a large one takes them all"),
+])
+def test_threads_of_a_part(cores, parameters, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.empty(parameters, device="meta"))
+    assert run.threads_of_a_part(SimpleNamespace(model=model)) == threads
+
+
+def test_no_threads_are_refused(tfsasm, scene, tmp_path):
+    outcome = tfsasm(
+        "track", "--source", scene.folder, "--detections", scene.detections,
+        "--mot-output", tmp_path / "out.txt", "--threads", 0,
+    )  # fmt: skip
+    assert outcome.code == 2
+    assert "--threads 0 is not at least 1" in outcome.err

@@ -118,10 +118,10 @@ class Tracker:
 
         Give either `detections` (a MOT det.txt or det_db JSON) or a `detector` (a name such as
         `"yolox-nano"`), or for either any function of a `Frame` that returns `Proposals`. `start`,
-        `end` (inclusive) and `stride` count frames from 1. Another thread decodes, detects and
-        encodes up to `in_advance` frames before they are tracked; 0 for none. Raises `InputError`
-        for what cannot be used and `TruncatedInput` after the last good frame of a damaged source.
-        An opened `Source` brings its own range and order.
+        `end` (inclusive) and `stride` count frames from 1. One thread decodes and detects, another
+        encodes, each up to `in_advance` frames before they are tracked; 0 for neither. Raises
+        `InputError` for what cannot be used and `TruncatedInput` after the last good frame of a
+        damaged source. An opened `Source` brings its own range and order.
         """
         if isinstance(source, Source) and (start, end, stride, order) != (1, None, 1, "natural"):
             raise InputError("this source is open already; give the range and order to open_source")
@@ -130,11 +130,13 @@ class Tracker:
         opened = source if isinstance(source, Source) else open_source(
             source, start=start, end=end, stride=stride, order=order
         )  # fmt: skip
-        looks = ((frame, proposals(frame), self._encode(frame.image)) for frame in opened)
-        with opened, closing(ahead(looks, in_advance)) as looked:
-            for frame, found, features in looked:
-                height, width = frame.image.shape[:2]
-                yield frame, self._conclude(features, found, None, width, height)
+        looked = ((frame, proposals(frame)) for frame in opened)
+        with opened, closing(ahead(looked, in_advance)) as found:
+            encoded = ((frame, boxes, self._encode(frame.image)) for frame, boxes in found)
+            with closing(ahead(encoded, in_advance)) as ready:
+                for frame, boxes, features in ready:
+                    height, width = frame.image.shape[:2]
+                    yield frame, self._conclude(features, boxes, None, width, height)
 
     def _encode(self, image: np.ndarray) -> Features:
         """The part of a frame's work that needs no state."""

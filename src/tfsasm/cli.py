@@ -20,7 +20,11 @@ USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
 Command = (
     Annotated[jobs.Track, tyro.conf.subcommand("track")]
     | Annotated[jobs.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[jobs.Detect, tyro.conf.subcommand("detect")]
+    | Annotated[jobs.Detections, tyro.conf.subcommand("detections")]
     | Annotated[jobs.Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[jobs.Compare, tyro.conf.subcommand("compare")]
+    | Annotated[jobs.Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[jobs.Score, tyro.conf.subcommand("score")]
     | Annotated[jobs.Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[jobs.Show, tyro.conf.subcommand("show")]
@@ -35,8 +39,8 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C).
 
-    1 is the answer of `datasets check` to data with problems, and of `evaluate` when a sequence
-    failed.
+    1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
+    `ablate` when a sequence failed.
     """
     job = tyro.cli(
         Command,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import supervision as sv
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfsasm import jobs
 from tfsasm.api import Tracker, load
 from tfsasm.config import preset
-from tfsasm.detect import ProposalSource, default_settings, detector, open_detections
+from tfsasm.detect import ProposalSource, default_settings, detector, open_detections, yolox
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
 from tfsasm.options import method_of
@@ -28,6 +29,7 @@ from tfsasm.video import Frame, Source, open_source
 
 OK, TRUNCATED, INTERRUPTED = 0, 3, 130
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
+_SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
 
 
 @dataclass
@@ -65,6 +67,7 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
             job.weights, method, short_side=job.short_side, max_side=job.max_side,
             device=job.device,
         )  # fmt: skip
+        torch.set_num_threads(job.threads or threads_of_a_part(tracker))
         write = _open_outputs(job, source, method, stack)
         bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
         summary = _follow(tracker, source, proposals, write, bar)
@@ -97,8 +100,21 @@ def _follow(
     return summary
 
 
+def threads_of_a_part(tracker: Tracker) -> int:
+    """PyTorch's threads in each of the parts that work side by side.
+
+    With a small network detector, encoder, tracker and video take about as long, and share the
+    cores; a large one needs them all for its encoder.
+    """
+    cores = torch.get_num_threads()
+    small = sum(p.numel() for p in tracker.model.parameters()) < _SMALL_NETWORK
+    return max(1, cores // 2) if small else cores
+
+
 def _check_outputs(job: jobs.Track) -> None:
-    """Refuse before any work what could not be written after it."""
+    """Refuse before any work what could not be done after it."""
+    if job.threads is not None and job.threads < 1:
+        raise InputError(f"--threads {job.threads} is not at least 1")
     outputs = [path for path in (job.output, job.mot_output, job.json_output) if path]
     if not outputs:
         raise InputError("nothing to write: give --output, --mot-output or --json-output")
@@ -128,8 +144,11 @@ def proposals_of(job: jobs.Track) -> ProposalSource:
             skip_bad=job.skip_bad_detections,
         )  # fmt: skip
     name = str(job.detector)
+    changes = job.detector_set
+    if name in yolox.NAMES:  # it works beside the tracker, and leaves it a core
+        changes = (f"threads={job.threads or max(1, torch.get_num_threads() // 2)}", *changes)
     settings = default_settings(
-        name, score_threshold=job.detector_score, device=job.device, changes=job.detector_set
+        name, score_threshold=job.detector_score, device=job.device, changes=changes
     )
     return detector(name, job.detector_weights, settings)
 
@@ -228,6 +247,20 @@ def evaluate(job: jobs.Evaluate, console: Console, errors: Console) -> int:
     return run_evaluation(job, console, errors)
 
 
+def compare(job: jobs.Compare, console: Console, errors: Console) -> int:
+    """`tfsasm compare`: see `tfsasm.compare`."""
+    from tfsasm.compare import run_comparison
+
+    return run_comparison(job, console, errors)
+
+
+def ablate(job: jobs.Ablate, console: Console, errors: Console) -> int:
+    """`tfsasm ablate`: see `tfsasm.ablate`."""
+    from tfsasm.ablate import run_ablation
+
+    return run_ablation(job, console, errors)
+
+
 def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
     """`tfsasm datasets check`: see `tfsasm.data.check`."""
     from tfsasm.data.check import run_check
@@ -248,6 +281,21 @@ def submit(job: jobs.Submit, console: Console, errors: Console) -> int:
     from tfsasm.submit import run_submission
 
     run_submission(job, console)
+    return OK
+
+
+def detect(job: jobs.Detect, console: Console, errors: Console) -> int:
+    """`tfsasm detect`: see `tfsasm.detecting`."""
+    from tfsasm.detecting import run_detection
+
+    return run_detection(job, console, errors)
+
+
+def detections(job: jobs.Detections, console: Console, errors: Console) -> int:
+    """`tfsasm detections`: see `tfsasm.detect.tools`."""
+    from tfsasm.detect.tools import run_detections
+
+    run_detections(job, console)
     return OK
 
 
@@ -280,10 +328,14 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Synth: synth,
     jobs.Score: score_results,
     jobs.Evaluate: evaluate,
+    jobs.Compare: compare,
+    jobs.Ablate: ablate,
     jobs.Datasets: datasets,
     jobs.Show: show,
     jobs.Submit: submit,
     jobs.Merge: merge,
     jobs.Train: train,
     jobs.Demo: demo,
+    jobs.Detect: detect,
+    jobs.Detections: detections,
 }
