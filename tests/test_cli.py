@@ -25,7 +25,8 @@ SCRIPT = Path(sys.executable).with_name("tfsasm")
 COMMANDS = {
     "track": jobs.Track, "convert": jobs.Convert, "synth": jobs.Synth, "score": jobs.Score,
     "train": jobs.Train, "demo": jobs.Demo, "evaluate": jobs.Evaluate, "datasets": jobs.Datasets,
-    "merge": jobs.Merge, "submit": jobs.Submit, "show": jobs.Show,
+    "merge": jobs.Merge, "submit": jobs.Submit, "show": jobs.Show, "detect": jobs.Detect,
+    "detections": jobs.Detections, "compare": jobs.Compare, "ablate": jobs.Ablate,
 }  # fmt: skip
 
 
@@ -74,7 +75,7 @@ FROZEN = {
     "track": (
         "source detections detector detector_weights detector_score detector_set weights preset "
         "set short_side max_side miss_tolerance score_threshold output mot_output json_output "
-        "start end stride skip_bad_detections overwrite device quiet"
+        "start end stride skip_bad_detections overwrite device threads quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -86,13 +87,18 @@ FROZEN = {
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset json csv plot allow_missing overwrite",
     "train": (
-        "output network init backbone_weights steps lr seed precision validate_sequences "
+        "output network init backbone_weights cycle steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"
     ),
     "demo": "output seed frames",
     "merge": "results output min_gap max_gap block_from overwrite",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
+    "detect": (
+        "detector output source dataset root split sequences detector_weights detector_set score "
+        "overwrite device quiet"
+    ),
+    "detections": "tool",  # its own are in detect/test_tools.py
 }
 
 
@@ -106,7 +112,7 @@ def test_options_are_a_promise(tfsasm, command):
     assert all(f"--{n.replace('_', '-')}" in out for n in names if n not in positional)
 
 
-POSITIONAL = {"convert": ("input", "output"), "datasets": ("action",)}
+POSITIONAL = {"convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",)}
 
 
 def test_defaults_are_a_promise_too():

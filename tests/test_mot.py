@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -148,6 +149,53 @@ ALPHABET = st.text(alphabet="0123456789,.-+einfa _\n\r\t\0\x1c\ufeff٣", max_siz
 def test_garbage_is_read_or_refused_but_never_crashes(folder, read, content):
     with contextlib.suppress(InputError):
         read(write(folder, content, "garbage.txt"))
+
+
+MESS = st.one_of(
+    ROW.map(lambda row: ",".join(map(repr, (row[0], -1, *row[1:])))),
+    st.lists(st.text(alphabet="0123456789.-+e naif_", max_size=5), max_size=12).map(",".join),
+    st.text(max_size=20),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(MESS, max_size=8), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_every_line_is_a_box_or_is_named(folder, lines, end):
+    """Nothing is lost in silence, and each line is judged as if it stood alone."""
+    text = end.join(lines).encode("utf-8", "replace").decode()
+    path = write(folder, text, "mess.txt")
+    said = {n: line for n, line in enumerate(re.split("\r\n|\r|\n", text.removeprefix("\ufeff")), 1)
+            if line.strip()}
+    found = mot.read_detections(path, skip_bad=True)
+    places = [f"{path}:{number}" for number, line in said.items() if not reads_alone(folder, line)]
+    assert found.skipped.count == len(places)
+    assert list(found.skipped.places) == places
+    assert sum(map(len, found.values())) == len(said) - len(places)
+    if places:
+        with pytest.raises(InputError, match=re.escape(found.skipped.first)):
+            mot.read_detections(path)
+
+
+def reads_alone(folder, line):
+    try:
+        return sum(map(len, mot.read_detections(write(folder, line, "one.txt")).values())) == 1
+    except InputError:
+        return False
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(MESS, min_size=1, max_size=5))
+def test_tracks_are_all_lines_or_none(folder, lines):
+    text = "\n".join(lines).encode("utf-8", "replace").decode()
+    said = [line for line in re.split("\r\n|\r|\n", text.removeprefix("\ufeff")) if line.strip()]
+    with contextlib.suppress(InputError):
+        assert len(mot.read_tracks(write(folder, text, "tracks.txt"))) == len(said)
+
+
+def test_the_places_of_many_bad_lines_are_not_all_told(tmp_path):
+    found = mot.read_detections(write(tmp_path, "bad\n" * 250), skip_bad=True)
+    assert found.skipped.count == 250
+    assert str(found.skipped).endswith("det.txt:100, and 150 more")
 
 
 FIELD = st.one_of(

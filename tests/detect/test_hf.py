@@ -198,6 +198,12 @@ def test_what_looks_like_a_folder_must_be_there(name):
         detector(name)
 
 
+def test_track_takes_a_model(tmp_path, track, folder):
+    outcome = track(detections=None, detector=f"hf:{folder}", detector_set="labels=dog", end=2,
+                    mot_output=tmp_path / "o.txt")
+    assert outcome.code == 0, outcome
+
+
 def test_weights_cannot_be_given_beside(folder, tmp_path):
     with pytest.raises(InputError, match="brings its own weights"):
         detector(f"hf:{folder}", tmp_path / "x.onnx")

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsasm.detect import DetectionDatabase, MotDetections, open_detections
+from tfsasm.detect import DetectionDatabase, MotDetections, det_db, open_detections
 from tfsasm.errors import InputError
 from tfsasm.proposals import Proposals
 
@@ -324,6 +324,51 @@ def test_odd_databases_are_read_or_refused_but_never_crash(folder, entries, name
     path.write_text(json.dumps(entries))
     with contextlib.suppress(InputError):
         open_detections(path, skip_bad=skip_bad, source_name=name)(frame(name))
+
+
+MESS = st.one_of(st.just(line(3)), st.just("1,2,3,4,5"), st.text(max_size=8), st.text(
+    alphabet="0123456789.,-e\n", max_size=14))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.integers(1, 9), st.lists(MESS, max_size=4), max_size=4))
+def test_every_line_of_a_det_db_is_a_box_or_is_named(folder, lines):
+    """Nothing is lost in silence, and each line is judged as if it stood alone."""
+    path = folder / "mess.json"
+    path.write_text(json.dumps({f"s/{number}.txt": of_key for number, of_key in lines.items()}))
+    db = open_detections(path, skip_bad=True)
+    found = {number: len(db(frame(f"s/{number}.jpg", number))) for number in lines}
+    good = {number: [text for text in of_key if is_good(text)] for number, of_key in lines.items()}
+    assert found == {number: len(of_key) for number, of_key in good.items()}
+    bad = sum(map(len, lines.values())) - sum(found.values())
+    assert len(db.report()) == bool(bad) + has_odd_scores(good)
+    if bad:
+        assert db.report()[0].startswith(f"{bad} bad detection line(s) left out")
+        with pytest.raises(InputError, match=r"key 's/\d\.txt', line \d: "):
+            open_detections(path)
+
+
+def is_good(text):
+    try:
+        det_db.LINE.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def has_odd_scores(good):
+    scores = [float(text.split(",")[4]) for of_key in good.values() for text in of_key]
+    return any(not 0 <= score <= 1 for score in scores)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.binary(max_size=40), st.text('{}[]",:0123456789./ab\n \\', max_size=40).map(
+    str.encode)))
+def test_garbage_is_no_det_db_and_never_crashes(folder, content):
+    path = folder / "garbage.json"
+    path.write_bytes(content)
+    with contextlib.suppress(InputError):
+        open_detections(path)(frame("a/1.jpg"))
 
 
 NAME = st.sampled_from(["a", "b", "train", "val", "s1", "s2"])

@@ -218,6 +218,15 @@ def test_what_is_asked_of_a_checkpoint_must_be_there(tmp_path, network, name, se
         detector(name, path, YoloxSettings(input_size=(64, 96), **settings))
 
 
+def test_track_takes_a_checkpoint_by_its_suffix(tmp_path, track, single):
+    path = saved(tmp_path / "bytetrack_nano.pth.tar", single)
+    outcome = track(detections=None, detector="yolox-nano", detector_weights=path,
+                    detector_set="input_size=64x96", detector_score=0, end=2,
+                    mot_output=tmp_path / "o.txt")
+    assert outcome.code == 0, outcome
+    assert "a yolox-nano of 1 class(es) that sees 64x96 pixels, RGB normalised" in outcome.out
+
+
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="there is no detector file"):
         detector("yolox-x", tmp_path / "lost.pth.tar")

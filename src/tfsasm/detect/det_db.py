@@ -7,9 +7,10 @@ frames up in it, only the places of its entries are kept, and the boxes that wer
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -49,12 +50,33 @@ def read_entries(path: Path | str) -> Iterator[Entry]:
     Raises `InputError` for what is not JSON, by line and column, and for a value that is not a
     list of strings, by key.
     """
-    wanted = 'one object, frame key -> list of "left,top,width,height,score" strings'
+    wanted = ('one object, frame key -> list of "left,top,width,height,score" strings; of COCO '
+              "results one is made by tfsasm detections convert")
     for key, lines, start, stop in object_entries(path, wanted=wanted):
         if type(lines) is not list or not {str}.issuperset(map(type, lines)):
             raise InputError(f"{path}: the value of {key!r} is not a list of strings; wanted is "
                              'a list of "left,top,width,height,score"')
         yield Entry(key, lines, start, stop)
+
+
+def parse(
+    path: Path | str, entries: Sequence[tuple[str, list[str]]], *, skip_bad: bool
+) -> tuple[list[Doubles], Skipped]:
+    """The boxes `[P, 5]` (left, top, width, height, score) of keys and their lines.
+
+    All are parsed at once, and one by one only where a line is bad. Raises `InputError` for one,
+    named by `path`, key and number; with `skip_bad` it is left out and counted.
+    """
+    together = [line for _, lines in entries for line in lines]
+    table, bad = LINE.table(together, str, skip_bad=True)
+    if not bad.count:
+        stops = np.cumsum([len(lines) for _, lines in entries])
+        return np.split(table, stops[:-1]) if entries else [], bad
+    parsed = [
+        LINE.table(lines, partial(_line_name, path, key), skip_bad=skip_bad)
+        for key, lines in entries
+    ]
+    return [rows for rows, _ in parsed], sum((bad for _, bad in parsed), Skipped())
 
 
 def write_det_db(path: Path | str, entries: Iterable[tuple[str, list[str]]]) -> int:
@@ -129,6 +151,8 @@ class Index:
             about = Path(self.path).stat()
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+        if not stat.S_ISREG(about.st_mode):
+            raise InputError(f"{self.path} is no file that can be read twice; store it first")
         return about.st_size, about.st_mtime_ns
 
     def _same(self, folder: Folder, position: int, key: str) -> InputError:
@@ -176,21 +200,10 @@ class SequenceBoxes:
         self._blocks[number] = rows
 
     def _parse(self, number: int) -> tuple[list[Doubles], Skipped]:
-        """The boxes of a block of frames: at once, or one by one where a line is bad."""
         start = number * _BLOCK
-        entries = self._index.lines(
-            self._folder, range(start, min(start + _BLOCK, len(self.positions)))
-        )
-        together = [line for _, lines in entries for line in lines]
-        table, skipped = LINE.table(together, str, skip_bad=True)
-        if not skipped.count:
-            stops = np.cumsum([len(lines) for _, lines in entries])
-            return np.split(table, stops[:-1]), skipped
-        parsed = [
-            LINE.table(lines, partial(_line_name, self._index.path, key), skip_bad=self._skip_bad)
-            for key, lines in entries
-        ]
-        return [rows for rows, _ in parsed], sum((bad for _, bad in parsed), Skipped())
+        some = range(start, min(start + _BLOCK, len(self.positions)))
+        entries = self._index.lines(self._folder, some)
+        return parse(self._index.path, entries, skip_bad=self._skip_bad)
 
 
 def _line_name(path: Path | str, key: str, index: int) -> str:
