@@ -44,7 +44,8 @@ def test_everything_is_done_and_told():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failure_is_told_and_costs_nothing_else(workers):
-    names = ["bad1", "a1", "bug1", "b1", *(["die1", "c1", "die2"] if workers > 1 else [])]
+    dying = ["die1", "die2"] if workers > 1 else []  # both at once: others must take their places
+    names = [*dying, "bad1", "a1", "bug1", "b1"]
     told = outcomes(run_all(names, partial(make, "did "), workers))
     assert told["bad1"] == Failed("bad1", "bad1 is bad")
     assert told["bug1"].message == "KeyError: 'bug1'"
