@@ -6,7 +6,8 @@ die, so whatever changes an input changes the result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,28 @@ def write_detections(path: Path, lines: Sequence[Sequence[str]]) -> Path:
     rows = [f"{n},-1,{line}\n" for n, found in enumerate(lines, start=1) for line in found]
     path.write_text("".join(rows))
     return path
+
+
+def write_folders(scene: Scene, root: Path) -> Path:
+    """MOT folders a, b and c: short dances cut from the scene. Truth is what was detected."""
+    orders: dict[str, Iterable[int]] = {"a": range(6), "b": reversed(range(6)), "c": range(7, 10)}
+    for name, order in orders.items():
+        images = sorted(scene.folder.iterdir())
+        for part in ("img1", "gt", "det"):
+            (root / name / part).mkdir(parents=True)
+        boxes, truth = [], []
+        for number, index in enumerate(order, start=1):
+            shutil.copy(images[index], root / name / "img1" / f"{number:08d}.png")
+            for identity, line in enumerate(scene.lines[index], start=1):
+                boxes.append(f"{number},-1,{line}\n")
+                truth.append(f"{number},{identity},{line.rpartition(',')[0]},1,1,1\n")
+        (root / name / "det" / "det.txt").write_text("".join(boxes))
+        (root / name / "gt" / "gt.txt").write_text("".join(truth))
+        (root / name / "seqinfo.ini").write_text(
+            f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={number}\n"
+            f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n"
+        )
+    return root
 
 
 @dataclass(frozen=True)

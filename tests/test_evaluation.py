@@ -13,33 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from scenes import HEIGHT, WIDTH
+from scenes import write_folders
 from tfsasm import tracking
 from tfsasm.api import load
 
 NAMES = ("a", "b", "c")
-
-
-def write_folders(scene, root):
-    """Three short dances cut from the scene. Truth is what was detected."""
-    orders = {"a": range(6), "b": reversed(range(6)), "c": range(7, 10)}
-    for name, order in orders.items():
-        images = sorted(scene.folder.iterdir())
-        for part in ("img1", "gt", "det"):
-            (root / name / part).mkdir(parents=True)
-        boxes, truth = [], []
-        for number, index in enumerate(order, start=1):
-            shutil.copy(images[index], root / name / "img1" / f"{number:08d}.png")
-            for identity, line in enumerate(scene.lines[index], start=1):
-                boxes.append(f"{number},-1,{line}\n")
-                truth.append(f"{number},{identity},{line.rpartition(',')[0]},1,1,1\n")
-        (root / name / "det" / "det.txt").write_text("".join(boxes))
-        (root / name / "gt" / "gt.txt").write_text("".join(truth))
-        (root / name / "seqinfo.ini").write_text(
-            f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={number}\n"
-            f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n"
-        )
-    return root
 
 
 @pytest.fixture(autouse=True)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from tfsasm import __version__, jobs
 from tfsasm.api import embedded
@@ -32,22 +21,11 @@ from tfsasm.evaluate import Files, report_table, score_files
 from tfsasm.files import write_text
 from tfsasm.options import method_of
 from tfsasm.result_folder import SCORES, claim, result_file
+from tfsasm.runs import Run, run_sequences
 from tfsasm.scoring import lines, to_json
-from tfsasm.tracking import LiveDetector, Outcome, Plan, Task, find_detections, make_work
-from tfsasm.workers import Advanced, Event, Failed, Finished, run_all
-
-log = logging.getLogger(__name__)
+from tfsasm.tracking import LiveDetector, Plan, Task, check_shared, find_detections, make_work
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
-
-
-@dataclass
-class Run:
-    """What a run came to."""
-
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
 
 
 def run_evaluation(job: jobs.Evaluate, console: Console, errors: Console) -> int:
@@ -79,7 +57,7 @@ def make_plan(job: jobs.Evaluate) -> Plan:
         job.detector, job.detector_weights, job.detector_score, job.detector_set
     )
     sources = _sources(job, chosen)
-    _check_shared(job.detections, len(chosen))
+    check_shared(job.detections, len(chosen))
     boxes = {one.name: None if live else find_detections(job.detections, one) for one in chosen}
     tasks = {one.name: Task(one, sources[one.name], boxes[one.name]) for one in chosen}
     return Plan(
@@ -100,8 +78,7 @@ def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
     elif job.detections is None:
         boxes |= {"detections": "beside each sequence"}
     else:
-        given = job.detections.resolve()
-        boxes |= {"detections": str(given) if given.is_dir() else _digest(given)}
+        boxes |= {"detections": _boxes_given(job.detections)}
     tiny = plan.weights == "tiny"
     weights = _digest(embedded("tiny") if tiny else Path(plan.weights))
     return {
@@ -118,31 +95,10 @@ def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
 def track_all(
     plan: Plan, names: list[str], workers: int, errors: Console, *, quiet: bool = False
 ) -> Run:
-    """Track the sequences named. Ctrl-C ends it; a failure costs one sequence.
-
-    The threads of a process depend on `workers` alone, never on how much is left to do: sums over
-    another number of threads may round otherwise, and a resumed run must not.
-    """
-    run, count = Run(), min(workers, len(names))
-    usual = torch.get_num_threads()
-    if workers > 1:
-        plan = replace(plan, threads=max(1, usual // workers))
+    """Track the sequences named."""
+    lengths = {name: plan.tasks[name].sequence.length for name in names}
     make = partial(make_work, plan)
-    if count > 1:
-        make()  # what would fail in every process is refused here, and downloads are done once
-        names = sorted(names, key=lambda name: -plan.tasks[name].sequence.length)
-    try:
-        with _display(plan, len(names), errors, quiet=quiet) as show, closing(
-            run_all(names, make, count)
-        ) as events:
-            for event in events:
-                _note(run, event)
-                show(event)
-    except KeyboardInterrupt:
-        run.interrupted = True
-    finally:
-        torch.set_num_threads(usual)
-    return run
+    return run_sequences(names, make, lengths, workers, errors, quiet=quiet)
 
 
 def run_lines(run: Run) -> Iterator[str]:
@@ -157,40 +113,6 @@ def run_lines(run: Run) -> Iterator[str]:
         yield f"failed: {name}: {why}"
     if run.interrupted:
         yield "stopped by Ctrl-C; what is finished is kept, and the same command goes on"
-
-
-def _note(run: Run, event: Event) -> None:
-    if isinstance(event, Finished):
-        run.outcomes[event.name] = event.value
-    elif isinstance(event, Failed):
-        run.failures[event.name] = event.message
-        if event.trace:
-            log.error("%s: %s", event.name, event.trace)
-
-
-@contextmanager
-def _display(
-    plan: Plan, total: int, errors: Console, *, quiet: bool
-) -> Iterator[Callable[[Event], None]]:
-    """A bar for all sequences, and one for each that is being tracked."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, disable=quiet, transient=True) as bar:
-        whole = bar.add_task("sequences", total=total)
-        running: dict[str, TaskID] = {}
-
-        def show(event: Event) -> None:
-            name = event.name
-            if name not in running:
-                running[name] = bar.add_task(name, total=plan.tasks[name].sequence.length)
-            if isinstance(event, Advanced):
-                bar.update(running[name], completed=event.done)
-            else:
-                bar.remove_task(running[name])
-                bar.advance(whole)
-
-        yield show
 
 
 def _sources(job: jobs.Evaluate, chosen: list[Sequence]) -> dict[str, Path]:
@@ -210,13 +132,10 @@ def _sources(job: jobs.Evaluate, chosen: list[Sequence]) -> dict[str, Path]:
     return {one.name: one.source for one in chosen if one.source}
 
 
-def _check_shared(detections: Path | None, sequences: int) -> None:
-    """A det.txt names no sequence, so it can serve one only."""
-    if detections and detections.is_file() and detections.suffix == ".txt" and sequences > 1:
-        raise InputError(
-            f"{detections} is of one sequence, and there are {sequences}; give a folder of "
-            "NAME.txt files or a det_db JSON, or choose one by --sequences"
-        )
+def _boxes_given(path: Path) -> str | None:
+    if not path.exists():
+        return f"{path} in each sequence"
+    return str(path.resolve()) if path.is_dir() else _digest(path)
 
 
 def _digest(path: Path | None) -> str | None:

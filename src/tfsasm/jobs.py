@@ -22,6 +22,7 @@ Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
 
+COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
 
 @dataclass(frozen=True)
 class Track:
@@ -222,9 +223,7 @@ class Compare:
 
     root: Path
     """Folder of the data set, or of one of its splits."""
-    trackers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,NAME")] = (
-        "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou",
-    )
+    trackers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,NAME")] = (COMPARED,)
     """Which: tfsasm (the default preset), another preset (default, released, paper, motrv2), or
     sort, bytetrack, ocsort, botsort, cbiou. Each may have settings: default:capacity=0 or
     ocsort:lost_track_buffer=60. The first is what the others are compared with."""

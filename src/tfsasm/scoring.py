@@ -1,8 +1,10 @@
-"""`tfsasm score`: from two folders to a table, a JSON, a CSV and a picture."""
+"""Results in files to scores: `tfsasm score`, and the results of many trackers at once."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +12,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tfsasm import jobs
 from tfsasm.errors import InputError
-from tfsasm.evaluate import Scored, plot_curves, report_table, score_folders, scores_csv
+from tfsasm.evaluate import (
+    Files,
+    Scored,
+    plot_curves,
+    report_table,
+    score_files,
+    score_folders,
+    scores_csv,
+)
 from tfsasm.evaluate.plots import check_picture
 from tfsasm.files import check_output, write_text
+from tfsasm.runs import run_sequences
+from tfsasm.workers import Work
+
+Filed = Mapping[str, Mapping[str, Files]]
+"""By tracker, the files of each sequence."""
 
 
 def run_scoring(job: jobs.Score, console: Console, errors: Console) -> None:
@@ -66,3 +81,40 @@ def _check_outputs(job: jobs.Score) -> None:
         check_output(path, overwrite=job.overwrite)
     if job.plot:
         check_picture(job.plot)
+
+
+def score_all(
+    files: Filed, dataset: str, problems: Mapping[str, str], workers: int, errors: Console, *,
+    quiet: bool = False,
+) -> dict[str, Scored]:
+    """Score many trackers on the same sequences: those of which each has a result with a meaning.
+
+    `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` when
+    nothing is left, and `KeyboardInterrupt`.
+    """
+    counts = {label: len(group) for label, group in files.items()}
+    make = partial(_scoring, files, dataset, problems)
+    run = run_sequences(
+        list(files), make, counts, workers, errors, quiet=quiet, what="scoring"
+    )
+    if run.interrupted:
+        raise KeyboardInterrupt
+    for label, why in run.failures.items():
+        raise InputError(f"{label}: {why}")
+    scored = {label: run.outcomes[label] for label in files}
+    left_out = {name: why for one in scored.values() for name, why in one.left_out.items()}
+    if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
+        return score_all(files, dataset, left_out, workers, errors, quiet=quiet)
+    return scored
+
+
+def _scoring(files: Filed, dataset: str, problems: Mapping[str, str]) -> Work:
+    return partial(_score, files, dataset, problems)
+
+
+def _score(
+    files: Filed, dataset: str, problems: Mapping[str, str], label: str
+) -> Generator[int, None, Scored]:
+    fit = {name: group for name, group in files[label].items() if name not in problems}
+    yield 0
+    return score_files(fit, dataset, allow_missing=True, problems=problems)

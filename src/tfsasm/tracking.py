@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from tfsasm.api import Tracker, load
 from tfsasm.config import preset
 from tfsasm.data.mot_layout import video_name
@@ -59,8 +57,6 @@ class Plan:
     device: str = "auto"
     live: LiveDetector | None = None
     skip_bad: bool = False
-    threads: int | None = None
-    """Of PyTorch; None leaves them as they are."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
     """Stored boxes of a sequence: those beside it, or in `given`, a file or a folder.
 
     A folder holds `NAME.txt`, `NAME/det.txt`, `NAME/det/det.txt` or `NAME.json`; for MOT17 also
-    under the name without the public detector's. Raises `InputError` when there are none.
+    under the name without the public detector's. A file may also be one inside the folder of each
+    sequence. Raises `InputError` when there are none.
     """
     if given is None:
         if sequence.detections is None:
@@ -87,7 +84,14 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
             )
         return sequence.detections
     if not given.exists():
-        raise InputError(f"{given} does not exist; give a det_db JSON or a folder of detections")
+        beside = [path for path in (sequence.truth, sequence.detections) if path]
+        inside = [path.parent.parent / given for path in beside]
+        if found := next((path for path in inside if path.is_file()), None):
+            return found
+        raise InputError(
+            f"{given} does not exist, neither by itself nor in the folder of {sequence.name}; give "
+            "a det_db JSON, a folder of detections, or a file that is in every sequence"
+        )
     if not given.is_dir():
         return given
     forms = ("{}.txt", "{}/det.txt", "{}/det/det.txt", "{}.json")
@@ -98,22 +102,34 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
     raise InputError(f"no detections of {sequence.name} in {given}: wanted {sequence.name}.txt")
 
 
+def check_shared(detections: Path | None, sequences: int) -> None:
+    """A det.txt names no sequence, so it can serve one only. Raises `InputError`."""
+    if detections and detections.is_file() and detections.suffix == ".txt" and sequences > 1:
+        raise InputError(
+            f"{detections} is of one sequence, and there are {sequences}; give a folder of "
+            "NAME.txt files or a det_db JSON, or choose one by --sequences"
+        )
+
+
 def make_work(plan: Plan) -> Work:
     """What tracks the sequences of a plan by name; it yields frames and returns an `Outcome`.
 
     Raises `InputError` and `WeightsError` for what would fail on every sequence.
     """
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
+    return partial(_track, plan, *open_network(plan))
+
+
+def open_network(plan: Plan) -> tuple[Tracker, ProposalSource | None]:
+    """The tracker of a plan, and its live detector if it has one. Raises as `make_work` does."""
     tracker = load(
         plan.weights, plan.method, short_side=plan.short_side, max_side=plan.max_side,
         device=plan.device,
     )  # fmt: skip
-    live = _live(plan.live, str(tracker.model.learned_content.device)) if plan.live else None
-    return partial(_track, plan, tracker, live)
+    live = _open_live(plan.live, str(tracker.model.learned_content.device)) if plan.live else None
+    return tracker, live
 
 
-def _live(asked: LiveDetector, device: str) -> ProposalSource:
+def _open_live(asked: LiveDetector, device: str) -> ProposalSource:
     settings = default_settings(
         asked.name, score_threshold=asked.score, device=device, changes=asked.changes
     )
@@ -125,7 +141,7 @@ def _track(
 ) -> Generator[int, None, Outcome]:
     """Track one sequence from a fresh state; its file appears when the last frame is done."""
     task = plan.tasks[name]
-    proposals = live or _stored(task, skip_bad=plan.skip_bad)
+    proposals = live or open_stored(task, skip_bad=plan.skip_bad)
     released = plan.preset == "released"
     first_id = preset(plan.preset).first_id
     identities: set[int] = set()
@@ -147,8 +163,11 @@ def _track(
     return Outcome(frames, len(identities), time.monotonic() - began, tuple(notes))
 
 
-def _stored(task: Task, *, skip_bad: bool) -> ProposalSource:
-    """The sequence's own name tells a det_db of many which one it is, also for a video."""
+def open_stored(task: Task, *, skip_bad: bool) -> ProposalSource:
+    """Stored boxes of a task.
+
+    The sequence's own name tells a det_db of many which one it is, also for a video.
+    """
     place = task.source.resolve().parent.parent if task.source.is_dir() else Path()
     return open_detections(
         task.detections or "", source_name=str(place / task.sequence.name / "img1"),

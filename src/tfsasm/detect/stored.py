@@ -37,13 +37,16 @@ _KEPT = 8  # sequences whose boxes stay in memory
 class MotDetections:
     """Proposals of a MOT `det.txt`, found by the frame's number.
 
-    Raises `InputError` for a bad line (see `mot.read_detections`).
+    `first` is the file's number of the source's first frame, above 1 where the file is of a longer
+    video. Raises `InputError` for a bad line (see `mot.read_detections`).
     """
 
     def __init__(
-        self, path: Path | str, *, skip_bad: bool = False, missing: MissingRule = "empty"
+        self, path: Path | str, *, skip_bad: bool = False, missing: MissingRule = "empty",
+        first: int = 1,
     ) -> None:
         self._frames = read_detections(path, skip_bad=skip_bad)
+        self._first = first
         self._absent = _Absent(path, missing)
         self._notes = [str(self._frames.skipped)] if self._frames.skipped.count else []
         scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in self._frames.values())])
@@ -51,7 +54,11 @@ class MotDetections:
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
-        return _proposals(self._frames.get(frame.number), frame, self._absent)
+        return _proposals(self.boxes(frame), frame)
+
+    def boxes(self, frame: Frame) -> Doubles:
+        """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
+        return self._absent.filled(self._frames.get(frame.number - 1 + self._first), frame)
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range and frames without a line."""
@@ -92,10 +99,14 @@ class DetectionDatabase:
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
+        return _proposals(self.boxes(frame), frame)
+
+    def boxes(self, frame: Frame) -> Doubles:
+        """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
         where, stem = _place(frame.name)
         folder = self._folder(where, stem)
         rows = None if folder is None else self._rows(self._sequence(folder), frame, stem)
-        return _proposals(rows, frame, self._absent)
+        return self._absent.filled(rows, frame)
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
@@ -209,8 +220,17 @@ class _Absent:
         self._count = 0
         self._first: list[str] = []
 
-    def note(self, frame: Frame) -> None:
-        """Count `frame`, or raise `InputError` when a missing frame is an error."""
+    def filled(self, rows: Doubles | None, frame: Frame) -> Doubles:
+        """The boxes of `frame`; none, and counted, when it is not in the file.
+
+        Raises `InputError` when a missing frame is an error.
+        """
+        if rows is not None:
+            return rows
+        self._note(frame)
+        return np.zeros((0, 5))
+
+    def _note(self, frame: Frame) -> None:
         label = f"{frame.number} ({frame.name})"
         if self._rule == "error":
             raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
@@ -227,10 +247,7 @@ class _Absent:
                 f"{', '.join(self._first)}{more}"]
 
 
-def _proposals(rows: Doubles | None, frame: Frame, absent: _Absent) -> Proposals:
-    if rows is None:
-        absent.note(frame)
-        return Proposals.empty()
+def _proposals(rows: Doubles, frame: Frame) -> Proposals:
     height, width = frame.image.shape[:2]
     return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
 

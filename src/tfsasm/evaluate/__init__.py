@@ -8,7 +8,9 @@ are TrackEval's, computed in memory, and a caller may score boxes that were neve
 those are is a rule of the benchmark (`protocols.py`); `score_files` and `score_folders` apply it.
 """
 
+from tfsasm.evaluate.charts import Slice, plot_slices, plot_tradeoff
 from tfsasm.evaluate.classes import ClassReport, Labels, score_classes
+from tfsasm.evaluate.paired import Gain, gains
 from tfsasm.evaluate.pairing import Files
 from tfsasm.evaluate.plots import plot_curves
 from tfsasm.evaluate.protocols import PROTOCOLS, Protocol, guess_dataset
@@ -20,12 +22,19 @@ from tfsasm.evaluate.reading import (
     score_folders,
 )
 from tfsasm.evaluate.scores import ALPHAS, Report, Scores, score, score_sequence
-from tfsasm.evaluate.tables import report_table, scores_csv, scores_table
+from tfsasm.evaluate.tables import (
+    gains_table,
+    report_table,
+    reports_csv,
+    scores_csv,
+    scores_table,
+)
 from tfsasm.evaluate.trajectories import Trajectories
 
 __all__ = [
-    "ALPHAS", "PROTOCOLS", "ClassReport", "Files", "Labels", "Protocol", "Report", "Scored",
-    "Scores", "Trajectories", "guess_dataset", "plot_curves", "read_results", "read_truths",
-    "report_table", "score", "score_classes", "score_files", "score_folders", "score_sequence",
-    "scores_csv", "scores_table",
+    "ALPHAS", "PROTOCOLS", "ClassReport", "Files", "Gain", "Labels", "Protocol", "Report", "Scored",
+    "Scores", "Slice", "Trajectories", "gains", "gains_table", "guess_dataset", "plot_curves",
+    "plot_slices", "plot_tradeoff", "read_results", "read_truths", "report_table", "reports_csv",
+    "score", "score_classes", "score_files", "score_folders", "score_sequence", "scores_csv",
+    "scores_table",
 ]  # fmt: skip

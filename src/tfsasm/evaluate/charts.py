@@ -48,13 +48,27 @@ def plot_tradeoff(
         color = colormaps["tab10" if len(ranked) <= 10 else "tab20"](index)
         label = f"{name}  {score:.1f}, {milliseconds:.2g} ms"
         axes.scatter(milliseconds, score, s=70, color=color, zorder=3, label=label)
+    ticks = _log_ticks([milliseconds for milliseconds, _ in points.values()])
     axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set(xlabel="milliseconds per frame, without the detector", ylabel=metric, title=title)
-    axes.margins(0.12)
-    axes.grid(alpha=0.25, which="both")
+    axes.set_xlim(ticks[0], ticks[-1])
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
     _save(figure, path)
+
+
+def _log_ticks(values: Sequence[float]) -> list[float]:
+    """1, 2, 5, 10 and so on, from below the least value to above the greatest."""
+    low, high = 0.9 * max(min(values), 1e-6), 1.1 * max(*values, 1e-6)
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    marks = [base * 10.0**decade for decade in decades for base in (1, 2, 5)]
+    first = max(i for i, mark in enumerate(marks) if mark <= low)
+    last = min(i for i, mark in enumerate(marks) if mark >= high)
+    return marks[first : last + 1]
 
 
 def plot_slices(

@@ -37,9 +37,11 @@ class Gain:
     high: float | None
     sequences: dict[str, float]
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The mean and its interval, such as `+1.25 [-0.10, +2.40]`."""
         interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.name} - {self.against}: {self.metric} {self.mean:+.2f}{interval}"
+        return f"{self.mean:+.2f}{interval}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it by name, ready for `json.dump`."""

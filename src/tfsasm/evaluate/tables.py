@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tfsasm.evaluate.classes import ClassReport
+from tfsasm.evaluate.paired import Gain
 from tfsasm.evaluate.scores import Report, Scores
 
 _COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDSW", "Frag", "FP", "FN")
@@ -26,13 +27,28 @@ def scores_table(
     """
     others = more or {}
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(label, no_wrap=True)
+    table.add_column(label, overflow="fold")
     for column in (*columns, *others):
         table.add_column(column, justify="right", no_wrap=True)
     for name, scores in rows.items():
         values = [getattr(scores, column) for column in columns]
         texts = [f"{v:.1f}" if isinstance(v, float) else str(v) for v in values]
         table.add_row(name, *texts, *(column.get(name, "") for column in others.values()))
+    return table
+
+
+def gains_table(gains: Sequence[Gain]) -> Table:
+    """A row per tracker: its mean gains over one other, and behind each the 95 % interval."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(f"gain over {gains[0].against}", overflow="fold")
+    metrics = list(dict.fromkeys(gain.metric for gain in gains))
+    for metric in metrics:
+        table.add_column(metric, no_wrap=True)
+    rows: dict[str, dict[str, str]] = {}
+    for gain in gains:
+        rows.setdefault(gain.name, {})[gain.metric] = gain.text
+    for name, texts in rows.items():
+        table.add_row(name, *(texts[metric] for metric in metrics))
     return table
 
 

@@ -1,0 +1,315 @@
+"""`tfsasm ablate`: a data set under every combination of some settings.
+
+What `evaluate` would do for each of them, and the same files; but the network sees each frame once.
+A folder of results per combination is what a run resumes from, so a grid may also grow.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import combinations as combinations_of
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tfsasm import jobs
+from tfsasm.api import Tracker
+from tfsasm.config import preset
+from tfsasm.detect import ProposalSource
+from tfsasm.errors import InputError
+from tfsasm.evaluate import (
+    Files,
+    Gain,
+    Report,
+    Scored,
+    Slice,
+    gains,
+    plot_slices,
+    reports_csv,
+    scores_table,
+)
+from tfsasm.evaluation import make_plan, settings_of
+from tfsasm.files import check_folder, write_text
+from tfsasm.grid import Axis, Row, choose, combinations, parse_grid, short_name
+from tfsasm.methods import Follower, encode, result_lines
+from tfsasm.mot import write_results
+from tfsasm.options import method_of
+from tfsasm.pipeline import ahead
+from tfsasm.result_folder import claim, result_file
+from tfsasm.runs import Run, run_sequences
+from tfsasm.scoring import score_all
+from tfsasm.tracking import Outcome, Plan, open_network, open_stored
+from tfsasm.video import open_source
+from tfsasm.workers import Work
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+NAME = "ablation"
+"""Of the files that tell about all rows, without their suffix."""
+_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
+_SHOWN = 30  # rows that the table has at most
+_AHEAD = 2  # frames decoded and encoded in advance
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is to be done, and what is there already."""
+
+    plan: Plan
+    rows: Mapping[str, Row]
+    """By label."""
+    axes: tuple[Axis, ...]
+    against: str
+    min_score: float
+    todo: Mapping[str, tuple[str, ...]]
+    """Sequence -> labels of the rows that lack it; only of those that any row lacks."""
+
+    def folder(self, label: str) -> Path:
+        """Where the results of a row are: what `evaluate` would give."""
+        return self.plan.output / label
+
+
+def run_ablation(job: jobs.Ablate, console: Console, errors: Console) -> int:
+    """Track what is not done yet, score all of it, and say which combination is best."""
+    asked = make_ablation(job)
+    say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    tasks = asked.plan.tasks
+    if done := len(tasks) - len(asked.todo):
+        say(f"{done} of {len(tasks)} sequences are done already")
+    lengths = {name: tasks[name].sequence.length for name in asked.todo}
+    make = partial(make_work, asked)
+    run = run_sequences(list(lengths), make, lengths, job.workers, errors, quiet=job.quiet)
+    for line in _run_lines(run):
+        say(line)
+    if run.interrupted:
+        return INTERRUPTED
+    scored = score_all(
+        _files(asked), job.dataset, run.failures, job.workers, errors, quiet=job.quiet
+    )
+    reports = {label: one.report for label, one in scored.items()}
+    best = max(reports, key=lambda label: getattr(reports[label].combined, job.metric))
+    gained = gains(reports, asked.against)
+    _write(job, asked, scored, best, gained)
+    _print(job, asked, scored, best, gained, console)
+    return FAILED if run.failures else OK
+
+
+def make_ablation(job: jobs.Ablate) -> Ablation:
+    """Everything that can be refused before any work, and the folders. Raises `InputError`."""
+    base = method_of(job)
+    axes = parse_grid(job.grid, base)
+    rows = combinations(axes, base)
+    against = choose(job.against, rows, base) if job.against else rows[0]
+    plan = make_plan(job)
+    if without := [name for name, task in plan.tasks.items() if task.sequence.truth is None]:
+        raise InputError(
+            f"no ground truth of {', '.join(without)}, so no row can be the best; choose others "
+            "by --sequences"
+        )
+    by_label = {row.label: row for row in rows}
+    asked = Ablation(plan, by_label, tuple(axes), against.label, job.min_score, {})
+    return replace(asked, todo=_claim(job, asked))
+
+
+def _claim(job: jobs.Ablate, asked: Ablation) -> dict[str, tuple[str, ...]]:
+    """Take the folder of every row, and return what they lack."""
+    check_folder(asked.plan.output)
+    settings = settings_of(job, asked.plan)
+    if job.min_score:
+        settings["min_score"] = job.min_score
+    done = {
+        label: claim(
+            asked.folder(label), {**settings, "method": asdict(row.method)},
+            asked.plan.tasks.keys(), overwrite=job.overwrite,
+        )
+        for label, row in asked.rows.items()
+    }  # fmt: skip
+    lacking = {
+        name: tuple(label for label in asked.rows if name not in done[label])
+        for name in asked.plan.tasks
+    }
+    return {name: labels for name, labels in lacking.items() if labels}
+
+
+def make_work(asked: Ablation) -> Work:
+    """What tracks a sequence by name under all rows that lack it; returns an `Outcome`."""
+    return partial(_follow, asked, *open_network(asked.plan))
+
+
+def _follow(
+    asked: Ablation, tracker: Tracker, live: ProposalSource | None, name: str
+) -> Generator[int, None, Outcome]:
+    """Track one sequence from a fresh state for each row; the files appear when all is done."""
+    task, labels = asked.plan.tasks[name], asked.todo[name]
+    proposals = live or open_stored(task, skip_bad=asked.plan.skip_bad)
+    released = asked.plan.preset == "released"
+    first_id = preset(asked.plan.preset).first_id
+    followers = {label: Follower(tracker, asked.rows[label].method) for label in labels}
+    lines: dict[str, list[str]] = {label: [] for label in labels}
+    frames, began = 0, time.monotonic()
+    with open_source(task.source, order="name" if released else "natural") as source:
+        looks = ((frame, proposals(frame), encode(tracker, frame.image)) for frame in source)
+        with closing(ahead(looks, _AHEAD)) as looked:
+            for frame, found, features in looked:
+                found = found[found.scores >= asked.min_score]
+                height, width = frame.image.shape[:2]
+                for label, follower in followers.items():
+                    told = follower.update(features, found, width, height)
+                    lines[label] += result_lines(
+                        frame.number, told, first_id=first_id, scores=not released
+                    )
+                frames += 1
+                yield frames
+    for label in labels:
+        write_results(result_file(asked.folder(label), name), lines[label])
+    notes = [*source.problems, *proposals.report()]
+    if frames != task.sequence.length:
+        notes.append(f"{frames} frames were tracked, {task.sequence.length} were expected")
+    return Outcome(frames, len(labels), time.monotonic() - began, tuple(notes))
+
+
+def _files(asked: Ablation) -> dict[str, dict[str, Files]]:
+    """By row, what each sequence is scored from."""
+    return {
+        label: {
+            name: Files(truth, result_file(asked.folder(label), name), task.sequence.length)
+            for name, task in asked.plan.tasks.items() if (truth := task.sequence.truth)
+        }
+        for label in asked.rows
+    }  # fmt: skip
+
+
+def _run_lines(run: Run) -> Iterator[str]:
+    for name, one in run.outcomes.items():
+        rows = "1 row" if one.identities == 1 else f"{one.identities} rows"
+        yield f"{name}: {one.frames} frames under {rows}, {one.seconds:.0f} s"
+    for name, one in run.outcomes.items():
+        yield from (f"note: {name}: {note}" for note in one.notes)
+    for name, why in run.failures.items():
+        yield f"failed: {name}: {why}"
+    if run.interrupted:
+        yield "stopped by Ctrl-C; what is finished is kept, and the same command goes on"
+
+
+def slices(
+    axes: Sequence[Axis], rows: Mapping[str, Row], reports: Mapping[str, Report], best: str,
+    metric: str,
+) -> list[Slice]:
+    """Every two settings of the grid against each other, the others held at the best row's values.
+
+    A grid of one setting is a single strip; settings with one value have nothing to show.
+    """
+    at_best = rows[best].values
+    scores = {
+        tuple(rows[label].values.items()): getattr(report.combined, metric)
+        for label, report in reports.items()
+    }
+    wide = [axis for axis in axes if len(axis.values) > 1]
+    pairs = list(combinations_of(wide, 2)) or [(Axis("", ("",)), axis) for axis in wide]
+    return [_slice(down, across, at_best, scores) for down, across in pairs]
+
+
+def _slice(
+    down: Axis, across: Axis, at_best: Mapping[str, str],
+    scores: Mapping[tuple[tuple[str, str], ...], float],
+) -> Slice:
+    def score(row: str, column: str) -> float:
+        chosen = {down.setting: row, across.setting: column}
+        return scores[tuple((name, chosen.get(name, value)) for name, value in at_best.items())]
+
+    fixed = {k: v for k, v in at_best.items() if k not in (down.setting, across.setting)}
+    return Slice(
+        across.setting, across.values, down.setting, down.values,
+        np.array([[score(row, column) for column in across.values] for row in down.values]),
+        ", ".join(f"{short_name(name)} {value}" for name, value in fixed.items()),
+    )  # fmt: skip
+
+
+def _print(
+    job: jobs.Ablate, asked: Ablation, scored: Mapping[str, Scored], best: str,
+    gained: Sequence[Gain], console: Console,
+) -> None:
+    """The table, the best row, and what else there is to say."""
+    reports = {label: one.report for label, one in scored.items()}
+    ranked = sorted(reports, key=lambda label: -getattr(reports[label].combined, job.metric))
+    shown = [label for label in reports if label in ranked[:_SHOWN]]
+    console.print(_table(asked, reports, shown, gained, job.metric))
+    told = []
+    if len(shown) < len(reports):
+        told.append(f"the best {len(shown)} of {len(reports)} rows; the files have all")
+    score = getattr(reports[best].combined, job.metric)
+    told.append(f"best: {best}: {job.metric} {score:.2f}")
+    told += [
+        f"  {gain.metric} {gain.text} over {gain.against}, mean per sequence"
+        for gain in gained if gain.name == best
+    ]  # fmt: skip
+    if len(reports) > 2:
+        told.append(f"the best of {len(reports)} is partly the luckiest; check it on other data")
+    told += [f"left out: {name}: {why}" for name, why in scored[best].left_out.items()]
+    told += [f"wrote {asked.plan.output / name}" for name in _written(asked)]
+    for line in told:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(
+    asked: Ablation, reports: Mapping[str, Report], shown: Sequence[str], gained: Sequence[Gain],
+    metric: str,
+) -> Table:
+    """A row per combination; its values stand in columns below the names of the settings."""
+    names = [short_name(axis.setting) for axis in asked.axes]
+    widths = [
+        max(map(len, (name, *axis.values)))
+        for name, axis in zip(names, asked.axes, strict=True)
+    ]  # fmt: skip
+    texts = {
+        label: _columns(list(asked.rows[label].values.values()), widths) for label in shown
+    }
+    count = len(next(iter(reports.values())).sequences)
+    return scores_table(
+        {texts[label]: reports[label].combined for label in shown}, label=_columns(names, widths),
+        title=f"{count} sequences", columns=_COLUMNS,
+        more={f"gain in {metric}": {
+            texts[gain.name]: gain.text
+            for gain in gained if gain.metric == metric and gain.name in texts
+        }},
+    )  # fmt: skip
+
+
+def _columns(words: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True))
+
+
+def _written(asked: Ablation) -> list[str]:
+    names = [f"{NAME}.json", f"{NAME}.csv"]
+    return [*names, f"{NAME}.png"] if len(asked.rows) > 1 else names
+
+
+def _write(
+    job: jobs.Ablate, asked: Ablation, scored: Mapping[str, Scored], best: str,
+    gained: Sequence[Gain],
+) -> None:
+    reports = {label: one.report for label, one in scored.items()}
+    rows = {
+        label: {"settings": asked.rows[label].values, **report.to_json()}
+        for label, report in reports.items()
+    }
+    told = {
+        "settings": settings_of(job, asked.plan), "min_score": asked.min_score,
+        "grid": {axis.setting: axis.values for axis in asked.axes},
+        "metric": job.metric, "best": best, "against": asked.against,
+        "left_out": scored[best].left_out, "rows": rows,
+        "gains": [gain.to_json() for gain in gained],
+    }  # fmt: skip
+    place = asked.plan.output / NAME
+    write_text(place.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
+    about = {label: asked.rows[label].values for label in reports}
+    write_text(place.with_suffix(".csv"), reports_csv(reports, about, "row"))
+    if len(reports) > 1:
+        drawn = slices(asked.axes, asked.rows, reports, best, job.metric)
+        plot_slices(drawn, place.with_suffix(".png"), metric=job.metric)

@@ -1,0 +1,293 @@
+"""`tfsasm compare`: trackers on the same frames and the same boxes, scored by the same rules."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tfsasm import jobs
+from tfsasm.data.sequences import Sequence, sequences
+from tfsasm.entrants import Entrant, Method, parse_trackers
+from tfsasm.errors import InputError
+from tfsasm.evaluate import (
+    Files,
+    Report,
+    Scored,
+    gains,
+    gains_table,
+    plot_tradeoff,
+    reports_csv,
+    scores_table,
+)
+from tfsasm.evaluate.plots import check_picture
+from tfsasm.files import check_folder, check_output, write_text
+from tfsasm.mot import read_detections
+from tfsasm.result_folder import result_file
+from tfsasm.runs import Run, run_sequences
+from tfsasm.scoring import score_all
+from tfsasm.side_by_side import Entry, Plan, make_work
+from tfsasm.tracking import check_shared, find_detections
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
+_PACKAGES = ("tfsasm", "torch", "trackers", "trackeval", "numpy")
+_NAMED = 3  # sequences that a message names before it only counts
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What there is to tell."""
+
+    plan: Plan
+    skipped: dict[str, str]
+    """Trackers that did not take part, and why."""
+    run: Run
+    scored: dict[str, Scored]
+
+    @property
+    def reports(self) -> dict[str, Report]:
+        """The scores by tracker."""
+        return {label: one.report for label, one in self.scored.items()}
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """Per frame, by tracker."""
+        done = self.run.outcomes.values()
+        frames = sum(one.frames for one in done)
+        return {
+            label: 1000 * sum(one.seconds[label] for one in done) / frames
+            for label in self.plan.trackers
+        }
+
+
+def run_comparison(job: jobs.Compare, console: Console, errors: Console) -> int:
+    """Track every sequence with every tracker, score, and tell."""
+    _check_outputs(job)
+    say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    with ExitStack() as stack:
+        place = job.output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        plan, skipped = make_plan(job, place)
+        lengths = {name: entry.sequence.length for name, entry in plan.entries.items()}
+        make = partial(make_work, plan)
+        run = run_sequences(
+            list(lengths), make, lengths, job.workers, errors, quiet=job.quiet
+        )
+        if run.interrupted:
+            say("stopped by Ctrl-C; nothing is scored")
+            return INTERRUPTED
+        if not run.outcomes:
+            raise InputError(f"no sequence could be tracked: {next(iter(run.failures.values()))}")
+        scored = score_all(
+            _files(plan), job.dataset, run.failures, job.workers, errors, quiet=job.quiet
+        )
+    found = Comparison(plan, skipped, run, scored)
+    _write(job, found)
+    console.print(_table(job, found))
+    if len(scored) > 1:
+        console.print(gains_table(gains(found.reports)))
+    for line in _lines(job, found):
+        say(line)
+    return FAILED if run.failures else OK
+
+
+def make_plan(job: jobs.Compare, place: Path) -> tuple[Plan, dict[str, str]]:
+    """Everything that can be refused before any work, and the trackers that cannot take part.
+
+    `place` is the folder of the result files. Raises `InputError`.
+    """
+    if job.workers < 1:
+        raise InputError(f"workers is {job.workers}; give 1 or more")
+    entrants = parse_trackers(job.trackers)
+    chosen = sequences(job.dataset, job.root, job.split, job.sequences, public=job.public)
+    if without := [one.name for one in chosen if one.truth is None]:
+        raise InputError(f"no ground truth of {_some(without)}; choose others by --sequences")
+    check_shared(job.detections, len(chosen))
+    entrants, skipped = _with_pictures(job, entrants, chosen)
+    looks = any(isinstance(one, Method) or one.looks for one in entrants.values())
+    plan = Plan(
+        entries={one.name: _entry(job, one, looks=looks) for one in chosen},
+        trackers=entrants, folders=_folders(place, entrants, overwrite=job.overwrite),
+        weights=job.weights, short_side=job.short_side, max_side=job.max_side, device=job.device,
+        min_score=job.min_score, skip_bad=job.skip_bad_detections,
+    )  # fmt: skip
+    return plan, skipped
+
+
+def _with_pictures(
+    job: jobs.Compare, entrants: dict[str, Entrant], chosen: list[Sequence]
+) -> tuple[dict[str, Entrant], dict[str, str]]:
+    """The trackers that can run on all sequences, and why the others cannot."""
+    if job.source is not None and len(chosen) != 1:
+        raise InputError(
+            f"--source is for one sequence, and there are {len(chosen)}; choose it by "
+            "--sequences NAME"
+        )
+    blind = [one.name for one in chosen if one.source is None and job.source is None]
+    if not blind and not job.no_images:
+        return entrants, {}
+    why = "it needs pictures: "
+    why += "--no-images withholds them" if job.no_images else f"there are none of {_some(blind)}"
+    skipped = {label: why for label, one in entrants.items() if isinstance(one, Method)}
+    if len(skipped) == len(entrants):
+        raise InputError(f"no tracker can run: {', '.join(skipped)}: {why}")
+    return {label: one for label, one in entrants.items() if label not in skipped}, skipped
+
+
+def _entry(job: jobs.Compare, one: Sequence, *, looks: bool) -> Entry:
+    source = (job.source or one.source) if looks and not job.no_images else None
+    boxes = find_detections(job.detections, one)
+    return Entry(one, source, boxes, _second_half(boxes, one) if job.second_half else 1)
+
+
+def _second_half(boxes: Path, one: Sequence) -> int:
+    """The frame of a whole video that is frame 1 of its second half, as ByteTrack's tools cut it.
+
+    Of n frames the second half has those after frame n // 2 + 1. The whole length is told by the
+    last frame that has a box.
+    """
+    if boxes.suffix.lower() == ".json":
+        raise InputError(f"--second-half takes MOT text, not {boxes}")
+    frames = max(read_detections(boxes), default=0)
+    cut = frames // 2 + 1
+    if frames - cut != one.length:
+        raise InputError(
+            f"{boxes} ends with frame {frames}, so its second half has {max(frames - cut, 0)} "
+            f"frames; {one.name} has {one.length}"
+        )
+    return cut + 1
+
+
+def _folders(place: Path, labels: Mapping[str, object], *, overwrite: bool) -> dict[str, Path]:
+    """A folder for each tracker's result files. Raises `InputError` for files that are there."""
+    folders = {label: place / re.sub(r"[^\w.,=-]", "_", label) for label in labels}
+    if len(set(folders.values())) < len(folders):
+        raise InputError(f"two trackers would share a folder: {', '.join(labels)}")
+    for folder in folders.values():
+        check_folder(folder)
+        if not overwrite and any(folder.glob("*.txt")):
+            raise InputError(f"{folder} has results; give another --output or --overwrite")
+    return folders
+
+
+def _files(plan: Plan) -> dict[str, dict[str, Files]]:
+    """By tracker, what each sequence is scored from."""
+    return {
+        label: {
+            name: Files(truth, result_file(folder, name), entry.sequence.length)
+            for name, entry in plan.entries.items() if (truth := entry.sequence.truth)
+        }
+        for label, folder in plan.folders.items()
+    }  # fmt: skip
+
+
+def _table(job: jobs.Compare, found: Comparison) -> Any:
+    count = len(next(iter(found.scored.values())).report.sequences)
+    frames = sum(one.frames for one in found.run.outcomes.values())
+    title = f"{count} sequences, {frames} frames, boxes of score {job.min_score:g} and more"
+    times = {label: f"{spent:.2f}" for label, spent in found.milliseconds.items()}
+    rows = {label: report.combined for label, report in found.reports.items()}
+    return scores_table(
+        rows, label="tracker", title=title, columns=_COLUMNS, more={"ms/frame": times}
+    )
+
+
+def _lines(job: jobs.Compare, found: Comparison) -> list[str]:
+    """What to say below the tables."""
+    told = [f"scored by the rules of {job.dataset}; boxes are found beforehand and take no time"]
+    told += [f"not run: {label}: {why}" for label, why in found.skipped.items()]
+    blind = [name for name, entry in found.plan.entries.items() if entry.source is None]
+    told += [
+        f"{label} saw no pictures of {_some(blind)}, so it knows no camera motion"
+        for label, one in found.plan.trackers.items()
+        if blind and not isinstance(one, Method) and one.looks
+    ]
+    notes = {
+        f"note: {name}: {note}": None
+        for name, one in found.run.outcomes.items() for note in one.notes
+    }  # fmt: skip
+    notes |= {f"note: {k}: {note}": None for k, one in found.scored.items() for note in one.notes}
+    told += list(notes)
+    left_out = next(iter(found.scored.values())).left_out
+    told += [f"left out: {name}: {why}" for name, why in left_out.items()]
+    written = (job.json, job.csv, job.plot, job.output)
+    return told + [f"wrote {path}" for path in written if path]
+
+
+def _write(job: jobs.Compare, found: Comparison) -> None:
+    times = found.milliseconds
+    if job.json:
+        write_text(job.json, json.dumps(_to_json(job, found), indent=2) + "\n")
+    if job.csv:
+        about = {label: {"ms_per_frame": round(spent, 4)} for label, spent in times.items()}
+        write_text(job.csv, reports_csv(found.reports, about))
+    if job.plot:
+        points = {k: (times[k], report.combined.HOTA) for k, report in found.reports.items()}
+        plot_tradeoff(points, job.plot, f"{job.dataset}, {len(found.run.outcomes)} sequences")
+
+
+def _to_json(job: jobs.Compare, found: Comparison) -> dict[str, Any]:
+    """Everything needed to read the table, and to make it again."""
+    entries = found.plan.entries
+    return {
+        "dataset": job.dataset, "root": str(job.root), "split": job.split,
+        "detections": "beside each sequence" if job.detections is None else str(job.detections),
+        "min_score": job.min_score, "second_half": job.second_half,
+        "weights": found.plan.weights, "workers": job.workers,
+        "python": platform.python_version(), "versions": _versions(),
+        "sequences": {
+            name: {
+                "frames": entry.sequence.length,
+                "pictures": None if entry.source is None else str(entry.source),
+            }
+            for name, entry in entries.items()
+        },
+        "left_out": next(iter(found.scored.values())).left_out,
+        "skipped": found.skipped,
+        "trackers": {
+            label: {
+                "parameters": found.plan.trackers[label].parameters(),
+                "ms_per_frame": round(found.milliseconds[label], 4),
+                **report.to_json(),
+            }
+            for label, report in found.reports.items()
+        },
+        "gains": [gain.to_json() for gain in gains(found.reports)],
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str | None]:
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _check_outputs(job: jobs.Compare) -> None:
+    """Refuse before any work what could not be written after it."""
+    outputs = [path for path in (job.json, job.csv, job.plot) if path]
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise InputError("two outputs have the same name; give each its own")
+    for path in outputs:
+        check_output(path, overwrite=job.overwrite)
+    if job.plot:
+        check_picture(job.plot)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
