@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import pickle
@@ -56,8 +57,8 @@ def test_every_example_can_be_parsed(command, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(command):
-    source = Path(jobs.__file__).read_text()
     kind = COMMANDS[command]
+    source = Path(inspect.getfile(kind)).read_text()
     body = re.split(rf"class {kind.__name__}\b.*:\n", source)[1].split("\n@dataclass")[0]
     lines = body.splitlines()
     for field in (f for f in dataclasses.fields(kind) if f.name in kind.__annotations__):

@@ -1,0 +1,116 @@
+"""The options of commands that take one video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tfsasm.jobs.kinds import OptionalCount, OptionalFile, OptionalName, OptionalScore, Settings
+
+
+@dataclass(frozen=True)
+class Track:
+    """Follow people through a video, a folder of images, a camera or a stream.
+
+    Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4
+    """
+
+    source: str
+    """Video file, folder of images, camera index or rtsp/http address."""
+    detections: OptionalFile = None
+    """Stored detections: a MOT det.txt or a det_db JSON."""
+    detector: OptionalName = None
+    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
+    --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
+    detector_weights: OptionalFile = None
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
+    detector_score: float = 0.1
+    """Detector boxes below this score are not handed over."""
+    detector_set: Settings = ()
+    """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
+    labels=pedestrian for a Hugging Face model."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    preset: Literal["default", "released", "paper", "motrv2"] = "default"
+    """The method, whatever the network."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    miss_tolerance: OptionalCount = None
+    """Frames after which an absent track dies."""
+    score_threshold: OptionalScore = None
+    """Score for birth, presence and report."""
+    output: OptionalFile = None
+    """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
+    mot_output: OptionalFile = None
+    """Results as MOTChallenge text."""
+    json_output: OptionalFile = None
+    """Results as JSON."""
+    start: int = 1
+    """First frame, counted from 1."""
+    end: OptionalCount = None
+    """Last frame, included."""
+    stride: int = 1
+    """Take every STRIDE-th frame."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto."""
+    threads: OptionalCount = None
+    """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
+    default half of the cores with a small network, all with a large one."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw a result file on its frames, beside the ground truth and with the mistakes marked.
+
+    Example: tfsasm show --results r/seq.txt --source seq/img1 --gt seq/gt/gt.txt --output seq.mp4
+    """
+
+    results: Path
+    """Result file in MOT text."""
+    source: str
+    """Video file or folder of images that was tracked."""
+    output: Path
+    """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
+    gt: OptionalFile = None
+    """Ground truth to show on the right; then false boxes, misses and switched identities are
+    marked."""
+    dataset: Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot"] = "mot"
+    """Whose rules say which ground truth counts."""
+    start: int = 1
+    """First frame, counted from 1."""
+    end: OptionalCount = None
+    """Last frame, included."""
+    trail: int = 30
+    """Frames for which a track's path stays visible; 0 for none."""
+    overwrite: bool = False
+    """Replace output that exists."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Make a short dance clip, track it with and without the memory, score both, show both.
+
+    Example: tfsasm demo
+    """
+
+    output: Path = Path("tfsasm-demo")
+    """Folder for the video, the MOT files and the summary; replaced if it exists."""
+    seed: int = 11
+    """Another seed, another dance."""
+    frames: int = 160
+    """Length of the clip."""

@@ -1,0 +1,268 @@
+"""The options of commands over whole data sets and their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tfsasm.jobs.kinds import (
+    Dataset,
+    OptionalCount,
+    OptionalFile,
+    OptionalName,
+    OptionalScore,
+    Settings,
+)
+
+COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score result files with the official TrackEval, by the rules of their benchmark.
+
+    Example: tfsasm score --gt DanceTrack/val --results results --json scores.json
+    """
+
+    gt: Path
+    """Folder of sequences, each with gt/gt.txt; for BDD100K of one JSON per video."""
+    results: Path
+    """Folder of NAME.txt or data/NAME.txt files; for BDD100K NAME.json."""
+    dataset: Annotated[Dataset | None, tyro.conf.arg(metavar="NAME")] = None
+    """Whose rules: dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k or mot (nothing is
+    forgiven). By default it is seen from the names, and said."""
+    json: OptionalFile = None
+    """Write the scores here as well."""
+    csv: OptionalFile = None
+    """Write them as a table: a line per sequence, and one for all combined."""
+    plot: OptionalFile = None
+    """Draw HOTA and its parts over the overlap threshold: .png, .pdf or .svg."""
+    allow_missing: bool = False
+    """Leave out sequences that cannot be scored, say why, and score the rest."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Track a data set, several sequences at a time, and score the results.
+
+    A run that was stopped or killed goes on when it is given again: what is finished is kept. Ends
+    with code 1 when a sequence failed; the others are tracked and scored all the same.
+
+    Example: tfsasm evaluate --root clips --output results --workers 2
+    """
+
+    root: Path
+    """Folder of the data set, or of one of its splits."""
+    output: Path
+    """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
+    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
+    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
+    its layout, and the rules that scores follow."""
+    split: OptionalName = None
+    """Its subfolder, such as train, val or test; by default all."""
+    sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """Only these."""
+    public: Literal["DPM", "FRCNN", "SDP"] | None = None
+    """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
+    source: OptionalFile = None
+    """Video or folder of images of a single sequence that has none."""
+    detections: OptionalFile = None
+    """Stored detections: a det_db JSON, or a folder of NAME.txt or NAME/det/det.txt. By default
+    the det/det.txt beside each sequence."""
+    detector: OptionalName = None
+    """Live detector instead; see `tfsasm track --help`."""
+    detector_weights: OptionalFile = None
+    """File of the detector: .onnx or a PyTorch checkpoint."""
+    detector_score: float = 0.1
+    """Detector boxes below this score are not handed over."""
+    detector_set: Settings = ()
+    """Single settings of the detector, as NAME=VALUE."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    preset: Literal["default", "released", "paper", "motrv2"] = "default"
+    """The method, whatever the network."""
+    set: Settings = ()
+    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    miss_tolerance: OptionalCount = None
+    """Frames after which an absent track dies."""
+    score_threshold: OptionalScore = None
+    """Score for birth, presence and report."""
+    workers: int = 1
+    """Processes; each tracks a sequence at a time, with its share of the threads."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    overwrite: bool = False
+    """Start anew: remove what an earlier run left in the output folder."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Run trackers on the same frames and the same boxes, and score them by the same rules.
+
+    The classic ones come from the package `trackers`. Without pictures only those run.
+
+    Example: tfsasm compare --root clips --trackers tfsasm,motrv2,sort,ocsort --json comparison.json
+    """
+
+    root: Path
+    """Folder of the data set, or of one of its splits."""
+    trackers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,NAME")] = (COMPARED,)
+    """Which: tfsasm (the default preset), another preset (default, released, paper, motrv2), or
+    sort, bytetrack, ocsort, botsort, cbiou. Each may have settings: default:capacity=0 or
+    ocsort:lost_track_buffer=60. The first is what the others are compared with."""
+    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
+    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
+    its layout, and the rules that scores follow."""
+    split: OptionalName = None
+    """Its subfolder, such as train or val; by default all."""
+    sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """Only these."""
+    public: Literal["DPM", "FRCNN", "SDP"] | None = None
+    """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
+    source: OptionalFile = None
+    """Video or folder of images of a single sequence that has none."""
+    no_images: bool = False
+    """Show nobody any pictures, also where there are some."""
+    detections: OptionalFile = None
+    """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
+    each sequence, such as det_full/det.txt. By default det/det.txt."""
+    second_half: bool = False
+    """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
+    whole videos: frame k is frame n//2+1+k of n."""
+    min_score: float = 0.1
+    """Boxes below this score are not handed over."""
+    weights: str = "tiny"
+    """The network of the presets: `tiny` (in the package), a .safetensors file or a published
+    .pth file."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    json: OptionalFile = None
+    """Write scores, speed, parameters and gains here."""
+    csv: OptionalFile = None
+    """Write the scores as a table: a line per tracker and sequence."""
+    plot: OptionalFile = None
+    """Draw HOTA over milliseconds per frame: .png, .pdf or .svg."""
+    output: OptionalFile = None
+    """Folder for the result files, as TRACKER/NAME.txt."""
+    workers: int = 1
+    """Processes; each tracks a sequence at a time. More than the machine has cores distort the
+    speed."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 ..., or auto; for the network."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablate(Evaluate):
+    """Track a data set under every combination of some settings, and say which is best.
+
+    The network sees each frame once, for all combinations. A run that was stopped or killed goes
+    on when it is given again, and so does one with more values in its grid.
+
+    Example: tfsasm ablate --root clips --grid capacity=0,5,10 min_travel=0,0.1 --output ablation
+    """
+
+    output: Path
+    """Folder for a folder of result files per combination, and the tables and pictures of all:
+    ablation.json, .csv and .png."""
+    grid: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE")]
+    """Settings of the method and their values; a short name will do where it is the only one:
+    capacity=0,5,10 for memory.capacity."""
+    min_score: float = 0.0
+    """Boxes below this score are not handed over."""
+    metric: Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"] = "HOTA"
+    """What the best combination is the best in."""
+    against: OptionalName = None
+    """The combination that the others are compared with, such as capacity=0; by default the first
+    of the grid."""
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Look at a data set: what is there, what is missing, what contradicts itself.
+
+    Ends with code 1 when there is a problem; what may be meant is only noted.
+
+    Example: tfsasm datasets check --root DanceTrack --split val --json findings.json
+    """
+
+    action: tyro.conf.Positional[Literal["check"]]
+    """What to do: check."""
+    root: Path
+    """Folder of the data set, of one of its splits, or of several data sets."""
+    dataset: Annotated[Dataset | Literal["crowdhuman"] | None, tyro.conf.arg(metavar="NAME")] = None
+    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or
+    crowdhuman; by default whatever is there."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Its subfolder, such as train, val or test; by default all."""
+    json: OptionalFile = None
+    """Write all findings here as well."""
+    overwrite: bool = False
+    """Replace the JSON if it exists."""
+    quiet: bool = False
+    """No progress bar and no notes."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Join broken tracks after the fact. OFFLINE: it looks at the future of each track.
+
+    A track is continued by the only one that begins within --max-gap frames after its end, if no
+    other ended in that time. Scores of merged results are not those of an online tracker.
+
+    Example: tfsasm merge --results results --output merged
+    """
+
+    results: Path
+    """Result file, or folder of NAME.txt files."""
+    output: Path
+    """File or folder to write, as the input is one or the other."""
+    min_gap: int = 20
+    """Only gaps of more frames are bridged."""
+    max_gap: int = 100
+    """Only gaps of fewer frames are bridged."""
+    block_from: int = 0
+    """Gap in frames from which another start or end forbids a join, up to --max-gap. The released
+    0 lets one forbid that could not be joined itself; --min-gap + 1 does not."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Check results and pack them as the evaluation server of a benchmark takes them.
+
+    Example: tfsasm submit --dataset dancetrack --results results --output tracker.zip
+    """
+
+    dataset: Literal["dancetrack", "mot17", "mot20", "sportsmot", "bdd100k"]
+    """Whose server."""
+    results: Path
+    """Folder of NAME.txt files; for BDD100K NAME.json, or text with the class in column 8."""
+    output: Path
+    """The .zip file."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the split that was tracked: tells the lengths of its sequences, and for BDD100K
+    which there are."""
+    overwrite: bool = False
+    """Replace the zip if it exists."""
