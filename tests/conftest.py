@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm import cli
@@ -55,3 +56,12 @@ def track(tfsasm, scene, small_weights):
         return tfsasm("track", *(part for pair in pairs for part in pair), "--quiet", *flags)
 
     return run
+
+
+@pytest.fixture
+def two_threads():
+    """As many as the released code had when it made the golden vectors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

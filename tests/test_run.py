@@ -50,7 +50,7 @@ def result(track, tmp_path):
 # The released code
 
 
-def test_the_golden_run_through_the_public_command(tfsasm, tmp_path):
+def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads):
     """All 117 lines, byte for byte, from images, det.txt and a .pth like the published ones."""
     frames, lines = synthetic_sequence(40, 216, 384, nobj=6, seed=7, zero_frames=[4, 5, 13])
     checkpoint = {
@@ -63,6 +63,7 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path):
         "--detections", write_detections(tmp_path / "det.txt", lines),
         "--weights", tmp_path / "published.pth", "--preset", "released",
         "--short-side", 256, "--max-side", 480, "--miss-tolerance", 20, "--score-threshold", 0.5,
+        "--threads", 2,
         "--mot-output", tmp_path / "results.txt", "--quiet",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err

@@ -7,6 +7,7 @@ proposals, older tracks. The fake network insists on the number.
 import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -454,6 +455,13 @@ def released_lines(frame, told_):
         yield f"{frame},{identity},{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f},1,-1,-1,-1"
 
 
+def worst_digit(lines, wanted):
+    """The largest difference between the numbers of result lines, in hundredths."""
+    mine, theirs = (np.array([line.split(",") for line in some], float) for some in (lines, wanted))
+    assert (mine[:, :2] == theirs[:, :2]).all()
+    return np.rint(100 * np.abs(mine - theirs)).max()
+
+
 def assert_as_released(state: TrackerState, answer: Answer, wanted: dict[str, torch.Tensor]):
     """Identities, counters and masks exactly; numbers within the noise between kernels."""
     tracks, views = state.tracks, state.tracks.memory
@@ -470,12 +478,17 @@ def assert_as_released(state: TrackerState, answer: Answer, wanted: dict[str, to
         torch.testing.assert_close(mine, wanted[theirs], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("sampling", [
-    pytest.param("auto", id="with the quickest kernel there is"),
-    pytest.param("plain", id="with PyTorch alone"),
+@pytest.mark.parametrize(("sampling", "hundredths"), [
+    pytest.param("auto", 1, id="with the quickest kernel there is"),
+    pytest.param("plain", 0, id="in the order of the released code"),
 ])  # fmt: skip
-def test_forty_frames_are_those_of_the_released_code(sampling, monkeypatch):
-    """The whole published network, frame by frame: 19 identities, 4 deaths, 27 stores."""
+def test_forty_frames_are_those_of_the_released_code(
+    sampling, hundredths, monkeypatch, two_threads
+):
+    """The whole published network, frame by frame: 19 identities, 4 deaths, 27 stores.
+
+    Another order of summation may move a number across the rounding to two digits.
+    """
     monkeypatch.setenv("TFSASM_SAMPLING", sampling)
     golden, model = vectors("run_tol20"), released_model()
     config = replace(CONFIG, lifecycle=LifecycleConfig(miss_tolerance=RUN["miss_tolerance"]))
@@ -494,5 +507,5 @@ def test_forty_frames_are_those_of_the_released_code(sampling, monkeypatch):
         assert_as_released(state, answer, wanted)
         told_ = report(answer, *size[::-1], config)
         lines += released_lines(index + 1, told_)
-    assert lines == golden["lines"].tolist()
     assert len(lines) == 117
+    assert worst_digit(lines, golden["lines"].tolist()) <= hundredths

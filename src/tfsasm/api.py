@@ -24,7 +24,9 @@ from tfsasm.detect import ProposalSource, detector, open_detections
 from tfsasm.errors import InputError
 from tfsasm.model import Features, MOTRv2
 from tfsasm.model.backbone import fold_batch_norms
+from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.image import prepare
+from tfsasm.model.sampling import plain
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
 from tfsasm.proposals import Proposals
@@ -35,12 +37,14 @@ from tfsasm.video import Frame, Source, open_source
 def load(
     weights: Path | str = "tiny", config: TrackerConfig | None = None, *,
     short_side: int | None = None, max_side: int | None = None, device: str = "auto",
+    exact: bool = False,
 ) -> Tracker:
     """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
 
     `config` is the method (`tfsasm.config`), by default `default()`. `short_side` and `max_side`
     override the scale of the images that the network was made for, in pixels. `device` is a torch
-    device; `auto` takes a GPU where there is one. Raises `WeightsError` for a file that cannot be
+    device; `auto` takes a GPU where there is one. `exact` sums in the order of the released code
+    rather than in the quickest (docs/fidelity.md). Raises `WeightsError` for a file that cannot be
     loaded or does not fit, `InputError` for a side below 1 or a device that is not there.
     """
     for name, side in (("short_side", short_side), ("max_side", max_side)):
@@ -52,6 +56,8 @@ def load(
     network = replace(
         network, short_side=short_side or network.short_side, max_side=max_side or network.max_side
     )
+    if exact:
+        sample_by(plain, model)
     if network.model.backbone != "resnet50":  # the published trunk stays as published, to the digit
         model.backbone = fold_batch_norms(model.backbone)
     return Tracker(model.to(place), network, config or default())

@@ -27,6 +27,9 @@ class Preset:
     make: Callable[[], TrackerConfig]
     first_id: int
     """First identity in MOT files. Users see 1; the released code wrote 0."""
+    exact: bool = False
+    """Whether numbers are to be those of the released code to the last bit, where that is possible;
+    see `tfsasm.load`."""
 
 
 def released() -> TrackerConfig:
@@ -75,7 +78,7 @@ def default() -> TrackerConfig:
 
 
 PRESETS = {
-    "released": Preset(released, first_id=0),
+    "released": Preset(released, first_id=0, exact=True),
     "paper": Preset(paper, first_id=1),
     "motrv2": Preset(motrv2, first_id=1),
     "default": Preset(default, first_id=1),

@@ -65,7 +65,7 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
         proposals = proposals_of(job)
         tracker = load(
             job.weights, method, short_side=job.short_side, max_side=job.max_side,
-            device=job.device,
+            device=job.device, exact=preset(job.preset).exact,
         )  # fmt: skip
         torch.set_num_threads(job.threads or threads_of_a_part(tracker))
         write = _open_outputs(job, source, method, stack)

@@ -123,7 +123,7 @@ def open_network(plan: Plan) -> tuple[Tracker, ProposalSource | None]:
     """The tracker of a plan, and its live detector if it has one. Raises as `make_work` does."""
     tracker = load(
         plan.weights, plan.method, short_side=plan.short_side, max_side=plan.max_side,
-        device=plan.device,
+        device=plan.device, exact=preset(plan.preset).exact,
     )  # fmt: skip
     live = _open_live(plan.live, str(tracker.model.learned_content.device)) if plan.live else None
     return tracker, live

@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tfsasm.model.sampling import Shapes, sample
+from tfsasm.model.linear import Linear
+from tfsasm.model.sampling import Kernel, Shapes, sample
 
 
 class DeformableAttention(nn.Module):
@@ -20,10 +21,11 @@ class DeformableAttention(nn.Module):
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
-        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(width, heads * levels * points)
-        self.value_proj = nn.Linear(width, width)
-        self.output_proj = nn.Linear(width, width)
+        self.sampling_offsets = Linear(width, heads * levels * points * 2)
+        self.attention_weights = Linear(width, heads * levels * points)
+        self.value_proj = Linear(width, width)
+        self.output_proj = Linear(width, width)
+        self.sample: Kernel = sample
         self.reset_parameters()
 
     @torch.no_grad()
@@ -67,7 +69,8 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
         locations = self._locations(offsets, shapes, reference)
-        return self.output_proj(sample(value, shapes, locations, weights.unflatten(-1, grid[1:])))
+        weights = weights.unflatten(-1, grid[1:])
+        return self.output_proj(self.sample(value, shapes, locations, weights))
 
     def _locations(self, offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         anchor = reference[:, :, None, :, None, :]
@@ -75,3 +78,10 @@ class DeformableAttention(nn.Module):
             size = offsets.new_tensor([(w, h) for h, w in shapes])
             return anchor + offsets / size[:, None]
         return anchor[..., :2] + offsets / self.points * anchor[..., 2:] * 0.5
+
+
+def sample_by(kernel: Kernel, model: nn.Module) -> None:
+    """Have all deformable attention inside `model` sample by this kernel, whatever is quickest."""
+    for module in model.modules():
+        if isinstance(module, DeformableAttention):
+            module.sample = kernel

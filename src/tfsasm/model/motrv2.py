@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from tfsasm.model.backbone import TRUNKS
 from tfsasm.model.deform_attn import DeformableAttention
 from tfsasm.model.encoding import embed_coordinates
+from tfsasm.model.linear import Linear
+from tfsasm.model.self_attention import SelfAttention
 from tfsasm.model.transformer import (
     BoxHead,
     Decoder,
@@ -63,11 +65,11 @@ class Interaction(FeedForward):
     ) -> None:
         super().__init__()
         self.box_turns, self.place_values = box_turns, place_values
-        self.self_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
-        self.linear_feat1 = nn.Linear(width, feedforward)
-        self.linear_feat2 = nn.Linear(feedforward, width)
+        self.self_attn = SelfAttention(width, heads)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
+        self.linear_feat1 = Linear(width, feedforward)
+        self.linear_feat2 = Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
         self.norm_feat = nn.LayerNorm(width)
@@ -77,7 +79,7 @@ class Interaction(FeedForward):
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
         placed = (embeddings + position)[None]
         value = placed if self.place_values else embeddings[None]
-        looked, _ = self.self_attn(placed, placed, value, need_weights=False)
+        looked = self.self_attn(placed, value)
         x = self.norm1(embeddings + looked[0])
         x = self.norm2(x + self.feed_forward(x))
         return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
@@ -200,7 +202,7 @@ def _initialise(model: MOTRv2) -> None:
 
 def _initialise_heads(decoder: Decoder, config: ModelConfig) -> None:
     """All heads start as copies of one; only the first box head starts with small boxes."""
-    class_head = nn.Linear(config.width, config.classes)
+    class_head = Linear(config.width, config.classes)
     nn.init.constant_(class_head.bias, -math.log(99.0))
     box_head = BoxHead(config.width)
     box_head.reset(size_bias=0.0)

@@ -21,6 +21,8 @@ from tfsasm.errors import InputError
 Shapes = list[tuple[int, int]]
 """Height and width of each feature level."""
 
+_SLICE = 4096  # queries that `plain` answers at a time
+
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
@@ -65,19 +67,31 @@ def _has_numba() -> bool:
 
 
 def plain(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """`sample` by PyTorch's own `grid_sample`, level by level for a quarter of the memory."""
+    """`sample` by PyTorch's own `grid_sample`; the products of a query are summed all at once.
+
+    So does the released code, to the last bit. Queries go by in slices, for the memory.
+    """
     batch, _, heads, width = value.shape
-    queries = locations.shape[1]
-    grids = 2 * locations - 1
-    levels = value.split([h * w for h, w in shapes], dim=1)
-    total = value.new_zeros(())
-    for level, (flat, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
-        maps = flat.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
-        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [B*M, Q, K, 2]
-        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]  # [B*M, 1, Q, K]
-        seen = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
-        total = total + (seen * share).sum(-1)
-    return total.view(batch, heads * width, queries).transpose(1, 2)
+    maps = [
+        flat.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
+        for flat, (h, w) in zip(value.split([h * w for h, w in shapes], 1), shapes, strict=True)
+    ]
+    parts = [
+        _plain_slice(maps, *some)
+        for some in zip(locations.split(_SLICE, 1), weights.split(_SLICE, 1), strict=True)
+    ]
+    return torch.cat(parts, -1).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
+
+
+def _plain_slice(maps: list[Tensor], locations: Tensor, weights: Tensor) -> Tensor:
+    """Sums `[B * M, D, Q]` from the `maps` `[B * M, D, h, w]` of the levels."""
+    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B*M, Q, L, K, 2]
+    seen = [
+        F.grid_sample(level, grids[:, :, i], padding_mode="zeros", align_corners=False)
+        for i, level in enumerate(maps)
+    ]
+    share = weights.transpose(1, 2).flatten(0, 1).flatten(2)[:, None]  # [B*M, 1, Q, L*K]
+    return (torch.stack(seen, -2).flatten(-2) * share).sum(-1)
 
 
 def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

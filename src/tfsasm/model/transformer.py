@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from tfsasm.model.deform_attn import DeformableAttention
 from tfsasm.model.encoding import embed_coordinates, embed_grid, embed_whole_grid
+from tfsasm.model.linear import Linear
 from tfsasm.model.sampling import Shapes
+from tfsasm.model.self_attention import SelfAttention
 from tfsasm.rows import Rows
 
 
@@ -71,8 +73,8 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
 class FeedForward(nn.Module):
     """linear2(relu(linear1(x))): the part of a layer that looks at one row alone."""
 
-    linear1: nn.Linear
-    linear2: nn.Linear
+    linear1: Linear
+    linear2: Linear
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """`[..., C]` to `[..., C]`."""
@@ -85,8 +87,8 @@ class EncoderLayer(FeedForward):
     def __init__(self, width: int, feedforward: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
         self.self_attn = DeformableAttention(width, heads, levels, points)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
@@ -167,9 +169,9 @@ class DecoderLayer(FeedForward):
         super().__init__()
         self.box_turns, self.place_values = box_turns, place_values
         self.cross_attn = DeformableAttention(width, heads, levels, points)
-        self.self_attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.linear1 = nn.Linear(width, feedforward)
-        self.linear2 = nn.Linear(feedforward, width)
+        self.self_attn = SelfAttention(width, heads)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)  # of cross-attention, though it runs second (QUIRK-6)
         self.norm2 = nn.LayerNorm(width)  # of self-attention
         self.norm3 = nn.LayerNorm(width)
@@ -184,7 +186,7 @@ class DecoderLayer(FeedForward):
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
         placed = content + position
         value = placed if self.place_values else content
-        looked, _ = self.self_attn(placed, placed, value, attn_mask=forbidden, need_weights=False)
+        looked = self.self_attn(placed, value, forbidden)
         content = self.norm2(content + looked)
         reference = boxes[:, :, None].expand(-1, -1, len(features.shapes), -1)
         if features.valid_ratios is not None:
@@ -202,7 +204,7 @@ class BoxHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            [nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, 4)]
+            [Linear(width, width), Linear(width, width), Linear(width, 4)]
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -213,7 +215,7 @@ class BoxHead(nn.Module):
     @torch.no_grad()
     def reset(self, size_bias: float) -> None:
         """Answer with no correction of the centre and this one of the size, whatever is asked."""
-        last = cast(nn.Linear, self.layers[-1])
+        last = cast(Linear, self.layers[-1])
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         last.bias[2:] = size_bias
@@ -232,7 +234,7 @@ class Decoder(nn.Module):
             for _ in range(layers)
         )
         self.box_heads = nn.ModuleList(BoxHead(width) for _ in range(layers))
-        self.class_heads = nn.ModuleList(nn.Linear(width, classes) for _ in range(layers))
+        self.class_heads = nn.ModuleList(Linear(width, classes) for _ in range(layers))
 
     def forward(
         self, queries: Queries, features: Features, forbidden: Tensor | None = None
