@@ -20,8 +20,8 @@ from tfsasm.support import SupportConfig, lean
 
 OFF = SupportConfig()
 ALL_ON = SupportConfig(
-    claim_iou=0.3, claim_held=0.4, snap=True, required=True, trust=0.8, birth_overlap=0.5,
-    birth_score=0.2,
+    claim_iou=0.3, claim_held=0.4, again_iou=0.1, again_score=0.3, snap=True, required=True,
+    trust=0.8, birth_overlap=0.5, birth_score=0.2,
 )
 PRESENT = 0.5
 NONE = Proposals.empty()
@@ -114,7 +114,9 @@ def test_claims_are_one_to_one_and_close(frame):
     offered = cxcywh_to_xyxy(found.boxes)
     now, then = (iou_matrix(cxcywh_to_xyxy(b), offered) for b in (boxes, held))
     iou = 0.6 * now + 0.4 * then
-    assert all(iou[row, claims[row]] >= 0.3 - 1e-6 for row in claimed.nonzero()[:, 0])
+    sure = (then >= 0.1 - 1e-6) & (found.scores >= 0.3)
+    close = (iou >= 0.3 - 1e-6) | sure
+    assert all(close[row, claims[row]] for row in claimed.nonzero()[:, 0])
 
 
 @MANY
@@ -207,6 +209,30 @@ def test_two_tracks_share_two_proposals_so_that_both_have_one():
     told = lean(ids, torch.tensor([0.1, 0.1, 0.9, 0.6]), boxes, boxes, found, 0,
                 SupportConfig(claim_iou=0.55), PRESENT)  # fmt: skip
     assert told.claims.tolist() == [-1, -1, 0, 1]
+
+
+AGAIN = replace(CLAIM, again_iou=0.2, again_score=0.6)
+FAR_A = box(A[0] + 0.6 * A[2])
+
+
+@pytest.mark.parametrize(("at", "score", "config", "claim"), [
+    pytest.param(FAR_A, 0.9, AGAIN, 0, id="a sure one that was too far for the first round"),
+    pytest.param(FAR_A, 0.9, CLAIM, -1, id="not without a second round"),
+    pytest.param(FAR_A, 0.5, AGAIN, -1, id="not an unsure one"),
+    pytest.param(B, 0.9, AGAIN, -1, id="not one far away"),
+])
+def test_in_a_second_round_a_track_claims(at, score, config, claim):
+    found = Proposals(torch.tensor([at]), torch.tensor([score]))
+    assert one_track(config, found=found).claims[-1] == claim
+
+
+def test_the_second_round_takes_nothing_from_the_first():
+    """The track at A claims the detection there; the one beside it does not get it."""
+    ids = torch.tensor([NOBODY, 1, 2])
+    boxes = torch.tensor([A, A, FAR_A])
+    told = lean(ids, torch.tensor([0.1, 0.9, 0.9]), boxes, boxes, proposals(A), 0,
+                AGAIN, PRESENT)  # fmt: skip
+    assert told.claims.tolist() == [-1, 0, -1]
 
 
 @pytest.mark.parametrize(("snap", "box_"), [(False, A), (True, NEAR_A)])

@@ -71,8 +71,8 @@ def default() -> TrackerConfig:
         memory=replace(base.memory, min_score=0.4),
         motion=MotionConfig(lead=1.0),
         support=SupportConfig(
-            claim_iou=0.4, claim_held=1.0, snap=True, required=True,
-            birth_overlap=0.4, birth_score=0.6,
+            claim_iou=0.4, claim_held=1.0, again_iou=0.2, again_score=0.6, snap=True,
+            required=True, birth_overlap=0.4, birth_score=0.7,
         ),
     )  # fmt: skip
 

@@ -27,6 +27,11 @@ class SupportConfig:
     """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
     claim_held: float = 0.0
     """Share of that overlap measured from the box a track came with, not from its answer."""
+    again_iou: float = 1.0
+    """A live track left without may claim a sure detection that nobody has claimed and that
+    overlaps the box it came with this much; 1: no second round."""
+    again_score: float = 0.0
+    """Detector's score from which a detection is sure enough for that."""
     snap: bool = False
     """A track takes over the box of the proposal it claims."""
     required: bool = False
@@ -97,20 +102,32 @@ def _claims(
     config: SupportConfig,
 ) -> Tensor:
     claims = torch.full_like(live, -1, dtype=torch.int64)
-    tracks = live.nonzero()[:, 0]
-    if config.claim_iou >= 1 or len(tracks) == 0 or len(proposals) == 0:
+    if config.claim_iou >= 1 or not live.any() or len(proposals) == 0:
         return claims
     offered = cxcywh_to_xyxy(proposals.boxes)
-    iou = iou_matrix(cxcywh_to_xyxy(boxes[tracks]), offered)
-    if config.claim_held:
-        iou = torch.lerp(iou, iou_matrix(cxcywh_to_xyxy(held[tracks]), offered), config.claim_held)
+    near = iou_matrix(cxcywh_to_xyxy(held), offered)
+    iou = torch.lerp(iou_matrix(cxcywh_to_xyxy(boxes), offered), near, config.claim_held)
     # A sure track goes before an unsure one, a good detection before a bad one.
-    worth = iou * (0.5 + scores[tracks, None]) * (0.5 + proposals.scores[None])
-    worth = torch.where(iou >= config.claim_iou, worth, 0.0)
-    rows, columns = (torch.as_tensor(i) for i in linear_sum_assignment(-worth.cpu().numpy()))
-    good = worth[rows, columns].cpu() > 0
-    claims[tracks[rows[good]]] = columns[good].to(claims.device)
-    return claims
+    worth = iou * (0.5 + scores[:, None]) * (0.5 + proposals.scores[None])
+    claims = _assign(claims, torch.where((iou >= config.claim_iou) & live[:, None], worth, 0.0))
+    if config.again_iou >= 1:
+        return claims
+    sure = proposals.scores >= config.again_score
+    sure[claims[claims >= 0]] = False
+    left = live & (claims < 0)
+    allowed = (near >= config.again_iou) & left[:, None] & sure[None]
+    return _assign(claims, torch.where(allowed, near, 0.0))
+
+
+def _assign(claims: Tensor, worth: Tensor) -> Tensor:
+    """`claims` `[N]` with those added that make the most of `worth` `[N, P]`; 0: not allowed."""
+    tracks, columns = (worth > 0).any(1).nonzero()[:, 0], (worth > 0).any(0).nonzero()[:, 0]
+    table = worth[tracks][:, columns].cpu()
+    rows, chosen = (torch.as_tensor(i) for i in linear_sum_assignment(-table.numpy()))
+    good = table[rows, chosen] > 0
+    added = claims.clone()
+    added[tracks[rows[good].to(claims.device)]] = columns[chosen[good].to(claims.device)]
+    return added
 
 
 def _may_be_born(
