@@ -8,8 +8,10 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -581,6 +583,16 @@ def test_every_command_ends_with_the_code_of_its_error(tfsasm, monkeypatch, erro
     monkeypatch.setitem(run.COMMANDS, jobs.Demo, fail)
     outcome = tfsasm("demo")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (code, "", word)
+
+
+def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
+    usual = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(
+        run.COMMANDS, jobs.Demo, lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
+    )
+    outcome = tfsasm("demo")
+    assert (outcome.code, "stopped" in outcome.err) == (130, True)
+    assert signal.getsignal(signal.SIGTERM) is usual
 
 
 def test_a_defect_of_ours_is_not_disguised(track, tmp_path, monkeypatch):

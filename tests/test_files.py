@@ -1,12 +1,19 @@
 """Writing: whole or not at all, and refused before the work is done."""
 
 import os
+import resource
 import tempfile
+from functools import partial
 
+import numpy as np
 import pytest
+import supervision as sv
 
+from tfsasm.detect.journal import Found, Journal
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, check_folder, check_output, write_text
+from tfsasm.outputs import JsonFile, MotFile
+from tfsasm.video import Frame
 
 
 def names(folder):
@@ -47,6 +54,40 @@ def test_nothing_is_left_behind_when_nothing_was_written(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out.txt"):
         pass
     assert names(tmp_path) == []
+
+
+def text(path):
+    write_text(path, "words " * 1000)
+
+
+def results(kind, path):
+    track = sv.Detections(np.ones((1, 4)), confidence=np.ones(1), tracker_id=np.ones(1, int))
+    with kind(path) as file:
+        for number in range(1, 200):
+            file.write(Frame(np.zeros((4, 4, 3), np.uint8), number, "", None), track)
+
+
+def journal(path):
+    with Journal(path, {}) as record:
+        for number in range(1, 200):
+            record.add(Found("a", number, f"a/{number}", ["1,1,5,5,0.5\n"] * 9))
+
+
+@pytest.mark.parametrize("write", [
+    pytest.param(text, id="text"),
+    pytest.param(partial(results, MotFile), id="results in MOT text"),
+    pytest.param(partial(results, lambda path: JsonFile(path, {})), id="results in JSON"),
+    pytest.param(journal, id="a journal of detections"),
+])
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, write):
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*out\.txt: File too large"):
+            write(tmp_path / "out.txt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert names(tmp_path) == (["out.txt"] if write is journal else [])
 
 
 def test_text_is_the_same_on_every_system(tmp_path):

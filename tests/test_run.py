@@ -418,7 +418,7 @@ def test_ctrl_c_keeps_what_was_done(track, result, stopped, tmp_path):
     assert len(json.loads(paths["json_output"].read_text())["frames"]) == 5
     with av.open(str(paths["output"])) as movie:
         assert sum(1 for _ in movie.decode(video=0)) == 5
-    assert "stopped by Ctrl-C; the files hold what was done so far" in outcome.out
+    assert "stopped; the files hold what was done so far" in outcome.out
     assert "Traceback" not in outcome.out + outcome.err
 
 
@@ -463,7 +463,7 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "stopped by Ctrl-C" in out
+    assert "stopped" in out
     done = int(out.split(" frames", 1)[0])
     assert 0 < done < 400
     assert 1 <= read_tracks(tmp_path / "o.txt").frame.max() <= done

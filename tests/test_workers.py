@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfsasm.errors import InputError
+from tfsasm.files import atomic_path
 from tfsasm.workers import Advanced, Failed, Finished, run_all
 
 
@@ -40,6 +41,26 @@ def test_everything_is_done_and_told():
     told = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
     assert outcomes(events) == told
     assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
+
+
+def make_writer(folder):
+    def work(name):
+        with atomic_path(folder / name) as half:
+            half.write_text("half")
+            while True:
+                time.sleep(0.01)
+                yield 1
+
+    return work
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
+    events = run_all(["a", "b"], partial(make_writer, tmp_path), workers)
+    next(events)
+    assert list(tmp_path.iterdir())
+    events.close()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import tyro
@@ -37,7 +39,7 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C).
+    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C, SIGTERM).
 
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
@@ -52,7 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         level=logging.WARNING, format="%(message)s",
         handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
     )  # fmt: skip
-    sys.exit(_run(job, console, errors))
+    with _termination_is_ctrl_c():
+        code = _run(job, console, errors)
+    sys.exit(code)
+
+
+@contextmanager
+def _termination_is_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does."""
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def _run(job: jobs.Job, console: Console, errors: Console) -> int:

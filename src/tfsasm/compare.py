@@ -84,7 +84,7 @@ def run_comparison(job: jobs.Compare, console: Console, errors: Console) -> int:
             list(lengths), make, lengths, job.workers, errors, quiet=job.quiet
         )
         if run.interrupted:
-            say("stopped by Ctrl-C; nothing is scored")
+            say("stopped; nothing is scored")
             return INTERRUPTED
         if not run.outcomes:
             raise InputError(f"no sequence could be tracked: {next(iter(run.failures.values()))}")

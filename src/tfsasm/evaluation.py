@@ -112,7 +112,7 @@ def run_lines(run: Run) -> Iterator[str]:
     for name, why in run.failures.items():
         yield f"failed: {name}: {why}"
     if run.interrupted:
-        yield "stopped by Ctrl-C; what is finished is kept, and the same command goes on"
+        yield "stopped; what is finished is kept, and the same command goes on"
 
 
 def _sources(job: jobs.Evaluate, chosen: list[Sequence]) -> dict[str, Path]:

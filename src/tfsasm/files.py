@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,19 +11,35 @@ from pathlib import Path
 
 from tfsasm.errors import InputError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Says which file there was no room for, since the system does not. Raises `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` when the block ends without an error.
 
-    The suffix is kept, since some writers choose their format by it.
+    The suffix is kept, since some writers choose their format by it. Raises `InputError` when the
+    disk is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
     try:
-        yield partial
-        os.replace(partial, target)
+        with writing(target):
+            yield partial
+            os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, TextIO
 import numpy as np
 import supervision as sv
 
-from tfsasm.files import check_output
+from tfsasm.files import check_output, writing
 from tfsasm.mot import result_line
 from tfsasm.video import Frame
 
@@ -56,7 +56,8 @@ class _TrackFile:
     def write(self, frame: Frame, tracks: sv.Detections) -> None:
         """Add one frame's tracks."""
         part = self.part(frame, tracks)
-        self._file.write(self.separator + part if self._parts else part)
+        with writing(self.path):
+            self._file.write(self.separator + part if self._parts else part)
         self._parts += 1
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
@@ -69,12 +70,13 @@ class _TrackFile:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.write(self.tail)
-        self._file.close()
-        if kind is not None and not self._parts:
-            self._partial.unlink()
-            return
-        os.replace(self._partial, self.path)
+        try:
+            with writing(self.path), self._file:
+                self._file.write(self.tail)
+            if kind is None or self._parts:
+                os.replace(self._partial, self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 class MotFile(_TrackFile):

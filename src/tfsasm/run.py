@@ -95,7 +95,7 @@ def _follow(
         summary.notes.append(f"cut short: {cut}")
     except KeyboardInterrupt:
         summary.code = INTERRUPTED
-        summary.notes.append("stopped by Ctrl-C; the files hold what was done so far")
+        summary.notes.append("stopped; the files hold what was done so far")
     summary.seconds = time.monotonic() - began
     return summary
 

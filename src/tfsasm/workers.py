@@ -8,6 +8,7 @@ end with the next thing they have to say.
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -146,6 +147,7 @@ def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Eve
 def _serve(connection: Connection, make: Callable[[], Work]) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # half-written files are removed
     try:
         work = make()
     except Exception as error:

@@ -23,6 +23,7 @@ from tfsasm.data.detector_sim import SimulatedDetector, Truth, manners
 from tfsasm.data.figures import Cast, Outlines, Wardrobe
 from tfsasm.data.scenery import Camera, Ground, Occluder, Scenery, make_camera, make_scenery
 from tfsasm.errors import InputError
+from tfsasm.files import writing
 
 KINDS = ("dance", "street", "sport")
 
@@ -662,7 +663,8 @@ def write_sequences(
     for index, folder in enumerate(folders):
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
         try:
-            _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
+            with writing(folder):
+                _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
             _swap(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

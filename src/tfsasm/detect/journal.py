@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from tfsasm.errors import InputError
+from tfsasm.files import writing
 
 
 class Found(NamedTuple):
@@ -73,11 +74,13 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with writing(self.path):
+            self._file.close()
 
     def _append(self, row: Any) -> None:
-        self._file.write(json.dumps(row).encode() + b"\n")
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()
 
     def _read(self, about: dict[str, Any], *, overwrite: bool) -> int:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
