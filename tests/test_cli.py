@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -44,17 +45,38 @@ def test_every_command_explains_itself_with_an_example(tfsasm, command):
     assert f"Example: tfsasm {command}" in " ".join(outcome.out.replace("│", " ").split())
 
 
+def example(job):
+    """Words after `tfsasm`, as they stand in the help."""
+    return job.__doc__.split("Example: tfsasm ")[1].split("\n\n")[0].split()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_example_can_be_parsed(command, monkeypatch):
-    """As it stands in the help, word for word."""
-    [line] = [x for x in COMMANDS[command].__doc__.splitlines() if "Example:" in x]
-    words = line.split("Example: tfsasm ")[1].split()
     seen = []
     monkeypatch.setattr(cli, "_run", lambda job, *_: seen.append(job) or 0)
     with pytest.raises(SystemExit) as left:
-        cli.main(words)
+        cli.main(example(COMMANDS[command]))
     assert left.value.code == 0
     assert [type(job) for job in seen] == [COMMANDS[command]]
+
+
+@pytest.mark.slow
+def test_examples_work_when_pasted_one_after_the_other(tfsasm, tmp_path, monkeypatch):
+    """Those that need no video, checkpoint or download of yours."""
+    monkeypatch.chdir(tmp_path)
+    few = ["--sequences", "2", "--frames", "12"]
+    for job, more in {
+        jobs.Synth: few, jobs.Evaluate: (), jobs.Score: (), jobs.Show: (), jobs.Merge: (),
+        jobs.Datasets: (), jobs.Detections: (), jobs.FilterDetections: (),
+        jobs.RekeyDetections: (), jobs.MergeDetections: (), jobs.Ablate: (),
+        **({jobs.Compare: ()} if find_spec("trackers") else {}),
+    }.items():
+        outcome = tfsasm(*example(job), *more)
+        assert outcome.code == 0, outcome.err
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "clips", "results", "scores.json", "shown.mp4", "merged", "findings.json", "det_db.json",
+        "sure.json", "moved.json", "both.json", "ablation",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)

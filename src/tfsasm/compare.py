@@ -194,7 +194,8 @@ def _files(plan: Plan) -> dict[str, dict[str, Files]]:
 def _table(job: jobs.Compare, found: Comparison) -> Any:
     count = len(next(iter(found.scored.values())).report.sequences)
     frames = sum(one.frames for one in found.run.outcomes.values())
-    title = f"{count} sequences, {frames} frames, boxes of score {job.min_score:g} and more"
+    noun = "sequence" if count == 1 else "sequences"
+    title = f"{count} {noun}, {frames} frames, boxes of score {job.min_score:g} and more"
     times = {label: f"{spent:.2f}" for label, spent in found.milliseconds.items()}
     rows = {label: report.combined for label, report in found.reports.items()}
     return scores_table(

@@ -83,7 +83,7 @@ class ConvertDetections(Conversion):
 
     Numbers stay as they are, to the last digit.
 
-    Example: tfsasm detections convert DanceTrack/val det_db.json
+    Example: tfsasm detections convert clips det_db.json --prefix clips
     """
 
     input: InputPath
@@ -96,7 +96,7 @@ class ConvertDetections(Conversion):
 class MergeDetections(Conversion):
     """Put several stored detections into one file, and tell of frames that several have.
 
-    Example: tfsasm detections merge DanceTrack/train DanceTrack/val --output det_db.json
+    Example: tfsasm detections merge det_db.json moved.json --output both.json
     """
 
     inputs: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="INPUT")]]
@@ -136,7 +136,7 @@ class FilterDetections(Tool):
 class RekeyDetections(Tool):
     """Change what the keys of a det_db begin with.
 
-    Example: tfsasm detections rekey old.json new.json --old data/DanceTrack --new DanceTrack
+    Example: tfsasm detections rekey det_db.json moved.json --old clips --new data/clips
     """
 
     input: InputPath
@@ -161,7 +161,7 @@ DetectionTool = tyro.conf.OmitSubcommandPrefixes[
 class Detections:
     """Convert, merge, filter or rekey stored detections; each has its own --help.
 
-    Example: tfsasm detections convert DanceTrack/val det_db.json
+    Example: tfsasm detections convert clips det_db.json --prefix clips
     """
 
     tool: DetectionTool

@@ -75,7 +75,8 @@ class Track:
 class Show:
     """Draw a result file on its frames, beside the ground truth and with the mistakes marked.
 
-    Example: tfsasm show --results r/seq.txt --source seq/img1 --gt seq/gt/gt.txt --output seq.mp4
+    Example: tfsasm show --results results/synthetic-7-0000.txt --source clips/synthetic-7-0000
+    --gt clips/synthetic-7-0000/gt/gt.txt --output shown.mp4
     """
 
     results: Path

@@ -24,7 +24,7 @@ COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
 class Score:
     """Score result files with the official TrackEval, by the rules of their benchmark.
 
-    Example: tfsasm score --gt DanceTrack/val --results results --json scores.json
+    Example: tfsasm score --gt clips --results results --json scores.json
     """
 
     gt: Path
@@ -203,7 +203,7 @@ class Datasets:
 
     Ends with code 1 when there is a problem; what may be meant is only noted.
 
-    Example: tfsasm datasets check --root DanceTrack --split val --json findings.json
+    Example: tfsasm datasets check --root clips --json findings.json
     """
 
     action: tyro.conf.Positional[Literal["check"]]
