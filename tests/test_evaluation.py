@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -291,10 +290,9 @@ def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path,
         shutil.copytree(clips / original, clips / name)
 
     def start(output):
-        script = Path(sys.executable).with_name("tfsasm")
         return subprocess.Popen(
-            [script, "evaluate", "--root", clips, "--output", output, "--weights", small_weights,
-             "--preset", "paper", "--workers", str(workers), "--quiet"],
+            [sys.executable, "-m", "tfsasm", "evaluate", "--root", clips, "--output", output,
+             "--weights", small_weights, "--preset", "paper", "--workers", str(workers), "--quiet"],
             env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from tfsasm.evaluate.paired import Gain
 from tfsasm.evaluate.scores import Report, Scores
 
 _COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDSW", "Frag", "FP", "FN")
+_SHORT = 9  # letters of a name that has room beside three gains
 
 
 def scores_table(
@@ -38,15 +39,21 @@ def scores_table(
 
 
 def gains_table(gains: Sequence[Gain]) -> Table:
-    """A row per tracker: its mean gains over one other, and behind each the 95 % interval."""
+    """A row per tracker: its mean gains over one other, and with each the 95 % interval.
+
+    Beside long names the interval stands below the mean, so that 80 columns are enough.
+    """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    below = max(len(gain.name) for gain in gains) > _SHORT
     table.add_column(f"gain over {gains[0].against}", overflow="fold")
     metrics = list(dict.fromkeys(gain.metric for gain in gains))
     for metric in metrics:
         table.add_column(metric, no_wrap=True)
     rows: dict[str, dict[str, str]] = {}
     for gain in gains:
-        rows.setdefault(gain.name, {})[gain.metric] = gain.text
+        rows.setdefault(gain.name, {})[gain.metric] = (
+            gain.text.replace(" ", "\n", 1) if below else gain.text
+        )
     for name, texts in rows.items():
         table.add_row(name, *(texts[metric] for metric in metrics))
     return table
