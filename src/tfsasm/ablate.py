@@ -53,6 +53,7 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 NAME = "ablation"
 """Of the files that tell about all rows, without their suffix."""
 _COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
+_NARROW = 24  # letters of settings that have room beside all scores
 _SHOWN = 30  # rows that the table has at most
 _AHEAD = 2  # frames decoded and encoded in advance
 
@@ -261,7 +262,10 @@ def _table(
     asked: Ablation, reports: Mapping[str, Report], shown: Sequence[str], gained: Sequence[Gain],
     metric: str,
 ) -> Table:
-    """A row per combination; its values stand in columns below the names of the settings."""
+    """A row per combination; its values stand in columns below the names of the settings.
+
+    Beside many settings 80 columns have room for one score; the files have them all.
+    """
     names = [short_name(axis.setting) for axis in asked.axes]
     widths = [
         max(map(len, (name, *axis.values)))
@@ -273,7 +277,7 @@ def _table(
     count = len(next(iter(reports.values())).sequences)
     return scores_table(
         {texts[label]: reports[label].combined for label in shown}, label=_columns(names, widths),
-        title=f"{count} sequences", columns=_COLUMNS,
+        title=f"{count} sequences", columns=_COLUMNS if sum(widths) <= _NARROW else (metric,),
         more={f"gain in {metric}": {
             texts[gain.name]: gain.text
             for gain in gained if gain.metric == metric and gain.name in texts
