@@ -21,6 +21,8 @@ from typing import Any
 
 from tfsasm.errors import TfsasmError
 
+_PATIENCE = 20  # seconds that a process has to tidy up; the first frame compiles kernels
+
 Work = Callable[[str], Generator[int, None, Any]]
 """Works on one thing: yields how far it is, from time to time, and returns what came of it."""
 
@@ -113,8 +115,10 @@ class _Worker:
             return None
 
     def end(self) -> None:
-        """End it now."""
+        """End it, when it has removed what it left half done."""
         self.process.terminate()
+        self.process.join(_PATIENCE)
+        self.process.kill()
         self.process.join()
         self.connection.close()
 

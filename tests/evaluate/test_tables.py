@@ -5,7 +5,16 @@ import json
 import pytest
 from rich.console import Console
 
-from tfsasm.evaluate import Labels, report_table, score, score_classes, scores_csv, scores_table
+from tfsasm.evaluate import (
+    Labels,
+    gains_table,
+    report_table,
+    score,
+    score_classes,
+    scores_csv,
+    scores_table,
+)
+from tfsasm.evaluate.paired import METRICS, Gain
 from walks import flawed, walk
 
 
@@ -44,6 +53,16 @@ def test_a_report_as_json_and_as_a_table(report):
     assert f"{report.combined.HOTA:.1f}" in text
     for word in ("two sequences", "long", "combined", "tracker", "Frag", "FN"):
         assert word in text
+
+
+@pytest.mark.parametrize("name", ["sort", "default:memory.capacity=0"])
+def test_gains_fit_80_columns_beside_any_name(name):
+    some = [Gain(name, "bytetrack", metric, -19.03, -25.39, -13.25, {}) for metric in METRICS]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(gains_table(some))
+    assert name in capture.get()
+    assert capture.get().count("[-25.39, -13.25]") == 3
 
 
 def test_a_csv_has_a_line_per_sequence_and_one_for_all(report):

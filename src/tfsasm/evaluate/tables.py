@@ -15,7 +15,7 @@ from tfsasm.evaluate.paired import Gain
 from tfsasm.evaluate.scores import Report, Scores
 
 _COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "IDSW", "Frag", "FP", "FN")
-_SHORT = 9  # letters of a name that has room beside three gains
+_WIDTH = 80  # of a terminal
 
 
 def scores_table(
@@ -41,12 +41,13 @@ def scores_table(
 def gains_table(gains: Sequence[Gain]) -> Table:
     """A row per tracker: its mean gains over one other, and with each the 95 % interval.
 
-    Beside long names the interval stands below the mean, so that 80 columns are enough.
+    Where a line would be too long for a terminal, the interval stands below the mean.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    below = max(len(gain.name) for gain in gains) > _SHORT
-    table.add_column(f"gain over {gains[0].against}", overflow="fold")
     metrics = list(dict.fromkeys(gain.metric for gain in gains))
+    longest = max(len(gain.name) for gain in gains)
+    below = longest + len(metrics) * (1 + max(len(gain.text) for gain in gains)) > _WIDTH
+    table.add_column(f"gain over {gains[0].against}", overflow="fold", min_width=longest)
     for metric in metrics:
         table.add_column(metric, no_wrap=True)
     rows: dict[str, dict[str, str]] = {}
