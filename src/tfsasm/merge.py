@@ -99,8 +99,10 @@ def run_merging(job: jobs.Merge, console: Console) -> None:
     for source, target in targets.items():
         text, before, after = merged[source]
         write_text(target, text)
-        console.print(f"{source.stem}: {before} identities, {after} after merging", highlight=False)
-    console.print(f"wrote {job.output}; merging looks at the future: this is an offline result")
+        console.print(f"{source.stem}: {before} identities, {after} after merging", soft_wrap=True,
+                      highlight=False)
+    console.print(f"wrote {job.output}; merging looks at the future: this is an offline result",
+                  soft_wrap=True)
 
 
 def _targets(job: jobs.Merge) -> dict[Path, Path]:

@@ -213,7 +213,8 @@ def convert(job: jobs.Convert, console: Console, errors: Console) -> int:
     model, config = load_model(job.input)
     save_model(job.output, model, config, half=job.half)
     count = sum(p.numel() for p in model.parameters())
-    console.print(f"wrote {job.output}: {count:,} parameters, {config.model.backbone}")
+    console.print(f"wrote {job.output}: {count:,} parameters, {config.model.backbone}",
+                  soft_wrap=True)
     return OK
 
 
@@ -228,7 +229,8 @@ def synth(job: jobs.Synth, console: Console, errors: Console) -> int:
             job.output, job.sequences, job.seed, scene, overwrite=job.overwrite,
             progress=lambda done, _: bar.update(task, completed=done),
         )  # fmt: skip
-    console.print(f"wrote {len(folders)} sequences of {job.frames} frames in {job.output}")
+    console.print(f"wrote {len(folders)} sequences of {job.frames} frames in {job.output}",
+                  soft_wrap=True)
     return OK
 
 

@@ -52,7 +52,7 @@ def run_submission(job: jobs.Submit, console: Console) -> None:
     check_output(job.output, overwrite=job.overwrite)
     chosen = choose(job.dataset, job.results, _lengths(job.dataset, job.root))
     write_zip(job.output, members(chosen, job.dataset))
-    console.print(f"wrote {job.output} with {len(chosen)} files", highlight=False)
+    console.print(f"wrote {job.output} with {len(chosen)} files", soft_wrap=True, highlight=False)
     if unknown := sum(one.length is None for one in chosen):
         console.print(
             f"the length of {unknown} sequences is not known, so frames after the end were not "

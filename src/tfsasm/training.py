@@ -56,7 +56,7 @@ def run_training(job: jobs.Train, console: Console) -> int:
             return held_out_scores(model, network, job.validate_sequences)
 
     fit(run, SyntheticBlocks(job.seed, sampling), job.output, validate=validate, progress=progress)
-    console.print(f"wrote {job.output / 'model.safetensors'}")
+    console.print(f"wrote {job.output / 'model.safetensors'}", soft_wrap=True)
     return 0
 
 
