@@ -29,6 +29,12 @@ ENVIRONMENT = "TFSASM_SAMPLING"
 """Environment variable that names the kernel: auto (default), fused, gather or plain."""
 
 
+def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
+    """Width and height of each level `[L, 2]`. Sizes that are free in an exported graph stay so."""
+    sides = [like.new_full((), side) for h, w in shapes for side in (w, h)]
+    return torch.stack(sides).view(-1, 2)
+
+
 def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Sum of bilinear samples of `value`, weighted.
 
