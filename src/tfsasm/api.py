@@ -30,6 +30,8 @@ from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
 from tfsasm.pixels import as_bgr, check_detections
 from tfsasm.proposals import Proposals
+from tfsasm.runtime.tracker import Answer as ArrayAnswer
+from tfsasm.runtime.tracker import Report as ArrayReport
 from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
 from tfsasm.video import Frame, Source, open_source
 
@@ -87,12 +89,12 @@ class Tracker:
     def __init__(self, model: MOTRv2, network: NetworkConfig, config: TrackerConfig) -> None:
         self.model, self.network, self.config = model, network, config
         self.state: TrackerState = begin(model, config)
-        self._origins = _Origins()
+        self._origins = Origins()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state = begin(self.model, self.config)
-        self._origins = _Origins()
+        self._origins = Origins()
 
     def update(
         self, detections: sv.Detections | Proposals | None, frame: np.ndarray
@@ -188,14 +190,17 @@ def _proposals(detections: sv.Detections | None, width: int, height: int) -> Pro
     return Proposals.from_xyxy(xyxy, scores, width, height)
 
 
-class _Origins:
+class Origins:
     """What came with the detection that each live track was born of."""
 
     def __init__(self) -> None:
         self._class_ids: dict[int, int] = {}
         self._data: dict[int, dict[str, Any]] = {}
 
-    def learn(self, answer: Answer, detections: sv.Detections | None, live: torch.Tensor) -> None:
+    def learn(
+        self, answer: Answer | ArrayAnswer, detections: sv.Detections | None,
+        live: torch.Tensor | np.ndarray,
+    ) -> None:
         """Take over the data of tracks that are born, reported or not; forget those that died."""
         if detections is not None:
             for identity, source in zip(answer.ids.tolist(), answer.sources.tolist(), strict=True):
@@ -205,14 +210,14 @@ class _Origins:
         self._class_ids = {i: value for i, value in self._class_ids.items() if i in alive}
         self._data = {i: value for i, value in self._data.items() if i in alive}
 
-    def attach(self, told: Report) -> sv.Detections:
+    def attach(self, told: Report | ArrayReport) -> sv.Detections:
         """The report as `supervision.Detections`, with what is known of each track."""
         ids = told.ids.tolist()
         keys = {key for identity in ids for key in self._data.get(identity, {})}
         classes = [self._class_ids.get(identity, 0) for identity in ids]
         return sv.Detections(
-            xyxy=told.xyxy.numpy().reshape(-1, 4),
-            confidence=told.scores.numpy(),
+            xyxy=np.asarray(told.xyxy).reshape(-1, 4),
+            confidence=np.asarray(told.scores),
             class_id=np.asarray(classes, dtype=int),
             tracker_id=np.asarray(ids, dtype=int) + 1,
             data={key: self._column(key, ids) for key in sorted(keys)},

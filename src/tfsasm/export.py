@@ -1,30 +1,36 @@
 """The network as three graphs that run without PyTorch: encode, decode, interact.
 
 What is unusual here: only what has weights is exported. The memory and the births and deaths stand
-between decoding and interaction, and `tfsasm.runtime` does them in NumPy. All sizes are free: of the
-image, and the numbers of queries and tracks.
+between decoding and interaction, and `tfsasm.runtime` does them in NumPy. All sizes are free: that
+of the image, and the numbers of queries and tracks.
 """
 
 from __future__ import annotations
 
 import copy
 import importlib.util
+import logging
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim
 
+from tfsasm import jobs
+from tfsasm.api import load
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
 from tfsasm.model import Features, MOTRv2, Queries
 from tfsasm.model.backbone import fold_batch_norms
-from tfsasm.model.image import normalise
+from tfsasm.model.image import normalise, prepare
 from tfsasm.model.weights import NetworkConfig
+from tfsasm.proposals import Proposals
 from tfsasm.runtime.files import (
     GRAPHS,
     MANIFEST,
@@ -34,6 +40,8 @@ from tfsasm.runtime.files import (
     names_of,
     write_manifest,
 )
+from tfsasm.runtime.network import ExportedNetwork
+from tfsasm.runtime.support import Proposals as Arrays
 
 Format = Literal["onnx", "openvino"]
 OPSET = 18
@@ -130,6 +138,45 @@ def export(
         return [path.rename(folder / path.name) for path in sorted(Path(made).iterdir())]
 
 
+def run_export(job: jobs.Export, console: Console) -> None:
+    """`tfsasm export`: load strictly, write, and compare the graphs with PyTorch."""
+    check_packages(job.format)
+    check_target(job.output, overwrite=job.overwrite)
+    tracker = load(
+        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu"
+    )
+    for path in export(
+        tracker.model, tracker.network, job.output, job.format, overwrite=job.overwrite
+    ):
+        console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
+    if importlib.util.find_spec(PACKAGES[job.format]) is None:
+        console.print(f"not compared with PyTorch: {PACKAGES[job.format]} is not installed")
+        return
+    apart = largest_difference(tracker.model, ExportedNetwork(job.output, job.format))
+    console.print(f"compared with PyTorch on noise: boxes and scores within {apart:.0e}")
+
+
+PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""What runs each format."""
+
+
+@torch.inference_mode()
+def largest_difference(model: MOTRv2, exported: ExportedNetwork, seed: int = 0) -> float:
+    """Between PyTorch's and an export's boxes and scores, of noise at a size not used to export."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (150, 203, 3), dtype=np.uint8)
+    found = Proposals(
+        torch.from_numpy(random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)),
+        torch.from_numpy(random.uniform(0, 1, 23).astype(np.float32)),
+    )  # fmt: skip
+    features = model.encode(prepare(image, exported.short_side, exported.max_side))
+    wanted = model.decode(features, model.queries(found))[-1]
+    arrays = Arrays(found.boxes.numpy(), found.scores.numpy())
+    got = exported.decode(exported.encode(image), exported.queries(arrays))
+    scores = np.abs(wanted.logits[:, 0].sigmoid().numpy() - got.scores)
+    return float(max(scores.max(), np.abs(wanted.boxes.numpy() - got.boxes).max()))
+
+
 def check_packages(kind: Format) -> None:
     """Raises `InputError` that says how to install what an export needs."""
     wanted = ["onnx", "onnxscript"] + (["openvino"] if kind == "openvino" else [])
@@ -176,6 +223,7 @@ def _write(graph: Graph, stem: Path, kind: Format, inputs: list[str], outputs: l
     import onnx
 
     path = stem.with_suffix(SUFFIXES["onnx"])
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells of every node it leaves
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
         followed = torch.export.export(

@@ -56,7 +56,9 @@ def names_of(graph: str, levels: int) -> tuple[list[str], list[str]]:
     maps = level_names(levels)
     return {
         "encode": (["image"], maps),
-        "decode": (["content", "boxes", *maps], ["scores", "boxes_out", "first_boxes", "embeddings"]),
+        "decode": (
+            ["content", "boxes", *maps], ["scores", "last_boxes", "first_boxes", "embeddings"]
+        ),
         "interact": (["content", "boxes", "embeddings"], ["next_content"]),
     }[graph]
 

@@ -24,5 +24,6 @@ def learn(
     """Velocity `[N, 2]` after a frame in which the tracks `seen` went from `last` to `boxes`."""
     if not config.lead:
         return velocity
-    latest = (boxes[:, :2] - last[:, :2]) / (1 + missed)[:, None].astype(np.float32)
+    frames = (1 + missed).astype(np.float32)
+    latest = (boxes[:, :2] - last[:, :2]) / frames[:, None]
     return np.where(seen[:, None], lerp(velocity, latest, config.gain), velocity)
