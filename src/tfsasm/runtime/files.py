@@ -86,11 +86,12 @@ def read_manifest(folder: Path) -> Manifest:
         if told["format"] != _FORMAT:
             raise ValueError(f"its format is {told['format']!r}, not {_FORMAT}")
         counts = {name: _count(told, name) for name in _COUNTS}
-        content = _table(told, "learned_content", None)
+        content = _table(told, "learned_content")
+        boxes = _table(told, "learned_boxes", len(content), 4)
+        proposal = _table(told, "proposal_content", 1, content.shape[1])
         return Manifest(
-            **counts, learned_content=content, learned_boxes=_table(told, "learned_boxes", 4),
-            proposal_content=_table(told, "proposal_content", content.shape[1]),
-        )  # fmt: skip
+            **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal
+        )
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not the record of an export: {reason}; {_AGAIN}") from error
@@ -106,10 +107,12 @@ def _count(told: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _table(told: Mapping[str, Any], name: str, columns: int | None) -> Floats:
+def _table(told: Mapping[str, Any], name: str, *shape: int) -> Floats:
+    """A table of finite numbers, of this shape if one is given."""
     table = np.array(told[name], dtype=np.float32)
-    if table.ndim != 2 or columns not in (None, table.shape[1]) or not np.isfinite(table).all():
-        raise ValueError(f"{name} is no table of numbers with {columns or 'some'} columns")
+    if table.ndim != 2 or shape not in ((), table.shape) or not np.isfinite(table).all():
+        wanted = " x ".join(map(str, shape)) or "rows of"
+        raise ValueError(f"{name} is not a table of {wanted} numbers")
     return table
 
 

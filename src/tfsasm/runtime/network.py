@@ -11,7 +11,15 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.pixels import resized_rgb
 from tfsasm.runtime.boxes import Floats
-from tfsasm.runtime.files import GRAPHS, Manifest, graph_file, level_names, names_of, read_manifest
+from tfsasm.runtime.files import (
+    GRAPHS,
+    MANIFEST,
+    Manifest,
+    graph_file,
+    level_names,
+    names_of,
+    read_manifest,
+)
 from tfsasm.runtime.graphs import OPENERS
 from tfsasm.runtime.support import Proposals
 from tfsasm.runtime.tracker import Features, Prediction, Queries
@@ -45,6 +53,22 @@ class ExportedNetwork:
         )
         self._levels = level_names(levels)
         self.learned = len(self.manifest.learned_boxes)
+        self._probe(folder)
+
+    def _probe(self, folder: Path) -> None:
+        """Ask about nothing, so that graphs which do not fit the record show before any work."""
+        channels = self.manifest.learned_content.shape[1]
+        one = Queries(np.zeros((1, channels), np.float32), np.full((1, 4), 0.5, np.float32))
+        try:
+            maps = [np.zeros((1, 2, 2, channels), np.float32)] * len(self._levels)
+            answer = self.decode(maps, one)
+            self.interact(one.content, one.boxes, answer.embeddings)
+        except Exception as error:  # the runtimes' errors share no base of their own
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"the graphs in {folder} do not fit its {MANIFEST}, which says {channels} channels "
+                f"({reason}); make it again with tfsasm export"
+            ) from error
 
     def encode(self, image: np.ndarray) -> Features:
         """Encode a uint8 BGR image `[H, W, 3]`; needs no state."""
