@@ -174,8 +174,10 @@ def proposals_of(job: jobs.Track) -> ProposalSource:
     changes = job.detector_set
     if name in yolox.NAMES:  # it works beside the tracker, and leaves it a core
         changes = (f"threads={job.threads or max(1, torch.get_num_threads() // 2)}", *changes)
+    # The devices of another runtime have names of their own.
+    device = job.device if job.runtime == "torch" or job.device == "cpu" else "auto"
     settings = default_settings(
-        name, score_threshold=job.detector_score, device=job.device, changes=changes
+        name, score_threshold=job.detector_score, device=device, changes=changes
     )
     return detector(name, job.detector_weights, settings)
 

@@ -66,7 +66,7 @@ class Track:
     overwrite: bool = False
     """Replace output files that exist."""
     device: str = "auto"
-    """cpu, cuda, cuda:1 ..., or auto."""
+    """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
     threads: OptionalCount = None
     """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
     default half of the cores with a small network, all with a large one."""

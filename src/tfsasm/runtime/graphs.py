@@ -20,7 +20,8 @@ Opener = Callable[[Path, list[str], list[str]], Graph]
 def onnx_opener(threads: int, device: str) -> Opener:
     """Opens ONNX files with onnxruntime, `threads` of it for each.
 
-    `device` is auto or cpu, or cuda where this onnxruntime knows it. Raises `InputError` when
+    `device` is auto or cpu, or cuda, cuda:1, tensorrt ... where this onnxruntime has a provider of
+    that name. Raises `InputError` when
     onnxruntime or the device is missing.
     """
     try:
@@ -53,12 +54,13 @@ def _providers(device: str, known: Sequence[str]) -> list[Any]:
     name, _, number = device.partition(":")
     if name in ("auto", "cpu") and not number:
         return ["CPUExecutionProvider"]
-    wanted = f"{name.upper()}ExecutionProvider"
-    if wanted not in known or not (number or "0").isdigit():
+    wanted = f"{name}executionprovider".lower()
+    found = next((provider for provider in known if provider.lower() == wanted), None)
+    if found is None or not (number or "0").isdigit():
         raise InputError(
             f"no device {device!r} in this onnxruntime, which has {', '.join(known)}; give cpu"
         )
-    return [(wanted, {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+    return [(found, {"device_id": int(number or 0)}), "CPUExecutionProvider"]
 
 
 def openvino_opener(threads: int, device: str) -> Opener:
