@@ -56,13 +56,17 @@ class ExportedNetwork:
         self._probe(folder)
 
     def _probe(self, folder: Path) -> None:
-        """Ask about nothing, so that graphs which do not fit the record show before any work."""
+        """Ask about nothing, so that graphs which do not fit the record show before any work.
+
+        About several things at once: a decoder whose first question is a single query answers
+        every later one wrongly in OpenVINO 2026.4.
+        """
         channels = self.manifest.learned_content.shape[1]
-        one = Queries(np.zeros((1, channels), np.float32), np.full((1, 4), 0.5, np.float32))
+        some = Queries(np.zeros((7, channels), np.float32), np.full((7, 4), 0.5, np.float32))
         try:
-            maps = [np.zeros((1, 2, 2, channels), np.float32)] * len(self._levels)
-            answer = self.decode(maps, one)
-            self.interact(one.content, one.boxes, answer.embeddings)
+            maps = [np.zeros((1, 3, 2, channels), np.float32)] * len(self._levels)
+            answer = self.decode(maps, some)
+            self.interact(some.content, some.boxes, answer.embeddings)
         except Exception as error:  # the runtimes' errors share no base of their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(
