@@ -123,7 +123,7 @@ def test_any_number_of_queries_is_answered_as_by_pytorch(exported, model, kind):
     """One after the other, a single query first."""
     network = runtime.ExportedNetwork(exported.folder, has(kind))
     random = np.random.default_rng(0)
-    for n, side in [(1, 96), (40, 96), (1, 9), (2, 128), (41, 96)]:
+    for n, side in [(1, 96), (40, 96), (1, 9), (2, 128), (300, 9), (41, 96)]:
         features = network.encode(random.integers(0, 256, (side, 128, 3), dtype=np.uint8))
         content = random.standard_normal((n, 64)).astype(np.float32)
         boxes = random.uniform(0.1, 0.9, (n, 4)).astype(np.float32)

@@ -28,7 +28,9 @@ from tfsasm.errors import InputError
 from tfsasm.files import check_folder
 from tfsasm.model import Features, MOTRv2, Queries
 from tfsasm.model.backbone import fold_batch_norms
+from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.image import normalise, prepare
+from tfsasm.model.sampling import level_by_level
 from tfsasm.model.weights import NetworkConfig
 from tfsasm.proposals import Proposals
 from tfsasm.runtime.files import (
@@ -100,7 +102,8 @@ def graphs(model: MOTRv2) -> dict[str, Graph]:
         for name in level_names(levels)
     ]
     image_sides = {0: Dim("height", min=65), 1: Dim("width", min=65)}
-    queries, tracks = {0: Dim("queries", min=2)}, {0: Dim("tracks", min=2)}
+    # The exporter asks for the lower bounds. The graphs do not know them, and tests go below.
+    queries, tracks = ({0: Dim(name, min=2)} for name in ("queries", "tracks"))
     content, boxes = torch.zeros(7, width), torch.full((7, 4), 0.5)
     return {
         "encode": Graph(
@@ -126,10 +129,11 @@ def export(
     """
     check_packages(kind)
     check_target(folder, overwrite=overwrite)
-    folded = copy.copy(model)  # batch norms in convolutions: the same function
-    folded._modules = {**model._modules, "backbone": fold_batch_norms(model.backbone)}
+    model = copy.deepcopy(model).eval()
+    model.backbone = fold_batch_norms(model.backbone)
+    sample_by(level_by_level, model)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
-        for name, graph in graphs(folded.eval()).items():
+        for name, graph in graphs(model).items():
             _write(graph, Path(made) / name, kind, *names_of(name, model.config.levels))
         write_manifest(Path(made), _manifest(model, network), {
             "made_by": "tfsasm", "opset": OPSET, "precision": "float32", "network": asdict(network),

@@ -149,10 +149,13 @@ def test_motion(seed, n, config):
     assert_same(array_motion.learn(*asked, config), motion.learn(*map(tensors, asked), config))
 
 
+BIRTHS = {"birth_overlap": 0.4, "birth_score": 0.5}
+ROUNDS = {"claim_iou": 0.4, "claim_held": 1.0}
 SUPPORTS = [
-    SupportConfig(), SupportConfig(claim_iou=0.3), SupportConfig(0.3, 1.0, True, True),
-    SupportConfig(0.4, 0.4, trust=0.5), SupportConfig(birth_overlap=0.4, birth_score=0.5),
-    SupportConfig(0.4, 1.0, True, True, 0.3, 0.4, 0.6),
+    SupportConfig(), SupportConfig(claim_iou=0.3), SupportConfig(claim_iou=0.4, trust=0.5),
+    SupportConfig(**ROUNDS, again_iou=0.2, again_score=0.5, snap=True),
+    SupportConfig(claim_iou=0.3, claim_held=0.4, again_iou=0.1, required=True),
+    SupportConfig(**BIRTHS), SupportConfig(**ROUNDS, **BIRTHS, snap=True, required=True, trust=0.3),
 ]  # fmt: skip
 
 

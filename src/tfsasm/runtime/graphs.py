@@ -118,7 +118,8 @@ OPENERS = {"onnx": onnx_opener, "openvino": openvino_opener}
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().split("\n")[0]
+    lines = str(error).strip().split("\n")
+    reason = next((line for line in reversed(lines) if line.strip()), type(error).__name__)
     return InputError(f"{path} cannot be opened: {reason}; make it again with tfsasm export")
 
 

@@ -66,22 +66,34 @@ def _claims(
     config: SupportConfig,
 ) -> Integers:
     claims = np.full(len(live), -1)
-    tracks = live.nonzero()[0]
-    if config.claim_iou >= 1 or len(tracks) == 0 or len(proposals) == 0:
+    if config.claim_iou >= 1 or not live.any() or len(proposals) == 0:
         return claims
+    offered = cxcywh_to_xyxy(proposals.boxes)
+    near = iou_matrix(cxcywh_to_xyxy(held), offered)
+    iou = lerp(iou_matrix(cxcywh_to_xyxy(boxes), offered), near, config.claim_held)
+    worth = iou * (0.5 + scores[:, None]) * (0.5 + proposals.scores[None])
+    nothing = np.float32(0)
+    claims = _assign(claims, np.where((iou >= config.claim_iou) & live[:, None], worth, nothing))
+    if config.again_iou >= 1:
+        return claims
+    sure = proposals.scores >= config.again_score
+    sure[claims[claims >= 0]] = False
+    left = live & (claims < 0)
+    allowed = (near >= config.again_iou) & left[:, None] & sure[None]
+    return _assign(claims, np.where(allowed, near, nothing))
+
+
+def _assign(claims: Integers, worth: Floats) -> Integers:
+    """`claims` `[N]` with those added that make the most of `worth` `[N, P]`; 0: not allowed."""
     from scipy.optimize import linear_sum_assignment
 
-    offered = cxcywh_to_xyxy(proposals.boxes)
-    iou = iou_matrix(cxcywh_to_xyxy(boxes[tracks]), offered)
-    if config.claim_held:
-        at_first = iou_matrix(cxcywh_to_xyxy(held[tracks]), offered)
-        iou = lerp(iou, at_first, config.claim_held)
-    worth = iou * (0.5 + scores[tracks, None]) * (0.5 + proposals.scores[None])
-    worth = np.where(iou >= config.claim_iou, worth, np.float32(0))
-    rows, columns = linear_sum_assignment(-worth)
-    good = worth[rows, columns] > 0
-    claims[tracks[rows[good]]] = columns[good]
-    return claims
+    tracks, columns = (np.flatnonzero((worth > 0).any(axis=axis)) for axis in (1, 0))
+    table = worth[tracks][:, columns]
+    rows, chosen = linear_sum_assignment(-table)
+    good = table[rows, chosen] > 0
+    added = claims.copy()
+    added[tracks[rows[good]]] = columns[chosen[good]]
+    return added
 
 
 def _may_be_born(
