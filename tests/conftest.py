@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from exports import Exported, exported_once
 from scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm import cli
 from tfsasm.model.weights import save_model
@@ -16,6 +17,11 @@ def small_weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_model(path, lively_model(), NETWORK)
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Exported:
+    return exported_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

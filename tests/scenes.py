@@ -18,7 +18,7 @@ import torch
 from fakes import SMALL
 from golden_data import synthetic_sequence
 from tfsasm.data.clips import LabelledFrame, RawClip
-from tfsasm.model import MOTRv2
+from tfsasm.model import ModelConfig, MOTRv2
 from tfsasm.model.weights import NetworkConfig
 from tfsasm.proposals import Proposals
 
@@ -26,10 +26,10 @@ NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
 WIDTH, HEIGHT, FRAMES = 128, 96, 12
 
 
-def lively_model() -> MOTRv2:
+def lively_model(config: ModelConfig = SMALL) -> MOTRv2:
     """Scores spread around a half; boxes stay near what was proposed."""
     torch.manual_seed(0)
-    model = MOTRv2(SMALL)
+    model = MOTRv2(config)
     with torch.no_grad():
         for head in model.decoder.class_heads:
             head.bias.fill_(0.5)

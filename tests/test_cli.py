@@ -32,6 +32,7 @@ COMMANDS = {
     "train": jobs.Train, "demo": jobs.Demo, "evaluate": jobs.Evaluate, "datasets": jobs.Datasets,
     "merge": jobs.Merge, "submit": jobs.Submit, "show": jobs.Show, "detect": jobs.Detect,
     "detections": jobs.Detections, "compare": jobs.Compare, "ablate": jobs.Ablate,
+    "export": jobs.Export,
 }  # fmt: skip
 
 
@@ -100,9 +101,9 @@ def test_the_commands_are_these(tfsasm):
 
 FROZEN = {
     "track": (
-        "source detections detector detector_weights detector_score detector_set weights preset "
-        "set short_side max_side miss_tolerance score_threshold output mot_output json_output "
-        "start end stride skip_bad_detections overwrite device threads quiet"
+        "source detections detector detector_weights detector_score detector_set weights runtime "
+        "preset set short_side max_side miss_tolerance score_threshold output mot_output "
+        "json_output start end stride skip_bad_detections overwrite device threads quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -111,6 +112,7 @@ FROZEN = {
     ),
     "datasets": "action root dataset split json overwrite quiet",
     "convert": "input output half overwrite",
+    "export": "output format weights short_side max_side overwrite",
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset json csv plot allow_missing overwrite",
     "train": (
@@ -157,8 +159,8 @@ def test_defaults_are_a_promise_too():
     plain = jobs.Track(source="x")
     told = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in told.items() if value not in (None, False, ())} == {
-        "source": "x", "detector_score": 0.1, "weights": "tiny", "preset": "default", "start": 1,
-        "stride": 1, "device": "auto",
+        "source": "x", "detector_score": 0.1, "weights": "tiny", "runtime": "torch",
+        "preset": "default", "start": 1, "stride": 1, "device": "auto",
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfsasm.api import Tracker, load
     from tfsasm.config import default, motrv2, paper, released
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
-    from tfsasm.tracker import TrackerConfig
+    from tfsasm.settings import TrackerConfig
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,7 @@ _HOMES = {
     "api": ("Tracker", "load"),
     "config": ("default", "motrv2", "paper", "released"),
     "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
-    "tracker": ("TrackerConfig",),
+    "settings": ("TrackerConfig",),
 }
 
 

@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import supervision as sv
 import torch
@@ -29,7 +28,10 @@ from tfsasm.model.image import prepare
 from tfsasm.model.sampling import plain
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
+from tfsasm.pixels import as_bgr, check_detections
 from tfsasm.proposals import Proposals
+from tfsasm.runtime.tracker import Answer as ArrayAnswer
+from tfsasm.runtime.tracker import Report as ArrayReport
 from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
 from tfsasm.video import Frame, Source, open_source
 
@@ -87,12 +89,12 @@ class Tracker:
     def __init__(self, model: MOTRv2, network: NetworkConfig, config: TrackerConfig) -> None:
         self.model, self.network, self.config = model, network, config
         self.state: TrackerState = begin(model, config)
-        self._origins = _Origins()
+        self._origins = Origins()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state = begin(self.model, self.config)
-        self._origins = _Origins()
+        self._origins = Origins()
 
     def update(
         self, detections: sv.Detections | Proposals | None, frame: np.ndarray
@@ -178,48 +180,27 @@ def proposal_source(
     return open_detections(given, source_name=str(Path(name).resolve()))
 
 
-def as_bgr(frame: np.ndarray) -> np.ndarray:
-    """A uint8 image `[H, W]`, `[H, W, 1]`, `[H, W, 3]` or `[H, W, 4]` as BGR `[H, W, 3]`."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim not in (2, 3):
-        kind = type(frame).__name__
-        if isinstance(frame, np.ndarray):
-            kind = f"{frame.dtype} {list(frame.shape)}"
-        raise InputError(f"a frame is a uint8 array [H, W, 3] in BGR order, not {kind}")
-    if frame.size == 0:
-        raise InputError(f"a frame of shape {frame.shape} has no pixels")
-    channels = 1 if frame.ndim == 2 else frame.shape[2]
-    if channels == 3:
-        return frame
-    if channels not in (1, 4):
-        raise InputError(f"a frame has 1, 3 or 4 channels, not {channels}")
-    return cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR)
-
-
 def _proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
     if detections is None or len(detections) == 0:
         return Proposals.empty()
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     scores = detections.confidence
     scores = np.ones(len(xyxy)) if scores is None else np.asarray(scores, dtype=np.float64)
-    sizes = xyxy[:, 2:] - xyxy[:, :2]
-    bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise InputError(
-            f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
-            f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
-        )
+    check_detections(xyxy, scores)
     return Proposals.from_xyxy(xyxy, scores, width, height)
 
 
-class _Origins:
+class Origins:
     """What came with the detection that each live track was born of."""
 
     def __init__(self) -> None:
         self._class_ids: dict[int, int] = {}
         self._data: dict[int, dict[str, Any]] = {}
 
-    def learn(self, answer: Answer, detections: sv.Detections | None, live: torch.Tensor) -> None:
+    def learn(
+        self, answer: Answer | ArrayAnswer, detections: sv.Detections | None,
+        live: torch.Tensor | np.ndarray,
+    ) -> None:
         """Take over the data of tracks that are born, reported or not; forget those that died."""
         if detections is not None:
             for identity, source in zip(answer.ids.tolist(), answer.sources.tolist(), strict=True):
@@ -229,14 +210,14 @@ class _Origins:
         self._class_ids = {i: value for i, value in self._class_ids.items() if i in alive}
         self._data = {i: value for i, value in self._data.items() if i in alive}
 
-    def attach(self, told: Report) -> sv.Detections:
+    def attach(self, told: Report | ArrayReport) -> sv.Detections:
         """The report as `supervision.Detections`, with what is known of each track."""
         ids = told.ids.tolist()
         keys = {key for identity in ids for key in self._data.get(identity, {})}
         classes = [self._class_ids.get(identity, 0) for identity in ids]
         return sv.Detections(
-            xyxy=told.xyxy.numpy().reshape(-1, 4),
-            confidence=told.scores.numpy(),
+            xyxy=np.asarray(told.xyxy).reshape(-1, 4),
+            confidence=np.asarray(told.scores),
             class_id=np.asarray(classes, dtype=int),
             tracker_id=np.asarray(ids, dtype=int) + 1,
             data={key: self._column(key, ids) for key in sorted(keys)},

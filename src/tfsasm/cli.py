@@ -35,6 +35,7 @@ Command = (
     | Annotated[jobs.Synth, tyro.conf.subcommand("synth")]
     | Annotated[jobs.Train, tyro.conf.subcommand("train")]
     | Annotated[jobs.Convert, tyro.conf.subcommand("convert")]
+    | Annotated[jobs.Export, tyro.conf.subcommand("export")]
 )
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfsasm.errors import InputError
-from tfsasm.lifecycle import LifecycleConfig
-from tfsasm.memory import MemoryConfig
-from tfsasm.motion import MotionConfig
-from tfsasm.support import SupportConfig
-from tfsasm.tracker import TrackerConfig
+from tfsasm.settings import (
+    LifecycleConfig,
+    MemoryConfig,
+    MotionConfig,
+    SupportConfig,
+    TrackerConfig,
+)
 
 
 @dataclass(frozen=True)

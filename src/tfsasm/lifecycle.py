@@ -11,19 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NOBODY = -1
-
-
-@dataclass(frozen=True)
-class LifecycleConfig:
-    """Scores and patience of the published run. The inequalities differ on purpose (QUIRK-10)."""
-
-    birth_score: float = 0.5
-    """A query without identity at or above it is born."""
-    miss_score: float = 0.5
-    """A track strictly below it is absent in this frame."""
-    miss_tolerance: int = 20
-    """Consecutive absent frames after which a track dies, the last one included."""
+from tfsasm.settings import NOBODY, LifecycleConfig
 
 
 @dataclass(frozen=True)

@@ -15,31 +15,7 @@ import torch
 from torch import Tensor
 
 from tfsasm.rows import Rows
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """When the sparse memory stores and what it prefers.
-
-    The defaults are the published run (SPEC 8). `docs/fidelity.md` says what each one departs from.
-    """
-
-    capacity: int = 10
-    """Views kept per track; the oldest is dropped first. 0 turns the memory off."""
-    min_travel: float = 0.1
-    """Travel since the last store that asks for a new one, in the unit of `Observation.travel`."""
-    max_gap: int = 10
-    """Frames without a store after which one is forced (strictly more than)."""
-    min_score: float = 0.8
-    """A store by travel needs a score strictly above this."""
-    overlap_decay: float = 0.0
-    """Per frame, the bar for a new candidate rises by this share (the paper's lambda; off)."""
-    first_overlap: float = 0.0
-    """Bar before the first store: 0 as released (only wholly free views), 1 as in the paper."""
-    gap_needs_score: bool = False
-    """Gap stores need `min_score` too. Released code: they do not (SPEC QUIRK-21)."""
-    store_without_candidate: bool = True
-    """A store with no candidate writes a zero vector, as released (SPEC QUIRK-19)."""
+from tfsasm.settings import MemoryConfig
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,10 @@ when the way they were going is taken into account.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class MotionConfig:
-    """How far the reference of a track runs ahead. The default is the released code: not at all."""
-
-    lead: float = 0.0
-    """Share of the expected way; 0: the reference stays where the track was last seen."""
-    gain: float = 0.3
-    """Weight of the latest displacement in the velocity."""
-    fade: float = 0.9
-    """Share of the velocity that is left after each frame of absence."""
+from tfsasm.settings import MotionConfig
 
 
 def expect(boxes: Tensor, velocity: Tensor, missed: Tensor, config: MotionConfig) -> Tensor:

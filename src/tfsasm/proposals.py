@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tfsasm.pixels import ltwh_of, normalised_boxes
 from tfsasm.rows import Rows
 
 
@@ -33,13 +34,8 @@ class Proposals(Rows):
         cls, ltwh: np.ndarray | Sequence[Sequence[float]], scores: np.ndarray | Sequence[float],
         width: int, height: int,
     ) -> Proposals:
-        """Pixel boxes `[P, 4]` (left, top, width, height) of a `width` x `height` image.
-
-        The arithmetic is double with one rounding to float32 (SPEC 2.4).
-        """
-        left, top, w, h = np.asarray(ltwh, dtype=np.float64).reshape(-1, 4).T
-        columns = [(left + w / 2) / width, (top + h / 2) / height, w / width, h / height]
-        boxes = np.stack(columns, axis=1).astype(np.float32)
+        """Pixel boxes `[P, 4]` (left, top, width, height) of a `width` x `height` image."""
+        boxes = normalised_boxes(ltwh, width, height)
         confidences = np.asarray(scores, dtype=np.float64).reshape(-1).astype(np.float32)
         return cls(torch.from_numpy(boxes), torch.from_numpy(confidences))
 
@@ -48,6 +44,4 @@ class Proposals(Rows):
         cls, xyxy: np.ndarray, scores: np.ndarray, width: int, height: int
     ) -> Proposals:
         """Pixel corner boxes `[P, 4]` of a `width` x `height` image."""
-        corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-        ltwh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        return cls.from_ltwh(ltwh, scores, width, height)
+        return cls.from_ltwh(ltwh_of(xyxy), scores, width, height)

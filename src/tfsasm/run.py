@@ -24,6 +24,7 @@ from tfsasm.options import method_of
 from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.pipeline import Behind
 from tfsasm.render import Annotator, VideoWriter
+from tfsasm.runtime.files import MANIFEST, read_manifest
 from tfsasm.tracker import TrackerConfig
 from tfsasm.video import Frame, Source, open_source
 
@@ -63,11 +64,7 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
             job.source, start=job.start, end=job.end, stride=job.stride, order=order
         ))  # fmt: skip
         proposals = proposals_of(job)
-        tracker = load(
-            job.weights, method, short_side=job.short_side, max_side=job.max_side,
-            device=job.device, exact=preset(job.preset).exact,
-        )  # fmt: skip
-        torch.set_num_threads(job.threads or threads_of_a_part(tracker))
+        tracker = open_tracker(job, method)
         write = _open_outputs(job, source, method, stack)
         bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
         summary = _follow(tracker, source, proposals, write, bar)
@@ -100,15 +97,45 @@ def _follow(
     return summary
 
 
+def open_tracker(job: jobs.Track, method: TrackerConfig) -> Tracker:
+    """The tracker that was asked for, with its share of the threads."""
+    is_export = (Path(job.weights) / MANIFEST).is_file()
+    if job.runtime == "torch":
+        if is_export:
+            raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
+        tracker = load(
+            job.weights, method, short_side=job.short_side, max_side=job.max_side,
+            device=job.device, exact=preset(job.preset).exact,
+        )  # fmt: skip
+        torch.set_num_threads(job.threads or threads_of_a_part(tracker))
+        return tracker
+    if not is_export:
+        raise InputError(
+            f"--runtime {job.runtime} takes the folder that tfsasm export made, and {job.weights} "
+            f"is none: tfsasm export --format {job.runtime} --weights {job.weights} --output DIR"
+        )
+    from tfsasm.exported import load_exported
+
+    threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
+    torch.set_num_threads(threads)  # of a detector that needs PyTorch
+    return load_exported(
+        job.weights, job.runtime, method, threads=threads, device=job.device,
+        short_side=job.short_side, max_side=job.max_side,
+    )  # fmt: skip
+
+
 def threads_of_a_part(tracker: Tracker) -> int:
     """PyTorch's threads in each of the parts that work side by side.
 
     With a small network detector, encoder, tracker and video take about as long, and share the
     cores; a large one needs them all for its encoder.
     """
+    return _share_of_threads(sum(p.numel() for p in tracker.model.parameters()))
+
+
+def _share_of_threads(parameters: int) -> int:
     cores = torch.get_num_threads()
-    small = sum(p.numel() for p in tracker.model.parameters()) < _SMALL_NETWORK
-    return max(1, cores // 2) if small else cores
+    return max(1, cores // 2) if parameters < _SMALL_NETWORK else cores
 
 
 def _check_outputs(job: jobs.Track) -> None:
@@ -147,8 +174,10 @@ def proposals_of(job: jobs.Track) -> ProposalSource:
     changes = job.detector_set
     if name in yolox.NAMES:  # it works beside the tracker, and leaves it a core
         changes = (f"threads={job.threads or max(1, torch.get_num_threads() // 2)}", *changes)
+    # The devices of another runtime have names of their own.
+    device = job.device if job.runtime == "torch" or job.device == "cpu" else "auto"
     settings = default_settings(
-        name, score_threshold=job.detector_score, device=job.device, changes=changes
+        name, score_threshold=job.detector_score, device=device, changes=changes
     )
     return detector(name, job.detector_weights, settings)
 
@@ -167,8 +196,8 @@ def _open_outputs(
         sinks.append(stack.enter_context(file).write)
     if job.json_output:
         about = {
-            "source": job.source, "weights": job.weights, "preset": job.preset,
-            "fps": source.fps, "method": asdict(method),
+            "source": job.source, "weights": job.weights, "runtime": job.runtime,
+            "preset": job.preset, "fps": source.fps, "method": asdict(method),
         }  # fmt: skip
         sinks.append(
             stack.enter_context(JsonFile(job.json_output, about, overwrite=job.overwrite)).write
@@ -215,6 +244,14 @@ def convert(job: jobs.Convert, console: Console, errors: Console) -> int:
     count = sum(p.numel() for p in model.parameters())
     console.print(f"wrote {job.output}: {count:,} parameters, {config.model.backbone}",
                   soft_wrap=True)
+    return OK
+
+
+def export(job: jobs.Export, console: Console, errors: Console) -> int:
+    """`tfsasm export`: see `tfsasm.export`."""
+    from tfsasm.export import run_export
+
+    run_export(job, console)
     return OK
 
 
@@ -327,6 +364,7 @@ def demo(job: jobs.Demo, console: Console, errors: Console) -> int:
 COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Track: track,
     jobs.Convert: convert,
+    jobs.Export: export,
     jobs.Synth: synth,
     jobs.Score: score_results,
     jobs.Evaluate: evaluate,

@@ -14,34 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
-from tfsasm.lifecycle import NOBODY
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
-
-
-@dataclass(frozen=True)
-class SupportConfig:
-    """What the tracker takes from the detector. The defaults are the released code: nothing."""
-
-    claim_iou: float = 1.0
-    """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
-    claim_held: float = 0.0
-    """Share of that overlap measured from the box a track came with, not from its answer."""
-    again_iou: float = 1.0
-    """A live track left without may claim a sure detection that nobody has claimed and that
-    overlaps the box it came with this much; 1: no second round."""
-    again_score: float = 0.0
-    """Detector's score from which a detection is sure enough for that."""
-    snap: bool = False
-    """A track takes over the box of the proposal it claims."""
-    required: bool = False
-    """A track without a claim counts as absent, however sure the network is."""
-    trust: float = 0.0
-    """A track is at least as sure as this share of its claimed proposal's score."""
-    birth_overlap: float = 1.0
-    """Nothing is born on a present track or on a better newborn: the largest IoU allowed."""
-    birth_score: float = 0.0
-    """Detector's score that a birth needs; above 0, learned queries are never born."""
+from tfsasm.settings import NOBODY, SupportConfig
 
 
 @dataclass(frozen=True)

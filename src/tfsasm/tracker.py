@@ -7,55 +7,20 @@ be tracked twice from the middle, two at once, or under ten settings from one en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tfsasm import lifecycle, memory, motion
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
-from tfsasm.lifecycle import NOBODY, Census, LifecycleConfig
-from tfsasm.memory import Memory, MemoryConfig, Observation
+from tfsasm.lifecycle import Census
+from tfsasm.memory import Memory, Observation
 from tfsasm.model import Features, MOTRv2, Prediction, Queries
-from tfsasm.motion import MotionConfig
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
-from tfsasm.support import SupportConfig, lean, proposal_rows
-
-
-@dataclass(frozen=True)
-class TrackerConfig:
-    """The method, whatever the network. Defaults are what the released code does.
-
-    `docs/fidelity.md` has a row for every setting that names a departure.
-    """
-
-    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    refresh_score: float = 0.5
-    """A track above it takes this frame's answer in; the others stay frozen (QUIRK-13)."""
-    report_score: float = 0.5
-    """Tracks above it are reported."""
-    report_area: float = 100.0
-    """Boxes above it are reported, in square pixels of the original image."""
-    travel: Literal["layers", "frames"] = "layers"
-    """What moves a track towards its next store: from the first to the last decoder layer
-    (released, QUIRK-15), or from frame to frame (the paper)."""
-    overlap_with: Literal["all", "tracks"] = "all"
-    """Whose boxes cover a track: all queries, its own duplicate proposal included (released,
-    QUIRK-20), or tracks only (the paper)."""
-    stored: Literal["incoming", "embedding", "refreshed"] = "incoming"
-    """Which feature the memory sees: the content that entered the frame (released, QUIRK-22), the
-    decoder's output, or the content made for the next frame."""
-    present_at_birth: bool = True
-    """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
-    present_when_lost: bool = True
-    """Whether an absent track's view may be kept, as released (QUIRK-21)."""
-    motion: MotionConfig = field(default_factory=MotionConfig)
-    """Where the network is asked to look for a track; released: where it was last seen."""
-    support: SupportConfig = field(default_factory=SupportConfig)
-    """What is taken from the detector rather than from the network; released: nothing."""
+from tfsasm.settings import NOBODY, TrackerConfig
+from tfsasm.support import lean, proposal_rows
 
 
 @dataclass(frozen=True)

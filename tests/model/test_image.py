@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from golden_data import tensor, vectors
-from tfsasm.model.image import MEAN, STD, normalise, prepare, resized_shape
+from tfsasm.model.image import MEAN, STD, normalise, prepare
+from tfsasm.pixels import resized_shape
 
 
 @pytest.mark.parametrize(("height", "width", "wanted"), [

@@ -7,9 +7,9 @@ from golden_data import tensor, vectors
 from samples import SHAPES, case, slow_sample
 from tfsasm.errors import InputError
 from tfsasm.model import sampling
-from tfsasm.model.sampling import gather, plain, sample
+from tfsasm.model.sampling import gather, level_by_level, plain, sample
 
-KERNELS = {"plain": plain, "gather": gather}
+KERNELS = {"plain": plain, "gather": gather, "level by level": level_by_level}
 try:
     from tfsasm.model.fused import fused
 

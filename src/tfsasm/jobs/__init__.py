@@ -12,16 +12,16 @@ from tfsasm.jobs.boxes import (
     RekeyDetections,
 )
 from tfsasm.jobs.following import Demo, Show, Track
-from tfsasm.jobs.networks import Convert, Synth, Train
+from tfsasm.jobs.networks import Convert, Export, Synth, Train
 from tfsasm.jobs.scoring import Ablate, Compare, Datasets, Evaluate, Merge, Score, Submit
 
 Job = (
     Track | Evaluate | Convert | Synth | Score | Datasets | Train | Demo | Merge | Submit | Show
-    | Detect | Detections | Compare | Ablate
+    | Detect | Detections | Compare | Ablate | Export
 )
 
 __all__ = [
     "Ablate", "Compare", "Convert", "ConvertDetections", "Datasets", "Demo", "Detect",
-    "Detections", "Evaluate", "FilterDetections", "Job", "Merge", "MergeDetections",
+    "Detections", "Evaluate", "Export", "FilterDetections", "Job", "Merge", "MergeDetections",
     "RekeyDetections", "Score", "Show", "Submit", "Synth", "Track", "Train",
 ]  # fmt: skip

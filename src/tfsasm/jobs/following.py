@@ -33,7 +33,10 @@ class Track:
     """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
     labels=pedestrian for a Hugging Face model."""
     weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    """The network: `tiny` (in the package), a .safetensors file, a published .pth file, or with
+    --runtime onnx or openvino the folder that `tfsasm export` made."""
+    runtime: Literal["torch", "onnx", "openvino"] = "torch"
+    """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
     """The method, whatever the network."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
@@ -63,7 +66,7 @@ class Track:
     overwrite: bool = False
     """Replace output files that exist."""
     device: str = "auto"
-    """cpu, cuda, cuda:1 ..., or auto."""
+    """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
     threads: OptionalCount = None
     """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
     default half of the cores with a small network, all with a large one."""

@@ -29,6 +29,27 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a network as graphs that run without PyTorch, by onnxruntime, OpenVINO or others.
+
+    Example: tfsasm export --format onnx --weights tiny --output tiny-onnx
+    """
+
+    output: Path
+    """Folder for the graphs and their tfsasm.json; new, empty, or with an earlier export."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """onnx is read by both runtimes and by TensorRT; openvino opens sooner in OpenVINO."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels; can still be changed later."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    overwrite: bool = False
+    """Replace an earlier export in the folder."""
+
+
+@dataclass(frozen=True)
 class Synth:
     """Render synthetic videos of look-alike people, with truth and detections, as MOT folders.
 

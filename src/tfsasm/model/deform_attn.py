@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.model.linear import Linear
-from tfsasm.model.sampling import Kernel, Shapes, sample
+from tfsasm.model.sampling import Kernel, Shapes, level_sizes, sample
 
 
 class DeformableAttention(nn.Module):
@@ -75,8 +75,7 @@ class DeformableAttention(nn.Module):
     def _locations(self, offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         anchor = reference[:, :, None, :, None, :]
         if reference.shape[-1] == 2:
-            size = offsets.new_tensor([(w, h) for h, w in shapes])
-            return anchor + offsets / size[:, None]
+            return anchor + offsets / level_sizes(shapes, offsets)[:, None]
         return anchor[..., :2] + offsets / self.points * anchor[..., 2:] * 0.5
 
 

@@ -27,9 +27,16 @@ def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tens
     return _waves(values * (2 * math.pi * turns), features).flatten(-2)
 
 
-@lru_cache(maxsize=32)
 def embed_whole_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
     """`embed_grid` of one image without padding, made once per size. Not to be changed in place."""
+    if torch.compiler.is_compiling():  # the sizes of a traced graph are free: nothing to keep it by
+        valid = torch.ones(1, height, width, dtype=torch.bool, device=device)
+        return embed_grid(valid, features)
+    return _kept_grid(height, width, features, device)
+
+
+@lru_cache(maxsize=32)
+def _kept_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():  # serves training as well
         return embed_grid(torch.ones(1, height, width, dtype=torch.bool, device=device), features)
 

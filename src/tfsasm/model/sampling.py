@@ -1,8 +1,9 @@
 """Weighted sums of bilinear samples: the arithmetic inside deformable attention (SPEC 4.1).
 
-One function, written three times. `sample` takes the quickest that serves: `fused` where numba is
+One function, written four times. `sample` takes the quickest that serves: `fused` where numba is
 installed, on a CPU; without it `gather` when no gradient is wanted; and `plain`, which is PyTorch
-alone and so runs, exports and differentiates anywhere. They agree up to rounding.
+alone and so runs and differentiates anywhere. `level_by_level` is for exported graphs. They agree
+up to rounding.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
 """Environment variable that names the kernel: auto (default), fused, gather or plain."""
+
+
+def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
+    """Width and height of each level `[L, 2]`. Sizes that are free in an exported graph stay so."""
+    sides = [like.new_full((), side) for h, w in shapes for side in (w, h)]
+    return torch.stack(sides).view(-1, 2)
 
 
 def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -92,6 +99,21 @@ def _plain_slice(maps: list[Tensor], locations: Tensor, weights: Tensor) -> Tens
     ]
     share = weights.transpose(1, 2).flatten(0, 1).flatten(2)[:, None]  # [B*M, 1, Q, L*K]
     return (torch.stack(seen, -2).flatten(-2) * share).sum(-1)
+
+
+def level_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """`sample` for graphs, where sizes are free: `plain` without slices, which would be fixed."""
+    batch, _, heads, width = value.shape
+    grids = 2 * locations - 1
+    levels = value.split([h * w for h, w in shapes], dim=1)
+    total = value.new_zeros(())
+    for level, (flat, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
+        maps = flat.permute(0, 2, 3, 1).reshape(batch * heads, width, h, w)
+        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # [B*M, Q, K, 2]
+        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]  # [B*M, 1, Q, K]
+        seen = F.grid_sample(maps, grid, padding_mode="zeros", align_corners=False)
+        total = total + (seen * share).sum(-1)
+    return total.view(batch, heads * width, -1).transpose(1, 2)
 
 
 def gather(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tfsasm.model.deform_attn import DeformableAttention
 from tfsasm.model.encoding import embed_coordinates, embed_grid, embed_whole_grid
 from tfsasm.model.linear import Linear
-from tfsasm.model.sampling import Shapes
+from tfsasm.model.sampling import Shapes, level_sizes
 from tfsasm.model.self_attention import SelfAttention
 from tfsasm.rows import Rows
 
@@ -145,11 +145,10 @@ def _valid_ratio(mask: Tensor) -> Tensor:
 def _pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor:
     """Reference points `[B, S, L, 2]` of every pixel, in [0, 1] of the valid part of each level."""
     centres = []
-    for level, (h, w) in enumerate(shapes):
-        y = torch.arange(0.5, h, device=like.device, dtype=like.dtype)
-        x = torch.arange(0.5, w, device=like.device, dtype=like.dtype)
+    for level, ((h, w), extent) in enumerate(zip(shapes, level_sizes(shapes, like), strict=True)):
+        y = torch.arange(h, device=like.device, dtype=like.dtype) + 0.5
+        x = torch.arange(w, device=like.device, dtype=like.dtype) + 0.5
         yx = torch.cartesian_prod(y, x)
-        extent = like.new_tensor([w, h])
         if ratios is not None:
             extent = extent * ratios[:, level, None]
         centres.append(yx.flip(-1)[None] / extent)

@@ -1,0 +1,81 @@
+"""An exported network against PyTorch, part by part, in alternation within one process.
+
+    tfsasm export --format onnx --weights tiny --output tiny-onnx
+    python benchmarks/runtimes.py --export tiny-onnx --runtime onnx --weights tiny --size 768x576
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+import tfsasm
+from tfsasm.allocator import keep_freed_memory
+from tfsasm.exported import load_exported
+from tfsasm.model.image import prepare
+from tfsasm.proposals import Proposals
+from tfsasm.runtime import Proposals as Arrays
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--export", required=True, help="folder that tfsasm export made")
+    parser.add_argument("--runtime", choices=["onnx", "openvino"], required=True)
+    parser.add_argument("--weights", default="tiny")
+    parser.add_argument("--size", default="768x576", help="WIDTHxHEIGHT of the picture")
+    parser.add_argument("--proposals", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+
+    torch.set_num_threads(asked.threads)
+    keep_freed_memory()
+    ours = tfsasm.load(asked.weights, device="cpu")
+    theirs = load_exported(asked.export, asked.runtime, threads=asked.threads).exported
+    width, height = (int(side) for side in asked.size.split("x"))
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = cv2.GaussianBlur(noise, (15, 15), 0)
+    boxes = random.uniform(0.1, 0.9, (asked.proposals, 4)).astype(np.float32)
+    arrays = Arrays(boxes, random.random(asked.proposals, dtype=np.float32))
+    found = Proposals(torch.from_numpy(arrays.boxes), torch.from_numpy(arrays.scores))
+    scale = ours.network.short_side, ours.network.max_side
+
+    features, maps = ours.model.encode(prepare(image, *scale)), theirs.encode(image)
+    parts: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "encode": (
+            lambda: ours.model.encode(prepare(image, *scale)), lambda: theirs.encode(image)
+        ),
+        "decode": (
+            lambda: ours.model.decode(features, ours.model.queries(found)),
+            lambda: theirs.decode(maps, theirs.queries(arrays)),
+        ),
+    }  # fmt: skip
+    tokens = sum(level.shape[1] * level.shape[2] for level in maps)
+    print(f"{platform.processor()}, {asked.threads} threads, {tokens} tokens, torch and "
+          f"{asked.runtime} in alternation, median of {asked.rounds}")  # fmt: skip
+    for name, (by_torch, by_runtime) in parts.items():
+        by_torch(), by_runtime()
+        pairs = [(milliseconds(by_torch), milliseconds(by_runtime)) for _ in range(asked.rounds)]
+        torch_ms, runtime_ms = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(f"{name}: torch {torch_ms:.1f} ms, {asked.runtime} {runtime_ms:.1f} ms, "
+              f"{ratio:.2f} times as fast")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
