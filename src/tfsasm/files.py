@@ -1,9 +1,10 @@
-"""Writing files so that a crash leaves either the old file or the whole new one."""
+"""Writing files so that a crash leaves the old file or the whole new one; the cache folder."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,3 +76,11 @@ def check_folder(folder: Path | str) -> Path:
     except OSError as error:
         raise InputError(f"cannot write in {target}: {error.strerror or error}") from error
     return target
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: `TFSASM_CACHE`, or `tfsasm` in the system's cache folder."""
+    if chosen := os.environ.get("TFSASM_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tfsasm"

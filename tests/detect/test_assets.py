@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import socket
+import sys
 import threading
 
 import pytest
@@ -133,5 +134,5 @@ def test_the_cache_folder(monkeypatch, system, environment, wanted):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(assets.sys, "platform", system)
+    monkeypatch.setattr(sys, "platform", system)
     assert assets.cache_folder().as_posix() == wanted

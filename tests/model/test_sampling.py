@@ -7,6 +7,7 @@ from golden_data import tensor, vectors
 from samples import SHAPES, case, slow_sample
 from tfsasm.errors import InputError
 from tfsasm.model import sampling
+from tfsasm.model.native import library, native
 from tfsasm.model.sampling import gather, level_by_level, plain, sample
 
 KERNELS = {"plain": plain, "gather": gather, "level by level": level_by_level}
@@ -17,6 +18,9 @@ try:
 except ImportError:
     fused = None
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+if library() is not None:
+    KERNELS["native"] = native
+needs_compiler = pytest.mark.skipif("native" not in KERNELS, reason="needs a C++ compiler")
 needs_numba = pytest.mark.skipif(fused is None, reason='needs numba: pip install "tfsasm[fast]"')
 
 
@@ -79,6 +83,7 @@ def test_the_core_is_that_of_the_released_code(kernel):
 
 @pytest.mark.parametrize("kernel", [
     "plain", pytest.param("fused", marks=needs_numba),
+    pytest.param("native", marks=needs_compiler),
 ])  # fmt: skip
 def test_the_derivative_is_right(kernel):
     inputs = [t.requires_grad_() for t in case(batch=2, queries=2)]
@@ -123,12 +128,28 @@ def test_what_is_not_a_number_stays_where_it_is():
 def chosen(monkeypatch):
     """The name of the kernel that `sample` would take, for a tensor and what is asked for."""
 
-    def kernel(asked, numba=True, value=None):
+    def kernel(asked, numba=True, compiler=False, value=None, points=16):
         monkeypatch.setenv(sampling.ENVIRONMENT, asked)
         monkeypatch.setattr(sampling, "_has_numba", lambda: numba)
-        return sampling._kernel(torch.zeros(1) if value is None else value).__name__
+        if not compiler:
+            monkeypatch.setattr(sampling.native, "library", lambda: None)
+        return sampling._kernel(torch.zeros(1) if value is None else value, points).__name__
 
     return kernel
+
+
+@needs_compiler
+def test_with_a_compiler_our_own_is_taken(chosen):
+    value = torch.zeros(1)
+    assert chosen("auto", compiler=True) == "native"
+    assert chosen("auto", compiler=True, value=value.bfloat16()) == "native"
+    assert chosen("auto", compiler=True, value=value.half()) != "native"
+    assert chosen("auto", compiler=True, points=1000) != "native"
+
+
+def test_without_a_compiler_it_cannot_be_asked_for(chosen):
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
+        chosen("native")
 
 
 @needs_numba
@@ -154,7 +175,7 @@ def test_another_device_gets_pytorch_alone(chosen):
 
 
 def test_an_unknown_kernel_is_refused_by_name(chosen):
-    with pytest.raises(InputError, match="is auto, fused, gather or plain, not 'x'"):
+    with pytest.raises(InputError, match="is auto, native, fused, gather or plain, not 'x'"):
         chosen("x")
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import os
-import sys
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -18,20 +16,12 @@ from pathlib import Path
 from typing import IO
 
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, check_folder, write_text
+from tfsasm.files import atomic_path, cache_folder, check_folder, write_text
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 _CHUNK = 1 << 18
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `TFSASM_CACHE`, or `tfsasm` in the system's cache folder."""
-    if chosen := os.environ.get("TFSASM_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tfsasm"
 
 
 def fetch(url: str, *, folder: Path | None = None, instead: str = "") -> Path:

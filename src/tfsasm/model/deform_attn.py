@@ -68,15 +68,9 @@ class DeformableAttention(nn.Module):
         grid = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
-        locations = self._locations(offsets, shapes, reference)
+        locations = locate(offsets, shapes, reference, self.points)
         weights = weights.unflatten(-1, grid[1:])
         return self.output_proj(self.sample(value, shapes, locations, weights))
-
-    def _locations(self, offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
-        anchor = reference[:, :, None, :, None, :]
-        if reference.shape[-1] == 2:
-            return anchor + offsets / level_sizes(shapes, offsets)[:, None]
-        return anchor[..., :2] + offsets / self.points * anchor[..., 2:] * 0.5
 
 
 def sample_by(kernel: Kernel, model: nn.Module) -> None:
@@ -84,3 +78,15 @@ def sample_by(kernel: Kernel, model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, DeformableAttention):
             module.sample = kernel
+
+
+def locate(offsets: Tensor, shapes: Shapes, reference: Tensor, points: int) -> Tensor:
+    """Places `[..., Q, M, L, K, 2]` in [0, 1] of each level, of which `points` = K.
+
+    `offsets` are of that shape: in pixels of the level about a reference point `[..., Q, L, 2]`, in
+    half boxes shared among the points about a reference box `[..., Q, L, 4]`.
+    """
+    anchor = reference[..., None, :, None, :]
+    if reference.shape[-1] == 2:
+        return anchor + offsets / level_sizes(shapes, offsets)[:, None]
+    return anchor[..., :2] + offsets / points * anchor[..., 2:] * 0.5

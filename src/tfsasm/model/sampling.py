@@ -1,9 +1,9 @@
 """Weighted sums of bilinear samples: the arithmetic inside deformable attention (SPEC 4.1).
 
-One function, written four times. `sample` takes the quickest that serves: `fused` where numba is
-installed, on a CPU; without it `gather` when no gradient is wanted; and `plain`, which is PyTorch
-alone and so runs and differentiates anywhere. `level_by_level` is for exported graphs. They agree
-up to rounding.
+One function, written five times. `sample` takes the quickest that serves on a CPU: `native` where
+there is a compiler, `fused` where numba is installed, `gather` when no gradient is wanted; and
+anywhere `plain`, which is PyTorch alone and so runs and differentiates. `level_by_level` is for
+exported graphs. They agree up to rounding.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tfsasm.errors import InputError
-
-Shapes = list[tuple[int, int]]
-"""Height and width of each feature level."""
+from tfsasm.model import native
+from tfsasm.model.native import Shapes
 
 _SLICE = 4096  # queries that `plain` answers at a time
 
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
-"""Environment variable that names the kernel: auto (default), fused, gather or plain."""
+"""Environment variable that names the kernel: auto (default), native, fused, gather or plain."""
 
 
 def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
@@ -43,16 +42,20 @@ def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) ->
     `[B, Q, M, L, K, 2]` are (x, y) in [0, 1] of each level, outside counts as zero; `weights`
     `[B, Q, M, L, K]`. Returns `[B, Q, M * D]`.
     """
-    return _kernel(value)(value, shapes, locations, weights)
+    points = weights.shape[3] * weights.shape[4]
+    return _kernel(value, points)(value, shapes, locations, weights)
 
 
-def _kernel(value: Tensor) -> Kernel:
+def _kernel(value: Tensor, points: int) -> Kernel:
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or value.device.type != "cpu":
         return plain
     asked = _asked()
     if asked == "plain":
         return plain
-    if asked != "gather" and value.dtype in (torch.float32, torch.float64) and _has_numba():
+    if asked in ("auto", "native") and native.serves(value, points):
+        return native.native
+    whole = value.dtype in (torch.float32, torch.float64)
+    if asked in ("auto", "fused") and whole and _has_numba():
         from tfsasm.model.fused import fused
 
         return fused
@@ -61,8 +64,10 @@ def _kernel(value: Tensor) -> Kernel:
 
 def _asked() -> str:
     asked = os.environ.get(ENVIRONMENT, "auto")
-    if asked not in ("auto", "fused", "gather", "plain"):
-        raise InputError(f"{ENVIRONMENT} is auto, fused, gather or plain, not {asked!r}")
+    if asked not in ("auto", "native", "fused", "gather", "plain"):
+        raise InputError(f"{ENVIRONMENT} is auto, native, fused, gather or plain, not {asked!r}")
+    if asked == "native" and native.library() is None:
+        raise InputError(f"{ENVIRONMENT}=native needs a C++ compiler with OpenMP, such as g++")
     if asked == "fused" and not _has_numba():
         raise InputError(f'{ENVIRONMENT}=fused needs numba: pip install "tfsasm[fast]"')
     return asked

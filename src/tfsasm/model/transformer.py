@@ -126,7 +126,7 @@ class Encoder(nn.Module):
         if masks is not None:
             padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
             ratios = torch.stack([_valid_ratio(mask) for mask in masks], dim=1)
-        reference = _pixel_centres(shapes, ratios, x)
+        reference = pixel_centres(shapes, ratios, x)
         for layer in self.layers:
             x = layer(x, position, shapes, reference, padding)
         return Features(x, shapes, padding, ratios)
@@ -142,7 +142,7 @@ def _valid_ratio(mask: Tensor) -> Tensor:
     return torch.stack([width, height], dim=-1)
 
 
-def _pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor:
+def pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor:
     """Reference points `[B, S, L, 2]` of every pixel, in [0, 1] of the valid part of each level."""
     centres = []
     for level, ((h, w), extent) in enumerate(zip(shapes, level_sizes(shapes, like), strict=True)):

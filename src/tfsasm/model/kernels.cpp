@@ -1,0 +1,362 @@
+// The inner loops of deformable attention and of the layer around it; model/native.py compiles and
+// calls them. Nothing here is needed: where there is no compiler, the same is done by other means.
+//
+// Unusual here: vectors are GCC's and Clang's portable extension, 64 bytes wide whatever the
+// machine; the compiler splits them where registers are smaller. Threads are OpenMP's, and the file
+// is linked without its library, so that the pool is the one PyTorch has brought.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+constexpr int MOST = 64;        // points of a head: levels times points per level
+constexpr int WORTH = 1 << 15;  // samples below which waking threads costs more than it saves
+
+struct bf16 {
+  uint16_t bits;
+};
+
+inline float to_float(float x) { return x; }
+inline double to_float(double x) { return x; }
+inline float to_float(bf16 x) {
+  const uint32_t bits = uint32_t(x.bits) << 16;
+  float y;
+  std::memcpy(&y, &bits, sizeof y);
+  return y;
+}
+
+inline void put(float& to, float x) { to = x; }
+inline void put(double& to, double x) { to = x; }
+inline void put(bf16& to, float x) {  // to nearest, ties to even
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  to.bits = x == x ? uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : uint16_t(0x7fc0);
+}
+
+template <class R> struct Lanes;
+template <> struct Lanes<float> {
+  typedef float vector __attribute__((vector_size(64)));
+  static constexpr int count = 16;
+};
+template <> struct Lanes<double> {
+  typedef double vector __attribute__((vector_size(64)));
+  static constexpr int count = 8;
+};
+
+template <class R> inline typename Lanes<R>::vector load(const R* p) {
+  typename Lanes<R>::vector v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline Lanes<float>::vector load(const bf16* p) {
+  typedef uint16_t narrow __attribute__((vector_size(32)));
+  typedef uint32_t wide __attribute__((vector_size(64)));
+  narrow n;
+  std::memcpy(&n, p, sizeof n);
+  return (Lanes<float>::vector)(__builtin_convertvector(n, wide) << 16);
+}
+
+// e^x to two units in the last place, in plain arithmetic, so that loops over it become vectors.
+inline float exponential(float x) {
+  x = std::min(std::max(x, -87.0f), 88.0f);
+  const float n = std::floor(x * 1.44269504f + 0.5f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (int32_t(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+// The feature levels, repeated for each point of a head.
+struct Levels {
+  int count, points;  // points of all levels together
+  int32_t height[MOST], width[MOST], start[MOST];
+
+  Levels(int64_t levels, int64_t each, const int64_t* shapes) : count(levels), points(levels * each) {
+    int64_t first = 0;
+    for (int level = 0; level < levels; ++level) {
+      for (int k = level * each; k < (level + 1) * each; ++k) {
+        height[k] = shapes[2 * level];
+        width[k] = shapes[2 * level + 1];
+        start[k] = first;
+      }
+      first += shapes[2 * level] * shapes[2 * level + 1];
+    }
+  }
+};
+
+// The four pixels around each point of a head: tokens, and what of each counts. A pixel outside
+// the map counts nothing and is replaced by one of the border.
+template <class R> struct Corners {
+  int32_t token[4][MOST];
+  R share[4][MOST];
+
+  // (x, y) in pixels, the first centre at 0.
+  void place(const Levels& at, const R* xs, const R* ys, const R* weights) {
+#pragma GCC ivdep
+    for (int i = 0; i < at.points; ++i) {
+      const int32_t w = at.width[i], h = at.height[i];
+      R x = xs[i], y = ys[i];
+      const bool near = (x > -1) & (y > -1) & (x < R(w)) & (y < R(h));
+      x = near ? x : R(0);
+      y = near ? y : R(0);
+      const R weight = near ? weights[i] : R(0);
+      const R left = std::floor(x), top = std::floor(y);
+      const int32_t x0 = int32_t(left), y0 = int32_t(top);
+      const R fx = x - left, fy = y - top;
+      const R west = x0 >= 0 ? 1 - fx : R(0), east = x0 + 1 < w ? fx : R(0);
+      const R north = (y0 >= 0 ? 1 - fy : R(0)) * weight, south = (y0 + 1 < h ? fy : R(0)) * weight;
+      const int32_t xa = std::max(x0, 0), xb = std::min(x0 + 1, w - 1);
+      const int32_t above = at.start[i] + std::max(y0, 0) * w;
+      const int32_t below = at.start[i] + std::min(y0 + 1, h - 1) * w;
+      token[0][i] = above + xa;
+      token[1][i] = above + xb;
+      token[2][i] = below + xa;
+      token[3][i] = below + xb;
+      share[0][i] = west * north;
+      share[1][i] = east * north;
+      share[2][i] = west * south;
+      share[3][i] = east * south;
+    }
+  }
+
+  // N vectors of channels of the weighted sum; four sums side by side, for an addition takes time.
+  template <int N, class V>
+  inline void sum(int points, const V* value, size_t stride, R* out) const {
+    using vector = typename Lanes<R>::vector;
+    constexpr int count = Lanes<R>::count;
+    vector total[4][N] = {};
+    for (int i = 0; i < points; ++i)
+      for (int c = 0; c < 4; ++c) {
+        const V* from = value + token[c][i] * stride;
+        for (int n = 0; n < N; ++n) total[c][n] += share[c][i] * load(from + n * count);
+      }
+    for (int n = 0; n < N; ++n) {
+      const vector all = (total[0][n] + total[1][n]) + (total[2][n] + total[3][n]);
+      std::memcpy(out + n * count, &all, sizeof all);
+    }
+  }
+
+  template <class V> void gather(int points, const V* value, size_t stride, int width, R* out) const {
+    constexpr int count = Lanes<R>::count;
+    int d = 0;
+    for (; d + 2 * count <= width; d += 2 * count) sum<2>(points, value + d, stride, out + d);
+    for (; d + count <= width; d += count) sum<1>(points, value + d, stride, out + d);
+    for (; d < width; ++d) {
+      R total = 0;
+      for (int i = 0; i < points; ++i)
+        for (int c = 0; c < 4; ++c)
+          total += share[c][i] * to_float(value[token[c][i] * stride + d]);
+      out[d] = total;
+    }
+  }
+};
+
+// sampling.sample: value [B, S, M, D], locations [B, Q, M, L, K, 2] and weights [B, Q, M, L, K] to
+// out [B, Q, M * D].
+template <class V, class R>
+void sample(const V* value, const R* locations, const R* weights, R* out, int64_t batch,
+            int64_t tokens, int64_t queries, int64_t heads, int64_t width, int64_t levels,
+            int64_t each, const int64_t* shapes, int threads) {
+  const Levels at(levels, each, shapes);
+  const int points = at.points;
+#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > WORTH)
+  for (int64_t row = 0; row < batch * queries; ++row) {
+    const V* image = value + row / queries * tokens * heads * width;
+    Corners<R> corners;
+    R x[MOST], y[MOST];
+    for (int64_t m = 0; m < heads; ++m) {
+      const R* place = locations + (row * heads + m) * points * 2;
+      for (int i = 0; i < points; ++i) {
+        x[i] = place[2 * i] * R(at.width[i]) - R(0.5);
+        y[i] = place[2 * i + 1] * R(at.height[i]) - R(0.5);
+      }
+      corners.place(at, x, y, weights + (row * heads + m) * points);
+      corners.gather(points, image + m * width, heads * width, width, out + (row * heads + m) * width);
+    }
+  }
+}
+
+// Gradients of `sample`; `to_value` is added to, the others are written. A thread has a head of an
+// image for itself, so that no two write the same row.
+template <class R>
+void sample_backward(const R* value, const R* locations, const R* weights, const R* grad,
+                     R* to_value, R* to_locations, R* to_weights, int64_t batch, int64_t tokens,
+                     int64_t queries, int64_t heads, int64_t width, int64_t levels, int64_t each,
+                     const int64_t* shapes, int threads) {
+  const Levels at(levels, each, shapes);
+  const int points = at.points;
+  const int64_t stride = heads * width;
+#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > WORTH)
+  for (int64_t job = 0; job < batch * heads; ++job) {
+    const int64_t b = job / heads, m = job % heads;
+    const R* image = value + b * tokens * stride + m * width;
+    R* to_image = to_value + b * tokens * stride + m * width;
+    for (int64_t q = 0; q < queries; ++q) {
+      const int64_t row = (b * queries + q) * heads + m;
+      const R* g = grad + row * width;
+      for (int i = 0; i < points; ++i) {
+        const int64_t sample = row * points + i;
+        const int32_t w = at.width[i], h = at.height[i];
+        const R x = locations[2 * sample] * R(w) - R(0.5), y = locations[2 * sample + 1] * R(h) - R(0.5);
+        to_locations[2 * sample] = to_locations[2 * sample + 1] = to_weights[sample] = 0;
+        if (!(x > -1 && y > -1 && x < R(w) && y < R(h))) continue;
+        const R left = std::floor(x), top = std::floor(y), fx = x - left, fy = y - top;
+        const int32_t x0 = int32_t(left), y0 = int32_t(top);
+        const R near[4] = {(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy};
+        R dot[4] = {0, 0, 0, 0};
+        for (int c = 0; c < 4; ++c) {
+          const int32_t column = x0 + (c & 1), line = y0 + (c >> 1);
+          if (column < 0 || column >= w || line < 0 || line >= h) continue;
+          const int64_t place = (at.start[i] + int64_t(line) * w + column) * stride;
+          const R share = near[c] * weights[sample];
+          R sum = 0;
+#pragma omp simd reduction(+ : sum)
+          for (int64_t d = 0; d < width; ++d) {
+            sum += g[d] * image[place + d];
+            to_image[place + d] += share * g[d];
+          }
+          dot[c] = sum;
+        }
+        to_weights[sample] = near[0] * dot[0] + near[1] * dot[1] + near[2] * dot[2] + near[3] * dot[3];
+        const R across = (1 - fy) * (dot[1] - dot[0]) + fy * (dot[3] - dot[2]);
+        const R down = (1 - fx) * (dot[2] - dot[0]) + fx * (dot[3] - dot[1]);
+        to_locations[2 * sample] = weights[sample] * R(w) * across;
+        to_locations[2 * sample + 1] = weights[sample] * R(h) * down;
+      }
+    }
+  }
+}
+
+// Softmax, places and `sample` in one pass. `asked` [Q, 3 * M * L * K] is what the query's linear
+// layers say: offsets [M, L, K, 2], then logits [M, L * K]. `reference` are floats at q * step +
+// level * level_step: a point (x, y) or, when `boxes`, cxcywh, in [0, 1] of the level. An offset is
+// in pixels of its level, or in half boxes, shared among the points.
+template <class V, class I, class O>
+void attend(const V* value, const I* asked, const float* reference, O* out, int64_t queries,
+            int64_t heads, int64_t width, int64_t levels, int64_t each, const int64_t* shapes,
+            int64_t step, int64_t level_step, int boxes, int threads) {
+  const Levels at(levels, each, shapes);
+  const int points = at.points;
+#pragma omp parallel for num_threads(threads) if (queries * heads * points > WORTH)
+  for (int64_t q = 0; q < queries; ++q) {
+    float cx[MOST], cy[MOST], reach_x[MOST], reach_y[MOST];  // in pixels
+    for (int i = 0; i < points; ++i) {
+      const float* box = reference + q * step + i / each * level_step;
+      const float w = at.width[i], h = at.height[i];
+      cx[i] = box[0] * w - 0.5f;
+      cy[i] = box[1] * h - 0.5f;
+      reach_x[i] = boxes ? box[2] * w * (0.5f / each) : 1.0f;
+      reach_y[i] = boxes ? box[3] * h * (0.5f / each) : 1.0f;
+    }
+    Corners<float> corners;
+    float x[MOST], y[MOST], weight[MOST], seen[256];
+    for (int64_t m = 0; m < heads; ++m) {
+      const I* offsets = asked + q * 3 * heads * points + m * 2 * points;
+      const I* logits = asked + (q * 3 + 2) * heads * points + m * points;
+      float most = -INFINITY, total = 0;
+#pragma omp simd reduction(max : most)
+      for (int i = 0; i < points; ++i) {
+        x[i] = cx[i] + to_float(offsets[2 * i]) * reach_x[i];
+        y[i] = cy[i] + to_float(offsets[2 * i + 1]) * reach_y[i];
+        weight[i] = to_float(logits[i]);
+        most = std::max(most, weight[i]);
+      }
+#pragma omp simd reduction(+ : total)
+      for (int i = 0; i < points; ++i) {
+        weight[i] = exponential(weight[i] - most);
+        total += weight[i];
+      }
+      for (int i = 0; i < points; ++i) weight[i] /= total;
+      corners.place(at, x, y, weight);
+      O* to = out + (q * heads + m) * width;
+      corners.gather(points, value + m * width, heads * width, width, seen);
+      for (int64_t d = 0; d < width; ++d) put(to[d], seen[d]);
+    }
+  }
+}
+
+// x + y, normalised over the channels: to `out` (may be x), and where wanted to `copy` and, with
+// the position added, to `placed`, both of the kind that matrix products take.
+template <class V>
+void add_norm(const float* x, const V* y, const float* gain, const float* bias, float eps,
+              float* out, V* copy, const float* position, V* placed, int64_t rows, int64_t width,
+              int threads) {
+#pragma omp parallel for num_threads(threads) if (rows * width > WORTH)
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* a = x + row * width;
+    const V* b = y + row * width;
+    float* to = out + row * width;
+    float sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t d = 0; d < width; ++d) {
+      to[d] = a[d] + to_float(b[d]);
+      sum += to[d];
+    }
+    const float mean = sum / width;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t d = 0; d < width; ++d) squares += (to[d] - mean) * (to[d] - mean);
+    const float scale = 1.0f / std::sqrt(squares / width + eps);
+    for (int64_t d = 0; d < width; ++d) to[d] = (to[d] - mean) * scale * gain[d] + bias[d];
+    if (copy)
+      for (int64_t d = 0; d < width; ++d) put(copy[row * width + d], to[d]);
+    if (placed)
+      for (int64_t d = 0; d < width; ++d)
+        put(placed[row * width + d], to[d] + position[row * width + d]);
+  }
+}
+
+}  // namespace
+
+#define SIZES int64_t batch, int64_t tokens, int64_t queries, int64_t heads, int64_t width, \
+              int64_t levels, int64_t each, const int64_t* shapes, int threads
+#define SIZE_NAMES batch, tokens, queries, heads, width, levels, each, shapes, threads
+
+#define SAMPLE(name, V, R)                                                                     \
+  extern "C" void sample_##name(const V* value, const R* locations, const R* weights, R* out,  \
+                                SIZES) {                                                       \
+    sample(value, locations, weights, out, SIZE_NAMES);                                        \
+  }
+#define BACKWARD(name, R)                                                                      \
+  extern "C" void backward_##name(const R* value, const R* locations, const R* weights,        \
+                                  const R* grad, R* to_value, R* to_locations, R* to_weights,  \
+                                  SIZES) {                                                     \
+    sample_backward(value, locations, weights, grad, to_value, to_locations, to_weights,       \
+                    SIZE_NAMES);                                                               \
+  }
+#define ATTEND(name, V, I, O)                                                                  \
+  extern "C" void attend_##name(const V* value, const I* asked, const float* reference, O* out,\
+                                int64_t queries, int64_t heads, int64_t width, int64_t levels, \
+                                int64_t each, const int64_t* shapes, int64_t step,             \
+                                int64_t level_step, int boxes, int threads) {                  \
+    attend(value, asked, reference, out, queries, heads, width, levels, each, shapes, step,    \
+           level_step, boxes, threads);                                                        \
+  }
+#define ADD_NORM(name, V)                                                                      \
+  extern "C" void add_norm_##name(const float* x, const V* y, const float* gain,               \
+                                  const float* bias, float eps, float* out, V* copy,           \
+                                  const float* position, V* placed, int64_t rows,              \
+                                  int64_t width, int threads) {                                \
+    add_norm(x, y, gain, bias, eps, out, copy, position, placed, rows, width, threads);        \
+  }
+
+SAMPLE(f32, float, float)
+SAMPLE(f64, double, double)
+SAMPLE(bf16, bf16, float)
+BACKWARD(f32, float)
+BACKWARD(f64, double)
+ATTEND(f32, float, float, float)
+ATTEND(bf16, bf16, bf16, bf16)
+ATTEND(mixed, bf16, float, float)
+ADD_NORM(f32, float)
+ADD_NORM(bf16, bf16)
