@@ -27,6 +27,7 @@ Command = (
     | Annotated[jobs.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[jobs.Compare, tyro.conf.subcommand("compare")]
     | Annotated[jobs.Ablate, tyro.conf.subcommand("ablate")]
+    | Annotated[jobs.Bench, tyro.conf.subcommand("bench")]
     | Annotated[jobs.Score, tyro.conf.subcommand("score")]
     | Annotated[jobs.Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[jobs.Show, tyro.conf.subcommand("show")]

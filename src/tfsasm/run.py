@@ -300,6 +300,14 @@ def ablate(job: jobs.Ablate, console: Console, errors: Console) -> int:
     return run_ablation(job, console, errors)
 
 
+def bench(job: jobs.Bench, console: Console, errors: Console) -> int:
+    """`tfsasm bench`: see `tfsasm.benching`."""
+    from tfsasm.benching import run_bench
+
+    run_bench(job, console)
+    return OK
+
+
 def datasets(job: jobs.Datasets, console: Console, errors: Console) -> int:
     """`tfsasm datasets check`: see `tfsasm.data.check`."""
     from tfsasm.data.check import run_check
@@ -370,6 +378,7 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     jobs.Evaluate: evaluate,
     jobs.Compare: compare,
     jobs.Ablate: ablate,
+    jobs.Bench: bench,
     jobs.Datasets: datasets,
     jobs.Show: show,
     jobs.Submit: submit,

@@ -3,6 +3,7 @@
 Light on purpose, so that `--help` answers at once. `run.py` does the work.
 """
 
+from tfsasm.jobs.bench import Bench
 from tfsasm.jobs.boxes import (
     ConvertDetections,
     Detect,
@@ -17,11 +18,11 @@ from tfsasm.jobs.scoring import Ablate, Compare, Datasets, Evaluate, Merge, Scor
 
 Job = (
     Track | Evaluate | Convert | Synth | Score | Datasets | Train | Demo | Merge | Submit | Show
-    | Detect | Detections | Compare | Ablate | Export
+    | Detect | Detections | Compare | Ablate | Export | Bench
 )
 
 __all__ = [
-    "Ablate", "Compare", "Convert", "ConvertDetections", "Datasets", "Demo", "Detect",
+    "Ablate", "Bench", "Compare", "Convert", "ConvertDetections", "Datasets", "Demo", "Detect",
     "Detections", "Evaluate", "Export", "FilterDetections", "Job", "Merge", "MergeDetections",
     "RekeyDetections", "Score", "Show", "Submit", "Synth", "Track", "Train",
 ]  # fmt: skip

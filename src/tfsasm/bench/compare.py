@@ -1,0 +1,116 @@
+"""The variants in alternation: medians of every stage, memory, and ratios."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from tfsasm.bench import machine
+from tfsasm.bench.stages import STAGES, Turn, Workload, some_proposals, steady, turn, write_clip
+from tfsasm.bench.variants import as_variant, network
+from tfsasm.detect import ProposalSource
+from tfsasm.model import MOTRv2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is compared."""
+
+    network: str
+    weights: Path | None
+    height: int
+    width: int
+    tracks: int
+    variants: tuple[str, ...]
+    rounds: int
+    frames: int
+    threads: int
+
+
+def compare(settings: Settings, detector: ProposalSource | None) -> dict[str, Any]:
+    """The results as they go into the JSON file."""
+    memory = {name: machine.peak_mb(_alone, settings, name) for name in settings.variants}
+    with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
+        work = _workload(settings, Path(folder), detector)
+        models = {name: _model(settings, name) for name in settings.variants}
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+        rates = {name: machine.gemm_rate(dtype) for name, dtype in kinds.items()}
+        turns: dict[str, list[Turn]] = {name: [] for name in models}
+        for lap in range(settings.rounds + 1):
+            for name, model in models.items():
+                done = turn(model, work, Path(folder) / "out.mp4")
+                if lap:  # the first is a rehearsal
+                    turns[name].append(done)
+    queries = work.network.model.learned_queries + 2 * settings.tracks
+    needed = machine.gflop(work.network, settings.height, settings.width, queries)
+    told = {
+        name: _summary(turns[name], memory[name], needed, rates[_kind(name)])
+        for name in settings.variants
+    }
+    ratios = {
+        name: round(told["plain"]["total_ms"] / one["total_ms"], 3)
+        for name, one in told.items() if "plain" in told and name != "plain"
+    }  # fmt: skip
+    return {
+        "variants": told, "ratio_to_plain": ratios,
+        "gflop": {name: round(count, 3) for name, count in needed.items()},
+        "machine": {
+            "processor": machine.processor(), "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "gemm_gflop_per_s": {name: round(rate, 1) for name, rate in rates.items()},
+        },
+        "settings": {
+            "network": str(settings.weights or settings.network),
+            "size": f"{settings.height}x{settings.width}", "tracks": settings.tracks,
+            "queries": queries, "rounds": settings.rounds, "frames": settings.frames,
+        },
+    }  # fmt: skip
+
+
+def _model(settings: Settings, name: str) -> MOTRv2:
+    return as_variant(name, network(settings.network, settings.weights)[0])
+
+
+def _workload(settings: Settings, folder: Path, detector: ProposalSource | None) -> Workload:
+    clip = folder / "clip.mp4"
+    write_clip(clip, settings.height, settings.width, settings.frames)
+    config = network(settings.network, settings.weights)[1]
+    boxes = some_proposals(settings.tracks)
+    return Workload(clip, config, steady(), boxes, settings.tracks, detector)
+
+
+def _alone(settings: Settings, name: str) -> None:
+    """What a process of its own does, to see how much memory it takes."""
+    torch.set_num_threads(settings.threads)
+    with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
+        work = _workload(settings, Path(folder), None)
+        turn(_model(settings, name), work, Path(folder) / "out.mp4")
+
+
+def _kind(name: str) -> str:
+    return "bf16" if name.endswith("bf16") else "fp32"
+
+
+def _summary(
+    turns: list[Turn], memory: float, needed: dict[str, float], rate: float
+) -> dict[str, Any]:
+    totals = [one.total for one in turns]
+    stages = {
+        name: round(statistics.median(one.stages[name] for one in turns), 3)
+        for name in STAGES if name in turns[0].stages
+    }  # fmt: skip
+    return {
+        "total_ms": round(statistics.median(totals), 3),
+        "spread_ms": [round(min(totals), 3), round(max(totals), 3)],
+        "stages": stages,
+        "gemm_share": {
+            name: round(count / (stages[name] / 1e3) / rate, 3) for name, count in needed.items()
+        },
+        "page_faults": round(statistics.median(one.faults for one in turns)),
+        "peak_rss_mb": round(memory, 1),
+    }  # fmt: skip
