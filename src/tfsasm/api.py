@@ -7,10 +7,11 @@ of, since the network itself forgets which box a track came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from importlib.resources import files
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,13 +142,15 @@ class Tracker:
         detector: ProposalSource | str | None = None,
         start: int = 1, end: int | None = None, stride: int = 1,
         order: Literal["natural", "name"] = "natural", in_advance: int = 2,
+        batch: int = 1,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
 
         Give either `detections` (a MOT det.txt or det_db JSON) or a `detector` (a name such as
         `"yolox-nano"`), or for either any function of a `Frame` that returns `Proposals`. `start`,
         `end` (inclusive) and `stride` count frames from 1. One thread decodes and detects, another
-        encodes, each up to `in_advance` frames before they are tracked; 0 for neither. Raises
+        encodes, each up to `in_advance` frames before they are tracked; 0 for neither. `batch`
+        frames of one size are encoded together, which a live source should not wait for. Raises
         `InputError` for what cannot be used and `TruncatedInput` after the last good frame of a
         damaged source. An opened `Source` brings its own range and order.
         """
@@ -159,19 +162,30 @@ class Tracker:
             source, start=start, end=end, stride=stride, order=order
         )  # fmt: skip
         looked = ((frame, proposals(frame)) for frame in opened)
-        with opened, closing(ahead(looked, in_advance)) as found:
-            encoded = ((frame, boxes, self._encode(frame.image)) for frame, boxes in found)
-            with closing(ahead(encoded, in_advance)) as ready:
-                for frame, boxes, features in ready:
-                    height, width = frame.image.shape[:2]
-                    yield frame, self._conclude(features, boxes, None, width, height)
+        with (
+            opened, closing(ahead(looked, in_advance)) as found,
+            closing(ahead(self._encoded(found, batch), in_advance)) as ready,
+        ):  # fmt: skip
+            for frame, boxes, features in ready:
+                height, width = frame.image.shape[:2]
+                yield frame, self._conclude(features, boxes, None, width, height)
 
-    def _encode(self, image: np.ndarray) -> Features:
-        """The part of a frame's work that needs no state."""
-        device = self.model.learned_content.device
-        pixels = prepare(image, self.network.short_side, self.network.max_side).to(device)
+    def _encoded(
+        self, found: Iterable[tuple[Frame, Proposals]], batch: int
+    ) -> Iterator[tuple[Frame, Proposals, Features]]:
+        """Frames with the part of their work that needs no state done, `batch` at a time."""
+        for _, run in groupby(found, key=lambda pair: pair[0].image.shape):
+            while some := list(islice(run, batch)):
+                features = self._encode(*(frame.image for frame, _ in some))
+                for index, (frame, boxes) in enumerate(some):
+                    yield frame, boxes, features[index]
+
+    def _encode(self, *images: np.ndarray) -> Features:
+        """Images of one size as the decoder looks at them."""
+        sides = self.network.short_side, self.network.max_side
+        pixels = torch.cat([prepare(image, *sides) for image in images])
         with torch.inference_mode():
-            return self.model.encode(pixels)
+            return self.model.encode(pixels.to(self.model.learned_content.device))
 
     def _conclude(
         self, features: Features, proposals: Proposals, detections: sv.Detections | None,

@@ -109,11 +109,11 @@ def _stage_table(told: dict[str, Any]) -> Table:
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
-    here, asked = told["machine"], told["settings"]
+    here, job = told["machine"], told["settings"]
     work = ", ".join(f"{name} {count:.1f}" for name, count in told["gflop"].items())
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in here["gemm_gflop_per_s"].items())
     return [
-        f"{asked['network']}, {asked['size']}, {asked['tracks']} tracks, {asked['queries']} queries "
+        f"{job['network']}, {job['size']}, {job['tracks']} tracks, {job['queries']} queries "
         f"({work} GFLOP)",
         f"{here['processor']}, {here['threads']} threads, torch {here['torch']}; GFLOP/s of matrix "
         f"products: {rates}",

@@ -67,7 +67,7 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
         tracker = open_tracker(job, method)
         write = _open_outputs(job, source, method, stack)
         bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
-        summary = _follow(tracker, source, proposals, write, bar)
+        summary = _follow(tracker, source, proposals, write, bar, job.batch_encode)
     summary.notes += proposals.report()
     for line in summary.lines(job):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -76,12 +76,12 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
 
 def _follow(
     tracker: Tracker, source: Source, proposals: ProposalSource,
-    write: Callable[[Frame, sv.Detections], None], bar: Callable[[str], None],
+    write: Callable[[Frame, sv.Detections], None], bar: Callable[[str], None], batch: int,
 ) -> Summary:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts."""
     summary, began = Summary(), time.monotonic()
     try:
-        for frame, tracks in tracker.track(source, detector=proposals):
+        for frame, tracks in tracker.track(source, detector=proposals, batch=batch):
             write(frame, tracks)
             summary.frames += 1
             summary.identities.update(row.id for row in rows(tracks))
@@ -105,10 +105,13 @@ def open_tracker(job: jobs.Track, method: TrackerConfig) -> Tracker:
             raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
         tracker = load(
             job.weights, method, short_side=job.short_side, max_side=job.max_side,
-            device=job.device, exact=preset(job.preset).exact,
+            device=job.device, precision=job.precision,
+            exact=preset(job.preset).exact and job.precision == "auto",
         )  # fmt: skip
         torch.set_num_threads(job.threads or threads_of_a_part(tracker))
         return tracker
+    if job.precision != "auto":
+        raise InputError("an export has its own precision; leave --precision out")
     if not is_export:
         raise InputError(
             f"--runtime {job.runtime} takes the folder that tfsasm export made, and {job.weights} "
@@ -142,6 +145,8 @@ def _check_outputs(job: jobs.Track) -> None:
     """Refuse before any work what could not be done after it."""
     if job.threads is not None and job.threads < 1:
         raise InputError(f"--threads {job.threads} is not at least 1")
+    if job.batch_encode < 1:
+        raise InputError(f"--batch-encode {job.batch_encode} is not at least 1")
     outputs = [path for path in (job.output, job.mot_output, job.json_output) if path]
     if not outputs:
         raise InputError("nothing to write: give --output, --mot-output or --json-output")

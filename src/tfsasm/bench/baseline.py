@@ -34,8 +34,9 @@ def pair(command: str, source: Path | None, sides: tuple[int, int], rounds: int)
         boxes = Path(folder) / "det.txt"
         boxes.write_text("".join(f"{i + 1},-1,50,50,40,80,0.9\n" for i in range(frames)))
         ours = [
-            sys.executable, "-c", "from tfsasm.cli import main; main()", "track", "--source", str(video), "--detections",
-            str(boxes), "--quiet", "--overwrite", "--mot-output", str(Path(folder) / "ours.txt"),
+            sys.executable, "-c", "from tfsasm.cli import main; main()", "track", "--source",
+            str(video), "--detections", str(boxes), "--quiet", "--overwrite", "--mot-output",
+            str(Path(folder) / "ours.txt"),
         ]  # fmt: skip
         output = str(Path(folder) / "theirs")
         theirs = [

@@ -67,6 +67,11 @@ class Track:
     """Replace output files that exist."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Numbers in convolutions and matrix products. bf16 is for processors that have it, fp16 for
+    GPUs; auto is fp32, and with the preset `released` the order of summation of its code."""
+    batch_encode: int = 1
+    """Frames whose pictures are encoded together; for files, not for live sources."""
     threads: OptionalCount = None
     """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
     default half of the cores with a small network, all with a large one."""
