@@ -32,7 +32,7 @@ COMMANDS = {
     "train": jobs.Train, "demo": jobs.Demo, "evaluate": jobs.Evaluate, "datasets": jobs.Datasets,
     "merge": jobs.Merge, "submit": jobs.Submit, "show": jobs.Show, "detect": jobs.Detect,
     "detections": jobs.Detections, "compare": jobs.Compare, "ablate": jobs.Ablate,
-    "export": jobs.Export,
+    "export": jobs.Export, "bench": jobs.Bench,
 }  # fmt: skip
 
 
@@ -103,7 +103,8 @@ FROZEN = {
     "track": (
         "source detections detector detector_weights detector_score detector_set weights runtime "
         "preset set short_side max_side miss_tolerance score_threshold output mot_output "
-        "json_output start end stride skip_bad_detections overwrite device threads quiet"
+        "json_output start end stride skip_bad_detections overwrite device precision "
+        "batch_encode threads quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -132,6 +133,10 @@ FROZEN = {
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score weights short_side max_side json csv plot output workers "
         "skip_bad_detections overwrite device quiet"
+    ),
+    "bench": (
+        "network weights size tracks variants rounds frames detector detector_weights scaling "
+        "length baseline source json plot threads overwrite"
     ),
     "ablate": (
         "root output dataset split sequences public source detections detector "

@@ -25,8 +25,11 @@ ORDER = [  # lowest first; within a level, modules do not know one another
     {"__init__"},
     {"evaluate"},
     {"train"},
-    {"training", "scoring", "merge", "submit", "show", "detecting", "export", "exported"},
-    {"demo", "evaluation", "compare"},
+    {
+        "training", "scoring", "merge", "submit", "show", "detecting", "export", "exported",
+        "bench",
+    },
+    {"demo", "evaluation", "compare", "benching"},
     {"ablate"},
     {"run"},
     {"cli"},

@@ -176,16 +176,21 @@ class Tracker:
         """Frames with the part of their work that needs no state done, `batch` at a time."""
         for _, run in groupby(found, key=lambda pair: pair[0].image.shape):
             while some := list(islice(run, batch)):
-                features = self._encode(*(frame.image for frame, _ in some))
-                for index, (frame, boxes) in enumerate(some):
-                    yield frame, boxes, features[index]
+                features = self._encode_all([frame.image for frame, _ in some])
+                for (frame, boxes), encoded in zip(some, features, strict=True):
+                    yield frame, boxes, encoded
 
-    def _encode(self, *images: np.ndarray) -> Features:
-        """Images of one size as the decoder looks at them."""
+    def _encode(self, image: np.ndarray) -> Features:
+        """The part of a frame's work that needs no state."""
+        return self._encode_all([image])[0]
+
+    def _encode_all(self, images: list[np.ndarray]) -> list[Features]:
+        """The same of images of one size, in one batch."""
         sides = self.network.short_side, self.network.max_side
         pixels = torch.cat([prepare(image, *sides) for image in images])
         with torch.inference_mode():
-            return self.model.encode(pixels.to(self.model.learned_content.device))
+            features = self.model.encode(pixels.to(self.model.learned_content.device))
+        return [features[index] for index in range(len(images))]
 
     def _conclude(
         self, features: Features, proposals: Proposals, detections: sv.Detections | None,

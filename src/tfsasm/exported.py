@@ -50,8 +50,8 @@ class ExportedTracker(Tracker):
         self.state = begin(self.exported, self.config)
         self._origins = Origins()
 
-    def _encode(self, image: np.ndarray) -> Any:
-        return self.exported.encode(image)
+    def _encode_all(self, images: list[np.ndarray]) -> list[Any]:
+        return [self.exported.encode(image) for image in images]
 
     def _conclude(
         self, features: Any, proposals: Proposals, detections: sv.Detections | None,

@@ -133,7 +133,7 @@ def threads_of_a_part(tracker: Tracker) -> int:
     With a small network detector, encoder, tracker and video take about as long, and share the
     cores; a large one needs them all for its encoder.
     """
-    return _share_of_threads(sum(p.numel() for p in tracker.model.parameters()))
+    return _share_of_threads(tracker.model.size)
 
 
 def _share_of_threads(parameters: int) -> int:

@@ -9,6 +9,9 @@ import tyro
 
 from tfsasm.jobs.kinds import OptionalFile, OptionalName
 
+Variant = Literal["plain", "exact", "fast-fp32", "fast-bf16"]
+EVERY_VARIANT: tuple[Variant, ...] = ("plain", "exact", "fast-fp32", "fast-bf16")
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -25,9 +28,7 @@ class Bench:
     """Height and width of the frames."""
     tracks: int = 20
     """Tracks that are followed; as many boxes are proposed."""
-    variants: tuple[Literal["plain", "exact", "fast-fp32", "fast-bf16"], ...] = (
-        "plain", "exact", "fast-fp32", "fast-bf16"
-    )
+    variants: tuple[Variant, ...] = EVERY_VARIANT
     """What to compare; exact is the path of --preset released."""
     rounds: int = 3
     """Turns of each variant, in alternation; the first one is a rehearsal and not counted."""

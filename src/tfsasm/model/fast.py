@@ -42,11 +42,12 @@ PART = 2048
 
 
 class FastMOTRv2(MOTRv2):
-    """A `MOTRv2` made of another's weights; it neither trains, nor saves, nor takes padding."""
+    """A `MOTRv2` made of another, which is used up; it neither trains nor saves nor pads."""
 
     def __init__(self, model: MOTRv2, dtype: torch.dtype = torch.float32) -> None:
         nn.Module.__init__(self)
         self.config, self.dtype = model.config, dtype
+        self.size = model.size
         self.backbone = FastTrunk(model.backbone, dtype)  # type: ignore[assignment]
         self.projections = nn.ModuleList(
             nn.Sequential(_conv(conv, None, dtype), norm)
@@ -57,7 +58,9 @@ class FastMOTRv2(MOTRv2):
         )
         self.decoder, self.interaction = model.decoder, model.interaction
         for layer in cast(list[DecoderLayer], self.decoder.layers):
-            layer.cross_attn = FastAttention(layer.cross_attn, dtype)  # type: ignore[assignment]
+            layer.cross_attn = FastAttention(  # type: ignore[assignment]
+                layer.cross_attn, dtype, torch.float32
+            )
         for name in (
             "level_embed", "learned_boxes", "learned_content", "proposal_content",
             "denoising_content",
@@ -100,7 +103,7 @@ class FastMOTRv2(MOTRv2):
             with torch.inference_mode(False), torch.no_grad():
                 levels = level_positions(shapes, None, self.level_embed)
                 position = torch.cat([p[0].flatten(1).T for p in levels])
-                reference = pixel_centres(shapes, None, position[None])[0]
+                reference = pixel_centres(shapes, None, position[None])[0, :, 0].contiguous()
             self._plans = {key: _Plan(position, reference)}  # a video has one size
         return self._plans[key]
 
@@ -110,7 +113,7 @@ class _Plan:
     position: Tensor
     """`[S, C]` float32."""
     reference: Tensor
-    """`[S, L, 2]`."""
+    """Centre of each token's pixel `[S, 2]`, the same in all levels."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class FastEncoderLayer(nn.Module):
 
     def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
         super().__init__()
-        self.attention = FastAttention(layer.self_attn, dtype)
+        self.attention = FastAttention(layer.self_attn, dtype, dtype)
         self.first, self.second = (_linear(dtype, part) for part in (layer.linear1, layer.linear2))
         self.norm1, self.norm2 = layer.norm1, layer.norm2
 
@@ -172,35 +175,35 @@ class FastEncoderLayer(nn.Module):
 
 
 class FastAttention(nn.Module):
-    """A `DeformableAttention` whose queries ask for places and weights by one matrix product."""
+    """A `DeformableAttention` whose queries ask for places and weights by one matrix product.
 
-    def __init__(self, attention: DeformableAttention, dtype: torch.dtype) -> None:
+    Its values are of `dtype`, its queries and answers of `asking`.
+    """
+
+    def __init__(
+        self, attention: DeformableAttention, dtype: torch.dtype, asking: torch.dtype
+    ) -> None:
         super().__init__()
         self.heads, self.levels, self.points = attention.heads, attention.levels, attention.points
         self.value_proj = _linear(dtype, attention.value_proj)
-        both = attention.sampling_offsets, attention.attention_weights
-        self.ask, self.ask_narrow = _linear(torch.float32, *both), _linear(dtype, *both)
-        self.output = _linear(torch.float32, attention.output_proj)
-        self.output_narrow = _linear(dtype, attention.output_proj)
+        self.ask = _linear(asking, attention.sampling_offsets, attention.attention_weights)
+        self.output = _linear(asking, attention.output_proj)
 
     def forward(
         self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
         padding: Tensor | None = None,
     ) -> Tensor:
-        """As `DeformableAttention`, of one image, for float32 queries."""
+        """As `DeformableAttention`, of one image."""
         value = self.values(source[0])
-        return self.look(query[0], value, shapes, reference[0])[None]
+        return self.look(query[0], value, shapes, reference[0, :, 0])[None]
 
     def values(self, source: Tensor) -> Tensor:
         """Values `[S, M, D]` of `[S, C]`."""
         return self.value_proj(source.to(self.value_proj.dtype)).unflatten(-1, (self.heads, -1))
 
     def look(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
-        """Answers `[Q, C]` of the kind of `query` `[Q, C]`: float32, or this layer's narrow one."""
-        wide = query.dtype == torch.float32
-        asked = (self.ask if wide else self.ask_narrow)(query)
-        seen = self._sample(value, shapes, asked, reference)
-        return (self.output if wide else self.output_narrow)(seen)
+        """Answers `[Q, C]` to `query` `[Q, C]`."""
+        return self.output(self._sample(value, shapes, self.ask(query), reference))
 
     def _sample(self, value: Tensor, shapes: Shapes, asked: Tensor, reference: Tensor) -> Tensor:
         if (
@@ -212,6 +215,7 @@ class FastAttention(nn.Module):
         grid = (self.heads, self.levels, self.points)
         offsets, logits = asked.float().split((2 * asked.shape[-1] // 3, asked.shape[-1] // 3), -1)
         weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, grid[1:])
+        reference = reference[:, None].expand(-1, self.levels, -1)
         places = locate(offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points)
         seen = sample(value[None].float(), shapes, places[None], weights[None])[0]
         return seen.to(asked.dtype)

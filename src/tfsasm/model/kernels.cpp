@@ -9,10 +9,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace {
 
 constexpr int MOST = 64;        // points of a head: levels times points per level
+constexpr int WIDE = 16;        // points that are placed together; MOST is a multiple
+constexpr int BLOCK = 256;      // queries that look at one head in turn: what they see stays cached
 constexpr int WORTH = 1 << 15;  // samples below which waking threads costs more than it saves
 
 struct bf16 {
@@ -35,6 +38,9 @@ inline void put(bf16& to, float x) {  // to nearest, ties to even
   std::memcpy(&bits, &x, sizeof bits);
   to.bits = x == x ? uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : uint16_t(0x7fc0);
 }
+
+template <class I> inline I lowest() { return I(-1e30f); }
+template <> inline bf16 lowest<bf16>() { return bf16{0xf149}; }  // about -1e30
 
 template <class R> struct Lanes;
 template <> struct Lanes<float> {
@@ -77,12 +83,17 @@ inline float exponential(float x) {
   return p * power;
 }
 
-// The feature levels, repeated for each point of a head.
+// The feature levels, repeated for each point of a head. Loops over points go in steps of WIDE, so
+// that they become whole vectors; the points that fill up the last step count nothing.
 struct Levels {
-  int count, points;  // points of all levels together
+  int points, padded;  // points of all levels together
   int32_t height[MOST], width[MOST], start[MOST];
 
-  Levels(int64_t levels, int64_t each, const int64_t* shapes) : count(levels), points(levels * each) {
+  Levels(int64_t levels, int64_t each, const int64_t* shapes)
+      : points(levels * each), padded((points + WIDE - 1) / WIDE * WIDE) {
+    std::fill_n(height, MOST, 1);
+    std::fill_n(width, MOST, 1);
+    std::fill_n(start, MOST, 0);
     int64_t first = 0;
     for (int level = 0; level < levels; ++level) {
       for (int k = level * each; k < (level + 1) * each; ++k) {
@@ -103,31 +114,31 @@ template <class R> struct Corners {
 
   // (x, y) in pixels, the first centre at 0.
   void place(const Levels& at, const R* xs, const R* ys, const R* weights) {
-#pragma GCC ivdep
-    for (int i = 0; i < at.points; ++i) {
-      const int32_t w = at.width[i], h = at.height[i];
-      R x = xs[i], y = ys[i];
-      const bool near = (x > -1) & (y > -1) & (x < R(w)) & (y < R(h));
-      x = near ? x : R(0);
-      y = near ? y : R(0);
-      const R weight = near ? weights[i] : R(0);
-      const R left = std::floor(x), top = std::floor(y);
-      const int32_t x0 = int32_t(left), y0 = int32_t(top);
-      const R fx = x - left, fy = y - top;
-      const R west = x0 >= 0 ? 1 - fx : R(0), east = x0 + 1 < w ? fx : R(0);
-      const R north = (y0 >= 0 ? 1 - fy : R(0)) * weight, south = (y0 + 1 < h ? fy : R(0)) * weight;
-      const int32_t xa = std::max(x0, 0), xb = std::min(x0 + 1, w - 1);
-      const int32_t above = at.start[i] + std::max(y0, 0) * w;
-      const int32_t below = at.start[i] + std::min(y0 + 1, h - 1) * w;
-      token[0][i] = above + xa;
-      token[1][i] = above + xb;
-      token[2][i] = below + xa;
-      token[3][i] = below + xb;
-      share[0][i] = west * north;
-      share[1][i] = east * north;
-      share[2][i] = west * south;
-      share[3][i] = east * south;
-    }
+    for (int from = 0; from < at.padded; from += WIDE)
+      for (int i = from; i < from + WIDE; ++i) {
+        const int32_t w = at.width[i], h = at.height[i];
+        R x = xs[i], y = ys[i];
+        const bool near = (x > -1) & (y > -1) & (x < R(w)) & (y < R(h));
+        x = near ? x : R(0);
+        y = near ? y : R(0);
+        const R weight = near ? weights[i] : R(0);
+        const R left = std::floor(x), top = std::floor(y);
+        const int32_t x0 = int32_t(left), y0 = int32_t(top);
+        const R fx = x - left, fy = y - top;
+        const R west = x0 >= 0 ? 1 - fx : R(0), east = x0 + 1 < w ? fx : R(0);
+        const R north = (y0 >= 0 ? 1 - fy : R(0)) * weight, south = (y0 + 1 < h ? fy : R(0)) * weight;
+        const int32_t xa = std::max(x0, 0), xb = std::min(x0 + 1, w - 1);
+        const int32_t above = at.start[i] + std::max(y0, 0) * w;
+        const int32_t below = at.start[i] + std::min(y0 + 1, h - 1) * w;
+        token[0][i] = above + xa;
+        token[1][i] = above + xb;
+        token[2][i] = below + xa;
+        token[3][i] = below + xb;
+        share[0][i] = west * north;
+        share[1][i] = east * north;
+        share[2][i] = west * south;
+        share[3][i] = east * south;
+      }
   }
 
   // N vectors of channels of the weighted sum; four sums side by side, for an addition takes time.
@@ -147,10 +158,34 @@ template <class R> struct Corners {
     }
   }
 
+  // 32 channels of bfloat16 at once: two of them share a lane, which a shift and a mask take apart.
+  inline void sum_pairs(int points, const bf16* value, size_t stride, float* out) const {
+    typedef uint32_t pairs __attribute__((vector_size(64)));
+    typedef Lanes<float>::vector vector;
+    vector even[4] = {}, odd[4] = {};
+    for (int i = 0; i < points; ++i)
+      for (int c = 0; c < 4; ++c) {
+        pairs both;
+        std::memcpy(&both, value + token[c][i] * stride, sizeof both);
+        even[c] += share[c][i] * (vector)(both << 16);
+        odd[c] += share[c][i] * (vector)(both & 0xffff0000u);
+      }
+    const vector first = (even[0] + even[1]) + (even[2] + even[3]);
+    const vector second = (odd[0] + odd[1]) + (odd[2] + odd[3]);
+    for (int n = 0; n < 16; ++n) {
+      out[2 * n] = first[n];
+      out[2 * n + 1] = second[n];
+    }
+  }
+
   template <class V> void gather(int points, const V* value, size_t stride, int width, R* out) const {
     constexpr int count = Lanes<R>::count;
     int d = 0;
-    for (; d + 2 * count <= width; d += 2 * count) sum<2>(points, value + d, stride, out + d);
+    for (; d + 2 * count <= width; d += 2 * count)
+      if constexpr (std::is_same<V, bf16>::value)
+        sum_pairs(points, value + d, stride, out + d);
+      else
+        sum<2>(points, value + d, stride, out + d);
     for (; d + count <= width; d += count) sum<1>(points, value + d, stride, out + d);
     for (; d < width; ++d) {
       R total = 0;
@@ -174,14 +209,15 @@ void sample(const V* value, const R* locations, const R* weights, R* out, int64_
   for (int64_t row = 0; row < batch * queries; ++row) {
     const V* image = value + row / queries * tokens * heads * width;
     Corners<R> corners;
-    R x[MOST], y[MOST];
+    R x[MOST] = {}, y[MOST] = {}, weight[MOST] = {};
     for (int64_t m = 0; m < heads; ++m) {
       const R* place = locations + (row * heads + m) * points * 2;
       for (int i = 0; i < points; ++i) {
         x[i] = place[2 * i] * R(at.width[i]) - R(0.5);
         y[i] = place[2 * i + 1] * R(at.height[i]) - R(0.5);
+        weight[i] = weights[(row * heads + m) * points + i];
       }
-      corners.place(at, x, y, weights + (row * heads + m) * points);
+      corners.place(at, x, y, weight);
       corners.gather(points, image + m * width, heads * width, width, out + (row * heads + m) * width);
     }
   }
@@ -239,48 +275,57 @@ void sample_backward(const R* value, const R* locations, const R* weights, const
 }
 
 // Softmax, places and `sample` in one pass. `asked` [Q, 3 * M * L * K] is what the query's linear
-// layers say: offsets [M, L, K, 2], then logits [M, L * K]. `reference` are floats at q * step +
-// level * level_step: a point (x, y) or, when `boxes`, cxcywh, in [0, 1] of the level. An offset is
-// in pixels of its level, or in half boxes, shared among the points.
+// layers say: offsets [M, L, K, 2], then logits [M, L * K]. `reference` [Q, 2] are points (x, y) or,
+// when `boxes`, [Q, 4] cxcywh, in [0, 1] of the image. An offset is in pixels of its level, or in
+// half boxes, shared among the points.
 template <class V, class I, class O>
 void attend(const V* value, const I* asked, const float* reference, O* out, int64_t queries,
             int64_t heads, int64_t width, int64_t levels, int64_t each, const int64_t* shapes,
-            int64_t step, int64_t level_step, int boxes, int threads) {
+            int boxes, int threads) {
   const Levels at(levels, each, shapes);
   const int points = at.points;
+  const int64_t jobs = (queries + BLOCK - 1) / BLOCK * heads;
 #pragma omp parallel for num_threads(threads) if (queries * heads * points > WORTH)
-  for (int64_t q = 0; q < queries; ++q) {
-    float cx[MOST], cy[MOST], reach_x[MOST], reach_y[MOST];  // in pixels
-    for (int i = 0; i < points; ++i) {
-      const float* box = reference + q * step + i / each * level_step;
-      const float w = at.width[i], h = at.height[i];
-      cx[i] = box[0] * w - 0.5f;
-      cy[i] = box[1] * h - 0.5f;
-      reach_x[i] = boxes ? box[2] * w * (0.5f / each) : 1.0f;
-      reach_y[i] = boxes ? box[3] * h * (0.5f / each) : 1.0f;
-    }
+  for (int64_t job = 0; job < jobs; ++job) {
+    const int64_t m = job % heads, first = job / heads * BLOCK;
+    const int64_t last = std::min(first + BLOCK, queries);
     Corners<float> corners;
     float x[MOST], y[MOST], weight[MOST], seen[256];
-    for (int64_t m = 0; m < heads; ++m) {
+    I offset[2 * MOST] = {}, logit[MOST];
+    std::fill_n(logit, MOST, lowest<I>());
+    for (int64_t q = first; q < last; ++q) {
       const I* offsets = asked + q * 3 * heads * points + m * 2 * points;
       const I* logits = asked + (q * 3 + 2) * heads * points + m * points;
+      if (points != at.padded) {
+        offsets = std::copy_n(offsets, 2 * points, offset) - 2 * points;
+        logits = std::copy_n(logits, points, logit) - points;
+      }
+      const float* box = reference + q * (boxes ? 4 : 2);
+      const float reach_x = boxes ? box[2] * (0.5f / each) : 0.0f;
+      const float reach_y = boxes ? box[3] * (0.5f / each) : 0.0f;
       float most = -INFINITY, total = 0;
+      for (int from = 0; from < at.padded; from += WIDE) {
 #pragma omp simd reduction(max : most)
-      for (int i = 0; i < points; ++i) {
-        x[i] = cx[i] + to_float(offsets[2 * i]) * reach_x[i];
-        y[i] = cy[i] + to_float(offsets[2 * i + 1]) * reach_y[i];
-        weight[i] = to_float(logits[i]);
-        most = std::max(most, weight[i]);
+        for (int i = from; i < from + WIDE; ++i) {
+          const float w = at.width[i], h = at.height[i];
+          x[i] = box[0] * w - 0.5f + to_float(offsets[2 * i]) * (boxes ? reach_x * w : 1.0f);
+          y[i] = box[1] * h - 0.5f + to_float(offsets[2 * i + 1]) * (boxes ? reach_y * h : 1.0f);
+          weight[i] = to_float(logits[i]);
+          most = weight[i] > most ? weight[i] : most;
+        }
       }
+      for (int from = 0; from < at.padded; from += WIDE) {
 #pragma omp simd reduction(+ : total)
-      for (int i = 0; i < points; ++i) {
-        weight[i] = exponential(weight[i] - most);
-        total += weight[i];
+        for (int i = from; i < from + WIDE; ++i) {
+          weight[i] = exponential(weight[i] - most);
+          total += weight[i];
+        }
       }
-      for (int i = 0; i < points; ++i) weight[i] /= total;
+      const float share = 1.0f / total;
+      for (int i = 0; i < at.padded; ++i) weight[i] *= share;
       corners.place(at, x, y, weight);
-      O* to = out + (q * heads + m) * width;
       corners.gather(points, value + m * width, heads * width, width, seen);
+      O* to = out + (q * heads + m) * width;
       for (int64_t d = 0; d < width; ++d) put(to[d], seen[d]);
     }
   }
@@ -337,10 +382,9 @@ void add_norm(const float* x, const V* y, const float* gain, const float* bias, 
 #define ATTEND(name, V, I, O)                                                                  \
   extern "C" void attend_##name(const V* value, const I* asked, const float* reference, O* out,\
                                 int64_t queries, int64_t heads, int64_t width, int64_t levels, \
-                                int64_t each, const int64_t* shapes, int64_t step,             \
-                                int64_t level_step, int boxes, int threads) {                  \
-    attend(value, asked, reference, out, queries, heads, width, levels, each, shapes, step,    \
-           level_step, boxes, threads);                                                        \
+                                int64_t each, const int64_t* shapes, int boxes, int threads) { \
+    attend(value, asked, reference, out, queries, heads, width, levels, each, shapes, boxes,   \
+           threads);                                                                           \
   }
 #define ADD_NORM(name, V)                                                                      \
   extern "C" void add_norm_##name(const float* x, const V* y, const float* gain,               \

@@ -170,21 +170,18 @@ def attend(
     """Softmax, sampling points and weighted sums of one image in one pass; no gradient.
 
     `value` `[S, M, D]`; `asked` `[Q, 3 * M * L * K]` are the offsets `[M, L, K, 2]` and then the
-    logits `[M, L, K]` of each query, K = `points` a level; `reference` `[Q, L, 2 or 4]` float32.
-    Returns `[Q, M * D]`, of the kind of `asked`: float32 with either value, or bfloat16 with its
-    own.
+    logits `[M, L, K]` of each query, K = `points` a level; `reference` float32 are points `[Q, 2]`
+    or boxes `[Q, 4]`. Returns `[Q, M * D]`, of the kind of `asked`: float32 with either value, or
+    bfloat16 with its own.
     """
-    queries, levels, size = reference.shape
+    queries, size = reference.shape
     heads, width = value.shape[1:]
-    if reference.stride(2) != 1:
-        reference = reference.contiguous()
     if out is None:
         out = asked.new_empty(queries, heads * width)
     kind = "mixed" if value.dtype != asked.dtype else _SUFFIX[value.dtype]
     _run(
-        f"attend_{kind}", value.contiguous(), asked.contiguous(), reference, out, queries, heads,
-        width, levels, points, _table(tuple(shapes)), reference.stride(0), reference.stride(1),
-        ctypes.c_int(size == 4),
+        f"attend_{kind}", value.contiguous(), asked.contiguous(), reference.contiguous(), out,
+        queries, heads, width, len(shapes), points, _table(tuple(shapes)), ctypes.c_int(size == 4),
     )  # fmt: skip
     return out
 

@@ -1,0 +1,113 @@
+"""The network for running only: the same answers, whatever it is made of."""
+
+import copy
+
+import pytest
+import torch
+
+from fakes import SMALL
+from golden_data import released_model
+from tfsasm.model import MOTRv2
+from tfsasm.model import fast as module
+from tfsasm.model.fast import FastMOTRv2, FastTrunk
+from tfsasm.model.packed import PackedConv, PackedLinear
+from tfsasm.proposals import Proposals
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = MOTRv2(SMALL).eval().requires_grad_(False)
+    for name, buffer in made.backbone.named_buffers():  # batch norms that do something
+        if name.endswith(("running_mean", "bias")):
+            buffer.normal_(0, 0.1)
+        if name.endswith(("running_var", "weight")):
+            buffer.uniform_(0.5, 1.5)
+    for parameter in made.decoder.parameters():  # boxes that move
+        parameter.add_(0.02 * torch.randn_like(parameter))
+    return made
+
+
+def answers(model, images):
+    asked = Proposals(torch.rand(4, 4, generator=torch.Generator().manual_seed(1)), torch.ones(4))
+    with torch.inference_mode():
+        features = model.encode(images)
+        last = model.decode(features[0], model.queries(asked))[-1]
+    return features.tokens.float(), last.boxes, last.logits
+
+
+def pictures(batch=1, height=70, width=101):
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+WAYS = {
+    "as it is": {},
+    "in many parts": {"part": 7},
+    "without compiled kernels": {"library": None},
+    "without oneDNN": {"packs": False},
+    "without either": {"library": None, "packs": False},
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
+    if "part" in way:
+        monkeypatch.setattr(module, "PART", way["part"])
+    if "library" in way:
+        monkeypatch.setattr(module.native, "library", lambda: None)
+    if "packs" in way:
+        monkeypatch.setattr("tfsasm.model.packed.packs", lambda *_: False)
+    fast = FastMOTRv2(copy.deepcopy(model))
+    for ours, theirs in zip(answers(fast, pictures()), answers(model, pictures()), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("library", [True, False], ids=["compiled", "not compiled"])
+def test_narrow_numbers_give_nearly_the_same(model, library, monkeypatch):
+    if not library:
+        monkeypatch.setattr(module.native, "library", lambda: None)
+    fast = FastMOTRv2(copy.deepcopy(model), torch.bfloat16)
+    ours, theirs = answers(fast, pictures()), answers(model, pictures())
+    assert (ours[0] - theirs[0]).abs().max() < 0.15
+    assert (ours[1] - theirs[1]).abs().max() < 0.01
+
+
+def test_images_of_other_sizes_and_batches_may_follow(model):
+    fast = FastMOTRv2(copy.deepcopy(model))
+    for images in (pictures(), pictures(2), pictures(1, 64, 40), pictures()):
+        with torch.inference_mode():
+            ours, theirs = fast.encode(images), model.encode(images)
+        assert ours.shapes == theirs.shapes
+        torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=0, atol=1e-4)
+
+
+def test_padding_is_refused(model):
+    padding = torch.zeros(1, 70, 101, dtype=torch.bool)
+    with pytest.raises(ValueError, match="without padding"):
+        FastMOTRv2(copy.deepcopy(model)).encode(pictures(), padding)
+
+
+def test_the_published_trunk_too():
+    trunk = released_model().backbone
+    with torch.inference_mode():
+        ours, theirs = FastTrunk(trunk, torch.float32)(pictures()), trunk(pictures())
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])
+def test_layers_with_what_follows_them(packs, monkeypatch):
+    if not packs:
+        monkeypatch.setattr("tfsasm.model.packed.packs", lambda *_: False)
+    layer, conv = torch.nn.Linear(6, 5), torch.nn.Conv2d(6, 4, 3, padding=1)
+    x, image = torch.randn(3, 6), torch.randn(1, 6, 5, 7)
+    with torch.inference_mode():
+        packed = PackedLinear(layer.weight, layer.bias, torch.float32)
+        torch.testing.assert_close(packed(x), layer(x))
+        torch.testing.assert_close(packed(x, "relu"), layer(x).relu())
+        for name, after in {"none": lambda y: y, "relu": torch.relu}.items():
+            fused = PackedConv(conv, conv.weight, conv.bias, torch.float32, name)
+            skip = torch.randn(1, 4, 5, 7)
+            wanted = after(conv(image) + skip)
+            torch.testing.assert_close(fused(image), after(conv(image)))
+            torch.testing.assert_close(fused(image, skip), wanted)
