@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tfsasm.model import MOTRv2, Queries
-from tfsasm.model.image import resized_shape
 from tfsasm.model.packed import PackedLinear
 from tfsasm.model.weights import NetworkConfig
+from tfsasm.pixels import resized_shape
 
 _ROWS, _SIDE, _TRIES = 2048, 1024, 12
 

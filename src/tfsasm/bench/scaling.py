@@ -18,7 +18,7 @@ from tfsasm.bench.variants import network
 from tfsasm.memory import Memory, MemoryConfig, Observation
 from tfsasm.model import Features, MOTRv2
 from tfsasm.model.fast import FastMOTRv2
-from tfsasm.model.image import resized_shape
+from tfsasm.pixels import resized_shape
 from tfsasm.proposals import Proposals
 from tfsasm.rows import Rows
 from tfsasm.tracker import step

@@ -105,7 +105,7 @@ class MOTRv2(nn.Module):
         self.proposal_content = nn.Parameter(torch.empty(1, c.width))
         self.denoising_content = nn.Parameter(torch.empty(1, c.width))
         self.interaction = Interaction(*sizes, *encoding)
-        self.size = sum(p.numel() for p in self.parameters())
+        self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
         _initialise(self)
 
     def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
