@@ -29,6 +29,7 @@ from tfsasm.files import check_folder
 from tfsasm.model import Features, MOTRv2, Queries
 from tfsasm.model.backbone import fold_batch_norms
 from tfsasm.model.deform_attn import sample_by
+from tfsasm.model.fast import FastMOTRv2
 from tfsasm.model.image import normalise, prepare
 from tfsasm.model.sampling import level_by_level
 from tfsasm.model.weights import NetworkConfig
@@ -128,6 +129,8 @@ def export(
     not empty: with `overwrite` an earlier export in it is replaced, and nothing else.
     """
     check_packages(kind)
+    if isinstance(model, FastMOTRv2):
+        raise InputError("this network is for running only; load it with exact=True to export it")
     check_target(folder, overwrite=overwrite)
     model = copy.deepcopy(model).eval()
     model.backbone = fold_batch_norms(model.backbone)
@@ -147,7 +150,7 @@ def run_export(job: jobs.Export, console: Console) -> None:
     check_packages(job.format)
     check_target(job.output, overwrite=job.overwrite)
     tracker = load(
-        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu"
+        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu", exact=True
     )
     for path in export(
         tracker.model, tracker.network, job.output, job.format, overwrite=job.overwrite

@@ -87,6 +87,11 @@ def test_padding_is_refused(model):
         FastMOTRv2(copy.deepcopy(model)).encode(pictures(), padding)
 
 
+def test_it_is_not_for_saving(model):
+    with pytest.raises(ValueError, match="running only"):
+        FastMOTRv2(copy.deepcopy(model)).state_dict()
+
+
 def test_the_published_trunk_too():
     trunk = released_model().backbone
     with torch.inference_mode():

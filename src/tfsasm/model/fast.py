@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,10 @@ class FastMOTRv2(MOTRv2):
                 layer(work, shapes, plan.reference)
             image.copy_(work.tokens)
         return Features(x.to(self.dtype), shapes)
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        """Raises `ValueError`: the weights are rearranged for this processor."""
+        raise ValueError("a FastMOTRv2 is for running only; save the network that it was made of")
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         """The levels, float32 `[B, C, h, w]`."""
