@@ -165,7 +165,8 @@ def test_defaults_are_a_promise_too():
     told = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in told.items() if value not in (None, False, ())} == {
         "source": "x", "detector_score": 0.1, "weights": "tiny", "runtime": "torch",
-        "preset": "default", "start": 1, "stride": 1, "device": "auto",
+        "preset": "default", "start": 1, "stride": 1, "device": "auto", "precision": "auto",
+        "batch_encode": 1,
     }  # fmt: skip
 
 
