@@ -33,7 +33,7 @@ def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
     assert outcome.code == 0, outcome.err
     rows = [line.split(",") for line in (tmp_path / "o.txt").read_text().splitlines()]
     assert {row[1] for row in rows} == {"1", "2"}
-    about = json.loads((tmp_path / "o.json").read_text())
+    about = json.loads((tmp_path / "o.json").read_text())["about"]
     assert about["embedder"] == embedder
     assert about["method"]["match"]["hits"] == 1
 
