@@ -21,7 +21,7 @@ import torch
 
 from fakes import SMALL
 from scenes import NETWORK, RunsCode, lively_model
-from tfsasm import cli, jobs, run
+from tfsasm import chosen, cli, jobs, run
 from tfsasm.errors import InputError, TruncatedInput, WeightsError
 from tfsasm.model import MOTRv2
 from tfsasm.model.weights import NetworkConfig, load_model, save_model
@@ -101,10 +101,10 @@ def test_the_commands_are_these(tfsasm):
 
 FROZEN = {
     "track": (
-        "source detections detector detector_weights detector_score detector_set weights runtime "
-        "preset set short_side max_side miss_tolerance score_threshold output mot_output "
-        "json_output start end stride skip_bad_detections overwrite device precision "
-        "batch_encode threads quiet"
+        "source detections detector detector_weights detector_score detector_set tracker embedder "
+        "embedder_weights embedder_set weights runtime preset set short_side max_side "
+        "miss_tolerance score_threshold output mot_output json_output start end stride "
+        "skip_bad_detections overwrite device precision batch_encode threads quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -131,7 +131,8 @@ FROZEN = {
     "detections": "tool",  # its own are in detect/test_tools.py
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
-        "min_score weights short_side max_side json csv plot output workers "
+        "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
+        "plot output workers "
         "skip_bad_detections overwrite device quiet"
     ),
     "bench": (
@@ -164,9 +165,9 @@ def test_defaults_are_a_promise_too():
     plain = jobs.Track(source="x")
     told = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in told.items() if value not in (None, False, ())} == {
-        "source": "x", "detector_score": 0.1, "weights": "tiny", "runtime": "torch",
-        "preset": "default", "start": 1, "stride": 1, "device": "auto", "precision": "auto",
-        "batch_encode": 1,
+        "source": "x", "detector_score": 0.1, "tracker": "query", "weights": "tiny",
+        "runtime": "torch", "preset": "default", "start": 1, "stride": 1, "device": "auto",
+        "precision": "auto", "batch_encode": 1,
     }  # fmt: skip
 
 
@@ -444,8 +445,8 @@ def no_work(monkeypatch):
     def fail(*_, **__):
         pytest.fail("work was begun")
 
-    for name in ("open_source", "open_detections", "load"):
-        monkeypatch.setattr(run, name, fail)
+    for module, name in ((run, "open_source"), (run, "open_detections"), (chosen, "load")):
+        monkeypatch.setattr(module, name, fail)
 
 
 KINDS = {"output": "o.mp4", "mot_output": "o.txt", "json_output": "o.json"}
@@ -468,7 +469,7 @@ def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option, monke
     assert track(**{option: path}, end=2).code == 0
     first = path.read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(run, "load", lambda *_, **__: pytest.fail("load was called"))
+        patched.setattr(chosen, "load", lambda *_, **__: pytest.fail("load was called"))
         outcome = track(**{option: path}, end=4)
     assert outcome.code == 2
     assert f"{path} exists; give another name or --overwrite" in outcome.err
@@ -627,6 +628,6 @@ def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
 
 def test_a_defect_of_ours_is_not_disguised(track, tmp_path, monkeypatch):
     """Anything but our own errors keeps its traceback: it is a bug to report."""
-    monkeypatch.setattr(run, "load", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(chosen, "load", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         track(mot_output=tmp_path / "o.txt")

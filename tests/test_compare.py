@@ -351,3 +351,39 @@ def test_folders_are_named_after_trackers(tmp_path):
     found = compare._folders(tmp_path, dict.fromkeys(["sort", "default:memory.capacity=0"]),
                              overwrite=False)  # fmt: skip
     assert [folder.name for folder in found.values()] == ["sort", "default_memory.capacity=0"]
+
+
+# The appearance tracker
+
+
+def test_appearance_and_motion_take_part_with_pictures_and_without(compare_, tmp_path):
+    trackers = "appearance,motion,appearance:kind=ema,appearance:min_travel=0.2"
+    outcome = compare_(trackers=trackers, json=tmp_path / "c.json")
+    assert outcome.code == 0, outcome.err
+    found = told(tmp_path / "c.json")["trackers"]
+    assert list(found) == trackers.split(",")
+    assert found["motion"]["parameters"]["gallery"]["kind"] == "none"
+    assert found["appearance:kind=ema"]["parameters"]["gallery"]["kind"] == "ema"
+    outcome = compare_("--no-images", trackers="appearance,motion")
+    assert outcome.code == 0, outcome.err
+    assert "appearance saw no pictures" in outcome.out
+    rows = [line.split()[1:8] for line in outcome.out.splitlines()
+            if line.split()[:1] in (["appearance"], ["motion"])]  # fmt: skip
+    assert rows[0][:6] == rows[1][:6]  # without looks it is motion alone
+
+
+def test_one_embedding_serves_all_and_each_is_charged_for_it():
+    image, boxes = np.zeros((9, 9, 3), np.uint8), np.array([[0.0, 0, 4, 8]])
+    calls = []
+
+    def look(image, xyxy):
+        calls.append(len(xyxy))
+        return np.ones((len(xyxy), 2), np.float32)
+
+    shared = side_by_side._Shared(look)
+    for _ in range(3):
+        assert shared(image, boxes).shape == (1, 2)
+    assert calls == [1]
+    assert shared.saved > 0
+    shared(image, boxes[:0])
+    assert calls == [1, 0]

@@ -23,7 +23,7 @@ import torch
 
 from golden_data import published_state, synthetic_sequence, vectors
 from scenes import FRAMES, HEIGHT, WIDTH, write_detections, write_images
-from tfsasm import run
+from tfsasm import chosen, run
 from tfsasm.api import load
 from tfsasm.config import PRESETS, paper, released
 from tfsasm.detect import open_detections
@@ -435,7 +435,7 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "load", stop)
+    monkeypatch.setattr(chosen, "load", stop)
     outcome = track(mot_output=tmp_path / "o.txt")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped")
     assert list(tmp_path.iterdir()) == []
@@ -478,7 +478,7 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
 def test_threads_of_a_part(cores, parameters, threads, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     tracker = SimpleNamespace(model=SimpleNamespace(size=parameters))
-    assert run.threads_of_a_part(tracker) == threads
+    assert chosen.threads_of_a_part(tracker) == threads
 
 
 def test_no_threads_are_refused(tfsasm, scene, tmp_path):

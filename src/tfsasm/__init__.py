@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfsasm.api import Tracker, load
+    from tfsasm.appearance import AppearanceConfig, AppearanceTracker
     from tfsasm.config import default, motrv2, paper, released
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
     from tfsasm.settings import TrackerConfig
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "InputError", "TfsasmError", "Tracker", "TrackerConfig", "TruncatedInput", "WeightsError",
-    "__version__", "default", "load", "motrv2", "paper", "released",
+    "AppearanceConfig", "AppearanceTracker", "InputError", "TfsasmError", "Tracker",
+    "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
+    "paper", "released",
 ]  # fmt: skip
 
 _HOMES = {
     "api": ("Tracker", "load"),
+    "appearance": ("AppearanceConfig", "AppearanceTracker"),
     "config": ("default", "motrv2", "paper", "released"),
     "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
     "settings": ("TrackerConfig",),

@@ -20,8 +20,9 @@ import supervision as sv
 import torch
 
 from tfsasm.config import default
-from tfsasm.detect import ProposalSource, detector, open_detections
+from tfsasm.detect import ProposalSource
 from tfsasm.errors import InputError
+from tfsasm.intake import as_proposals, open_frames, proposal_source
 from tfsasm.model import Features, MOTRv2
 from tfsasm.model.backbone import fold_batch_norms
 from tfsasm.model.deform_attn import sample_by
@@ -30,12 +31,12 @@ from tfsasm.model.image import prepare
 from tfsasm.model.sampling import plain
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
-from tfsasm.pixels import as_bgr, check_detections
+from tfsasm.pixels import as_bgr
 from tfsasm.proposals import Proposals
 from tfsasm.runtime.tracker import Answer as ArrayAnswer
 from tfsasm.runtime.tracker import Report as ArrayReport
 from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
-from tfsasm.video import Frame, Source, open_source
+from tfsasm.video import Frame, Source
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _DTYPES = {
@@ -131,7 +132,7 @@ class Tracker:
         image = as_bgr(frame)
         height, width = image.shape[:2]
         if not isinstance(detections, Proposals):
-            proposals = _proposals(detections, width, height)
+            proposals = as_proposals(detections, width, height)
         else:
             proposals, detections = detections, None
         return self._conclude(self._encode(image), proposals, detections, width, height)
@@ -154,13 +155,9 @@ class Tracker:
         `InputError` for what cannot be used and `TruncatedInput` after the last good frame of a
         damaged source. An opened `Source` brings its own range and order.
         """
-        if isinstance(source, Source) and (start, end, stride, order) != (1, None, 1, "natural"):
-            raise InputError("this source is open already; give the range and order to open_source")
         proposals = proposal_source(detections, detector, source)
+        opened = open_frames(source, start=start, end=end, stride=stride, order=order)
         self.reset()
-        opened = source if isinstance(source, Source) else open_source(
-            source, start=start, end=end, stride=stride, order=order
-        )  # fmt: skip
         looked = ((frame, proposals(frame)) for frame in opened)
         with (
             opened, closing(ahead(looked, in_advance)) as found,
@@ -201,32 +198,6 @@ class Tracker:
         self.state, answer = step(self.model, self.state, features, proposals, self.config)
         self._origins.learn(answer, detections, self.state.tracks.ids)
         return self._origins.attach(report(answer, width, height, self.config).to("cpu"))
-
-
-def proposal_source(
-    detections: ProposalSource | Path | str | None, named: ProposalSource | str | None,
-    source: Source | Path | str | int,
-) -> ProposalSource:
-    """What `Tracker.track` asks for boxes. Raises `InputError` unless exactly one is given."""
-    if (detections is None) == (named is None):
-        raise InputError("give either detections (a det.txt or det_db JSON) or a detector")
-    given = detections if detections is not None else named
-    if not isinstance(given, Path | str):
-        return given  # type: ignore[return-value]
-    if detections is None:
-        return detector(str(given))
-    name = source.label if isinstance(source, Source) else str(source)
-    return open_detections(given, source_name=str(Path(name).resolve()))
-
-
-def _proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
-    if detections is None or len(detections) == 0:
-        return Proposals.empty()
-    xyxy = np.asarray(detections.xyxy, dtype=np.float64)
-    scores = detections.confidence
-    scores = np.ones(len(xyxy)) if scores is None else np.asarray(scores, dtype=np.float64)
-    check_detections(xyxy, scores)
-    return Proposals.from_xyxy(xyxy, scores, width, height)
 
 
 class Origins:

@@ -119,7 +119,8 @@ def make_plan(job: jobs.Compare, place: Path) -> tuple[Plan, dict[str, str]]:
         entries={one.name: _entry(job, one, looks=looks) for one in chosen},
         trackers=entrants, folders=_folders(place, entrants, overwrite=job.overwrite),
         weights=job.weights, short_side=job.short_side, max_side=job.max_side, device=job.device,
-        min_score=job.min_score, skip_bad=job.skip_bad_detections,
+        min_score=job.min_score, skip_bad=job.skip_bad_detections, embedder=job.embedder,
+        embedder_weights=job.embedder_weights, embedder_set=job.embedder_set,
     )  # fmt: skip
     return plan, skipped
 

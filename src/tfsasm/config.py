@@ -10,7 +10,7 @@ import dataclasses
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tfsasm.errors import InputError
 from tfsasm.settings import (
@@ -20,6 +20,8 @@ from tfsasm.settings import (
     SupportConfig,
     TrackerConfig,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def with_settings(config: TrackerConfig, settings: dict[str, str]) -> TrackerConfig:
+def with_settings(config: T, settings: dict[str, str]) -> T:
     """`config` with settings changed by dotted name, e.g. `{"memory.capacity": "20"}`.
 
     Raises `InputError` for a name that does not exist or a value of the wrong kind.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tfsasm.appearance import AppearanceConfig, GalleryConfig
 from tfsasm.baselines import CLASSICS, Classic, classic
 from tfsasm.config import PRESETS, preset
 from tfsasm.errors import InputError
@@ -13,6 +14,11 @@ from tfsasm.grid import settings_of
 from tfsasm.tracker import TrackerConfig
 
 ALIASES = {"tfsasm": "default"}
+APPEARANCE = {
+    "appearance": AppearanceConfig(),
+    "motion": AppearanceConfig(gallery=GalleryConfig(kind="none")),
+}
+"""The appearance tracker, and what is left of it when it does not look at anybody."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,20 @@ class Method:
         return asdict(self.config)
 
 
-Entrant = Method | Classic
+@dataclass(frozen=True)
+class Looks:
+    """The appearance tracker under one method. It makes do without pictures, by motion alone."""
+
+    config: AppearanceConfig
+    looks: bool = True
+    """It takes the camera's motion from the frames, and people's looks."""
+
+    def parameters(self) -> dict[str, Any]:
+        """All settings, ready for JSON."""
+        return asdict(self.config)
+
+
+Entrant = Method | Looks | Classic
 
 
 def parse_trackers(texts: Sequence[str]) -> dict[str, Entrant]:
@@ -61,6 +80,8 @@ def _entrant(text: str) -> Entrant:
     settings = [_pair(text, part) for part in rest.split(",")] if colon else []
     if name in CLASSICS:
         return classic(name, settings)
+    if name in APPEARANCE:
+        return Looks(settings_of(settings, APPEARANCE[name]))
     name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise InputError(f"no tracker {name!r}; there are {', '.join(_known())}")
@@ -75,4 +96,4 @@ def _pair(text: str, part: str) -> tuple[str, str]:
 
 
 def _known() -> list[str]:
-    return [*ALIASES, *PRESETS, *CLASSICS]
+    return [*ALIASES, *PRESETS, *APPEARANCE, *CLASSICS]

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from operator import attrgetter
+from typing import TypeVar
 
 from tfsasm.config import with_settings
 from tfsasm.errors import InputError
 from tfsasm.tracker import TrackerConfig
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def setting_names(config: object, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
-def full_name(name: str, config: TrackerConfig) -> str:
+def full_name(name: str, config: object) -> str:
     """The dotted name of the setting that `name` means: itself, or the only one that ends so.
 
     Raises `InputError` for a name that is nobody's, or several settings'.
@@ -70,7 +73,7 @@ def short_name(setting: str) -> str:
     return setting.rpartition(".")[2]
 
 
-def settings_of(pairs: Sequence[tuple[str, str]], config: TrackerConfig) -> TrackerConfig:
+def settings_of(pairs: Sequence[tuple[str, str]], config: T) -> T:
     """`config` with settings changed by full or short name. Raises `InputError`."""
     return with_settings(config, {full_name(name, config): value for name, value in pairs})
 

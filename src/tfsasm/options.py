@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
+from tfsasm.appearance import AppearanceConfig, AppearanceTracker, embedder
 from tfsasm.config import preset, with_settings
 from tfsasm.errors import InputError
 from tfsasm.tracker import TrackerConfig
@@ -43,6 +45,38 @@ def method_of(job: MethodOptions) -> TrackerConfig:
             settings[name] = str(job.score_threshold)
     settings |= dict(_pair(setting) for setting in job.set)
     return with_settings(preset(job.preset).make(), settings)
+
+
+class LooksOptions(Protocol):
+    """The options of every command that may follow by motion and looks."""
+
+    @property
+    def set(self) -> tuple[str, ...]:
+        """Single settings of the method, as NAME=VALUE."""
+        ...
+
+    @property
+    def embedder(self) -> str | None:
+        """What people are seen by."""
+        ...
+
+    @property
+    def embedder_weights(self) -> Path | None:
+        """Its file."""
+        ...
+
+    @property
+    def embedder_set(self) -> tuple[str, ...]:
+        """Its single settings, as NAME=VALUE."""
+        ...
+
+
+def looks_of(job: LooksOptions) -> AppearanceTracker:
+    """The appearance tracker that the command line asks for."""
+    config = with_settings(AppearanceConfig(), dict(_pair(setting) for setting in job.set))
+    return AppearanceTracker(
+        embedder(job.embedder, job.embedder_weights, job.embedder_set), config
+    )
 
 
 def _pair(setting: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfsasm import jobs
-from tfsasm.api import Tracker, load
-from tfsasm.config import preset
+from tfsasm.chosen import Chosen, choose
 from tfsasm.detect import ProposalSource, default_settings, detector, open_detections, yolox
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
-from tfsasm.options import method_of
 from tfsasm.outputs import JsonFile, MotFile, rows
 from tfsasm.pipeline import Behind
 from tfsasm.render import Annotator, VideoWriter
-from tfsasm.runtime.files import MANIFEST, read_manifest
-from tfsasm.tracker import TrackerConfig
 from tfsasm.video import Frame, Source, open_source
 
 OK, TRUNCATED, INTERRUPTED = 0, 3, 130
@@ -57,17 +53,16 @@ class Summary:
 def track(job: jobs.Track, console: Console, errors: Console) -> int:
     """`tfsasm track`: one source through the tracker, results as they come."""
     _check_outputs(job)
-    method = method_of(job)
     order: Literal["name", "natural"] = "name" if job.preset == "released" else "natural"
     with ExitStack() as stack:
         source = stack.enter_context(open_source(
             job.source, start=job.start, end=job.end, stride=job.stride, order=order
         ))  # fmt: skip
         proposals = proposals_of(job)
-        tracker = open_tracker(job, method)
-        write = _open_outputs(job, source, method, stack)
+        chosen = choose(job)
+        write = _open_outputs(job, source, chosen, stack)
         bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
-        summary = _follow(tracker, source, proposals, write, bar, job.batch_encode)
+        summary = _follow(chosen.follow(source, proposals), write, bar)
     summary.notes += proposals.report()
     for line in summary.lines(job):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -75,13 +70,13 @@ def track(job: jobs.Track, console: Console, errors: Console) -> int:
 
 
 def _follow(
-    tracker: Tracker, source: Source, proposals: ProposalSource,
-    write: Callable[[Frame, sv.Detections], None], bar: Callable[[str], None], batch: int,
+    tracked: Iterator[tuple[Frame, sv.Detections]],
+    write: Callable[[Frame, sv.Detections], None], bar: Callable[[str], None],
 ) -> Summary:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts."""
     summary, began = Summary(), time.monotonic()
     try:
-        for frame, tracks in tracker.track(source, detector=proposals, batch=batch):
+        for frame, tracks in tracked:
             write(frame, tracks)
             summary.frames += 1
             summary.identities.update(row.id for row in rows(tracks))
@@ -95,50 +90,6 @@ def _follow(
         summary.notes.append("stopped; the files hold what was done so far")
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def open_tracker(job: jobs.Track, method: TrackerConfig) -> Tracker:
-    """The tracker that was asked for, with its share of the threads."""
-    is_export = (Path(job.weights) / MANIFEST).is_file()
-    if job.runtime == "torch":
-        if is_export:
-            raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
-        tracker = load(
-            job.weights, method, short_side=job.short_side, max_side=job.max_side,
-            device=job.device, precision=job.precision,
-            exact=preset(job.preset).exact and job.precision == "auto",
-        )  # fmt: skip
-        torch.set_num_threads(job.threads or threads_of_a_part(tracker))
-        return tracker
-    if job.precision != "auto":
-        raise InputError("an export has its own precision; leave --precision out")
-    if not is_export:
-        raise InputError(
-            f"--runtime {job.runtime} takes the folder that tfsasm export made, and {job.weights} "
-            f"is none: tfsasm export --format {job.runtime} --weights {job.weights} --output DIR"
-        )
-    from tfsasm.exported import load_exported
-
-    threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
-    torch.set_num_threads(threads)  # of a detector that needs PyTorch
-    return load_exported(
-        job.weights, job.runtime, method, threads=threads, device=job.device,
-        short_side=job.short_side, max_side=job.max_side,
-    )  # fmt: skip
-
-
-def threads_of_a_part(tracker: Tracker) -> int:
-    """PyTorch's threads in each of the parts that work side by side.
-
-    With a small network detector, encoder, tracker and video take about as long, and share the
-    cores; a large one needs them all for its encoder.
-    """
-    return _share_of_threads(tracker.model.size)
-
-
-def _share_of_threads(parameters: int) -> int:
-    cores = torch.get_num_threads()
-    return max(1, cores // 2) if parameters < _SMALL_NETWORK else cores
 
 
 def _check_outputs(job: jobs.Track) -> None:
@@ -188,22 +139,18 @@ def proposals_of(job: jobs.Track) -> ProposalSource:
 
 
 def _open_outputs(
-    job: jobs.Track, source: Source, method: TrackerConfig, stack: ExitStack
+    job: jobs.Track, source: Source, chosen: Chosen, stack: ExitStack
 ) -> Callable[[Frame, sv.Detections], None]:
     """One function that writes a frame to every output that was asked for."""
     sinks: list[Callable[[Frame, sv.Detections], None]] = []
     if job.mot_output:
-        first_id = preset(job.preset).first_id
         file = MotFile(
-            job.mot_output, first_id=first_id, scores=job.preset != "released",
+            job.mot_output, first_id=chosen.first_id, scores=chosen.scores,
             overwrite=job.overwrite,
         )  # fmt: skip
         sinks.append(stack.enter_context(file).write)
     if job.json_output:
-        about = {
-            "source": job.source, "weights": job.weights, "runtime": job.runtime,
-            "preset": job.preset, "fps": source.fps, "method": asdict(method),
-        }  # fmt: skip
+        about = {"source": job.source, "fps": source.fps, **chosen.about}
         sinks.append(
             stack.enter_context(JsonFile(job.json_output, about, overwrite=job.overwrite)).write
         )

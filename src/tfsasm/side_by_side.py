@@ -15,14 +15,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import supervision as sv
 import torch
 
 from tfsasm.api import Tracker, load
+from tfsasm.appearance import AppearanceConfig, AppearanceTracker, Embedder, embedder
 from tfsasm.baselines import Classic, ClassicRun, Told
 from tfsasm.config import default
 from tfsasm.data.sequences import Sequence
 from tfsasm.detect import DetectionDatabase, MotDetections, open_detections
-from tfsasm.entrants import Entrant, Method
+from tfsasm.entrants import Entrant, Looks, Method
 from tfsasm.errors import InputError
 from tfsasm.methods import Follower, encode
 from tfsasm.mot import Doubles, result_line, write_results
@@ -62,6 +64,10 @@ class Plan:
     device: str
     min_score: float
     skip_bad: bool
+    embedder: str | None = None
+    """What appearance trackers see people by; see `tfsasm.appearance.embedder`."""
+    embedder_weights: Path | None = None
+    embedder_set: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,18 @@ def make_work(plan: Plan) -> Work:
             plan.weights, short_side=plan.short_side, max_side=plan.max_side, device=plan.device
         )
         _warm_up(network)
-    return partial(_follow, plan, network)
+    looks = None
+    if any(isinstance(entrant, Looks) for entrant in plan.trackers.values()):
+        looks = embedder(plan.embedder, plan.embedder_weights, plan.embedder_set)
+    return partial(_follow, plan, network, looks)
 
 
-def _follow(plan: Plan, network: Tracker | None, name: str) -> Generator[int, None, Outcome]:
+def _follow(
+    plan: Plan, network: Tracker | None, looks: Embedder | None, name: str
+) -> Generator[int, None, Outcome]:
     """Track one sequence; the result files appear when the last frame is done."""
     entry = plan.entries[name]
-    runs = _start(plan, network)
+    runs = _start(plan, network, looks)
     stored = _stored(entry, skip_bad=plan.skip_bad)
     lines: dict[str, list[str]] = {label: [] for label in plan.trackers}
     seconds = dict.fromkeys(plan.trackers, 0.0)
@@ -129,6 +140,52 @@ class _Alone:
         yield self._label, told, time.perf_counter() - began
 
 
+class _Shared:
+    """An embedder whose answer serves all who ask for the same boxes of a frame."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._asked: tuple[np.ndarray, np.ndarray] | None = None
+        self._answer = np.zeros((0, 0), dtype=np.float32)
+        self._spent = 0.0
+        self.saved = 0.0
+        """Seconds that askers would have needed, had they been alone."""
+
+    def __call__(self, image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
+        asked = self._asked
+        if asked and asked[0] is image and np.array_equal(asked[1], xyxy):
+            self.saved += self._spent
+            return self._answer
+        began = time.perf_counter()
+        self._answer = self._embedder(image, xyxy)
+        self._spent, self._asked = time.perf_counter() - began, (image, xyxy)
+        return self._answer
+
+
+class _Looking:
+    """Appearance trackers, with one embedder for all of them."""
+
+    def __init__(self, configs: Mapping[str, AppearanceConfig], looks: Embedder | None) -> None:
+        self._shared = _Shared(looks) if looks else None
+        self._trackers = {
+            label: AppearanceTracker(self._shared, config) for label, config in configs.items()
+        }
+
+    def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
+        image = frame.image if frame.image.size else None
+        xyxy = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]])
+        found = sv.Detections(xyxy=xyxy, confidence=boxes[:, 4])
+        for label, tracker in self._trackers.items():
+            saved, began = self._saved(), time.perf_counter()
+            told = tracker.update(found, image)
+            spent = time.perf_counter() - began + self._saved() - saved
+            ids, scores = np.asarray(told.tracker_id), np.asarray(told.confidence)
+            yield label, Told(ids, np.asarray(told.xyxy, dtype=np.float64), scores), spent
+
+    def _saved(self) -> float:
+        return self._shared.saved if self._shared else 0.0
+
+
 class _Together:
     """Methods of one network."""
 
@@ -151,12 +208,17 @@ class _Together:
             yield label, Told(told.ids.numpy() + 1, told.xyxy.numpy(), told.scores.numpy()), spent
 
 
-def _start(plan: Plan, network: Tracker | None) -> list[_Alone | _Together]:
+def _start(
+    plan: Plan, network: Tracker | None, looks: Embedder | None
+) -> list[_Alone | _Looking | _Together]:
     """Fresh trackers for a sequence."""
-    runs: list[_Alone | _Together] = [
+    runs: list[_Alone | _Looking | _Together] = [
         _Alone(label, one.start())
         for label, one in plan.trackers.items() if isinstance(one, Classic)
     ]  # fmt: skip
+    by_looks = {k: one.config for k, one in plan.trackers.items() if isinstance(one, Looks)}
+    if by_looks:
+        runs.append(_Looking(by_looks, looks))
     if network:
         methods = {k: one.config for k, one in plan.trackers.items() if isinstance(one, Method)}
         runs.append(_Together(network, methods))

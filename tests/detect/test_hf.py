@@ -167,7 +167,7 @@ def classifier(folder):
 
 
 @pytest.mark.parametrize(("spoil", "kind", "parts"), [
-    pytest.param(without_head, WeightsError, ["do not make a whole detector", "class_embed"],
+    pytest.param(without_head, WeightsError, ["do not make a whole object detector", "class_embed"],
                  id="no head"),
     pytest.param(cut, WeightsError, ["cannot be loaded"], id="half a file"),
     pytest.param(classifier, InputError, ["cannot be used as an object detector"], id="a bert"),

@@ -66,7 +66,12 @@ class HuggingFaceDetector:
         self.settings = settings or HuggingFaceSettings()
         self._name = str(name).removeprefix(PREFIX)
         self._device = find_device(self.settings.device)
-        self._processor, model = _load(self._name)
+        self._processor, model = load_whole(
+            self._name, "AutoModelForObjectDetection", "object detector"
+        )
+        if not hasattr(self._processor, "post_process_object_detection"):
+            kind = type(self._processor).__name__
+            raise InputError(f"{self._name} has a {kind}, which cannot read boxes")
         self._classes = _classes(model.config.id2label, self.settings.labels, self._name)
         self._model = model.float().eval().requires_grad_(False).to(self._device)
 
@@ -100,22 +105,26 @@ class HuggingFaceDetector:
         return clip_boxes(xyxy, scores, width, height) if self.settings.clip else (xyxy, scores)
 
 
-def _load(name: str) -> tuple[Any, Any]:
-    """Image processor and model, whole, or an error that says why not."""
+def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
+    """Image processor and model, whole, or an error that says why not.
+
+    `name` is a folder or a name on the hub, `kind` the class of transformers that loads it, `what`
+    is what the model should be, in words.
+    """
     transformers = _import_transformers()
     source = _source(name)
     try:
         with _quiet(transformers):
             processor = transformers.AutoImageProcessor.from_pretrained(source)
-            model, about = transformers.AutoModelForObjectDetection.from_pretrained(
+            model, about = getattr(transformers, kind).from_pretrained(
                 source, output_loading_info=True
             )
     except ImportError as error:  # some models need another package, such as timm
         raise InputError(f"the model {name} needs more: {_first_line(error)}") from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"{name} cannot be used as an object detector: {_first_line(error)}. Give "
-            "hf:OWNER/NAME of an object detection model, or hf:./FOLDER with its config.json, "
+            f"{name} cannot be used as an {what}: {_first_line(error)}. Give "
+            f"hf:OWNER/NAME of an {what} model, or hf:./FOLDER with its config.json, "
             "preprocessor_config.json and model.safetensors"
         ) from error
     except Exception as error:  # of safetensors and torch, which share no base
@@ -124,11 +133,9 @@ def _load(name: str) -> tuple[Any, Any]:
     if lacking:
         listing = "\n  ".join(lacking)
         raise WeightsError(
-            f"the weights of {name} do not make a whole detector; {len(lacking)} tensor(s) are "
+            f"the weights of {name} do not make a whole {what}; {len(lacking)} tensor(s) are "
             f"missing or of another shape:\n  {listing}"
         )
-    if not hasattr(processor, "post_process_object_detection"):
-        raise InputError(f"{name} has a {type(processor).__name__}, which cannot read boxes")
     return processor, model
 
 

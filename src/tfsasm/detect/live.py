@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfsasm.detect import hf, yolox, yolox_torch
 from tfsasm.errors import InputError
+
+T = TypeVar("T")
 
 Settings = yolox.YoloxSettings | hf.HuggingFaceSettings
 Detector = yolox.Yolox | hf.HuggingFaceDetector
@@ -61,15 +63,20 @@ def default_settings(
         settings = yolox.YoloxSettings(score_threshold=score_threshold, device=device)
     else:
         raise InputError(f"there is no detector {name!r}; there are {CHOICES}")
+    return with_changes(settings, changes, name)
+
+
+def with_changes(settings: T, changes: Iterable[str], whose: str) -> T:
+    """A frozen dataclass of settings changed by NAME=VALUE. Raises `InputError`."""
     kinds = typing.get_type_hints(type(settings))
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise InputError(f"a detector's setting is NAME=VALUE, not {change!r}")
         if key not in kinds:
-            known = ", ".join(field.name for field in fields(settings))
-            raise InputError(f"{name} has no setting {key!r}; it has {known}")
-        settings = replace(settings, **{key: _parse(key, text, kinds[key])})
+            known = ", ".join(kinds)
+            raise InputError(f"{whose} has no setting {key!r}; it has {known}")
+        settings = replace(settings, **{key: _parse(key, text, kinds[key])})  # type: ignore[type-var]
     return settings
 
 

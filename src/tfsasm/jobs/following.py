@@ -32,6 +32,15 @@ class Track:
     detector_set: Settings = ()
     """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
     labels=pedestrian for a Hugging Face model."""
+    tracker: Literal["query", "appearance"] = "query"
+    """The query network; or motion and looks, which need no weights but the detector's."""
+    embedder: OptionalName = None
+    """What the appearance tracker sees people by: hist (colours; the default), none (motion alone),
+    osnet or reid (an ONNX file, --embedder-weights), hf:OWNER/NAME or hf:./FOLDER."""
+    embedder_weights: OptionalFile = None
+    """ONNX file of a re-identification network."""
+    embedder_set: Settings = ()
+    """Single settings of the embedder, as NAME=VALUE: rgb=false height=384."""
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file, a published .pth file, or with
     --runtime onnx or openvino the folder that `tfsasm export` made."""
@@ -40,7 +49,8 @@ class Track:
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
     """The method, whatever the network."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
-    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
+    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
+    appearance tracker: gallery.kind=ema match.patience=90."""
     short_side: OptionalCount = None
     """Shorter side of the image inside the network, in pixels."""
     max_side: OptionalCount = None

@@ -120,9 +120,10 @@ class Compare:
     root: Path
     """Folder of the data set, or of one of its splits."""
     trackers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,NAME")] = (COMPARED,)
-    """Which: tfsasm (the default preset), another preset (default, released, paper, motrv2), or
-    sort, bytetrack, ocsort, botsort, cbiou. Each may have settings: default:capacity=0 or
-    ocsort:lost_track_buffer=60. The first is what the others are compared with."""
+    """Which: appearance, motion (the same without looks), tfsasm (the default preset), another
+    preset (default, released, paper, motrv2), or sort, bytetrack, ocsort, botsort, cbiou. Each may
+    have settings: appearance:kind=ema, default:capacity=0 or ocsort:lost_track_buffer=60. The first
+    is what the others are compared with."""
     dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
     its layout, and the rules that scores follow."""
@@ -144,6 +145,13 @@ class Compare:
     whole videos: frame k is frame n//2+1+k of n."""
     min_score: float = 0.1
     """Boxes below this score are not handed over."""
+    embedder: OptionalName = None
+    """What `appearance` sees people by: hist (the default), none, osnet, reid, hf:OWNER/NAME; see
+    `tfsasm track --help`."""
+    embedder_weights: OptionalFile = None
+    """ONNX file of a re-identification network."""
+    embedder_set: Settings = ()
+    """Single settings of the embedder, as NAME=VALUE."""
     weights: str = "tiny"
     """The network of the presets: `tiny` (in the package), a .safetensors file or a published
     .pth file."""

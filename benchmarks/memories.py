@@ -1,0 +1,160 @@
+"""The memories of the appearance tracker on the same boxes and the same embeddings: one table.
+
+Each sequence is tracked as it is, with every third frame alone, and with a tenth of the boxes
+dropped. Intervals are of blocks of a sequence, scored one by one from the same run: drawn again
+with replacement, always the same blocks for both sides. Blocks of one video are more alike than
+videos are, so the intervals are too narrow rather than too wide.
+
+    python benchmarks/memories.py --sequences PETS09-S2L1 --sources vtest.avi --truth MOT15/train \
+        --detections detections --embedder-weights osnet_x0_25_msmt17.onnx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import supervision as sv
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tfsasm.appearance import AppearanceConfig, AppearanceTracker, Embedder, embedder
+from tfsasm.evaluate import Report, Trajectories, gains, read_truths, score
+from tfsasm.grid import settings_of
+from tfsasm.mot import Detections, read_detections
+from tfsasm.video import open_source
+
+VARIANTS = {
+    "off (motion alone)": "gallery.kind=none",
+    "moving average": "gallery.kind=ema",
+    "last 30, nearest": "gallery.kind=last",
+    "sparse, mean": "",
+    "sparse, half": "read=half",
+    "sparse, nearest": "read=nearest",
+    "mean, overlap ignored": "gallery.overlap=false",
+    "mean, no stores by travel": "min_travel=1e9",
+    "mean, no stores by gap": "max_gap=1000000",
+    "mean, stores every frame": "min_travel=0 max_gap=0",
+    "mean, one view": "capacity=1",
+}
+BLOCKS = 8
+MIN_SCORE = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sequence and what is done to it."""
+
+    name: str
+    source: Path
+    truth: Trajectories
+    boxes: Detections
+    stride: int = 1
+    dropped: float = 0.0
+
+
+class Once:
+    """An embedder that looks at a box of a frame only once, whoever asks."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder, self._known, self.frame = embedder, {}, 0
+
+    def __call__(self, image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
+        keys = [(self.frame, *box) for box in xyxy.round(3).tolist()]
+        new = [row for row, key in enumerate(keys) if key not in self._known]
+        vectors = self._embedder(image, xyxy[new])
+        self._known |= {keys[row]: vector for row, vector in zip(new, vectors, strict=True)}
+        empty = self._embedder(image, xyxy[:0])
+        return np.stack([self._known[key] for key in keys]) if keys else empty
+
+
+def main(
+    sequences: tuple[str, ...], sources: tuple[Path, ...], truth: Path, detections: Path,
+    embedder_weights: Path | None = None, seed: int = 0,
+) -> None:
+    """Track with every memory and print the tables.
+
+    Args:
+        sequences: Names, as in `truth/NAME/gt/gt.txt` and `detections/NAME.txt`.
+        sources: Their videos or folders of images, in the same order.
+        truth: Folder of the ground truth.
+        detections: Folder of the boxes.
+        embedder_weights: ONNX file of a ReID network; colour histograms without.
+        seed: Of the boxes that are dropped.
+    """
+    torch.set_num_threads(1)
+    console = Console(width=150)
+    truths = read_truths(truth, sequences)
+    looks = {name: Once(embedder(None, embedder_weights)) for name in sequences}
+    for title, stride, dropped in (("as it is", 1, 0), ("every 3rd frame", 3, 0),
+                                   ("a tenth of the boxes dropped", 1, 0.1)):
+        cases = [
+            Case(n, s, truths[n], read_detections(detections / f"{n}.txt"), stride, dropped)
+            for n, s in zip(sequences, sources, strict=True)
+        ]
+        reports = {k: report(cases, looks, text, seed) for k, text in VARIANTS.items()}
+        console.print(table(title, reports))
+
+
+def report(
+    cases: list[Case], looks: dict[str, Once], settings: str, seed: int
+) -> tuple[Report, Report]:
+    """Scores of whole sequences and of their blocks."""
+    pairs = [pair.partition("=")[::2] for pair in settings.split()]
+    config = settings_of(pairs, AppearanceConfig())
+    whole, parts = ({}, {}), ({}, {})
+    for case in cases:
+        found = follow(case, looks[case.name], config, seed)
+        kept = case.truth[(case.truth.frames - 1) % case.stride == 0]
+        frames = (kept.frames - 1) // case.stride + 1
+        wanted = Trajectories.of(frames, kept.ids, kept.ltwh)
+        whole[0][case.name], whole[1][case.name] = wanted, found
+        edges = np.linspace(1, frames.max() + 1, BLOCKS + 1).astype(int)
+        for low, high in pairwise(edges.tolist()):
+            for side, one in zip(parts, (wanted, found), strict=True):
+                side[f"{case.name} {low}"] = one[(one.frames >= low) & (one.frames < high)]
+    return score(*whole), score(*parts)
+
+
+def follow(case: Case, looks: Once, config: AppearanceConfig, seed: int) -> Trajectories:
+    """One run over one sequence."""
+    tracker = AppearanceTracker(looks, config)
+
+    def frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        dice = np.random.default_rng(seed)
+        with open_source(case.source, stride=case.stride) as source:
+            for frame in source:
+                boxes = np.asarray(case.boxes.get(frame.number, np.zeros((0, 5))))
+                boxes = boxes[boxes[:, 4] >= MIN_SCORE]
+                boxes = boxes[dice.random(len(boxes)) >= case.dropped]
+                looks.frame = frame.number
+                xyxy = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]])
+                found = sv.Detections(xyxy=xyxy, confidence=boxes[:, 4])
+                tracks = tracker.update(found, frame.image)
+                yield tracks.tracker_id, tracks.xyxy
+
+    return Trajectories.from_frames(frames())
+
+
+def table(title: str, reports: dict[str, tuple[Report, Report]]) -> Table:
+    """HOTA, AssA and IDF1 of all sequences, and the gain in HOTA and AssA over no memory."""
+    shown = Table("memory", "HOTA", "AssA", "IDF1", "IDSW", "HOTA gain", "AssA gain", title=title)
+    base = next(iter(reports))
+    blocks = {name: one[1] for name, one in reports.items()}
+    gain = {(g.name, g.metric): g.text for g in gains(blocks)}
+    for name, (whole, _) in reports.items():
+        c = whole.combined
+        more = [gain[name, m] for m in ("HOTA", "AssA")] if name != base else ["", ""]
+        shown.add_row(
+            name, f"{c.HOTA:.1f}", f"{c.AssA:.1f}", f"{c.IDF1:.1f}", str(c.IDSW), *more
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,131 @@
+"""Where boxes are going: a Kalman filter over all tracks at once.
+
+What is unusual here: centre x, centre y, width and height are four filters of their own, each of a
+value and its velocity, since nothing in the model couples them. So the covariance of a track is
+four times three numbers, and every step is a few lines of plain arithmetic over `[N, 4]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfsasm.appearance.arrays import Arrays, Doubles
+
+
+@dataclass(frozen=True)
+class KalmanConfig:
+    """Noise of the filter, as shares of a box's width (for x) and height (for y)."""
+
+    position: float = 1 / 20
+    """Standard deviation of a place, measured or per frame (DeepSORT, arXiv 1703.07402)."""
+    velocity: float = 1 / 80
+    """Standard deviation of a velocity's change per frame. DeepSORT has half of it; measured."""
+    unsure: float = 2.0
+    """How much a score of 0 adds to the noise of a measurement, in its own units; a score of 1 adds
+    none. Measured: 0 is worse, 3 alike."""
+    correction: float = 0.5
+    """After a gap the velocity becomes this share of the mean one over the gap. OC-SORT comes to 1.
+    Measured: 1 is better on dancers and worse on pedestrians, 0 worse on both."""
+
+
+@dataclass(frozen=True)
+class Motion(Arrays):
+    """Boxes and velocities of N tracks, in pixels and pixels per frame."""
+
+    box: Doubles
+    """Centre x, centre y, width and height `[N, 4]`."""
+    velocity: Doubles
+    """`[N, 4]`."""
+    place_variance: Doubles
+    """`[N, 4]`."""
+    covariance: Doubles
+    """Of value and velocity `[N, 4]`."""
+    velocity_variance: Doubles
+    """`[N, 4]`."""
+
+    @property
+    def xyxy(self) -> Doubles:
+        """Corners `[N, 4]`; a width or height is at least a pixel."""
+        half = np.maximum(self.box[:, 2:], 1.0) / 2
+        return np.hstack([self.box[:, :2] - half, self.box[:, :2] + half])
+
+
+def centred(xyxy: Doubles) -> Doubles:
+    """Corners `[N, 4]` as centre x, centre y, width and height."""
+    low, high = xyxy[:, :2], xyxy[:, 2:]
+    return np.hstack([(low + high) / 2, high - low])
+
+
+def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
+    """New tracks at centred `boxes` `[N, 4]`, at rest."""
+    place, speed = _noise(boxes, config)
+    none = np.zeros_like(boxes)
+    return Motion(boxes, none, (2 * place) ** 2, none, (10 * speed) ** 2)  # as DeepSORT begins
+
+
+def predict(motion: Motion, config: KalmanConfig) -> Motion:
+    """The next frame's boxes."""
+    place, speed = _noise(motion.box, config)
+    return Motion(
+        box=motion.box + motion.velocity,
+        velocity=motion.velocity,
+        place_variance=(
+            motion.place_variance + 2 * motion.covariance + motion.velocity_variance + place**2
+        ),
+        covariance=motion.covariance + motion.velocity_variance,
+        velocity_variance=motion.velocity_variance + speed**2,
+    )
+
+
+def update(
+    motion: Motion, boxes: Doubles, scores: Doubles, before: Doubles, missed: NDArray[Any],
+    config: KalmanConfig,
+) -> Motion:
+    """Take in the detections that N predicted tracks were matched with.
+
+    `boxes` `[N, 4]` are centred, `before` are those of the matches before, `missed` `[N]` frames
+    ago and one. Where there was a gap, the velocity is that of the way from one to the other
+    (the re-update of OC-SORT, arXiv 2203.14360, in its limit), since what the filter believed in
+    between was its own echo.
+    """
+    place, _ = _noise(motion.box, config)
+    noise = place * (1 + config.unsure * (1 - scores[:, None]))
+    total = motion.place_variance + noise**2
+    gain, speed_gain = motion.place_variance / total, motion.covariance / total
+    error = boxes - motion.box
+    updated = Motion(
+        box=motion.box + gain * error,
+        velocity=motion.velocity + speed_gain * error,
+        place_variance=motion.place_variance * (1 - gain),
+        covariance=motion.covariance * (1 - gain),
+        velocity_variance=motion.velocity_variance - speed_gain * motion.covariance,
+    )
+    returned = missed[:, None] > 0
+    mean = (boxes - before) / (missed[:, None] + 1) * config.correction
+    return replace(
+        updated, box=np.where(returned, boxes, updated.box),
+        velocity=np.where(returned, mean, updated.velocity),
+    )
+
+
+def move(motion: Motion, warp: Doubles) -> Motion:
+    """The tracks as the moved camera sees them. `warp` `[2, 3]` maps old pixels to new ones."""
+    turn, scale = warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
+    places = motion.box[:, :2] @ turn.T + warp[:, 2]
+    return Motion(
+        box=np.hstack([places, motion.box[:, 2:] * scale]),
+        velocity=np.hstack([motion.velocity[:, :2] @ turn.T, motion.velocity[:, 2:] * scale]),
+        place_variance=motion.place_variance * scale**2,
+        covariance=motion.covariance * scale**2,
+        velocity_variance=motion.velocity_variance * scale**2,
+    )
+
+
+def _noise(boxes: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:
+    """Standard deviations of places and velocities `[N, 4]` of centred boxes."""
+    size = np.maximum(boxes[:, [2, 3, 2, 3]], 1.0)
+    return config.position * size, config.velocity * size

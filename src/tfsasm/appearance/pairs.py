@@ -1,0 +1,145 @@
+"""What makes a track and a detection a pair: place, and looks where they can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tfsasm.appearance.arrays import Doubles, Flags, Integers
+from tfsasm.appearance.assign import grown, height_iou, iou
+from tfsasm.appearance.kalman import centred
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """How well a detection has to fit a track. docs/appearance.md has the measurements."""
+
+    high_score: float = 0.6
+    """Detections from this score on are sure: anybody may claim them, and they are looked at
+    (ByteTrack). Measured: 0.5 is as good, but on fast dancers 2 HOTA worse."""
+    low_score: float = 0.1
+    """Those below it are not used at all (ByteTrack)."""
+    birth_score: float = 0.7
+    """A sure detection that nobody claims begins a track from this score on (ByteTrack)."""
+    buffer: float = 0.1
+    """Share of their size by which boxes are grown on every side, before a track and a sure
+    detection are compared (C-BIoU has 0.3). Measured: 0.2 is better on fast dancers and worse on
+    pedestrians, 0 the other way round."""
+    gate: float = 0.15
+    """Least overlap with the expected box, IoU times `height` power of the IoU of the heights, that
+    a sure detection needs. Measured: 0.1 and 0.2 do alike, 0.05 and 0.3 are worse."""
+    height: float = 2.0
+    """How much the heights weigh in it; 0 for plain IoU. Measured: 0 is 5 HOTA worse on dancers, 1
+    is 2 worse on fast ones."""
+    low_gate: float = 0.3
+    """Least IoU that an unsure detection needs, and the track must have been seen in the last
+    frame (ByteTrack has 0.5). Measured: no difference."""
+    birth_overlap: float = 0.5
+    """A detection that overlaps a claimed one by this much or more is its double and begins no
+    track. Measured: small detectors leave such doubles."""
+    hits: int = 3
+    """Detections until a track is reported, but in the first frame (SORT)."""
+    patience: int = 60
+    """Frames without detection after which a track ends. Measured: 30 to 90 do alike."""
+
+
+@dataclass(frozen=True)
+class LooksConfig:
+    """How much looks count beside motion. The unit of distances is that of `evidence.py`."""
+
+    weight: float = 0.7
+    """Share of looks in the cost of a pair, where they can be fully trusted. Measured: 0.5 to 0.8
+    do alike, less is worse."""
+    veto: float = 0.7
+    """A pair that looks more unlike than this is none, wherever it is. Measured: 0.7 to 1 do alike,
+    none and 0.5 are worse."""
+    reid: float = 0.3
+    """Below it a lost track is known again where it was not expected. Measured: 0.3 to 0.6 do
+    alike."""
+    reid_trust: float = 0.5
+    """Trust that this takes. By judgement."""
+    reach: float = 0.2
+    """How far from where it was lost, in heights of its box per frame, and half a height at
+    once. By judgement: nobody runs faster; measured, 0.1 does alike."""
+    border: float = 0.1
+    """Who was lost within this share of a box's width from the left or right border has left, and
+    is not known again. By judgement."""
+    fewest: float = 30.0
+    """Distances of each kind that have to be seen before looks count. By judgement."""
+    most: float = 3000.0
+    """Distances that are remembered; older ones fade. By judgement."""
+    separation_low: float = 0.5
+    """Standard deviations between oneself and others below which looks do not count."""
+    separation_high: float = 2.0
+    """And from which on they count fully. By judgement, both."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tracks that look for a detection, and detections that are free."""
+
+    expected: Doubles
+    """Where the tracks should be `[N, 4]`, pixel corners."""
+    last: Doubles
+    """As in `Tracks`, and so is `missed`."""
+    missed: Integers
+    found: Doubles
+    """Where the detections are `[D, 4]`."""
+    apart: Doubles
+    """How unlike they look `[N, D]`, from oneself (0) to others (1); NaN for unknown."""
+    trust: float
+    """How far that is to be trusted."""
+    size: tuple[int, int] | None
+    match: MatchConfig
+    looks: LooksConfig
+
+    def of(self, rows: Integers, columns: Integers) -> Pairs:
+        """Those of some tracks and some detections."""
+        return replace(
+            self, expected=self.expected[rows], last=self.last[rows], missed=self.missed[rows],
+            found=self.found[columns], apart=self.apart[np.ix_(rows, columns)],
+        )
+
+    def differ(self) -> Flags:
+        """Which look too unlike to be the same person, wherever they are."""
+        return (np.nan_to_num(self.apart) > self.looks.veto) & (self.trust > 0)
+
+
+def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
+    """Cost and permission `[N, D]` where a track is expected to be."""
+    rules = pairs.match
+    expected, found = grown(pairs.expected, rules.buffer), grown(pairs.found, rules.buffer)
+    near = iou(expected, found) * height_iou(pairs.expected, pairs.found) ** rules.height
+    weight = pairs.looks.weight * pairs.trust
+    cost = 1 - near
+    if weight:
+        unlike = np.where(np.isnan(pairs.apart), cost, np.clip(pairs.apart, -0.5, 1.5))
+        cost = (1 - weight) * cost + weight * unlike
+    return cost, (near >= rules.gate) & ~pairs.differ()
+
+
+def by_place(pairs: Pairs) -> tuple[Doubles, Flags]:
+    """The same for unsure detections, whose looks may be another's."""
+    near = iou(pairs.expected, pairs.found)
+    return 1 - near, near >= pairs.match.low_gate
+
+
+def by_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
+    """The same for people who are known again, though not where they were expected."""
+    rules, last = pairs.looks, pairs.last
+    lost = ~_at_border(last, pairs.size, rules.border)
+    way = centred(pairs.found)[None, :, :2] - centred(last)[:, None, :2]
+    reach = (last[:, 3] - last[:, 1]) * (0.5 + rules.reach * (pairs.missed + 1))
+    near = np.linalg.norm(way, axis=2) <= reach[:, None]
+    alike = np.where(np.isnan(pairs.apart), np.inf, pairs.apart) < rules.reid
+    known = alike & near & lost[:, None] & (pairs.trust >= rules.reid_trust)
+    return np.nan_to_num(pairs.apart), known
+
+
+def _at_border(xyxy: Doubles, size: tuple[int, int] | None, border: float) -> Flags:
+    """Which boxes `[N]` touch the image's left or right border: who leaves there is gone."""
+    if size is None:
+        return np.zeros(len(xyxy), dtype=bool)
+    margin = border * (xyxy[:, 2] - xyxy[:, 0])
+    return (xyxy[:, 0] < margin) | (xyxy[:, 2] > size[0] - margin)
