@@ -379,6 +379,29 @@ def test_what_is_done_in_advance_changes_no_result(scene, tracker, in_advance):
     assert all_same([tracks for _, tracks in found], [tracks for _, tracks in wanted])
 
 
+@pytest.mark.parametrize("batch", [
+    pytest.param(3, id="the last batch is short"),
+    pytest.param(100, id="all at once"),
+])
+def test_frames_may_be_encoded_together(scene, tracker, batch):
+    wanted = list(tracker.track(scene.folder, detections=scene.detections))
+    found = list(tracker.track(scene.folder, detections=scene.detections, batch=batch))
+    for (frame, ours), (at, theirs) in zip(found, wanted, strict=True):
+        assert frame.number == at.number
+        assert ours.tracker_id.tolist() == theirs.tracker_id.tolist()
+        np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=0.01)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    pytest.param({"precision": "fp16"}, "take bf16 or fp32", id="float16 on a CPU"),
+    pytest.param({"precision": "fp8"}, "precision is one of auto, fp32", id="an unknown kind"),
+    pytest.param({"precision": "bf16", "exact": True}, "another order", id="narrow and exact"),
+])
+def test_a_precision_that_cannot_be_is_refused(small_weights, settings, said):
+    with pytest.raises(InputError, match=said):
+        load(small_weights, device="cpu", **settings)
+
+
 def test_every_video_starts_afresh(scene, tracker):
     first = [tracks for _, tracks in tracker.track(scene.folder, detections=scene.detections)]
     again = [tracks for _, tracks in tracker.track(scene.folder, detections=scene.detections)]

@@ -187,6 +187,8 @@ class Tracker:
         pixels = torch.cat([prepare(image, *sides) for image in images])
         with torch.inference_mode():
             features = self.model.encode(pixels.to(self.model.learned_content.device))
+        if len(images) == 1:
+            return [features]
         return [features[index] for index in range(len(images))]
 
     def _conclude(
