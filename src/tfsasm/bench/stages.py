@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tfsasm import memory
-from tfsasm.api import Tracker
+from tfsasm.api import Origins
 from tfsasm.config import released
 from tfsasm.detect import ProposalSource
 from tfsasm.lifecycle import LifecycleConfig
@@ -102,7 +102,6 @@ class Turn:
 def turn(model: MOTRv2, work: Workload, output: Path) -> Turn:
     """All frames of the workload's video through `model`, from the same state each."""
     clock, frames = Clock(), 0
-    tracker = Tracker(model, work.network, work.config)
     begin = busy_state(model, work.config, work.tracks)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     with ExitStack() as stack:
@@ -133,7 +132,7 @@ def turn(model: MOTRv2, work: Workload, output: Path) -> Turn:
                     _, answer = step(model, begin, features, work.proposals, work.config)
             with clock.stage("output"):
                 height, width = frame.image.shape[:2]
-                told = tracker._origins.attach(report(answer, width, height, work.config))
+                told = Origins().attach(report(answer, width, height, work.config))
                 writer.write(annotator.annotate(frame.image, told), frame.time)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
     clock.own("encoder", "backbone")
