@@ -236,3 +236,29 @@ def test_the_camera_is_seen_in_what_is_not_a_person(shift):
     np.testing.assert_allclose(warp, [[1, 0, -shift], [0, 1, 0]], atol=0.5)
     assert (warp is camera.STILL) == (shift == 0)
     assert camera.moved(None, frames[0], config) is camera.STILL
+
+
+@pytest.fixture(scope="module")
+def vision_folder(tmp_path_factory):
+    """A small vision transformer, saved as the hub has it."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("vit")
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        image_size=32, patch_size=16,
+    )  # fmt: skip
+    transformers.ViTModel(config).save_pretrained(folder)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def test_a_vision_model_from_a_folder_is_an_embedder(vision_folder):
+    image = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    boxes = np.array([[0.0, 0, 50, 100], [50, 0, 100, 100], [0, 0, 50, 100]])
+    look = embedder(f"hf:{vision_folder}", None, ["batch=2"])
+    views = look(image, boxes)
+    assert views.shape == (3, 16)
+    np.testing.assert_allclose(views[0], views[2], atol=1e-5)
+    assert np.abs(views[0] - views[1]).max() > 1e-3
+    assert look(image, boxes[:0]).shape == (0, 16)

@@ -122,12 +122,12 @@ def test_an_unsure_detection_keeps_a_track_alive_and_begins_none():
         assert len(tracks) == 0
 
 
-def test_a_new_person_is_reported_at_the_third_sight_and_a_double_never():
+def test_a_new_person_is_reported_at_the_second_sight_and_a_double_never():
     tracker = AppearanceTracker()
     tracker.update(None)
     box = walk((100, 200), (0, 0), 1)[0]
     told = [tracker.update(found([box, box + 3])).tracker_id.tolist() for _ in range(5)]
-    assert told == [[], [], [1], [1], [1]]
+    assert told == [[], [1], [1], [1], [1]]
 
 
 def test_a_track_ends_after_its_patience():
