@@ -13,6 +13,7 @@ from tfsasm.appearance.embed.hist import HistogramEmbedder
 from tfsasm.appearance.evidence import Evidence, Spread
 from tfsasm.appearance.galleries import FAR, gallery
 from tfsasm.appearance.kalman import KalmanConfig, centred
+from tfsasm.appearance.pairs import LooksConfig, MatchConfig, Pairs, by_place_and_looks
 from tfsasm.memory import Observation
 
 KALMAN = KalmanConfig()
@@ -108,6 +109,28 @@ def test_looks_are_trusted_as_far_as_they_tell_apart(same, other, count, trust):
     assert evidence.trust(30, 0.5, 2.0) == pytest.approx(trust, abs=0.05)
     if trust:
         np.testing.assert_allclose(evidence.scaled(np.array([same, other])), [0, 1], atol=0.05)
+
+
+def test_noise_is_how_far_a_track_is_from_its_own_next_view():
+    """On the scale from oneself to others: here those lie 0.5 apart."""
+    same, other = np.array([0.1, 0.3]), np.array([0.7, 0.7])
+    evidence = Evidence().learn(same, other, 1000)
+    assert evidence.noise() == pytest.approx(0.1 / 0.5)
+    assert evidence.scaled(np.array([0.2, 0.7])) == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize(("noise", "trust", "vetoed"), [
+    pytest.param(0.1, 1.0, True, id="steady looks"),
+    pytest.param(0.4, 1.0, False, id="looks that change as much by themselves"),
+    pytest.param(0.1, 0.0, False, id="looks that tell nothing"),
+])
+def test_a_pair_that_looks_too_unlike_is_none(noise, trust, vetoed):
+    place = np.array([[0.0, 0.0, 10.0, 20.0]])
+    pairs = Pairs(
+        place, place, np.zeros(1, dtype=int), place, np.array([[1.0]]), trust, noise, None,
+        MatchConfig(), LooksConfig(veto=0.7, doubt=3.0),
+    )
+    assert by_place_and_looks(pairs)[1].tolist() == [[not vetoed]]
 
 
 # Galleries

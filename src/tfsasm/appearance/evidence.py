@@ -66,6 +66,13 @@ class Evidence:
         separation = (self.other.mean - self.same.mean) / max(float(deviation), 1e-6)
         return float(np.clip((separation - low) / (high - low), 0.0, 1.0))
 
+    def noise(self) -> float:
+        """Standard deviation of tracks to their own next view, on the scale of `scaled`."""
+        return float(np.sqrt(self.same.variance)) / self._unit()
+
     def scaled(self, distances: Doubles) -> Doubles:
         """Distances on the scale from oneself (0) to others (1)."""
-        return (distances - self.same.mean) / max(self.other.mean - self.same.mean, 1e-6)
+        return (distances - self.same.mean) / self._unit()
+
+    def _unit(self) -> float:
+        return max(self.other.mean - self.same.mean, 1e-6)

@@ -56,6 +56,10 @@ class LooksConfig:
     veto: float = 0.7
     """A pair that looks more unlike than this is none, wherever it is. Measured: 0.7 to 1 do alike,
     none and 0.5 are worse."""
+    doubt: float = 4.0
+    """And more unlike than a track's own next view usually is, by so many standard deviations:
+    where light, poses or blur change looks that much, nothing is vetoed. Measured: below 4
+    look-alikes get new numbers (docs/appearance.md); from 5 on real people swap theirs."""
     reid: float = 0.3
     """Below it a lost track is known again where it was not expected. Measured: 0.3 to 0.6 do
     alike."""
@@ -92,6 +96,8 @@ class Pairs:
     """How unlike they look `[N, D]`, from oneself (0) to others (1); NaN for unknown."""
     trust: float
     """How far that is to be trusted."""
+    noise: float
+    """How far a track is from its own next view: the standard deviation of `apart`."""
     size: tuple[int, int] | None
     match: MatchConfig
     looks: LooksConfig
@@ -105,7 +111,8 @@ class Pairs:
 
     def differ(self) -> Flags:
         """Which look too unlike to be the same person, wherever they are."""
-        return (np.nan_to_num(self.apart) > self.looks.veto) & (self.trust > 0)
+        bar = max(self.looks.veto, self.looks.doubt * self.noise)
+        return (np.nan_to_num(self.apart) > bar) & (self.trust > 0)
 
 
 def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:

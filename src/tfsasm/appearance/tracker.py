@@ -119,10 +119,7 @@ def step(
     found = seen[order]
     tracks = _foresee(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, looks)
-    taken = _associate(
-        tracks, found, state.evidence.scaled(distances), _trust(state.evidence, config.looks),
-        config,
-    )
+    taken = _associate(tracks, found, distances, state.evidence, config)
     evidence = _learn(state.evidence, distances, found, taken, config)
 
     kept, next_id = _follow(tracks, found, taken, state.next_id, looks, config)
@@ -169,15 +166,16 @@ def _trust(evidence: Evidence, config: LooksConfig) -> float:
 
 
 def _associate(
-    tracks: Tracks, found: Seen, apart: Doubles, trust: float, config: AppearanceConfig
+    tracks: Tracks, found: Seen, distances: Doubles, evidence: Evidence, config: AppearanceConfig
 ) -> Integers:
     """The detection of each track `[N]`, or -1."""
     rules = config.match
     confirmed, sure = tracks.ids != NOBODY, found.scores >= rules.high_score
     tracked = confirmed & (tracks.missed == 0)
     pairs = Pairs(
-        tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy, apart, trust, found.size, rules,
-        config.looks,
+        tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy,
+        evidence.scaled(distances), _trust(evidence, config.looks), evidence.noise(), found.size,
+        rules, config.looks,
     )
     taken = np.full(len(tracks), -1)
     for rows, columns, judge in (
