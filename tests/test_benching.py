@@ -1,5 +1,6 @@
 """`tfsasm bench`: what it measures adds up, and where it is written."""
 
+import importlib.util
 import json
 import sys
 
@@ -32,6 +33,33 @@ def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path
     assert told["ratio_to_plain"] == {"fast-bf16": pytest.approx(ratio, rel=0.01)}
     assert "quicker than plain" in outcome.out
     assert "<svg" in picture.read_text()
+
+
+def test_an_exported_network_is_a_column_beside_the_others(tfsasm, small_weights, tmp_path):
+    file = tmp_path / "bench.json"
+    outcome = tfsasm(
+        "bench", "--weights", small_weights, "--size", "48x64", "--tracks", 3, "--rounds", 1,
+        "--frames", 1, "--variants", "fast-fp32", "onnx", "--json", file,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    told = json.loads(file.read_text())["variants"]
+    here = told["onnx"]
+    assert here["total_ms"] == pytest.approx(sum(here["stages"].values()), abs=0.1)
+    apart = set(told["fast-fp32"]["stages"]) ^ set(here["stages"])
+    assert apart == {"backbone", "encoder", "backbone and encoder"}
+    assert set(here["gemm_share"]) == {"decoder"}
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "onnxscript"])
+def test_a_runtime_that_is_missing_is_said(name, tfsasm, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda asked: None if asked == name else real(asked)
+    )
+    outcome = tfsasm("bench", "--variants", "plain", "openvino" if name == "openvino" else "onnx")
+    assert outcome.code == 2
+    assert "pip install" in outcome.err
 
 
 @pytest.mark.parametrize("what", ["tracks", "capacity", "length"])

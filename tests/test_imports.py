@@ -28,9 +28,8 @@ ORDER = [  # lowest first; within a level, modules do not know one another
     {"train"},
     {
         "training", "scoring", "merge", "submit", "show", "detecting", "export", "exported",
-        "bench",
     },
-    {"chosen"},
+    {"chosen", "bench"},
     {"demo", "evaluation", "compare", "benching"},
     {"ablate"},
     {"run"},

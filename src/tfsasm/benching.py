@@ -12,6 +12,7 @@ from rich.table import Table
 from tfsasm import jobs
 from tfsasm.bench.baseline import pair
 from tfsasm.bench.compare import Settings, compare
+from tfsasm.bench.graphs import check_runtimes
 from tfsasm.bench.pictures import draw_curves, draw_stages
 from tfsasm.bench.scaling import GROWTH
 from tfsasm.bench.stages import STAGES
@@ -55,6 +56,7 @@ def _check(job: jobs.Bench) -> None:
             raise InputError(f"--{name} {getattr(job, name)} is not at least 0")
     if not job.variants:
         raise InputError("--variants names none; give one or more")
+    check_runtimes(job.variants)
     if job.plot:
         check_picture(job.plot)
         if job.baseline is not None:
@@ -92,7 +94,8 @@ def _stage_table(told: dict[str, Any]) -> Table:
         column.justify = "right"
     for stage in STAGES:
         if any(stage in one["stages"] for one in variants.values()):
-            table.add_row(stage, *(f"{one['stages'][stage]:.1f}" for one in variants.values()))
+            spent = (one["stages"].get(stage) for one in variants.values())
+            table.add_row(stage, *("" if ms is None else f"{ms:.1f}" for ms in spent))
     table.add_section()
     table.add_row("total", *(f"{one['total_ms']:.0f}" for one in variants.values()))
     spread = (one["spread_ms"] for one in variants.values())
@@ -101,8 +104,9 @@ def _stage_table(told: dict[str, Any]) -> Table:
     if ratios:
         table.add_row("quicker than plain", *(f"{ratios.get(name, 1.0):.2f}" for name in variants))
     for name in told["gflop"]:
-        shares = (one["gemm_share"][name] for one in variants.values())
-        table.add_row(f"{name}: of the GEMM rate", *(f"{100 * share:.0f} %" for share in shares))
+        shares = [one["gemm_share"].get(name) for one in variants.values()]
+        told_shares = ("" if share is None else f"{100 * share:.0f} %" for share in shares)
+        table.add_row(f"{name}: of the GEMM rate", *told_shares)
     table.add_row("page faults", *(f"{one['page_faults']:,}" for one in variants.values()))
     table.add_row("peak memory, MB", *(f"{one['peak_rss_mb']:.0f}" for one in variants.values()))
     return table

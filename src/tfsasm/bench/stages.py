@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from tfsasm.config import released
 from tfsasm.detect import ProposalSource
 from tfsasm.lifecycle import LifecycleConfig
 from tfsasm.model import MOTRv2, Queries
-from tfsasm.model.image import prepare
+from tfsasm.model import image as images
 from tfsasm.model.weights import NetworkConfig
 from tfsasm.proposals import Proposals
 from tfsasm.render import Annotator, VideoWriter
@@ -27,8 +27,8 @@ from tfsasm.tracker import TrackerConfig, TrackerState, Tracks, report, step
 from tfsasm.video import open_source
 
 STAGES = (
-    "decode", "preprocess", "detector", "backbone", "encoder", "memory read", "decoder",
-    "lifecycle", "memory write", "interaction", "output",
+    "decode", "preprocess", "detector", "backbone", "encoder", "backbone and encoder",
+    "memory read", "decoder", "lifecycle", "memory write", "interaction", "output",
 )  # fmt: skip
 
 
@@ -99,17 +99,43 @@ class Turn:
         return sum(self.stages.values())
 
 
-def turn(model: MOTRv2, work: Workload, output: Path) -> Turn:
-    """All frames of the workload's video through `model`, from the same state each."""
-    clock, frames = Clock(), 0
+@dataclass(frozen=True)
+class Way:
+    """How a variant does its part of a frame."""
+
+    watched: tuple[tuple[Any, str, str], ...]
+    """Functions, as owner and attribute, and the stages that they are."""
+    encode: Callable[[np.ndarray], Any]
+    """BGR image to features."""
+    step: Callable[[Any], Any]
+    """Features to the answer of a frame, from the same state each time."""
+    report: Callable[[Any, int, int], Any]
+    """Answer, width and height to what is drawn."""
+
+
+def in_pytorch(model: MOTRv2, work: Workload) -> Way:
+    """The way of `tfsasm track` without a runtime."""
     begin = busy_state(model, work.config, work.tracks)
+    sides = work.network.short_side, work.network.max_side
+    return Way(
+        (
+            (images, "prepare", "preprocess"), (model.backbone, "forward", "backbone"),
+            (model, "encode", "encoder"), (model, "decode", "decoder"),
+            (model, "refresh", "interaction"), (memory, "read", "memory read"),
+            (memory, "write", "memory write"),
+        ),
+        lambda image: model.encode(images.prepare(image, *sides)),
+        lambda features: step(model, begin, features, work.proposals, work.config)[1],
+        lambda answer, width, height: report(answer, width, height, work.config),
+    )  # fmt: skip
+
+
+def turn(way: Way, work: Workload, output: Path) -> Turn:
+    """All frames of the workload's video, from the same state each."""
+    clock, frames = Clock(), 0
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     with ExitStack() as stack:
-        for owner, attribute, name in (
-            (model.backbone, "forward", "backbone"), (model, "encode", "encoder"),
-            (model, "decode", "decoder"), (model, "refresh", "interaction"),
-            (memory, "read", "memory read"), (memory, "write", "memory write"),
-        ):  # fmt: skip
+        for owner, attribute, name in way.watched:
             stack.enter_context(clock.watch(owner, attribute, name))
         source = stack.enter_context(open_source(str(work.video)))
         writer = stack.enter_context(VideoWriter(output, source.rate, overwrite=True))
@@ -124,18 +150,16 @@ def turn(model: MOTRv2, work: Workload, output: Path) -> Turn:
                 with clock.stage("detector"):
                     work.detector(frame)
             with torch.inference_mode():
-                with clock.stage("preprocess"):
-                    sides = work.network.short_side, work.network.max_side
-                    pixels = prepare(frame.image, *sides)
-                features = model.encode(pixels)
+                features = way.encode(frame.image)
                 with clock.stage("lifecycle"):
-                    _, answer = step(model, begin, features, work.proposals, work.config)
+                    answer = way.step(features)
             with clock.stage("output"):
                 height, width = frame.image.shape[:2]
-                told = Origins().attach(report(answer, width, height, work.config))
+                told = Origins().attach(way.report(answer, width, height))
                 writer.write(annotator.annotate(frame.image, told), frame.time)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
     clock.own("encoder", "backbone")
+    clock.own("backbone and encoder", "preprocess")
     clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")
     per_frame = {name: 1e3 * clock.spent[name] / frames for name in STAGES if name in clock.spent}
     return Turn(per_frame, faults / frames)
@@ -143,8 +167,13 @@ def turn(model: MOTRv2, work: Workload, output: Path) -> Turn:
 
 def busy_state(model: MOTRv2, config: TrackerConfig, tracks: int) -> TrackerState:
     """So many tracks all over the image, their memories half full."""
+    rows = busy_tracks(model.config.width, config, tracks)
+    return TrackerState(rows.to(model.learned_content.device), next_id=tracks)
+
+
+def busy_tracks(width: int, config: TrackerConfig, tracks: int) -> Tracks:
+    """The rows of `busy_state`, queries `[tracks, width]`, on the CPU."""
     g = torch.Generator().manual_seed(0)
-    width, device = model.config.width, model.learned_content.device
     boxes = torch.rand(tracks, 4, generator=g) * 0.3 + 0.2
     content = torch.randn(tracks, width, generator=g)
     remembered = memory.empty(tracks, width, config.memory)
@@ -154,11 +183,9 @@ def busy_state(model: MOTRv2, config: TrackerConfig, tracks: int) -> TrackerStat
         features=torch.randn(tracks, config.memory.capacity, width, generator=g),
     )  # fmt: skip
     nothing = torch.zeros(tracks, dtype=torch.int64)
-    rows = Tracks(
+    return Tracks(
         torch.arange(tracks), nothing, Queries(content, boxes), remembered, torch.zeros(tracks, 2)
     )
-    return TrackerState(rows.to(device), next_id=tracks)
-
 
 def steady() -> TrackerConfig:
     """The released method with scores such that no track is born, dies, or goes unreported."""

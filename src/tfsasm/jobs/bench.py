@@ -9,8 +9,8 @@ import tyro
 
 from tfsasm.jobs.kinds import OptionalFile, OptionalName
 
-Variant = Literal["plain", "exact", "fast-fp32", "fast-bf16"]
-EVERY_VARIANT: tuple[Variant, ...] = ("plain", "exact", "fast-fp32", "fast-bf16")
+Variant = Literal["plain", "exact", "fast-fp32", "fast-bf16", "onnx", "openvino"]
+IN_PYTORCH: tuple[Variant, ...] = ("plain", "exact", "fast-fp32", "fast-bf16")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Bench:
     """Height and width of the frames."""
     tracks: int = 20
     """Tracks that are followed; as many boxes are proposed."""
-    variants: tuple[Variant, ...] = EVERY_VARIANT
-    """What to compare; exact is the path of --preset released."""
+    variants: tuple[Variant, ...] = IN_PYTORCH
+    """What to compare; exact is the path of --preset released. onnx and openvino export the
+    network first and run it as `tfsasm track --runtime` does."""
     rounds: int = 3
     """Turns of each variant, in alternation; the first one is a rehearsal and not counted."""
     frames: int = 2
