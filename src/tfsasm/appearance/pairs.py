@@ -79,6 +79,9 @@ class LooksConfig:
     """Standard deviations between oneself and others below which looks do not count."""
     separation_high: float = 2.0
     """And from which on they count fully. By judgement, both."""
+    refresh: int = 1
+    """A track whose detection is clear from place alone is looked at every so many frames only; 1
+    for every frame. For slow embedders; docs/appearance.md has what it costs."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,40 @@ def by_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
     """The same for people who are known again, though not where they were expected."""
     rules, last = pairs.looks, pairs.last
     lost = ~_at_border(last, pairs.size, rules.border)
-    way = centred(pairs.found)[None, :, :2] - centred(last)[:, None, :2]
-    reach = (last[:, 3] - last[:, 1]) * (0.5 + rules.reach * (pairs.missed + 1))
-    near = np.linalg.norm(way, axis=2) <= reach[:, None]
+    near = _in_reach(last, pairs.missed, pairs.found, rules.reach)
     alike = np.where(np.isnan(pairs.apart), np.inf, pairs.apart) < rules.reid
     known = alike & near & lost[:, None] & (pairs.trust >= rules.reid_trust)
     return np.nan_to_num(pairs.apart), known
+
+
+def clear(
+    expected: Doubles, last: Doubles, missed: Integers, found: Doubles,
+    match: MatchConfig, looks: LooksConfig,
+) -> Integers:
+    """The track `[D]` that each sure detection clearly belongs to without a look at it, or -1.
+
+    It is clear if the grown boxes of the two overlap each other and no other track or sure
+    detection, the track was seen in the last frame, and no lost track can have come there. The
+    arguments are as in `Pairs`.
+    """
+    if not len(expected) or not len(found):
+        return np.full(len(found), -1)
+    boxes = grown(found, match.buffer)
+    touch = iou(grown(expected, match.buffer), boxes) > 0
+    crowded = (iou(boxes, boxes) > 0).sum(axis=1) > 1
+    lost = (missed > 0)[:, None]
+    haunted = (lost & (touch | _in_reach(last, missed, found, looks.reach))).any(axis=0)
+    track = touch.argmax(axis=0)
+    alone = (touch.sum(axis=0) == 1) & (touch.sum(axis=1)[track] == 1)
+    return np.where(alone & ~crowded & ~haunted, track, -1)
+
+
+def _in_reach(last: Doubles, missed: Integers, found: Doubles, reach: float) -> Flags:
+    """Which detections are no further from where a track was seen than it can have gone `[N, D]`.
+    """
+    way = centred(found)[None, :, :2] - centred(last)[:, None, :2]
+    most = (last[:, 3] - last[:, 1]) * (0.5 + reach * (missed + 1))
+    return np.asarray(np.linalg.norm(way, axis=2) <= most[:, None])
 
 
 def _at_border(xyxy: Doubles, size: tuple[int, int] | None, border: float) -> Flags:

@@ -16,11 +16,12 @@ import numpy as np
 import supervision as sv
 import torch
 
-from tfsasm.appearance import camera
+from tfsasm.appearance import camera, kalman
 from tfsasm.appearance.arrays import Doubles, Integers
 from tfsasm.appearance.embed import Embedder, Floats, Image
 from tfsasm.appearance.galleries import gallery
-from tfsasm.appearance.tracker import AppearanceConfig, Seen, State, begin, step
+from tfsasm.appearance.pairs import clear
+from tfsasm.appearance.tracker import NOBODY, AppearanceConfig, Seen, State, begin, step
 from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detect import ProposalSource
 from tfsasm.errors import InputError
@@ -97,16 +98,16 @@ class AppearanceTracker:
     ) -> Floats | None:
         """Unit vectors `[P, C]`, those of the detections or of the embedder, if there are any.
 
-        A box that is too unsure to be looked at has zeros.
+        A box that is too unsure to be looked at, or need not be, has zeros.
         """
         if KEY in found.data:
             return _checked(found.data[KEY], len(xyxy))
         if self.embedder is None or image is None or self.config.gallery.kind == "none":
             return None
-        sure = scores >= self.config.match.high_score
-        made = _checked(self.embedder(image, xyxy[sure]), int(sure.sum()))
+        rows = worth_a_look(self.state, xyxy, scores, self.config)
+        made = _checked(self.embedder(image, xyxy[rows]), len(rows))
         vectors = np.zeros((len(xyxy), made.shape[1]), dtype=np.float32)
-        vectors[sure] = made
+        vectors[rows] = made
         return vectors
 
     def _warp(self, image: Image | None, xyxy: Doubles, scores: Doubles) -> Doubles | None:
@@ -152,6 +153,26 @@ class AppearanceTracker:
             state = replace(state, tracks=replace(state.tracks, looks=blank))
             self._channels = channels
         return state
+
+
+def worth_a_look(
+    state: State, xyxy: Doubles, scores: Doubles, config: AppearanceConfig
+) -> Integers:
+    """The detections `[E]` to embed: the sure ones, of `xyxy` `[P, 4]` and `scores` `[P]`.
+
+    With `looks.refresh` over 1, without those that clearly belong to a track by place, unless it is
+    not confirmed yet or its turn has come. The camera's motion is not known here; where it is
+    large, fewer are clear.
+    """
+    sure = np.flatnonzero(scores >= config.match.high_score)
+    if config.looks.refresh <= 1:
+        return sure
+    tracks = state.tracks
+    expected = kalman.predict(tracks.motion, config.kalman).xyxy
+    track = clear(expected, tracks.last, tracks.missed, xyxy[sure], config.match, config.looks)
+    # turns go by number, so that not all tracks are looked at in the same frame
+    rest = (tracks.ids != NOBODY) & ((tracks.ids + state.frame) % config.looks.refresh != 0)
+    return sure[~(np.append(rest, False)[track] & (track >= 0))]
 
 
 def _chosen(values: Any, rows: Integers) -> Any:
