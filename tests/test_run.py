@@ -63,7 +63,6 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
         "--detections", write_detections(tmp_path / "det.txt", lines),
         "--weights", tmp_path / "published.pth", "--preset", "released",
         "--short-side", 256, "--max-side", 480, "--miss-tolerance", 20, "--score-threshold", 0.5,
-        "--threads", 2,
         "--mot-output", tmp_path / "results.txt", "--quiet",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err

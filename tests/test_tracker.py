@@ -480,19 +480,14 @@ def assert_as_released(state: TrackerState, answer: Answer, wanted: dict[str, to
         torch.testing.assert_close(mine, wanted[theirs], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("sampling", "hundredths"), [
-    pytest.param("auto", 1, id="with the quickest kernel there is"),
-    pytest.param("plain", 0, id="in the order of the released code"),
+@pytest.mark.parametrize("sampling", [
+    pytest.param("auto", id="with the quickest kernel there is"),
+    pytest.param("plain", id="in the order of the released code"),
 ])  # fmt: skip
-def test_forty_frames_are_those_of_the_released_code(
-    sampling, hundredths, monkeypatch, two_threads
-):
-    """The whole published network, frame by frame: 19 identities, 4 deaths, 27 stores.
-
-    Another order of summation may move a number across the rounding to two digits.
-    """
+def test_forty_frames_are_those_of_the_released_code(sampling, monkeypatch, two_threads):
+    """The whole published network, frame by frame: 19 identities, 4 deaths, 27 stores."""
     monkeypatch.setenv("TFSASM_SAMPLING", sampling)
-    assert released_run(released_model()) <= hundredths
+    assert released_run(released_model()) == 0
 
 
 def test_the_fast_network_keeps_them():
