@@ -111,24 +111,26 @@ def test_looks_are_trusted_as_far_as_they_tell_apart(same, other, count, trust):
         np.testing.assert_allclose(evidence.scaled(np.array([same, other])), [0, 1], atol=0.05)
 
 
-def test_noise_is_how_far_a_track_is_from_its_own_next_view():
-    """On the scale from oneself to others: here those lie 0.5 apart."""
-    same, other = np.array([0.1, 0.3]), np.array([0.7, 0.7])
-    evidence = Evidence().learn(same, other, 1000)
-    assert evidence.noise() == pytest.approx(0.1 / 0.5)
-    assert evidence.scaled(np.array([0.2, 0.7])) == pytest.approx([0.0, 1.0])
+def test_what_speaks_against_a_pair_is_the_ratio_of_two_normal_distributions():
+    """Oneself at 0.2 +- 0.1, others at 0.7 +- 0.1: five standard deviations apart."""
+    evidence = Evidence().learn(np.array([0.1, 0.3]), np.array([0.6, 0.8]), 1000)
+    assert evidence.separation() == pytest.approx(5)
+    distances = np.array([0.2, 0.45, 0.5, 0.7])
+    log_ratio = ((distances - 0.2) ** 2 - (distances - 0.7) ** 2) / (2 * 0.1**2)
+    assert evidence.against(evidence.scaled(distances)) == pytest.approx(log_ratio)
 
 
-@pytest.mark.parametrize(("noise", "trust", "vetoed"), [
-    pytest.param(0.1, 1.0, True, id="steady looks"),
-    pytest.param(0.4, 1.0, False, id="looks that change as much by themselves"),
-    pytest.param(0.1, 0.0, False, id="looks that tell nothing"),
+@pytest.mark.parametrize(("against", "trust", "vetoed"), [
+    pytest.param(6.0, 1.0, True, id="surely another's looks"),
+    pytest.param(4.0, 1.0, False, id="looks that change as much by themselves"),
+    pytest.param(np.nan, 1.0, False, id="looks that nobody saw"),
+    pytest.param(6.0, 0.0, False, id="looks that tell nothing"),
 ])
-def test_a_pair_that_looks_too_unlike_is_none(noise, trust, vetoed):
+def test_a_pair_whose_looks_speak_against_it_is_none(against, trust, vetoed):
     place = np.array([[0.0, 0.0, 10.0, 20.0]])
     pairs = Pairs(
-        place, place, np.zeros(1, dtype=int), place, np.array([[1.0]]), trust, noise, None,
-        MatchConfig(), LooksConfig(veto=0.7, doubt=3.0),
+        place, place, np.zeros(1, dtype=int), place, np.array([[1.0]]), np.array([[against]]),
+        trust, None, MatchConfig(), LooksConfig(veto=5.0),
     )
     assert by_place_and_looks(pairs)[1].tolist() == [[not vetoed]]
 

@@ -54,21 +54,27 @@ class Evidence:
         """With the distances of one more frame."""
         return Evidence((self.same + same).faded(most), (self.other + other).faded(most))
 
-    def trust(self, fewest: float, low: float, high: float) -> float:
-        """How far looks can be trusted, from 0 to 1.
+    def separation(self) -> float:
+        """How many standard deviations lie between oneself and others; negative if others are
+        more alike."""
+        deviation = np.sqrt((self.same.variance + self.other.variance) / 2)
+        return (self.other.mean - self.same.mean) / max(float(deviation), 1e-6)
 
-        It rises from separation `low` to `high`: how many standard deviations lie between oneself
-        and others. It is 0 until `fewest` distances of each kind were seen.
+    def trust(self, fewest: float, low: float, high: float) -> float:
+        """How far looks can be trusted, from 0 to 1: it rises from separation `low` to `high`.
+
+        It is 0 until `fewest` distances of each kind were seen.
         """
         if min(self.same.count, self.other.count) < fewest:
             return 0.0
-        deviation = np.sqrt((self.same.variance + self.other.variance) / 2)
-        separation = (self.other.mean - self.same.mean) / max(float(deviation), 1e-6)
-        return float(np.clip((separation - low) / (high - low), 0.0, 1.0))
+        return float(np.clip((self.separation() - low) / (high - low), 0.0, 1.0))
 
-    def noise(self) -> float:
-        """Standard deviation of tracks to their own next view, on the scale of `scaled`."""
-        return float(np.sqrt(self.same.variance)) / self._unit()
+    def against(self, scaled: Doubles) -> Doubles:
+        """How much likelier another person is than the same one, at distances as of `scaled`.
+
+        The natural logarithm of the ratio, were both normally distributed and as wide.
+        """
+        return (scaled - 0.5) * self.separation() ** 2
 
     def scaled(self, distances: Doubles) -> Doubles:
         """Distances on the scale from oneself (0) to others (1)."""

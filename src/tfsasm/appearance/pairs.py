@@ -50,16 +50,13 @@ class MatchConfig:
 class LooksConfig:
     """How much looks count beside motion. The unit of distances is that of `evidence.py`."""
 
-    weight: float = 0.7
+    weight: float = 0.6
     """Share of looks in the cost of a pair, where they can be fully trusted. Measured: 0.5 to 0.8
     do alike, less is worse."""
-    veto: float = 0.7
-    """A pair that looks more unlike than this is none, wherever it is. Measured: 0.7 to 1 do alike,
-    none and 0.5 are worse."""
-    doubt: float = 4.0
-    """And more unlike than a track's own next view usually is, by so many standard deviations:
-    where light, poses or blur change looks that much, nothing is vetoed. Measured: below 4
-    look-alikes get new numbers (docs/appearance.md); from 5 on real people swap theirs."""
+    veto: float = 5.0
+    """A pair is none, wherever it is, if its looks speak against it: if the logarithm of how much
+    likelier another person is reaches this. Measured: from 4 on look-alikes keep their numbers;
+    at 10 and without it real people swap theirs (docs/appearance.md)."""
     reid: float = 0.3
     """Below it a lost track is known again where it was not expected. Measured: 0.3 to 0.6 do
     alike."""
@@ -75,7 +72,7 @@ class LooksConfig:
     """Distances of each kind that have to be seen before looks count. By judgement."""
     most: float = 3000.0
     """Distances that are remembered; older ones fade. By judgement."""
-    separation_low: float = 0.5
+    separation_low: float = 1.0
     """Standard deviations between oneself and others below which looks do not count."""
     separation_high: float = 2.0
     """And from which on they count fully. By judgement, both."""
@@ -97,10 +94,10 @@ class Pairs:
     """Where the detections are `[D, 4]`."""
     apart: Doubles
     """How unlike they look `[N, D]`, from oneself (0) to others (1); NaN for unknown."""
+    against: Doubles
+    """How much likelier it is to be another `[N, D]`, natural logarithm; NaN for unknown."""
     trust: float
     """How far that is to be trusted."""
-    noise: float
-    """How far a track is from its own next view: the standard deviation of `apart`."""
     size: tuple[int, int] | None
     match: MatchConfig
     looks: LooksConfig
@@ -110,12 +107,12 @@ class Pairs:
         return replace(
             self, expected=self.expected[rows], last=self.last[rows], missed=self.missed[rows],
             found=self.found[columns], apart=self.apart[np.ix_(rows, columns)],
+            against=self.against[np.ix_(rows, columns)],
         )
 
     def differ(self) -> Flags:
         """Which look too unlike to be the same person, wherever they are."""
-        bar = max(self.looks.veto, self.looks.doubt * self.noise)
-        return (np.nan_to_num(self.apart) > bar) & (self.trust > 0)
+        return (np.nan_to_num(self.against) > self.looks.veto) & (self.trust > 0)
 
 
 def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:

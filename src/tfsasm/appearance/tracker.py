@@ -172,10 +172,10 @@ def _associate(
     rules = config.match
     confirmed, sure = tracks.ids != NOBODY, found.scores >= rules.high_score
     tracked = confirmed & (tracks.missed == 0)
+    apart = evidence.scaled(distances)
     pairs = Pairs(
-        tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy,
-        evidence.scaled(distances), _trust(evidence, config.looks), evidence.noise(), found.size,
-        rules, config.looks,
+        tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy, apart,
+        evidence.against(apart), _trust(evidence, config.looks), found.size, rules, config.looks,
     )
     taken = np.full(len(tracks), -1)
     for rows, columns, judge in (
