@@ -130,7 +130,7 @@ def test_a_pair_whose_looks_speak_against_it_is_none(against, trust, vetoed):
     place = np.array([[0.0, 0.0, 10.0, 20.0]])
     pairs = Pairs(
         place, place, np.zeros(1, dtype=int), place, np.array([[1.0]]), np.array([[against]]),
-        trust, None, MatchConfig(), LooksConfig(veto=5.0),
+        trust, 1.0, None, MatchConfig(), LooksConfig(veto=5.0),
     )
     assert by_place_and_looks(pairs)[1].tolist() == [[not vetoed]]
 

@@ -39,6 +39,10 @@ class MatchConfig:
     birth_overlap: float = 0.5
     """A detection that overlaps a claimed one by this much or more is its double and begins no
     track. Measured: small detectors leave such doubles."""
+    stay: float = 0.7
+    """A lost track may also be where it was last seen. The fit to that place counts by so much at
+    most, and by less where people go on as they went (`pace.py`). Measured: 1 is 1 HOTA worse on
+    unseen dancers, 0.5 is 2 worse on the others; without it all are 2 to 5 worse."""
     hits: int = 2
     """Detections until a track is reported, but in the first frame (ByteTrack). Measured: 3 is 0.5
     HOTA worse on dancers."""
@@ -98,6 +102,8 @@ class Pairs:
     """How much likelier it is to be another `[N, D]`, natural logarithm; NaN for unknown."""
     trust: float
     """How far that is to be trusted."""
+    persistence: float
+    """How far people go on as they went: `pace.py`."""
     size: tuple[int, int] | None
     match: MatchConfig
     looks: LooksConfig
@@ -118,14 +124,21 @@ class Pairs:
 def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
     """Cost and permission `[N, D]` where a track is expected to be."""
     rules = pairs.match
-    expected, found = grown(pairs.expected, rules.buffer), grown(pairs.found, rules.buffer)
-    near = iou(expected, found) * height_iou(pairs.expected, pairs.found) ** rules.height
+    near = _near(pairs.expected, pairs.found, rules)
+    stayed = _near(pairs.last, pairs.found, rules) * min(rules.stay, 1 - pairs.persistence)
+    near = np.where((pairs.missed > 0)[:, None], np.maximum(near, stayed), near)
     weight = pairs.looks.weight * pairs.trust
     cost = 1 - near
     if weight:
         unlike = np.where(np.isnan(pairs.apart), cost, np.clip(pairs.apart, -0.5, 1.5))
         cost = (1 - weight) * cost + weight * unlike
     return cost, (near >= rules.gate) & ~pairs.differ()
+
+
+def _near(tracks: Doubles, found: Doubles, rules: MatchConfig) -> Doubles:
+    """How well places fit `[N, D]`, 0 to 1."""
+    overlap = iou(grown(tracks, rules.buffer), grown(found, rules.buffer))
+    return overlap * height_iou(tracks, found) ** rules.height
 
 
 def by_place(pairs: Pairs) -> tuple[Doubles, Flags]:

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from tfsasm.appearance import kalman
+from tfsasm.appearance import kalman, pace
 from tfsasm.appearance.arrays import Arrays, Doubles, Integers
 from tfsasm.appearance.assign import assign, iou
 from tfsasm.appearance.camera import CameraConfig
 from tfsasm.appearance.evidence import Evidence
 from tfsasm.appearance.galleries import FAR, Gallery, GalleryConfig
 from tfsasm.appearance.kalman import KalmanConfig, Motion, centred
+from tfsasm.appearance.pace import PaceConfig, Persistence, Ways
 from tfsasm.appearance.pairs import (
     LooksConfig,
     MatchConfig,
@@ -39,6 +40,7 @@ class AppearanceConfig:
 
     match: MatchConfig = field(default_factory=MatchConfig)
     kalman: KalmanConfig = field(default_factory=KalmanConfig)
+    pace: PaceConfig = field(default_factory=PaceConfig)
     looks: LooksConfig = field(default_factory=LooksConfig)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -57,6 +59,7 @@ class Tracks(Arrays):
     motion: Motion
     last: Doubles
     """The last detection of each `[N, 4]`, pixel corners."""
+    ways: Ways
     looks: Any
     """The gallery's table, `[N]` rows."""
 
@@ -67,6 +70,7 @@ class State:
 
     tracks: Tracks
     evidence: Evidence = field(default_factory=Evidence)
+    persistence: Persistence = field(default_factory=Persistence)
     next_id: int = 1
     frame: int = 0
 
@@ -119,8 +123,9 @@ def step(
     found = seen[order]
     tracks = _foresee(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, looks)
-    taken = _associate(tracks, found, distances, state.evidence, config)
+    taken = _associate(tracks, found, distances, state, config)
     evidence = _learn(state.evidence, distances, found, taken, config)
+    tracks, persistence = _go_on(tracks, found, taken, state.persistence, config.pace)
 
     kept, next_id = _follow(tracks, found, taken, state.next_id, looks, config)
     born = _births(found, taken, config.match)
@@ -134,7 +139,7 @@ def step(
     answer = Told(kept.ids[told], order[taken[told]])
     alive = kept.missed <= np.where(kept.ids != NOBODY, config.match.patience, 0)
     after = kept if alive.all() else kept[alive]
-    return State(after, evidence, next_id, state.frame + 1), answer
+    return State(after, evidence, persistence, next_id, state.frame + 1), answer
 
 
 def _order(seen: Seen) -> Integers:
@@ -145,11 +150,11 @@ def _order(seen: Seen) -> Integers:
 
 def _foresee(tracks: Tracks, warp: Doubles | None, config: KalmanConfig) -> Tracks:
     """The tracks where they are expected now, and were, as the camera sees it now."""
-    motion, last = tracks.motion, tracks.last
+    motion, last, ways = tracks.motion, tracks.last, tracks.ways
     if warp is not None:
-        motion = kalman.move(motion, warp)
+        motion, ways = kalman.move(motion, warp), pace.move(ways, warp)
         last = (last.reshape(-1, 2, 2) @ warp[:, :2].T + warp[:, 2]).reshape(-1, 4)
-    return replace(tracks, motion=kalman.predict(motion, config), last=last)
+    return replace(tracks, motion=kalman.predict(motion, config), last=last, ways=ways)
 
 
 def _distances(tracks: Tracks, found: Seen, looks: Gallery) -> Doubles:
@@ -166,16 +171,18 @@ def _trust(evidence: Evidence, config: LooksConfig) -> float:
 
 
 def _associate(
-    tracks: Tracks, found: Seen, distances: Doubles, evidence: Evidence, config: AppearanceConfig
+    tracks: Tracks, found: Seen, distances: Doubles, state: State, config: AppearanceConfig
 ) -> Integers:
     """The detection of each track `[N]`, or -1."""
     rules = config.match
     confirmed, sure = tracks.ids != NOBODY, found.scores >= rules.high_score
     tracked = confirmed & (tracks.missed == 0)
+    evidence = state.evidence
     apart = evidence.scaled(distances)
     pairs = Pairs(
         tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy, apart,
-        evidence.against(apart), _trust(evidence, config.looks), found.size, rules, config.looks,
+        evidence.against(apart), _trust(evidence, config.looks),
+        state.persistence.share(config.pace.fewest), found.size, rules, config.looks,
     )
     taken = np.full(len(tracks), -1)
     for rows, columns, judge in (
@@ -205,6 +212,20 @@ def _learn(
     )
 
 
+def _go_on(
+    tracks: Tracks, found: Seen, taken: Integers, persistence: Persistence, config: PaceConfig
+) -> tuple[Tracks, Persistence]:
+    """The tracks with their ways one frame longer, and what was learned from those that ended."""
+    present = taken >= 0
+    boxes = tracks.last.copy()
+    boxes[present] = found.xyxy[taken[present]]
+    returned = present & (tracks.missed > 0)
+    ways, persistence = pace.advance(
+        tracks.ways, centred(boxes), present, returned, persistence, config
+    )
+    return replace(tracks, ways=ways), persistence
+
+
 def _follow(
     tracks: Tracks, found: Seen, taken: Integers, next_id: int, looks: Gallery,
     config: AppearanceConfig,
@@ -226,7 +247,7 @@ def _follow(
     if found.embeddings is not None:
         remembered = looks.write(remembered, _observe(tracks, found, taken, config))
     after = Tracks(
-        ids, np.where(present, 0, tracks.missed + 1), hits, motion, last, remembered
+        ids, np.where(present, 0, tracks.missed + 1), hits, motion, last, tracks.ways, remembered
     )
     return after, next_id + int(confirmed.sum())
 
@@ -289,7 +310,7 @@ def _beginners(
     new = Tracks(
         ids=np.full(n, NOBODY), missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=kalman.begin(centred(found.xyxy), config.kalman),
-        last=found.xyxy, looks=looks.empty(n, channels),
+        last=found.xyxy, ways=pace.begin(centred(found.xyxy)[:, :2]), looks=looks.empty(n, channels),
     )
     if found.embeddings is None:
         return new
