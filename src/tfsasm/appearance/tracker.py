@@ -306,11 +306,11 @@ def _beginners(
     found: Seen, looks: Gallery, channels: int, config: AppearanceConfig
 ) -> Tracks:
     """A track for each detection, so far without identity."""
-    n = len(found.scores)
+    n, boxes = len(found.scores), centred(found.xyxy)
     new = Tracks(
         ids=np.full(n, NOBODY), missed=np.zeros(n, dtype=np.int64),
-        hits=np.ones(n, dtype=np.int64), motion=kalman.begin(centred(found.xyxy), config.kalman),
-        last=found.xyxy, ways=pace.begin(centred(found.xyxy)[:, :2]), looks=looks.empty(n, channels),
+        hits=np.ones(n, dtype=np.int64), motion=kalman.begin(boxes, config.kalman),
+        last=found.xyxy, ways=pace.begin(boxes[:, :2]), looks=looks.empty(n, channels),
     )
     if found.embeddings is None:
         return new
