@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scenes import write_folders
-from tfsasm import ablate, tracking
+from tfsasm import ablate, chosen
 from tfsasm.ablate import slices
 from tfsasm.api import load
 from tfsasm.config import paper
@@ -33,7 +33,7 @@ def wide_terminal(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    monkeypatch.setattr(tracking, "load", LOAD)
+    monkeypatch.setattr(chosen, "load", LOAD)
 
 
 @pytest.fixture

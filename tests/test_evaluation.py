@@ -13,7 +13,7 @@ import time
 import pytest
 
 from scenes import write_folders
-from tfsasm import tracking
+from tfsasm import chosen, tracking
 from tfsasm.api import load
 
 NAMES = ("a", "b", "c")
@@ -22,7 +22,7 @@ NAMES = ("a", "b", "c")
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
     """A checkpoint is read once per method; every sequence starts from a fresh state anyway."""
-    monkeypatch.setattr(tracking, "load", LOAD)
+    monkeypatch.setattr(chosen, "load", LOAD)
 
 
 LOAD = functools.lru_cache(load)
