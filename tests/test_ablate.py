@@ -228,6 +228,7 @@ def test_another_method_needs_another_folder(run, tmp_path):
     refused = run("--set", "report_score=0.6")
     assert refused.code == 2
     assert "by other settings: method.report_score was 0.5, not 0.6" in refused.err
+    assert "precision was auto, not bf16" in run("--precision", "bf16").err
     assert results(tmp_path / "out") == wanted
     assert run("--set", "report_score=0.6", "--overwrite").code == 0
     assert results(tmp_path / "out") != wanted
