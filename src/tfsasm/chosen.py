@@ -19,6 +19,7 @@ from tfsasm.detect import DetectionDatabase, MotDetections, ProposalSource
 from tfsasm.errors import InputError
 from tfsasm.intake import as_detections
 from tfsasm.jobs.shared import Following, Method
+from tfsasm.model import native
 from tfsasm.options import embedder_of, looks_of, method_of
 from tfsasm.runtime.files import MANIFEST, read_manifest
 from tfsasm.runtime.network import Runtime
@@ -103,11 +104,14 @@ def check_options(job: Following) -> None:
 
 def open_network(job: Method) -> Tracker:
     """The query tracker that was asked for. Raises as `load` does."""
-    return load(
+    exact = preset(job.preset).exact and job.precision == "auto"
+    tracker = load(
         job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
-        device=job.device, precision=job.precision,
-        exact=preset(job.preset).exact and job.precision == "auto",
+        device=job.device, precision=job.precision, exact=exact,
     )  # fmt: skip
+    if not exact and not tracker.model.learned_content.is_cuda:
+        native.library()  # compiled here: no signal reaches the thread of the first frame
+    return tracker
 
 
 def _by_query(job: Method, tracker: Tracker) -> Chosen:
