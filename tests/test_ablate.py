@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scenes import write_folders
-from tfsasm import ablate, tracking
+from tfsasm import ablate, chosen
 from tfsasm.ablate import slices
 from tfsasm.api import load
 from tfsasm.config import paper
@@ -33,7 +33,7 @@ def wide_terminal(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    monkeypatch.setattr(tracking, "load", LOAD)
+    monkeypatch.setattr(chosen, "load", LOAD)
 
 
 @pytest.fixture
@@ -228,6 +228,7 @@ def test_another_method_needs_another_folder(run, tmp_path):
     refused = run("--set", "report_score=0.6")
     assert refused.code == 2
     assert "by other settings: method.report_score was 0.5, not 0.6" in refused.err
+    assert "precision was auto, not bf16" in run("--precision", "bf16").err
     assert results(tmp_path / "out") == wanted
     assert run("--set", "report_score=0.6", "--overwrite").code == 0
     assert results(tmp_path / "out") != wanted

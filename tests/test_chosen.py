@@ -1,11 +1,13 @@
 """Which tracker `tfsasm track` takes, and what its files say."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
 
 from scenes import write_detections, write_images
+from tfsasm.model import native
 
 LINES = [
     [f"{20 + 4 * frame + 150 * person},30,24,60,0.9" for person in range(2)] for frame in range(6)
@@ -51,3 +53,15 @@ def test_options_that_do_not_fit_are_explained(walk, tmp_path, flags, part):
     outcome = walk("--mot-output", tmp_path / "o.txt", *flags)
     assert outcome.code == 2
     assert part in " ".join(outcome.err.split())
+
+
+def test_kernels_are_compiled_where_a_signal_can_stop_it(
+    walk, small_weights, tmp_path, monkeypatch
+):
+    """Not in the thread of the first frame, for whose compiler Ctrl-C and `kill` would wait."""
+    asked, real = [], native.library
+    monkeypatch.setattr(native, "library", lambda: asked.append(threading.get_ident()) or real())
+    outcome = walk("--weights", small_weights, "--mot-output", tmp_path / "o.txt")
+    assert outcome.code == 0, outcome.err
+    assert asked[0] == threading.get_ident()
+    assert set(asked) != {threading.get_ident()}

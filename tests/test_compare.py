@@ -252,6 +252,7 @@ def test_a_video_may_replace_the_pictures(compare_, clips, tmp_path):
     pytest.param(["--no-images"], "no tracker can run: paper: it needs pictures", id="no pictures"),
     pytest.param(["--source", "x.mp4"], "--source is for one sequence, and there are 3", id="one"),
     pytest.param(["--workers", 0], "workers is 0", id="no workers"),
+    pytest.param(["--precision", "fp16", "--device", "cpu"], "fp16 is for GPUs", id="precision"),
     pytest.param(["--trackers", "fast"], "no tracker 'fast'", id="unknown tracker"),
     pytest.param(["--plot", "c.txt"], "is not a picture", id="no picture"),
     pytest.param(["--json", "x", "--csv", "x"], "two outputs have the same name", id="one name"),

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from scenes import write_folders
-from tfsasm import tracking
+from tfsasm import chosen, tracking
 from tfsasm.api import load
 
 NAMES = ("a", "b", "c")
@@ -22,7 +22,7 @@ NAMES = ("a", "b", "c")
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
     """A checkpoint is read once per method; every sequence starts from a fresh state anyway."""
-    monkeypatch.setattr(tracking, "load", LOAD)
+    monkeypatch.setattr(chosen, "load", LOAD)
 
 
 LOAD = functools.lru_cache(load)
@@ -38,12 +38,18 @@ def evaluate(tfsasm, clips, small_weights, tmp_path):
     """`tfsasm evaluate` with the small network; None removes an option."""
 
     def run(*flags, **options):
-        given = {"root": clips, "output": tmp_path / "out", "weights": small_weights,
-                 "preset": "paper"} | options  # fmt: skip
+        network = {"weights": small_weights, "preset": "paper"}
+        given = {"root": clips, "output": tmp_path / "out"} | network | options
         pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items() if value]
         return tfsasm("evaluate", *(part for pair in pairs for part in pair), *flags, "--quiet")
 
     return run
+
+
+@pytest.fixture
+def by_looks(evaluate):
+    """`tfsasm evaluate --tracker appearance`."""
+    return functools.partial(evaluate, "--tracker", "appearance", weights=None, preset=None)
 
 
 def results(folder):
@@ -63,6 +69,52 @@ def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path
               mot_output=wanted)  # fmt: skip
         assert results(tmp_path / "out")[name] == wanted.read_bytes() != b""
         assert f"{name}: {3 if name == 'c' else 6} frames, " in outcome.out
+
+
+@pytest.mark.parametrize("flags", [
+    pytest.param((), id="colours"),
+    pytest.param(("--embedder", "none"), id="motion alone"),
+    pytest.param(("--set", "match.hits=1", "gallery.kind=ema"), id="other settings"),
+])
+def test_so_it_is_by_motion_and_looks(by_looks, track, clips, tmp_path, flags):
+    outcome = by_looks(*flags)
+    assert outcome.code == 0, outcome.err
+    for name in NAMES:
+        wanted = tmp_path / f"{name}.txt"
+        track("--tracker", "appearance", *flags, weights=None, preset=None,
+              source=clips / name, detections=clips / name / "det/det.txt",
+              mot_output=wanted)  # fmt: skip
+        assert results(tmp_path / "out")[name] == wanted.read_bytes()
+    assert results(tmp_path / "out")["a"]
+    assert "no pictures" not in outcome.out
+
+
+@pytest.mark.parametrize("boxes", ["beside", "det_db"])
+def test_without_pictures_motion_decides_as_in_a_comparison(
+    by_looks, tfsasm, clips, tmp_path, boxes
+):
+    for name in NAMES:
+        shutil.rmtree(clips / name / "img1")
+    (tmp_path / "det_db.json").write_text(as_det_db(clips))
+    more = ["--detections", tmp_path / "det_db.json"] if boxes == "det_db" else []
+    outcome = by_looks(*more)
+    assert outcome.code == 0, outcome.err
+    assert "no pictures of a, b, c: motion decided alone there" in outcome.out
+    tfsasm("compare", "--root", clips, "--trackers", "motion", "--min-score", 0,
+           "--output", tmp_path / "compared", "--quiet")  # fmt: skip
+    assert results(tmp_path / "out") == results(tmp_path / "compared" / "motion")
+    assert results(tmp_path / "out")["a"]
+
+
+def test_only_what_has_no_pictures_is_followed_blindly(by_looks, clips, tmp_path):
+    by_looks(output=tmp_path / "wanted")
+    shutil.rmtree(clips / "b" / "img1")
+    outcome = by_looks()
+    assert "no pictures of b: motion" in outcome.out
+    seen, wanted = results(tmp_path / "out"), results(tmp_path / "wanted")
+    assert [name for name in NAMES if seen[name] == wanted[name]] in (["a", "c"], list(NAMES))
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
+    assert told["pictures"] == "none of b"
 
 
 def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
@@ -166,6 +218,10 @@ def test_a_video_may_lie_elsewhere(evaluate, clips, tmp_path):
     pytest.param(["--detections", ".", "--detector", "yolox-nano"], "not both", id="two sources"),
     pytest.param(["--weights", "no.pth"], "no.pth", id="no weights"),
     pytest.param(["--set", "memory.capacity"], "--set takes NAME=VALUE", id="half a setting"),
+    pytest.param(["--tracker", "appearance"], "--weights is for --tracker query",
+                 id="weights of the other tracker"),
+    pytest.param(["--embedder", "hist"], "--embedder is for --tracker appearance",
+                 id="looks of the other tracker"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_before_any_work(
     evaluate, clips, tmp_path, monkeypatch, flags, complaint
@@ -249,6 +305,41 @@ def test_other_settings_need_another_folder(evaluate, tmp_path):
     assert list(results(tmp_path / "out")) == ["a"]
 
 
+@pytest.mark.parametrize(("before", "after", "change"), [
+    pytest.param((), ("--tracker", "query"), "tracker was appearance, not query", id="tracker"),
+    pytest.param((), ("--embedder", "none"), "embedder was hist, not none", id="embedder"),
+    pytest.param((), ("--set", "match.hits=1"), "method.match.hits was 2, not 1", id="setting"),
+    pytest.param((), ("--embedder-set", "hues=9"), "embedder_set was [], not ['hues=9']",
+                 id="setting of the embedder"),
+    pytest.param(("--tracker", "query"), ("--tracker", "query", "--precision", "bf16"),
+                 "precision was auto, not bf16", id="precision"),
+])  # fmt: skip
+def test_a_folder_holds_one_tracker(by_looks, tmp_path, before, after, change):
+    assert by_looks("--sequences", "a", *before).code == 0
+    refused = by_looks(*after)
+    assert refused.code == 2
+    assert change in " ".join(refused.err.split())
+    assert list(results(tmp_path / "out")) == ["a"]
+
+
+def test_pictures_that_came_later_need_another_folder(by_looks, clips, tmp_path):
+    (clips / "a" / "img1").rename(tmp_path / "away")
+    assert by_looks("--sequences", "a").code == 0
+    (tmp_path / "away").rename(clips / "a" / "img1")
+    refused = by_looks("--sequences", "a", "b")
+    assert refused.code == 2
+    assert "pictures was none, not all" in refused.err
+
+
+def test_a_precision_reaches_the_network(evaluate, tmp_path):
+    evaluate("--precision", "bf16", output=tmp_path / "bf16")
+    evaluate("--precision", "fp32")
+    assert results(tmp_path / "bf16") != results(tmp_path / "out")
+    refused = evaluate("--precision", "fp16", "--device", "cpu", output=tmp_path / "fp16")
+    assert (refused.code, results(tmp_path / "fp16")) == (2, {})
+    assert "fp16 is for GPUs" in refused.err
+
+
 def test_what_does_not_change_results_may_change(evaluate, small_weights, tmp_path):
     evaluate("--sequences", "a")
     shutil.copy(small_weights, tmp_path / "same.safetensors")
@@ -283,16 +374,18 @@ def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "tracker"), [(1, "query"), (2, "query"), (1, "appearance")])
+def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers, tracker):
     """SIGKILL at random moments of the tracking, ten times over; then the run is left alone."""
     for name, original in zip("defgh", "abcab", strict=True):
         shutil.copytree(clips / original, clips / name)
 
+    network = ["--weights", small_weights, "--preset", "paper"] if tracker == "query" else []
+
     def start(output):
         return subprocess.Popen(
             [sys.executable, "-m", "tfsasm", "evaluate", "--root", clips, "--output", output,
-             "--weights", small_weights, "--preset", "paper", "--workers", str(workers), "--quiet"],
+             "--tracker", tracker, *network, "--workers", str(workers), "--quiet"],
             env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -312,7 +405,8 @@ def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path,
     assert start(tmp_path / "out").wait() == 0
     assert any(0 < count < len(ends) for count in kept), kept
     for path in (tmp_path / "wanted").iterdir():
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes() != b""
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    assert (tmp_path / "out" / "a.txt").read_bytes()
     assert len(list((tmp_path / "out").iterdir())) == len(ends) + 2
 
 

@@ -9,9 +9,10 @@ import pytest
 import tfsasm
 
 ORDER = [  # lowest first; within a level, modules do not know one another
-    {"errors", "rows", "boxes", "jobs", "allocator", "servers", "pipeline", "settings"},
-    {"files", "pixels", "devices", "config"},
-    {"proposals", "runtime"},
+    {"errors", "rows", "boxes", "jobs", "allocator", "servers", "pipeline", "settings",
+     "truncation"},
+    {"files", "pixels", "devices", "config", "source"},
+    {"proposals", "runtime", "images"},
     {"memory", "lifecycle", "motion", "mot", "video", "render"},
     {"outputs", "support"},
     {"model", "detect"},
@@ -21,15 +22,17 @@ ORDER = [  # lowest first; within a level, modules do not know one another
     {"data"},
     {"baselines"},
     {"api", "options", "workers", "result_folder", "grid"},
-    {"tracking", "runs", "methods", "entrants"},
+    {"exported", "runs", "methods", "entrants"},
+    {"chosen"},
+    {"tracking"},
     {"side_by_side"},
     {"__init__"},
     {"evaluate"},
     {"train"},
     {
-        "training", "scoring", "merge", "submit", "show", "detecting", "export", "exported",
+        "training", "scoring", "merge", "submit", "show", "detecting", "export",
     },
-    {"chosen", "bench"},
+    {"bench"},
     {"demo", "evaluation", "compare", "benching"},
     {"ablate"},
     {"run"},
@@ -40,7 +43,7 @@ LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 NEVER = {  # lower, and yet none of their business
     "memory": {"errors", "boxes", "files", "proposals"},
     "lifecycle": {"errors", "files", "proposals"},
-    "model": {"memory", "lifecycle", "motion", "mot", "video", "render"},
+    "model": {"memory", "lifecycle", "motion", "mot", "source", "images", "video", "render"},
     "loss": {"memory", "mot", "video"},
     "clip": {"memory", "tracker"},
     "appearance": {"model", "lifecycle", "support", "motion"},

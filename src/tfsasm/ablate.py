@@ -21,6 +21,7 @@ from rich.table import Table
 
 from tfsasm import jobs
 from tfsasm.api import Tracker
+from tfsasm.chosen import open_network
 from tfsasm.config import preset
 from tfsasm.detect import ProposalSource
 from tfsasm.errors import InputError
@@ -35,7 +36,7 @@ from tfsasm.evaluate import (
     reports_csv,
     scores_table,
 )
-from tfsasm.evaluation import make_plan, settings_of
+from tfsasm.evaluation import make_plan, query_settings
 from tfsasm.files import check_folder, write_text
 from tfsasm.grid import Axis, Row, choose, combinations, parse_grid, short_name
 from tfsasm.methods import Follower, encode, result_lines
@@ -45,7 +46,7 @@ from tfsasm.pipeline import ahead
 from tfsasm.result_folder import claim, result_file
 from tfsasm.runs import Run, run_sequences
 from tfsasm.scoring import score_all
-from tfsasm.tracking import Outcome, Plan, open_network, open_stored
+from tfsasm.tracking import Outcome, Plan, length_notes, open_live, open_stored
 from tfsasm.video import open_source
 from tfsasm.workers import Work
 
@@ -62,12 +63,12 @@ _AHEAD = 2  # frames decoded and encoded in advance
 class Ablation:
     """What is to be done, and what is there already."""
 
+    job: jobs.Ablate
     plan: Plan
     rows: Mapping[str, Row]
     """By label."""
     axes: tuple[Axis, ...]
     against: str
-    min_score: float
     todo: Mapping[str, tuple[str, ...]]
     """Sequence -> labels of the rows that lack it; only of those that any row lacks."""
 
@@ -114,14 +115,14 @@ def make_ablation(job: jobs.Ablate) -> Ablation:
             "by --sequences"
         )
     by_label = {row.label: row for row in rows}
-    asked = Ablation(plan, by_label, tuple(axes), against.label, job.min_score, {})
-    return replace(asked, todo=_claim(job, asked))
+    asked = Ablation(job, plan, by_label, tuple(axes), against.label, {})
+    return replace(asked, todo=_claim(asked))
 
 
-def _claim(job: jobs.Ablate, asked: Ablation) -> dict[str, tuple[str, ...]]:
+def _claim(asked: Ablation) -> dict[str, tuple[str, ...]]:
     """Take the folder of every row, and return what they lack."""
     check_folder(asked.plan.output)
-    settings = settings_of(job, asked.plan)
+    job, settings = asked.job, query_settings(asked.job, asked.plan)
     if job.min_score:
         settings["min_score"] = job.min_score
     done = {
@@ -140,7 +141,7 @@ def _claim(job: jobs.Ablate, asked: Ablation) -> dict[str, tuple[str, ...]]:
 
 def make_work(asked: Ablation) -> Work:
     """What tracks a sequence by name under all rows that lack it; returns an `Outcome`."""
-    return partial(_follow, asked, *open_network(asked.plan))
+    return partial(_follow, asked, open_network(asked.job), open_live(asked.plan))
 
 
 def _follow(
@@ -149,29 +150,26 @@ def _follow(
     """Track one sequence from a fresh state for each row; the files appear when all is done."""
     task, labels = asked.plan.tasks[name], asked.todo[name]
     proposals = live or open_stored(task, skip_bad=asked.plan.skip_bad)
-    released = asked.plan.preset == "released"
-    first_id = preset(asked.plan.preset).first_id
+    named = preset(asked.job.preset)
     followers = {label: Follower(tracker, asked.rows[label].method) for label in labels}
     lines: dict[str, list[str]] = {label: [] for label in labels}
     frames, began = 0, time.monotonic()
-    with open_source(task.source, order="name" if released else "natural") as source:
+    with open_source(str(task.source), order=named.order) as source:
         looks = ((frame, proposals(frame), encode(tracker, frame.image)) for frame in source)
         with closing(ahead(looks, _AHEAD)) as looked:
             for frame, found, features in looked:
-                found = found[found.scores >= asked.min_score]
+                found = found[found.scores >= asked.job.min_score]
                 height, width = frame.image.shape[:2]
                 for label, follower in followers.items():
                     told = follower.update(features, found, width, height)
                     lines[label] += result_lines(
-                        frame.number, told, first_id=first_id, scores=not released
+                        frame.number, told, first_id=named.first_id, scores=named.scores
                     )
                 frames += 1
                 yield frames
     for label in labels:
         write_results(result_file(asked.folder(label), name), lines[label])
-    notes = [*source.problems, *proposals.report()]
-    if frames != task.sequence.length:
-        notes.append(f"{frames} frames were tracked, {task.sequence.length} were expected")
+    notes = [*source.problems, *proposals.report(), *length_notes(task, frames)]
     return Outcome(frames, len(labels), time.monotonic() - began, tuple(notes))
 
 
@@ -304,7 +302,7 @@ def _write(
         for label, report in reports.items()
     }
     told = {
-        "settings": settings_of(job, asked.plan), "min_score": asked.min_score,
+        "settings": query_settings(job, asked.plan), "min_score": job.min_score,
         "grid": {axis.setting: axis.values for axis in asked.axes},
         "metric": job.metric, "best": best, "against": asked.against,
         "left_out": scored[best].left_out, "rows": rows,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import supervision as sv
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
+from tfsasm.intake import as_detections
 from tfsasm.mot import Doubles
 
 CLASSICS = {
@@ -74,12 +74,7 @@ class ClassicRun:
 
         `boxes` `[P, 5]` are left, top, width, height and score; `image` is uint8 BGR `[H, W, 3]`.
         """
-        found = sv.Detections(
-            xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]]),
-            confidence=boxes[:, 4],
-            class_id=np.zeros(len(boxes), dtype=int),
-        )
-        tracked = self._tracker.update(found, image if self._looks else None)
+        tracked = self._tracker.update(as_detections(boxes), image if self._looks else None)
         ids, scores = np.asarray(tracked.tracker_id, dtype=np.int64), tracked.confidence
         confirmed = ids >= 0  # -1: seen, but not yet a track
         return Told(ids[confirmed] + 1, tracked.xyxy[confirmed], np.asarray(scores)[confirmed])

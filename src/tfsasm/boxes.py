@@ -17,12 +17,6 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     return torch.stack([cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h], dim=-1)
 
 
-def xyxy_to_cxcywh(xyxy: Tensor) -> Tensor:
-    """Corners `[..., 4]` to centre and size `[..., 4]`."""
-    x1, y1, x2, y2 = xyxy.unbind(-1)
-    return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
-
-
 def area(xyxy: Tensor) -> Tensor:
     """Area `[...]` of corner boxes `[..., 4]`."""
     return (xyxy[..., 2] - xyxy[..., 0]) * (xyxy[..., 3] - xyxy[..., 1])

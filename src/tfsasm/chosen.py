@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Generator, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import supervision as sv
 import torch
@@ -13,12 +13,16 @@ import torch
 from tfsasm import jobs
 from tfsasm.api import Tracker, load
 from tfsasm.appearance import AppearanceTracker
+from tfsasm.appearance.embed.named import default_name
 from tfsasm.config import preset
-from tfsasm.detect import ProposalSource
+from tfsasm.detect import DetectionDatabase, MotDetections, ProposalSource
 from tfsasm.errors import InputError
-from tfsasm.options import looks_of, method_of
+from tfsasm.intake import as_detections
+from tfsasm.jobs.shared import Following, Method
+from tfsasm.model import native
+from tfsasm.options import embedder_of, looks_of, method_of
 from tfsasm.runtime.files import MANIFEST, read_manifest
-from tfsasm.tracker import TrackerConfig
+from tfsasm.runtime.network import Runtime
 from tfsasm.video import Frame, Source
 
 _SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
@@ -27,6 +31,8 @@ _QUERY_ONLY = (
     "precision", "batch_encode",
 )  # fmt: skip
 _LOOKS_ONLY = ("embedder", "embedder_weights", "embedder_set")
+
+Followed = Generator[tuple[Frame, sv.Detections], None, None]
 
 
 @dataclass(frozen=True)
@@ -39,65 +45,109 @@ class Chosen:
     first_id: int = 1
     scores: bool = True
     """Whether MOT files tell scores."""
+    order: Literal["natural", "name"] = "natural"
+    """Of the images of a folder."""
     batch: int = 1
     """Frames that a network encodes together."""
 
     def follow(
         self, source: Source, proposals: ProposalSource
-    ) -> Iterator[tuple[Frame, sv.Detections]]:
+    ) -> Followed:
         """The tracks of each frame, from a fresh state."""
         if isinstance(self.tracker, AppearanceTracker):
-            return self.tracker.track(source, detector=proposals)
-        return self.tracker.track(source, detector=proposals, batch=self.batch)
+            yield from self.tracker.track(source, detector=proposals)
+        else:
+            yield from self.tracker.track(source, detector=proposals, batch=self.batch)
+
+    def follow_blindly(
+        self, frames: Iterable[Frame], boxes: MotDetections | DetectionDatabase
+    ) -> Followed:
+        """The same of frames without pictures: by motion alone.
+
+        Raises `InputError` for the query tracker, which must see.
+        """
+        if not isinstance(self.tracker, AppearanceTracker):
+            raise InputError("the query tracker needs pictures; --tracker appearance does not")
+        self.tracker.reset()
+        for frame in frames:
+            yield frame, self.tracker.update(as_detections(boxes.boxes(frame)))
 
 
-def choose(job: jobs.Track) -> Chosen:
-    """The tracker of a job. Raises `InputError` for options that are the other tracker's."""
+def choose(job: Following) -> Chosen:
+    """The tracker of a job, its network run by PyTorch. Raises as `check_options` and `load` do."""
+    check_options(job)
+    return _by_looks(job) if job.tracker == "appearance" else _by_query(job, open_network(job))
+
+
+def choose_for_video(job: jobs.Track) -> Chosen:
+    """The same for a single video: by the runtime asked for, and with its share of the threads."""
+    check_options(job)
+    if job.tracker == "appearance":
+        torch.set_num_threads(job.threads or 1)  # its tables are small
+        return _by_looks(job)
+    tracker = _by_pytorch(job) if job.runtime == "torch" else _exported(job, job.runtime)
+    chosen = _by_query(job, tracker)
+    return replace(
+        chosen, about={"runtime": job.runtime, **chosen.about}, batch=job.batch_encode
+    )
+
+
+def check_options(job: Following) -> None:
+    """Raises `InputError` for options that are the other tracker's."""
     foreign = _LOOKS_ONLY if job.tracker == "query" else _QUERY_ONLY
-    usual = {option.name: option.default for option in fields(job)}
-    if given := [name for name in foreign if getattr(job, name) != usual[name]]:
+    usual = {option.name: option.default for option in fields(job) if option.name in foreign}
+    if given := [name for name in usual if getattr(job, name) != usual[name]]:
         option = "--" + given[0].replace("_", "-")
         other = "appearance" if job.tracker == "query" else "query"
         raise InputError(f"{option} is for --tracker {other}, and this is {job.tracker}")
-    if job.tracker == "query":
-        method = method_of(job)
-        about = {"weights": job.weights, "runtime": job.runtime, "preset": job.preset}
-        return Chosen(
-            open_network(job, method), {**about, "method": asdict(method)},
-            preset(job.preset).first_id, job.preset != "released", job.batch_encode,
-        )  # fmt: skip
-    torch.set_num_threads(job.threads or 1)  # its tables are small
-    looks = looks_of(job)
-    embedder = job.embedder or ("hist" if job.embedder_weights is None else "reid")
-    return Chosen(looks, {"embedder": embedder, "method": asdict(looks.config)})
 
 
-def open_network(job: jobs.Track, method: TrackerConfig) -> Tracker:
-    """The query tracker that was asked for, with its share of the threads."""
-    is_export = (Path(job.weights) / MANIFEST).is_file()
-    if job.runtime == "torch":
-        if is_export:
-            raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
-        tracker = load(
-            job.weights, method, short_side=job.short_side, max_side=job.max_side,
-            device=job.device, precision=job.precision,
-            exact=preset(job.preset).exact and job.precision == "auto",
-        )  # fmt: skip
-        torch.set_num_threads(job.threads or threads_of_a_part(tracker))
-        return tracker
+def open_network(job: Method) -> Tracker:
+    """The query tracker that was asked for. Raises as `load` does."""
+    exact = preset(job.preset).exact and job.precision == "auto"
+    tracker = load(
+        job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
+        device=job.device, precision=job.precision, exact=exact,
+    )  # fmt: skip
+    if not exact and not tracker.model.learned_content.is_cuda:
+        native.library()  # compiled here: no signal reaches the thread of the first frame
+    return tracker
+
+
+def _by_query(job: Method, tracker: Tracker) -> Chosen:
+    named = preset(job.preset)
+    about = {"weights": job.weights, "preset": job.preset, "method": asdict(tracker.config)}
+    return Chosen(tracker, about, named.first_id, named.scores, named.order)
+
+
+def _by_looks(job: Following) -> Chosen:
+    looks = AppearanceTracker(embedder_of(job), looks_of(job))
+    name = job.embedder or default_name(job.embedder_weights)
+    return Chosen(looks, {"embedder": name, "method": asdict(looks.config)})
+
+
+def _by_pytorch(job: jobs.Track) -> Tracker:
+    if (Path(job.weights) / MANIFEST).is_file():
+        raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
+    tracker = open_network(job)
+    torch.set_num_threads(job.threads or threads_of_a_part(tracker))
+    return tracker
+
+
+def _exported(job: jobs.Track, runtime: Runtime) -> Tracker:
     if job.precision != "auto":
         raise InputError("an export has its own precision; leave --precision out")
-    if not is_export:
+    if not (Path(job.weights) / MANIFEST).is_file():
         raise InputError(
-            f"--runtime {job.runtime} takes the folder that tfsasm export made, and {job.weights} "
-            f"is none: tfsasm export --format {job.runtime} --weights {job.weights} --output DIR"
+            f"--runtime {runtime} takes the folder that tfsasm export made, and {job.weights} "
+            f"is none: tfsasm export --format {runtime} --weights {job.weights} --output DIR"
         )
     from tfsasm.exported import load_exported
 
     threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
     torch.set_num_threads(threads)  # of a detector that needs PyTorch
     return load_exported(
-        job.weights, job.runtime, method, threads=threads, device=job.device,
+        job.weights, runtime, method_of(job), threads=threads, device=job.device,
         short_side=job.short_side, max_side=job.max_side,
     )  # fmt: skip
 

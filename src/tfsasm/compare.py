@@ -34,15 +34,14 @@ from tfsasm.evaluate.plots import check_picture
 from tfsasm.files import check_folder, check_output, write_text
 from tfsasm.mot import read_detections
 from tfsasm.result_folder import result_file
-from tfsasm.runs import Run, run_sequences
+from tfsasm.runs import Run, run_sequences, some
 from tfsasm.scoring import score_all
-from tfsasm.side_by_side import Entry, Plan, make_work
-from tfsasm.tracking import check_shared, find_detections
+from tfsasm.side_by_side import Plan, make_work
+from tfsasm.tracking import Task, check_shared, check_source, find_detections
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 _COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
 _PACKAGES = ("tfsasm", "torch", "trackers", "trackeval", "numpy")
-_NAMED = 3  # sequences that a message names before it only counts
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def run_comparison(job: jobs.Compare, console: Console, errors: Console) -> int:
     with ExitStack() as stack:
         place = job.output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plan, skipped = make_plan(job, place)
-        lengths = {name: entry.sequence.length for name, entry in plan.entries.items()}
+        lengths = {name: task.sequence.length for name, task in plan.tasks.items()}
         make = partial(make_work, plan)
         run = run_sequences(
             list(lengths), make, lengths, job.workers, errors, quiet=job.quiet
@@ -111,16 +110,14 @@ def make_plan(job: jobs.Compare, place: Path) -> tuple[Plan, dict[str, str]]:
     entrants = parse_trackers(job.trackers)
     chosen = sequences(job.dataset, job.root, job.split, job.sequences, public=job.public)
     if without := [one.name for one in chosen if one.truth is None]:
-        raise InputError(f"no ground truth of {_some(without)}; choose others by --sequences")
+        raise InputError(f"no ground truth of {some(without)}; choose others by --sequences")
     check_shared(job.detections, len(chosen))
     entrants, skipped = _with_pictures(job, entrants, chosen)
     looks = any(isinstance(one, Method) or one.looks for one in entrants.values())
     plan = Plan(
-        entries={one.name: _entry(job, one, looks=looks) for one in chosen},
+        tasks={one.name: _task(job, one, looks=looks) for one in chosen},
         trackers=entrants, folders=_folders(place, entrants, overwrite=job.overwrite),
-        weights=job.weights, short_side=job.short_side, max_side=job.max_side, device=job.device,
-        min_score=job.min_score, skip_bad=job.skip_bad_detections, embedder=job.embedder,
-        embedder_weights=job.embedder_weights, embedder_set=job.embedder_set,
+        network=job, embedding=job, min_score=job.min_score, skip_bad=job.skip_bad_detections,
     )  # fmt: skip
     return plan, skipped
 
@@ -129,26 +126,22 @@ def _with_pictures(
     job: jobs.Compare, entrants: dict[str, Entrant], chosen: list[Sequence]
 ) -> tuple[dict[str, Entrant], dict[str, str]]:
     """The trackers that can run on all sequences, and why the others cannot."""
-    if job.source is not None and len(chosen) != 1:
-        raise InputError(
-            f"--source is for one sequence, and there are {len(chosen)}; choose it by "
-            "--sequences NAME"
-        )
+    check_source(job.source, chosen)
     blind = [one.name for one in chosen if one.source is None and job.source is None]
     if not blind and not job.no_images:
         return entrants, {}
     why = "it needs pictures: "
-    why += "--no-images withholds them" if job.no_images else f"there are none of {_some(blind)}"
+    why += "--no-images withholds them" if job.no_images else f"there are none of {some(blind)}"
     skipped = {label: why for label, one in entrants.items() if isinstance(one, Method)}
     if len(skipped) == len(entrants):
         raise InputError(f"no tracker can run: {', '.join(skipped)}: {why}")
     return {label: one for label, one in entrants.items() if label not in skipped}, skipped
 
 
-def _entry(job: jobs.Compare, one: Sequence, *, looks: bool) -> Entry:
+def _task(job: jobs.Compare, one: Sequence, *, looks: bool) -> Task:
     source = (job.source or one.source) if looks and not job.no_images else None
     boxes = find_detections(job.detections, one)
-    return Entry(one, source, boxes, _second_half(boxes, one) if job.second_half else 1)
+    return Task(one, source, boxes, _second_half(boxes, one) if job.second_half else 1)
 
 
 def _second_half(boxes: Path, one: Sequence) -> int:
@@ -185,8 +178,8 @@ def _files(plan: Plan) -> dict[str, dict[str, Files]]:
     """By tracker, what each sequence is scored from."""
     return {
         label: {
-            name: Files(truth, result_file(folder, name), entry.sequence.length)
-            for name, entry in plan.entries.items() if (truth := entry.sequence.truth)
+            name: Files(truth, result_file(folder, name), task.sequence.length)
+            for name, task in plan.tasks.items() if (truth := task.sequence.truth)
         }
         for label, folder in plan.folders.items()
     }  # fmt: skip
@@ -208,9 +201,9 @@ def _lines(job: jobs.Compare, found: Comparison) -> list[str]:
     """What to say below the tables."""
     told = [f"scored by the rules of {job.dataset}; boxes are found beforehand and take no time"]
     told += [f"not run: {label}: {why}" for label, why in found.skipped.items()]
-    blind = [name for name, entry in found.plan.entries.items() if entry.source is None]
+    blind = [name for name, task in found.plan.tasks.items() if task.source is None]
     told += [
-        f"{label} saw no pictures of {_some(blind)}, so it knows no camera motion"
+        f"{label} saw no pictures of {some(blind)}, so it knows no camera motion"
         for label, one in found.plan.trackers.items()
         if blind and not isinstance(one, Method) and one.looks
     ]
@@ -240,19 +233,18 @@ def _write(job: jobs.Compare, found: Comparison) -> None:
 
 def _to_json(job: jobs.Compare, found: Comparison) -> dict[str, Any]:
     """Everything needed to read the table, and to make it again."""
-    entries = found.plan.entries
     return {
         "dataset": job.dataset, "root": str(job.root), "split": job.split,
         "detections": "beside each sequence" if job.detections is None else str(job.detections),
         "min_score": job.min_score, "second_half": job.second_half,
-        "weights": found.plan.weights, "workers": job.workers,
+        "weights": job.weights, "precision": job.precision, "workers": job.workers,
         "python": platform.python_version(), "versions": _versions(),
         "sequences": {
             name: {
-                "frames": entry.sequence.length,
-                "pictures": None if entry.source is None else str(entry.source),
+                "frames": task.sequence.length,
+                "pictures": None if task.source is None else str(task.source),
             }
-            for name, entry in entries.items()
+            for name, task in found.plan.tasks.items()
         },
         "left_out": next(iter(found.scored.values())).left_out,
         "skipped": found.skipped,
@@ -288,8 +280,3 @@ def _check_outputs(job: jobs.Compare) -> None:
         check_output(path, overwrite=job.overwrite)
     if job.plot:
         check_picture(job.plot)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

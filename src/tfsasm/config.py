@@ -10,7 +10,7 @@ import dataclasses
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tfsasm.errors import InputError
 from tfsasm.settings import (
@@ -34,6 +34,10 @@ class Preset:
     exact: bool = False
     """Whether numbers are to be those of the released code to the last bit, where that is possible;
     see `tfsasm.load`."""
+    scores: bool = True
+    """Whether MOT files tell scores. The released code wrote 1."""
+    order: Literal["natural", "name"] = "natural"
+    """Of the images of a folder. The released code sorted their names."""
 
 
 def released() -> TrackerConfig:
@@ -82,7 +86,7 @@ def default() -> TrackerConfig:
 
 
 PRESETS = {
-    "released": Preset(released, first_id=0, exact=True),
+    "released": Preset(released, first_id=0, exact=True, scores=False, order="name"),
     "paper": Preset(paper, first_id=1),
     "motrv2": Preset(motrv2, first_id=1),
     "default": Preset(default, first_id=1),

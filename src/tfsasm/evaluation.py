@@ -14,40 +14,60 @@ from rich.console import Console
 
 from tfsasm import __version__, jobs
 from tfsasm.api import embedded
-from tfsasm.data.sequences import Sequence, sequences
+from tfsasm.appearance.embed.named import default_name
+from tfsasm.chosen import check_options
+from tfsasm.data.sequences import sequences
 from tfsasm.devices import find_device
 from tfsasm.errors import InputError
 from tfsasm.evaluate import Files, report_table, score_files
 from tfsasm.files import write_text
-from tfsasm.options import method_of
+from tfsasm.jobs.shared import Tracked
+from tfsasm.options import looks_of, method_of
 from tfsasm.result_folder import SCORES, claim, result_file
-from tfsasm.runs import Run, run_sequences
+from tfsasm.runs import Run, run_sequences, some
 from tfsasm.scoring import lines, to_json
-from tfsasm.tracking import LiveDetector, Plan, Task, check_shared, find_detections, make_work
+from tfsasm.tracking import (
+    LiveDetector,
+    Plan,
+    Task,
+    check_shared,
+    check_source,
+    find_detections,
+    make_work,
+)
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def run_evaluation(job: jobs.Evaluate, console: Console, errors: Console) -> int:
     """Track what is not done yet, score what has truth, and say what came of it."""
-    plan = make_plan(job)
-    settings = settings_of(job, plan)
+    by_looks = job.tracker == "appearance"
+    check_options(job)
+    plan = make_plan(job, blind=by_looks)
+    settings = looks_settings(job, plan) if by_looks else query_settings(job, plan)
     done = claim(plan.output, settings, plan.tasks.keys(), overwrite=job.overwrite)
     todo = [name for name in plan.tasks if name not in done]
     say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     if done:
         say(f"{len(done)} of {len(plan.tasks)} sequences are done already")
-    run = track_all(plan, todo, job.workers, errors, quiet=job.quiet)
+    lengths = {name: plan.tasks[name].sequence.length for name in todo}
+    make = partial(make_work, plan, job)
+    run = run_sequences(todo, make, lengths, job.workers, errors, quiet=job.quiet)
     for line in run_lines(run):
         say(line)
+    if without := _without_pictures(plan):
+        say(f"no pictures of {some(without)}: motion decided alone there, without looks or camera")
     if run.interrupted:
         return INTERRUPTED
     _score(job, plan, run.failures, settings, console)
     return FAILED if run.failures else OK
 
 
-def make_plan(job: jobs.Evaluate) -> Plan:
-    """Everything that can be refused before any work. Raises `InputError`."""
+def make_plan(job: Tracked, *, blind: bool = False) -> Plan:
+    """Everything that can be refused before any work. Raises `InputError`.
+
+    `blind` sequences, of which there are no pictures, are taken or refused.
+    """
     if job.workers < 1:
         raise InputError(f"workers is {job.workers}; give 1 or more")
     if job.detections is not None and job.detector is not None:
@@ -56,22 +76,56 @@ def make_plan(job: jobs.Evaluate) -> Plan:
     live = job.detector and LiveDetector(
         job.detector, job.detector_weights, job.detector_score, job.detector_set
     )
-    sources = _sources(job, chosen)
+    check_source(job.source, chosen)
+    sources = {one.name: job.source or one.source for one in chosen}
+    without = [name for name, source in sources.items() if source is None]
+    if without and (live or not blind):
+        raise InputError(
+            f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
+            "one its video by --source. From stored boxes, --tracker appearance of tfsasm evaluate "
+            "follows by motion alone"
+        )
     check_shared(job.detections, len(chosen))
     boxes = {one.name: None if live else find_detections(job.detections, one) for one in chosen}
     tasks = {one.name: Task(one, sources[one.name], boxes[one.name]) for one in chosen}
     return Plan(
-        tasks=tasks, output=job.output, weights=job.weights, preset=job.preset,
-        method=method_of(job), short_side=job.short_side, max_side=job.max_side,
-        device=job.device, live=live or None, skip_bad=job.skip_bad_detections,
+        tasks=tasks, output=job.output, device=job.device, live=live or None,
+        skip_bad=job.skip_bad_detections,
     )  # fmt: skip
 
 
-def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
-    """What decides the content of the result files, ready for JSON.
+def query_settings(job: Tracked, plan: Plan) -> dict[str, Any]:
+    """What decides the content of the result files of the query tracker, ready for JSON.
 
-    Files that are given are known by their content, so another path to the same will do.
+    Files that are given are known by their content, so another path to the same will do. Raises
+    `InputError` for settings that do not exist and files that cannot be read.
     """
+    tiny = job.weights == "tiny"
+    weights = _digest(embedded("tiny") if tiny else Path(job.weights))
+    return {
+        **_common(job, plan),
+        "tracker": "query", "weights": f"tiny, {weights}" if tiny else weights,
+        "preset": job.preset, "method": asdict(method_of(job)),
+        "short_side": job.short_side, "max_side": job.max_side, "precision": job.precision,
+    }  # fmt: skip
+
+
+def looks_settings(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
+    """The same of the appearance tracker. Which sequences it cannot see counts, too."""
+    without = _without_pictures(plan)
+    none = len(without) == len(plan.tasks)
+    return {
+        **_common(job, plan),
+        "tracker": "appearance", "method": asdict(looks_of(job)),
+        "embedder": job.embedder or default_name(job.embedder_weights),
+        "embedder_weights": _digest(job.embedder_weights),
+        "embedder_set": list(job.embedder_set),
+        "pictures": "none" if none else f"none of {', '.join(without)}" if without else "all",
+    }  # fmt: skip
+
+
+def _common(job: Tracked, plan: Plan) -> dict[str, Any]:
+    """What counts for either tracker."""
     boxes: dict[str, Any] = {"skip_bad": plan.skip_bad}
     if plan.live:
         boxes |= {"detector": asdict(plan.live) | {"weights": _digest(plan.live.weights)}}
@@ -79,26 +133,16 @@ def settings_of(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
         boxes |= {"detections": "beside each sequence"}
     else:
         boxes |= {"detections": _boxes_given(job.detections)}
-    tiny = plan.weights == "tiny"
-    weights = _digest(embedded("tiny") if tiny else Path(plan.weights))
     return {
         "tfsasm": __version__,
         "dataset": job.dataset, "root": str(job.root.resolve()), "public": job.public,
         "source": None if job.source is None else str(job.source.resolve()),
-        "weights": f"tiny, {weights}" if tiny else weights,
-        "preset": plan.preset, "method": asdict(plan.method),
-        "short_side": plan.short_side, "max_side": plan.max_side,
         "device": find_device(plan.device).type, **boxes,
     }  # fmt: skip
 
 
-def track_all(
-    plan: Plan, names: list[str], workers: int, errors: Console, *, quiet: bool = False
-) -> Run:
-    """Track the sequences named."""
-    lengths = {name: plan.tasks[name].sequence.length for name in names}
-    make = partial(make_work, plan)
-    return run_sequences(names, make, lengths, workers, errors, quiet=quiet)
+def _without_pictures(plan: Plan) -> list[str]:
+    return [name for name, task in plan.tasks.items() if task.source is None]
 
 
 def run_lines(run: Run) -> Iterator[str]:
@@ -113,23 +157,6 @@ def run_lines(run: Run) -> Iterator[str]:
         yield f"failed: {name}: {why}"
     if run.interrupted:
         yield "stopped; what is finished is kept, and the same command goes on"
-
-
-def _sources(job: jobs.Evaluate, chosen: list[Sequence]) -> dict[str, Path]:
-    """What to look at for each sequence."""
-    if job.source is not None:
-        if len(chosen) != 1:
-            raise InputError(
-                f"--source is for one sequence, and there are {len(chosen)}; choose it by "
-                "--sequences NAME"
-            )
-        return {chosen[0].name: job.source}
-    if without := [one.name for one in chosen if one.source is None]:
-        raise InputError(
-            f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
-            "one its video by --source"
-        )
-    return {one.name: one.source for one in chosen if one.source}
 
 
 def _boxes_given(path: Path) -> str | None:

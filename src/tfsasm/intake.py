@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tfsasm.detect import ProposalSource, detector, open_detections
 from tfsasm.errors import InputError
+from tfsasm.mot import Doubles
 from tfsasm.pixels import check_detections
 from tfsasm.proposals import Proposals
 from tfsasm.video import Source, open_source
@@ -50,6 +51,14 @@ def proposal_source(
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
     """Any detector's boxes as the network takes them. Raises as `boxes_and_scores` does."""
     return Proposals.from_xyxy(*boxes_and_scores(detections), width, height)
+
+
+def as_detections(boxes: Doubles) -> sv.Detections:
+    """Stored boxes `[P, 5]`, left, top, width, height in pixels and score, all of one class."""
+    return sv.Detections(
+        xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]]),
+        confidence=boxes[:, 4], class_id=np.zeros(len(boxes), dtype=int),
+    )  # fmt: skip
 
 
 def boxes_and_scores(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import supervision as sv
 import torch
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfsasm import jobs
-from tfsasm.chosen import Chosen, choose
+from tfsasm.chosen import Chosen, choose_for_video
+from tfsasm.config import preset
 from tfsasm.detect import ProposalSource, default_settings, detector, open_detections, yolox
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_output
@@ -26,7 +27,6 @@ from tfsasm.video import Frame, Source, open_source
 
 OK, TRUNCATED, INTERRUPTED = 0, 3, 130
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
-_SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
 
 
 @dataclass
@@ -53,13 +53,13 @@ class Summary:
 def track(job: jobs.Track, console: Console, errors: Console) -> int:
     """`tfsasm track`: one source through the tracker, results as they come."""
     _check_outputs(job)
-    order: Literal["name", "natural"] = "name" if job.preset == "released" else "natural"
     with ExitStack() as stack:
         source = stack.enter_context(open_source(
-            job.source, start=job.start, end=job.end, stride=job.stride, order=order
+            job.source, start=job.start, end=job.end, stride=job.stride,
+            order=preset(job.preset).order,
         ))  # fmt: skip
         proposals = proposals_of(job)
-        chosen = choose(job)
+        chosen = choose_for_video(job)
         write = _open_outputs(job, source, chosen, stack)
         bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
         summary = _follow(chosen.follow(source, proposals), write, bar)

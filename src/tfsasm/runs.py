@@ -24,6 +24,8 @@ from tfsasm.workers import Advanced, Event, Failed, Finished, Work, run_all
 
 log = logging.getLogger(__name__)
 
+_NAMED = 3  # sequences that a message names before it only counts
+
 
 @dataclass
 class Run:
@@ -64,6 +66,12 @@ def run_sequences(
     finally:
         torch.set_num_threads(usual)
     return run
+
+
+def some(names: Sequence[str]) -> str:
+    """Names in a message, the first few if there are many."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _with_threads(threads: int, make: Callable[[], Work]) -> Work:

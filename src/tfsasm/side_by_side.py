@@ -15,59 +15,41 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import supervision as sv
 import torch
 
 from tfsasm.api import Tracker, load
-from tfsasm.appearance import AppearanceConfig, AppearanceTracker, Embedder, embedder
+from tfsasm.appearance import AppearanceConfig, AppearanceTracker, Embedder
 from tfsasm.baselines import Classic, ClassicRun, Told
 from tfsasm.config import default
-from tfsasm.data.sequences import Sequence
-from tfsasm.detect import DetectionDatabase, MotDetections, open_detections
 from tfsasm.entrants import Entrant, Looks, Method
 from tfsasm.errors import InputError
+from tfsasm.intake import as_detections
+from tfsasm.jobs.shared import Embedding, Network
 from tfsasm.methods import Follower, encode
 from tfsasm.mot import Doubles, result_line, write_results
+from tfsasm.options import embedder_of
 from tfsasm.proposals import Proposals
 from tfsasm.result_folder import result_file
 from tfsasm.tracker import TrackerConfig
+from tfsasm.tracking import Task, blind_frames, open_stored
 from tfsasm.video import Frame, Source, open_source
 from tfsasm.workers import Work
-
-NOTHING = np.zeros((0, 0, 3), dtype=np.uint8)
-"""The image of a frame without a picture."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One sequence to be tracked."""
-
-    sequence: Sequence
-    source: Path | None
-    """Its pictures; None when nobody is to see any."""
-    boxes: Path
-    first: int = 1
-    """The number that its first frame has among the boxes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a process needs for any of the entries."""
+    """All that a process needs for any of the tasks."""
 
-    entries: Mapping[str, Entry]
+    tasks: Mapping[str, Task]
     trackers: Mapping[str, Entrant]
     folders: Mapping[str, Path]
     """Where each tracker's result files go."""
-    weights: str
-    short_side: int | None
-    max_side: int | None
-    device: str
+    network: Network
+    """Of all methods."""
+    embedding: Embedding
+    """What all appearance trackers see people by."""
     min_score: float
     skip_bad: bool
-    embedder: str | None = None
-    """What appearance trackers see people by; see `tfsasm.appearance.embedder`."""
-    embedder_weights: Path | None = None
-    embedder_set: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,19 +62,21 @@ class Outcome:
 
 
 def make_work(plan: Plan) -> Work:
-    """What tracks an entry by name with all trackers; it yields frames, returns an `Outcome`.
+    """What tracks a sequence by name with all trackers; it yields frames, returns an `Outcome`.
 
     Raises `InputError` and `WeightsError` for a network that cannot be had.
     """
     network = None
     if any(isinstance(entrant, Method) for entrant in plan.trackers.values()):
+        asked = plan.network
         network = load(
-            plan.weights, short_side=plan.short_side, max_side=plan.max_side, device=plan.device
-        )
+            asked.weights, short_side=asked.short_side, max_side=asked.max_side,
+            device=asked.device, precision=asked.precision,
+        )  # fmt: skip
         _warm_up(network)
     looks = None
     if any(isinstance(entrant, Looks) for entrant in plan.trackers.values()):
-        looks = embedder(plan.embedder, plan.embedder_weights, plan.embedder_set)
+        looks = embedder_of(plan.embedding)
     return partial(_follow, plan, network, looks)
 
 
@@ -100,15 +84,15 @@ def _follow(
     plan: Plan, network: Tracker | None, looks: Embedder | None, name: str
 ) -> Generator[int, None, Outcome]:
     """Track one sequence; the result files appear when the last frame is done."""
-    entry = plan.entries[name]
+    task = plan.tasks[name]
     runs = _start(plan, network, looks)
-    stored = _stored(entry, skip_bad=plan.skip_bad)
+    stored = open_stored(task, skip_bad=plan.skip_bad)
     lines: dict[str, list[str]] = {label: [] for label in plan.trackers}
     seconds = dict.fromkeys(plan.trackers, 0.0)
     frames = 0
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(entry.source)) if entry.source else None
-        for frame in source or _without_pictures(entry):
+        source = stack.enter_context(open_source(task.source)) if task.source else None
+        for frame in source or blind_frames(task):
             boxes = stored.boxes(frame)
             boxes = boxes[boxes[:, 4] >= plan.min_score]
             for label, told, spent in (answer for run in runs for answer in run(frame, boxes)):
@@ -116,8 +100,8 @@ def _follow(
                 seconds[label] += spent
             frames += 1
             yield frames
-    if frames != (length := entry.sequence.length):
-        raise InputError(f"{entry.source} has {frames} frames, and the sequence {length}")
+    if frames != (length := task.sequence.length):
+        raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
     for label, folder in plan.folders.items():
         write_results(result_file(folder, name), lines[label])
     return Outcome(frames, seconds, (*_problems(source), *stored.report()))
@@ -173,8 +157,7 @@ class _Looking:
 
     def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
         image = frame.image if frame.image.size else None
-        xyxy = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]])
-        found = sv.Detections(xyxy=xyxy, confidence=boxes[:, 4])
+        found = as_detections(boxes)
         for label, tracker in self._trackers.items():
             saved, began = self._saved(), time.perf_counter()
             told = tracker.update(found, image)
@@ -232,27 +215,6 @@ def _warm_up(network: Tracker) -> None:
     follower = Follower(network, default())
     for _ in range(2):
         follower.update(encode(network, grey), box, 64, 64)
-
-
-def _stored(entry: Entry, *, skip_bad: bool) -> MotDetections | DetectionDatabase:
-    if entry.first > 1:
-        return MotDetections(entry.boxes, skip_bad=skip_bad, first=entry.first)
-    return open_detections(entry.boxes, source_name=_place(entry), skip_bad=skip_bad)
-
-
-def _without_pictures(entry: Entry) -> Iterator[Frame]:
-    """Frames by number alone. They are called as those of a video, which are found by number."""
-    for number in range(1, entry.sequence.length + 1):
-        yield Frame(NOTHING, number, f"{_place(entry)}#{number}", None)
-
-
-def _place(entry: Entry) -> str:
-    """Where the sequence's pictures are, or would be: tells a det_db of many which one it is."""
-    near = entry.source if entry.source and entry.source.is_dir() else None
-    if near is None and entry.sequence.truth:
-        near = entry.sequence.truth.parent
-    above = near.resolve().parent.parent if near else Path()
-    return str(above / entry.sequence.name / "img1")
 
 
 def _lines(frame: int, told: Told) -> list[str]:

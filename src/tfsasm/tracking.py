@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sized
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tfsasm.api import Tracker, load
-from tfsasm.config import preset
+import numpy as np
+
+from tfsasm.chosen import Chosen, Followed, choose
 from tfsasm.data.mot_layout import video_name
 from tfsasm.data.sequences import Sequence
-from tfsasm.detect import ProposalSource, default_settings, detector, open_detections
+from tfsasm.detect import (
+    DetectionDatabase,
+    MotDetections,
+    ProposalSource,
+    default_settings,
+    detector,
+    open_detections,
+)
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path
+from tfsasm.jobs.shared import Following
 from tfsasm.outputs import MotFile, rows
 from tfsasm.result_folder import result_file
-from tfsasm.tracker import TrackerConfig
-from tfsasm.video import open_source
+from tfsasm.video import Frame, open_source
 from tfsasm.workers import Work
 
+NOTHING = np.zeros((0, 0, 3), dtype=np.uint8)
+"""The image of a frame without a picture."""
 
 @dataclass(frozen=True)
 class LiveDetector:
@@ -38,23 +48,21 @@ class Task:
     """One sequence: what to look at, and its boxes unless a detector finds them."""
 
     sequence: Sequence
-    source: Path
+    source: Path | None
+    """Its pictures; None when nobody is to see any."""
     detections: Path | None
+    first: int = 1
+    """The number that its first frame has among the boxes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a process needs to track any of the tasks."""
+    """All that a process needs to track any of the tasks, but for the tracker."""
 
     tasks: dict[str, Task]
     output: Path
-    weights: str
-    preset: str
-    """Decides the format of the files and the order of images; `method` decides the rest."""
-    method: TrackerConfig
-    short_side: int | None = None
-    max_side: int | None = None
     device: str = "auto"
+    """Of the detector."""
     live: LiveDetector | None = None
     skip_bad: bool = False
 
@@ -111,65 +119,93 @@ def check_shared(detections: Path | None, sequences: int) -> None:
         )
 
 
-def make_work(plan: Plan) -> Work:
+def check_source(source: Path | None, chosen: Sized) -> None:
+    """A video given by itself is of one sequence. Raises `InputError`."""
+    if source is not None and len(chosen) != 1:
+        raise InputError(
+            f"--source is for one sequence, and there are {len(chosen)}; choose it by "
+            "--sequences NAME"
+        )
+
+
+def make_work(plan: Plan, asked: Following) -> Work:
     """What tracks the sequences of a plan by name; it yields frames and returns an `Outcome`.
 
     Raises `InputError` and `WeightsError` for what would fail on every sequence.
     """
-    return partial(_track, plan, *open_network(plan))
+    return partial(_track, plan, choose(asked), open_live(plan))
 
 
-def open_network(plan: Plan) -> tuple[Tracker, ProposalSource | None]:
-    """The tracker of a plan, and its live detector if it has one. Raises as `make_work` does."""
-    tracker = load(
-        plan.weights, plan.method, short_side=plan.short_side, max_side=plan.max_side,
-        device=plan.device, exact=preset(plan.preset).exact,
-    )  # fmt: skip
-    live = _open_live(plan.live, str(tracker.model.learned_content.device)) if plan.live else None
-    return tracker, live
-
-
-def _open_live(asked: LiveDetector, device: str) -> ProposalSource:
+def open_live(plan: Plan) -> ProposalSource | None:
+    """The live detector of a plan, if it has one. Raises `InputError`."""
+    asked = plan.live
+    if asked is None:
+        return None
     settings = default_settings(
-        asked.name, score_threshold=asked.score, device=device, changes=asked.changes
+        asked.name, score_threshold=asked.score, device=plan.device, changes=asked.changes
     )
     return detector(asked.name, asked.weights, settings)
 
 
 def _track(
-    plan: Plan, tracker: Tracker, live: ProposalSource | None, name: str
+    plan: Plan, chosen: Chosen, live: ProposalSource | None, name: str
 ) -> Generator[int, None, Outcome]:
     """Track one sequence from a fresh state; its file appears when the last frame is done."""
     task = plan.tasks[name]
-    proposals = live or open_stored(task, skip_bad=plan.skip_bad)
-    released = plan.preset == "released"
-    first_id = preset(plan.preset).first_id
     identities: set[int] = set()
     frames, began = 0, time.monotonic()
     with ExitStack() as stack:
-        source = stack.enter_context(
-            open_source(task.source, order="name" if released else "natural")
-        )
+        tracked, notes = _follow(plan, chosen, live, task, stack)
         path = stack.enter_context(atomic_path(result_file(plan.output, name)))
-        file = stack.enter_context(MotFile(path, first_id=first_id, scores=not released))
-        for frame, tracks in tracker.track(source, detector=proposals):
+        file = stack.enter_context(MotFile(path, first_id=chosen.first_id, scores=chosen.scores))
+        for frame, tracks in tracked:
             file.write(frame, tracks)
             identities.update(row.id for row in rows(tracks))
             frames += 1
             yield frames
-    notes = [*source.problems, *proposals.report()]
-    if frames != task.sequence.length:
-        notes.append(f"{frames} frames were tracked, {task.sequence.length} were expected")
-    return Outcome(frames, len(identities), time.monotonic() - began, tuple(notes))
+    told = [*notes(), *length_notes(task, frames)]
+    return Outcome(frames, len(identities), time.monotonic() - began, tuple(told))
 
 
-def open_stored(task: Task, *, skip_bad: bool) -> ProposalSource:
-    """Stored boxes of a task.
+def _follow(
+    plan: Plan, chosen: Chosen, live: ProposalSource | None, task: Task, stack: ExitStack
+) -> tuple[Followed, Callable[[], list[str]]]:
+    """The tracks of each frame, and what there is to note when they are through."""
+    if task.source is None:
+        boxes = open_stored(task, skip_bad=plan.skip_bad)
+        tracked = chosen.follow_blindly(blind_frames(task), boxes)
+        return stack.enter_context(closing(tracked)), boxes.report
+    proposals = live or open_stored(task, skip_bad=plan.skip_bad)
+    source = stack.enter_context(open_source(task.source, order=chosen.order))
+    tracked = stack.enter_context(closing(chosen.follow(source, proposals)))
+    return tracked, lambda: [*source.problems, *proposals.report()]
 
-    The sequence's own name tells a det_db of many which one it is, also for a video.
-    """
-    place = task.source.resolve().parent.parent if task.source.is_dir() else Path()
-    return open_detections(
-        task.detections or "", source_name=str(place / task.sequence.name / "img1"),
-        skip_bad=skip_bad,
-    )  # fmt: skip
+
+def length_notes(task: Task, frames: int) -> list[str]:
+    """What to say of a sequence that turned out to have so many frames."""
+    if frames == task.sequence.length:
+        return []
+    return [f"{frames} frames were tracked, {task.sequence.length} were expected"]
+
+
+def open_stored(task: Task, *, skip_bad: bool) -> MotDetections | DetectionDatabase:
+    """Stored boxes of a task."""
+    given = task.detections or ""
+    if task.first > 1:
+        return MotDetections(given, skip_bad=skip_bad, first=task.first)
+    return open_detections(given, source_name=place(task), skip_bad=skip_bad)
+
+
+def blind_frames(task: Task) -> Iterator[Frame]:
+    """Frames by number alone. They are called as those of a video, which are found by number."""
+    for number in range(1, task.sequence.length + 1):
+        yield Frame(NOTHING, number, f"{place(task)}#{number}", None)
+
+
+def place(task: Task) -> str:
+    """Where the pictures of a sequence are, or would be: tells a det_db of many which one it is."""
+    near = task.source if task.source and task.source.is_dir() else None
+    if near is None and task.sequence.truth:
+        near = task.sequence.truth.parent
+    above = near.resolve().parent.parent if near else Path()
+    return str(above / task.sequence.name / "img1")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfsasm.data import synthetic
+from tfsasm.data import drawing, synthetic
 from tfsasm.data.detector_sim import iou
 from tfsasm.data.synthetic import KINDS, SceneConfig, render_clip, sequence_seed, write_sequences
 from tfsasm.errors import InputError
@@ -110,10 +110,10 @@ def test_a_box_holds_what_it_says():
             clip.optics, shadow=0.0, noise=None, jpeg=0, softness=0.0, shutter=0.0, gamma=1.0
         )
         clip = replace(clip, optics=replace(plain, gain=np.ones(config.frames)))
-        frame = synthetic._render(clip, config, 0)
+        frame = drawing.render(clip, config, 0)
         if not len(frame.ids):
             continue
-        empty = synthetic._background(clip, 0, (config.width, config.height))
+        empty = drawing.background(clip, 0, (config.width, config.height))
         changed = cv2.absdiff(frame.image, empty).max(axis=2) > 24
         rows, columns = np.nonzero(changed)
         left, top, right, bottom = corners(frame.boxes)[0]

@@ -1,9 +1,8 @@
-"""People made of capsules: how they look, how they hold themselves, how they are drawn.
+"""People made of capsules: their skeletons, and how they are drawn.
 
-Unusual here: a skeleton is three-dimensional and a whole clip of skeletons is one array, so posing
-costs a few vectorised operations; only filling the polygons is done person by person. Patches carry
-premultiplied colour and coverage in four channels, so that shrinking, blurring and pasting them
-needs no special case at the outline.
+Unusual here: a skeleton is three-dimensional and a whole clip of skeletons is one array; only
+filling the polygons is done person by person. Patches carry premultiplied colour and coverage in
+four channels, so that shrinking, blurring and pasting them needs no special case at the outline.
 
 Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
 """
@@ -15,10 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Angles of one pose, left before right. Flexion is forward, abduction sideways.
-HIP, SPREAD, KNEE, SHOULDER, ABDUCT, ELBOW = (slice(i, i + 2) for i in range(0, 12, 2))
-LEAN, TILT = 12, 13
-ANGLES = 14
+from tfsasm.data.cast import BAG, BOTTOM, HAIR, SHOES, SKIN, TOP, TRIM, Cast
+from tfsasm.data.poses import ABDUCT, ELBOW, HIP, KNEE, LEAN, SHOULDER, SPREAD, TILT
 
 # Joints of a skeleton, left before right.
 PELVIS, NECK, CHIN, CROWN = 0, 1, 2, 3
@@ -26,10 +23,6 @@ SHOULDERS, ELBOWS, WRISTS, HANDS = (slice(i, i + 2) for i in range(4, 12, 2))
 HIPS, KNEES, ANKLES, TOES = (slice(i, i + 2) for i in range(12, 20, 2))
 HAIR_TOP, HAIR_END, PACK_TOP, PACK_END = 20, 21, 22, 23
 JOINTS = 24
-
-# Colours of one person.
-SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
-COLOURS = 7
 
 # Every limb is a tapered capsule: joint, joint, radius, radius, bonus in the depth order.
 _LIMBS = np.array(
@@ -55,178 +48,6 @@ _STRIPES = 5
 _ARC = np.stack([f(np.linspace(-np.pi / 2, np.pi / 2, 6)) for f in (np.cos, np.sin)])[..., None]
 _TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
 _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
-
-
-@dataclass(frozen=True)
-class Cast:
-    """The people of a clip: `G` rows. `colours` is uint8 `[G, COLOURS, 3]` BGR."""
-
-    height: np.ndarray
-    build: np.ndarray
-    colours: np.ndarray
-    striped: np.ndarray
-    short_sleeves: np.ndarray
-    bare_legs: np.ndarray
-    skirt: np.ndarray  # length as a fraction of the thigh, 0 for none
-    long_hair: np.ndarray
-    backpack: np.ndarray
-    hand_bag: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.height)
-
-
-def make_cast(rng: np.random.Generator, people: int, costumes: int, spread: float) -> Cast:
-    """`people` persons in `costumes` different outfits; `spread` 0 makes wearers of one identical.
-
-    With a costume each (`costumes >= people`) it is an ordinary crowd, with one a dance troupe.
-    """
-    costumes = max(1, min(costumes, people))
-    wears = rng.permutation(np.arange(people) % costumes)
-    outfit = _outfits(rng, costumes)
-    colours = np.stack([outfit[name][wears] for name in ("top", "trim", "bottom", "shoes", "bag")])
-    colours = np.moveaxis(colours, 0, 1) + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
-    skin, hair = _skin(rng, people), _hair(rng, people)
-    palette = np.concatenate([skin[:, None], hair[:, None], colours], axis=1)
-    odd = rng.random(people) < 0.6 * spread  # some differ in cut, too
-    return Cast(
-        height=np.clip(rng.normal(1.0, 0.05, people), 0.85, 1.15),
-        build=np.clip(rng.normal(1.08, 0.12, people), 0.85, 1.5),
-        colours=np.clip(palette, 0, 255).astype(np.uint8),
-        striped=outfit["striped"][wears] ^ odd,
-        short_sleeves=outfit["short_sleeves"][wears] ^ odd,
-        bare_legs=outfit["bare_legs"][wears],
-        skirt=outfit["skirt"][wears],
-        long_hair=rng.random(people) < 0.35,
-        backpack=(rng.random(people) < 0.25) & outfit["bags"][wears],
-        hand_bag=(rng.random(people) < 0.2) & outfit["bags"][wears],
-    )
-
-
-def _outfits(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-    skirt = np.where(rng.random(count) < 0.25, rng.uniform(0.3, 1.1, count), 0.0)
-    return {
-        "top": _cloth(rng, count),
-        "trim": _cloth(rng, count),
-        "bottom": _cloth(rng, count, dark=0.55),
-        "shoes": _cloth(rng, count, dark=0.6),
-        "bag": _cloth(rng, count, dark=0.5),
-        "striped": rng.random(count) < 0.3,
-        "short_sleeves": rng.random(count) < 0.4,
-        "bare_legs": (rng.random(count) < 0.2) | (skirt > 0) & (rng.random(count) < 0.6),
-        "skirt": skirt,
-        "bags": rng.random(count) < 0.6,
-    }
-
-
-def _cloth(rng: np.random.Generator, count: int, dark: float = 0.35) -> np.ndarray:
-    """Clothes are mostly dark, grey or muted, sometimes vivid: BGR float `[count, 3]`."""
-    vivid = rng.random(count) < 0.35
-    hue = rng.integers(0, 180, count)
-    saturation = np.where(vivid, rng.uniform(110, 240, count), rng.uniform(0, 90, count))
-    darkness = rng.random(count) < dark
-    value = np.where(darkness, rng.uniform(15, 75, count), rng.uniform(70, 245, count))
-    hsv = np.stack([hue, saturation, value], axis=1).astype(np.uint8)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0].astype(float)
-
-
-def _skin(rng: np.random.Generator, count: int) -> np.ndarray:
-    tone = rng.beta(2, 1.3, count)[:, None]
-    return (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
-
-
-def _hair(rng: np.random.Generator, count: int) -> np.ndarray:
-    tones = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
-    return tones[rng.choice(5, count, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
-
-
-def walk_pose(
-    rng: np.random.Generator, phase: np.ndarray, pace: np.ndarray
-) -> np.ndarray:
-    """Angles `[T, G, ANGLES]` of walking at `phase` `[T, G]`; `pace` 0 stands, 1 walks, 2 runs."""
-    people = phase.shape[1]
-    pose = np.zeros((*phase.shape, ANGLES))
-    swing = np.minimum(pace, 1.6) * rng.uniform(0.8, 1.15, people)
-    sides = np.stack([phase, phase + np.pi], axis=-1)
-    pose[..., HIP] = 0.42 * swing[..., None] * np.sin(sides)
-    # The knee bends while its leg swings forward, more so in a run.
-    pose[..., KNEE] = 0.06 + 0.75 * swing[..., None] * np.clip(np.cos(sides), 0, None)
-    pose[..., SHOULDER] = -0.38 * swing[..., None] * np.sin(sides)
-    run = np.clip(pace - 1, 0, 1)
-    bent = (0.15 + 0.2 * swing + 1.1 * run)[..., None]
-    pose[..., ELBOW] = bent * rng.uniform(0.5, 1.6, (people, 1))
-    pose[..., ABDUCT] = 0.08 + 0.1 * rng.random((people, 2))
-    pose[..., SPREAD] = 0.03
-    pose[..., LEAN] = 0.03 + 0.18 * run + rng.normal(0, 0.03, people)
-    # A hand in the pocket, at the phone, on a strap: that arm stops swinging.
-    busy = rng.random((people, 2)) < 0.12
-    bend = rng.uniform(0.4, 2.2, (people, 2))
-    pose[..., ELBOW] = np.where(busy, bend, pose[..., ELBOW])
-    pose[..., SHOULDER] = np.where(busy, 0.2, pose[..., SHOULDER])
-    return pose
-
-
-@dataclass(frozen=True)
-class Dance:
-    """What a choreography does to bodies: `angles` `[T, G, ANGLES]`, `jump` and `spin` `[T, G]`."""
-
-    angles: np.ndarray
-    jump: np.ndarray
-    spin: np.ndarray
-
-
-def dance_pose(rng: np.random.Generator, times: np.ndarray, people: int) -> Dance:
-    """Key poses on a beat, common to all, each person late, weaker and sometimes mirrored."""
-    beat = rng.uniform(0.35, 0.9)
-    keys = int(times[-1] / beat) + 4 if len(times) else 4
-    figures = _key_poses(rng, min(8, keys))
-    tune = figures[rng.integers(0, len(figures), keys)]
-    late = rng.normal(0, rng.choice([0.03, 0.15, 0.6]), people)
-    clock = np.clip((times[:, None] + np.abs(late)) / beat, 0, keys - 2)
-    index, part = clock.astype(int), clock % 1
-    ease = _smooth(np.clip(part * rng.uniform(1.0, 1.8), 0, 1))[..., None]
-    angles = (1 - ease) * tune[index] + ease * tune[index + 1]
-    angles = angles * rng.uniform(0.75, 1.15, (people, 1)) + rng.normal(0, 0.05, (people, ANGLES))
-    mirrored = rng.random(people) < rng.choice([0.0, 0.5])
-    angles[:, mirrored] = _mirror(angles[:, mirrored])
-    jumps = rng.random((keys, 1)) < rng.choice([0.0, 0.15, 0.3])
-    jump = np.where(jumps[index, 0], 0.22 * part * (1 - part) * 4 * rng.random(), 0.0)
-    return Dance(angles, jump, _spins(rng, keys, index, part, people))
-
-
-def _spins(
-    rng: np.random.Generator, keys: int, index: np.ndarray, part: np.ndarray, people: int
-) -> np.ndarray:
-    turns = (rng.random((keys, people)) < rng.choice([0.0, 0.1, 0.25])) * rng.choice([-1, 1])
-    before = np.concatenate([np.zeros((1, people)), np.cumsum(turns, axis=0)])
-    who = np.arange(people)
-    facing = rng.choice([0.0, 0.0, 0.5, np.pi]) + rng.normal(0, 0.25, people)
-    return facing + 2 * np.pi * (before[index, who] + turns[index, who] * _smooth(part))
-
-
-def _key_poses(rng: np.random.Generator, count: int) -> np.ndarray:
-    pose = np.zeros((count, ANGLES))
-    crouch = np.where(rng.random((count, 1)) < 0.2, rng.uniform(0.5, 1.5, (count, 1)), 0.0)
-    lift = np.where(rng.random((count, 2)) < 0.2, rng.uniform(0.4, 1.4, (count, 2)), 0.0)
-    pose[:, HIP] = crouch + lift + rng.normal(0, 0.12, (count, 2))
-    pose[:, KNEE] = 1.8 * crouch + 1.2 * lift + 0.1
-    pose[:, SPREAD] = np.abs(rng.normal(0.08, 0.12, (count, 2)))
-    pose[:, SHOULDER] = rng.uniform(-0.6, 2.6, (count, 2))
-    pose[:, ABDUCT] = np.abs(rng.normal(0.3, 0.6, (count, 2)))
-    pose[:, ELBOW] = rng.uniform(0, 2.2, (count, 2))
-    pose[:, LEAN] = rng.normal(0.05, 0.15, count)
-    pose[:, TILT] = rng.normal(0, 0.12, count)
-    return pose
-
-
-def _mirror(angles: np.ndarray) -> np.ndarray:
-    swapped = angles[..., [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, LEAN, TILT]]
-    swapped[..., TILT] *= -1
-    return swapped
-
-
-def _smooth(x: np.ndarray) -> np.ndarray:
-    return x * x * (3 - 2 * x)
 
 
 def skeletons(cast: Cast, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:

@@ -4,61 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from tfsasm.jobs.kinds import OptionalCount, OptionalFile
+from tfsasm.jobs.shared import Following, LiveDetector, Watched
 
-from tfsasm.jobs.kinds import OptionalCount, OptionalFile, OptionalName, OptionalScore, Settings
 
-
-@dataclass(frozen=True)
-class Track:
+@dataclass(frozen=True, kw_only=True)
+class Track(Following, LiveDetector, Watched):
     """Follow people through a video, a folder of images, a camera or a stream.
 
     Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4
     """
 
-    source: str
-    """Video file, folder of images, camera index or rtsp/http address."""
-    detections: OptionalFile = None
-    """Stored detections: a MOT det.txt or a det_db JSON."""
-    detector: OptionalName = None
-    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
-    --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
-    detector_weights: OptionalFile = None
-    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
-    detector_score: float = 0.1
-    """Detector boxes below this score are not handed over."""
-    detector_set: Settings = ()
-    """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
-    labels=pedestrian for a Hugging Face model."""
-    tracker: Literal["query", "appearance"] = "query"
-    """The query network; or motion and looks, which need no weights but the detector's."""
-    embedder: OptionalName = None
-    """What the appearance tracker sees people by: hist (colours; the default), none (motion alone),
-    osnet or reid (an ONNX file, --embedder-weights), hf:OWNER/NAME or hf:./FOLDER."""
-    embedder_weights: OptionalFile = None
-    """ONNX file of a re-identification network."""
-    embedder_set: Settings = ()
-    """Single settings of the embedder, as NAME=VALUE: rgb=false height=384."""
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file, a published .pth file, or with
     --runtime onnx or openvino the folder that `tfsasm export` made."""
     runtime: Literal["torch", "onnx", "openvino"] = "torch"
     """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""
-    preset: Literal["default", "released", "paper", "motrv2"] = "default"
-    """The method, whatever the network."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
-    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
-    appearance tracker: gallery.kind=ema match.patience=90."""
-    short_side: OptionalCount = None
-    """Shorter side of the image inside the network, in pixels."""
-    max_side: OptionalCount = None
-    """Most pixels of its longer side."""
-    miss_tolerance: OptionalCount = None
-    """Frames after which an absent track dies."""
-    score_threshold: OptionalScore = None
-    """Score for birth, presence and report."""
     output: OptionalFile = None
     """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
     mot_output: OptionalFile = None
@@ -77,9 +40,6 @@ class Track:
     """Replace output files that exist."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Numbers in convolutions and matrix products. bf16 is for processors that have it, fp16 for
-    GPUs; auto is fp32, and with the preset `released` the order of summation of its code."""
     batch_encode: int = 1
     """Frames whose pictures are encoded together; for files, not for live sources."""
     threads: OptionalCount = None

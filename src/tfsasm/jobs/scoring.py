@@ -8,14 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from tfsasm.jobs.kinds import (
-    Dataset,
-    OptionalCount,
-    OptionalFile,
-    OptionalName,
-    OptionalScore,
-    Settings,
-)
+from tfsasm.jobs.kinds import Dataset, OptionalFile, OptionalName
+from tfsasm.jobs.shared import Crew, DataSet, Embedding, Following, Network, Tracked
 
 COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
 
@@ -46,119 +40,40 @@ class Score:
     """Replace output files that exist."""
 
 
-@dataclass(frozen=True)
-class Evaluate:
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Following, Tracked):
     """Track a data set, several sequences at a time, and score the results.
 
     A run that was stopped or killed goes on when it is given again: what is finished is kept. Ends
-    with code 1 when a sequence failed; the others are tracked and scored all the same.
+    with code 1 when a sequence failed; the others are tracked and scored all the same. Without
+    pictures only the appearance tracker runs, by motion alone.
 
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
-    root: Path
-    """Folder of the data set, or of one of its splits."""
-    output: Path
-    """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
-    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
-    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
-    its layout, and the rules that scores follow."""
-    split: OptionalName = None
-    """Its subfolder, such as train, val or test; by default all."""
-    sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
-    """Only these."""
-    public: Literal["DPM", "FRCNN", "SDP"] | None = None
-    """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
-    source: OptionalFile = None
-    """Video or folder of images of a single sequence that has none."""
-    detections: OptionalFile = None
-    """Stored detections: a det_db JSON, or a folder of NAME.txt or NAME/det/det.txt. By default
-    the det/det.txt beside each sequence."""
-    detector: OptionalName = None
-    """Live detector instead; see `tfsasm track --help`."""
-    detector_weights: OptionalFile = None
-    """File of the detector: .onnx or a PyTorch checkpoint."""
-    detector_score: float = 0.1
-    """Detector boxes below this score are not handed over."""
-    detector_set: Settings = ()
-    """Single settings of the detector, as NAME=VALUE."""
-    weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
-    preset: Literal["default", "released", "paper", "motrv2"] = "default"
-    """The method, whatever the network."""
-    set: Settings = ()
-    """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
-    short_side: OptionalCount = None
-    """Shorter side of the image inside the network, in pixels."""
-    max_side: OptionalCount = None
-    """Most pixels of its longer side."""
-    miss_tolerance: OptionalCount = None
-    """Frames after which an absent track dies."""
-    score_threshold: OptionalScore = None
-    """Score for birth, presence and report."""
-    workers: int = 1
-    """Processes; each tracks a sequence at a time, with its share of the threads."""
-    skip_bad_detections: bool = False
-    """Leave out detection lines that cannot be used, and count them."""
-    overwrite: bool = False
-    """Start anew: remove what an earlier run left in the output folder."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ..., or auto."""
-    quiet: bool = False
-    """No progress bars."""
 
-
-@dataclass(frozen=True)
-class Compare:
+@dataclass(frozen=True, kw_only=True)
+class Compare(Crew, Network, Embedding, DataSet):
     """Run trackers on the same frames and the same boxes, and score them by the same rules.
 
-    The classic ones come from the package `trackers`. Without pictures only those run.
+    The classic ones come from the package `trackers`. Without pictures only those run, and
+    `appearance` by motion alone.
 
     Example: tfsasm compare --root clips --trackers tfsasm,motrv2,sort,ocsort --json comparison.json
     """
 
-    root: Path
-    """Folder of the data set, or of one of its splits."""
     trackers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME,NAME")] = (COMPARED,)
     """Which: appearance, motion (the same without looks), tfsasm (the default preset), another
     preset (default, released, paper, motrv2), or sort, bytetrack, ocsort, botsort, cbiou. Each may
     have settings: appearance:kind=ema, default:capacity=0 or ocsort:lost_track_buffer=60. The first
     is what the others are compared with."""
-    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
-    """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
-    its layout, and the rules that scores follow."""
-    split: OptionalName = None
-    """Its subfolder, such as train or val; by default all."""
-    sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
-    """Only these."""
-    public: Literal["DPM", "FRCNN", "SDP"] | None = None
-    """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
-    source: OptionalFile = None
-    """Video or folder of images of a single sequence that has none."""
     no_images: bool = False
     """Show nobody any pictures, also where there are some."""
-    detections: OptionalFile = None
-    """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
-    each sequence, such as det_full/det.txt. By default det/det.txt."""
     second_half: bool = False
     """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
     whole videos: frame k is frame n//2+1+k of n."""
     min_score: float = 0.1
     """Boxes below this score are not handed over."""
-    embedder: OptionalName = None
-    """What `appearance` sees people by: hist (the default), none, osnet, reid, hf:OWNER/NAME; see
-    `tfsasm track --help`."""
-    embedder_weights: OptionalFile = None
-    """ONNX file of a re-identification network."""
-    embedder_set: Settings = ()
-    """Single settings of the embedder, as NAME=VALUE."""
-    weights: str = "tiny"
-    """The network of the presets: `tiny` (in the package), a .safetensors file or a published
-    .pth file."""
-    short_side: OptionalCount = None
-    """Shorter side of the image inside the network, in pixels."""
-    max_side: OptionalCount = None
-    """Most pixels of its longer side."""
     json: OptionalFile = None
     """Write scores, speed, parameters and gains here."""
     csv: OptionalFile = None
@@ -170,18 +85,12 @@ class Compare:
     workers: int = 1
     """Processes; each tracks a sequence at a time. More than the machine has cores distort the
     speed."""
-    skip_bad_detections: bool = False
-    """Leave out detection lines that cannot be used, and count them."""
     overwrite: bool = False
     """Replace output files that exist."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1 ..., or auto; for the network."""
-    quiet: bool = False
-    """No progress bars."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablate(Evaluate):
+class Ablate(Tracked):
     """Track a data set under every combination of some settings, and say which is best.
 
     The network sees each frame once, for all combinations. A run that was stopped or killed goes

@@ -17,6 +17,11 @@ CHOICES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNE
 """What an embedder can be called."""
 
 
+def default_name(weights: Path | str | None) -> str:
+    """What is meant by no name: a network where there are weights."""
+    return "hist" if weights is None else "reid"
+
+
 def embedder(
     name: str | None = None, weights: Path | str | None = None, changes: Iterable[str] = ()
 ) -> Embedder | None:
@@ -26,7 +31,7 @@ def embedder(
     NAME=VALUE. Raises `InputError` for an unknown name or setting, and for weights that are missing
     or not wanted.
     """
-    name = name or ("hist" if weights is None else "reid")
+    name = name or default_name(weights)
     reads_file = name in ("osnet", "reid")
     if reads_file and weights is None:
         raise InputError(
