@@ -135,6 +135,21 @@ def test_a_pair_whose_looks_speak_against_it_is_none(against, trust, vetoed):
     assert by_place_and_looks(pairs)[1].tolist() == [[not vetoed]]
 
 
+@pytest.mark.parametrize(("rival", "missed", "taken_for"), [
+    pytest.param(-4.0, 3, [False, True], id="one who was lost looks so"),
+    pytest.param(-1.0, 3, [True, True], id="one who was lost looks so, but not that much"),
+    pytest.param(-4.0, 0, [True, True], id="one who was seen a frame ago looks so"),
+])
+def test_a_pair_that_looks_like_one_who_was_lost_is_none(rival, missed, taken_for):
+    """Two tracks at one place; the first is 3 unlikely to be whom the detection shows."""
+    place = np.array([[0.0, 0, 10, 20]] * 2)
+    pairs = Pairs(
+        place, place, np.array([0, missed]), place[:1], np.array([[0.8], [0.1]]),
+        np.array([[3.0], [rival]]), 1.0, 1.0, None, MatchConfig(), LooksConfig(veto=5.0),
+    )
+    assert by_place_and_looks(pairs)[1][:, 0].tolist() == taken_for
+
+
 # Galleries
 
 

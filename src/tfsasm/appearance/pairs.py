@@ -59,8 +59,8 @@ class LooksConfig:
     do alike, less is worse."""
     veto: float = 5.0
     """A pair is none, wherever it is, if its looks speak against it: if the logarithm of how much
-    likelier another person is reaches this. Measured: from 4 on look-alikes keep their numbers;
-    at 10 and without it real people swap theirs (docs/appearance.md)."""
+    likelier another person is, or one who was lost, exceeds this. Measured: from 4 on
+    look-alikes keep their numbers; without it real people swap theirs (docs/appearance.md)."""
     reid: float = 0.3
     """Below it a lost track is known again where it was not expected. Measured: 0.3 to 0.6 do
     alike."""
@@ -116,9 +116,25 @@ class Pairs:
             against=self.against[np.ix_(rows, columns)],
         )
 
+    def known(self) -> Flags:
+        """Who may be known again by looks `[N, D]`, and can have come there."""
+        rules = self.looks
+        stayed = ~_at_border(self.last, self.size, rules.border)
+        near = _in_reach(self.last, self.missed, self.found, rules.reach)
+        alike = np.where(np.isnan(self.apart), np.inf, self.apart) < rules.reid
+        return alike & near & stayed[:, None] & (self.trust >= rules.reid_trust)
+
     def differ(self) -> Flags:
-        """Which look too unlike to be the same person, wherever they are."""
-        return (np.nan_to_num(self.against) > self.looks.veto) & (self.trust > 0)
+        """Which look like another person `[N, D]`: like anybody else, or like one who is lost."""
+        if not self.trust or not self.apart.size:
+            return np.zeros(self.apart.shape, dtype=bool)
+        against = np.nan_to_num(self.against)
+        lost = (self.missed > 0)[:, None]
+        rivals = np.where(self.known() & lost, against, np.inf)
+        best = rivals.argmin(axis=0)
+        rival = np.minimum(rivals[best, np.arange(len(best))], 0)
+        other = np.arange(len(against))[:, None] != best
+        return against - np.where(other, rival, 0) > self.looks.veto
 
 
 def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
@@ -149,12 +165,7 @@ def by_place(pairs: Pairs) -> tuple[Doubles, Flags]:
 
 def by_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
     """The same for people who are known again, though not where they were expected."""
-    rules, last = pairs.looks, pairs.last
-    lost = ~_at_border(last, pairs.size, rules.border)
-    near = _in_reach(last, pairs.missed, pairs.found, rules.reach)
-    alike = np.where(np.isnan(pairs.apart), np.inf, pairs.apart) < rules.reid
-    known = alike & near & lost[:, None] & (pairs.trust >= rules.reid_trust)
-    return np.nan_to_num(pairs.apart), known
+    return np.nan_to_num(pairs.apart), pairs.known()
 
 
 def clear(
