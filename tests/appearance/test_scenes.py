@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from people import HEIGHT, WIDTH, found, identities, vector, walk
 from tfsasm import AppearanceConfig, AppearanceTracker, InputError
 from tfsasm.appearance import GalleryConfig
+from tfsasm.appearance.pace import PaceConfig
+from tfsasm.appearance.pairs import MatchConfig
 
 BLANK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 BLIND = AppearanceConfig(gallery=GalleryConfig(kind="none"))
@@ -59,6 +61,22 @@ def test_who_was_hidden_for_a_while_is_known_by_motion():
     told = identities(AppearanceTracker(config=BLIND), scene(boxes, without=[(0, 20, 32)]))
     assert told[19] == told[59] == {0: 1}
     assert told[25] == {}  # no detection, no report
+
+
+@pytest.mark.parametrize(("stay", "kept"), [(0.7, True), (0.0, False)])
+def test_dancers_who_are_hidden_are_looked_for_where_they_were_last_seen(stay, kept):
+    """Two swing from side to side; the first is hidden while she swings back. Her own motion takes
+    her away, and it was learned from both that one swings back."""
+    config = replace(BLIND, pace=PaceConfig(fewest=8), match=MatchConfig(stay=stay, patience=90))
+    a, b = (swing(x, 120) for x in (150, 450))
+    told = identities(AppearanceTracker(config=config), scene(a, b, without=[(0, 87, 103)]))
+    assert (told[-1] == told[80]) is kept
+
+
+def swing(x, frames, period=20, reach=60):
+    """Boxes of somebody who goes `reach` pixels to either side of `x` and back."""
+    places = x + reach * np.sin(2 * np.pi * np.arange(frames) / period)
+    return np.stack([walk((place, 200), (0, 0), 1)[0] for place in places])
 
 
 def test_who_comes_back_elsewhere_is_known_by_looks_alone():
