@@ -126,23 +126,29 @@ class Pairs:
 
     def differ(self) -> Flags:
         """Which look like another person `[N, D]`: like anybody else, or like one who is lost."""
-        if not self.trust or not self.apart.size:
+        if not self.trust:
             return np.zeros(self.apart.shape, dtype=bool)
         against = np.nan_to_num(self.against)
-        lost = (self.missed > 0)[:, None]
-        rivals = np.where(self.known() & lost, against, np.inf)
+        lost = np.flatnonzero(self.missed > 0)
+        if not len(lost):
+            return against > self.looks.veto
+        everybody = np.arange(len(self.found))
+        rivals = np.where(self.of(lost, everybody).known(), against[lost], np.inf)
         best = rivals.argmin(axis=0)
-        rival = np.minimum(rivals[best, np.arange(len(best))], 0)
-        other = np.arange(len(against))[:, None] != best
-        return against - np.where(other, rival, 0) > self.looks.veto
+        rival = np.minimum(rivals[best, everybody], 0)
+        others = np.arange(len(against))[:, None] != lost[best]
+        return against - np.where(others, rival, 0) > self.looks.veto
 
 
 def by_place_and_looks(pairs: Pairs) -> tuple[Doubles, Flags]:
     """Cost and permission `[N, D]` where a track is expected to be."""
     rules = pairs.match
     near = _near(pairs.expected, pairs.found, rules)
-    stayed = _near(pairs.last, pairs.found, rules) * min(rules.stay, 1 - pairs.persistence)
-    near = np.where((pairs.missed > 0)[:, None], np.maximum(near, stayed), near)
+    lost = np.flatnonzero(pairs.missed > 0)
+    stay = min(rules.stay, 1 - pairs.persistence)
+    if len(lost) and stay > 0:
+        stayed = _near(pairs.last[lost], pairs.found, rules) * stay
+        near[lost] = np.maximum(near[lost], stayed)
     weight = pairs.looks.weight * pairs.trust
     cost = 1 - near
     if weight:
