@@ -395,6 +395,7 @@ def test_frames_may_be_encoded_together(scene, tracker, batch):
 @pytest.mark.parametrize(("settings", "said"), [
     pytest.param({"precision": "fp16"}, "take bf16 or fp32", id="float16 on a CPU"),
     pytest.param({"precision": "fp8"}, "precision is one of auto, fp32", id="an unknown kind"),
+    pytest.param({"precision": "neck=bf16"}, "has the parts backbone", id="an unknown part"),
     pytest.param({"precision": "bf16", "exact": True}, "another order", id="narrow and exact"),
 ])
 def test_a_precision_that_cannot_be_is_refused(small_weights, settings, said):

@@ -28,6 +28,7 @@ from tfsasm.model.backbone import fold_batch_norms
 from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.fast import FastMOTRv2
 from tfsasm.model.image import prepare
+from tfsasm.model.precision import parse_precision
 from tfsasm.model.sampling import plain
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
@@ -38,25 +39,21 @@ from tfsasm.runtime.tracker import Report as ArrayReport
 from tfsasm.tracker import Answer, Report, TrackerConfig, TrackerState, begin, report, step
 from tfsasm.video import Frame, Source
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_DTYPES = {
-    "auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
-}  # fmt: skip
-
 
 def load(
     weights: Path | str = "tiny", config: TrackerConfig | None = None, *,
     short_side: int | None = None, max_side: int | None = None, device: str = "auto",
-    precision: Precision = "auto", exact: bool = False,
+    precision: str = "auto", exact: bool = False,
 ) -> Tracker:
     """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
 
     `config` is the method (`tfsasm.config`), by default `default()`. `short_side` and `max_side`
     override the scale of the images that the network was made for, in pixels. `device` is a torch
     device; `auto` takes a GPU where there is one. `precision` is that of convolutions and matrix
-    products: fp32, bf16 or fp16; auto is fp32. `exact` sums in the order of the released code, not
-    in the quickest (docs/fidelity.md). Raises `WeightsError` for a file that cannot be loaded or
-    does not fit, `InputError` for a side below 1, or a device that is not there or cannot do it.
+    products: fp32, bf16 or fp16, or of single parts, `"backbone=bf16,encoder=fp32,decoder=fp32"`;
+    auto is fp32, the same on every device. `exact` sums in the order of the released code, not in
+    the quickest (docs/fidelity.md). Raises `WeightsError` for a file that cannot be loaded or does
+    not fit, `InputError` for a side below 1, or a device that is not there or cannot do it.
     """
     for name, side in (("short_side", short_side), ("max_side", max_side)):
         if side is not None and side < 1:
@@ -75,16 +72,8 @@ def load(
         if network.model.backbone != "resnet50":  # the published trunk stays as published
             model.backbone = fold_batch_norms(model.backbone)
     else:
-        model = FastMOTRv2(model, _dtype(precision, place))
+        model = FastMOTRv2(model, parse_precision(precision, place.type))
     return Tracker(model, network, config or default())
-
-
-def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    if precision not in _DTYPES:
-        raise InputError(f"precision is one of {', '.join(_DTYPES)}, not {precision!r}")
-    if precision == "fp16" and device.type == "cpu":
-        raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
-    return _DTYPES[precision]
 
 
 def _device(name: str) -> torch.device:

@@ -16,6 +16,7 @@ from tfsasm.bench.graphs import check_runtimes
 from tfsasm.bench.pictures import draw_curves, draw_stages
 from tfsasm.bench.scaling import GROWTH
 from tfsasm.bench.stages import STAGES
+from tfsasm.bench.variants import check_variants
 from tfsasm.detect import ProposalSource, default_settings, detector
 from tfsasm.errors import InputError
 from tfsasm.evaluate.plots import check_picture
@@ -56,6 +57,7 @@ def _check(job: jobs.Bench) -> None:
             raise InputError(f"--{name} {getattr(job, name)} is not at least 0")
     if not job.variants:
         raise InputError("--variants names none; give one or more")
+    check_variants(job.variants)
     check_runtimes(job.variants)
     if job.plot:
         check_picture(job.plot)

@@ -1,16 +1,21 @@
 """The network for running only: the same answers, whatever it is made of."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from fakes import SMALL
 from golden_data import released_model
-from tfsasm.model import MOTRv2
+from tfsasm.model import MOTRv2, fast_trunk
 from tfsasm.model import fast as module
-from tfsasm.model.fast import FastMOTRv2, FastTrunk
+from tfsasm.model.backbone import FrozenBatchNorm2d, MobileNetV2
+from tfsasm.model.fast import FastMOTRv2
+from tfsasm.model.fast_trunk import FastTrunk
+from tfsasm.model.moments import Moments
 from tfsasm.model.packed import PackedConv, PackedLinear
+from tfsasm.model.precision import Precision
 from tfsasm.proposals import Proposals
 
 
@@ -66,7 +71,7 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
 def test_narrow_numbers_give_nearly_the_same(model, library, monkeypatch):
     if not library:
         monkeypatch.setattr(module.native, "library", lambda: None)
-    fast = FastMOTRv2(copy.deepcopy(model), torch.bfloat16)
+    fast = FastMOTRv2(copy.deepcopy(model), Precision.everywhere(torch.bfloat16))
     ours, theirs = answers(fast, pictures()), answers(model, pictures())
     assert (ours[0] - theirs[0]).abs().max() < 0.15
     assert (ours[1] - theirs[1]).abs().max() < 0.01
@@ -98,6 +103,69 @@ def test_the_published_trunk_too():
         ours, theirs = FastTrunk(trunk, torch.float32)(pictures()), trunk(pictures())
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
+
+
+def mobile_trunk(shift):
+    """A trunk whose batch norms know what they are given; into block 2 go `shift` and a little."""
+    torch.manual_seed(0)
+    trunk = MobileNetV2().eval().requires_grad_(False)
+    norms = [module for module in trunk.modules() if isinstance(module, FrozenBatchNorm2d)]
+    for norm in norms:
+        norm.bias.uniform_(0, 1)
+        norm.register_forward_pre_hook(learn_statistics)
+    last = trunk.features[1].conv[-1]
+    last.weight.fill_(0.05)
+    last.bias.fill_(shift)
+    with torch.inference_mode(False):
+        trunk(pictures())
+    for norm in norms:
+        norm._forward_pre_hooks.clear()
+    return trunk
+
+
+def learn_statistics(norm, given):
+    norm.running_mean.copy_(given[0].mean((0, 2, 3)))
+    norm.running_var.copy_(given[0].var((0, 2, 3)))
+
+
+@pytest.mark.parametrize(("shift", "wide"), [
+    pytest.param(0.0, 0, id="all can bear it"),
+    pytest.param(10.0, 3, id="one cannot, nor those before it"),
+])
+def test_blocks_that_rounding_would_spoil_stay_float32(shift, wide):
+    trunk, images = mobile_trunk(shift), pictures()
+    narrow = FastTrunk(trunk, torch.bfloat16)
+    kinds = [block.dtype for block in narrow.blocks]
+    assert kinds == [torch.float32] * wide + [torch.bfloat16] * (len(kinds) - wide)
+    assert FastTrunk(trunk, torch.float32).wide == 0
+    with torch.inference_mode():
+        ours, theirs = narrow(images)[0].float(), trunk(images)[0]
+    assert (ours - theirs).norm() < 0.06 * theirs.norm()  # 0.4 if all blocks were narrow
+
+
+def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
+    blocks, _ = fast_trunk._blocks(mobile_trunk(shift=10.0))
+    (layer, given), *_ = blocks[2].inputs(blocks[1].leaves(Moments.of_images()))
+    assert given.mean.tolist() == [10.0] * len(given.mean)
+    even = given.mean.float().view(1, -1, 1, 1)
+    with torch.inference_mode():
+        wanted = layer.packed(given, torch.float32)(even)
+        nothing = replace(given, mean=torch.zeros_like(given.mean))
+        error, uncorrected = (
+            (layer.packed(known, torch.bfloat16)(even.bfloat16()).float() - wanted).abs().max()
+            for known in (given, nothing)
+        )
+    assert error < 0.005 < 0.1 < uncorrected
+
+
+@pytest.mark.parametrize("part", ["backbone", "encoder", "decoder"])
+def test_a_part_may_be_narrow_alone(model, part):
+    fast = FastMOTRv2(copy.deepcopy(model), Precision(**{part: torch.bfloat16}))
+    with torch.inference_mode():
+        tokens = fast.encode(pictures()).tokens
+    assert tokens.dtype == (torch.bfloat16 if part == "decoder" else torch.float32)
+    ours, theirs = answers(fast, pictures()), answers(model, pictures())
+    assert 0 < (ours[1] - theirs[1]).abs().max() < 0.01
 
 
 @pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])

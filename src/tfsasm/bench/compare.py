@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,8 +23,9 @@ from tfsasm.bench.stages import (
     turn,
     write_clip,
 )
-from tfsasm.bench.variants import as_variant, network
+from tfsasm.bench.variants import as_variant, network, precision_of
 from tfsasm.detect import ProposalSource
+from tfsasm.model.precision import KINDS
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ def compare(settings: Settings, detector: ProposalSource | None) -> dict[str, An
         }
         work = _workload(settings, Path(folder), detector)
         ways = {name: _way(settings, name, graphs, work) for name in settings.variants}
-        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
-        rates = {name: machine.gemm_rate(dtype) for name, dtype in kinds.items()}
+        rates = {name: machine.gemm_rate(KINDS[name]) for name in ("fp32", "bf16")}
         turns: dict[str, list[Turn]] = {name: [] for name in ways}
         for lap in range(settings.rounds + 1):
             for name, way in ways.items():
@@ -65,7 +65,7 @@ def compare(settings: Settings, detector: ProposalSource | None) -> dict[str, An
     queries = work.network.model.learned_queries + 2 * settings.tracks
     needed = machine.gflop(work.network, settings.height, settings.width, queries)
     told = {
-        name: _summary(turns[name], memory[name], needed, rates[_kind(name)])
+        name: _summary(turns[name], memory[name], needed, _rates_of(name, rates))
         for name in settings.variants
     }
     ratios = {
@@ -115,12 +115,14 @@ def _alone(settings: Settings, name: str, graphs: Path) -> None:
         turn(_way(settings, name, graphs, work), work, Path(folder) / "out.mp4")
 
 
-def _kind(name: str) -> str:
-    return "bf16" if name.endswith("bf16") else "fp32"
+def _rates_of(name: str, rates: dict[str, float]) -> dict[str, float]:
+    """The rate that each part of a variant could reach, in its precision."""
+    kinds = {dtype: kind for kind, dtype in KINDS.items()}
+    return {part: rates[kinds[dtype]] for part, dtype in asdict(precision_of(name)).items()}
 
 
 def _summary(
-    turns: list[Turn], memory: float, needed: dict[str, float], rate: float
+    turns: list[Turn], memory: float, needed: dict[str, float], rates: dict[str, float]
 ) -> dict[str, Any]:
     totals = [one.total for one in turns]
     stages = {
@@ -132,8 +134,8 @@ def _summary(
         "spread_ms": [round(min(totals), 3), round(max(totals), 3)],
         "stages": stages,
         "gemm_share": {
-            name: round(count / (stages[name] / 1e3) / rate, 3) for name, count in needed.items()
-            if name in stages
+            name: round(count / (stages[name] / 1e3) / rates[name], 3)
+            for name, count in needed.items() if name in stages
         },
         "page_faults": round(statistics.median(one.faults for one in turns)),
         "peak_rss_mb": round(memory, 1),

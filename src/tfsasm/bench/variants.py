@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.api import embedded
+from tfsasm.errors import InputError
 from tfsasm.model import MOTRv2
 from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.fast import FastMOTRv2
 from tfsasm.model.linear import Linear
+from tfsasm.model.precision import Precision, parse_precision
 from tfsasm.model.sampling import plain
 from tfsasm.model.weights import NetworkConfig, full, load_model
+from tfsasm.runtime.network import Runtime
 
 
 def network(name: str, weights: Path | None) -> tuple[MOTRv2, NetworkConfig]:
@@ -28,9 +32,28 @@ def network(name: str, weights: Path | None) -> tuple[MOTRv2, NetworkConfig]:
     return MOTRv2(config.model).eval().requires_grad_(False), config
 
 
+def check_variants(names: Iterable[str]) -> None:
+    """Raises `InputError` for a name that is no variant."""
+    for name in names:
+        if name not in (*_WAYS, *get_args(Runtime)):
+            precision_of(name)
+
+
 def as_variant(name: str, model: MOTRv2) -> MOTRv2:
     """`model` in the way called `name`; the given one is used up."""
-    return VARIANTS[name](model)
+    if name in _WAYS:
+        return _WAYS[name](model)
+    return FastMOTRv2(model, precision_of(name))
+
+
+def precision_of(name: str) -> Precision:
+    """Of a variant. Raises `InputError` when there is none of that name."""
+    if name in (*_WAYS, *get_args(Runtime)):
+        return Precision()
+    if not name.startswith(_FAST):
+        known = ", ".join((*_WAYS, *get_args(Runtime), f"{_FAST}PRECISION"))
+        raise InputError(f"--variants has {known}, not {name!r}")
+    return parse_precision(name.removeprefix(_FAST))
 
 
 def in_plain_pytorch(model: MOTRv2) -> MOTRv2:
@@ -46,17 +69,13 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-
-
 def in_released_order(model: MOTRv2) -> MOTRv2:
     """The path of `--preset released`."""
     sample_by(plain, model)
     return model
 
 
-VARIANTS: dict[str, Callable[[MOTRv2], MOTRv2]] = {
-    "plain": in_plain_pytorch,
-    "exact": in_released_order,
-    "fast-fp32": partial(FastMOTRv2, dtype=torch.float32),
-    "fast-bf16": partial(FastMOTRv2, dtype=torch.bfloat16),
-}
+_FAST = "fast-"
+_WAYS: dict[str, Callable[[MOTRv2], MOTRv2]] = {
+    "plain": in_plain_pytorch, "exact": in_released_order
+}  # fmt: skip

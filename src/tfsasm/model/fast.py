@@ -4,7 +4,7 @@ What is unusual here: an encoder layer goes through its tokens in parts. Only th
 there for all of them; everything after is row by row, so a part's intermediate results stay in the
 processor's cache and the large ones (1,024 channels of 24,000 tokens) never exist at once.
 
-With `torch.bfloat16` or `torch.float16` the convolutions and matrix products are of that kind; the
+Where a part is bfloat16 or float16, its convolutions and matrix products are of that kind; the
 residual of the encoder, the norms, the sums of samples and all of a query's path stay float32.
 """
 
@@ -18,16 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.model import native
-from tfsasm.model.backbone import (
-    Bottleneck,
-    FrozenBatchNorm2d,
-    InvertedResidual,
-    MobileNetV2,
-    Trunk,
-)
 from tfsasm.model.deform_attn import DeformableAttention, locate
+from tfsasm.model.fast_trunk import FastTrunk
 from tfsasm.model.motrv2 import MOTRv2
 from tfsasm.model.packed import PackedConv, PackedLinear
+from tfsasm.model.precision import Precision
 from tfsasm.model.sampling import Shapes, sample
 from tfsasm.model.transformer import (
     DecoderLayer,
@@ -39,27 +34,31 @@ from tfsasm.model.transformer import (
 
 PART = 2048
 """Tokens of an encoder layer that are worked on together."""
+_WHOLE = Precision()
 
 
 class FastMOTRv2(MOTRv2):
     """A `MOTRv2` made of another, which is used up; it neither trains nor saves nor pads."""
 
-    def __init__(self, model: MOTRv2, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: MOTRv2, precision: Precision = _WHOLE) -> None:
         nn.Module.__init__(self)
-        self.config, self.dtype = model.config, dtype
+        self.config, self.precision = model.config, precision
         self.size = model.size
-        self.backbone = FastTrunk(model.backbone, dtype)  # type: ignore[assignment]
+        self.backbone = FastTrunk(  # type: ignore[assignment]
+            model.backbone, precision.backbone
+        )
         self.projections = nn.ModuleList(
-            nn.Sequential(_conv(conv, None, dtype), norm)
-            for conv, norm in map(_pair, model.projections)
+            nn.Sequential(_projection(cast(nn.Conv2d, conv), precision.backbone), norm)
+            for conv, norm in cast(list[nn.Sequential], model.projections)
         )
         self.encoder = nn.ModuleList(  # type: ignore[assignment]
-            FastEncoderLayer(cast(EncoderLayer, layer), dtype) for layer in model.encoder.layers
+            FastEncoderLayer(cast(EncoderLayer, layer), precision.encoder)
+            for layer in model.encoder.layers
         )
         self.decoder, self.interaction = model.decoder, model.interaction
         for layer in cast(list[DecoderLayer], self.decoder.layers):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
-                layer.cross_attn, dtype, torch.float32
+                layer.cross_attn, precision.decoder, torch.float32
             )
         for name in (
             "level_embed", "learned_boxes", "learned_content", "proposal_content",
@@ -70,7 +69,7 @@ class FastMOTRv2(MOTRv2):
         self.eval().requires_grad_(False)
 
     def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
-        """As `MOTRv2.encode`; the tokens are of `dtype`. Raises `ValueError` for padding."""
+        """As `MOTRv2.encode`, with tokens of the decoder's kind. Padding is a `ValueError`."""
         if padding is not None:
             raise ValueError("a FastMOTRv2 encodes images of one size, without padding")
         maps = self._maps(images)
@@ -79,11 +78,11 @@ class FastMOTRv2(MOTRv2):
         del maps
         plan = self._plan(shapes)
         for image in x:
-            work = _Work.begin(image, plan, self.dtype)
+            work = _Work.begin(image, plan, self.precision.encoder)
             for layer in cast(Iterator[FastEncoderLayer], self.encoder):
                 layer(work, shapes, plan.reference)
             image.copy_(work.tokens)
-        return Features(x.to(self.dtype), shapes)
+        return Features(x.to(self.precision.decoder), shapes)
 
     def state_dict(self, *_: Any, **__: Any) -> Any:
         """Raises `ValueError`: the weights are rearranged for this processor."""
@@ -94,7 +93,7 @@ class FastMOTRv2(MOTRv2):
         stages = self.backbone(images)
         extra = [stages[-1]] * (self.config.levels - len(stages))
         return [
-            norm(conv(stage).float())
+            norm(conv(stage.to(conv.dtype)).float())
             for (conv, norm), stage in zip(
                 cast(list[nn.Sequential], self.projections), stages + extra, strict=True
             )
@@ -225,88 +224,8 @@ class FastAttention(nn.Module):
         return seen.to(asked.dtype)
 
 
-class FastTrunk(nn.Module):
-    """A trunk with its batch norms, activations and sums inside the convolutions."""
-
-    def __init__(self, trunk: Trunk, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype, self.channels = dtype, trunk.channels
-        if isinstance(trunk, MobileNetV2):
-            stem, *blocks = trunk.features
-            ends = trunk._taps
-            self.stem = nn.Sequential(_conv(*_pair(stem), dtype, "relu6"))
-        else:
-            stages = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
-            blocks = [block for stage in stages for block in stage]
-            ends = (7, 13, 16)
-            self.stem = nn.Sequential(
-                _conv(trunk.conv1, trunk.bn1, dtype, "relu"), nn.MaxPool2d(3, 2, 1)
-            )
-        self.ends = ends
-        self.blocks = nn.ModuleList(_block(block, dtype) for block in blocks)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """As the trunk's, of `dtype`, channels last."""
-        x = self.stem(x.to(self.dtype, memory_format=torch.channels_last))
-        maps = []
-        for index, block in enumerate(self.blocks, start=1):
-            x = block(x)
-            if index in self.ends:
-                maps.append(x)
-        return maps
-
-
-class _Residual(nn.Module):
-    """Convolutions one after the other, the last with the way round them added."""
-
-    def __init__(self, layers: list[PackedConv], way_round: nn.Module | None) -> None:
-        super().__init__()
-        self.layers, self.way_round = nn.ModuleList(layers), way_round
-
-    def forward(self, x: Tensor) -> Tensor:
-        skip = None if self.way_round is None else self.way_round(x)
-        *before, last = self.layers
-        for layer in before:
-            x = layer(x)
-        return last(x, skip)
-
-
-def _block(block: nn.Module, dtype: torch.dtype) -> _Residual:
-    if isinstance(block, InvertedResidual):
-        *outer, conv, norm = block.conv
-        layers = [_conv(*_pair(part), dtype, "relu6") for part in outer]
-        last = _conv(cast(nn.Conv2d, conv), norm, dtype)
-        return _Residual([*layers, last], nn.Identity() if block.skips else None)
-    block = cast(Bottleneck, block)
-    layers = [
-        _conv(conv, norm, dtype, "relu")
-        for conv, norm in (
-            (block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3)
-        )
-    ]  # fmt: skip
-    if block.downsample is None:
-        return _Residual(layers, nn.Identity())
-    return _Residual(layers, _conv(*_pair(block.downsample), dtype))
-
-
-def _pair(layers: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
-    conv, norm, *_ = cast(nn.Sequential, layers)
-    return cast(nn.Conv2d, conv), norm
-
-
-@torch.no_grad()
-def _conv(
-    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype, activation: str = "none"
-) -> PackedConv:
-    """A convolution with the batch norm behind it folded in, in float64."""
-    weight = conv.weight.double()
-    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
-    if norm is not None:
-        norm = cast(FrozenBatchNorm2d, norm)
-        scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
-        weight = weight * scale[:, None, None, None]
-        bias = norm.bias.double() + (bias - norm.running_mean.double()) * scale
-    return PackedConv(conv, weight, bias, dtype, activation)
+def _projection(conv: nn.Conv2d, dtype: torch.dtype) -> PackedConv:
+    return PackedConv(conv, conv.weight.detach(), cast(Tensor, conv.bias).detach(), dtype, "none")
 
 
 def _linear(dtype: torch.dtype, *layers: nn.Linear) -> PackedLinear:

@@ -36,8 +36,8 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.bias = bias.detach().to(dtype)
         self.packed = packs(dtype, weight.device)
+        self.bias = bias.detach().to(torch.float32 if self.packed else dtype)
         self.weight = weight.detach().to(dtype).contiguous()
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, _ROWS)
@@ -63,8 +63,8 @@ class PackedConv(nn.Module):
         self.stride, self.dilation = list(conv.stride), list(conv.dilation)
         self.groups = conv.groups
         self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-        self.bias = bias.to(dtype)
         self.packs = packs(dtype, weight.device)
+        self.bias = bias.to(torch.float32 if self.packs else dtype)
         self.packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
@@ -91,6 +91,6 @@ class PackedConv(nn.Module):
                 x, self.weight, self.bias, *how, name, scalars, ""
             )
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            skip, x, self.weight, self.bias, *how, "add", 1.0,
+            skip, x, self.weight, self.bias.to(x.dtype), *how, "add", 1.0,
             None if name == "none" else name, scalars, None,
         )  # fmt: skip
