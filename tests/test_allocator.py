@@ -1,0 +1,42 @@
+"""Freed memory stays with the process: also when much of it lies free at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from tfsasm.allocator import keep_freed_memory
+if not keep_freed_memory():
+    sys.exit()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [np.empty(int(sys.argv[1]), np.uint8) for _ in range(13)]
+    for block in blocks:
+        block[:: 1 << 12] = 1
+    while blocks:
+        del block, blocks[-1]
+        block = None
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(size):
+    """Of three times the same 13 blocks of so many bytes, asked for and freed."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, str(size)], check=True, capture_output=True, text=True
+    )
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.parametrize("size", [
+    pytest.param(1 << 20, id="a little"),
+    pytest.param(200 << 20, id="more than two gigabytes", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_the_second_time_brings_in_no_pages(size):
+    seen = faults(size)
+    if not seen:
+        pytest.skip("the C library is not glibc")
+    assert max(seen[1:]) < seen[0] / 10
