@@ -29,7 +29,7 @@ from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.fast import FastMOTRv2
 from tfsasm.model.image import prepare
 from tfsasm.model.precision import parse_precision
-from tfsasm.model.sampling import plain
+from tfsasm.model.sampling import in_order
 from tfsasm.model.weights import NetworkConfig, load_model
 from tfsasm.pipeline import ahead
 from tfsasm.pixels import as_bgr
@@ -68,7 +68,7 @@ def load(
     if exact and precision != "auto":
         raise InputError(f"precision {precision} sums in another order than the released code")
     if exact:
-        sample_by(plain, model)
+        sample_by(in_order, model)
         if network.model.backbone != "resnet50":  # the published trunk stays as published
             model.backbone = fold_batch_norms(model.backbone)
     else:

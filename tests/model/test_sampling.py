@@ -207,3 +207,24 @@ def test_a_system_on_which_nothing_can_be_kept_compiles_every_time(monkeypatch):
     given = case(width=5)
     torch.testing.assert_close(fused(given[0], SHAPES, *given[1:]), plain(*with_shapes(given)))
     module._kernels.cache_clear()
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["compiled", "not to the last bit here"])
+@pytest.mark.parametrize("points", [3, 4], ids=["another number of points", "the published number"])
+def test_in_order_is_plain_to_the_last_bit(quick, points, monkeypatch):
+    if not quick:
+        monkeypatch.setattr(sampling, "_is_plain", lambda points: False)
+    g = torch.Generator().manual_seed(4)
+    shapes = [(9, 14), (5, 7), (3, 4), (1, 1)]
+    value = torch.randn(2, 174, 3, 37, generator=g)
+    places = 1.4 * torch.rand(2, 40, 3, 4, points, 2, generator=g) - 0.2
+    weights = torch.rand(2, 40, 3, 4, points, generator=g)
+    with torch.inference_mode():
+        ours, wanted = (k(value, shapes, places, weights) for k in (sampling.in_order, plain))
+    assert torch.equal(ours, wanted)
+    assert ours.stride() == wanted.stride()
+
+
+@needs_compiler
+def test_in_order_is_compiled_where_it_can_be():
+    assert sampling._is_plain(16)

@@ -18,7 +18,7 @@ from tfsasm.model.deform_attn import sample_by
 from tfsasm.model.fast import FastMOTRv2
 from tfsasm.model.linear import Linear
 from tfsasm.model.precision import Precision, parse_precision
-from tfsasm.model.sampling import plain
+from tfsasm.model.sampling import in_order, plain
 from tfsasm.model.weights import NetworkConfig, full, load_model
 from tfsasm.runtime.network import Runtime
 
@@ -71,7 +71,7 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 def in_released_order(model: MOTRv2) -> MOTRv2:
     """The path of `--preset released`."""
-    sample_by(plain, model)
+    sample_by(in_order, model)
     return model
 
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int MOST = 64;        // points of a head: levels times points per level
 constexpr int WIDE = 16;        // points that are placed together; MOST is a multiple
+constexpr int IN_ORDER = 16;    // points of a head that `sample` adds up in PyTorch's order
 constexpr int BLOCK = 256;      // queries that look at one head in turn: what they see stays cached
 constexpr int WORTH = 1 << 15;  // samples below which waking threads costs more than it saves
 
@@ -178,6 +179,25 @@ template <class R> struct Corners {
     }
   }
 
+  // IN_ORDER points, added up as sampling.plain does, to the last bit: the pixels of a point one after
+  // the other, times its weight; points eight apart first. Every product is a fused one, so that no
+  // compiler joins it with another sum; adding -0 changes nothing. `share` is without weights.
+  void gather_in_order(const R* weights, const R* value, size_t stride, int width, R* out) const {
+    for (int d = 0; d < width; ++d) out[d] = 0;
+    for (int i = 0; i < IN_ORDER / 2; ++i) {
+      const int j = i + IN_ORDER / 2;
+#pragma omp simd
+      for (int d = 0; d < width; ++d)
+        out[d] += weighted(i, weights[i], value + d, stride) + weighted(j, weights[j], value + d, stride);
+    }
+  }
+
+  inline R weighted(int i, R weight, const R* value, size_t stride) const {
+    R sum = std::fma(share[0][i], value[token[0][i] * stride], R(-0.0));
+    for (int c = 1; c < 4; ++c) sum = std::fma(share[c][i], value[token[c][i] * stride], sum);
+    return std::fma(sum, weight, R(-0.0));
+  }
+
   template <class V> void gather(int points, const V* value, size_t stride, int width, R* out) const {
     constexpr int count = Lanes<R>::count;
     int d = 0;
@@ -212,13 +232,21 @@ void sample(const V* value, const R* locations, const R* weights, R* out, int64_
     R x[MOST] = {}, y[MOST] = {}, weight[MOST] = {};
     for (int64_t m = 0; m < heads; ++m) {
       const R* place = locations + (row * heads + m) * points * 2;
-      for (int i = 0; i < points; ++i) {
-        x[i] = place[2 * i] * R(at.width[i]) - R(0.5);
-        y[i] = place[2 * i + 1] * R(at.height[i]) - R(0.5);
-        weight[i] = weights[(row * heads + m) * points + i];
+      const R* given = weights + (row * heads + m) * points;
+      R* to = out + (row * heads + m) * width;
+      const bool in_order = std::is_same<V, R>::value && points == IN_ORDER;
+      for (int i = 0; i < points; ++i) {  // by way of [-1, 1], as `grid_sample` is told places
+        x[i] = std::fma((2 * place[2 * i] - 1) + 1, R(at.width[i]) / 2, R(-0.5));
+        y[i] = std::fma((2 * place[2 * i + 1] - 1) + 1, R(at.height[i]) / 2, R(-0.5));
+        weight[i] = in_order ? R(1) : given[i];
       }
       corners.place(at, x, y, weight);
-      corners.gather(points, image + m * width, heads * width, width, out + (row * heads + m) * width);
+      if constexpr (std::is_same<V, R>::value)
+        if (in_order) {
+          corners.gather_in_order(given, image + m * width, heads * width, width, to);
+          continue;
+        }
+      corners.gather(points, image + m * width, heads * width, width, to);
     }
   }
 }
