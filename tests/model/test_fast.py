@@ -11,11 +11,12 @@ from golden_data import released_model
 from tfsasm.model import MOTRv2, fast_trunk
 from tfsasm.model import fast as module
 from tfsasm.model.backbone import FrozenBatchNorm2d, MobileNetV2
-from tfsasm.model.fast import FastMOTRv2
+from tfsasm.model.fast import FastMOTRv2, FastSelfAttention
 from tfsasm.model.fast_trunk import FastTrunk
 from tfsasm.model.moments import Moments
 from tfsasm.model.packed import PackedConv, PackedLinear
 from tfsasm.model.precision import Precision
+from tfsasm.model.self_attention import SelfAttention
 from tfsasm.proposals import Proposals
 
 
@@ -166,6 +167,23 @@ def test_a_part_may_be_narrow_alone(model, part):
     assert tokens.dtype == (torch.bfloat16 if part == "decoder" else torch.float32)
     ours, theirs = answers(fast, pictures()), answers(model, pictures())
     assert 0 < (ours[1] - theirs[1]).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["values of places", "values of content"])
+@pytest.mark.parametrize("queries", [0, 1, 7])
+@pytest.mark.parametrize("masked", [True, False], ids=["some may not look", "all may look"])
+def test_self_attention(together, queries, masked):
+    g = torch.Generator().manual_seed(5)
+    usual = SelfAttention(16, 4).requires_grad_(False)
+    usual.in_proj_bias.normal_(generator=g)
+    placed, content = torch.randn(2, 1, queries, 16, generator=g)
+    value = placed if together else content
+    forbidden = torch.rand(queries, queries, generator=g) < 0.3 if masked else None
+    if masked:
+        forbidden.fill_diagonal_(False)
+    with torch.inference_mode():
+        ours = FastSelfAttention(usual, together=together)(placed, value, forbidden)
+        torch.testing.assert_close(ours, usual(placed, value, forbidden), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.model import native
 from tfsasm.model.deform_attn import DeformableAttention, locate
 from tfsasm.model.fast_trunk import FastTrunk
-from tfsasm.model.motrv2 import MOTRv2
+from tfsasm.model.motrv2 import Interaction, MOTRv2
 from tfsasm.model.packed import PackedConv, PackedLinear
 from tfsasm.model.precision import Precision
 from tfsasm.model.sampling import Shapes, sample
+from tfsasm.model.self_attention import SelfAttention
 from tfsasm.model.transformer import (
     DecoderLayer,
     EncoderLayer,
@@ -60,6 +62,10 @@ class FastMOTRv2(MOTRv2):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
                 layer.cross_attn, precision.decoder, torch.float32
             )
+            _quicken(layer)
+        _quicken(self.interaction)
+        for part in (self.decoder, self.interaction):
+            _pack_linears(part)
         for name in (
             "level_embed", "learned_boxes", "learned_content", "proposal_content",
             "denoising_content",
@@ -222,6 +228,43 @@ class FastAttention(nn.Module):
         places = locate(offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points)
         seen = sample(value[None].float(), shapes, places[None], weights[None])[0]
         return seen.to(asked.dtype)
+
+
+class FastSelfAttention(nn.Module):
+    """A `SelfAttention` in few calls: its matrix products are small, and a call costs as much."""
+
+    def __init__(self, attention: SelfAttention, *, together: bool) -> None:
+        """`together` when values are made of what queries and keys are."""
+        super().__init__()
+        self.heads, self.together = attention.heads, together
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        count = len(weight) if together else 2 * len(weight) // 3
+        self.ask = PackedLinear(weight[:count], bias[:count], torch.float32)
+        if not together:
+            self.value = PackedLinear(weight[count:], bias[count:], torch.float32)
+        self.out_proj = _linear(torch.float32, attention.out_proj)
+
+    def forward(self, placed: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
+        """As `SelfAttention`."""
+        asked = self.ask(placed) if self.together else torch.cat(
+            [self.ask(placed), self.value(value)], -1
+        )
+        q, k, v = asked.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        allowed = None if forbidden is None else ~forbidden
+        seen = F.scaled_dot_product_attention(q, k, v, allowed)
+        return self.out_proj(seen.transpose(1, 2).flatten(2))
+
+
+def _quicken(layer: DecoderLayer | Interaction) -> None:
+    attention = FastSelfAttention(layer.self_attn, together=layer.place_values)
+    layer.self_attn = attention  # type: ignore[assignment]
+
+
+def _pack_linears(part: nn.Module) -> None:
+    for module in list(part.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(module, name, _linear(torch.float32, layer))
 
 
 def _projection(conv: nn.Conv2d, dtype: torch.dtype) -> PackedConv:
