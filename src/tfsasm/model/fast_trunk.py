@@ -28,7 +28,7 @@ BEARABLE = 0.02
 """Largest error of a convolution's answers, relative to their spread, with which it is narrow.
 
 In bfloat16 the convolutions of ResNet-50 and MobileNetV2 come to less than 0.01, but one of
-MobileNetV2 to 0.6, from which nearly all of the network's error came (docs/performance.md)."""
+MobileNetV2 to 0.5, from which nearly all of the network's error came (docs/performance.md)."""
 
 
 class FastTrunk(nn.Module):
