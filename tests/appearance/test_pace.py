@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfsasm.appearance import pace
+from tfsasm.appearance.kalman import KalmanConfig, paced
 from tfsasm.appearance.pace import PaceConfig, Persistence
 from tfsasm.appearance.pairs import LooksConfig, MatchConfig, Pairs, by_place_and_looks
 
@@ -77,6 +78,12 @@ def test_ways_move_with_the_camera():
     ways = pace.begin(np.array([[10.0, 20]]))
     moved = pace.move(ways, np.array([[2.0, 0, 5], [0, 2, -1]]))
     np.testing.assert_allclose(moved.start, [[25, 39]])
+
+
+def test_a_change_of_way_is_news_of_people_who_go_on():
+    config = KalmanConfig(velocity=0.01, news=1.5)
+    assert paced(config, 0.0) == config
+    assert paced(config, 0.4).velocity == pytest.approx(0.016)
 
 
 @pytest.mark.parametrize(("persistence", "missed", "match"), [

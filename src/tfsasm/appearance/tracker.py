@@ -118,14 +118,16 @@ def step(
     The answer does not depend on the order of the detections, except for those that are alike in
     box and score.
     """
+    persistence = state.persistence.share(config.pace.fewest)
+    config = replace(config, kalman=kalman.paced(config.kalman, persistence))
     order = _order(seen)
     order = order[seen.scores[order] >= config.match.low_score]
     found = seen[order]
     tracks = _foresee(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, looks)
-    taken = _associate(tracks, found, distances, state, config)
+    taken = _associate(tracks, found, distances, state.evidence, persistence, config)
     evidence = _learn(state.evidence, distances, found, taken, config)
-    tracks, persistence = _go_on(tracks, found, taken, state.persistence, config.pace)
+    tracks, learned = _go_on(tracks, found, taken, state.persistence, config.pace)
 
     kept, next_id = _follow(tracks, found, taken, state.next_id, looks, config)
     born = _births(found, taken, config.match)
@@ -139,7 +141,7 @@ def step(
     answer = Told(kept.ids[told], order[taken[told]])
     alive = kept.missed <= np.where(kept.ids != NOBODY, config.match.patience, 0)
     after = kept if alive.all() else kept[alive]
-    return State(after, evidence, persistence, next_id, state.frame + 1), answer
+    return State(after, evidence, learned, next_id, state.frame + 1), answer
 
 
 def _order(seen: Seen) -> Integers:
@@ -171,18 +173,18 @@ def _trust(evidence: Evidence, config: LooksConfig) -> float:
 
 
 def _associate(
-    tracks: Tracks, found: Seen, distances: Doubles, state: State, config: AppearanceConfig
+    tracks: Tracks, found: Seen, distances: Doubles, evidence: Evidence, persistence: float,
+    config: AppearanceConfig,
 ) -> Integers:
     """The detection of each track `[N]`, or -1."""
     rules = config.match
     confirmed, sure = tracks.ids != NOBODY, found.scores >= rules.high_score
     tracked = confirmed & (tracks.missed == 0)
-    evidence = state.evidence
     apart = evidence.scaled(distances)
     pairs = Pairs(
         tracks.motion.xyxy, tracks.last, tracks.missed, found.xyxy, apart,
         evidence.against(apart), _trust(evidence, config.looks),
-        state.persistence.share(config.pace.fewest), found.size, rules, config.looks,
+        persistence, found.size, rules, config.looks,
     )
     taken = np.full(len(tracks), -1)
     for rows, columns, judge in (
