@@ -1,9 +1,12 @@
 """Freed memory stays with the process: also when much of it lies free at once."""
 
+import ctypes
 import subprocess
 import sys
 
 import pytest
+
+from tfsasm.allocator import keep_freed_memory
 
 FAULTS = """
 import resource, sys
@@ -29,6 +32,21 @@ def faults(size):
         [sys.executable, "-c", FAULTS, str(size)], check=True, capture_output=True, text=True
     )
     return [int(line) for line in done.stdout.split()]
+
+
+def test_glibc_is_asked_never_to_give_memory_back(monkeypatch):
+    """Not above the largest int either, which is what a large threshold would mean."""
+    class Library:
+        asked = []
+
+        def mallopt(self, *how):
+            self.asked.append(how)
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert keep_freed_memory()
+    assert (-1, -1) in Library.asked  # M_TRIM_THRESHOLD
 
 
 @pytest.mark.parametrize("size", [

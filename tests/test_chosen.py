@@ -55,13 +55,16 @@ def test_options_that_do_not_fit_are_explained(walk, tmp_path, flags, part):
     assert part in " ".join(outcome.err.split())
 
 
+@pytest.mark.parametrize("method", ["default", "released"])
 def test_kernels_are_compiled_where_a_signal_can_stop_it(
-    walk, small_weights, tmp_path, monkeypatch
+    walk, small_weights, tmp_path, monkeypatch, method
 ):
     """Not in the thread of the first frame, for whose compiler Ctrl-C and `kill` would wait."""
     asked, real = [], native.library
     monkeypatch.setattr(native, "library", lambda: asked.append(threading.get_ident()) or real())
-    outcome = walk("--weights", small_weights, "--mot-output", tmp_path / "o.txt")
+    outcome = walk(
+        "--weights", small_weights, "--preset", method, "--mot-output", tmp_path / "o.txt"
+    )
     assert outcome.code == 0, outcome.err
     assert asked[0] == threading.get_ident()
     assert set(asked) != {threading.get_ident()}

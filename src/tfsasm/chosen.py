@@ -109,7 +109,7 @@ def open_network(job: Method) -> Tracker:
         job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
         device=job.device, precision=job.precision, exact=exact,
     )  # fmt: skip
-    if not exact and not tracker.model.learned_content.is_cuda:
+    if not tracker.model.learned_content.is_cuda:
         native.library()  # compiled here: no signal reaches the thread of the first frame
     return tracker
 

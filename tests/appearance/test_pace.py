@@ -5,7 +5,7 @@ import pytest
 
 from tfsasm.appearance import pace
 from tfsasm.appearance.kalman import KalmanConfig, paced
-from tfsasm.appearance.pace import PaceConfig, Persistence
+from tfsasm.appearance.pace import PaceConfig, Persistence, Ways
 from tfsasm.appearance.pairs import LooksConfig, MatchConfig, Pairs, by_place_and_looks
 
 CONFIG = PaceConfig(frames=5, fewest=4)
@@ -75,9 +75,27 @@ def test_old_ways_fade():
 
 
 def test_ways_move_with_the_camera():
-    ways = pace.begin(np.array([[10.0, 20]]))
-    moved = pace.move(ways, np.array([[2.0, 0, 5], [0, 2, -1]]))
-    np.testing.assert_allclose(moved.start, [[25, 39]])
+    """It zooms in and turns by a right angle; a way is in lengths of the box, which zoom too."""
+    ways = Ways(np.array([[10.0, 20]]), np.array([[0.5, 0]]), np.array([3]))
+    moved = pace.move(ways, np.array([[0.0, -2, 5], [2, 0, -1]]))
+    np.testing.assert_allclose(moved.start, [[-35, 19]])
+    np.testing.assert_allclose(moved.before, [[0, 0.5]])
+
+
+@pytest.mark.parametrize("height", [1e-160, 1.0, 5.0])
+def test_a_flat_box_does_not_outweigh_everybody(height):
+    """Ten dancers, and one walker of whom the border of the image leaves a strip."""
+
+    def boxes(frame):
+        dancers = np.repeat(dance(frame), 10, axis=0)
+        centres = np.vstack([dancers, [[3.0 * frame, 50]]])
+        return np.hstack([centres, [[40, 100.0]] * 10 + [[20, height]]])
+
+    ways, learned = pace.begin(boxes(0)[:, :2]), Persistence()
+    here = np.ones(11, dtype=bool)
+    for frame in range(1, 60):
+        ways, learned = pace.advance(ways, boxes(frame), here, ~here, learned, CONFIG)
+    assert learned.share(CONFIG.fewest) < 0.5
 
 
 def test_a_change_of_way_is_news_of_people_who_go_on():

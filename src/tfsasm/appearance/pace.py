@@ -35,7 +35,7 @@ class Ways(Arrays):
     start: Doubles
     """Centres where the way began that is under way `[N, 2]`, pixels."""
     before: Doubles
-    """The way before that one, in heights of the box `[N, 2]`; NaN for none."""
+    """The way before that one, in lengths of the box `[N, 2]`; NaN for none."""
     age: Integers
     """Frames since it began `[N]`."""
 
@@ -83,7 +83,7 @@ def advance(
     """
     age = ways.age + 1
     done = present & ~returned & (age >= config.frames)
-    way = (boxes[:, :2] - ways.start) / boxes[:, 3:]
+    way = _way(ways.start, boxes)
     told = done & ~np.isnan(ways.before[:, 0])
     learned = learned.learn(ways.before[told], way[told], config.most)
     anew = done | returned
@@ -95,4 +95,16 @@ def advance(
 
 def move(ways: Ways, warp: Doubles) -> Ways:
     """As the moved camera sees them. `warp` `[2, 3]` maps old pixels to new ones."""
-    return replace(ways, start=ways.start @ warp[:, :2].T + warp[:, 2])
+    turn, scale = warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
+    return replace(
+        ways, start=ways.start @ turn.T + warp[:, 2], before=ways.before @ (turn / scale).T
+    )
+
+
+def _way(start: Doubles, boxes: Doubles) -> Doubles:
+    """From `start` to the centres of `boxes`, in lengths of the box, cut at one `[N, 2]`.
+
+    So one box that the border of the image cuts flat does not outweigh everybody.
+    """
+    way = (boxes[:, :2] - start) / np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1.0)
+    return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1.0)

@@ -16,6 +16,11 @@ namespace {
 constexpr int MOST = 64;        // points of a head: levels times points per level
 constexpr int WIDE = 16;        // points that are placed together; MOST is a multiple
 constexpr int IN_ORDER = 16;    // points of a head that `sample` adds up in PyTorch's order
+#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+constexpr bool QUICK_FMA = true;
+#else
+constexpr bool QUICK_FMA = false;  // a call each: then `sample` adds up as it likes
+#endif
 constexpr int BLOCK = 256;      // queries that look at one head in turn: what they see stays cached
 constexpr int WORTH = 1 << 15;  // samples below which waking threads costs more than it saves
 
@@ -234,7 +239,7 @@ void sample(const V* value, const R* locations, const R* weights, R* out, int64_
       const R* place = locations + (row * heads + m) * points * 2;
       const R* given = weights + (row * heads + m) * points;
       R* to = out + (row * heads + m) * width;
-      const bool in_order = std::is_same<V, R>::value && points == IN_ORDER;
+      const bool in_order = QUICK_FMA && std::is_same<V, R>::value && points == IN_ORDER;
       for (int i = 0; i < points; ++i) {  // by way of [-1, 1], as `grid_sample` is told places
         x[i] = std::fma((2 * place[2 * i] - 1) + 1, R(at.width[i]) / 2, R(-0.5));
         y[i] = std::fma((2 * place[2 * i + 1] - 1) + 1, R(at.height[i]) / 2, R(-0.5));
