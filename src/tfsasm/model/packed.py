@@ -8,6 +8,8 @@ ordinary ones do the same.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +29,18 @@ def packs(dtype: torch.dtype, device: torch.device) -> bool:
             "_linear_pointwise", "_reorder_linear_weight",
             "_convolution_pointwise", "_reorder_convolution_weight",
         ))
+        and (dtype == torch.float32 or _packs_bfloat16())
     )  # fmt: skip
+
+
+@cache
+def _packs_bfloat16() -> bool:
+    """Whether this processor's oneDNN has it; without AVX-512 it has not."""
+    try:
+        torch.ops.mkldnn._reorder_linear_weight(torch.zeros(16, 16, dtype=torch.bfloat16), 16)
+    except RuntimeError:
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class PackedLinear(nn.Module):
