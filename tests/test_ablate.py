@@ -177,6 +177,15 @@ def test_what_cannot_be_done_is_said_before_any_work(run, tmp_path, flags, compl
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_begin_removes_nothing(run, tmp_path):
+    run(grid=["capacity=3"])
+    before = results(tmp_path / "out")
+    refused = run("--precision", "fp8", "--overwrite", grid=["capacity=3"])
+    assert refused.code == 2
+    assert "not 'fp8'" in refused.err
+    assert results(tmp_path / "out") == before != {}
+
+
 def test_without_truth_no_row_can_be_the_best(run, clips, tmp_path):
     shutil.rmtree(clips / "b/gt")
     outcome = run()

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 
-from scenes import write_folders
+from scenes import HEIGHT, WIDTH, write_detections, write_folders, write_images
 from tfsasm import chosen, tracking
 from tfsasm.api import load
+from tfsasm.proposals import Proposals
 
 NAMES = ("a", "b", "c")
 
@@ -106,15 +109,29 @@ def test_without_pictures_motion_decides_as_in_a_comparison(
     assert results(tmp_path / "out")["a"]
 
 
+def show_a_pan(folder):
+    """A person who stands; the camera turns so far that only a look at the pictures explains it."""
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, 2 * WIDTH, 3), dtype=np.uint8)
+    wide = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    cv2.rectangle(wide, (100, 30), (119, 69), (0, 0, 255), cv2.FILLED)
+    turned = (0, 0, 0, 20, 20, 20)
+    shutil.rmtree(folder / "img1")
+    write_images(folder / "img1", [wide[:, x : x + WIDTH] for x in turned])
+    write_detections(folder / "det/det.txt", [[f"{100 - x},30,20,40,0.9"] for x in turned])
+
+
 def test_only_what_has_no_pictures_is_followed_blindly(by_looks, clips, tmp_path):
+    for name in ("a", "b"):
+        show_a_pan(clips / name)
     by_looks(output=tmp_path / "wanted")
     shutil.rmtree(clips / "b" / "img1")
     outcome = by_looks()
     assert "no pictures of b: motion" in outcome.out
     seen, wanted = results(tmp_path / "out"), results(tmp_path / "wanted")
-    assert [name for name in NAMES if seen[name] == wanted[name]] in (["a", "c"], list(NAMES))
+    assert [name for name in NAMES if seen[name] == wanted[name]] == ["a", "c"]
+    assert seen["a"] == wanted["b"] != b""
     told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
-    assert told["pictures"] == "none of b"
+    assert told["pictures"] == {"a": True, "b": False, "c": True}
 
 
 def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
@@ -328,7 +345,72 @@ def test_pictures_that_came_later_need_another_folder(by_looks, clips, tmp_path)
     (tmp_path / "away").rename(clips / "a" / "img1")
     refused = by_looks("--sequences", "a", "b")
     assert refused.code == 2
-    assert "pictures was none, not all" in refused.err
+    assert "other settings: pictures.a was False, not True. Give" in " ".join(refused.err.split())
+    assert by_looks("--sequences", "b").code == 0
+
+
+def test_which_sequences_are_named_does_not_count(by_looks, clips, tmp_path):
+    shutil.rmtree(clips / "b" / "img1")
+    for names in (["a"], ["b"], NAMES, ["c", "a"]):
+        outcome = by_looks("--sequences", *names)
+        assert outcome.code == 0, outcome.err
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
+    assert told["pictures"] == {"a": True, "b": False, "c": True}
+
+
+@pytest.mark.parametrize(("flags", "complaint"), [
+    pytest.param(("--tracker", "query", "--precision", "fp8"), "not 'fp8'", id="precision"),
+    pytest.param(("--tracker", "query", "--short-side", 0), "short_side is 0", id="size"),
+    pytest.param(("--embedder", "osnet"), "needs the ONNX file", id="weights of the embedder"),
+    pytest.param(("--embedder-set", "colours=9"), "no setting 'colours'", id="embedder"),
+    pytest.param(("--detector", "yolox-nano", "--detector-set", "size=9"), "no setting 'size'",
+                 id="detector"),
+])  # fmt: skip
+def test_what_cannot_begin_removes_nothing(by_looks, tmp_path, flags, complaint):
+    assert by_looks("--sequences", "a").code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    refused = by_looks(*flags, "--overwrite")
+    assert refused.code == 2
+    assert complaint in " ".join(refused.err.split())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert by_looks(*flags, output=tmp_path / "new").code == 2
+    assert not (tmp_path / "new").exists()
+
+
+class Nothing:
+    """A detector that finds nobody."""
+
+    def __call__(self, frame):
+        return Proposals.empty()
+
+    def report(self):
+        return []
+
+
+@pytest.mark.parametrize(("option", "setting"), [
+    pytest.param("--embedder", "embedder_weights", id="embedder"),
+    pytest.param("--detector", "detector.weights", id="detector"),
+])
+def test_a_folder_of_a_model_is_known_by_its_content(
+    by_looks, tmp_path, monkeypatch, option, setting
+):
+    monkeypatch.setattr(chosen, "embedder_of", lambda job: None)
+    monkeypatch.setattr(tracking, "open_live", lambda plan: plan.live and Nothing())
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    (first / "config.json").write_text("{}")
+    (first / "model.safetensors").write_bytes(b"1")
+    shutil.copytree(first, other)
+    (other / "README.md").write_text("moved")
+    assert by_looks("--sequences", "a", option, f"hf:{first}").code == 0
+    same = by_looks("--sequences", "a", option, f"hf:{other}")
+    assert (same.code, "1 of 1 sequences are done already" in same.out) == (0, True)
+    (other / "model.safetensors").write_bytes(b"2")
+    refused = by_looks("--sequences", "a", option, f"hf:{other}")
+    assert refused.code == 2
+    told = " ".join(refused.err.split())
+    assert f"other settings: {setting}.model.safetensors was sha256:" in told
+    assert "config" not in told
 
 
 def test_a_precision_reaches_the_network(evaluate, tmp_path):
@@ -406,7 +488,8 @@ def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path,
     assert any(0 < count < len(ends) for count in kept), kept
     for path in (tmp_path / "wanted").iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
-    assert (tmp_path / "out" / "a.txt").read_bytes()
+    seen = NAMES if tracker == "query" else ("a", "b")  # nobody in c is there long enough
+    assert all((tmp_path / "out" / f"{name}.txt").read_bytes() for name in seen)
     assert len(list((tmp_path / "out").iterdir())) == len(ends) + 2
 
 

@@ -62,6 +62,33 @@ def test_starting_anew_removes_what_was_made_here_and_nothing_else(folder):
     assert sorted(path.name for path in folder.iterdir()) == [RECORD, "notes.md"]
 
 
+def test_what_each_sequence_has_for_itself_counts_for_itself(folder):
+    def by(**pictures):
+        settings = SETTINGS | {"pictures": pictures}
+        return claim(folder, settings, pictures, by_sequence=["pictures"])
+
+    result_file(folder, "a").unlink()
+    by(a=True, b=True)
+    for name in ("a", "b"):
+        result_file(folder, name).write_text("done")
+    assert by(b=True, c=False) == {"b"}
+    assert by(a=True, c=True) == {"a"}  # c was not finished
+    told = json.loads((folder / RECORD).read_text())["settings"]["pictures"]
+    assert told == {"a": True, "b": True, "c": True}
+    with pytest.raises(InputError, match=r"settings: pictures\.b was True, not False\. Give"):
+        by(a=True, b=False)
+
+
+def test_a_record_without_them_is_refused_or_replaced(folder):
+    for settings in (SETTINGS, SETTINGS | {"pictures": "all"}):
+        claim(folder, settings, ["a"], overwrite=True)
+        result_file(folder, "a").write_text("done")
+        wanted = SETTINGS | {"pictures": {"a": True}}
+        with pytest.raises(InputError, match=r"pictures\.a was nothing, not True"):
+            claim(folder, wanted, ["a"], by_sequence=["pictures"])
+        assert claim(folder, wanted, ["a"], by_sequence=["pictures"], overwrite=True) == set()
+
+
 def test_what_a_killed_run_left_half_done_is_removed(folder):
     (folder / ".b.partial-17.txt").write_text("half")
     (folder / "..b.partial-17.txt.partial-17").write_text("half")

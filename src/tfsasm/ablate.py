@@ -116,6 +116,7 @@ def make_ablation(job: jobs.Ablate) -> Ablation:
         )
     by_label = {row.label: row for row in rows}
     asked = Ablation(job, plan, by_label, tuple(axes), against.label, {})
+    make_work(asked)  # what cannot begin takes no folders, and least of all empties them
     return replace(asked, todo=_claim(asked))
 
 

@@ -18,7 +18,7 @@ from tfsasm.config import preset
 from tfsasm.detect import DetectionDatabase, MotDetections, ProposalSource
 from tfsasm.errors import InputError
 from tfsasm.intake import as_detections
-from tfsasm.jobs.shared import Following, Method
+from tfsasm.jobs.shared import Following, MethodOptions
 from tfsasm.model import native
 from tfsasm.options import embedder_of, looks_of, method_of
 from tfsasm.runtime.files import MANIFEST, read_manifest
@@ -102,7 +102,7 @@ def check_options(job: Following) -> None:
         raise InputError(f"{option} is for --tracker {other}, and this is {job.tracker}")
 
 
-def open_network(job: Method) -> Tracker:
+def open_network(job: MethodOptions) -> Tracker:
     """The query tracker that was asked for. Raises as `load` does."""
     exact = preset(job.preset).exact and job.precision == "auto"
     tracker = load(
@@ -114,7 +114,7 @@ def open_network(job: Method) -> Tracker:
     return tracker
 
 
-def _by_query(job: Method, tracker: Tracker) -> Chosen:
+def _by_query(job: MethodOptions, tracker: Tracker) -> Chosen:
     named = preset(job.preset)
     about = {"weights": job.weights, "preset": job.preset, "method": asdict(tracker.config)}
     return Chosen(tracker, about, named.first_id, named.scores, named.order)

@@ -17,6 +17,7 @@ from tfsasm.api import embedded
 from tfsasm.appearance.embed.named import default_name
 from tfsasm.chosen import check_options
 from tfsasm.data.sequences import sequences
+from tfsasm.detect.hf import PREFIX
 from tfsasm.devices import find_device
 from tfsasm.errors import InputError
 from tfsasm.evaluate import Files, report_table, score_files
@@ -37,6 +38,9 @@ from tfsasm.tracking import (
 )
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
+PICTURES = "pictures"
+"""The setting that says of each sequence whether there are any."""
+_OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
 
 def run_evaluation(job: jobs.Evaluate, console: Console, errors: Console) -> int:
@@ -45,13 +49,17 @@ def run_evaluation(job: jobs.Evaluate, console: Console, errors: Console) -> int
     check_options(job)
     plan = make_plan(job, blind=by_looks)
     settings = looks_settings(job, plan) if by_looks else query_settings(job, plan)
-    done = claim(plan.output, settings, plan.tasks.keys(), overwrite=job.overwrite)
+    make = partial(make_work, plan, job)
+    make()  # what cannot begin takes no folder, and least of all empties one
+    done = claim(
+        plan.output, settings, plan.tasks.keys(), overwrite=job.overwrite,
+        by_sequence=[PICTURES] if by_looks else [],
+    )  # fmt: skip
     todo = [name for name in plan.tasks if name not in done]
     say = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     if done:
         say(f"{len(done)} of {len(plan.tasks)} sequences are done already")
     lengths = {name: plan.tasks[name].sequence.length for name in todo}
-    make = partial(make_work, plan, job)
     run = run_sequences(todo, make, lengths, job.workers, errors, quiet=job.quiet)
     for line in run_lines(run):
         say(line)
@@ -112,15 +120,13 @@ def query_settings(job: Tracked, plan: Plan) -> dict[str, Any]:
 
 def looks_settings(job: jobs.Evaluate, plan: Plan) -> dict[str, Any]:
     """The same of the appearance tracker. Which sequences it cannot see counts, too."""
-    without = _without_pictures(plan)
-    none = len(without) == len(plan.tasks)
+    name = job.embedder or default_name(job.embedder_weights)
+    embedder, weights = _model(name, job.embedder_weights)
     return {
         **_common(job, plan),
         "tracker": "appearance", "method": asdict(looks_of(job)),
-        "embedder": job.embedder or default_name(job.embedder_weights),
-        "embedder_weights": _digest(job.embedder_weights),
-        "embedder_set": list(job.embedder_set),
-        "pictures": "none" if none else f"none of {', '.join(without)}" if without else "all",
+        "embedder": embedder, "embedder_weights": weights, "embedder_set": list(job.embedder_set),
+        PICTURES: {name: task.source is not None for name, task in plan.tasks.items()},
     }  # fmt: skip
 
 
@@ -128,7 +134,8 @@ def _common(job: Tracked, plan: Plan) -> dict[str, Any]:
     """What counts for either tracker."""
     boxes: dict[str, Any] = {"skip_bad": plan.skip_bad}
     if plan.live:
-        boxes |= {"detector": asdict(plan.live) | {"weights": _digest(plan.live.weights)}}
+        name, weights = _model(plan.live.name, plan.live.weights)
+        boxes |= {"detector": asdict(plan.live) | {"name": name, "weights": weights}}
     elif job.detections is None:
         boxes |= {"detections": "beside each sequence"}
     else:
@@ -163,6 +170,15 @@ def _boxes_given(path: Path) -> str | None:
     if not path.exists():
         return f"{path} in each sequence"
     return str(path.resolve()) if path.is_dir() else _digest(path)
+
+
+def _model(name: str, weights: Path | None) -> tuple[str, str | dict[str, str | None] | None]:
+    """What a model is called and what its files hold; for a folder, those that it is read from."""
+    folder = Path(name.removeprefix(PREFIX))
+    if not name.startswith(PREFIX) or not folder.is_dir():
+        return name, _digest(weights)
+    files = sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL)
+    return f"{PREFIX}FOLDER", {path.name: _digest(path) for path in files}
 
 
 def _digest(path: Path | None) -> str | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tfsasm.appearance import AppearanceConfig, Embedder, embedder
 from tfsasm.config import preset, with_settings
 from tfsasm.errors import InputError
-from tfsasm.jobs.shared import Embedding, Following, Method
+from tfsasm.jobs.shared import Embedding, Following, MethodOptions
 from tfsasm.tracker import TrackerConfig
 
 
-def method_of(job: Method) -> TrackerConfig:
+def method_of(job: MethodOptions) -> TrackerConfig:
     """The preset with what the command line changes."""
     settings: dict[str, str] = {}
     if job.miss_tolerance is not None:

@@ -25,13 +25,15 @@ def result_file(folder: Path, name: str) -> Path:
 
 
 def claim(
-    folder: Path, settings: Mapping[str, Any], names: Collection[str], *, overwrite: bool = False
+    folder: Path, settings: Mapping[str, Any], names: Collection[str], *, overwrite: bool = False,
+    by_sequence: Collection[str] = (),
 ) -> set[str]:
     """Make `folder` the place of results by `settings`, and return which of `names` are there.
 
-    `settings` is anything JSON can hold. What a killed run left half done is removed. With
-    `overwrite` the results and scores of an earlier run go too. Raises `InputError` when there are
-    results by other settings, or a folder that is not one of results.
+    `settings` is anything JSON can hold. Those `by_sequence` have a value for each of `names`,
+    which counts where that one is there; others keep theirs. What a killed run left half done is
+    removed. With `overwrite` the results and scores of an earlier run go too. Raises `InputError`
+    when there are results by other settings, or a folder that is not one of results.
     """
     check_folder(folder)
     wanted = json.loads(json.dumps(settings))
@@ -39,11 +41,14 @@ def claim(
     if record is None and any(_visible(folder)):
         raise InputError(f"{folder} holds other files; give a new or an empty folder")
     known = set(record["sequences"]) if record else set()
-    old = [path for name in known if (path := result_file(folder, name)).is_file()]
+    was = record["settings"] if record else {}
+    old = {name for name in known if result_file(folder, name).is_file()}
+    both = [_only(these, by_sequence, old & set(names)) for these in (was, wanted)]
     if overwrite:
-        for path in (*old, folder / SCORES):
+        for path in (*(result_file(folder, name) for name in old), folder / SCORES):
             path.unlink(missing_ok=True)
-    elif record and old and (changes := list(_differences(record["settings"], wanted))):
+        old = set()
+    elif old and (changes := list(_differences(*both))):
         more = f" and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""
         raise InputError(
             f"{folder} has results by other settings: {'; '.join(changes[:_TOLD])}{more}. Give "
@@ -51,7 +56,9 @@ def claim(
         )
     for unfinished in folder.glob(".*partial-*"):
         unfinished.unlink(missing_ok=True)
-    told = {"settings": wanted, "sequences": sorted(known | set(names))}
+    kept = _only(was, by_sequence, old - set(names))
+    merged = {name: {**kept.get(name, {}), **wanted[name]} for name in by_sequence}
+    told = {"settings": wanted | merged, "sequences": sorted(known | set(names))}
     write_text(folder / RECORD, json.dumps(told, indent=2) + "\n")
     return {name for name in names if result_file(folder, name).is_file()}
 
@@ -71,6 +78,20 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _visible(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _only(
+    settings: Mapping[str, Any], by_sequence: Collection[str], names: Collection[str]
+) -> dict[str, Any]:
+    """`settings`, those `by_sequence` of `names` alone."""
+    return {
+        key: _of(names, value) if key in by_sequence else value for key, value in settings.items()
+    }
+
+
+def _of(names: Collection[str], value: Any) -> dict[str, Any]:
+    given = value.items() if isinstance(value, dict) else ()
+    return {name: one for name, one in given if name in names}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from tfsasm.jobs.kinds import OptionalCount, OptionalFile
-from tfsasm.jobs.shared import Following, LiveDetector, Watched
+from tfsasm.jobs.shared import DetectorOptions, Following, Watched
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(Following, LiveDetector, Watched):
+class Track(Following, DetectorOptions, Watched):
     """Follow people through a video, a folder of images, a camera or a stream.
 
     Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4

@@ -17,5 +17,5 @@ OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
-Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
+PrecisionText = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
 """Numbers that the network computes with; see `tfsasm.load`."""

@@ -17,7 +17,7 @@ from tfsasm.jobs.kinds import (
     OptionalFile,
     OptionalName,
     OptionalScore,
-    Precision,
+    PrecisionText,
     Settings,
 )
 
@@ -55,7 +55,7 @@ class Watched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveDetector:
+class DetectorOptions:
     """Boxes that are found while tracking."""
 
     detector: OptionalName = None
@@ -82,14 +82,14 @@ class Network:
     """Most pixels of its longer side."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
-    precision: Precision = "auto"
+    precision: PrecisionText = "auto"
     """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, fp16 for
     GPUs; or of single parts, backbone=bf16,encoder=bf16,decoder=fp32. auto is fp32, and with the
     preset `released` the order of summation of its code."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method(Network):
+class MethodOptions(Network):
     """The query network under a method."""
 
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
@@ -124,7 +124,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Following(Method, Embedding, Choice):
+class Following(MethodOptions, Embedding, Choice):
     """Either tracker."""
 
     set: Settings = ()
@@ -145,7 +145,7 @@ class Crew:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracked(Crew, Method, LiveDetector, DataSet):
+class Tracked(Crew, MethodOptions, DetectorOptions, DataSet):
     """A data set that is tracked into a folder of results."""
 
     output: Path
