@@ -15,6 +15,7 @@ from tfsasm.model.fast import FastMOTRv2, FastSelfAttention
 from tfsasm.model.fast_trunk import FastTrunk
 from tfsasm.model.moments import Moments
 from tfsasm.model.packed import PackedConv, PackedLinear
+from tfsasm.model.packed import packs
 from tfsasm.model.precision import Precision
 from tfsasm.model.self_attention import SelfAttention
 from tfsasm.proposals import Proposals
@@ -145,6 +146,8 @@ def test_blocks_that_rounding_would_spoil_stay_float32(shift, wide):
 
 
 def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
+    if not packs(torch.bfloat16, torch.device("cpu")):
+        pytest.skip("oneDNN has no bfloat16 on this processor, and elsewhere a bias is rounded too")
     blocks, _ = fast_trunk._blocks(mobile_trunk(shift=10.0))
     (layer, given), *_ = blocks[2].inputs(blocks[1].leaves(Moments.of_images()))
     assert given.mean.tolist() == [10.0] * len(given.mean)
