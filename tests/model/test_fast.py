@@ -14,8 +14,7 @@ from tfsasm.model.backbone import FrozenBatchNorm2d, MobileNetV2
 from tfsasm.model.fast import FastMOTRv2, FastSelfAttention
 from tfsasm.model.fast_trunk import FastTrunk
 from tfsasm.model.moments import Moments
-from tfsasm.model.packed import PackedConv, PackedLinear
-from tfsasm.model.packed import packs
+from tfsasm.model.packed import PackedConv, PackedLinear, packs
 from tfsasm.model.precision import Precision
 from tfsasm.model.self_attention import SelfAttention
 from tfsasm.proposals import Proposals
