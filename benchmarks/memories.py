@@ -23,11 +23,15 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tfsasm.appearance import AppearanceConfig, AppearanceTracker, Embedder, embedder
-from tfsasm.evaluate import Report, Trajectories, gains, read_truths, score
-from tfsasm.grid import settings_of
-from tfsasm.mot import Detections, read_detections
-from tfsasm.video import open_source
+from tfsasm.evaluation.metrics import Report, score
+from tfsasm.evaluation.score import read_truths
+from tfsasm.evaluation.significance import differences
+from tfsasm.evaluation.trajectories import Trajectories
+from tfsasm.motchallenge import DetectionsByFrame, read_detections
+from tfsasm.settings import settings_of
+from tfsasm.tracking.appearance.embedders import Embedder, embedder
+from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
+from tfsasm.video.source import open_video
 
 VARIANTS = {
     "off (motion alone)": "gallery.kind=none",
@@ -53,7 +57,7 @@ class Case:
     name: str
     source: Path
     truth: Trajectories
-    boxes: Detections
+    boxes: DetectionsByFrame
     stride: int = 1
     dropped: float = 0.0
 
@@ -127,7 +131,7 @@ def follow(case: Case, looks: Once, config: AppearanceConfig, seed: int) -> Traj
 
     def frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         dice = np.random.default_rng(seed)
-        with open_source(case.source, stride=case.stride) as source:
+        with open_video(case.source, stride=case.stride) as source:
             for frame in source:
                 boxes = np.asarray(case.boxes.get(frame.number, np.zeros((0, 5))))
                 boxes = boxes[boxes[:, 4] >= MIN_SCORE]
@@ -146,7 +150,7 @@ def table(title: str, reports: dict[str, tuple[Report, Report]]) -> Table:
     shown = Table("memory", "HOTA", "AssA", "IDF1", "IDSW", "HOTA gain", "AssA gain", title=title)
     base = next(iter(reports))
     blocks = {name: one[1] for name, one in reports.items()}
-    gain = {(g.name, g.metric): g.text for g in gains(blocks)}
+    gain = {(g.name, g.metric): g.text for g in differences(blocks)}
     for name, (whole, _) in reports.items():
         c = whole.combined
         more = [gain[name, m] for m in ("HOTA", "AssA")] if name != base else ["", ""]

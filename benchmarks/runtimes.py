@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 import tfsasm
-from tfsasm.allocator import keep_freed_memory
-from tfsasm.exported import load_exported
-from tfsasm.model.image import prepare
-from tfsasm.proposals import Proposals
-from tfsasm.runtime import Proposals as Arrays
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.network import prepare
+from tfsasm.runtime.allocator import keep_freed_memory
+from tfsasm.runtime.support import Proposals as Arrays
+from tfsasm.tracking.load import load_exported
 
 
 def milliseconds(work: Callable[[], object]) -> float:

@@ -18,11 +18,12 @@ from types import SimpleNamespace
 
 import atheris
 
-with atheris.instrument_imports(include=["tfsasm.mot", "tfsasm.detect"]):
+with atheris.instrument_imports(include=["tfsasm.motchallenge", "tfsasm.detection"]):
     import numpy as np
 
-    from tfsasm import mot
-    from tfsasm.detect import coco, det_db, formats, open_detections
+    from tfsasm import motchallenge
+    from tfsasm.detection import det_db, formats
+    from tfsasm.detection.stored import open_detections
     from tfsasm.errors import InputError
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -39,7 +40,7 @@ def said(data: bytes) -> int:
 def refusal(path: Path) -> str:
     """What strict reading says, if anything."""
     try:
-        mot.read_detections(path)
+        motchallenge.read_detections(path)
     except InputError as error:
         return str(error)
     return ""
@@ -47,7 +48,7 @@ def refusal(path: Path) -> str:
 
 def detections(path: Path) -> None:
     """MOT `det.txt`: every line is a box or is counted, and strict reading names the first."""
-    found = mot.read_detections(path, skip_bad=True)
+    found = motchallenge.read_detections(path, skip_bad=True)
     boxes = sum(map(len, found.values()))
     assert boxes + found.skipped.count == said(path.read_bytes())
     assert refusal(path) == found.skipped.first
@@ -55,7 +56,7 @@ def detections(path: Path) -> None:
 
 def tracks(path: Path) -> None:
     """Result and ground-truth files: all lines or none."""
-    assert len(mot.read_tracks(path)) == said(path.read_bytes())
+    assert len(motchallenge.read_tracks(path)) == said(path.read_bytes())
 
 
 def database(path: Path) -> None:
@@ -74,7 +75,7 @@ def database(path: Path) -> None:
 
 def results(path: Path) -> None:
     """COCO results."""
-    for frame in coco.read_coco(path, formats.Reading(skip_bad=True), None):
+    for frame in formats.read_coco(path, formats.Reading(skip_bad=True), None):
         assert len(frame.boxes) == len(frame.lines)
 
 

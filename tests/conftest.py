@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exports import Exported, exported_once
-from scenes import NETWORK, Outcome, Scene, lively_model, make_scene
-from tfsasm import cli
-from tfsasm.model.weights import save_model
+from helpers.exports import Exported, exported_once
+from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
+from tfsasm.cli import main
+from tfsasm.motrv2.weights import save_model
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def tfsasm(capsys):
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
-            cli.main([str(argument) for argument in arguments])
+            main.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return Outcome(left.value.code, out, err)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from tfsasm.detect.journal import Found, Journal
+from tfsasm.detection.run import FrameRecord, Journal
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, check_folder, check_output, write_text
-from tfsasm.outputs import JsonFile, MotFile
-from tfsasm.video import Frame
+from tfsasm.tracking.results import JsonFile, MotFile
+from tfsasm.video.source import Frame
 
 
 def names(folder):
@@ -70,7 +70,7 @@ def results(kind, path):
 def journal(path):
     with Journal(path, {}) as record:
         for number in range(1, 200):
-            record.add(Found("a", number, f"a/{number}", ["1,1,5,5,0.5\n"] * 9))
+            record.add(FrameRecord("a", number, f"a/{number}", ["1,1,5,5,0.5\n"] * 9))
 
 
 @pytest.mark.parametrize("write", [

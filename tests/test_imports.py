@@ -1,113 +1,108 @@
-"""Imports point one way: a module knows what is below it, never what is above."""
+"""The rooms of the package: what each may import, whatever the place in a file where it does so."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
 
 import tfsasm
 
-ORDER = [  # lowest first; within a level, modules do not know one another
-    {"errors", "rows", "boxes", "jobs", "allocator", "servers", "pipeline", "settings",
-     "truncation"},
-    {"files", "pixels", "devices", "config", "source"},
-    {"proposals", "runtime", "images"},
-    {"memory", "lifecycle", "motion", "mot", "video", "render"},
-    {"outputs", "support"},
-    {"model", "detect"},
-    {"intake"},
-    {"tracker", "loss", "appearance"},
-    {"clip"},
-    {"data"},
-    {"baselines"},
-    {"api", "options", "workers", "result_folder", "grid"},
-    {"exported", "runs", "methods", "entrants"},
-    {"chosen"},
-    {"tracking"},
-    {"side_by_side"},
-    {"__init__"},
-    {"evaluate"},
-    {"train"},
-    {
-        "training", "scoring", "merge", "submit", "show", "detecting", "export",
-    },
-    {"bench"},
-    {"demo", "evaluation", "compare", "benching"},
-    {"ablate"},
-    {"run"},
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-NEVER = {  # lower, and yet none of their business
-    "memory": {"errors", "boxes", "files", "proposals"},
-    "lifecycle": {"errors", "files", "proposals"},
-    "model": {"memory", "lifecycle", "motion", "mot", "source", "images", "video", "render"},
-    "loss": {"memory", "mot", "video"},
-    "clip": {"memory", "tracker"},
-    "appearance": {"model", "lifecycle", "support", "motion"},
-    "support": {"memory", "mot", "video"},
-    "tracker": {"mot", "video", "render", "files", "outputs", "detect"},
+ROOT_FILES = "errors files settings tables boxes motchallenge pytorch"
+ROOMS = {  # a room may import those that are named behind it, and itself
+    **dict.fromkeys(ROOT_FILES.split(), ROOT_FILES),
+    "video": ROOT_FILES,
+    "runtime": ROOT_FILES,
+    "datasets": f"{ROOT_FILES} video",
+    "detection": f"{ROOT_FILES} video runtime datasets",
+    "motrv2": f"{ROOT_FILES} runtime",
+    "evaluation": f"{ROOT_FILES} datasets",
+    "tracking": f"{ROOT_FILES} video runtime detection motrv2",
+    "training": f"{ROOT_FILES} motrv2 datasets evaluation tracking detection video runtime",
+    "experiments": f"{ROOT_FILES} video runtime datasets detection motrv2 evaluation tracking",
+    "cli": f"{ROOT_FILES} video runtime datasets detection motrv2 evaluation tracking training "
+    "experiments __init__",
+    "__init__": f"{ROOT_FILES} tracking detection video evaluation",
+    "__main__": "cli",
 }
-ONLY_TORCH = {"rows", "boxes", "memory", "lifecycle", "motion"}
+ALONE = {  # within a room, the only files that may import a thing
+    ("detection", "datasets"): {"run.py"},
+    ("detection", "torch"): {"yolox_torch.py", "huggingface.py"},
+    ("tracking", "motrv2"): {"load.py"},
+    ("tracking", "torch"): {"load.py", "reid.py"},
+    ("training", "detection"): {"validation.py"},
+    ("training", "video"): {"validation.py"},
+    **{(room, "torch"): set() for room in (
+        "errors", "files", "settings", "tables", "boxes", "motchallenge", "video", "runtime",
+        "datasets", "evaluation")},
+}  # fmt: skip
+NEVER = {  # files that must not import these modules
+    "tracking/appearance": {"tracking.query", "tracking.association", "motrv2"},
+    "training": {"tracking.memory"},
+}
 
 ROOT = Path(tfsasm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 
-def part(path):
-    """The module, or the folder, directly below the package that a file belongs to."""
+def room(path):
+    """The folder, or the file, directly below the package that a file belongs to."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imported(path):
-    """Full names of everything that a file imports, wherever in the file it does so."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Full names of everything that a file imports but for type checkers."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If)
+              and ast.unparse(node.test) == "TYPE_CHECKING"]  # fmt: skip
+    skipped = {id(inner) for node in typing for part in node.body for inner in ast.walk(part)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise AssertionError(f"{path.name}:{node.lineno}: relative import")
+            assert not node.level, f"{path.name}:{node.lineno}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def own(names):
-    """Parts of the package among `names`; a name that is no module is the package's own."""
-    for name in names:
-        package, _, rest = name.partition(".")
-        if package == "tfsasm":
-            head = rest.partition(".")[0]
-            there = (ROOT / f"{head}.py").is_file() or (ROOT / head).is_dir()
-            yield head if head and there else "__init__"
+    """The modules of the package among `names`, without the package's name."""
+    return {name.removeprefix("tfsasm.") for name in names if name.startswith("tfsasm.")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_downwards(path):
-    here = part(path)
-    if here not in LEVEL:
-        pytest.fail(f"{here} has no place in ORDER")
-    others = set(own(imported(path))) - {here}
-    above = {name for name in others if LEVEL.get(name, -1) >= LEVEL[here]}
-    assert not above, f"{here} imports {above}, which are not below it"
-    assert not others & NEVER.get(here, set())
+def test_a_room_imports_what_it_may(path):
+    here, names = room(path), set(imported(path))
+    packages = {name.partition(".")[0] for name in names} - {"tfsasm"}
+    modules = own(names)
+    rooms = {name.partition(".")[0] for name in modules} - {"__version__"}
+    assert rooms - {here} <= set(ROOMS[here].split()), f"{here} imports {rooms}"
+    for (place, what), files in ALONE.items():
+        if here == place and path.name not in files:
+            assert what not in rooms | packages, f"{path.name} imports {what}"
+    for place, what in NEVER.items():
+        if path.is_relative_to(ROOT / place):
+            assert not [name for name in modules if name.startswith(tuple(what))]
 
 
-@pytest.mark.parametrize("name", sorted(ONLY_TORCH))
-def test_the_heart_needs_torch_and_nothing_else(name):
-    standard = {"__future__", "dataclasses", "typing", "collections"}
-    packages = {full.partition(".")[0] for full in imported(ROOT / f"{name}.py")}
-    assert packages - standard <= {"torch", "tfsasm"}
+def test_there_are_ten_rooms_and_few_loose_files():
+    loose = [path for path in FILES if path.parent == ROOT and not path.name.startswith("__")]
+    rooms = [path for path in ROOT.iterdir() if (path / "__init__.py").is_file()]
+    assert len(loose) <= 9
+    assert len(rooms) == 10
 
 
-def test_the_table_can_see(tmp_path):
-    """Both ways of importing, at any depth, are found."""
-    file = tmp_path / "x.py"
-    file.write_text(
-        "import os, tfsasm.cli\nfrom tfsasm import memory, load\n"
-        "def f():\n    from tfsasm.model.weights import full\n"
-    )
-    assert sorted(own(imported(file))) == ["__init__", "cli", "memory", "model"]
-    file.write_text("from . import memory\n")
-    with pytest.raises(AssertionError, match=re.escape("x.py:1: relative import")):
-        list(imported(file))
+def test_no_module_imports_itself_through_others():
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES}
+    graph = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        parts = own(imported(path))
+        graph[name] = {
+            found for part in parts
+            for found in (part, part.rpartition(".")[0]) if found in names and found != name
+        }  # fmt: skip
+    done = set()
+    while ready := [name for name in graph if name not in done and graph[name] <= done]:
+        done.update(ready)
+    assert not set(graph) - done, f"in or behind a cycle: {sorted(set(graph) - done)}"

@@ -11,26 +11,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfsasm.api import Tracker, load
-    from tfsasm.appearance import AppearanceConfig, AppearanceTracker
-    from tfsasm.config import default, motrv2, paper, released
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
-    from tfsasm.settings import TrackerConfig
+    from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
+    from tfsasm.tracking.config import TrackerConfig, default, motrv2, paper, released
+    from tfsasm.tracking.load import load
+    from tfsasm.tracking.query import QueryTracker
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AppearanceConfig", "AppearanceTracker", "InputError", "TfsasmError", "Tracker",
-    "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
+    "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker", "TfsasmError", "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
     "paper", "released",
 ]  # fmt: skip
 
 _HOMES = {
-    "api": ("Tracker", "load"),
-    "appearance": ("AppearanceConfig", "AppearanceTracker"),
-    "config": ("default", "motrv2", "paper", "released"),
-    "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
-    "settings": ("TrackerConfig",),
+    "errors": ("InputError", "QueryTracker", "TfsasmError", "TruncatedInput", "WeightsError"),
+    "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
+    "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
+    "tracking.load": ("load",),
+    "tracking.query": ("QueryTracker",),
 }
 
 

@@ -1,6 +1,6 @@
 """`python -m tfsasm` is the command `tfsasm`."""
 
-from tfsasm.cli import main
+from tfsasm.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,11 @@ float32 results must agree to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -59,3 +63,21 @@ def _giou(a: Tensor, b: Tensor) -> Tensor:
     w, h = (high - low).clamp(min=0).unbind(-1)
     enclosing = w * h
     return intersection / union - (enclosing - union) / enclosing
+
+
+def normalised_boxes(
+    ltwh: np.ndarray | Sequence[Sequence[float]], width: int, height: int
+) -> NDArray[np.float32]:
+    """Pixel boxes `[P, 4]` (left, top, width, height) as cxcywh by the size of their image.
+
+    The arithmetic is double with one rounding to float32 (SPEC 2.4).
+    """
+    left, top, w, h = np.asarray(ltwh, dtype=np.float64).reshape(-1, 4).T
+    columns = [(left + w / 2) / width, (top + h / 2) / height, w / width, h / height]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def ltwh_of(xyxy: np.ndarray | Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Pixel corner boxes `[P, 4]` as left, top, width, height."""
+    corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)

@@ -4,6 +4,8 @@ The command line prints these as one line and exits with a code; anything else i
 """
 
 
+
+
 class TfsasmError(Exception):
     """Base of every error that is a message to the user rather than a defect."""
 

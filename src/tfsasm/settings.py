@@ -1,120 +1,107 @@
-"""The settings of the method, whatever computes it.
+"""Method presets: what the tracker and its memory do, whatever the network.
 
-Apart from the code that they steer, so that what tracks without torch reads the same ones.
+A preset is a function that returns a frozen `TrackerConfig`; `docs/fidelity.md` compares them line
+by line, and `docs/results.md` has the measurements behind `default()`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-NOBODY = -1
-"""The identity of a query without one."""
+from tfsasm.errors import InputError
 
-
-@dataclass(frozen=True)
-class LifecycleConfig:
-    """Scores and patience of the published run. The inequalities differ on purpose (QUIRK-10)."""
-
-    birth_score: float = 0.5
-    """A query without identity at or above it is born."""
-    miss_score: float = 0.5
-    """A track strictly below it is absent in this frame."""
-    miss_tolerance: int = 20
-    """Consecutive absent frames after which a track dies, the last one included."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class MemoryConfig:
-    """When the sparse memory stores and what it prefers.
+def with_settings(config: T, settings: dict[str, str]) -> T:
+    """`config` with settings changed by dotted name, e.g. `{"memory.capacity": "20"}`.
 
-    The defaults are the published run (SPEC 8). `docs/fidelity.md` says what each one departs from.
+    Raises `InputError` for a name that does not exist or a value of the wrong kind.
     """
-
-    capacity: int = 10
-    """Views kept per track; the oldest is dropped first. 0 turns the memory off."""
-    min_travel: float = 0.1
-    """Travel since the last store that asks for a new one, in the unit of `Observation.travel`."""
-    max_gap: int = 10
-    """Frames without a store after which one is forced (strictly more than)."""
-    min_score: float = 0.8
-    """A store by travel needs a score strictly above this."""
-    overlap_decay: float = 0.0
-    """Per frame, the bar for a new candidate rises by this share (the paper's lambda; off)."""
-    first_overlap: float = 0.0
-    """Bar before the first store: 0 as released (only wholly free views), 1 as in the paper."""
-    gap_needs_score: bool = False
-    """Gap stores need `min_score` too. Released code: they do not (SPEC QUIRK-21)."""
-    store_without_candidate: bool = True
-    """A store with no candidate writes a zero vector, as released (SPEC QUIRK-19)."""
+    for name, text in settings.items():
+        config = _with_setting(config, name, name.split("."), text)
+    return config
 
 
-@dataclass(frozen=True)
-class MotionConfig:
-    """How far the reference of a track runs ahead. The default is the released code: not at all."""
-
-    lead: float = 0.0
-    """Share of the expected way; 0: the reference stays where the track was last seen."""
-    gain: float = 0.3
-    """Weight of the latest displacement in the velocity."""
-    fade: float = 0.9
-    """Share of the velocity that is left after each frame of absence."""
-
-
-@dataclass(frozen=True)
-class SupportConfig:
-    """What the tracker takes from the detector. The defaults are the released code: nothing."""
-
-    claim_iou: float = 1.0
-    """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
-    claim_held: float = 0.0
-    """Share of that overlap measured from the box a track came with, not from its answer."""
-    again_iou: float = 1.0
-    """A live track left without may claim a sure detection that nobody has claimed and that
-    overlaps the box it came with this much; 1: no second round."""
-    again_score: float = 0.0
-    """Detector's score from which a detection is sure enough for that."""
-    snap: bool = False
-    """A track takes over the box of the proposal it claims."""
-    required: bool = False
-    """A track without a claim counts as absent, however sure the network is."""
-    trust: float = 0.0
-    """A track is at least as sure as this share of its claimed proposal's score."""
-    birth_overlap: float = 1.0
-    """Nothing is born on a present track or on a better newborn: the largest IoU allowed."""
-    birth_score: float = 0.0
-    """Detector's score that a birth needs; above 0, learned queries are never born."""
+def _with_setting(config: Any, name: str, path: list[str], text: str) -> Any:
+    fields = [field.name for field in dataclasses.fields(config)]
+    if path[0] not in fields:
+        raise InputError(f"no setting {name!r}; {type(config).__name__} has {', '.join(fields)}")
+    old = getattr(config, path[0])
+    if dataclasses.is_dataclass(old) != (len(path) > 1):
+        raise InputError(f"{name!r} does not name a single setting")
+    if len(path) > 1:
+        new = _with_setting(old, name, path[1:], text)
+    else:
+        new = _parse(name, text, typing.get_type_hints(type(config))[path[0]])
+    return replace(config, **{path[0]: new})
 
 
-@dataclass(frozen=True)
-class TrackerConfig:
-    """The method, whatever the network. Defaults are what the released code does.
+def _parse(name: str, text: str, kind: Any) -> Any:
+    if typing.get_origin(kind) is typing.Literal:
+        choices = typing.get_args(kind)
+        if text not in choices:
+            raise InputError(f"{name} is one of {', '.join(choices)}, not {text!r}")
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise InputError(f"{name} is true or false, not {text!r}")
+        return text.lower() in ("true", "1")
+    try:
+        value = kind(text)
+    except ValueError as error:
+        what = "whole number" if kind is int else "number"
+        raise InputError(f"{name} is a {what}, not {text!r}") from error
+    if not value >= 0:  # NaN neither
+        raise InputError(f"{name} is at least 0, not {text!r}")
+    return value
 
-    `docs/fidelity.md` has a row for every setting that names a departure.
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise InputError(f"--set takes NAME=VALUE, not {setting!r}")
+    return name, value
+
+
+def setting_names(config: object, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all single settings of a method."""
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from setting_names(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def full_name(name: str, config: object) -> str:
+    """The dotted name of the setting that `name` means: itself, or the only one that ends so.
+
+    Raises `InputError` for a name that is nobody's, or several settings'.
     """
+    known = list(setting_names(config))
+    if name in known:
+        return name
+    alike = [setting for setting in known if setting.endswith(f".{name}")]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        raise InputError(f"{name} may be {' or '.join(alike)}; say which")
+    last = {setting.rpartition(".")[2]: setting for setting in known}
+    close = [last[word] for word in difflib.get_close_matches(name.rpartition(".")[2], last)]
+    raise InputError(f"no setting {name!r}; there are {', '.join(close or known)}")
 
-    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    refresh_score: float = 0.5
-    """A track above it takes this frame's answer in; the others stay frozen (QUIRK-13)."""
-    report_score: float = 0.5
-    """Tracks above it are reported."""
-    report_area: float = 100.0
-    """Boxes above it are reported, in square pixels of the original image."""
-    travel: Literal["layers", "frames"] = "layers"
-    """What moves a track towards its next store: from the first to the last decoder layer
-    (released, QUIRK-15), or from frame to frame (the paper)."""
-    overlap_with: Literal["all", "tracks"] = "all"
-    """Whose boxes cover a track: all queries, its own duplicate proposal included (released,
-    QUIRK-20), or tracks only (the paper)."""
-    stored: Literal["incoming", "embedding", "refreshed"] = "incoming"
-    """Which feature the memory sees: the content that entered the frame (released, QUIRK-22), the
-    decoder's output, or the content made for the next frame."""
-    present_at_birth: bool = True
-    """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
-    present_when_lost: bool = True
-    """Whether an absent track's view may be kept, as released (QUIRK-21)."""
-    motion: MotionConfig = field(default_factory=MotionConfig)
-    """Where the network is asked to look for a track; released: where it was last seen."""
-    support: SupportConfig = field(default_factory=SupportConfig)
-    """What is taken from the detector rather than from the network; released: nothing."""
+
+def short_name(setting: str) -> str:
+    """The last part of a dotted name."""
+    return setting.rpartition(".")[2]
+
+
+def settings_of(pairs: Sequence[tuple[str, str]], config: T) -> T:
+    """`config` with settings changed by full or short name. Raises `InputError`."""
+    return with_settings(config, {full_name(name, config): value for name, value in pairs})

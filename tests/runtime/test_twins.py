@@ -10,24 +10,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import CHANNELS, EMBEDDED, REFRESHED, FakeModel
-from tfsasm import boxes, lifecycle, memory, motion, support, tracker
-from tfsasm.config import PRESETS, with_settings
-from tfsasm.model.encoding import embed_coordinates
-from tfsasm.proposals import Proposals
-from tfsasm.rows import Rows
+from helpers.fakes import CHANNELS, EMBEDDED, REFRESHED, FakeModel
+from tfsasm import boxes
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.position_encoding import embed_coordinates
 from tfsasm.runtime import boxes as array_boxes
 from tfsasm.runtime import lifecycle as array_lifecycle
-from tfsasm.runtime import memory as array_memory
-from tfsasm.runtime import motion as array_motion
-from tfsasm.runtime import support as array_support
-from tfsasm.runtime import tracker as array_tracker
-from tfsasm.runtime.network import embed_scores
-from tfsasm.settings import (
+from tfsasm.runtime import memory, motion, support, tracker
+from tfsasm.runtime.exported import embed_scores
+from tfsasm.settings import with_settings
+from tfsasm.tables import Table
+from tfsasm.tracking import association, query
+from tfsasm.tracking import config as lifecycle
+from tfsasm.tracking import memory as memory_module
+from tfsasm.tracking.config import (
+    PRESETS,
+    AssociationConfig,
     LifecycleConfig,
     MemoryConfig,
     MotionConfig,
-    SupportConfig,
     TrackerConfig,
 )
 
@@ -48,7 +49,7 @@ def as_torch(table, kind):
 
 def assert_same(array, tensor):
     """Whole numbers and masks exactly, floats up to rounding, nested tables alike."""
-    if isinstance(array, Rows):
+    if isinstance(array, Table):
         for name, value in vars(array).items():
             assert_same(value, getattr(tensor, name))
         return
@@ -100,21 +101,21 @@ MEMORIES = [
 @given(seeds, counts, st.sampled_from(MEMORIES))
 def test_a_memory_over_ten_frames(seed, n, config):
     random = np.random.default_rng(seed)
-    state = array_memory.empty(n, 4, config)
-    twin = memory.empty(n, 4, config)
+    state = memory.empty(n, 4, config)
+    twin = memory_module.empty(n, 4, config)
     assert_same(state, twin)
     for _ in range(10):
         overlap = levels(random, n)
         overlap[random.random(n) < 0.1] = np.nan
-        seen = array_memory.Observation(
+        seen = memory.Observation(
             some(random, n, 4), some(random, n) * np.float32(0.2), overlap, levels(random, n),
             random.random(n) < 0.7,
         )  # fmt: skip
-        state = array_memory.write(state, seen, config)
-        twin = memory.write(twin, as_torch(seen, memory.Observation), config)
+        state = memory.write(state, seen, config)
+        twin = memory_module.write(twin, as_torch(seen, memory_module.Observation), config)
         assert_same(state, twin)
         default = some(random, n, 4)
-        assert_same(array_memory.read(state, default), memory.read(twin, tensors(default)))
+        assert_same(memory.read(state, default), memory_module.read(twin, tensors(default)))
 
 
 LIVES = [LifecycleConfig(), LifecycleConfig(0.6, 0.4, 2), LifecycleConfig(0.3, 0.2, 1)]
@@ -124,11 +125,11 @@ LIVES = [LifecycleConfig(), LifecycleConfig(0.6, 0.4, 2), LifecycleConfig(0.3, 0
 @given(seeds, counts, st.sampled_from(LIVES))
 def test_births_and_deaths(seed, n, config):
     random = np.random.default_rng(seed)
-    ids = np.where(random.random(n) < 0.5, lifecycle.NOBODY, np.arange(n))
+    ids = np.where(random.random(n) < 0.5, lifecycle.NO_ID, np.arange(n))
     asked = ids, random.integers(0, 4, n), levels(random, n)
     barred = random.random(n) < 0.8
     census = array_lifecycle.advance(*asked, 20, config, barred)
-    twin = lifecycle.advance(*map(tensors, asked), 20, config, may_be_born=tensors(barred))
+    twin = association.update_status(*map(tensors, asked), 20, config, may_be_born=tensors(barred))
     assert census.next_id == twin.next_id
     for name in ("ids", "missed", "born"):
         assert_same(getattr(census, name), getattr(twin, name))
@@ -144,18 +145,18 @@ def test_motion(seed, n, config):
     last, now, velocity = crowd(random, n), crowd(random, n), some(random, n, 2)
     missed, seen = random.integers(0, 30, n), random.random(n) < 0.5
     asked = last, velocity, missed
-    assert_same(array_motion.expect(*asked, config), motion.expect(*map(tensors, asked), config))
+    assert_same(motion.expect(*asked, config), association.predict_boxes(*map(tensors, asked), config))
     asked = velocity, last, now, missed, seen
-    assert_same(array_motion.learn(*asked, config), motion.learn(*map(tensors, asked), config))
+    assert_same(motion.learn(*asked, config), association.update_velocity(*map(tensors, asked), config))
 
 
 BIRTHS = {"birth_overlap": 0.4, "birth_score": 0.5}
 ROUNDS = {"claim_iou": 0.4, "claim_held": 1.0}
 SUPPORTS = [
-    SupportConfig(), SupportConfig(claim_iou=0.3), SupportConfig(claim_iou=0.4, trust=0.5),
-    SupportConfig(**ROUNDS, again_iou=0.2, again_score=0.5, snap=True),
-    SupportConfig(claim_iou=0.3, claim_held=0.4, again_iou=0.1, required=True),
-    SupportConfig(**BIRTHS), SupportConfig(**ROUNDS, **BIRTHS, snap=True, required=True, trust=0.3),
+    AssociationConfig(), AssociationConfig(claim_iou=0.3), AssociationConfig(claim_iou=0.4, trust=0.5),
+    AssociationConfig(**ROUNDS, again_iou=0.2, again_score=0.5, snap=True),
+    AssociationConfig(claim_iou=0.3, claim_held=0.4, again_iou=0.1, required=True),
+    AssociationConfig(**BIRTHS), AssociationConfig(**ROUNDS, **BIRTHS, snap=True, required=True, trust=0.3),
 ]  # fmt: skip
 
 
@@ -164,17 +165,17 @@ SUPPORTS = [
 def test_the_say_of_the_detector(seed, tracks, found, first, config):
     random = np.random.default_rng(seed)
     n = first + found + tracks
-    offered = array_support.Proposals(crowd(random, found), levels(random, found))
+    offered = support.Proposals(crowd(random, found), levels(random, found))
     near = np.concat([crowd(random, first), offered.boxes, crowd(random, tracks)])
-    ids = np.concat([np.full(first + found, lifecycle.NOBODY), np.arange(tracks)])
+    ids = np.concat([np.full(first + found, lifecycle.NO_ID), np.arange(tracks)])
     asked = ids, levels(random, n), near, crowd(random, n)
-    told = array_support.lean(*asked, offered, first, config, 0.5)
-    twin = support.lean(
+    told = support.lean(*asked, offered, first, config, 0.5)
+    twin = association.associate(
         *map(tensors, asked), as_torch(offered, Proposals), first, config, 0.5
     )
     assert_same(told, twin)
-    row = array_support.proposal_rows(n, first, offered)
-    assert_same(row, support.proposal_rows(n, first, as_torch(offered, Proposals)))
+    row = support.proposal_rows(n, first, offered)
+    assert_same(row, association.proposal_rows(n, first, as_torch(offered, Proposals)))
 
 
 @chances
@@ -195,11 +196,11 @@ class FakeNetwork:
 
     def queries(self, found):
         asked = self._model.queries(as_torch(found, Proposals))
-        return array_tracker.Queries(asked.content.numpy(), asked.boxes.numpy())
+        return tracker.Queries(asked.content.numpy(), asked.boxes.numpy())
 
     def decode(self, features, queries):
         logits, first, last = features
-        return array_tracker.Prediction(
+        return tracker.Prediction(
             logits[:, 0].sigmoid().numpy(), last.numpy(), first.numpy(),
             queries.content + np.float32(EMBEDDED),
         )  # fmt: skip
@@ -224,24 +225,24 @@ def test_a_dozen_frames(name, seed, learned):
     """The same identities, numbers and reports, whatever the network answers."""
     random, config = np.random.default_rng(seed), VARIANTS[name]
     model, network = FakeModel(learned), FakeNetwork(learned)
-    twin, state = tracker.begin(model, config), array_tracker.begin(network, config)
+    twin, state = query.begin(model, config), tracker.begin(network, config)
     assert_same(state.tracks, twin.tracks)
     for _ in range(12):
         n = int(random.integers(0, 5))
-        found = array_support.Proposals(crowd(random, n), levels(random, n))
+        found = support.Proposals(crowd(random, n), levels(random, n))
         held = state.tracks.queries.boxes
         near = np.concat([crowd(random, learned), found.boxes, held])
         last = (near + random.normal(0, 0.01, near.shape)).astype(np.float32)
         first = (last + random.normal(0, 0.1, near.shape)).astype(np.float32)
         score = np.clip(levels(random, len(near)), 0.01, 0.99)
         features = torch.from_numpy(score)[:, None].logit(), tensors(first), tensors(last)
-        state, answer = array_tracker.step(network, state, features, found, config)
-        twin, wanted = tracker.step(model, twin, features, as_torch(found, Proposals), config)
+        state, answer = tracker.step(network, state, features, found, config)
+        twin, wanted = query.step(model, twin, features, as_torch(found, Proposals), config)
         assert (state.next_id, state.frame) == (twin.next_id, twin.frame)
         assert_same(answer, wanted)
         assert_same(state.tracks, twin.tracks)
-        told = array_tracker.report(answer, 100, 80, config)
-        assert_same(scaled(told), scaled(tracker.report(wanted, 100, 80, config)))
+        told = tracker.report(answer, 100, 80, config)
+        assert_same(scaled(told), scaled(query.report(wanted, 100, 80, config)))
     assert state.tracks.queries.content.shape[1] == CHANNELS
 
 

@@ -15,21 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfsasm.config import default
-from tfsasm.pixels import as_bgr, check_detections, ltwh_of, normalised_boxes
-from tfsasm.runtime.network import ExportedNetwork, Runtime
+from tfsasm.boxes import ltwh_of, normalised_boxes
+from tfsasm.detection.proposals import check_detections
+from tfsasm.runtime.exported import ExportedNetwork, Runtime
+from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.runtime.support import Proposals
-from tfsasm.runtime.tracker import (
-    Answer,
-    Network,
-    Queries,
-    Report,
-    TrackerState,
-    begin,
-    report,
-    step,
-)
-from tfsasm.settings import TrackerConfig
+from tfsasm.runtime.tracker import Report, TrackerState, begin, report, step
+from tfsasm.tracking.config import TrackerConfig, default
 
 __all__ = [
     "Answer", "ExportedNetwork", "Network", "Proposals", "Queries", "Report", "RuntimeTracker",

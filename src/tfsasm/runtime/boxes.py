@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
 Integers = NDArray[np.int64]
+
 Mask = NDArray[np.bool_]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfsasm.runtime.boxes import Floats, Integers, Mask
-from tfsasm.settings import NOBODY, LifecycleConfig
+from tfsasm.tracking.config import NO_ID, LifecycleConfig
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ def advance(
     """Judge all queries `[N]` of one frame; new identities are numbered from `next_id`."""
     confident = scores >= config.birth_score
     missed = np.where(confident, 0, missed)
-    nobody = ids == NOBODY
+    nobody = ids == NO_ID
     born = nobody & confident & may_be_born
     absent = ~nobody & (scores < config.miss_score)
 
     missed = missed + absent
     dead = absent & (missed >= config.miss_tolerance)
-    ids = np.where(born, next_id + born.cumsum() - 1, np.where(dead, NOBODY, ids))
+    ids = np.where(born, next_id + born.cumsum() - 1, np.where(dead, NO_ID, ids))
     return Census(ids, missed, born, next_id + int(born.sum()))

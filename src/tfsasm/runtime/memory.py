@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfsasm.rows import Rows
 from tfsasm.runtime.boxes import Floats, Integers, Mask
-from tfsasm.settings import MemoryConfig
+from tfsasm.tables import Table
+from tfsasm.tracking.config import MemoryConfig
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(Table):
     """What is remembered of N tracks; columns as in `tfsasm.memory.Memory`."""
 
     features: Floats
@@ -35,7 +35,7 @@ class Memory(Rows):
 
 
 @dataclass(frozen=True)
-class Observation(Rows):
+class Observation(Table):
     """One frame's look at N tracks; columns as in `tfsasm.memory.Observation`."""
 
     feature: Floats

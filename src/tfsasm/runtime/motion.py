@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfsasm.runtime.boxes import Floats, Integers, Mask, lerp
-from tfsasm.settings import MotionConfig
+from tfsasm.tracking.config import MotionConfig
 
 
 def expect(boxes: Floats, velocity: Floats, missed: Integers, config: MotionConfig) -> Floats:

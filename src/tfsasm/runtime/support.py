@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfsasm.rows import Rows
 from tfsasm.runtime.boxes import Floats, Integers, Mask, cxcywh_to_xyxy, iou_matrix, lerp
-from tfsasm.settings import NOBODY, SupportConfig
+from tfsasm.tables import Table
+from tfsasm.tracking.config import NO_ID, AssociationConfig
 
 
 @dataclass(frozen=True)
-class Proposals(Rows):
+class Proposals(Table):
     """Detector boxes of one frame; twin of `tfsasm.proposals.Proposals`."""
 
     boxes: Floats
@@ -22,7 +22,7 @@ class Proposals(Rows):
 
 
 @dataclass(frozen=True)
-class Support(Rows):
+class Support(Table):
     """The network's answer to N queries after the detector had its say."""
 
     boxes: Floats
@@ -33,10 +33,10 @@ class Support(Rows):
 
 def lean(
     ids: Integers, scores: Floats, boxes: Floats, held: Floats, proposals: Proposals, first: int,
-    config: SupportConfig, present: float,
+    config: AssociationConfig, present: float,
 ) -> Support:
     """Weigh the answers to N queries against the proposals they were shown."""
-    live = ids != NOBODY
+    live = ids != NO_ID
     claims = _claims(live, scores, boxes, held, proposals, config)
     claimed = claims >= 0
     if config.snap:
@@ -63,7 +63,7 @@ def _rows(values: Floats, index: Integers) -> Floats:
 
 def _claims(
     live: Mask, scores: Floats, boxes: Floats, held: Floats, proposals: Proposals,
-    config: SupportConfig,
+    config: AssociationConfig,
 ) -> Integers:
     claims = np.full(len(live), -1)
     if config.claim_iou >= 1 or not live.any() or len(proposals) == 0:
@@ -98,7 +98,7 @@ def _assign(claims: Integers, worth: Floats) -> Integers:
 
 def _may_be_born(
     live: Mask, claims: Integers, scores: Floats, boxes: Floats, proposals: Proposals, first: int,
-    config: SupportConfig, present: float,
+    config: AssociationConfig, present: float,
 ) -> Mask:
     own = proposal_rows(len(live), first, proposals)
     allowed = ~np.isin(own, claims[claims >= 0])

@@ -11,20 +11,20 @@ from typing import Protocol
 
 import numpy as np
 
-from tfsasm.rows import Rows
 from tfsasm.runtime import lifecycle, memory, motion
 from tfsasm.runtime.boxes import Floats, Integers, Mask, area, cxcywh_to_xyxy, iou_matrix
 from tfsasm.runtime.lifecycle import Census
 from tfsasm.runtime.memory import Memory, Observation
 from tfsasm.runtime.support import Proposals, lean, proposal_rows
-from tfsasm.settings import NOBODY, TrackerConfig
+from tfsasm.tables import Table
+from tfsasm.tracking.config import NO_ID, TrackerConfig
 
 Features = list[Floats]
 """An encoded image: `[1, h, w, C]` per level."""
 
 
 @dataclass(frozen=True)
-class Queries(Rows):
+class Queries(Table):
     """What the decoder is asked."""
 
     content: Floats
@@ -34,7 +34,7 @@ class Queries(Rows):
 
 
 @dataclass(frozen=True)
-class Prediction(Rows):
+class Prediction(Table):
     """What the decoder answers, row by row with the queries."""
 
     scores: Floats
@@ -67,7 +67,7 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Tracks(Rows):
+class Tracks(Table):
     """What lives from frame to frame; columns as in `tfsasm.tracker.Tracks`."""
 
     ids: Integers
@@ -87,7 +87,7 @@ class TrackerState:
 
 
 @dataclass(frozen=True)
-class Answer(Rows):
+class TrackOutput(Table):
     """What one frame says about every live track; columns as in `tfsasm.tracker.Answer`."""
 
     ids: Integers
@@ -97,7 +97,7 @@ class Answer(Rows):
 
 
 @dataclass(frozen=True)
-class Report(Rows):
+class Report(Table):
     """The tracks of a frame that are worth telling, in pixels of the original image."""
 
     ids: Integers
@@ -123,7 +123,7 @@ def begin(network: Network, config: TrackerConfig) -> TrackerState:
 def _newcomers(queries: Queries, config: TrackerConfig) -> Tracks:
     n = len(queries)
     return Tracks(
-        ids=np.full(n, NOBODY, np.int64),
+        ids=np.full(n, NO_ID, np.int64),
         missed=np.zeros(n, np.int64),
         queries=queries,
         memory=memory.empty(n, queries.content.shape[1], config.memory),
@@ -134,7 +134,7 @@ def _newcomers(queries: Queries, config: TrackerConfig) -> Tracks:
 def step(
     network: Network, state: TrackerState, features: Features, proposals: Proposals,
     config: TrackerConfig,
-) -> tuple[TrackerState, Answer]:
+) -> tuple[TrackerState, TrackOutput]:
     """One frame (SPEC 6); see `tfsasm.tracker.step`."""
     asked = Tracks.cat([_newcomers(network.queries(proposals), config), state.tracks])
     content = memory.read(asked.memory, asked.queries.content)
@@ -150,7 +150,7 @@ def step(
     census = lifecycle.advance(
         asked.ids, asked.missed, scores, state.next_id, config.lifecycle, told.may_be_born
     )
-    live = census.ids != NOBODY
+    live = census.ids != NO_ID
     seen = scores > config.refresh_score
     queries = _refresh(network, asked.queries[live], answer[live], seen[live])
     seen_now = observe(asked, answer, scores, census, config)[live]
@@ -160,12 +160,12 @@ def step(
 
     velocity = motion.learn(
         asked.velocity, asked.queries.boxes, answer.boxes, asked.missed,
-        seen & (asked.ids != NOBODY), config.motion,
+        seen & (asked.ids != NO_ID), config.motion,
     )  # fmt: skip
     tracks = Tracks(census.ids[live], census.missed[live], queries, remembered, velocity[live])
     own = proposal_rows(len(asked), network.learned, proposals)
     sources = np.where(census.born, own, told.claims)
-    reported = Answer(census.ids, scores, answer.boxes, sources)[live]
+    reported = TrackOutput(census.ids, scores, answer.boxes, sources)[live]
     return TrackerState(tracks, census.next_id, state.frame + 1), reported
 
 
@@ -182,7 +182,7 @@ def observe(
     asked: Tracks, answer: Prediction, scores: Floats, census: Census, config: TrackerConfig
 ) -> Observation:
     """What the memory is told about each query (SPEC 7.2, 7.3); see `tfsasm.tracker.observe`."""
-    live = census.ids != NOBODY
+    live = census.ids != NO_ID
     present = np.ones_like(live)
     if not config.present_at_birth:
         present &= ~census.born
@@ -201,7 +201,7 @@ def _travel(asked: Tracks, answer: Prediction, scores: Floats, config: TrackerCo
     here = answer.boxes[:, :2]
     if config.travel == "layers":
         return _length(here - answer.first_boxes[:, :2])
-    counts = (asked.ids != NOBODY) & (scores > config.refresh_score)
+    counts = (asked.ids != NO_ID) & (scores > config.refresh_score)
     return np.where(counts, _length(here - asked.queries.boxes[:, :2]), np.float32(0))
 
 
@@ -218,7 +218,7 @@ def _overlap(boxes: Floats, among: Mask | None) -> Floats:
     return iou.max(axis=1) if len(boxes) else iou.sum(axis=1)
 
 
-def report(answer: Answer, width: int, height: int, config: TrackerConfig) -> Report:
+def report(answer: TrackOutput, width: int, height: int, config: TrackerConfig) -> Report:
     """Confident tracks of some size, placed in a `width` x `height` image (SPEC 6.6)."""
     xyxy = cxcywh_to_xyxy(answer.boxes) * np.array([width, height, width, height], np.float32)
     keep = (answer.scores > config.report_score) & (area(xyxy) > config.report_area)

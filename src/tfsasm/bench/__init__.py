@@ -1,1 +1,0 @@
-"""Where the time of a frame goes, and what a machine could do."""

@@ -1,0 +1,171 @@
+"""Which tracker a command asks for, and what its files say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import supervision as sv
+import torch
+
+from tfsasm.cli.options import Following, MethodOptions, embedder_of, looks_of, method_of
+from tfsasm.detection.detectors import Detector
+from tfsasm.detection.proposals import as_detections
+from tfsasm.detection.stored import DetectionDatabase, MotDetections
+from tfsasm.errors import InputError
+from tfsasm.motrv2.fast import kernels
+from tfsasm.runtime.exported import Runtime
+from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.tracking.appearance.embedders import default_name
+from tfsasm.tracking.appearance.tracker import AppearanceTracker
+from tfsasm.tracking.config import preset
+from tfsasm.tracking.load import load
+from tfsasm.tracking.query import QueryTracker
+from tfsasm.video.source import Frame, Source
+
+if TYPE_CHECKING:
+    from tfsasm.cli import track
+
+_SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
+
+_QUERY_ONLY = (
+    "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
+    "precision", "batch_encode",
+)  # fmt: skip
+
+_LOOKS_ONLY = ("embedder", "embedder_weights", "embedder_set")
+
+Followed = Generator[tuple[Frame, sv.Detections], None, None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A tracker ready to go."""
+
+    tracker: QueryTracker | AppearanceTracker
+    about: dict[str, Any]
+    """Its part of the JSON's head."""
+    first_id: int = 1
+    scores: bool = True
+    """Whether MOT files tell scores."""
+    order: Literal["natural", "name"] = "natural"
+    """Of the images of a folder."""
+    batch: int = 1
+    """Frames that a network encodes together."""
+
+    def follow(
+        self, source: Source, proposals: Detector
+    ) -> Followed:
+        """The tracks of each frame, from a fresh state."""
+        if isinstance(self.tracker, AppearanceTracker):
+            yield from self.tracker.track(source, detector=proposals)
+        else:
+            yield from self.tracker.track(source, detector=proposals, batch=self.batch)
+
+    def follow_blindly(
+        self, frames: Iterable[Frame], boxes: MotDetections | DetectionDatabase
+    ) -> Followed:
+        """The same of frames without pictures: by motion alone.
+
+        Raises `InputError` for the query tracker, which must see.
+        """
+        if not isinstance(self.tracker, AppearanceTracker):
+            raise InputError("the query tracker needs pictures; --tracker appearance does not")
+        self.tracker.reset()
+        for frame in frames:
+            yield frame, self.tracker.update(as_detections(boxes.boxes(frame)))
+
+
+def choose(job: Following) -> Chosen:
+    """The tracker of a job, its network run by PyTorch. Raises as `check_options` and `load` do."""
+    check_options(job)
+    return _by_looks(job) if job.tracker == "appearance" else _by_query(job, open_network(job))
+
+
+def choose_for_video(job: track.Track) -> Chosen:
+    """The same for a single video: by the runtime asked for, and with its share of the threads."""
+    check_options(job)
+    if job.tracker == "appearance":
+        torch.set_num_threads(job.threads or 1)  # its tables are small
+        return _by_looks(job)
+    tracker = _by_pytorch(job) if job.runtime == "torch" else _exported(job, job.runtime)
+    chosen = _by_query(job, tracker)
+    return replace(
+        chosen, about={"runtime": job.runtime, **chosen.about}, batch=job.batch_encode
+    )
+
+
+def check_options(job: Following) -> None:
+    """Raises `InputError` for options that are the other tracker's."""
+    foreign = _LOOKS_ONLY if job.tracker == "query" else _QUERY_ONLY
+    usual = {option.name: option.default for option in fields(job) if option.name in foreign}
+    if given := [name for name in usual if getattr(job, name) != usual[name]]:
+        option = "--" + given[0].replace("_", "-")
+        other = "appearance" if job.tracker == "query" else "query"
+        raise InputError(f"{option} is for --tracker {other}, and this is {job.tracker}")
+
+
+def open_network(job: MethodOptions) -> QueryTracker:
+    """The query tracker that was asked for. Raises as `load` does."""
+    exact = preset(job.preset).exact and job.precision == "auto"
+    tracker = load(
+        job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
+        device=job.device, precision=job.precision, exact=exact,
+    )  # fmt: skip
+    if not tracker.model.learned_content.is_cuda:
+        kernels.library()  # compiled here: no signal reaches the thread of the first frame
+    return tracker
+
+
+def _by_query(job: MethodOptions, tracker: QueryTracker) -> Chosen:
+    named = preset(job.preset)
+    about = {"weights": job.weights, "preset": job.preset, "method": asdict(tracker.config)}
+    return Chosen(tracker, about, named.first_id, named.scores, named.order)
+
+
+def _by_looks(job: Following) -> Chosen:
+    looks = AppearanceTracker(embedder_of(job), looks_of(job))
+    name = job.embedder or default_name(job.embedder_weights)
+    return Chosen(looks, {"embedder": name, "method": asdict(looks.config)})
+
+
+def _by_pytorch(job: track.Track) -> QueryTracker:
+    if (Path(job.weights) / MANIFEST).is_file():
+        raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
+    tracker = open_network(job)
+    torch.set_num_threads(job.threads or threads_of_a_part(tracker))
+    return tracker
+
+
+def _exported(job: track.Track, runtime: Runtime) -> QueryTracker:
+    if job.precision != "auto":
+        raise InputError("an export has its own precision; leave --precision out")
+    if not (Path(job.weights) / MANIFEST).is_file():
+        raise InputError(
+            f"--runtime {runtime} takes the folder that tfsasm export made, and {job.weights} "
+            f"is none: tfsasm export --format {runtime} --weights {job.weights} --output DIR"
+        )
+    from tfsasm.tracking.load import load_exported
+
+    threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
+    torch.set_num_threads(threads)  # of a detector that needs PyTorch
+    return load_exported(
+        job.weights, runtime, method_of(job), threads=threads, device=job.device,
+        short_side=job.short_side, max_side=job.max_side,
+    )  # fmt: skip
+
+
+def threads_of_a_part(tracker: QueryTracker) -> int:
+    """PyTorch's threads in each of the parts that work side by side.
+
+    With a small network detector, encoder, tracker and video take about as long, and share the
+    cores; a large one needs them all for its encoder.
+    """
+    return _share_of_threads(tracker.model.size)
+
+
+def _share_of_threads(parameters: int) -> int:
+    cores = torch.get_num_threads()
+    return max(1, cores // 2) if parameters < _SMALL_NETWORK else cores

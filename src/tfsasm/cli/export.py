@@ -1,0 +1,83 @@
+"""The options of commands that make, rewrite or feed networks."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from tfsasm.cli.options import OptionalCount
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.network import prepare
+from tfsasm.runtime.exported import ExportedNetwork
+from tfsasm.runtime.support import Proposals as Arrays
+from tfsasm.tracking.load import load
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a network as graphs that run without PyTorch, by onnxruntime, OpenVINO or others.
+
+    Example: tfsasm export --format onnx --weights tiny --output tiny-onnx
+    """
+
+    output: Path
+    """Folder for the graphs and their tfsasm.json; new, empty, or with an earlier export."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """onnx is read by both runtimes and by TensorRT; openvino opens sooner in OpenVINO."""
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    short_side: OptionalCount = None
+    """Shorter side of the image inside the network, in pixels; can still be changed later."""
+    max_side: OptionalCount = None
+    """Most pixels of its longer side."""
+    overwrite: bool = False
+    """Replace an earlier export in the folder."""
+
+
+def run_export(job: Export, console: Console) -> None:
+    """`tfsasm export`: load strictly, write, and compare the graphs with PyTorch."""
+    check_packages(job.format)
+    check_target(job.output, overwrite=job.overwrite)
+    tracker = load(
+        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu", exact=True
+    )
+    for path in export(
+        tracker.model, tracker.network, job.output, job.format, overwrite=job.overwrite
+    ):
+        console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
+    if importlib.util.find_spec(PACKAGES[job.format]) is None:
+        console.print(f"not compared with PyTorch: {PACKAGES[job.format]} is not installed")
+        return
+    apart = largest_difference(tracker.model, ExportedNetwork(job.output, job.format))
+    console.print(f"compared with PyTorch on noise: boxes and scores within {apart:.0e}")
+
+
+@torch.inference_mode()
+def largest_difference(model: MOTRv2, exported: ExportedNetwork, seed: int = 0) -> float:
+    """Between PyTorch's and an export's boxes and scores, of noise at a size not used to export."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (150, 203, 3), dtype=np.uint8)
+    found = Proposals(
+        torch.from_numpy(random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)),
+        torch.from_numpy(random.uniform(0, 1, 23).astype(np.float32)),
+    )  # fmt: skip
+    features = model.encode(prepare(image, exported.short_side, exported.max_side))
+    wanted = model.decode(features, model.queries(found))[-1]
+    arrays = Arrays(found.boxes.numpy(), found.scores.numpy())
+    got = exported.decode(exported.encode(image), exported.queries(arrays))
+    scores = np.abs(wanted.logits[:, 0].sigmoid().numpy() - got.scores)
+    return float(max(scores.max(), np.abs(wanted.boxes.numpy() - got.boxes).max()))
+
+
+def run(job: Export, console: Console, errors: Console) -> int:
+    """`tfsasm export`."""
+    run_export(job, console)
+    return 0

@@ -1,0 +1,302 @@
+"""BDD100K box tracking: where its videos lie, and its labels, which are Scalabel JSON.
+
+A label file is a list of frames, or `{"frames": [...]}`, of one video or of a whole split. Keys
+have changed over the years (`videoName` was `video_name`, `frameIndex` was `index`, `crowd` was
+`Crowd`), and both ways are read. Boxes, categories and identities come out as written: who scores
+or trains chooses among them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_text
+
+CATEGORIES = (
+    "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+"""The eight classes that are tracked and scored, in the official order."""
+
+IGNORED_CATEGORIES = {"other person": "pedestrian", "other vehicle": "car", "trailer": "truck"}
+"""Categories that are neither found nor false, and the class each resembles."""
+
+RATE, WIDTH, HEIGHT = 5.0, 1280, 720
+
+_OLD_NAMES = {
+    "person": "pedestrian", "bike": "bicycle", "motor": "motorcycle", "van": "car",
+    "caravan": "car",
+}  # fmt: skip
+
+_IMAGES = "images/track"
+
+_LABEL_FOLDERS = ("labels/box_track_20", "labels/box-track", "labels-20/box-track", "labels/track")
+
+
+@dataclass(frozen=True)
+class ScalabelFrame:
+    """The labels of one frame, `N` of them, in the file's order."""
+
+    name: str
+    """Image file, `VIDEO-0000001.jpg`."""
+    video: str
+    index: int
+    """From 0, as in the file; the frame's number in MOT text is one more."""
+    xyxy: NDArray[np.float64]
+    """`[N, 4]` pixels, as written."""
+    categories: tuple[str, ...]
+    """As in `CATEGORIES` where there is such a class, else as written."""
+    ids: tuple[str, ...]
+    """As written; alike in all frames of a video, without meaning across videos."""
+    ignored: NDArray[np.bool_]
+    """`[N]`: of an ignored category, or marked so."""
+    crowd: NDArray[np.bool_]
+    """`[N]`: one box around many."""
+    scores: NDArray[np.float64]
+    """`[N]`, NaN where there is none; truth has none."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of a split, as far as it is there."""
+
+    name: str
+    length: int
+    """Frames."""
+    images: Path | None
+    labels: Path | None
+    """The video's own file, or that of its split."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a video is; `frames` are the labelled ones, None as long as its file is unopened."""
+
+    name: str
+    images: Path | None
+    labels: Path | None
+    frames: int | None
+
+
+def read_scalabel(
+    path: Path | str, complain: Callable[[InputError], None] | None = None
+) -> dict[str, list[ScalabelFrame]]:
+    """Frames by video, in order of their index, from a label file or a folder of them.
+
+    Raises `InputError` naming the file, the frame and the label for whatever is missing or not a
+    number, and for a frame or an identity that is there twice. `complain` is given these errors
+    instead, and their frames or files are left out.
+    """
+    place = Path(path)
+    files = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not files:
+        raise InputError(f"{place} holds no label file (*.json)")
+    refuse = complain or _raise
+    videos: dict[str, dict[int, ScalabelFrame]] = {}
+    for file in files:
+        for frame in _frames(file, refuse):
+            known = videos.setdefault(frame.video, {})
+            if frame.index in known:
+                twice = f"{frame.index} twice ({known[frame.index].name} and {frame.name})"
+                refuse(InputError(f"{place}: {frame.video} has frame {twice}"))
+            known[frame.index] = frame
+    return {name: [frames[n] for n in sorted(frames)] for name, frames in sorted(videos.items())}
+
+
+def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
+    """A number for each identity of a video: its own where all are numbers, else 1 and on."""
+    names = sorted({identity for frame in frames for identity in frame.ids})
+    if all(name.isascii() and name.isdecimal() for name in names):
+        own = {name: int(name) for name in names}
+        if len(set(own.values())) == len(own):  # not so if there is a `7` and a `007`
+            return own
+    return {name: number for number, name in enumerate(names, start=1)}
+
+
+def find_videos(root: Path, split: str | None = None) -> list[Video]:
+    """Videos of a split, of all splits when none is given, in order of name.
+
+    `root` is the folder of `images/track` and `labels/box_track_20` or the one around it; the
+    images or the labels alone will do, and so will one label file. The length is the number of
+    images, or else of labelled frames. Raises `InputError` when there is nothing.
+    """
+    return [_video(place) for place in locate(root, split)]
+
+
+def locate(
+    root: Path, split: str | None = None, complain: Callable[[InputError], None] | None = None
+) -> list[Place]:
+    """The same without opening the file of a single video; `complain` as in `read_scalabel`."""
+    if not root.exists():
+        raise InputError(f"{root} does not exist; give the folder that holds the data set")
+    for base in _bases(root):
+        images = _images(base / _IMAGES, split)
+        labels = {
+            name: found for place in _LABEL_FOLDERS
+            for name, found in _labels(base / place, split, complain).items()
+        }  # fmt: skip
+        if images or labels:
+            return _places(images, labels)
+    images, labels = _images(root, split), _labels(root, split, complain)
+    if not images and not labels:
+        part = split or "SPLIT"
+        wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
+        raise InputError(f"no video of bdd100k in {root}: wanted {wanted}")
+    return _places(images, labels)
+
+
+def is_root(root: Path) -> bool:
+    """Whether a folder has the layout of BDD100K tracking."""
+    places = (_IMAGES, *_LABEL_FOLDERS)
+    return any((base / place).is_dir() for base in _bases(root) for place in places)
+
+
+def _bases(root: Path) -> tuple[Path, ...]:
+    return root, root / "bdd100k", root / "BDD100K"
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Where the labels of a video are, and how many frames they know, once that was counted."""
+
+    file: Path | None
+    frames: int | None = None
+
+
+def _images(place: Path, split: str | None) -> dict[str, Path]:
+    """Folders of images by video."""
+    folders = (folder for part in _parts(place, split) for folder in subfolders(part))
+    return {folder.name: folder for folder in folders if has_images(folder)}
+
+
+def _labels(
+    place: Path, split: str | None, complain: Callable[[InputError], None] | None
+) -> dict[str, _Labels]:
+    """Label files by video. The file of a single video is not opened."""
+    names = (f"{split}.json", f"box_track_{split}.json")
+    files = [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
+    files += [place / name for name in names if (place / name).is_file()]
+    found: dict[str, _Labels] = {}
+    for file in [place] if place.is_file() else files:
+        if place.is_file() or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
+            videos = read_scalabel(file, complain)
+            found |= {name: _Labels(file, len(frames)) for name, frames in videos.items()}
+        elif not file.stem.endswith("_cocofmt"):
+            found[file.stem] = _Labels(file)
+    return found
+
+
+def _parts(place: Path, split: str | None) -> list[Path]:
+    """The folders of a split at `place`, which may be one itself."""
+    if split is None:
+        return [place, *subfolders(place)]
+    return [place] if place.name == split else [place / split]
+
+
+def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
+    nothing = _Labels(None)
+    found = {name: labels.get(name, nothing) for name in sorted({*images, *labels})}
+    return [Place(name, images.get(name), one.file, one.frames) for name, one in found.items()]
+
+
+def _video(place: Place) -> Video:
+    length = place.frames or 0
+    if place.images:
+        length = len(image_names(place.images))
+    elif place.frames is None and place.labels:
+        length = len(video_frames(place.labels, place.name))
+    return Video(place.name, length, place.images, place.labels)
+
+
+def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
+    """The frames of one video of a label file. Raises `InputError` when it is not in there."""
+    videos = read_scalabel(path)
+    if name not in videos:
+        raise InputError(f"{path} has no video {name}; it has {', '.join(videos) or 'none'}")
+    return videos[name]
+
+
+def _raise(error: InputError) -> None:
+    raise error
+
+
+def _frames(path: Path, refuse: Callable[[InputError], None]) -> Iterator[ScalabelFrame]:
+    try:
+        entries = _entries(path)
+    except InputError as error:
+        refuse(error)
+        return
+    for position, entry in enumerate(entries):
+        try:
+            yield _frame(entry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            name = entry.get("name") if isinstance(entry, dict) else None
+            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+            refuse(InputError(f"{path}, frame {name or position}: {problem}"))
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise InputError(f"{where}: not valid JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not a label file: it is nested too deep") from error
+    if isinstance(data, dict):
+        data = data.get("frames")
+    if not isinstance(data, list):
+        raise InputError(f'{path} is not a label file: wanted a list of frames, or "frames"')
+    return data
+
+
+def _frame(entry: Mapping[str, Any]) -> ScalabelFrame:
+    """Raises `KeyError` for what is missing and `ValueError` or `TypeError` for what is wrong."""
+    name = str(entry["name"])
+    video = entry.get("videoName") or entry.get("video_name") or name.rpartition("-")[0]
+    index = entry.get("frameIndex", entry.get("index"))
+    if not video:
+        raise KeyError("videoName")
+    if not isinstance(index, int) or index < 0:
+        raise ValueError(f"frameIndex is {index!r}, not a whole number from 0")
+    labels = entry.get("labels") or []
+    ids = tuple(str(label["id"]) for label in labels)
+    if double := {identity for identity in ids if ids.count(identity) > 1}:
+        raise ValueError(f"id {min(double)} is there twice")
+    categories = tuple(str(label["category"]) for label in labels)
+    return ScalabelFrame(
+        name=name, video=str(video), index=index,
+        xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
+        categories=tuple(_OLD_NAMES.get(category, category) for category in categories),
+        ids=ids,
+        ignored=np.array([
+            _flag(label, "ignored") or category in IGNORED_CATEGORIES
+            for label, category in zip(labels, categories, strict=True)
+        ], dtype=bool),
+        crowd=np.array([_flag(label, "crowd") for label in labels], dtype=bool),
+        scores=np.array([label.get("score") for label in labels], dtype=np.float64),
+    )  # fmt: skip
+
+
+def _box(label: Mapping[str, Any]) -> list[float]:
+    box = [label["box2d"][key] for key in ("x1", "y1", "x2", "y2")]
+    if not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
+        raise ValueError(f"the box2d of id {label['id']} is {label['box2d']}, not four numbers")
+    return box
+
+
+def _flag(label: Mapping[str, Any], name: str) -> bool:
+    attributes = label.get("attributes") or {}
+    return bool(attributes.get(name, attributes.get(name.capitalize(), False)))

@@ -1,0 +1,182 @@
+"""What is right and wrong with a data set: the record, and the checks that all layouts share.
+
+A problem is a contradiction or a loss; a note is worth knowing and may be meant. Nothing here
+raises for what it finds, and a count with the first case stands for many alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfsasm.datasets.mot_folders import image_names, image_size
+
+_SHOWN = 10  # of bad lines; the rest is counted
+
+_NUMBER = re.compile(r"(\d{1,18})$")
+
+
+@dataclass
+class Findings:
+    """Problems and notes as they come up."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def problem(self, text: str) -> None:
+        """Something that contradicts, is damaged or is missing where it should be."""
+        self.problems.append(text)
+
+    def note(self, text: str) -> None:
+        """Something that may be meant."""
+        self.notes.append(text)
+
+    def bad_lines(self, complaints: Sequence[str]) -> None:
+        """Lines that cannot be used, each by name, up to a limit."""
+        self.problems += complaints[:_SHOWN]
+        if (rest := len(complaints) - _SHOWN) > 0:
+            self.problem(f"... and {rest} more bad line(s) in the same file")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is there of one sequence, or of one annotation file of single pictures."""
+
+    name: str
+    """Its path below the root."""
+    frames: int | None
+    """Its length; None when nothing tells."""
+    size: tuple[int, int] | None
+    """Width and height in pixels."""
+    images: int
+    boxes: int | None
+    """Ground-truth rows, also those that do not count; None without ground truth."""
+    identities: int | None
+    detections: int | None
+    """Rows of the detections beside it; None without."""
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found of one data set; `problems` and `notes` are those of no single sequence."""
+
+    dataset: str
+    root: Path
+    sequences: tuple[Checked, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problem_count(self) -> int:
+        """Problems of the data set and of all its sequences."""
+        return len(self.problems) + sum(len(one.problems) for one in self.sequences)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, ready for `json.dump`."""
+        return asdict(self) | {"root": str(self.root), "problem_count": self.problem_count}
+
+
+def check_images(
+    found: Findings, folder: Path, frames: int | None, size: tuple[int, int] | None
+) -> int:
+    """Count a folder's images, look at their numbers and at the sizes in their headers."""
+    names = image_names(folder)
+    if names and frames is not None and len(names) != frames:
+        found.problem(f"{folder.name} has {len(names)} images for {frames} frames")
+    _check_numbers(found, folder, names)
+    sizes = {name: image_size(folder / name) for name in names}
+    if bad := [name for name, one in sizes.items() if one is None]:
+        found.problem(f"{_many(bad, 'image')} cannot be read, the first: {folder.name}/{bad[0]}")
+    wanted = size or next((one for one in sizes.values() if one), None)
+    if odd := [name for name, one in sizes.items() if one and one != wanted]:
+        width, height = sizes[odd[0]] or (0, 0)
+        told = "" if wanted is None else f", not {wanted[0]}x{wanted[1]}"
+        found.problem(
+            f"{_many(odd, 'image')} of another size, the first: "
+            f"{folder.name}/{odd[0]} is {width}x{height}{told}"
+        )
+    return len(names)
+
+
+def check_boxes(
+    found: Findings, what: str, rows: NDArray[np.float64], frames: int | None,
+    size: tuple[int, int] | None,
+) -> None:
+    """Frame numbers and places of the rows `[N, 6]`: frame, id, left, top, width, height."""
+    if frames is not None:
+        _count(found, what, "after the last frame", rows, rows[:, 0] > frames)
+    if size is not None:
+        left, top, width, height = rows[:, 2:6].T
+        right, bottom = left + width, top + height
+        out = (right <= 0) | (bottom <= 0) | (left >= size[0]) | (top >= size[1])
+        cut = (left < 0) | (top < 0) | (right > size[0]) | (bottom > size[1])
+        _count(found, what, "outside the image", rows, out)
+        if over := int((cut & ~out).sum()):
+            found.note(f"{what}: {over} of {len(rows)} boxes reach over the image's border")
+
+
+def check_identities(found: Findings, what: str, rows: NDArray[np.float64]) -> None:
+    """No identity may be twice in a frame."""
+    keys, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
+    double = keys[counts > 1]
+    if len(double):
+        frame, identity = double[0].astype(int)
+        found.problem(
+            f"{what}: an id twice in a frame, {len(double)} time(s), "
+            f"first id {identity} in frame {frame}"
+        )
+
+
+def check_empty_frames(
+    found: Findings, what: str, numbers: Iterable[float], frames: int | None
+) -> None:
+    """Frames without a row may be meant, so they are only noted."""
+    seen = {int(number) for number in numbers}
+    empty = [n for n in range(1, (frames or max(seen, default=0)) + 1) if n not in seen]
+    if empty:
+        found.note(f"{what}: no box in {len(empty)} frame(s), the first: {empty[0]}")
+
+
+def _check_numbers(found: Findings, folder: Path, names: Sequence[str]) -> None:
+    """Frames are counted by position, so a missing image shifts all that come after it."""
+    matches = [_NUMBER.search(Path(name).stem) for name in names]
+    if not all(matches):
+        unnumbered = [name for name, match in zip(names, matches, strict=True) if not match]
+        found.note(f"{_many(unnumbered, 'image')} without a number, the first: {unnumbered[0]}")
+        return
+    counts = Counter(int(match[1]) for match in matches if match)
+    if not counts:
+        return
+    first, last = min(counts), max(counts)
+    if first != 1:
+        found.note(f"{folder.name} begins with image number {first}; frames are counted from 1")
+    missing = sum(1 for n in range(first, last + 1) if n not in counts) if last < 10**7 else 0
+    if missing or last >= 10**7:
+        gap = next(n for n in range(first, last) if n not in counts)
+        found.problem(
+            f"{folder.name} has a gap at image number {gap} ({missing or 'many'} missing in all); "
+            "frames after it are counted wrong"
+        )
+    if double := [number for number, count in counts.items() if count > 1]:
+        found.problem(f"{folder.name} has {len(double)} image number(s) twice, first {double[0]}")
+
+
+def _count(
+    found: Findings, what: str, how: str, rows: NDArray[np.float64], bad: NDArray[np.bool_]
+) -> None:
+    if bad.any():
+        frame, identity = rows[bad][0, :2].astype(int)
+        found.problem(f"{what}: {bad.sum()} box(es) {how}, first in frame {frame} (id {identity})")
+
+
+def _many(names: Sequence[str], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"

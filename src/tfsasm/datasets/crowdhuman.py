@@ -1,0 +1,103 @@
+"""CrowdHuman: single pictures of crowds, which MOTRv2 trains on beside DanceTrack (SPEC 9.2).
+
+`annotation_train.odgt`, `_val` and `_trainval` have one JSON object per line and picture.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_text
+
+
+@dataclass(frozen=True)
+class CrowdImage:
+    """The people of one image, `N` of them, in the file's order."""
+
+    name: str
+    """The image's file name without its suffix; it holds a comma."""
+    ltwh: NDArray[np.float64]
+    """`[N, 4]` full bodies in pixels, also the covered part; may leave the image."""
+    tags: tuple[str, ...]
+    """`person`, or `mask`: a group, a reflection, a statue."""
+    ignored: NDArray[np.bool_]
+    """`[N]`: marked as not to be learned, as every mask is."""
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+
+def find_annotations(root: Path, split: str | None = None) -> list[Path]:
+    """The `annotation_*.odgt` files of a split, in or below `root`; of all splits by default.
+
+    Raises `InputError` when there is none.
+    """
+    pattern = f"annotation_{split or '*'}.odgt"
+    places = (root, root / "annotations", *(root / name for name in ("crowdhuman", "CrowdHuman")))
+    for place in places:
+        if found := sorted(place.glob(pattern)):
+            return found
+    raise InputError(f"no {pattern} in {root}; give the folder that holds it")
+
+
+def find_image(root: Path, name: str) -> Path | None:
+    """The image of a picture, in `Images` of the root or of an archive's own folder."""
+    for place in (root, root.parent, *sorted(root.glob("CrowdHuman_*"))):
+        path = place / "Images" / f"{name}.jpg"
+        if path.is_file():
+            return path
+    return None
+
+
+def read_odgt(
+    path: Path | str, complain: Callable[[InputError], None] | None = None
+) -> Iterator[CrowdImage]:
+    """Pictures of an annotation file, one by one.
+
+    Raises `InputError` naming file, line and box for whatever is missing or not a number.
+    `complain` is given these errors instead, and their lines are left out.
+    """
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            if line.strip():
+                yield _picture(json.loads(line))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            refused = InputError(f"{path}:{number}: {_problem(error)}")
+            if complain is None:
+                raise refused from error
+            complain(refused)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON at column {error.colno}: {error.msg}"
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _picture(entry: Mapping[str, Any]) -> CrowdImage:
+    boxes = entry["gtboxes"]
+    ignored = [(box.get("extra") or {}).get("ignore", 0) == 1 for box in boxes]
+    return CrowdImage(
+        name=str(entry["ID"]),
+        ltwh=np.array([_full(box, n) for n, box in enumerate(boxes)], np.float64).reshape(-1, 4),
+        tags=tuple(str(box["tag"]) for box in boxes),
+        ignored=np.array(ignored, dtype=bool),
+    )
+
+
+def _full(box: Mapping[str, Any], number: int) -> list[float]:
+    values = list(box["fbox"])
+    if len(values) != 4 or not all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values
+    ):
+        raise ValueError(f"the fbox of box {number} is {values}, not four numbers")
+    return values

@@ -1,0 +1,99 @@
+"""Which ground-truth rows a network is taught: the rules of the released training (SPEC 9.1, 9.2).
+
+Scoring has other rules, which belong to the benchmarks. Here a row that does not count is simply
+absent; there it may forgive a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfsasm.datasets.bdd100k import CATEGORIES, numbered, video_frames
+from tfsasm.datasets.crowdhuman import CrowdImage
+from tfsasm.datasets.sequences import Sequence
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_tracks
+
+NOT_PEOPLE = (3, 4, 5, 6, 9, 10, 11)
+"""Classes of MOT16 and later that are vehicles and things that cover people (SPEC 9.1)."""
+
+
+@dataclass(frozen=True)
+class TruthRows:
+    """Boxes to be learned, one row per box and frame, in the file's order."""
+
+    frames: NDArray[np.int64]
+    """`[N]` from 1."""
+    ids: NDArray[np.int64]
+    """`[N]`, the same object wherever it occurs in the sequence."""
+    xyxy: NDArray[np.float64]
+    """`[N, 4]` pixels, not clipped to the image."""
+    labels: NDArray[np.int64]
+    """`[N]` class from 0: always 0, but for BDD100K its place in `CATEGORIES`."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: Any) -> Self:
+        """The rows that a mask, an index array or a slice chooses."""
+        return type(self)(self.frames[index], self.ids[index], self.xyxy[index], self.labels[index])
+
+
+def truth_rows(sequence: Sequence) -> TruthRows:
+    """The rows of a sequence's ground truth that count in training.
+
+    MOT layouts: mark other than 0, class none of `NOT_PEOPLE`; MOT15 has no class column. BDD100K:
+    the eight tracked classes, neither ignored nor a crowd. Raises `InputError` for a sequence
+    without ground truth and for a file that cannot be used.
+    """
+    if sequence.truth is None:
+        raise InputError(f"{sequence.name} of {sequence.dataset} has no ground truth")
+    return _of_bdd100k(sequence) if sequence.dataset == "bdd100k" else _of_mot(sequence)
+
+
+def crowd_rows(picture: CrowdImage) -> TruthRows:
+    """The people of a CrowdHuman picture that count: all that are not marked as ignored.
+
+    They are of frame 1 and numbered from 0.
+    """
+    ltwh = picture.ltwh[~picture.ignored]
+    count = len(ltwh)
+    return TruthRows(
+        np.ones(count, np.int64), np.arange(count), _corners(ltwh), np.zeros(count, np.int64)
+    )
+
+
+def _of_mot(sequence: Sequence) -> TruthRows:
+    table = read_tracks(sequence.truth or "")
+    keep = table.confidence != 0
+    if sequence.dataset != "mot15":
+        keep &= ~np.isin(table.label, NOT_PEOPLE)
+    rows = TruthRows(
+        table.frame, table.identity, _corners(table.ltwh), np.zeros(len(table), np.int64)
+    )
+    return rows[keep]
+
+
+def _of_bdd100k(sequence: Sequence) -> TruthRows:
+    frames = video_frames(sequence.truth, sequence.name) if sequence.truth else []
+    identities = numbered(frames)
+    rows = [
+        (frame.index + 1, identities[identity], *box, CATEGORIES.index(category))
+        for frame in frames
+        for identity, box, category, drop in zip(
+            frame.ids, frame.xyxy.tolist(), frame.categories, frame.ignored | frame.crowd,
+            strict=True,
+        )
+        if category in CATEGORIES and not drop
+    ]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    whole = table[:, [0, 1, 6]].astype(np.int64)
+    return TruthRows(whole[:, 0], whole[:, 1], table[:, 2:6], whole[:, 2])
+
+
+def _corners(ltwh: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([ltwh[:, :2], ltwh[:, :2] + ltwh[:, 2:]], axis=1)

@@ -1,0 +1,277 @@
+"""Where the MOT family keeps its sequences: folders of `img1`, `gt/gt.txt` and `det/det.txt`.
+
+DanceTrack, MOT15, MOT17, MOT20 and SportsMOT differ in what stands around such folders, and only
+that is told apart here. A root may be the data set, what holds it, or one of its splits.
+"""
+
+from __future__ import annotations
+
+import configparser
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_text
+from tfsasm.video.source import IMAGE_SUFFIXES
+
+log = logging.getLogger(__name__)
+
+PublicDetector = Literal["DPM", "FRCNN", "SDP"]
+"""Whose detections a folder of MOT17 holds. Pictures and truth are the same in all three."""
+
+FOLDERS = {
+    "dancetrack": ("dancetrack",),
+    "mot15": ("mot15", "2dmot2015"),
+    "mot16": ("mot16",),
+    "mot17": ("mot17",),
+    "mot20": ("mot20",),
+    "sportsmot": ("sportsmot", "sportsmot_publish"),
+    "mot": (),
+}
+"""Names that the data sets' own folders go by, in lower case."""
+
+NAMES = {
+    "mot15": re.compile(r"(ADL-Rundle|AVG-TownCentre|ETH-|KITTI-\d|PETS09-S2L|TUD-|Venice-)\S*"),
+    "mot16": re.compile(r"MOT16-\d\d(-\S+)?"),
+    "mot17": re.compile(r"MOT17-\d\d(-\S+)?"),
+    "mot20": re.compile(r"MOT20-\d\d(-\S+)?"),
+    "dancetrack": re.compile(r"dancetrack\d{4}"),
+    "sportsmot": re.compile(r"v_\S{11}_c\d{3}"),
+}
+"""What their sequences are called."""
+
+_INSIDE = ("", "dataset", "images")  # SportsMOT has `dataset`, the training tools `images`
+
+_LISTS = "splits_txt"
+
+_MOT17 = re.compile(r"(MOT1[67]-\d\d)-(DPM|FRCNN|SDP)")
+
+_PREFERRED = ("FRCNN", "SDP", "DPM")
+
+
+@dataclass(frozen=True)
+class SeqInfo:
+    """What a `seqinfo.ini` says of its sequence."""
+
+    length: int
+    """Frames."""
+    width: int
+    height: int
+    rate: float
+    """Frames per second."""
+    images: str
+    """Name of the folder of images."""
+    name: str
+    """As the file calls the sequence; empty where it does not."""
+
+
+def read_seqinfo(path: Path) -> SeqInfo:
+    """The `[Sequence]` section. Raises `InputError` naming the file, the key and the mend."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(read_text(path))
+        section = parser["Sequence"]
+    except (configparser.Error, KeyError) as error:
+        why = "it has no section [Sequence]" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} cannot be used: {' '.join(why.split())}") from error
+
+    def number(key: str, wanted: str) -> float:
+        text = section.get(key)
+        if text is None:
+            raise InputError(f"{path} has no {key}; add a line such as {key}={wanted}")
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < 1e9 or ("." not in wanted and value != int(value)):
+            raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
+        return value
+
+    return SeqInfo(
+        length=int(number("seqLength", "600")), width=int(number("imWidth", "1920")),
+        height=int(number("imHeight", "1080")), rate=number("frameRate", "30.0"),
+        images=section.get("imDir", "img1").strip() or "img1",
+        name=section.get("name", "").strip(),
+    )  # fmt: skip
+
+
+def is_sequence(folder: Path) -> bool:
+    """Whether a folder looks like one MOT sequence, however much of it is there."""
+    parts = ("seqinfo.ini", "img1", "gt/gt.txt", "det/det.txt")
+    return any((folder / part).exists() for part in parts)
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there is at least one image in a folder, if it is a folder."""
+    return next(_images(folder), None) is not None
+
+
+def image_names(folder: Path) -> list[str]:
+    """Names of the images in a folder, sorted as strings; none when it is no folder."""
+    return sorted(_images(folder))
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height from the header of an image file; None when it is not one."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def sequence_folders(
+    dataset: str, root: Path, split: str | None = None, public: PublicDetector | None = None
+) -> list[Path]:
+    """Folders of the sequences of a split, of all splits when none is given, in order of name.
+
+    Of MOT17's three folders per video one remains: the one with the detections of `public`, or
+    whichever is there. Raises `InputError` when `root` holds no such split, saying what it holds.
+    """
+    found = all_folders(dataset, root, split)
+    return _one_per_video(found, public) if dataset == "mot17" else found
+
+
+def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path]:
+    """The same with all of MOT17's folders."""
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder; give the one that holds the data set")
+    bases = list(_bases(dataset, root))
+    found = _listed(bases, split) if dataset == "sportsmot" else []
+    if not found:
+        found = next(filter(None, (_of_split(base, split) for base in bases)), [])
+    if not found:
+        raise InputError(_nothing(dataset, root, bases, split))
+    return sorted(found, key=lambda folder: folder.name)
+
+
+def guess_dataset(folder: Path) -> str:
+    """Whose sequence a folder is, by its name or those of the folders around it; else `mot`."""
+    for name, pattern in NAMES.items():
+        if pattern.fullmatch(folder.name):
+            return name
+    for part in reversed(folder.resolve().parts):
+        for name, names in FOLDERS.items():
+            if part.lower() in names:
+                return name
+    return "mot"
+
+
+def listed_names(root: Path, split: str) -> list[str] | None:
+    """What SportsMOT's `splits_txt/SPLIT.txt` names; None when there is no such list."""
+    for base in _bases("sportsmot", root):
+        for place in (base, base.parent):
+            path = place / _LISTS / f"{split}.txt"
+            if path.is_file():
+                return read_text(path).split()
+    return None
+
+
+def siblings(folder: Path) -> list[Path]:
+    """The other folders of a MOT17 video: same pictures, same truth, other detections."""
+    if not (match := _MOT17.fullmatch(folder.name)):
+        return []
+    others = [folder.with_name(f"{match[1]}-{name}") for name in _PREFERRED if name != match[2]]
+    return [other for other in others if other.is_dir()]
+
+
+def video_name(name: str) -> str:
+    """The name of a sequence without the suffix of its public detections."""
+    match = _MOT17.fullmatch(name)
+    return match[1] if match else name
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, in order of name, without hidden ones; none when it is no folder."""
+    if not folder.is_dir():
+        return []
+    children = (child for child in folder.iterdir() if not child.name.startswith("."))
+    return sorted((child for child in children if child.is_dir()), key=lambda child: child.name)
+
+
+def _images(folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                yield entry.name
+
+
+def _bases(dataset: str, root: Path) -> Iterator[Path]:
+    """Where the splits may be, nearest first."""
+    named = [child for child in subfolders(root) if child.name.lower() in FOLDERS[dataset]]
+    for place in (root, *named):
+        for inside in _INSIDE:
+            if (place / inside).is_dir():
+                yield place / inside
+
+
+def _of_split(base: Path, split: str | None) -> list[Path]:
+    direct = _sequences_in(base)
+    if split is None:
+        return direct or [f for child in subfolders(base) for f in _sequences_in(child)]
+    if base.name == split and direct:
+        return direct
+    parts = (split, f"{split}1", f"{split}2")  # DanceTrack's archives: train1, train2
+    return [folder for part in parts for folder in _sequences_in(base / part)]
+
+
+def _listed(bases: list[Path], split: str | None) -> list[Path]:
+    """SportsMOT: the sequences that a list names, from any folder; a sport is a list too."""
+    names = None if split is None else listed_names(bases[0], split)
+    if names is None:
+        return []
+    there = {folder.name: folder for base in bases for folder in _of_split(base, None)}
+    if missing := [name for name in names if name not in there]:
+        log.warning(
+            "%s/%s.txt names %d sequence(s) that are not there, the first: %s",
+            _LISTS, split, len(missing), missing[0],
+        )  # fmt: skip
+    return [there[name] for name in names if name in there]
+
+
+def _sequences_in(folder: Path) -> list[Path]:
+    if is_sequence(folder):
+        return [folder]
+    return [child for child in subfolders(folder) if is_sequence(child)]
+
+
+def _one_per_video(folders: Iterable[Path], public: PublicDetector | None) -> list[Path]:
+    videos: dict[str, list[Path]] = {}
+    for folder in folders:
+        videos.setdefault(video_name(folder.name), []).append(folder)
+    return [_choose(video, copies, public) for video, copies in videos.items()]
+
+
+def _choose(video: str, copies: list[Path], public: PublicDetector | None) -> Path:
+    by_suffix = {folder.name.removeprefix(f"{video}-"): folder for folder in copies}
+    if public is None:
+        return next((by_suffix[name] for name in _PREFERRED if name in by_suffix), copies[0])
+    if public not in by_suffix:
+        there = ", ".join(folder.name for folder in copies)
+        raise InputError(f"{video} has no detections of {public}; there is {there}")
+    return by_suffix[public]
+
+
+def _nothing(dataset: str, root: Path, bases: list[Path], split: str | None) -> str:
+    wanted = f"{root}/{split}/NAME" if split else f"{root}/NAME or {root}/SPLIT/NAME"
+    splits = sorted({
+        child.name for base in bases for child in subfolders(base) if _sequences_in(child)
+    })  # fmt: skip
+    if split and any(_sequences_in(base) == [base] for base in bases):
+        return f"{root} is one sequence; leave the split away"
+    if split and any(is_sequence(child) for base in bases for child in subfolders(base)):
+        return f"{root} holds sequences, but no split {split!r}; leave the split away"
+    there = f"; there is {', '.join(splits)}" if splits else ""
+    return (
+        f"no sequence of {dataset} in {root}: wanted folders such as {wanted}, with img1, "
+        f"gt/gt.txt or seqinfo.ini in them{there}"
+    )

@@ -1,0 +1,151 @@
+"""The sequences of a data set, whatever its layout: what is there of each, and where.
+
+Nothing is decoded here. A sequence may lack its pictures, its truth or its detections; whoever
+needs them says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfsasm.datasets.bdd100k import HEIGHT, RATE, WIDTH, Video, find_videos
+from tfsasm.datasets.mot_folders import (
+    FOLDERS,
+    PublicDetector,
+    has_images,
+    image_names,
+    image_size,
+    read_seqinfo,
+    sequence_folders,
+    siblings,
+    video_name,
+)
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_detections, read_tracks
+
+log = logging.getLogger(__name__)
+
+DATASETS = (*FOLDERS, "bdd100k")
+"""Names of the data sets that consist of sequences."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One video of a data set, as far as it is there."""
+
+    name: str
+    """Unique in its data set; the stem of result files."""
+    dataset: str
+    """One of `DATASETS`; `mot` is any folder of MOT sequence folders."""
+    length: int
+    """Frames."""
+    width: int | None
+    """Pixels."""
+    height: int | None
+    rate: float | None
+    """Frames per second."""
+    source: Path | None
+    """Folder of images or a video; None where only annotations are."""
+    truth: Path | None
+    """Ground-truth file."""
+    detections: Path | None
+    """Detections that lie with it (`det/det.txt`)."""
+
+
+def sequences(
+    dataset: str, root: Path | str, split: str | None = None, names: tuple[str, ...] = (), *,
+    public: PublicDetector | None = None,
+) -> list[Sequence]:
+    """The sequences of a split, in order of name; of all splits when none is given.
+
+    `root` is the data set's folder, the folder around it, or that of one split. `names` chooses
+    some; MOT17 names may leave the detector's suffix away. `public` chooses among MOT17's three
+    copies, whose detections differ. Raises `InputError` for a data set, split or name that is not
+    there, a name that is there twice, and a `seqinfo.ini` that cannot be used.
+    """
+    if dataset not in DATASETS:
+        raise InputError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
+    if dataset == "bdd100k":
+        videos = {video.name: video for video in find_videos(Path(root), split)}
+        return [_of_video(videos[name]) for name in _chosen(list(videos), names)]
+    folders = sequence_folders(dataset, Path(root), split, public)
+    _once(folders)
+    by_name = {folder.name: folder for folder in folders}
+    return [read_sequence(by_name[name], dataset) for name in _chosen(list(by_name), names)]
+
+
+def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
+    """One MOT sequence folder.
+
+    Without a `seqinfo.ini` its length is the number of images, or else the last frame that has a
+    box; that is logged. Raises `InputError` when nothing tells a length, and for a `seqinfo.ini`
+    that cannot be used.
+    """
+    info_file = folder / "seqinfo.ini"
+    info = read_seqinfo(info_file) if info_file.is_file() else None
+    images = info.images if info else "img1"
+    copies = [folder, *siblings(folder)] if dataset == "mot17" else [folder]
+    source = next((copy / images for copy in copies if has_images(copy / images)), None)
+    truth, detections = (
+        path if path.is_file() else None
+        for path in (folder / "gt" / "gt.txt", folder / "det" / "det.txt")
+    )
+    size = (info.width, info.height) if info else _first_size(source)
+    return Sequence(
+        name=folder.name, dataset=dataset,
+        length=info.length if info else _guess_length(folder, source, truth, detections),
+        width=size[0], height=size[1], rate=info.rate if info else None,
+        source=source, truth=truth, detections=detections,
+    )  # fmt: skip
+
+
+def _of_video(video: Video) -> Sequence:
+    return Sequence(
+        name=video.name, dataset="bdd100k", length=video.length, width=WIDTH, height=HEIGHT,
+        rate=RATE, source=video.images, truth=video.labels, detections=None,
+    )  # fmt: skip
+
+
+def _once(folders: list[Path]) -> None:
+    """Raise `InputError` for a name that is there twice."""
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        if other := seen.get(folder.name):
+            raise InputError(f"{folder.name} is there twice, {other} and {folder}; give one split")
+        seen[folder.name] = folder
+
+
+def _chosen(there: list[str], names: tuple[str, ...]) -> list[str]:
+    """The names asked for, or all that are there. Raises `InputError` for one that is not."""
+    if not names:
+        return there
+    chosen = [name for name in there if name in names or video_name(name) in names]
+    known = {*chosen, *map(video_name, chosen)}
+    if missing := [name for name in names if name not in known]:
+        raise InputError(f"no sequence {', '.join(missing)}; there is {', '.join(there)}")
+    return chosen
+
+
+def _guess_length(
+    folder: Path, source: Path | None, truth: Path | None, detections: Path | None
+) -> int:
+    """Frames of a sequence that does not say so."""
+    if source:
+        length, told = len(image_names(source)), f"the number of images in {source.name}"
+    else:
+        seen = read_tracks(truth).frame.tolist() if truth else []
+        seen += list(read_detections(detections)) if detections else []
+        length, told = max(seen, default=0), "the last frame with a box"
+    if not length:
+        raise InputError(
+            f"nothing tells the length of {folder}: it has no seqinfo.ini, no images and no boxes"
+        )
+    log.warning("%s has no seqinfo.ini; its length is %s, %d", folder, told, length)
+    return length
+
+
+def _first_size(source: Path | None) -> tuple[int | None, int | None]:
+    """Width and height of a folder's first image; None where it cannot be read."""
+    return (source and image_size(source / image_names(source)[0])) or (None, None)

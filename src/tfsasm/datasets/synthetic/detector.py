@@ -1,0 +1,273 @@
+"""A detector that is as wrong as a real one, without running one.
+
+Unusual here: all errors are correlated in time. A detector that sees nearly the same picture makes
+nearly the same mistake, so jitter, scores, misses, duplicates and false boxes are each driven by a
+slow random process rather than drawn anew in every frame. The constants are fitted to YOLOX-nano on
+surveillance video (`quality` 0) and YOLOX-X on dance video (`quality` 1), both after NMS at 0.7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NMS_IOU = 0.7  # what the real detectors were run with
+
+_GHOSTS = 4  # latent wrong boxes per person: duplicates, parts, merges
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a frame really shows. Rows are all `G` people of the clip, seen or not.
+
+    `boxes` and `visible` `[G, 4]` xyxy: whole extent, and extent of the unoccluded pixels;
+    `visibility` `[G]` is 0 for people out of sight.
+    """
+
+    boxes: np.ndarray
+    visible: np.ndarray
+    visibility: np.ndarray
+
+
+@dataclass(frozen=True)
+class DetectorStatistics:
+    """One detector's statistics; see `manners`."""
+
+    jitter: np.ndarray  # relative: centre by width, centre by height, log width, log height
+    bias: np.ndarray
+    confidence: float  # logit of a clear, large person's score
+    ceiling: float
+    spread: float
+    occlusion: float  # logit lost per covered share beyond the tolerance
+    tolerance: float
+    blindness: float  # how deep the rare spells of not seeing somebody are
+    pull: float  # how far boxes shrink to the visible part
+    smallness: float  # logit lost per octave below 32 pixels
+    ghosts: float  # mean logit of wrong boxes on people
+    merges: float  # logit that overlap adds to a box around two
+    places: float  # mean number of static places that may give a false box
+    place: float  # mean logit of those
+
+
+def detector_statistics(rng: np.random.Generator, quality: float) -> DetectorStatistics:
+    """A detector between YOLOX-nano (`quality` 0) and YOLOX-X (1), with its own peculiarities."""
+
+    def between(nano: float, large: float) -> float:
+        return (1 - quality) * nano + quality * large
+
+    own = rng.lognormal(0, 0.15, 4)
+    return DetectorStatistics(
+        jitter=(1 - quality) * np.array([0.11, 0.026, 0.165, 0.045]) * own
+        + quality * np.array([0.017, 0.009, 0.027, 0.014]),
+        bias=(1 - quality) * rng.normal([0, 0, 0.09, 0.015], [0.01, 0.005, 0.04, 0.01]),
+        confidence=between(2.6, 3.6) + rng.normal(0, 0.2),
+        ceiling=between(0.88, 0.98),
+        spread=between(0.5, 0.6),
+        occlusion=between(14.0, 6.0) * rng.lognormal(0, 0.2),
+        tolerance=between(0.24, 0.5) + rng.normal(0, 0.05),
+        blindness=between(18.0, 5.0),
+        pull=between(1.0, 0.5),
+        smallness=between(1.6, 0.8),
+        ghosts=between(-4.5, -7.4) + rng.normal(0, 0.3),
+        merges=between(4.0, 2.5),
+        places=between(55, 0.5) * rng.lognormal(0, 0.5),
+        place=between(-4.3, -4.8),
+    )
+
+
+class SimulatedDetector:
+    """Boxes of one clip, frame by frame. Keeps the state of the slow error processes."""
+
+    def __init__(
+        self, rng: np.random.Generator, style: DetectorStatistics, people: int, clutter: np.ndarray,
+        size: tuple[int, int], person_height: float, min_score: float,
+    ) -> None:
+        """`clutter` `[K, 4]` ltwh things that look like people; `size` is (width, height)."""
+        self._rng, self._style, self._size, self._floor = rng, style, size, min_score
+        self._error = rng.normal(0, 1, (people, 4))
+        self._mood = rng.normal(0, 1, people)
+        self._blind = rng.normal(0, 1, people)
+        self._taste = rng.normal(0, 0.35, people)
+        self._pull = rng.normal(0, 1, people)
+        self._ghost = rng.normal(0, 1, (people, _GHOSTS))
+        self._shape = self._new_shapes(people)
+        self._places = _places(rng, style, clutter, size, person_height)
+        count = len(self._places)
+        self._place = rng.normal(0, 1, count)
+        self._place_level = style.place + np.where(
+            np.arange(count) < len(clutter), rng.normal(1.2, 1.5, count), 0.0
+        )
+        hot = rng.random(count) < min(1.0, 1.3 / max(style.places, 1)) * (style.places > 10)
+        self._place_level[hot] = rng.normal(0.2, 0.8, int(hot.sum()))
+        self._place_error = rng.normal(0, 1, (count, 4))
+
+    def detect(self, truth: Truth, zoom: float, shift: np.ndarray) -> np.ndarray:
+        """Boxes of the next frame, float32 `[P, 5]` (ltwh pixels, score), best first."""
+        self._advance()
+        boxes = [self._people(truth), self._ghosts(truth), self._static(zoom, shift)]
+        found = np.concatenate(boxes)
+        found = found[found[:, 4] > self._floor]
+        return suppress(_clip(found, self._size), NMS_IOU).astype(np.float32)
+
+    def _advance(self) -> None:
+        """Let every error drift on; 0.8 to 0.9 of it stays from one frame to the next."""
+        rng = self._rng
+
+        def drift(state: np.ndarray, keep: float) -> np.ndarray:
+            return keep * state + np.sqrt(1 - keep**2) * rng.normal(0, 1, state.shape)
+
+        self._error = drift(self._error, 0.88)
+        self._mood = drift(self._mood, 0.85)
+        self._blind = drift(self._blind, 0.95)
+        self._pull = drift(self._pull, 0.88)
+        self._ghost = drift(self._ghost, 0.86)
+        self._place = drift(self._place, 0.85)
+        self._place_error = drift(self._place_error, 0.8)
+        renew = rng.random(self._ghost.shape) < 0.05
+        if renew.any():
+            self._shape[renew] = self._new_shapes(len(renew))[renew]
+
+    def _people(self, truth: Truth) -> np.ndarray:
+        style = self._style
+        hidden = _covered(truth, self._size)
+        tall = np.maximum(truth.boxes[:, 3] - truth.boxes[:, 1], 1)
+        logit = (
+            style.confidence + self._taste + style.spread * self._mood
+            - style.blindness * np.maximum(self._blind - 1.55, 0)
+            - style.occlusion * np.maximum(hidden - style.tolerance - 0.1 * self._pull, 0.0)
+            - style.smallness * np.clip(np.log2(32 / tall), 0, 5)
+        )  # fmt: skip
+        score = style.ceiling * _sigmoid(logit)
+        # A half-covered person is boxed somewhere between its whole and its visible extent.
+        pull = np.clip(_sigmoid(1.5 * self._pull - 0.3) * np.minimum(hidden * 3, 1), 0, 1)[:, None]
+        pull = style.pull * pull
+        boxes = (1 - pull) * truth.boxes + pull * truth.visible
+        boxes = _shake(boxes, self._error * style.jitter * (1 + 0.8 * hidden)[:, None], style.bias)
+        seen = truth.visibility > 0.03
+        return np.column_stack([boxes, score])[seen]
+
+    def _ghosts(self, truth: Truth) -> np.ndarray:
+        """Wrong boxes tied to a person: second boxes, body parts, boxes around two people."""
+        seen = np.flatnonzero(truth.visibility > 0.15)
+        if not len(seen):
+            return np.zeros((0, 5))
+        whole = truth.boxes[seen]
+        size = whole[:, 2:] - whole[:, :2]
+        shape = self._shape[seen]  # [N, ghosts, 4]: left top and right bottom within the person
+        corners = whole[:, None, [0, 1, 0, 1]] + shape * size[:, None, [0, 1, 0, 1]]
+        partner, overlap = _neighbours(whole)
+        level = np.repeat(self._style.ghosts + np.zeros(len(seen))[:, None], _GHOSTS, axis=1)
+        merges = overlap > 0.02
+        union = np.concatenate(
+            [np.minimum(whole, whole[partner])[:, :2], np.maximum(whole, whole[partner])[:, 2:]], 1
+        )
+        corners[merges, -1] = union[merges]
+        level[merges, -1] += 0.25 * self._style.merges * (1 + 4 * overlap[merges])
+        level[~merges, -1] -= 1.0
+        score = self._style.ceiling * _sigmoid(level + 2.0 * self._ghost[seen])
+        return np.column_stack([corners.reshape(-1, 4), score.reshape(-1)])
+
+    def _static(self, zoom: float, shift: np.ndarray) -> np.ndarray:
+        centre = np.array(self._size, dtype=float) / 2
+        corners = self._places.reshape(-1, 2, 2)
+        moved = (zoom * (corners - centre) + centre + shift).reshape(-1, 4)
+        boxes = _shake(moved, self._place_error * 0.08, np.zeros(4))
+        score = self._style.ceiling * _sigmoid(self._place_level + 1.5 * self._place)
+        return np.column_stack([boxes, score])
+
+    def _new_shapes(self, people: int) -> np.ndarray:
+        """Corners of wrong boxes within a person's box, `[people, ghosts, 4]`."""
+        rng, count = self._rng, (people, _GHOSTS)
+        shape = np.zeros((*count, 4))
+        shape[..., 2:] = 1.0
+        kind = rng.random(count)
+        cut = rng.uniform(0.35, 0.75, count)
+        upper, lower = kind < 0.42, (kind >= 0.42) & (kind < 0.56)
+        shape[upper, 3] = cut[upper]
+        shape[lower, 1] = cut[lower]
+        small = (kind >= 0.56) & (kind < 0.72)
+        corner = rng.uniform(0, 0.5, (*count, 2))
+        shape[small, :2] = corner[small]
+        shape[small, 2:] = (corner + rng.uniform(0.25, 0.5, (*count, 2)))[small]
+        second = kind >= 0.72
+        shape[second] += rng.normal(0, 0.17, (*count, 4))[second]
+        return shape + rng.normal(0, 0.06, shape.shape)
+
+
+def _covered(truth: Truth, size: tuple[int, int]) -> np.ndarray:
+    """Share of each body that is hidden, where the image border hides less than other people do."""
+    far = np.array(size * 2)
+    cut = np.clip(truth.boxes, 0, far)
+    whole = np.prod(truth.boxes[:, 2:] - truth.boxes[:, :2], axis=1)
+    inside = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.maximum(whole, 1e-6)
+    uncovered = np.minimum(truth.visibility / np.maximum(inside, 0.02), 1)
+    return np.clip(1 - uncovered + 0.2 * (1 - inside), 0, 1)
+
+
+def _places(
+    rng: np.random.Generator, style: DetectorStatistics, clutter: np.ndarray, size: tuple[int, int],
+    person_height: float,
+) -> np.ndarray:
+    """Where the background fools the detector, xyxy `[K, 4]`: the clutter first, then anywhere."""
+    count = int(rng.poisson(style.places))
+    kept = clutter[: min(len(clutter), 1 + count // 3)]
+    height = person_height * np.exp(rng.normal(-1.05, 0.6, count))
+    width = height * np.exp(rng.normal(-0.6, 0.4, count))
+    centre = rng.uniform(-0.1, 1.1, (count, 2)) * np.array(size)
+    extent = np.stack([width, height], axis=1)
+    anywhere = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
+    known = np.concatenate([kept[:, :2], kept[:, :2] + kept[:, 2:]], axis=1)
+    return np.concatenate([known, anywhere])
+
+
+def _shake(boxes: np.ndarray, error: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Move and stretch xyxy boxes by relative errors (centre x and y, log width, log height)."""
+    error = error + bias
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + error[:, :2] * size
+    half = size * np.exp(error[:, 2:]) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each xyxy box the other one that overlaps it most, and their IoU (0 when alone)."""
+    overlap = iou(boxes, boxes)
+    np.fill_diagonal(overlap, 0)
+    partner = overlap.argmax(axis=1)
+    return partner, overlap[np.arange(len(boxes)), partner]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union `[A, B]` of xyxy boxes."""
+    near = np.maximum(a[:, None, :2], b[None, :, :2])
+    far = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.clip(far - near, 0, None), axis=2)
+    area_a, area_b = (np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a, b))
+    return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-9)
+
+
+def suppress(found: np.ndarray, threshold: float) -> np.ndarray:
+    """Greedy non-maximum suppression of xyxy + score `[P, 5]`. Returns ltwh + score, best first."""
+    found = found[np.argsort(-found[:, 4], kind="stable")]
+    clash = iou(found[:, :4], found[:, :4]) > threshold
+    alive = np.ones(len(found), bool)
+    for row in np.flatnonzero(np.triu(clash, 1).any(axis=1)):
+        if alive[row]:
+            alive[row + 1 :] &= ~clash[row, row + 1 :]
+    kept = found[alive]
+    kept[:, 2:4] -= kept[:, :2]
+    return kept
+
+
+def _clip(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes cut at the image border; those of less than two pixels fall away."""
+    clipped = found.copy()
+    clipped[:, [0, 2]] = np.clip(found[:, [0, 2]], 0, size[0])
+    clipped[:, [1, 3]] = np.clip(found[:, [1, 3]], 0, size[1])
+    extent = clipped[:, 2:4] - clipped[:, :2]
+    return clipped[(extent >= 2).all(axis=1)]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))

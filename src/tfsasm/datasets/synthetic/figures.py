@@ -1,0 +1,344 @@
+"""People made of capsules: their skeletons, and how they are drawn.
+
+Unusual here: a skeleton is three-dimensional and a whole clip of skeletons is one array; only
+filling the polygons is done person by person. Patches carry premultiplied colour and coverage in
+four channels, so that shrinking, blurring and pasting them needs no special case at the outline.
+
+Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tfsasm.datasets.synthetic.people import BAG, BOTTOM, HAIR, SHOES, SKIN, TOP, TRIM, People
+from tfsasm.datasets.synthetic.poses import ABDUCT, ELBOW, HIP, KNEE, LEAN, SHOULDER, SPREAD, TILT
+
+# Joints of a skeleton, left before right.
+PELVIS, NECK, CHIN, CROWN = 0, 1, 2, 3
+
+SHOULDERS, ELBOWS, WRISTS, HANDS = (slice(i, i + 2) for i in range(4, 12, 2))
+
+HIPS, KNEES, ANKLES, TOES = (slice(i, i + 2) for i in range(12, 20, 2))
+
+HAIR_TOP, HAIR_END, PACK_TOP, PACK_END = 20, 21, 22, 23
+
+JOINTS = 24
+
+# Every limb is a tapered capsule: joint, joint, radius, radius, bonus in the depth order.
+_LIMBS = np.array(
+    [
+        (12, 14, 0.058, 0.043, 0.0), (13, 15, 0.058, 0.043, 0.0),  # thighs
+        (14, 16, 0.042, 0.027, 0.0), (15, 17, 0.042, 0.027, 0.0),  # shins
+        (16, 18, 0.027, 0.021, 0.0), (17, 19, 0.027, 0.021, 0.0),  # feet
+        (4, 6, 0.037, 0.030, 0.02), (5, 7, 0.037, 0.030, 0.02),  # upper arms
+        (6, 8, 0.029, 0.021, 0.02), (7, 9, 0.029, 0.021, 0.02),  # forearms
+        (8, 10, 0.022, 0.017, 0.02), (9, 11, 0.022, 0.017, 0.02),  # hands
+        (1, 2, 0.030, 0.028, 0.0),  # neck
+        (2, 3, 0.038, 0.044, 0.015),  # head
+        (20, 21, 0.052, 0.046, 0.015),  # hair
+        (22, 23, 0.060, 0.070, 0.0),  # backpack
+        (10, 11, 0.0, 0.0, 0.0),  # bag in a hand: radii from the cast
+    ]
+)  # fmt: skip
+
+_HAND_BAG = len(_LIMBS) - 1
+
+_BACKPACK = len(_LIMBS) - 2
+
+_TORSO, _SKIRT = len(_LIMBS), len(_LIMBS) + 1
+
+_STRIPES = 5
+
+# Half a circle, as shares of the direction ahead and of the direction to the side.
+_ARC = np.stack([f(np.linspace(-np.pi / 2, np.pi / 2, 6)) for f in (np.cos, np.sin)])[..., None]
+
+_TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
+
+_TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
+
+
+def skeletons(cast: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:
+    """Joints `[T, G, JOINTS, 3]` in the view frame, the ground point of each person at the origin.
+
+    `yaw` `[T, G]` turns the body, 0 faces the camera; `jump` `[T, G]` lifts it.
+    """
+    joints = np.zeros((*yaw.shape, JOINTS, 3))
+    left_right = np.array([1.0, -1.0])
+    wide = (0.5 + 0.5 * cast.build)[:, None] * left_right
+    joints[..., HIPS, 0] = 0.055 * wide
+    leg = _swing(pose[..., HIP], pose[..., SPREAD] * left_right)
+    shin = _swing(pose[..., HIP] - pose[..., KNEE], pose[..., SPREAD] * left_right)
+    foot = _swing(pose[..., HIP] - pose[..., KNEE] + 1.45, pose[..., SPREAD] * left_right)
+    joints[..., KNEES, :] = joints[..., HIPS, :] + 0.245 * leg
+    joints[..., ANKLES, :] = joints[..., KNEES, :] + 0.235 * shin
+    joints[..., TOES, :] = joints[..., ANKLES, :] + 0.105 * foot
+    _pose_torso(joints, pose, wide)
+    _pose_arms(joints, pose, left_right)
+    _pose_extras(joints, cast)
+    lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
+    joints[..., 1] += (jump - lowest)[..., None]
+    turned = _turn(joints, yaw)
+    return turned * cast.height[:, None, None]
+
+
+def _pose_torso(joints: np.ndarray, pose: np.ndarray, wide: np.ndarray) -> None:
+    up = -_swing(-pose[..., LEAN], pose[..., TILT])  # a leaning spine tips forward
+    joints[..., NECK, :] = 0.30 * up
+    joints[..., CHIN, :] = 0.375 * up
+    joints[..., CROWN, :] = 0.435 * up
+    shoulders = (0.285 * up)[..., None, :] + np.zeros((2, 1))
+    shoulders[..., 0] += 0.105 * wide
+    joints[..., SHOULDERS, :] = shoulders
+
+
+def _pose_arms(joints: np.ndarray, pose: np.ndarray, left_right: np.ndarray) -> None:
+    side = pose[..., ABDUCT] * left_right
+    upper = _swing(pose[..., SHOULDER], side)
+    lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
+    joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
+    joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
+    joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
+
+
+def _pose_extras(joints: np.ndarray, cast: People) -> None:
+    back = np.array([0.0, 0.0, -1.0])
+    joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
+    hanging = np.where(cast.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
+    joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
+    joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
+    joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
+
+
+def _swing(flex: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """Unit vectors of limbs that hang down, swung forward by `flex` and out by `side`."""
+    return np.stack([np.sin(side), -np.cos(flex) * np.cos(side), np.sin(flex) * np.cos(side)], -1)
+
+
+def _turn(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+    cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
+    x, y, z = np.moveaxis(points, -1, 0)
+    return np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """All polygons of one frame's people, in image pixels; made by `outlines`.
+
+    `limbs` and `lit` `[G, L, 12, 2]` (a limb and the part of it that the light reaches), `torso`
+    `[G, 14, 2]`, `lit_torso` alike, `stripes` `[G, S, 4, 2]`, `skirt` `[G, 4, 2]`, `order`
+    `[G, L + 2]` from far to near, `bounds` `[G, 4]` xyxy of everything that is drawn.
+    """
+
+    limbs: np.ndarray
+    lit: np.ndarray
+    torso: np.ndarray
+    lit_torso: np.ndarray
+    stripes: np.ndarray
+    skirt: np.ndarray
+    order: np.ndarray
+    bounds: np.ndarray
+
+
+def outlines(
+    cast: People, joints: np.ndarray, feet: np.ndarray, size: np.ndarray, pitch: float,
+    light: np.ndarray,
+) -> Outlines:
+    """Project one frame's skeletons `[G, JOINTS, 3]` and outline every body part.
+
+    `feet` `[G, 2]` is the ground point in pixels, `size` `[G]` the pixels of one body height,
+    `pitch` how far the camera looks down, `light` `[2]` where light comes from in the image.
+    """
+    up = joints[..., 1] * np.cos(pitch) - joints[..., 2] * np.sin(pitch)
+    near = joints[..., 2] * np.cos(pitch) + joints[..., 1] * np.sin(pitch) * 0.3
+    points = feet[:, None] + size[:, None, None] * np.stack([joints[..., 0], -up], axis=-1)
+    unit = (size * cast.height)[:, None]
+    start, end = _LIMBS[:, 0].astype(int), _LIMBS[:, 1].astype(int)
+    radii = _radii(cast) * unit[..., None]
+    a, b = points[:, start], points[:, end]
+    a[:, _HAND_BAG], b[:, _HAND_BAG] = points[:, 10], points[:, 10] + unit * np.array([0, 0.09])
+    limbs = _capsules(a, b, radii)
+    shift = 0.38 * radii.mean(axis=-1, keepdims=True) * light
+    lit = _capsules(a + shift, b + shift, 0.58 * radii)
+    torso, stripes, skirt = _trunk(cast, points, unit)
+    middle = torso.mean(axis=1, keepdims=True)
+    lit_torso = middle + 0.7 * (torso - middle) + 0.035 * unit[..., None] * light
+    depth = (near[:, start] + near[:, end]) / 2 + _LIMBS[:, 4]
+    trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
+    order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
+    return Outlines(
+        limbs, lit, torso, lit_torso, stripes, skirt, order, _bounds(cast, limbs, torso, skirt)
+    )
+
+
+def _radii(cast: People) -> np.ndarray:
+    radii = np.repeat(_LIMBS[None, :, 2:4], len(cast), axis=0)
+    radii[:, :12] *= (0.35 + 0.65 * cast.build)[:, None, None]
+    radii[:, _HAND_BAG] = 0.055 * cast.hand_bag[:, None]
+    radii[:, _BACKPACK] *= cast.backpack[:, None]
+    return radii
+
+
+def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Outlines `[..., 12, 2]` of capsules from `a` to `b` `[..., 2]` with `radii` `[..., 2]`."""
+    along = b - a
+    along = along / (np.sqrt((along**2).sum(axis=-1, keepdims=True)) + 1e-6)
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    arc = along[..., None, :] * _ARC[0] + across[..., None, :] * _ARC[1]
+    far = b[..., None, :] + radii[..., 1, None, None] * arc
+    near = a[..., None, :] - radii[..., 0, None, None] * arc
+    return np.concatenate([far, near], axis=-2)
+
+
+def _trunk(
+    cast: People, points: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Torso, stripes across it and skirt. Widths come from the joints, so a turned body is slim."""
+    axis = points[:, PELVIS] - points[:, NECK]
+    across = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
+    across /= np.linalg.norm(axis, axis=1, keepdims=True) + 1e-6
+    stout = unit[:, 0] * (0.25 + 0.75 * cast.build)
+
+    def half_width(pair: slice, flesh: float) -> np.ndarray:
+        span = points[:, pair][:, 0] - points[:, pair][:, 1]
+        return np.abs((span * across).sum(axis=1)) / 2 + flesh * stout
+
+    top, bottom = half_width(SHOULDERS, 0.038), half_width(HIPS, 0.052)
+
+    def edges(levels: np.ndarray, profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = np.clip(levels, 0, 1)
+        width = ((1 - share) * top[:, None] + share * bottom[:, None]) * profile
+        centre = points[:, NECK, None] + levels[:, None] * axis[:, None]
+        offset = width[..., None] * across[:, None]
+        return centre - offset, centre + offset
+
+    left, right = edges(_TORSO_LEVELS, _TORSO_PROFILE)
+    torso = np.concatenate([left, right[:, ::-1]], axis=1)
+    levels = np.linspace(0.1, 0.98, 2 * _STRIPES)
+    left, right = edges(levels, np.interp(levels, _TORSO_LEVELS, _TORSO_PROFILE))
+    stripes = np.stack([left[:, ::2], left[:, 1::2], right[:, 1::2], right[:, ::2]], axis=2)
+    hips = points[:, HIPS].mean(axis=1)
+    hem = hips + cast.skirt[:, None] * (points[:, KNEES].mean(axis=1) - hips)
+    flare = (half_width(KNEES, 0.06) * cast.skirt + bottom)[:, None] * across
+    belt = (bottom * 0.95)[:, None] * across
+    skirt = np.stack([hips - belt, hips + belt, hem + flare, hem - flare], axis=1)
+    return torso, stripes, skirt
+
+
+def _bounds(
+    cast: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
+) -> np.ndarray:
+    flat = limbs.reshape(len(limbs), limbs.shape[1] * limbs.shape[2], 2)
+    dressed = np.where((cast.skirt > 0)[:, None, None], skirt, torso[:, :4])
+    points = np.concatenate([flat, torso, dressed], axis=1)
+    # A backpack or bag that is not carried has radius 0, but still a place: on or inside the body,
+    # except for the bag, whose lower end is left out.
+    if not cast.hand_bag.all():
+        start = _HAND_BAG * 12
+        empty = np.flatnonzero(~cast.hand_bag)
+        points[empty, start : start + 12] = torso[empty, :1]
+    if not cast.backpack.all():
+        start = _BACKPACK * 12
+        empty = np.flatnonzero(~cast.backpack)
+        points[empty, start : start + 12] = torso[empty, :1]
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class Wardrobe:
+    """Colours ready to draw: `dark` and `lit` are BGRA tuples `[G][part]`, `cloth` is folds.
+
+    Parts are the limbs, then torso, skirt and stripes. `cloth` is a uint8 texture of four channels
+    around 128 that is multiplied onto a drawn person.
+    """
+
+    dark: list[list[tuple[int, ...]]]
+    lit: list[list[tuple[int, ...]]]
+    cloth: np.ndarray
+
+
+def make_wardrobe(rng: np.random.Generator, cast: People, contrast: float) -> Wardrobe:
+    """Choose every part's colour; `contrast` is how far light and shadow side differ (0 to 1)."""
+    slots = _slots(cast)
+    base = cast.colours[np.arange(len(cast))[:, None], slots].astype(float)
+    def tones(gain: float) -> list[list[tuple[int, ...]]]:
+        shaded = np.clip(base * gain + 6 * (gain - 1), 0, 255).astype(int)
+        return [[(*map(int, c), 255) for c in person] for person in shaded]
+
+    return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), _folds(rng))
+
+
+def _slots(cast: People) -> np.ndarray:
+    """Which colour each part has, `[G, L + 3]`."""
+    limbs = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG]
+    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(cast), axis=0)
+    slots[cast.bare_legs, 2:4] = SKIN
+    slots[cast.bare_legs & (cast.skirt > 0), :4] = SKIN
+    slots[cast.short_sleeves, 8:10] = SKIN
+    return slots
+
+
+def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
+    coarse = cv2.resize(rng.standard_normal((size // 16, size // 10), np.float32), (size, size))
+    fine = cv2.resize(rng.standard_normal((size // 4, size // 3), np.float32), (size, size))
+    folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)
+    cover = np.full_like(folds, 128)
+    return cv2.merge([folds, folds, folds, cover])
+
+
+def draw(
+    cast: People, clothes: Wardrobe, shape: Outlines, person: int, streak: int = 0
+) -> tuple[np.ndarray, int, int]:
+    """Draw one person. Returns a premultiplied BGRA patch and the pixel of its left top corner.
+
+    `streak` blurs it sideways over that many pixels. The patch is not cut at the image's border.
+    """
+    x0, y0 = np.floor(shape.bounds[person, :2]).astype(int) - 1 - np.array([streak, 0])
+    x1, y1 = np.ceil(shape.bounds[person, 2:]).astype(int) + 1 + np.array([streak, 0])
+    tall = y1 - y0
+    fine = 4 if tall < 50 else 3 if tall < 90 else 2 if tall < 170 else 1
+    patch = np.zeros((tall * fine, (x1 - x0) * fine, 4), np.uint8)
+    _fill(patch, cast, clothes, shape, person, np.array([x0, y0]), fine)
+    # The edge between lit and shaded is soft on cloth and skin: blur before shrinking.
+    soft = max(tall * fine // 70, 1) | 1
+    if soft > 1:
+        patch = cv2.blur(patch, (soft, soft), borderType=cv2.BORDER_CONSTANT)
+    if fine > 1:
+        patch = cv2.resize(patch, (x1 - x0, tall), interpolation=cv2.INTER_AREA)
+    if streak > 0:
+        patch = cv2.blur(patch, (streak | 1, 1), borderType=cv2.BORDER_CONSTANT)
+    if tall <= clothes.cloth.shape[0] and x1 - x0 <= clothes.cloth.shape[1]:
+        patch = cv2.multiply(patch, clothes.cloth[:tall, : x1 - x0], scale=1 / 128)
+    return patch, int(x0), int(y0)
+
+
+def _fill(
+    patch: np.ndarray, cast: People, clothes: Wardrobe, shape: Outlines, person: int,
+    origin: np.ndarray, fine: int,
+) -> None:
+    line = cv2.LINE_8 if fine > 1 else cv2.LINE_AA
+    scale = 16 * fine  # four fractional bits
+
+    def fixed(points: np.ndarray) -> np.ndarray:
+        return np.round((points - origin) * scale - 8).astype(np.int32)
+
+    limbs, lit = fixed(np.stack([shape.limbs[person], shape.lit[person]]))
+    dark, bright = clothes.dark[person], clothes.lit[person]
+    for part in shape.order[person].tolist():
+        if part == _TORSO:
+            whole, shining = fixed(np.stack([shape.torso[person], shape.lit_torso[person]]))
+            cv2.fillPoly(patch, [whole], dark[part], line, 4)
+            cv2.fillPoly(patch, [shining], bright[part], line, 4)
+            if cast.striped[person]:
+                cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
+        elif part == _SKIRT:
+            if cast.skirt[person] > 0:
+                cv2.fillConvexPoly(patch, fixed(shape.skirt[person]), dark[part], line, 4)
+        elif (part != _HAND_BAG or cast.hand_bag[person]) and (
+            part != _BACKPACK or cast.backpack[person]
+        ):
+            cv2.fillConvexPoly(patch, limbs[part], dark[part], line, 4)
+            cv2.fillConvexPoly(patch, lit[part], bright[part], line, 4)

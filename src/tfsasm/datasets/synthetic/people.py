@@ -1,0 +1,96 @@
+"""The people of a clip: how they are built and what they wear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# Colours of one person.
+SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
+
+COLOURS = 7
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of a clip: `G` rows. `colours` is uint8 `[G, COLOURS, 3]` BGR."""
+
+    height: np.ndarray
+    build: np.ndarray
+    colours: np.ndarray
+    striped: np.ndarray
+    short_sleeves: np.ndarray
+    bare_legs: np.ndarray
+    skirt: np.ndarray  # length as a fraction of the thigh, 0 for none
+    long_hair: np.ndarray
+    backpack: np.ndarray
+    hand_bag: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.height)
+
+
+def make_people(rng: np.random.Generator, people: int, costumes: int, spread: float) -> People:
+    """`people` persons in `costumes` different outfits; `spread` 0 makes wearers of one identical.
+
+    With a costume each (`costumes >= people`) it is an ordinary crowd, with one a dance troupe.
+    """
+    costumes = max(1, min(costumes, people))
+    wears = rng.permutation(np.arange(people) % costumes)
+    outfit = _outfits(rng, costumes)
+    colours = np.stack([outfit[name][wears] for name in ("top", "trim", "bottom", "shoes", "bag")])
+    colours = np.moveaxis(colours, 0, 1) + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
+    skin, hair = _skin(rng, people), _hair(rng, people)
+    palette = np.concatenate([skin[:, None], hair[:, None], colours], axis=1)
+    odd = rng.random(people) < 0.6 * spread  # some differ in cut, too
+    return People(
+        height=np.clip(rng.normal(1.0, 0.05, people), 0.85, 1.15),
+        build=np.clip(rng.normal(1.08, 0.12, people), 0.85, 1.5),
+        colours=np.clip(palette, 0, 255).astype(np.uint8),
+        striped=outfit["striped"][wears] ^ odd,
+        short_sleeves=outfit["short_sleeves"][wears] ^ odd,
+        bare_legs=outfit["bare_legs"][wears],
+        skirt=outfit["skirt"][wears],
+        long_hair=rng.random(people) < 0.35,
+        backpack=(rng.random(people) < 0.25) & outfit["bags"][wears],
+        hand_bag=(rng.random(people) < 0.2) & outfit["bags"][wears],
+    )
+
+
+def _outfits(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    skirt = np.where(rng.random(count) < 0.25, rng.uniform(0.3, 1.1, count), 0.0)
+    return {
+        "top": _cloth(rng, count),
+        "trim": _cloth(rng, count),
+        "bottom": _cloth(rng, count, dark=0.55),
+        "shoes": _cloth(rng, count, dark=0.6),
+        "bag": _cloth(rng, count, dark=0.5),
+        "striped": rng.random(count) < 0.3,
+        "short_sleeves": rng.random(count) < 0.4,
+        "bare_legs": (rng.random(count) < 0.2) | (skirt > 0) & (rng.random(count) < 0.6),
+        "skirt": skirt,
+        "bags": rng.random(count) < 0.6,
+    }
+
+
+def _cloth(rng: np.random.Generator, count: int, dark: float = 0.35) -> np.ndarray:
+    """Clothes are mostly dark, grey or muted, sometimes vivid: BGR float `[count, 3]`."""
+    vivid = rng.random(count) < 0.35
+    hue = rng.integers(0, 180, count)
+    saturation = np.where(vivid, rng.uniform(110, 240, count), rng.uniform(0, 90, count))
+    darkness = rng.random(count) < dark
+    value = np.where(darkness, rng.uniform(15, 75, count), rng.uniform(70, 245, count))
+    hsv = np.stack([hue, saturation, value], axis=1).astype(np.uint8)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0].astype(float)
+
+
+def _skin(rng: np.random.Generator, count: int) -> np.ndarray:
+    tone = rng.beta(2, 1.3, count)[:, None]
+    return (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
+
+
+def _hair(rng: np.random.Generator, count: int) -> np.ndarray:
+    tones = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
+    return tones[rng.choice(5, count, p=[0.4, 0.3, 0.15, 0.1, 0.05])]

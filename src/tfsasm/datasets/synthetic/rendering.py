@@ -1,0 +1,217 @@
+"""Frames of a clip that is decided: people and places, lens and sensor, and what is true of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tfsasm.datasets.synthetic import figures
+from tfsasm.datasets.synthetic.camera import Camera
+from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
+from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
+from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
+from tfsasm.datasets.synthetic.people import People
+from tfsasm.datasets.synthetic.scenery import Ground, Scenery
+from tfsasm.datasets.synthetic.trajectories import Motion
+
+
+@dataclass(frozen=True)
+class Optics:
+    """What lens, sensor and codec do to a picture."""
+
+    gain: np.ndarray  # [T]
+    gamma: float
+    softness: float
+    noise: np.ndarray | None
+    jpeg: int
+    shutter: float  # share of a frame interval in which the shutter is open
+    light: np.ndarray  # [2] direction in the image
+    shadow: float
+    cast_shadow: np.ndarray
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """All that is decided before the first frame is drawn; `rng` is the sensor's."""
+
+    ground: Ground
+    scenery: Scenery
+    camera: Camera
+    cast: People
+    clothes: Wardrobe
+    act: Motion
+    optics: Optics
+    detector: SimulatedDetector
+    rng: np.random.Generator
+
+
+def render(clip: PlannedClip, config: SceneConfig, frame: int) -> SyntheticFrame:
+    """One frame of a clip, 0 the first; they have to be drawn in order, for the noise's sake."""
+    size = (config.width, config.height)
+    shapes, feet, streak = _shapes(clip, frame)
+    image = background(clip, frame, size)
+    if clip.optics.shadow > 0 and len(clip.cast):
+        _shadows(image, clip, frame, feet)
+    owners = np.zeros((config.height, config.width), np.uint8)
+    area = _people(image, owners, clip, frame, shapes, feet, streak)
+    truth = _truth(owners, area, shapes.bounds, streak)
+    image = _expose(image, clip, frame)
+    shift = clip.camera.shift[frame]
+    found = clip.detector.detect(truth, clip.camera.zoom[frame], shift)
+    return _annotate(image, truth, found, config)
+
+
+def background(clip: PlannedClip, frame: int, size: tuple[int, int]) -> np.ndarray:
+    """The place without people, as the camera sees it: BGR of `size` (width, height)."""
+    if clip.camera.zoom[frame] == 1 and not clip.camera.shift[frame].any():
+        x, y = clip.scenery.offset.astype(int)  # a camera at rest needs no warp
+        return clip.scenery.canvas[y : y + size[1], x : x + size[0]].copy()
+    matrix = clip.camera.matrix(frame, -clip.scenery.offset)
+    return cv2.warpAffine(
+        clip.scenery.canvas, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+
+
+def _shapes(clip: PlannedClip, frame: int) -> tuple[Outlines, np.ndarray, np.ndarray]:
+    """Everybody's outlines, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
+    def on_screen(at: int) -> tuple[np.ndarray, np.ndarray]:
+        pixel, unit = clip.ground.project(clip.act.place[at])
+        return clip.camera.apply(at, pixel), unit * clip.camera.zoom[at]
+
+    feet, unit = on_screen(frame)
+    shapes = figures.outlines(
+        clip.cast, clip.act.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
+    )
+    before = on_screen(max(frame - 1, 0))[0]
+    streak = np.abs(feet[:, 0] - before[:, 0]) * clip.optics.shutter
+    return shapes, feet, np.clip(streak, 0, 0.15 * unit).astype(int)
+
+
+def _people(
+    image: np.ndarray, owners: np.ndarray, clip: PlannedClip, frame: int, shapes: Outlines,
+    feet: np.ndarray, streak: np.ndarray,
+) -> np.ndarray:
+    """Paint people and occluders from far to near. Fills `owners`; returns body areas `[G]`."""
+    height, width = owners.shape
+    area = np.zeros(len(clip.cast))
+    fronts = clip.scenery.occluders
+    rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
+    bounds = shapes.bounds
+    inside = np.concatenate([bounds[:, 2:] > 0, bounds[:, :2] < [width, height]], axis=1)
+    seen = np.all(inside, axis=1)
+    order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
+    for index in order.tolist():
+        if index >= len(clip.cast):
+            _paste(image, owners, *_front(clip, frame, index - len(clip.cast)), 0)
+        elif seen[index]:
+            blur = int(streak[index])
+            patch = figures.draw(clip.cast, clip.clothes, shapes, index, blur if blur > 1 else 0)
+            area[index] = np.count_nonzero(patch[0][..., 3] > 127)
+            _paste(image, owners, *patch, index + 1)
+    return area
+
+
+def _front(clip: PlannedClip, frame: int, index: int) -> tuple[np.ndarray, int, int]:
+    front = clip.scenery.occluders[index]
+    left, top = clip.camera.apply(frame, np.array([front.left, front.top]))
+    x0, y0 = int(np.floor(left)), int(np.floor(top))
+    zoom = clip.camera.zoom[frame]
+    matrix = np.array([[zoom, 0, left - x0], [0, zoom, top - y0]])
+    height, width = front.picture.shape[:2]
+    size = (int(width * zoom) + 2, int(height * zoom) + 2)
+    return cv2.warpAffine(front.picture, matrix, size, flags=cv2.INTER_LINEAR), x0, y0
+
+
+def _paste(
+    image: np.ndarray, owners: np.ndarray, patch: np.ndarray, left: int, top: int, owner: int
+) -> None:
+    """Lay a premultiplied BGRA patch over `image` and mark its pixels in `owners`."""
+    height, width = owners.shape
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + patch.shape[1], width), min(top + patch.shape[0], height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    patch = patch[y0 - top : y1 - top, x0 - left : x1 - left]
+    region = image[y0:y1, x0:x1]
+    cover = np.ascontiguousarray(patch[..., 3])
+    clear = cv2.cvtColor(cv2.bitwise_not(cover), cv2.COLOR_GRAY2BGR)
+    under = cv2.multiply(region, clear, scale=1 / 255)
+    image[y0:y1, x0:x1] = cv2.add(under, cv2.cvtColor(patch, cv2.COLOR_BGRA2BGR))
+    owners[y0:y1, x0:x1][cover > 127] = owner
+
+
+def _shadows(image: np.ndarray, clip: PlannedClip, frame: int, feet: np.ndarray) -> None:
+    """Darken the ground: a soft blob under everybody, or a shadow thrown by a low light."""
+    height, width = image.shape[:2]
+    share = 4  # a quarter of the resolution is enough for something soft
+    mask = np.full((height // share + 1, width // share + 1), 255, np.uint8)
+    dark = 255 * (1 - clip.optics.shadow)
+    _, unit = clip.ground.project(clip.act.place[frame])
+    unit = unit * clip.camera.zoom[frame] / share
+    throw = clip.optics.cast_shadow
+    flat = max(np.sin(abs(clip.ground.pitch)), 0.12)
+    for person, foot in enumerate(np.clip(feet / share, -4000, 4000)):
+        size = unit[person]
+        axes = (max(int(0.17 * size), 1), max(int(0.17 * size * flat), 1))
+        cv2.ellipse(mask, foot.astype(int).tolist(), axes, 0, 0, 360, dark, -1)
+        if throw.any():
+            end = (foot + 1.0 * size * throw * [1, max(flat, 0.3)]).astype(int).tolist()
+            cv2.line(mask, foot.astype(int).tolist(), end, dark, max(int(0.16 * size), 1))
+    mask = cv2.resize(cv2.blur(mask, (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR)
+    cv2.multiply(image, cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), image, scale=1 / 255)
+
+
+def _expose(image: np.ndarray, clip: PlannedClip, frame: int) -> np.ndarray:
+    """Lens, sensor and codec."""
+    optics = clip.optics
+    pan = clip.camera.shift[frame] - clip.camera.shift[max(frame - 1, 0)]
+    smear = int(min(abs(pan[0]) * optics.shutter, 12))
+    if smear > 1:
+        image = cv2.blur(image, (smear | 1, 1))
+    if optics.softness > 0:
+        image = cv2.GaussianBlur(image, (0, 0), optics.softness)
+    levels = np.linspace(0, 1, 256) ** optics.gamma * 255 * optics.gain[frame]
+    image = cv2.LUT(image, np.clip(levels, 0, 255).astype(np.uint8))
+    if optics.noise is not None:
+        y, x = clip.rng.integers(0, 32, 2)
+        grain = optics.noise[y : y + image.shape[0], x : x + image.shape[1]]
+        image = cv2.addWeighted(image, 1, grain, 1, -128)
+    if optics.jpeg:
+        _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, optics.jpeg])
+        image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
+    return image
+
+
+def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.ndarray) -> Truth:
+    """Visibility and visible extent of everybody from the map of who owns which pixel."""
+    people = len(area)
+    counts = cv2.calcHist([owners], [0], None, [256], [0, 256]).reshape(-1)[1 : people + 1]
+    visibility = counts / np.maximum(area, 1)
+    visible = bounds.copy()
+    height, width = owners.shape
+    for person in np.flatnonzero((visibility > 0) & (visibility < 0.97)):
+        x0, y0 = np.maximum(bounds[person, :2].astype(int) - 2 - streak[person], 0)
+        x1, y1 = np.minimum(bounds[person, 2:].astype(int) + 3 + streak[person], [width, height])
+        mine = (owners[y0:y1, x0:x1] == person + 1).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(mine)
+        visible[person] = x0 + x, y0 + y, x0 + x + w, y0 + y + h
+    return Truth(bounds, visible, np.clip(visibility, 0, 1))
+
+
+def _annotate(
+    image: np.ndarray, truth: Truth, found: np.ndarray, config: SceneConfig
+) -> SyntheticFrame:
+    far = np.array([config.width, config.height] * 2)
+    corners = np.clip(truth.boxes, 0, far)
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
+    enough &= (boxes[:, 2:] >= 2).all(axis=1)
+    return SyntheticFrame(
+        image=image,
+        boxes=boxes[enough].astype(np.float32),
+        ids=np.flatnonzero(enough).astype(np.int64) + 1,
+        visibility=truth.visibility[enough].astype(np.float32),
+        detections=found,
+    )

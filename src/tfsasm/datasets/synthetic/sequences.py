@@ -1,0 +1,240 @@
+"""Videos of look-alike people that never existed, with ground truth and a detector's boxes.
+
+Unusual here: a clip is decided completely before its first frame is drawn. Where everybody goes,
+how they move and what the camera does are arrays over time; rendering only reads them, so frames
+can be streamed and a seed always means the same video. Images and detections use separate random
+streams: tuning the simulated detector leaves every pixel as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tfsasm.datasets.synthetic.camera import make_camera
+from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
+from tfsasm.datasets.synthetic.detector import SimulatedDetector, detector_statistics
+from tfsasm.datasets.synthetic.figures import make_wardrobe
+from tfsasm.datasets.synthetic.people import People, make_people
+from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
+from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery, make_scenery
+from tfsasm.datasets.synthetic.trajectories import play, smoothed
+from tfsasm.errors import InputError
+from tfsasm.files import writing
+
+
+def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
+    """Make the frames of one clip, one at a time. Equal `(seed, config)` give equal frames."""
+    if seed < 0:
+        raise InputError(f"seed must not be negative, but is {seed}")
+    clip = _plan(seed, config)
+    for frame in range(config.frames):
+        yield render(clip, config, frame)
+
+
+def sequence_seed(seed: int, index: int) -> int:
+    """The clip seed of sequence `index` in the collection of `seed`: collections share none."""
+    if seed < 0 or index < 0:
+        raise InputError(f"seed and index must not be negative, but are {seed} and {index}")
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(index,))
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def _plan(seed: int, config: SceneConfig) -> PlannedClip:
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+    world, wear, moves, scene, lens, sensor, errors = streams
+    kind = config.kinds[int(world.integers(0, len(config.kinds)))]
+    people = _between(world, config.people or {"street": (3, 15)}.get(kind, (5, 14)))
+    ground, rows = _stage(world, kind, config)
+    times = np.arange(config.frames) / _frame_rate(world, kind, config)
+    beyond = rows[0] - max(ground.horizon, -0.2 * config.height)
+    wall = max(rows[0] - world.uniform(0.05, 0.9) * beyond, ground.horizon + 2)
+    # Streets have poles and hedges, stages seldom, pitches never.
+    share = {"street": 1.0, "dance": 0.4, "sport": 0.0}[kind]
+    occluders = _between(world, config.occluders) if world.random() < share else 0
+    scenery = make_scenery(scene, ground, wall, occluders, config.photographs)
+    cast, contrast = _dress(wear, kind, people, config)
+    act = play(moves, kind, ground, rows, times, cast, config.leave)
+    follow = None
+    if kind == "sport" and people:
+        follow = smoothed(ground.project(act.place)[0].mean(axis=1), 9)
+    camera = make_camera(lens, times, (config.width, config.height), follow, config.camera_motion)
+    scenery, cast = _grade(sensor, scenery, cast)
+    clothes = make_wardrobe(wear, cast, contrast)
+    worst, best = config.detector_quality
+    quality = worst + (best - worst) * errors.random() ** 2  # what runs live is seldom the best
+    typical = (sum(rows) / 2 - ground.horizon) / ground.camera_height
+    detector = SimulatedDetector(
+        errors, detector_statistics(errors, quality), people, scenery.clutter,
+        (config.width, config.height), typical, config.min_score,
+    )
+    optics = _optics(sensor, config)
+    return PlannedClip(ground, scenery, camera, cast, clothes, act, optics, detector, sensor)
+
+
+def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
+    return int(rng.integers(pair[0], pair[1] + 1))
+
+
+def _frame_rate(rng: np.random.Generator, kind: str, config: SceneConfig) -> float:
+    slow, fast = np.log(config.frame_rate)
+    # Surveillance video may be slow; dance and sport filmed that way cannot be followed at all.
+    return float(np.exp(rng.uniform(slow if kind == "street" else (slow + fast) / 2, fast)))
+
+
+def _stage(
+    rng: np.random.Generator, kind: str, config: SceneConfig
+) -> tuple[Ground, tuple[float, float]]:
+    """A camera over a ground plane, and the image rows (far, near) that people's feet may reach."""
+    high = kind == "street" and rng.random() < 0.6  # a surveillance mast rather than a passer-by
+    horizon, nearest, deep = {
+        "dance": ((0.12, 0.48), (0.3, 0.72), (1.15, 1.7)),
+        "sport": ((-0.3, 0.3), (0.14, 0.42), (1.3, 2.2)),
+        "street": ((-0.7, 0.08), (0.12, 0.32), (1.3, 2.0)) if high
+        else ((0.2, 0.48), (0.3, 0.68), (1.2, 2.4)),
+    }[kind]  # fmt: skip
+    skyline = rng.uniform(*horizon) * config.height
+    near = rng.uniform(0.88, 1.0) * config.height
+    camera = (near - skyline) / (rng.uniform(*nearest) * config.height)
+    far = skyline + (near - skyline) / rng.uniform(*deep)
+    focal = rng.uniform(0.9, 1.8) * max(config.width, config.height)
+    return Ground(config.width, config.height, skyline, camera, focal), (far, near)
+
+
+def _dress(
+    rng: np.random.Generator, kind: str, people: int, config: SceneConfig
+) -> tuple[People, float]:
+    alike = rng.random() < config.alike
+    if kind == "sport":
+        cast = make_people(rng, people, 2 + (rng.random() < 0.2), 0.0)
+    elif alike:
+        costumes, spread = int(rng.choice([1, 1, 2])), float(rng.choice([0, 0.05, 0.2]))
+        cast = make_people(rng, people, costumes, spread)
+    else:
+        cast = make_people(rng, people, people, 0.3)
+    return cast, rng.uniform(0.15, 0.7)
+
+
+def _grade(
+    rng: np.random.Generator, scenery: Scenery, cast: People
+) -> tuple[Scenery, People]:
+    """Tint and saturation of the whole clip, applied where it is cheap: to canvas and colours."""
+    keep = (1.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.1)[int(rng.integers(0, 4))]
+    tint = 1 + rng.normal(0, 0.06) * np.array([-1, 0, 1]) + rng.normal(0, 0.015, 3)
+    luma = np.array([0.114, 0.587, 0.299])
+    matrix = (keep * np.eye(3) + (1 - keep) * luma) * tint[:, None]
+    colours = cast.colours
+    if len(cast):
+        colours = cv2.transform(colours, matrix)
+    canvas = cv2.transform(scenery.canvas, matrix)
+    fronts = [_tinted(front, matrix) for front in scenery.occluders]
+    return (
+        replace(scenery, canvas=canvas, occluders=fronts),
+        replace(cast, colours=colours),
+    )
+
+
+def _tinted(front: Occluder, matrix: np.ndarray) -> Occluder:
+    picture = front.picture.copy()
+    picture[..., :3] = cv2.transform(np.ascontiguousarray(picture[..., :3]), matrix)
+    return replace(front, picture=picture)
+
+
+def _optics(rng: np.random.Generator, config: SceneConfig) -> Optics:
+    frames = config.frames
+    flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
+    slow = np.sin(np.arange(frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
+    strength = rng.uniform(0, 1) ** 2 * 9
+    noise = None
+    if strength > 0.7:
+        shape = (config.height + 32, config.width + 64)
+        grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
+        coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
+        noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
+    angle = rng.uniform(-np.pi, 0)
+    return Optics(
+        gain=rng.uniform(0.75, 1.2) * np.exp(slow + rng.normal(0, 1, frames) * flicker),
+        gamma=float(np.exp(rng.normal(0, 0.2))),
+        softness=float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65)),
+        noise=noise,
+        jpeg=int(rng.integers(25, 80)) * int(rng.random() < 0.25),
+        shutter=float(rng.choice([0.0, 0.2, 0.5])),
+        light=np.array([np.cos(angle), np.sin(angle)]),
+        shadow=float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85)),
+        cast_shadow=rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45),
+    )
+
+
+def write_sequences(
+    output: Path, sequences: int, seed: int, config: SceneConfig, *, overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write clips as MOT folders `output/synthetic-SEED-0000` and on; returns them in order.
+
+    Each holds `img1/00000001.jpg`, `gt/gt.txt` (frame, id, left, top, width, height, 1, 1,
+    visibility), `det/det.txt` (frame, -1, left, top, width, height, score) and `seqinfo.ini`. A
+    folder appears under its name only when complete, so whatever stops this leaves whole sequences;
+    killing the process may leave one hidden folder besides (its name begins with a dot).
+    `progress` is told (done, all) after each. Raises `InputError` when a folder exists already
+    and `overwrite` is not set, before anything is written.
+    """
+    output = Path(output)
+    folders = [output / f"synthetic-{seed}-{index:04d}" for index in range(sequences)]
+    taken = [folder.name for folder in folders if folder.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {output}: {error.strerror}") from error
+    for index, folder in enumerate(folders):
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
+        try:
+            with writing(folder):
+                _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
+            _swap(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        if progress is not None:
+            progress(index + 1, sequences)
+    return folders
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Give `new` its name. An older folder moves away whole first, and is deleted last."""
+    if not folder.exists():
+        os.replace(new, folder)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-old-", dir=folder.parent) as aside:
+        os.replace(folder, Path(aside) / folder.name)
+        os.replace(new, folder)
+
+
+def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> None:
+    folder.chmod(0o755)  # a temporary folder is private
+    for part in ("img1", "gt", "det"):
+        (folder / part).mkdir()
+    truth, found = [], []
+    for number, frame in enumerate(render_clip(seed, config), start=1):
+        picture = folder / "img1" / f"{number:08d}.jpg"
+        if not cv2.imwrite(str(picture), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
+            raise InputError(f"cannot write {picture}")
+        for box, identity, seen in zip(frame.boxes, frame.ids, frame.visibility, strict=True):
+            place = ",".join(f"{value:.2f}" for value in box)
+            truth.append(f"{number},{identity},{place},1,1,{seen:.3f}\n")
+        for detection in frame.detections:
+            place = ",".join(f"{value:.2f}" for value in detection[:4])
+            found.append(f"{number},-1,{place},{detection[4]:.4f}\n")
+    (folder / "gt" / "gt.txt").write_text("".join(truth))
+    (folder / "det" / "det.txt").write_text("".join(found))
+    (folder / "seqinfo.ini").write_text(
+        f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
+        f"imWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
+    )

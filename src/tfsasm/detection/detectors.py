@@ -1,0 +1,123 @@
+"""Proposals for a frame: from a stored file or from a live detector, behind one protocol."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from tfsasm.detection import huggingface, yolox, yolox_torch
+from tfsasm.detection.proposals import Proposals
+from tfsasm.errors import InputError
+
+if TYPE_CHECKING:
+    from tfsasm.video.source import Frame
+
+
+class Detector(Protocol):
+    """Where a tracker gets the boxes of a frame: call it once per frame, in any order."""
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The proposals of `frame`; none is a normal answer."""
+        ...
+
+    def report(self) -> list[str]:
+        """What the user should hear at the end, a sentence each; usually nothing.
+
+        Frames the source knew nothing of, lines that were left out, guesses that were made.
+        """
+        ...
+
+T = TypeVar("T")
+
+Settings = yolox.YoloxSettings | huggingface.HuggingFaceSettings
+
+DetectorClass = yolox.Yolox | huggingface.HuggingFaceDetector
+
+CHOICES = f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+"""What a live detector can be called."""
+
+
+def detector(
+    name: str, weights: Path | str | None = None, settings: Settings | None = None
+) -> DetectorClass:
+    """A live detector: one of `CHOICES`.
+
+    `weights` are a YOLOX's own: an ONNX file, or a PyTorch checkpoint by its suffix; without them
+    the file of the official release is downloaded once into the cache. `settings` are of the
+    detector's kind (`default_settings`).
+
+    Raises `InputError` for an unknown name, a file that is none, or when the download is not
+    possible; `WeightsError` for a checkpoint that doesn't fit.
+    """
+    usual = default_settings(name)
+    chosen = settings or usual
+    if type(chosen) is not type(usual):
+        raise InputError(f"{type(chosen).__name__} are not settings of {name}")
+    if isinstance(chosen, huggingface.HuggingFaceSettings):
+        if weights is not None:
+            raise InputError(f"{name} brings its own weights; leave {weights} away")
+        return huggingface.HuggingFaceDetector(name, chosen)
+    if weights is None:
+        return yolox.YoloxDetector(yolox.release_file(name), chosen)
+    if Path(weights).suffix.lower() in yolox_torch.SUFFIXES:
+        return yolox_torch.YoloxTorchDetector(weights, chosen, name=name)
+    return yolox.YoloxDetector(weights, chosen)
+
+
+def default_settings(
+    name: str, *, score_threshold: float = 0.1, device: str = "cpu", changes: Iterable[str] = ()
+) -> Settings:
+    """The settings of a detector's kind, changed by NAME=VALUE: `input_size=800x1440 legacy=true`.
+
+    Raises `InputError` for an unknown detector, a setting it doesn't have or a value of the wrong
+    kind.
+    """
+    settings: Settings
+    if name.startswith(huggingface.PREFIX):
+        settings = huggingface.HuggingFaceSettings(score_threshold=score_threshold, device=device)
+    elif name in yolox.NAMES:
+        settings = yolox.YoloxSettings(score_threshold=score_threshold, device=device)
+    else:
+        raise InputError(f"there is no detector {name!r}; there are {CHOICES}")
+    return with_changes(settings, changes, name)
+
+
+def with_changes(settings: T, changes: Iterable[str], whose: str) -> T:
+    """A frozen dataclass of settings changed by NAME=VALUE. Raises `InputError`."""
+    kinds = typing.get_type_hints(type(settings))
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise InputError(f"a detector's setting is NAME=VALUE, not {change!r}")
+        if key not in kinds:
+            known = ", ".join(kinds)
+            raise InputError(f"{whose} has no setting {key!r}; it has {known}")
+        settings = replace(settings, **{key: _parse(key, text, kinds[key])})  # type: ignore[type-var]
+    return settings
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    """A value of a setting: a number, a word, true or false, or several (`0,1`, `800x1440`)."""
+    if type(None) in typing.get_args(kind):
+        if text.lower() == "none":
+            return None
+        (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
+    several = typing.get_origin(kind) is tuple
+    pair = several and typing.get_args(kind)[1] is not ...
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if not several:
+            return kind(text)
+        values = tuple(
+            typing.get_args(kind)[0](part) for part in re.split("[x,]" if pair else ",", text)
+        )
+    except (ValueError, KeyError):
+        raise InputError(f"{name} cannot be {text!r}") from None
+    if pair and len(values) != 2:
+        raise InputError(f"{name} is HEIGHTxWIDTH, such as 800x1440, not {text!r}")
+    return values

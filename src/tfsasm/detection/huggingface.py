@@ -1,0 +1,193 @@
+"""Object detectors of Hugging Face `transformers` (RT-DETR, D-FINE, DETR, YOLOS ...) as they are.
+
+The model's own image processor prepares the picture and reads the answer, so each is run as its
+authors mean it. Weights must be whole: the library would fill what a file lacks with noise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.yolox import Floats, clip_boxes, suppress
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.pytorch import find_device
+
+if TYPE_CHECKING:
+    from tfsasm.video.source import Frame
+
+PREFIX = "hf:"
+"""What the name of such a detector begins with: `hf:OWNER/NAME`, `hf:./folder`."""
+
+
+@dataclass(frozen=True)
+class HuggingFaceSettings:
+    """Which boxes of a Hugging Face model are kept."""
+
+    score_threshold: float = 0.1
+    """Keep boxes that score more."""
+    labels: tuple[str, ...] = ("person",)
+    """Wanted classes by the model's own labels, in any case."""
+    nms_iou: float | None = None
+    """Of two boxes that overlap more, the lower is dropped. None for the models that answer each
+    object once, as DETR and its descendants do."""
+    clip: bool = True
+    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1 ..., or auto. It computes in float32."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name} {value} is not within 0 and 1")
+        if not self.labels:
+            raise InputError("labels must name at least one class, such as person")
+
+
+class HuggingFaceDetector:
+    """A model as a source of proposals, by its name on the hub or its folder.
+
+    Raises `InputError` when transformers is missing, for a model that cannot be had or is no object
+    detector, and for labels it doesn't have; `WeightsError` for weights that are damaged or not
+    whole.
+    """
+
+    def __init__(self, name: Path | str, settings: HuggingFaceSettings | None = None) -> None:
+        self.settings = settings or HuggingFaceSettings()
+        self._name = str(name).removeprefix(PREFIX)
+        self._device = find_device(self.settings.device)
+        self._processor, model = load_whole(
+            self._name, "AutoModelForObjectDetection", "object detector"
+        )
+        if not hasattr(self._processor, "post_process_object_detection"):
+            kind = type(self._processor).__name__
+            raise InputError(f"{self._name} has a {kind}, which cannot read boxes")
+        self._classes = _classes(model.config.id2label, self.settings.labels, self._name)
+        self._model = model.float().eval().requires_grad_(False).to(self._device)
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The people in `frame`, best first."""
+        height, width = frame.image.shape[:2]
+        xyxy, scores = self.detect(frame.image)
+        return Proposals.from_xyxy(xyxy, scores, width, height)
+
+    def report(self) -> list[str]:
+        """Nothing: a live detector has an answer for every frame."""
+        return []
+
+    @torch.inference_mode()
+    def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        height, width = image.shape[:2]
+        rgb = np.ascontiguousarray(image[:, :, ::-1])
+        given = self._processor(images=rgb, return_tensors="pt", input_data_format="channels_last")
+        answer = self._model(**given.to(self._device))
+        (found,) = self._processor.post_process_object_detection(
+            answer, threshold=self.settings.score_threshold, target_sizes=[(height, width)]
+        )
+        wanted = torch.isin(found["labels"].cpu(), self._classes)
+        scores = found["scores"].cpu()[wanted].numpy().astype(np.float32)
+        xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
+        order = np.argsort(-scores, kind="stable")
+        xyxy, scores = xyxy[order], scores[order]
+        if self.settings.nms_iou is not None:
+            xyxy, scores = suppress(xyxy, scores, self.settings.nms_iou)
+        return clip_boxes(xyxy, scores, width, height) if self.settings.clip else (xyxy, scores)
+
+
+def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
+    """Image processor and model, whole, or an error that says why not.
+
+    `name` is a folder or a name on the hub, `kind` the class of transformers that loads it, `what`
+    is what the model should be, in words.
+    """
+    transformers = _import_transformers()
+    source = _source(name)
+    try:
+        with _quiet(transformers):
+            processor = transformers.AutoImageProcessor.from_pretrained(source)
+            model, about = getattr(transformers, kind).from_pretrained(
+                source, output_loading_info=True
+            )
+    except ImportError as error:  # some models need another package, such as timm
+        raise InputError(f"the model {name} needs more: {_first_line(error)}") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{name} cannot be used as an {what}: {_first_line(error)}. Give "
+            f"hf:OWNER/NAME of an {what} model, or hf:./FOLDER with its config.json, "
+            "preprocessor_config.json and model.safetensors"
+        ) from error
+    except Exception as error:  # of safetensors and torch, which share no base
+        raise WeightsError(f"the weights of {name} cannot be loaded: {error}") from error
+    lacking = sorted(map(str, [*about["missing_keys"], *about["mismatched_keys"]]))
+    if lacking:
+        listing = "\n  ".join(lacking)
+        raise WeightsError(
+            f"the weights of {name} do not make a whole {what}; {len(lacking)} tensor(s) are "
+            f"missing or of another shape:\n  {listing}"
+        )
+    return processor, model
+
+
+def _source(name: str) -> str:
+    """The folder or the name on the hub; what looks like a path must be there."""
+    if name and Path(name).is_dir():
+        return name
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+        raise InputError(f"there is no folder {name or '(nothing)'}; give hf:OWNER/NAME or "
+                         "hf:./FOLDER")
+    return name
+
+
+def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> torch.Tensor:
+    """Numbers of the wanted labels."""
+    by_label: dict[str, list[int]] = {}
+    for number, label in names.items():
+        by_label.setdefault(str(label).casefold(), []).append(int(number))
+    if unknown := [label for label in wanted if label.casefold() not in by_label]:
+        known = ", ".join(sorted({str(label) for label in names.values()}))
+        raise InputError(
+            f"{model} has no class {', '.join(unknown)}; set labels to some of: {known}"
+        )
+    return torch.tensor([n for label in wanted for n in by_label[label.casefold()]])
+
+
+def _import_transformers() -> Any:
+    """transformers, which is an extra. Raises `InputError` saying how to install it."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError(
+            'Hugging Face models need transformers: pip install "tfsasm[hf]", or bring detections '
+            "as a file"
+        ) from error
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without its progress bars and warnings: what matters is said by us."""
+    words = transformers.utils.logging
+    level, bars = words.get_verbosity(), words.is_progress_bar_enabled()
+    words.set_verbosity_error()
+    words.disable_progress_bar()
+    try:
+        yield
+    finally:
+        words.set_verbosity(level)
+        if bars:
+            words.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,328 @@
+"""YOLOX (arXiv 2107.08430): letterbox in, boxes out, and its exports through onnxruntime.
+
+Megvii's exports leave the boxes as offsets in a grid; many others decode them inside. Which one a
+file is can be seen from its numbers, so there is one path for both. PyTorch checkpoints
+(`yolox_torch.py`) take the same path but for the network itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import nms
+
+from tfsasm.detection.assets import fetch
+from tfsasm.detection.proposals import Proposals
+from tfsasm.errors import InputError
+
+if TYPE_CHECKING:
+    from tfsasm.video.source import Frame
+
+log = logging.getLogger(__name__)
+
+RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
+
+NAMES = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64))  # the usual pyramid; the one of the P6 models
+
+_PAD = 114
+
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class YoloxSettings:
+    """How a YOLOX file is run and which of its boxes are kept."""
+
+    score_threshold: float = 0.1
+    """Keep boxes that score more. The score is objectness times the best wanted class."""
+    nms_iou: float = 0.7
+    """Of two boxes that overlap more, the lower is dropped. High, since people stand in front of
+    one another, and a tracker can better drop a duplicate than miss a person."""
+    classes: tuple[int, ...] = (0,)
+    """Wanted classes; 0 is the person of COCO. Suppression does not look at the class."""
+    clip: bool = True
+    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
+    input_size: tuple[int, int] | None = None
+    """Height and width the network sees. An ONNX file says it; an export with free sizes gets 416
+    when its name says nano or tiny, else 640. For a PyTorch file see `yolox_torch.habits`."""
+    legacy: bool | None = None
+    """For files from before YOLOX 0.1.1, and all of ByteTrack's: RGB, divided by 255, normalised
+    as for ImageNet. None: not for ONNX; for a PyTorch file see `yolox_torch.habits`."""
+    decoded: bool | None = None
+    """Whether an ONNX file decodes its boxes itself; None: see for yourself (`is_decoded`)."""
+    threads: int = 2
+    """Threads of one inference in onnxruntime."""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """Where onnxruntime runs it, in order of preference."""
+    device: str = "cpu"
+    """Where a PyTorch file runs: cpu, cuda, cuda:1 ..., or auto."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} {getattr(self, name)} is not within 0 and 1")
+        if self.threads < 1:
+            raise InputError(f"threads {self.threads} is not at least 1")
+        if not self.classes or min(self.classes) < 0:
+            raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
+        if self.input_size and any(side < 32 or side % 32 for side in self.input_size):
+            raise InputError(f"input_size {self.input_size} must be multiples of 32")
+
+
+def release_file(name: str) -> Path:
+    """The ONNX file of Megvii's release for one of `NAMES`, downloaded once into the cache.
+
+    Raises `InputError` when onnxruntime is missing, or the download is not possible.
+    """
+    import_onnxruntime()  # before a download that could not be used
+    url = f"{RELEASE}/{name.replace('-', '_')}.onnx"
+    return fetch(url, instead=", or name a file you have with --detector-weights FILE")
+
+
+class Yolox:
+    """A YOLOX network as a source of proposals; subclasses say how it is run.
+
+    It is run once on a grey image, so that a file that is something else shows before any work.
+    Raises `InputError` for one, and for a class that it doesn't have.
+    """
+
+    def __init__(
+        self, weights: Path, settings: YoloxSettings, input_size: tuple[int, int], *,
+        legacy: bool, decoded: bool | None,
+    ) -> None:
+        self.settings, self.input_size, self.legacy = settings, input_size, legacy
+        self._weights = weights
+        probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
+        strides = _strides(probe, input_size, weights)
+        _check_output(probe, settings, weights)
+        self._grid = grid(input_size, strides)
+        self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
+
+    def _infer(self, batch: Floats) -> Any:
+        """The network's answer `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
+        raise NotImplementedError
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The people in `frame`, best first."""
+        height, width = frame.image.shape[:2]
+        xyxy, scores = self.detect(frame.image)
+        return Proposals.from_xyxy(xyxy, scores, width, height)
+
+    def report(self) -> list[str]:
+        """Nothing: a live detector has an answer for every frame."""
+        return []
+
+    def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
+        output = self._run(canvas)
+        scores = output[:, 4] * output[:, 5:][:, list(self.settings.classes)].max(axis=1)
+        chosen = np.flatnonzero(scores > self.settings.score_threshold)
+        boxes = output[chosen, :4]
+        if not self.decoded:
+            boxes = decode(boxes, self._grid[chosen])
+        scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
+        xyxy, scores = suppress(_corners(boxes) / scale, scores[chosen], self.settings.nms_iou)
+        if self.settings.clip:
+            return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
+        return xyxy, scores
+
+    def _run(self, canvas: NDArray[np.uint8]) -> Floats:
+        """The network's output `[cells, 5 + classes]` for one letterboxed image."""
+        pixels: Floats = canvas.astype(np.float32)
+        if self.legacy:
+            pixels = (pixels[:, :, ::-1] / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_STD
+        batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+        output = self._infer(batch)
+        if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
+            raise InputError(_no_yolox(self._weights, f"its output is {np.shape(output)}"))
+        return np.asarray(output[0], dtype=np.float32)
+
+
+class YoloxDetector(Yolox):
+    """A YOLOX ONNX file as a source of proposals.
+
+    Raises `InputError` when onnxruntime is missing, or the file is missing, damaged or no YOLOX.
+    """
+
+    def __init__(self, weights: Path | str, settings: YoloxSettings | None = None) -> None:
+        settings = settings or YoloxSettings()
+        path = Path(weights)
+        self._session = _open(path, settings)
+        self._input = self._session.get_inputs()[0].name
+        size = _input_size(self._session, path, settings)
+        super().__init__(
+            path, settings, size, legacy=bool(settings.legacy), decoded=settings.decoded
+        )
+
+    def _infer(self, batch: Floats) -> Any:
+        try:
+            return self._session.run(None, {self._input: batch})[0]
+        except Exception as error:  # onnxruntime's errors share no base of their own
+            raise InputError(f"{self._weights} cannot be run: {_first_line(error)}") from error
+
+
+def letterbox(
+    image: NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """The image in the top left of a grey canvas `size` (height, width), and its scale in x and y.
+
+    As YOLOX does it: one factor, cut to whole pixels. The scales returned are those of the whole
+    pixels, so that boxes come back without that rounding.
+    """
+    height, width = image.shape[:2]
+    factor = min(size[0] / height, size[1] / width)
+    new_h, new_w = max(int(height * factor), 1), max(int(width * factor), 1)
+    canvas = np.full((*size, 3), _PAD, dtype=np.uint8)
+    canvas[:new_h, :new_w] = cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR)
+    return canvas, (new_w / width, new_h / height)
+
+
+def grid(size: tuple[int, int], strides: tuple[int, ...]) -> Floats:
+    """Column, row and stride `[cells, 3]` of every cell, in the order of the output."""
+    levels = []
+    for stride in strides:
+        rows, columns = np.mgrid[: size[0] // stride, : size[1] // stride]
+        levels.append(np.stack([columns, rows, np.full_like(rows, stride)], axis=-1).reshape(-1, 3))
+    return np.concatenate(levels).astype(np.float32)
+
+
+def decode(boxes: Floats, cells: Floats) -> Floats:
+    """Raw output `[P, 4]` (offset from the cell in cells, log size in cells) to pixel cxcywh."""
+    stride = cells[:, 2:]
+    with np.errstate(over="ignore"):
+        return np.concatenate(
+            [(boxes[:, :2] + cells[:, :2]) * stride, np.exp(boxes[:, 2:]) * stride], axis=1)
+
+
+def is_decoded(centres: Floats, cells: Floats) -> bool:
+    """Whether the first two outputs `[cells, 2]` are pixels rather than offsets from the cell.
+
+    A cell predicts a box near itself. So under the right reading the distance between cell and
+    centre is a few cells, under the wrong one it is the cell's own distance from the corner. The
+    medians differ by a factor of about 40 for an input of 416.
+    """
+    as_pixels = np.median(np.abs(centres / cells[:, 2:] - cells[:, :2]))
+    as_offsets = np.median(np.abs(centres))
+    return bool(as_pixels < as_offsets)
+
+
+def import_onnxruntime() -> Any:
+    """onnxruntime, which is an extra. Raises `InputError` saying how to install it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            'YOLOX needs onnxruntime: pip install "tfsasm[onnx]", or bring detections as a file'
+        ) from error
+    return onnxruntime
+
+
+def _open(weights: Path, settings: YoloxSettings) -> Any:
+    onnxruntime = import_onnxruntime()
+    if not weights.is_file():
+        raise InputError(f"there is no detector file {weights}")
+    known = onnxruntime.get_available_providers()
+    if unknown := [name for name in settings.providers if name not in known]:
+        raise InputError(f"onnxruntime has no {', '.join(unknown)} here; it has {', '.join(known)}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    # Its idle threads would spin on the cores that the tracker is waiting for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(weights, options, providers=list(settings.providers))
+    except Exception as error:  # onnxruntime's errors share no base of their own
+        raise InputError(
+            f"{weights} is not a readable ONNX file: {_first_line(error)}. Get it again, or name "
+            "another with --detector-weights FILE"
+        ) from error
+
+
+def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[int, int]:
+    """Height and width the network sees: of the file, else the setting, else by the name."""
+    inputs = session.get_inputs()
+    shape, kind = inputs[0].shape, inputs[0].type
+    # a free dimension has a name or nothing for its size
+    fixed = [size for size in shape[:2] if isinstance(size, int)]
+    if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 4 or fixed not in (
+        [1, 3], [1], [3], []
+    ):
+        raise InputError(_no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} {shape}"))
+    side = 416 if re.search("nano|tiny", weights.stem.lower()) else 640
+    free = settings.input_size or (side, side)
+    height, width = (s if isinstance(s, int) else f for s, f in zip(shape[2:], free, strict=True))
+    if settings.input_size not in (None, (height, width)):
+        raise InputError(f"{weights} takes images of {(height, width)} only, not input_size "
+                         f"{settings.input_size}")
+    return height, width
+
+
+def _strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int, ...]:
+    counts = {}
+    for strides in _STRIDES:
+        counts[sum((size[0] // s) * (size[1] // s) for s in strides)] = strides
+    if len(output) not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        raise InputError(
+            _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}"))
+    return counts[len(output)]
+
+
+def _check_output(output: Floats, settings: YoloxSettings, weights: Path) -> None:
+    scores = output[:, 4:]
+    if not (scores.min() >= 0 and scores.max() <= 1):
+        raise InputError(_no_yolox(
+            weights, f"its scores go from {scores.min():.3g} to {scores.max():.3g}, not 0 to 1"))
+    classes = output.shape[1] - 5
+    if max(settings.classes) >= classes:
+        raise InputError(f"{weights} has {classes} classes, 0 to {classes - 1}; class "
+                         f"{max(settings.classes)} was asked for")
+
+
+def _corners(boxes: Floats) -> Floats:
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def suppress(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
+    """Pixel corners `[P, 4]` and scores `[P]`, best first, without those that repeat a better one.
+
+    Boxes that are not finite are dropped.
+    """
+    finite = np.isfinite(xyxy).all(axis=1)
+    xyxy, scores = xyxy[finite], scores[finite]
+    kept = nms(torch.from_numpy(xyxy), torch.from_numpy(scores), iou).numpy()
+    return xyxy[kept], scores[kept]
+
+
+def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats, Floats]:
+    """The boxes within the image, without those that are less than a pixel wide or high there."""
+    limit = np.array([width, height, width, height], dtype=np.float32)
+    clipped = np.clip(xyxy, 0, limit)
+    visible = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(axis=1)
+    return clipped[visible], scores[visible]
+
+
+def _no_yolox(weights: Path, why: str) -> str:
+    return (f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in "
+            "and [1, cells, 5 + classes] out, without NMS inside")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,213 @@
+"""YOLOX from PyTorch checkpoints: Megvii's, ByteTrack's, DanceTrack's (which made MOTRv2's boxes).
+
+`pixeltable-yolox` has the network under Megvii's parameter names. Of that package only the network
+and its reading of checkpoints are used. What it gets wrong or leaves open for these files is put
+right here: it wants to be told the size, which the tensors know; a file that does not fit is a
+list of all that is wrong; pictures go the way of `yolox.py`, since its own are never normalised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.pytorch import find_device
+
+SUFFIXES = (".pth", ".pt", ".tar", ".ckpt")
+"""Files that hold a PyTorch checkpoint."""
+
+_STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
+
+_SIZES = {  # channels of the stem
+    16: "yolox-nano", 24: "yolox-tiny", 32: "yolox-s", 48: "yolox-m", 64: "yolox-l", 80: "yolox-x",
+}  # fmt: skip
+
+_SMALL = ("yolox-nano", "yolox-tiny")
+
+_LARGE = ("yolox-m", "yolox-l", "yolox-x")
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How the code that a checkpoint was trained with shows it its pictures."""
+
+    input_size: tuple[int, int]
+    """Height and width."""
+    legacy: bool
+    """RGB, normalised as for ImageNet, rather than BGR from 0 to 255."""
+
+
+def habits(file: str, size: str, classes: int) -> Habits:
+    """What a checkpoint expects, by its file name, size (`yolox-x`) and number of classes.
+
+    YOLOX before 0.1.1 normalised its pictures and named its files `.pth.tar`; ByteTrack and
+    DanceTrack are built on it, detect one class, and see 800x1440 pixels (608x1088 the sizes up to
+    s; from their experiment files). Later Megvii files see 640x640 or 416x416, not normalised.
+    """
+    legacy = Path(file).suffix.lower() == ".tar"
+    if legacy and classes == 1:
+        return Habits((800, 1440) if size in _LARGE else (608, 1088), legacy)
+    side = 416 if size in _SMALL else 640
+    return Habits((side, side), legacy)
+
+
+class YoloxTorchDetector(Yolox):
+    """A YOLOX checkpoint as a source of proposals.
+
+    `name` is the size that is expected, if any. Size and number of classes are read from the
+    tensors, the rest from `habits`, and both are told by `report`.
+
+    Raises `WeightsError` for a checkpoint that is missing, damaged, would run code or does not
+    fit, `InputError` when the package is missing or the settings ask for what is not there.
+    """
+
+    def __init__(
+        self, weights: Path | str, settings: YoloxSettings | None = None, *,
+        name: str | None = None,
+    ) -> None:
+        settings = settings or YoloxSettings()
+        path = Path(weights)
+        self._device = find_device(settings.device)
+        state = read_state(path)
+        self.size, self.classes = recognise(state, path)
+        if name not in (None, self.size):
+            raise InputError(
+                f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
+            )
+        self._network = build(self.size, self.classes, state, path).to(self._device)
+        usual = habits(path.name, self.size, self.classes)
+        legacy = usual.legacy if settings.legacy is None else settings.legacy
+        self._assumed = settings.input_size is None or settings.legacy is None
+        super().__init__(
+            path, settings, settings.input_size or usual.input_size, legacy=legacy, decoded=False
+        )
+
+    def report(self) -> list[str]:
+        """How the file was taken, where the settings left that open."""
+        if not self._assumed:
+            return []
+        height, width = self.input_size
+        colours = "RGB normalised as for ImageNet" if self.legacy else "BGR from 0 to 255"
+        return [
+            f"{self._weights} was taken to be a {self.size} of {self.classes} class(es) that sees "
+            f"{height}x{width} pixels, {colours}; if it is not, set input_size and legacy"
+        ]
+
+    @torch.inference_mode()
+    def _infer(self, batch: Floats) -> Any:
+        return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by Megvii's names, read without running anything in it.
+
+    `num_batches_tracked` are left out: nothing uses them, and stripped files lack them.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no detector file {path}")
+    loaded = _load(path)
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    return {name: tensor for name, tensor in state.items() if not _is_counter(name)}
+
+
+def recognise(state: State, path: Path) -> tuple[str, int]:
+    """Size and number of classes of a YOLOX, by the shapes of two tensors."""
+    stem, classes = state.get(_STEM), state.get(_CLASSES)
+    if stem is None or classes is None or stem.ndim != 4 or classes.ndim != 4:
+        raise WeightsError(
+            f"{path} is not a YOLOX checkpoint: it lacks {_STEM} or {_CLASSES}; it begins with "
+            f"{', '.join(list(state)[:3])}"
+        )
+    if len(stem) not in _SIZES:
+        known = ", ".join(f"{width} ({name})" for width, name in _SIZES.items())
+        raise WeightsError(f"{path} is a YOLOX of width {len(stem)}; known are {known}")
+    return _SIZES[len(stem)], len(classes)
+
+
+def build(size: str, classes: int, state: State, path: Path) -> nn.Module:
+    """The network of that size with these tensors, float32, giving raw boxes.
+
+    Raises one `WeightsError` that lists every name that is missing or surplus and every shape that
+    is wrong.
+    """
+    network = new_network(size, classes)
+    wanted = {n: tensor for n, tensor in network.state_dict().items() if not _is_counter(n)}
+    problems = [f"missing: {name}" for name in wanted if name not in state]
+    problems += [f"surplus: {name}" for name in state if name not in wanted]
+    for name in wanted:
+        if name in state and state[name].shape != wanted[name].shape:
+            shapes = f"{list(state[name].shape)} instead of {list(wanted[name].shape)}"
+            problems.append(f"wrong shape: {name} is {shapes}")
+    if problems:
+        listing = "\n  ".join(problems)
+        raise WeightsError(
+            f"{path} does not fit a {size}, {len(problems)} problem(s):\n  {listing}"
+        )
+    tensors = {name: tensor.float() for name, tensor in state.items()}
+    network.load_state_dict(network.state_dict() | tensors)
+    return network.requires_grad_(False)
+
+
+def new_network(size: str, classes: int) -> nn.Module:
+    """A YOLOX with random weights, in evaluation mode, giving boxes as offsets from their cells.
+
+    By way of the package's configuration: modules made directly have batch norms of another
+    epsilon (1e-5) than all the checkpoints (1e-3).
+    """
+    config = _package("yolox.config").YoloxConfig.get_named_config(size)
+    config.num_classes = classes
+    network = config.get_model().eval()
+    network.head.decode_in_inference = False
+    return network
+
+
+def _load(path: Path) -> Any:
+    load = _package("yolox.utils").load_checkpoint
+    try:
+        return load(path)
+    except (
+        RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError,
+        AttributeError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        # The texts of torch and the package are left out: they recommend to load it unsafely.
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error.__cause__))
+        if culprit is None:
+            raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+        raise WeightsError(
+            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
+            "refused. Ask its author for a plain state dict"
+        ) from error
+
+
+def _package(module: str) -> Any:
+    """A module of pixeltable-yolox, which is an extra."""
+    try:
+        importlib.import_module("yolox.config")  # Megvii's own package has the name but not this
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            'YOLOX from a PyTorch file needs pixeltable-yolox: pip install "tfsasm[yolox]" '
+            f"(without Megvii's yolox beside it), or export the file to ONNX ({error})"
+        ) from error
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")

@@ -1,0 +1,146 @@
+"""Scores of several classes, as TrackEval's `BDD100K` has them.
+
+Each class is scored for itself. What all classes say together depends on how they are weighed:
+`class_average` counts a class with ten boxes as much as one with ten thousand (the benchmark ranks
+by it), `combined` weighs by boxes, as it does for sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfsasm.datasets.bdd100k import CATEGORIES, IGNORED_CATEGORIES
+from tfsasm.errors import InputError
+from tfsasm.evaluation.metrics import Counts, Report, Scores, combine, measure, metrics, scores_of
+from tfsasm.evaluation.protocols import EPS, matched
+from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The boxes of one sequence with their classes.
+
+    `classes` `[N]` are names; `ignored` `[N]` marks boxes of the truth that are regions to be
+    ignored: crowds, and those of `IGNORED_CATEGORIES`.
+    """
+
+    boxes: Trajectories
+    classes: NDArray[np.str_]
+    ignored: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, boxes: Trajectories, classes: ArrayLike, crowd: ArrayLike | None = None) -> Self:
+        """From the boxes, the names of their classes and, for a truth, which are crowds."""
+        names = np.asarray(classes, dtype=np.str_).reshape(-1)
+        none = np.zeros(len(boxes), dtype=bool)
+        crowded = none if crowd is None else np.asarray(crowd, dtype=bool).reshape(-1)
+        if not len(boxes) == len(names) == len(crowded):
+            raise InputError(
+                f"{len(boxes)} boxes have {len(names)} classes and {len(crowded)} crowd marks"
+            )
+        return cls(boxes, names, crowded | np.isin(names, [*IGNORED_CATEGORIES]))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class ClassReport(Report):
+    """Scores of each sequence and each class.
+
+    A row of `sequences` is all classes of it, weighed by boxes, and so is `combined`.
+    `class_average` is the mean over `classes`, where a class that nobody has or finds scores 0;
+    its counts are sums.
+    """
+
+    classes: dict[str, Scores]
+    class_average: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        """As of `Report`; also `class_average`, `detection_average` (= combined) and `classes`."""
+        return {
+            **super().to_json(),
+            "class_average": self.class_average.to_json(),
+            "detection_average": self.combined.to_json(),
+            "classes": {name: scores.to_json() for name, scores in self.classes.items()},
+        }
+
+
+def score_classes(
+    truths: Mapping[str, Labels],
+    results: Mapping[str, Labels],
+    frames: Mapping[str, int] | None = None,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ClassReport:
+    """Score each class of `CATEGORIES` over several sequences, which both sides must have.
+
+    A result that finds nothing and lies for more than half in an ignored region is taken out.
+    Raises `InputError` as `score` does; an id may occur twice in a frame in different classes.
+    """
+    if not truths:
+        raise InputError("there is no sequence to score")
+    if one_sided := sorted(truths.keys() ^ results.keys()):
+        raise InputError(f"only one side has {', '.join(one_sided)}")
+    lengths = frames or {}
+    measured: dict[str, dict[str, Counts]] = {}
+    for name, truth in truths.items():
+        end = lengths.get(name)
+        measured[name] = {
+            kind: measure(*_judged(truth, results[name], kind), end, f"{name}, {kind}")
+            for kind in CATEGORIES
+        }
+        progress(name)
+    classes = {
+        kind: combine({name: one[kind] for name, one in measured.items()}) for kind in CATEGORIES
+    }
+    return ClassReport(
+        sequences={name: scores_of(_weighed_by_boxes(one)) for name, one in measured.items()},
+        combined=scores_of(_weighed_by_boxes(classes)),
+        classes={kind: scores_of(one) for kind, one in classes.items()},
+        class_average=scores_of(_averaged(classes)),
+    )
+
+
+def _weighed_by_boxes(classes: Mapping[str, Counts]) -> Counts:
+    return {
+        key: metric.combine_classes_det_averaged({kind: m[key] for kind, m in classes.items()})
+        for key, metric in metrics().items()
+    }
+
+
+def _averaged(classes: Mapping[str, Counts]) -> Counts:
+    return {
+        key: metric.combine_classes_class_averaged({kind: m[key] for kind, m in classes.items()})
+        for key, metric in metrics().items()
+    }
+
+
+def _judged(truth: Labels, result: Labels, kind: str) -> tuple[Trajectories, Trajectories]:
+    """Truth and tracks of one class, without the tracks that are to be ignored."""
+    real = truth.boxes[(truth.classes == kind) & ~truth.ignored]
+    tracks = result.boxes[result.classes == kind]
+    regions = truth.boxes[truth.ignored]
+    useless = np.ones(len(tracks), dtype=bool)
+    for real_rows, track_rows in in_both(real.frames, tracks.frames):
+        _, found = matched(overlaps(real.ltwh[real_rows], tracks.ltwh[track_rows]))
+        useless[track_rows[found]] = False
+    inside = np.zeros(len(tracks), dtype=bool)
+    for region_rows, track_rows in in_both(regions.frames, tracks.frames):
+        covered = _covered(tracks.ltwh[track_rows], regions.ltwh[region_rows])
+        inside[track_rows] = (covered > 0.5 + EPS).any(axis=1)
+    return real, tracks[~(useless & inside)]
+
+
+def _covered(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share `[A, B]` of each ltwh box in `a` that lies in each box of `b`; 0 without area."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=2)
+    area = np.broadcast_to(a[:, 2:].prod(axis=1)[:, None], shared.shape)
+    return np.divide(shared, area, out=np.zeros_like(shared), where=area > EPS)

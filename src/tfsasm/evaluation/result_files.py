@@ -1,0 +1,138 @@
+"""Which result belongs to which ground truth, and what stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tfsasm.datasets.bdd100k import read_scalabel
+from tfsasm.datasets.mot_folders import read_seqinfo, sequence_folders, video_name
+from tfsasm.errors import InputError
+from tfsasm.evaluation.bdd100k import truth_places
+
+BDD100K = "bdd100k"
+
+
+class Files(NamedTuple):
+    """What a sequence is scored from."""
+
+    truth: Path
+    result: Path
+    length: int | None
+    """Frames; None when only the boxes tell."""
+
+
+def pair_files(
+    root: Path, results: Path, dataset: str
+) -> tuple[dict[str, Files], dict[str, str]]:
+    """Files of the sequences that both sides have, and what is wrong with each of the others.
+
+    `root` holds `NAME/gt/gt.txt` (splits may be between), for BDD100K label files. Raises
+    `InputError` when a side has nothing at all, or the same name twice.
+    """
+    return (_pair_bdd100k if dataset == BDD100K else _pair_mot)(root, results)
+
+
+def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for folder in folders:
+        if folder.name in named:
+            other = named[folder.name]
+            raise InputError(f"{other} and {folder} have the same name; give one split")
+        named[folder.name] = folder
+    return named
+
+
+def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]]:
+    """The three copies of a MOT17 video have the same truth: a result under any of their names, or
+    without the detector's, is one of that video.
+    """
+    folders = _by_name(sequence_folders("mot", root))
+    truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
+    videos = {video_name(name): folder for name, folder in truths.items()}
+    results, problems = find_results(place, ".txt")
+    answered = {video_name(name) for name in (*results, *problems)}
+    files = {}
+    for name, result in results.items():
+        folder = truths.get(name) or videos.get(video_name(name))
+        copies = [other for other in results if video_name(other) == name != other]
+        if folder is None:
+            problems[name] = f"no ground truth ({_no_truth(name, folders)})"
+        elif copies:
+            problems[name] = f"{name}.txt and {copies[0]}.txt are results of the same video"
+        else:
+            try:
+                files[name] = Files(folder / "gt" / "gt.txt", result, _length(folder))
+            except InputError as error:
+                problems[name] = str(error)
+    missing = [name for name in truths if video_name(name) not in answered]
+    return files, problems | {name: f"no result {name}.txt" for name in missing}
+
+
+def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]]:
+    """Results are JSON or text per video, or one JSON of all."""
+    truths = truth_places(root)
+    problems: dict[str, str] = {}
+    if place.is_file():
+        results = dict.fromkeys(read_scalabel(place), place)
+    else:
+        results, problems = find_results(place, bdd100k_suffix(place))
+    problems |= {name: f"no result {name}.json" for name in truths.keys() - {*results, *problems}}
+    problems |= dict.fromkeys(results.keys() - truths.keys(), "no labels of that video")
+    files = {
+        name: Files(truths[name][0], result, truths[name][1])
+        for name, result in results.items() if name in truths
+    }  # fmt: skip
+    return files, problems
+
+
+def find_results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, str]]:
+    """Result files by sequence, and the sequences that have two.
+
+    They are `NAME.txt` or, as TrackEval has them, `data/NAME.txt`; its summaries are no results,
+    nor are the records in a folder of `tfsasm evaluate`.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; give the folder of NAME{suffix} files")
+    found: dict[str, Path] = {}
+    twice: dict[str, str] = {}
+    for path in _files(folder, suffix):
+        if path.stem in found:
+            twice[path.stem] = f"it has two results, {found[path.stem]} and {path}; keep one"
+        found[path.stem] = path
+    if not found:
+        raise InputError(f"no result files NAME{suffix} in {folder}")
+    return {name: path for name, path in found.items() if name not in twice}, twice
+
+
+def bdd100k_suffix(folder: Path) -> str:
+    """What the results in a folder are: Scalabel JSON if there is any, else MOT text."""
+    return ".json" if _files(folder, ".json") else ".txt"
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    paths = sorted([*folder.glob(f"*{suffix}"), *folder.glob(f"data/*{suffix}")])
+    return [
+        path for path in paths
+        if not path.name.startswith(".") and not path.stem.endswith("_summary")
+        and path.name not in (RECORD, SCORES)
+    ]  # fmt: skip
+
+
+def _no_truth(name: str, folders: Mapping[str, Path]) -> str:
+    return f"{folders[name]} has no gt/gt.txt" if name in folders else "no folder of that name"
+
+
+def _length(folder: Path) -> int | None:
+    info = folder / "seqinfo.ini"
+    return read_seqinfo(info).length if info.is_file() else None
+
+RECORD = "evaluation.json"
+
+SCORES = "scores.json"
+
+
+def result_file(folder: Path, name: str) -> Path:
+    """Where the result of a sequence is, or will be."""
+    return folder / f"{name}.txt"

@@ -1,0 +1,204 @@
+"""From files to scores, by the rules of a benchmark.
+
+A sequence that cannot be scored is told with its reason. By default that ends the work before any
+scoring; a caller may ask for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfsasm.datasets.mot_folders import sequence_folders
+from tfsasm.errors import InputError
+from tfsasm.evaluation.bdd100k import load_labels, looks_like_bdd100k
+from tfsasm.evaluation.classes import score_classes
+from tfsasm.evaluation.metrics import Report, score
+from tfsasm.evaluation.protocols import (
+    PROTOCOLS,
+    Protocol,
+    apply_protocol,
+    counted,
+    guess_dataset,
+    trajectories,
+)
+from tfsasm.evaluation.result_files import BDD100K, Files, pair_files
+from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
+from tfsasm.motchallenge import TrackRows, read_tracks
+
+_TOLD = 3  # problems that a message tells before it only counts
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores and what there is to say about them."""
+
+    report: Report
+    dataset: str
+    notes: tuple[str, ...] = ()
+    """What was guessed, and what looks odd."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Sequence -> why it was not scored."""
+
+
+def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[str, Trajectories]:
+    """Ground truth of MOT sequence folders, `folder/NAME/gt/gt.txt`, by name.
+
+    Without `names` it is every sequence that has such a file. Rows whose mark is 0 or whose class
+    is not a pedestrian are left out, and a result there counts as false. MOT16, 17 and 20 forgive
+    results on some of those, so their scores are lower here than by `score_files`. Raises
+    `InputError` when nothing is found, or a file is missing or bad.
+    """
+    root = Path(folder)
+    if names is None:
+        names = sorted(path.parent.parent.name for path in root.glob("*/gt/gt.txt"))
+    if not names:
+        raise InputError(f"no sequence in {root}: wanted NAME/gt/gt.txt")
+    tables = {name: read_tracks(root / name / "gt" / "gt.txt") for name in names}
+    rule = PROTOCOLS["mot"]
+    return {name: trajectories(table)[counted(table, rule)] for name, table in tables.items()}
+
+
+def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajectories]:
+    """Results `folder/NAME.txt` or `folder/data/NAME.txt` of the sequences named.
+
+    Raises `InputError` for a missing file.
+    """
+    root = Path(folder)
+    places = {name: (root / f"{name}.txt", root / "data" / f"{name}.txt") for name in names}
+    return {
+        name: trajectories(read_tracks(inner if inner.exists() and not plain.exists() else plain))
+        for name, (plain, inner) in places.items()
+    }
+
+
+def score_folders(
+    gt: Path | str,
+    results: Path | str,
+    dataset: str | None = None,
+    *,
+    allow_missing: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Scored:
+    """Score a folder of results against a folder of ground truth by the rules of `dataset`.
+
+    `gt` holds `NAME/gt/gt.txt` (splits may be between), `results` holds `NAME.txt`, or TrackEval's
+    `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`; the notes say
+    so. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError` for
+    all; with `allow_missing` they are left out, as long as there are others.
+    """
+    root, place = Path(gt), Path(results)
+    notes = []
+    if dataset is None:
+        guess = _guess(root)
+        dataset = guess or "mot"
+        notes.append(_guess_note(guess))
+    files, problems = pair_files(root, place, dataset)
+    scored = score_files(
+        files, dataset, allow_missing=allow_missing, problems=problems, progress=progress
+    )
+    return Scored(scored.report, dataset, (*notes, *scored.notes), scored.left_out)
+
+
+def score_files(
+    files: Mapping[str, Files],
+    dataset: str = "mot",
+    *,
+    allow_missing: bool = False,
+    problems: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Scored:
+    """Score the sequences of a data set by its rules, each from its own files.
+
+    `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` as
+    `score_folders` does, and for a data set without rules.
+    """
+    left_out = dict(problems or {})
+    fit: dict[str, tuple[Any, Any]] = {}
+    load = _loader(dataset)
+    for name, group in files.items():
+        try:
+            fit[name] = load(name, group)
+        except InputError as error:
+            left_out[name] = str(error)
+    if left_out and not (allow_missing and fit):
+        raise InputError(_cannot(left_out, any_left=bool(fit)))
+    judge = score_classes if dataset == BDD100K else score
+    report = judge(
+        {name: truth for name, (truth, _) in fit.items()},
+        {name: tracks for name, (_, tracks) in fit.items()},
+        {name: length for name in fit if (length := files[name].length)},
+        progress=progress,
+    )
+    notes = [note for name, pair in fit.items() for note in _emptiness(name, *pair)]
+    return Scored(report, dataset, tuple(notes), left_out)
+
+
+def _guess(root: Path) -> str | None:
+    if looks_like_bdd100k(root):
+        return BDD100K
+    return guess_dataset(folder.name for folder in sequence_folders("mot", root))
+
+
+def _loader(dataset: str) -> Callable[[str, Files], tuple[Any, Any]]:
+    """What reads both sides of a sequence by the rules of its data set."""
+    if dataset == BDD100K:
+        return lambda name, files: load_labels(*files, name)
+    if dataset not in PROTOCOLS:
+        known = ", ".join((*PROTOCOLS, BDD100K))
+        raise InputError(f"no rules for {dataset!r}; there are those of {known}")
+    return lambda name, files: _load(name, files, PROTOCOLS[dataset])
+
+
+def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajectories]:
+    """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
+    truth, result = read_tracks(files.truth), read_tracks(files.result)
+    end = files.length or last_frame(trajectories(truth), trajectories(result))
+    check(_checked(truth, rule), end, str(files.truth))
+    check(trajectories(result), end, str(files.result))
+    return apply_protocol(rule, truth, result, name)
+
+
+def _checked(truth: TrackRows, rule: Protocol) -> Trajectories:
+    """The rows that must make sense: all where all take part, else those that count."""
+    rows = trajectories(truth)
+    return rows if rule.forgiven else rows[counted(truth, rule)]
+
+
+def _emptiness(name: str, truth: Sized, tracks: Sized) -> list[str]:
+    sides = {"no box of the ground truth counts": truth, "the result has no box": tracks}
+    return [f"{name}: {what}" for what, table in sides.items() if not len(table)]
+
+
+def _guess_note(guess: str | None) -> str:
+    if guess:
+        return f"scored as {guess}, by the names of the sequences; --dataset says otherwise"
+    return (
+        "scored as plain MOT files: nothing is forgiven; --dataset NAME applies a benchmark's rules"
+    )
+
+
+def _cannot(problems: Mapping[str, str], *, any_left: bool) -> str:
+    told = [f"{name}: {why}" for name, why in sorted(problems.items())[:_TOLD]]
+    more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    mend = "; mend it, or score the rest with --allow-missing" if any_left else ""
+    count = "1 sequence" if len(problems) == 1 else f"{len(problems)} sequences"
+    return f"{count} cannot be scored: {'; '.join(told)}{more}{mend}"
+
+
+def to_json(scored: Scored) -> dict[str, Any]:
+    """The report with the rules it was made by and the sequences it lacks."""
+    about = {"dataset": scored.dataset, "left_out": scored.left_out}
+    return {**scored.report.to_json(), **about}
+
+
+def lines(scored: Scored) -> list[str]:
+    """What to say below the table."""
+    count, missing = len(scored.report.sequences), len(scored.left_out)
+    told = [*scored.notes]
+    if missing:
+        told.append(f"combined is of {count} of {count + missing} sequences; left out:")
+        told += [f"  {name}: {why}" for name, why in sorted(scored.left_out.items())]
+    return told

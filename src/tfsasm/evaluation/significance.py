@@ -1,0 +1,84 @@
+"""What one method gains over another on the same sequences, and how sure that is.
+
+Sequences differ by far more than methods do, so only differences within a sequence tell. The
+interval says what the mean gain might have been on other sequences of the same kind: it resamples
+sequences, with replacement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfsasm.errors import InputError
+from tfsasm.evaluation.metrics import Report
+
+METRICS = ("HOTA", "AssA", "IDF1")
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean difference of a metric over sequences, in its own units.
+
+    It is a mean of sequences, each counting alike, so it is not the difference of the combined
+    scores. `low` and `high` are the 95 % bootstrap interval, None for a single sequence, which has
+    no spread to draw from.
+    """
+
+    name: str
+    against: str
+    metric: str
+    mean: float
+    low: float | None
+    high: float | None
+    sequences: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """The mean and its interval, such as `+1.25 [-0.10, +2.40]`."""
+        interval = "" if self.low is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.mean:+.2f}{interval}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it by name, ready for `json.dump`."""
+        return dict(vars(self))
+
+
+def differences(
+    reports: Mapping[str, Report], against: str | None = None, metrics: tuple[str, ...] = METRICS
+) -> list[Difference]:
+    """The gains of every report over the one named `against`, by default the first.
+
+    Every metric draws the same sequences. Raises `InputError` when the reports are not of the same
+    sequences, or there is none of that name.
+    """
+    base = next(iter(reports)) if against is None else against
+    if base not in reports:
+        raise InputError(f"nothing to compare against: {base!r} is not among {', '.join(reports)}")
+    names = list(reports[base].sequences)
+    if odd := [name for name, one in reports.items() if set(one.sequences) != set(names)]:
+        raise InputError(f"{odd[0]} and {base} are not of the same sequences")
+    draws = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
+    return [
+        _gain(name, base, metric, reports, draws)
+        for name in reports if name != base for metric in metrics
+    ]  # fmt: skip
+
+
+def _gain(
+    name: str, base: str, metric: str, reports: Mapping[str, Report], draws: np.ndarray
+) -> Difference:
+    ours, theirs = reports[name].sequences, reports[base].sequences
+    each = {key: getattr(ours[key], metric) - getattr(theirs[key], metric) for key in theirs}
+    values = np.array(list(each.values()), dtype=np.float64)
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5]).tolist()
+    several = len(values) > 1
+    return Difference(
+        name, base, metric, float(values.mean()), low if several else None,
+        high if several else None, each,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""A folder of result files made under one set of settings, which a run that was killed can resume.
+
+A file under its name is a finished sequence; nothing else keeps count. The record beside them says
+by which settings they were made, so that no folder ever mixes two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfsasm.errors import InputError
+from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
+from tfsasm.files import check_folder, write_text
+
+_TOLD = 5  # differences that a message tells before it only counts
+
+
+def claim(
+    folder: Path, settings: Mapping[str, Any], names: Collection[str], *, overwrite: bool = False,
+    by_sequence: Collection[str] = (),
+) -> set[str]:
+    """Make `folder` the place of results by `settings`, and return which of `names` are there.
+
+    `settings` is anything JSON can hold. Those `by_sequence` have a value for each of `names`,
+    which counts where that one is there; others keep theirs. What a killed run left half done is
+    removed. With `overwrite` the results and scores of an earlier run go too. Raises `InputError`
+    when there are results by other settings, or a folder that is not one of results.
+    """
+    check_folder(folder)
+    wanted = json.loads(json.dumps(settings))
+    record = _read(folder)
+    if record is None and any(_visible(folder)):
+        raise InputError(f"{folder} holds other files; give a new or an empty folder")
+    known = set(record["sequences"]) if record else set()
+    was = record["settings"] if record else {}
+    old = {name for name in known if result_file(folder, name).is_file()}
+    both = [_only(these, by_sequence, old & set(names)) for these in (was, wanted)]
+    if overwrite:
+        for path in (*(result_file(folder, name) for name in old), folder / SCORES):
+            path.unlink(missing_ok=True)
+        old = set()
+    elif old and (changes := list(_differences(*both))):
+        more = f" and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""
+        raise InputError(
+            f"{folder} has results by other settings: {'; '.join(changes[:_TOLD])}{more}. Give "
+            "those, or another --output, or --overwrite to start anew"
+        )
+    for unfinished in folder.glob(".*partial-*"):
+        unfinished.unlink(missing_ok=True)
+    kept = _only(was, by_sequence, old - set(names))
+    merged = {name: {**kept.get(name, {}), **wanted[name]} for name in by_sequence}
+    told = {"settings": wanted | merged, "sequences": sorted(known | set(names))}
+    write_text(folder / RECORD, json.dumps(told, indent=2) + "\n")
+    return {name for name in names if result_file(folder, name).is_file()}
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record["settings"], dict) and isinstance(record["sequences"], list):
+            return record
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise InputError(f"{path} cannot be read; give another --output, or remove this folder")
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _only(
+    settings: Mapping[str, Any], by_sequence: Collection[str], names: Collection[str]
+) -> dict[str, Any]:
+    """`settings`, those `by_sequence` of `names` alone."""
+    return {
+        key: _of(names, value) if key in by_sequence else value for key, value in settings.items()
+    }
+
+
+def _of(names: Collection[str], value: Any) -> dict[str, Any]:
+    given = value.items() if isinstance(value, dict) else ()
+    return {name: one for name, one in given if name in names}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that were not what they are, in words."""
+    before, now = dict(_flat(old)), dict(_flat(new))
+    for name in dict.fromkeys((*now, *before)):
+        if before.get(name) != now.get(name):
+            was, value = before.get(name, "nothing"), now.get(name, "nothing")
+            yield f"{name} was {was}, not {value}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by dotted name."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,53 @@
+"""Results in files to scores: `tfsasm score`, and the results of many trackers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from functools import partial
+
+from rich.console import Console
+
+from tfsasm.errors import InputError
+from tfsasm.evaluation.result_files import Files
+from tfsasm.evaluation.score import Scored, score_files
+from tfsasm.experiments.pool import Work, run_sequences
+
+Filed = Mapping[str, Mapping[str, Files]]
+"""By tracker, the files of each sequence."""
+
+
+def score_all(
+    files: Filed, dataset: str, problems: Mapping[str, str], workers: int, errors: Console, *,
+    quiet: bool = False,
+) -> dict[str, Scored]:
+    """Score many trackers on the same sequences: those of which each has a result with a meaning.
+
+    `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` when
+    nothing is left, and `KeyboardInterrupt`.
+    """
+    counts = {label: len(group) for label, group in files.items()}
+    make = partial(_scoring, files, dataset, problems)
+    run = run_sequences(
+        list(files), make, counts, workers, errors, quiet=quiet, what="scoring"
+    )
+    if run.interrupted:
+        raise KeyboardInterrupt
+    for label, why in run.failures.items():
+        raise InputError(f"{label}: {why}")
+    scored = {label: run.outcomes[label] for label in files}
+    left_out = {name: why for one in scored.values() for name, why in one.left_out.items()}
+    if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
+        return score_all(files, dataset, left_out, workers, errors, quiet=quiet)
+    return scored
+
+
+def _scoring(files: Filed, dataset: str, problems: Mapping[str, str]) -> Work:
+    return partial(_score, files, dataset, problems)
+
+
+def _score(
+    files: Filed, dataset: str, problems: Mapping[str, str], label: str
+) -> Generator[int, None, Scored]:
+    fit = {name: group for name, group in files[label].items() if name not in problems}
+    yield 0
+    return score_files(fit, dataset, allow_missing=True, problems=problems)

@@ -1,0 +1,210 @@
+"""One frame after the other through all stages, each of them timed."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tfsasm.detection.detectors import Detector
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2 import network as images
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.transformer import Queries
+from tfsasm.tracking import memory
+from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
+from tfsasm.tracking.query import Origins, TrackerState, Tracks, report, step
+from tfsasm.video.annotate import Annotator
+from tfsasm.video.source import open_video
+from tfsasm.video.writer import VideoWriter
+
+STAGES = (
+    "decode", "preprocess", "detector", "backbone", "encoder", "backbone and encoder",
+    "memory read", "decoder", "lifecycle", "memory write", "interaction", "output",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is to be done in each frame."""
+
+    video: Path
+    network: NetworkConfig
+    config: TrackerConfig
+    proposals: Proposals
+    tracks: int
+    detector: Detector | None = None
+
+
+@dataclass
+class Clock:
+    """Seconds by stage; an inner stage counts in the outer one too until `own` takes it out."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - began
+
+    @contextmanager
+    def watch(self, owner: Any, attribute: str, name: str) -> Iterator[None]:
+        """Time the calls of a function of a module or an object while the block lasts."""
+        function = getattr(owner, attribute)
+        own = attribute in vars(owner)
+
+        def timed(*args: Any, **settings: Any) -> Any:
+            with self.stage(name):
+                return function(*args, **settings)
+
+        setattr(owner, attribute, timed)
+        try:
+            yield
+        finally:
+            if own:
+                setattr(owner, attribute, function)
+            else:
+                delattr(owner, attribute)
+
+    def own(self, outer: str, *inner: str) -> None:
+        """Let `outer` be what it took beside the stages inside it."""
+        if outer in self.spent:
+            self.spent[outer] -= sum(self.spent.get(name, 0.0) for name in inner)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a few frames cost, each."""
+
+    stages: dict[str, float]
+    """Milliseconds."""
+    faults: float
+    """Pages that the system had to bring in."""
+
+    @property
+    def total(self) -> float:
+        """Milliseconds, one stage after the other."""
+        return sum(self.stages.values())
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a variant does its part of a frame."""
+
+    watched: tuple[tuple[Any, str, str], ...]
+    """Functions, as owner and attribute, and the stages that they are."""
+    encode: Callable[[np.ndarray], Any]
+    """BGR image to features."""
+    step: Callable[[Any], Any]
+    """Features to the answer of a frame, from the same state each time."""
+    report: Callable[[Any, int, int], Any]
+    """Answer, width and height to what is drawn."""
+
+
+def in_pytorch(model: MOTRv2, work: Workload) -> Variant:
+    """The way of `tfsasm track` without a runtime."""
+    begin = busy_state(model, work.config, work.tracks)
+    sides = work.network.short_side, work.network.max_side
+    return Variant(
+        (
+            (images, "prepare", "preprocess"), (model.backbone, "forward", "backbone"),
+            (model, "encode", "encoder"), (model, "decode", "decoder"),
+            (model, "refresh", "interaction"), (memory, "read", "memory read"),
+            (memory, "write", "memory write"),
+        ),
+        lambda image: model.encode(images.prepare(image, *sides)),
+        lambda features: step(model, begin, features, work.proposals, work.config)[1],
+        lambda answer, width, height: report(answer, width, height, work.config),
+    )  # fmt: skip
+
+
+def turn(way: Variant, work: Workload, output: Path) -> Measurement:
+    """All frames of the workload's video, from the same state each."""
+    clock, frames = Clock(), 0
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    with ExitStack() as stack:
+        for owner, attribute, name in way.watched:
+            stack.enter_context(clock.watch(owner, attribute, name))
+        source = stack.enter_context(open_video(str(work.video)))
+        writer = stack.enter_context(VideoWriter(output, source.rate, overwrite=True))
+        annotator, arriving = Annotator(), iter(source)
+        while True:
+            with clock.stage("decode"):
+                frame = next(arriving, None)
+            if frame is None:
+                break
+            frames += 1
+            if work.detector is not None:
+                with clock.stage("detector"):
+                    work.detector(frame)
+            with torch.inference_mode():
+                features = way.encode(frame.image)
+                with clock.stage("lifecycle"):
+                    answer = way.step(features)
+            with clock.stage("output"):
+                height, width = frame.image.shape[:2]
+                told = Origins().attach(way.report(answer, width, height))
+                writer.write(annotator.annotate(frame.image, told), frame.time)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    clock.own("encoder", "backbone")
+    clock.own("backbone and encoder", "preprocess")
+    clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")
+    per_frame = {name: 1e3 * clock.spent[name] / frames for name in STAGES if name in clock.spent}
+    return Measurement(per_frame, faults / frames)
+
+
+def busy_state(model: MOTRv2, config: TrackerConfig, tracks: int) -> TrackerState:
+    """So many tracks all over the image, their memories half full."""
+    rows = busy_tracks(model.config.width, config, tracks)
+    return TrackerState(rows.to(model.learned_content.device), next_id=tracks)
+
+
+def busy_tracks(width: int, config: TrackerConfig, tracks: int) -> Tracks:
+    """The rows of `busy_state`, queries `[tracks, width]`, on the CPU."""
+    g = torch.Generator().manual_seed(0)
+    boxes = torch.rand(tracks, 4, generator=g) * 0.3 + 0.2
+    content = torch.randn(tracks, width, generator=g)
+    remembered = memory.empty(tracks, width, config.memory)
+    filled = torch.arange(config.memory.capacity) >= config.memory.capacity // 2
+    remembered = replace(
+        remembered, valid=filled.expand(tracks, -1).clone(),
+        features=torch.randn(tracks, config.memory.capacity, width, generator=g),
+    )  # fmt: skip
+    nothing = torch.zeros(tracks, dtype=torch.int64)
+    return Tracks(
+        torch.arange(tracks), nothing, Queries(content, boxes), remembered, torch.zeros(tracks, 2)
+    )
+
+
+def steady() -> TrackerConfig:
+    """The released method with scores such that no track is born, dies, or goes unreported."""
+    scores = LifecycleConfig(birth_score=2.0, miss_score=0.0)
+    return replace(released(), lifecycle=scores, refresh_score=-1.0, report_score=-1.0)
+
+
+def some_proposals(count: int) -> Proposals:
+    """Boxes all over the image."""
+    g = torch.Generator().manual_seed(1)
+    return Proposals(torch.rand(count, 4, generator=g) * 0.3 + 0.2, torch.rand(count, generator=g))
+
+
+def write_clip(path: Path, height: int, width: int, frames: int) -> None:
+    """A video in which a textured picture moves, so that decoding and encoding have work."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    picture = np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))[:height, :width]
+    with VideoWriter(path, None, overwrite=True) as writer:
+        for index in range(frames):
+            writer.write(np.roll(picture, 3 * index, axis=1), None)

@@ -1,0 +1,323 @@
+"""MOTChallenge text: detections and tracks in, results out.
+
+A line is `frame,id,left,top,width,height,score,...` in pixels, frames from 1. Reading is strict,
+since a shifted column tracks without complaint and scores nonsense: a bad line is named by file,
+number and field. Numpy parses the lines, many at once; only where that fails is each looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tfsasm.errors import InputError
+from tfsasm.files import write_text
+
+log = logging.getLogger(__name__)
+
+Doubles = NDArray[np.float64]
+
+_LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
+
+_PLACES = 100  # bad lines that a message names
+
+_BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read line by line
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Bad lines that were left out: how many, what was wrong with the first, where all were."""
+
+    count: int = 0
+    first: str = ""
+    places: tuple[str, ...] = ()
+    """File and line (or key) of each, as long as there are not too many to be read."""
+
+    def __add__(self, other: Skipped) -> Skipped:
+        places = (*self.places, *other.places)[:_PLACES]
+        return Skipped(self.count + other.count, self.first or other.first, places)
+
+    def __str__(self) -> str:
+        others = ", ".join(self.places[1:])
+        more = f", and {self.count - _PLACES} more" if self.count > _PLACES else ""
+        also = f"; the others: {others}{more}" if others else ""
+        return f"{self.count} bad detection line(s) left out, the first: {self.first}{also}"
+
+
+@dataclass(frozen=True)
+class LineFormat:
+    """What a comma-separated line must hold.
+
+    A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
+    be finite and of a sane size, `frame` and `id` whole, `frame` at least 1, `width` and `height`
+    positive.
+    """
+
+    names: tuple[str, ...]
+    fewest: int
+    checked: int
+    mend: str
+
+    def parse(self, line: str) -> list[float]:
+        """The numbers of one line. Raises `ValueError` naming the field and the mend."""
+        fields = line.split(",")
+        if not self.fewest <= len(fields) <= len(self.names):
+            few = "too few fields" if len(fields) < self.fewest else "too many fields"
+            raise ValueError(f"{few}: {len(fields)} where {self._wanted()}; {self.mend}")
+        values = []
+        for name, field in zip(self.names, fields, strict=False):
+            value = _number(field)
+            problem = self._problem(name, value)
+            if value is None or problem:
+                raise ValueError(f"{name} {field.strip()!r} {problem}; {self.mend}")
+            values.append(value)
+        return values
+
+    def table(
+        self, lines: Sequence[str], where: Callable[[int], str], *, skip_bad: bool
+    ) -> tuple[Doubles, Skipped]:
+        """The numbers of all lines `[N, len(names)]`, NaN where a field is absent.
+
+        `where(index)` names a line in the `InputError` that a bad one raises; with `skip_bad` it
+        is left out and counted.
+        """
+        blocks = [self._pad([])]
+        skipped = Skipped()
+        for start in range(0, len(lines), _BLOCK):
+            part = lines[start : start + _BLOCK]
+            block = self._parse_all(part)
+            if block is None:
+                rows, bad = self._parse_each(part, start, where)
+                if bad.count and not skip_bad:
+                    raise InputError(bad.first)
+                block, skipped = self._pad(rows), skipped + bad
+            blocks.append(block)
+        return np.concatenate(blocks), skipped
+
+    def _parse_each(
+        self, lines: Sequence[str], start: int, where: Callable[[int], str]
+    ) -> tuple[list[list[float]], Skipped]:
+        rows: list[list[float]] = []
+        bad = Skipped()
+        for index, line in enumerate(lines, start=start):
+            try:
+                rows.append(self.parse(line))
+            except ValueError as error:
+                place = where(index)
+                bad += Skipped(1, f"{place}: {error}", (place,))
+        return rows, bad
+
+    def _parse_all(self, lines: Sequence[str]) -> Doubles | None:
+        """The same as `parse` of every line, or None when any of them is not as it must be."""
+        counts = np.fromiter((line.count(",") + 1 for line in lines), np.int64, len(lines))
+        table = np.full((len(lines), len(self.names)), np.nan)
+        for count in np.unique(counts).tolist():
+            rows = np.flatnonzero(counts == count)
+            if not self.fewest <= count <= len(self.names):
+                return None
+            text = lines if len(rows) == len(lines) else [lines[row] for row in rows.tolist()]
+            try:
+                block = np.loadtxt(text, delimiter=",", comments=None, ndmin=2)
+            except ValueError:
+                return None
+            if block.shape != (len(rows), count) or not self._good(block):
+                return None
+            table[rows, :count] = block
+        return table
+
+    def _pad(self, rows: Sequence[Sequence[float]]) -> Doubles:
+        table = np.full((len(rows), len(self.names)), np.nan)
+        for target, row in zip(table, rows, strict=True):
+            target[: len(row)] = row
+        return table
+
+    def _problem(self, name: str, value: float | None) -> str | None:
+        if value is None:
+            return "is not a number"
+        if self.names.index(name) >= self.checked:
+            return None
+        if not math.isfinite(value):
+            return "is not finite"
+        if abs(value) > _LARGEST:
+            return "is too large"
+        if name in ("width", "height") and value <= 0:
+            return "is not positive"
+        if name in ("frame", "id") and not value.is_integer():
+            return "is not a whole number"
+        return "is below 1, the first frame" if name == "frame" and value < 1 else None
+
+    def _good(self, block: Doubles) -> bool:
+        good = bool((np.abs(block[:, : self.checked]) <= _LARGEST).all())  # never true of NaN
+        for name, column in zip(self.names, block.T, strict=False):
+            if name in ("width", "height"):
+                good = good and bool((column > 0).all())
+            if name in ("frame", "id"):
+                good = good and bool((column == np.floor(column)).all())
+            if name == "frame":
+                good = good and bool((column >= 1).all())
+        return good
+
+    def _wanted(self) -> str:
+        most = len(self.names)
+        if self.fewest == most:
+            return f"{most} are wanted ({','.join(self.names)})"
+        return f"{self.fewest} to {most} are wanted ({','.join(self.names[: self.fewest])},...)"
+
+_UNREAD = ("field 8", "field 9", "field 10")
+
+DETECTION = LineFormat(
+    names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
+    fewest=7, checked=7,
+    mend="correct the line, or leave such lines out with --skip-bad-detections",
+)
+
+TRACK = LineFormat(
+    names=("frame", "id", "left", "top", "width", "height",
+           "confidence", "class", "visibility", "field 10"),
+    fewest=6, checked=9, mend="correct the line",
+)
+
+
+class DetectionsByFrame(dict[int, Doubles]):
+    """Frame number -> `[P, 5]` doubles (left, top, width, height, score) in the file's order.
+
+    Frames without a line have no entry. `skipped` tells of the lines left out.
+    """
+
+    skipped: Skipped
+
+    def __init__(self, frames: dict[int, Doubles], skipped: Skipped) -> None:
+        super().__init__(frames)
+        self.skipped = skipped
+
+
+@dataclass(frozen=True)
+class TrackRows:
+    """The boxes of a ground-truth or result file, one row per line, in the file's order.
+
+    `frame` `[N]` from 1 and `identity` `[N]` are int64; `ltwh` `[N, 4]` is double, pixels (left,
+    top, width, height). `confidence` `[N]` is the seventh column (ground truth: the mark, 0 = not
+    to be scored; 1 where absent), `label` and `visibility` `[N]` the eighth and ninth (-1 where
+    absent). All as written: old files keep other things in the last three.
+    """
+
+    frame: NDArray[np.int64]
+    identity: NDArray[np.int64]
+    ltwh: Doubles
+    confidence: Doubles
+    label: Doubles
+    visibility: Doubles
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def read_text(path: Path | str) -> str:
+    """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
+        ) from error
+
+
+def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
+    """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
+
+    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. Raises `InputError`
+    naming file, line, field and mend; with `skip_bad` such lines are left out, counted and logged.
+    """
+    table, skipped = _read_table(path, DETECTION, skip_bad)
+    if skipped.count:
+        log.warning("%s", skipped)
+    frames = table[:, 0].astype(np.int64)
+    order = np.argsort(frames, kind="stable")
+    numbers, starts = np.unique(frames[order], return_index=True)
+    parts = np.split(table[order, 2:7], starts[1:])
+    return DetectionsByFrame(dict(zip(numbers.tolist(), parts, strict=False)), skipped)
+
+
+def read_tracks(path: Path | str) -> TrackRows:
+    """The boxes of a `gt.txt` or result file of 6 to 10 columns, for scoring.
+
+    Raises `InputError` naming file, line, field and mend.
+    """
+    table, _ = _read_table(path, TRACK, skip_bad=False)
+    absent = np.isnan(table)
+    return TrackRows(
+        frame=table[:, 0].astype(np.int64),
+        identity=table[:, 1].astype(np.int64),
+        ltwh=table[:, 2:6],
+        confidence=np.where(absent[:, 6], 1.0, table[:, 6]),
+        label=np.where(absent[:, 7], -1.0, table[:, 7]),
+        visibility=np.where(absent[:, 8], -1.0, table[:, 8]),
+    )
+
+
+def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
+    """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
+    table, skipped = _read_table(path, layout, skip_bad=True)
+    return table, list(_complaints(path, layout)) if skipped.count else []
+
+
+def _complaints(path: Path | str, layout: LineFormat) -> Iterator[str]:
+    for number, line in numbered_lines(read_text(path)):
+        try:
+            layout.parse(line)
+        except ValueError as error:
+            yield f"{path}:{number}: {error}"
+
+
+def result_line(
+    frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None
+) -> str:
+    """One line of a result file, without its line end: the released format (SPEC 6.6).
+
+    `xyxy` `[4]` are float32 pixels, not clipped; width and height are their differences in double.
+    The released confidence column is a literal 1; with `confidence` it is that score instead.
+    """
+    x1, y1, x2, y2 = np.asarray(xyxy, dtype=np.float32).tolist()
+    score = "1" if confidence is None else f"{confidence:.4f}"
+    box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
+    return f"{frame},{identity},{box},{score},-1,-1,-1"
+
+
+def write_results(path: Path | str, lines: Iterable[str]) -> None:
+    """Write result lines, each given without its line end, atomically."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:
+    """All lines `[N, 10]`, and the bad ones that were left out."""
+    numbered = numbered_lines(read_text(path))
+    lines = [line for _, line in numbered]
+    return layout.table(lines, lambda index: f"{path}:{numbered[index][0]}", skip_bad=skip_bad)
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Lines that say something with their numbers from 1; any line end, no trailing commas."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line.rstrip(", \t")) for number, line in numbered if line]
+
+
+def _number(field: str) -> float | None:
+    """The number a field spells, or None. Stricter than `float`: no `1_000`, no foreign digits."""
+    text = field.strip()
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None

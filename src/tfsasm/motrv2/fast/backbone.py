@@ -1,0 +1,179 @@
+"""A trunk for running only: batch norms, activations and sums inside the convolutions.
+
+What is unusual here: which blocks may be narrow is not a list of names. The batch norms tell how
+large the inputs of a convolution are, so it is known what rounding would do to its answers. Where
+that is much, the block and all before it, whose errors it would magnify, stay float32. And what the
+rounded weights miss on average, the bias puts back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from tfsasm.motrv2.backbone import (
+    Bottleneck,
+    FrozenBatchNorm2d,
+    InvertedResidual,
+    MobileNetV2,
+    Trunk,
+)
+from tfsasm.motrv2.fast.layers import PackedConv
+from tfsasm.motrv2.fast.precision import ActivationStatistics, mean_answer, rounding_noise
+
+MAX_ROUNDING_ERROR = 0.02
+"""Largest error of a convolution's answers, relative to their spread, with which it is narrow.
+
+In bfloat16 the convolutions of ResNet-50 and MobileNetV2 come to less than 0.01, but one of
+MobileNetV2 to 0.5, from which nearly all of the network's error came (docs/performance.md)."""
+
+
+class FusedBackbone(nn.Module):
+    """A trunk of `dtype`, but for leading blocks that cannot bear it."""
+
+    def __init__(self, trunk: Trunk, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.channels = trunk.channels
+        blocks, self.ends = _blocks(trunk)
+        self.wide = _wide(blocks, dtype)
+        given, made = ActivationStatistics.of_images(), []
+        for index, block in enumerate(blocks):
+            made.append(_FastBlock(block, given, torch.float32 if index < self.wide else dtype))
+            given = block.leaves(given)
+        self.blocks = nn.ModuleList(made)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """As the trunk's, channels last; a map is of the dtype of the block that it leaves."""
+        x = x.to(memory_format=torch.channels_last)
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.ends:
+                maps.append(x)
+        return maps
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution and what follows it."""
+
+    conv: nn.Conv2d
+    norm: FrozenBatchNorm2d
+    activation: str = "none"
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the batch norm in them, float64 on the CPU."""
+        norm = self.norm
+        gain, bias, mean, variance, weight = (
+            tensor.detach().cpu().double()
+            for tensor in (
+                norm.weight, norm.bias, norm.running_mean, norm.running_var, self.conv.weight
+            )
+        )
+        scale = gain * (variance + norm.eps).rsqrt()
+        return weight * scale[:, None, None, None], bias - mean * scale
+
+    def leaves(self, beside: ActivationStatistics | None = None) -> ActivationStatistics:
+        """Its answers, with what is added to them before the activation."""
+        own = ActivationStatistics(self.norm.bias.cpu().double(), self.norm.weight.cpu().double() ** 2)
+        return (own if beside is None else own + beside).after(self.activation)
+
+    def noise(self, given: ActivationStatistics, dtype: torch.dtype) -> float:
+        """`rounding_noise` of its answers."""
+        return rounding_noise(self.folded()[0], given, self.norm.weight.cpu().double(), dtype)
+
+    def packed(self, given: ActivationStatistics, dtype: torch.dtype) -> PackedConv:
+        """In `dtype`, for inputs as `given`."""
+        weight, bias = self.folded()
+        if dtype != torch.float32:
+            bias = bias + mean_answer(weight - weight.to(dtype).double(), given)
+        device = self.conv.weight.device
+        return PackedConv(self.conv, weight.to(device), bias.to(device), dtype, self.activation)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Layers one after the other, and the way round them."""
+
+    layers: list[_Layer]
+    way_round: _Layer | None = None
+    skips: bool = False
+    """What comes in is added at the end; through `way_round` where there is one."""
+    pools: bool = False
+
+    def inputs(self, given: ActivationStatistics) -> list[tuple[_Layer, ActivationStatistics]]:
+        """All layers with what they are given; the way round comes last."""
+        before = [given, *(layer.leaves() for layer in self.layers[:-1])]
+        pairs = list(zip(self.layers, before, strict=True))
+        return pairs if self.way_round is None else [*pairs, (self.way_round, given)]
+
+    def leaves(self, given: ActivationStatistics) -> ActivationStatistics:
+        """What comes out; pooling is not thought of."""
+        beside = given if self.way_round is None else self.way_round.leaves()
+        return self.layers[-1].leaves(beside if self.skips else None)
+
+
+class _FastBlock(nn.Module):
+    def __init__(self, block: _Block, given: ActivationStatistics, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype, self.skips = dtype, block.skips
+        packed = [layer.packed(inputs, dtype) for layer, inputs in block.inputs(given)]
+        count = len(block.layers)
+        self.layers = nn.ModuleList(packed[:count])
+        self.way_round = packed[count] if block.way_round is not None else nn.Identity()
+        self.after = nn.MaxPool2d(3, 2, 1) if block.pools else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
+        skip = self.way_round(x) if self.skips else None
+        *before, last = self.layers
+        for layer in before:
+            x = layer(x)
+        return self.after(last(x, skip))
+
+
+def _wide(blocks: list[_Block], dtype: torch.dtype) -> int:
+    """How many leading blocks stay float32."""
+    wide, given = 0, ActivationStatistics.of_images()
+    if dtype == torch.float32:
+        return wide
+    for index, block in enumerate(blocks, start=1):
+        if any(layer.noise(inputs, dtype) > MAX_ROUNDING_ERROR for layer, inputs in block.inputs(given)):
+            wide = index
+        given = block.leaves(given)
+    return wide
+
+
+def _blocks(trunk: Trunk) -> tuple[list[_Block], tuple[int, ...]]:
+    """All blocks, the stem as the first, and those after which the maps are taken."""
+    if isinstance(trunk, MobileNetV2):
+        stem, *rest = trunk.features
+        return [_Block([_relu6(stem)]), *map(_inverted, rest)], trunk._taps
+    first = _Block([_Layer(trunk.conv1, trunk.bn1, "relu")], pools=True)
+    stages = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
+    return [first, *(_bottleneck(block) for stage in stages for block in stage)], (7, 13, 16)
+
+
+def _inverted(block: nn.Module) -> _Block:
+    whole = cast(InvertedResidual, block)
+    *outer, conv, norm = whole.conv
+    last = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
+    return _Block([*map(_relu6, outer), last], skips=whole.skips)
+
+
+def _bottleneck(block: nn.Module) -> _Block:
+    whole = cast(Bottleneck, block)
+    pairs = (whole.conv1, whole.bn1), (whole.conv2, whole.bn2), (whole.conv3, whole.bn3)
+    way_round = None
+    if whole.downsample is not None:
+        conv, norm = cast(nn.Sequential, whole.downsample)
+        way_round = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
+    return _Block([_Layer(*pair, "relu") for pair in pairs], way_round, skips=True)
+
+
+def _relu6(layers: nn.Module) -> _Layer:
+    conv, norm, _ = cast(nn.Sequential, layers)
+    return _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm), "relu6")

@@ -1,0 +1,280 @@
+"""The same network for running only: quicker, equal up to rounding, in float32 or narrower.
+
+What is unusual here: an encoder layer goes through its tokens in parts. Only the values must be
+there for all of them; everything after is row by row, so a part's intermediate results stay in the
+processor's cache and the large ones (1,024 channels of 24,000 tokens) never exist at once.
+
+Where a part is bfloat16 or float16, its convolutions and matrix products are of that kind; the
+residual of the encoder, the norms, the sums of samples and all of a query's path stay float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfsasm.motrv2.deformable_attention import DeformableAttention, sample, sampling_locations
+from tfsasm.motrv2.fast import kernels
+from tfsasm.motrv2.fast.backbone import FusedBackbone
+from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
+from tfsasm.motrv2.fast.precision import Precision
+from tfsasm.motrv2.model import Interaction, MOTRv2
+from tfsasm.motrv2.transformer import (
+    DecoderLayer,
+    EncoderLayer,
+    Features,
+    SelfAttention,
+    level_positions,
+    pixel_centres,
+)
+
+CHUNK = 2048
+"""Tokens of an encoder layer that are worked on together."""
+
+_WHOLE = Precision()
+
+
+class FastMOTRv2(MOTRv2):
+    """A `MOTRv2` made of another, which is used up; it neither trains nor saves nor pads."""
+
+    def __init__(self, model: MOTRv2, precision: Precision = _WHOLE) -> None:
+        nn.Module.__init__(self)
+        self.config, self.precision = model.config, precision
+        self.size = model.size
+        self.backbone = FusedBackbone(  # type: ignore[assignment]
+            model.backbone, precision.backbone
+        )
+        self.projections = nn.ModuleList(
+            nn.Sequential(_projection(cast(nn.Conv2d, conv), precision.backbone), norm)
+            for conv, norm in cast(list[nn.Sequential], model.projections)
+        )
+        self.encoder = nn.ModuleList(  # type: ignore[assignment]
+            FastEncoderLayer(cast(EncoderLayer, layer), precision.encoder)
+            for layer in model.encoder.layers
+        )
+        self.decoder, self.interaction = model.decoder, model.interaction
+        for layer in cast(list[DecoderLayer], self.decoder.layers):
+            layer.cross_attn = FastAttention(  # type: ignore[assignment]
+                layer.cross_attn, precision.decoder, torch.float32
+            )
+            _quicken(layer)
+        _quicken(self.interaction)
+        for part in (self.decoder, self.interaction):
+            _pack_linears(part)
+        for name in (
+            "level_embed", "learned_boxes", "learned_content", "proposal_content",
+            "denoising_content",
+        ):  # fmt: skip
+            setattr(self, name, getattr(model, name))
+        self._plans: dict[tuple[tuple[int, int], ...], _Plan] = {}
+        self.eval().requires_grad_(False)
+
+    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
+        """As `MOTRv2.encode`, with tokens of the decoder's kind. Padding is a `ValueError`."""
+        if padding is not None:
+            raise ValueError("a FastMOTRv2 encodes images of one size, without padding")
+        maps = self._maps(images)
+        shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        x = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        del maps
+        plan = self._plan(shapes)
+        for image in x:
+            work = _Work.begin(image, plan, self.precision.encoder)
+            for layer in cast(Iterator[FastEncoderLayer], self.encoder):
+                layer(work, shapes, plan.reference)
+            image.copy_(work.tokens)
+        return Features(x.to(self.precision.decoder), shapes)
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        """Raises `ValueError`: the weights are rearranged for this processor."""
+        raise ValueError("a FastMOTRv2 is for running only; save the network that it was made of")
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """The levels, float32 `[B, C, h, w]`."""
+        stages = self.backbone(images)
+        extra = [stages[-1]] * (self.config.levels - len(stages))
+        return [
+            norm(conv(stage.to(conv.dtype)).float())
+            for (conv, norm), stage in zip(
+                cast(list[nn.Sequential], self.projections), stages + extra, strict=True
+            )
+        ]
+
+    def _plan(self, shapes: Shapes) -> _Plan:
+        """What depends on the size of the images only."""
+        key = tuple(shapes)
+        if key not in self._plans:
+            with torch.inference_mode(False), torch.no_grad():
+                levels = level_positions(shapes, None, self.level_embed)
+                position = torch.cat([p[0].flatten(1).T for p in levels])
+                reference = pixel_centres(shapes, None, position[None])[0, :, 0].contiguous()
+            self._plans = {key: _Plan(position, reference)}  # a video has one size
+        return self._plans[key]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    position: Tensor
+    """`[S, C]` float32."""
+    reference: Tensor
+    """Centre of each token's pixel `[S, 2]`, the same in all levels."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The tokens of one image on their way through the encoder, changed in place."""
+
+    tokens: Tensor
+    """`[S, C]` float32."""
+    narrow: Tensor
+    """The same as matrix products take them; `tokens` itself where that is float32."""
+    placed: Tensor
+    """With the position added."""
+    position: Tensor
+
+    @classmethod
+    def begin(cls, tokens: Tensor, plan: _Plan, dtype: torch.dtype) -> _Work:
+        tokens = tokens.contiguous()
+        placed = (tokens + plan.position).to(dtype)
+        return cls(tokens, tokens.to(dtype), placed, plan.position)
+
+    def add_norm(
+        self, part: slice, y: Tensor, norm: nn.LayerNorm, *, placed: bool = False
+    ) -> None:
+        """Tokens of a part become `norm(tokens + y)`."""
+        x, copy = self.tokens[part], self.narrow[part]
+        position, goal = self.position[part], self.placed[part]
+        if kernels.serves(y, 1) and x.dtype == torch.float32:
+            twice = None if self.narrow is self.tokens else copy
+            if placed:
+                kernels.add_norm(x, y, norm, x, twice, position, goal)
+            else:
+                kernels.add_norm(x, y, norm, x, twice)
+            return
+        x.copy_(norm(x + y))
+        if self.narrow is not self.tokens:
+            copy.copy_(x)
+        if placed:
+            goal.copy_(x + position)
+
+
+class FastEncoderLayer(nn.Module):
+    """An `EncoderLayer` that goes through its tokens in parts."""
+
+    def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.attention = FastAttention(layer.self_attn, dtype, dtype)
+        self.first, self.second = (_linear(dtype, part) for part in (layer.linear1, layer.linear2))
+        self.norm1, self.norm2 = layer.norm1, layer.norm2
+
+    def forward(self, work: _Work, shapes: Shapes, reference: Tensor) -> None:
+        """Change the tokens of one image."""
+        value = self.attention.values(work.narrow)
+        for first in range(0, len(work.tokens), CHUNK):
+            part = slice(first, first + CHUNK)
+            seen = self.attention.look(work.placed[part], value, shapes, reference[part])
+            work.add_norm(part, seen, self.norm1)
+            y = self.second(self.first(work.narrow[part], "relu"))
+            work.add_norm(part, y, self.norm2, placed=True)
+
+
+class FastAttention(nn.Module):
+    """A `DeformableAttention` whose queries ask for places and weights by one matrix product.
+
+    Its values are of `dtype`, its queries and answers of `asking`.
+    """
+
+    def __init__(
+        self, attention: DeformableAttention, dtype: torch.dtype, asking: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = attention.heads, attention.levels, attention.points
+        self.value_proj = _linear(dtype, attention.value_proj)
+        self.ask = _linear(asking, attention.sampling_offsets, attention.attention_weights)
+        self.output = _linear(asking, attention.output_proj)
+
+    def forward(
+        self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """As `DeformableAttention`, of one image."""
+        value = self.values(source[0])
+        return self.look(query[0], value, shapes, reference[0, :, 0])[None]
+
+    def values(self, source: Tensor) -> Tensor:
+        """Values `[S, M, D]` of `[S, C]`."""
+        return self.value_proj(source.to(self.value_proj.dtype)).unflatten(-1, (self.heads, -1))
+
+    def look(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
+        """Answers `[Q, C]` to `query` `[Q, C]`."""
+        return self.output(self._sample(value, shapes, self.ask(query), reference))
+
+    def _sample(self, value: Tensor, shapes: Shapes, asked: Tensor, reference: Tensor) -> Tensor:
+        if (
+            kernels.serves(value, self.levels * self.points)
+            and value.dtype in (torch.float32, torch.bfloat16)
+            and value.shape[-1] <= kernels.MOST_CHANNELS
+        ):
+            return kernels.attend(value, shapes, asked, reference, self.points)
+        grid = (self.heads, self.levels, self.points)
+        offsets, logits = asked.float().split((2 * asked.shape[-1] // 3, asked.shape[-1] // 3), -1)
+        weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, grid[1:])
+        reference = reference[:, None].expand(-1, self.levels, -1)
+        places = sampling_locations(offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points)
+        seen = sample(value[None].float(), shapes, places[None], weights[None])[0]
+        return seen.to(asked.dtype)
+
+
+class FastSelfAttention(nn.Module):
+    """A `SelfAttention` in few calls: its matrix products are small, and a call costs as much."""
+
+    def __init__(self, attention: SelfAttention, *, together: bool) -> None:
+        """`together` when values are made of what queries and keys are."""
+        super().__init__()
+        self.heads, self.together = attention.heads, together
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        count = len(weight) if together else 2 * len(weight) // 3
+        self.ask = PackedLinear(weight[:count], bias[:count], torch.float32)
+        if not together:
+            self.value = PackedLinear(weight[count:], bias[count:], torch.float32)
+        self.out_proj = _linear(torch.float32, attention.out_proj)
+
+    def forward(self, placed: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
+        """As `SelfAttention`."""
+        asked = self.ask(placed) if self.together else torch.cat(
+            [self.ask(placed), self.value(value)], -1
+        )
+        q, k, v = asked.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        allowed = None if forbidden is None else ~forbidden
+        seen = F.scaled_dot_product_attention(q, k, v, allowed)
+        return self.out_proj(seen.transpose(1, 2).flatten(2))
+
+
+def _quicken(layer: DecoderLayer | Interaction) -> None:
+    attention = FastSelfAttention(layer.self_attn, together=layer.place_values)
+    layer.self_attn = attention  # type: ignore[assignment]
+
+
+def _pack_linears(part: nn.Module) -> None:
+    for module in list(part.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(module, name, _linear(torch.float32, layer))
+
+
+def _projection(conv: nn.Conv2d, dtype: torch.dtype) -> PackedConv:
+    return PackedConv(conv, conv.weight.detach(), cast(Tensor, conv.bias).detach(), dtype, "none")
+
+
+def _linear(dtype: torch.dtype, *layers: nn.Linear) -> PackedLinear:
+    """Linear layers of one input as a single one, their answers side by side."""
+    return PackedLinear(
+        torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]),
+        dtype,
+    )  # fmt: skip

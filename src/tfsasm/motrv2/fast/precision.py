@@ -1,0 +1,140 @@
+"""How wide the numbers of each part of the network are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, fields
+
+import torch
+from torch import Tensor
+
+from tfsasm.errors import InputError
+
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What users call them."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What convolutions and matrix products of each part take and give."""
+
+    backbone: torch.dtype = torch.float32
+    """Blocks that cannot bear it stay float32; see `FastTrunk`."""
+    encoder: torch.dtype = torch.float32
+    decoder: torch.dtype = torch.float32
+    """The values of its tokens; its queries stay float32."""
+
+    @classmethod
+    def everywhere(cls, dtype: torch.dtype) -> Precision:
+        """The same in all parts."""
+        return cls(dtype, dtype, dtype)
+
+
+def parse_precision(text: str, device: str = "cpu") -> Precision:
+    """What `text` asks for: a kind for all parts, or `backbone=bf16,decoder=bf16`.
+
+    `auto` is fp32, and so is a part that is not named. Raises `InputError` for anything else, and
+    for what this type of device cannot do.
+    """
+    precision = _parse(text)
+    if torch.float16 in astuple(precision) and device == "cpu":
+        raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
+    return precision
+
+
+def _parse(text: str) -> Precision:
+    if text == "auto":
+        return Precision()
+    if text in KINDS:
+        return Precision.everywhere(KINDS[text])
+    if "=" not in text:
+        raise InputError(f"precision is one of auto, {_known()}, not {text!r}; {_EXAMPLE}")
+    parts: dict[str, torch.dtype] = {}
+    for piece in text.split(","):
+        name, _, kind = piece.strip().partition("=")
+        if name not in _PARTS:
+            raise InputError(f"precision has the parts {', '.join(_PARTS)}, not {name!r}")
+        if name in parts:
+            raise InputError(f"precision names the {name} twice: {text!r}")
+        if kind not in KINDS:
+            raise InputError(f"precision of the {name} is one of {_known()}, not {kind!r}")
+        parts[name] = KINDS[kind]
+    return Precision(**parts)
+
+_PARTS = [field.name for field in fields(Precision)]
+
+_EXAMPLE = "or for single parts, such as backbone=bf16,encoder=fp32"
+
+
+def _known() -> str:
+    return ", ".join(KINDS)
+
+_USUAL = math.sqrt(0.75 / (3 * math.log(4)))
+"""Root mean square of a rounding error, in halves of the last place of a number, over numbers whose
+leading digits are spread as they usually are."""
+
+
+@dataclass(frozen=True)
+class ActivationStatistics:
+    """Of each channel, as if it were normal and channels knew nothing of one another."""
+
+    mean: Tensor
+    """`[C]`."""
+    variance: Tensor
+    """`[C]`."""
+
+    @classmethod
+    def of_images(cls) -> ActivationStatistics:
+        """Of normalised RGB."""
+        return cls(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+
+    def __add__(self, other: ActivationStatistics) -> ActivationStatistics:
+        """Of a sum."""
+        return ActivationStatistics(self.mean + other.mean, self.variance + other.variance)
+
+    def after(self, activation: str) -> ActivationStatistics:
+        """Behind `none`, `relu` or `relu6`."""
+        if activation == "none":
+            return self
+        mean, square = _above(self.mean, self.variance)
+        if activation == "relu6":  # relu(x) - relu(x - 6)
+            over, over_square = _above(self.mean - 6, self.variance)
+            mean, square = mean - over, square - over_square - 12 * over
+        return ActivationStatistics(mean, (square - mean**2).clamp(min=0))
+
+
+def _above(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and mean square of a normal number's positive part."""
+    spread = variance.sqrt().clamp(min=1e-12)
+    share = 0.5 * (1 + torch.erf(mean / spread / math.sqrt(2)))
+    density = torch.exp(-0.5 * (mean / spread) ** 2) / math.sqrt(2 * math.pi)
+    first = mean * share + spread * density
+    return first, (mean**2 + spread**2) * share + mean * spread * density
+
+
+def mean_answer(weight: Tensor, given: ActivationStatistics) -> Tensor:
+    """Mean answer `[O]` of a convolution of `weight` `[O, C / groups, k, k]` without bias.
+
+    Of a rounding error of the weights it is what a bias can take back.
+    """
+    return _by_channel(weight, given.mean)
+
+
+def rounding_noise(weight: Tensor, given: ActivationStatistics, spread: Tensor, dtype: torch.dtype) -> float:
+    """How far rounding of weights and inputs moves the answers, relative to their `spread` `[O]`.
+
+    Some thousandths are usual with bfloat16. It is much where large terms cancel: where inputs vary
+    little about a large mean, or weights are large to make the most of next to nothing.
+    """
+    square = given.variance + given.mean**2
+    error = _USUAL * torch.finfo(dtype).eps / 2
+    noise = 2 * error**2 * _by_channel(weight**2, square).sum()
+    return float((noise / (spread**2).sum()).sqrt())
+
+
+def _by_channel(weight: Tensor, inputs: Tensor) -> Tensor:
+    """Sums `[O]` of each output channel's weights times its inputs `[C]`, the same everywhere."""
+    taps = weight.sum((2, 3))
+    groups = len(inputs) // taps.shape[1]
+    each = inputs.view(groups, 1, -1)  # of a group: all its outputs have the same inputs
+    return (taps.view(groups, -1, taps.shape[1]) * each).sum(-1).flatten()

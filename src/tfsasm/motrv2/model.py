@@ -1,0 +1,189 @@
+"""The MOTRv2 network (arXiv 2211.09791; SPEC 3 to 6): four calls, no identities, no targets.
+
+`encode` an image once; make `queries` of a frame's proposals; `decode` them together with the
+tracks carried from before; `refresh` the content of the tracks that live on.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.backbone import TRUNKS
+from tfsasm.motrv2.config import ModelConfig
+from tfsasm.motrv2.deformable_attention import DeformableAttention
+from tfsasm.motrv2.exact import Linear
+from tfsasm.motrv2.position_encoding import embed_coordinates
+from tfsasm.motrv2.transformer import (
+    BoxHead,
+    Decoder,
+    Encoder,
+    Features,
+    FeedForward,
+    Prediction,
+    Queries,
+    SelfAttention,
+    level_positions,
+)
+
+
+class Interaction(FeedForward):
+    """Query interaction: tracks look at one another and take this frame in (QIMv2, SPEC 6.3)."""
+
+    def __init__(
+        self, width: int, feedforward: int, heads: int, box_turns: float, place_values: bool
+    ) -> None:
+        super().__init__()
+        self.box_turns, self.place_values = box_turns, place_values
+        self.self_attn = SelfAttention(width, heads)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
+        self.linear_feat1 = Linear(width, feedforward)
+        self.linear_feat2 = Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm_feat = nn.LayerNorm(width)
+
+    def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
+        """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`."""
+        position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
+        placed = (embeddings + position)[None]
+        value = placed if self.place_values else embeddings[None]
+        looked = self.self_attn(placed, value)
+        x = self.norm1(embeddings + looked[0])
+        x = self.norm2(x + self.feed_forward(x))
+        return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
+
+
+class MOTRv2(nn.Module):
+    """Deformable DETR that is asked about proposals and tracks."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, sizes = config, (config.width, config.feedforward, config.heads)
+        self.backbone = TRUNKS[c.backbone]()
+        self.projections = _projections(self.backbone.channels, c.width, c.levels)
+        self.level_embed = nn.Parameter(torch.empty(c.levels, c.width))
+        self.encoder = Encoder(c.encoder_layers, *sizes, c.levels, c.points)
+        encoding = (c.box_turns, c.place_values)
+        self.decoder = Decoder(
+            c.decoder_layers, *sizes, c.levels, c.points, c.classes, *encoding
+        )
+        self.learned_boxes = nn.Parameter(torch.empty(c.learned_queries, 4))
+        self.learned_content = nn.Parameter(torch.empty(c.learned_queries, c.width))
+        self.proposal_content = nn.Parameter(torch.empty(1, c.width))
+        self.denoising_content = nn.Parameter(torch.empty(1, c.width))
+        self.interaction = Interaction(*sizes, *encoding)
+        self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
+        _initialise(self)
+
+    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
+        """Encode normalised RGB images `[B, 3, H, W]`; needs no state, so frames may share a batch.
+
+        `padding` `[B, H, W]` is True where an image was padded to the size of the batch; None
+        when nothing was.
+        """
+        stages = self.backbone(images)
+        extra = [stages[-1]] * (self.config.levels - len(stages))
+        maps = [
+            project(stage)
+            for project, stage in zip(self.projections, stages + extra, strict=True)
+        ]
+        masks = None if padding is None else [_level_mask(padding, m) for m in maps]
+        shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        return self.encoder(maps, level_positions(shapes, masks, self.level_embed), masks)
+
+    def queries(self, proposals: Proposals) -> Queries:
+        """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1)."""
+        scores = embed_coordinates(proposals.scores[:, None], self.config.width)
+        return Queries(
+            content=torch.cat([self.learned_content, scores + self.proposal_content]),
+            boxes=torch.cat([self.learned_boxes, proposals.boxes]),
+        )
+
+    def denoising_queries(self, boxes: Tensor) -> Queries:
+        """Training queries about noised ground-truth boxes `[G, 4]` (SPEC 5.2)."""
+        return Queries(self.denoising_content.expand(len(boxes), -1), boxes)
+
+    def decode(
+        self, features: Features, queries: Queries, forbidden: Tensor | None = None
+    ) -> list[Prediction]:
+        """Answer Q queries about one image: one `Prediction` of length Q per layer."""
+        return self.decoder(queries, features, forbidden)
+
+    def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
+        """Queries of the next frame for A tracks (SPEC 6.3).
+
+        `stored` is what the tracks carried into this frame (before any memory was mixed in) and
+        `seen` `[A]` bool says whose answer is trusted. The others stay frozen, content and box.
+        """
+        if len(stored) == 0:
+            return stored
+        chosen = seen[:, None]
+        boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
+        content = self.interaction(stored.content, boxes, answer.embeddings)
+        return Queries(torch.where(chosen, content, stored.content), boxes)
+
+
+def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cpu") -> Tensor:
+    """Normal queries may not look at denoising ones, which see everything (SPEC 4.7)."""
+    total = normal + denoising
+    forbidden = torch.zeros(total, total, dtype=torch.bool, device=device)
+    forbidden[:normal, normal:] = True
+    return forbidden
+
+
+def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.ModuleList:
+    if not len(channels) <= levels <= len(channels) + 1:
+        raise ValueError(f"levels must be {len(channels)} or {len(channels) + 1}, not {levels}")
+    layers = [
+        nn.Sequential(nn.Conv2d(c, width, 1), nn.GroupNorm(32, width)) for c in channels
+    ]
+    if levels > len(channels):  # stride 64, made of the last stage itself (SPEC 3.2)
+        coarse = nn.Conv2d(channels[-1], width, 3, stride=2, padding=1)
+        layers.append(nn.Sequential(coarse, nn.GroupNorm(32, width)))
+    return nn.ModuleList(layers)
+
+
+def _level_mask(padding: Tensor, level: Tensor) -> Tensor:
+    return F.interpolate(padding[:, None].float(), size=level.shape[-2:])[:, 0].bool()
+
+
+@torch.no_grad()
+def _initialise(model: MOTRv2) -> None:
+    """Initial values of the published recipe (SPEC 4.8, 3.2)."""
+    for part in (model.encoder, model.decoder, model.interaction):
+        for tensor in part.parameters():
+            if tensor.dim() > 1:
+                nn.init.xavier_uniform_(tensor)
+    for module in model.modules():
+        if isinstance(module, DeformableAttention):
+            module.reset_parameters()
+    for module in model.projections.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(cast(Tensor, module.bias))
+    nn.init.normal_(model.level_embed)
+    nn.init.uniform_(model.learned_boxes)
+    for content in (model.learned_content, model.proposal_content, model.denoising_content):
+        nn.init.normal_(content)
+    _initialise_heads(model.decoder, model.config)
+
+
+def _initialise_heads(decoder: Decoder, config: ModelConfig) -> None:
+    """All heads start as copies of one; only the first box head starts with small boxes."""
+    class_head = Linear(config.width, config.classes)
+    nn.init.constant_(class_head.bias, -math.log(99.0))
+    box_head = BoxHead(config.width)
+    box_head.reset(size_bias=0.0)
+    layers = range(config.decoder_layers)
+    decoder.class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
+    decoder.box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
+    cast(BoxHead, decoder.box_heads[0]).reset(size_bias=-2.0)

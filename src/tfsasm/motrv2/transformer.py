@@ -1,0 +1,301 @@
+"""Deformable encoder, and the decoder that answers queries (SPEC 3.4 to 4.5).
+
+What is unusual here: decoder queries carry their reference *box*, and its encoding is recomputed
+from the refined box before every layer; there is no other position. Self-attention runs first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfsasm.motrv2.deformable_attention import DeformableAttention, level_sizes
+from tfsasm.motrv2.exact import Linear, linear, products
+from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid, embed_whole_grid
+from tfsasm.tables import Table
+
+
+@dataclass(frozen=True)
+class Features:
+    """An encoded image, all levels one behind the other."""
+
+    tokens: Tensor
+    """`[B, S, C]`, S = sum of h*w over `shapes`."""
+    shapes: Shapes
+    """Height and width of each level."""
+    padding: Tensor | None = None
+    """`[B, S]`, True on padding; None when there is none."""
+    valid_ratios: Tensor | None = None
+    """`[B, L, 2]` share of each level's (width, height) that is not padding; None for all."""
+
+    def __getitem__(self, index: int) -> Features:
+        """One image of the batch, still with a batch axis of 1."""
+        one = slice(index, index + 1)
+        padding = None if self.padding is None else self.padding[one]
+        ratios = None if self.valid_ratios is None else self.valid_ratios[one]
+        return Features(self.tokens[one], self.shapes, padding, ratios)
+
+
+@dataclass(frozen=True)
+class Queries(Table):
+    """What the decoder is asked."""
+
+    content: Tensor
+    """`[Q, C]`."""
+    boxes: Tensor
+    """Reference boxes `[Q, 4]`, normalised cxcywh, used as they are (QUIRK-5)."""
+
+
+@dataclass(frozen=True)
+class Prediction(Table):
+    """What one decoder layer answers, row by row with the queries."""
+
+    logits: Tensor
+    """`[Q, K]`."""
+    boxes: Tensor
+    """`[Q, 4]` normalised cxcywh."""
+    embeddings: Tensor
+    """`[Q, C]`."""
+
+
+def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """Logit of `x` clamped to [0, 1], finite at the ends (SPEC 1)."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+class FeedForward(nn.Module):
+    """linear2(relu(linear1(x))): the part of a layer that looks at one row alone."""
+
+    linear1: Linear
+    linear2: Linear
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` to `[..., C]`."""
+        return self.linear2(F.relu(self.linear1(x)))
+
+
+class EncoderLayer(FeedForward):
+    """Deformable self-attention among all pixels of all levels (SPEC 4.2)."""
+
+    def __init__(self, width: int, feedforward: int, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        self.self_attn = DeformableAttention(width, heads, levels, points)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(
+        self, x: Tensor, position: Tensor, shapes: Shapes, reference: Tensor,
+        padding: Tensor | None,
+    ) -> Tensor:
+        """`[B, S, C]` to `[B, S, C]`; the position joins the query only, never the value."""
+        x = self.norm1(x + self.self_attn(x + position, x, shapes, reference, padding))
+        return self.norm2(x + self.feed_forward(x))
+
+
+class Encoder(nn.Module):
+    """A stack of `EncoderLayer`; no norm at the end."""
+
+    def __init__(
+        self, layers: int, width: int, feedforward: int, heads: int, levels: int, points: int
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, feedforward, heads, levels, points) for _ in range(layers)
+        )
+
+    def forward(
+        self, maps: list[Tensor], positions: list[Tensor], masks: list[Tensor] | None
+    ) -> Features:
+        """Encode levels `[B, C, h, w]` with positions alike.
+
+        `masks` are `[B, h, w]` per level, True on padding, or None when nothing is padded.
+        """
+        shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        x = _flatten(maps)
+        position = _flatten(positions)
+        padding = ratios = None
+        if masks is not None:
+            padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+            ratios = torch.stack([_valid_ratio(mask) for mask in masks], dim=1)
+        reference = pixel_centres(shapes, ratios, x)
+        for layer in self.layers:
+            x = layer(x, position, shapes, reference, padding)
+        return Features(x, shapes, padding, ratios)
+
+
+def _flatten(maps: list[Tensor]) -> Tensor:
+    return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+
+
+def _valid_ratio(mask: Tensor) -> Tensor:
+    valid = ~mask
+    width, height = valid[:, 0].float().mean(dim=1), valid[:, :, 0].float().mean(dim=1)
+    return torch.stack([width, height], dim=-1)
+
+
+def pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor:
+    """Reference points `[B, S, L, 2]` of every pixel, in [0, 1] of the valid part of each level."""
+    centres = []
+    for level, ((h, w), extent) in enumerate(zip(shapes, level_sizes(shapes, like), strict=True)):
+        y = torch.arange(h, device=like.device, dtype=like.dtype) + 0.5
+        x = torch.arange(w, device=like.device, dtype=like.dtype) + 0.5
+        yx = torch.cartesian_prod(y, x)
+        if ratios is not None:
+            extent = extent * ratios[:, level, None]
+        centres.append(yx.flip(-1)[None] / extent)
+    points = torch.cat(centres, dim=1)[:, :, None]
+    if ratios is None:
+        return points.expand(like.shape[0], -1, len(shapes), -1)
+    return points * ratios[:, None]
+
+
+class DecoderLayer(FeedForward):
+    """Queries look at one another, then at the image (SPEC 4.4)."""
+
+    def __init__(
+        self, width: int, feedforward: int, heads: int, levels: int, points: int,
+        box_turns: float, place_values: bool,
+    ) -> None:
+        super().__init__()
+        self.box_turns, self.place_values = box_turns, place_values
+        self.cross_attn = DeformableAttention(width, heads, levels, points)
+        self.self_attn = SelfAttention(width, heads)
+        self.linear1 = Linear(width, feedforward)
+        self.linear2 = Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)  # of cross-attention, though it runs second (QUIRK-6)
+        self.norm2 = nn.LayerNorm(width)  # of self-attention
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(
+        self, content: Tensor, boxes: Tensor, features: Features, forbidden: Tensor | None
+    ) -> Tensor:
+        """Content `[B, Q, C]` and boxes `[B, Q, 4]` to the next content `[B, Q, C]`.
+
+        `forbidden` `[Q, Q]`: row may not look at column.
+        """
+        position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
+        placed = content + position
+        value = placed if self.place_values else content
+        looked = self.self_attn(placed, value, forbidden)
+        content = self.norm2(content + looked)
+        reference = boxes[:, :, None].expand(-1, -1, len(features.shapes), -1)
+        if features.valid_ratios is not None:
+            reference = reference * features.valid_ratios.repeat(1, 1, 2)[:, None]
+        seen = self.cross_attn(
+            content + position, features.tokens, features.shapes, reference, features.padding
+        )
+        content = self.norm1(content + seen)
+        return self.norm3(content + self.feed_forward(content))
+
+
+class BoxHead(nn.Module):
+    """Correction of a box in logit space, from an embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [Linear(width, width), Linear(width, width), Linear(width, 4)]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., C]` to `[..., 4]`."""
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(x)))))
+
+    @torch.no_grad()
+    def reset(self, size_bias: float) -> None:
+        """Answer with no correction of the centre and this one of the size, whatever is asked."""
+        last = cast(Linear, self.layers[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        last.bias[2:] = size_bias
+
+
+class Decoder(nn.Module):
+    """A stack of `DecoderLayer`; each layer's box head moves the reference of the next."""
+
+    def __init__(
+        self, layers: int, width: int, feedforward: int, heads: int, levels: int, points: int,
+        classes: int, box_turns: float, place_values: bool,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, feedforward, heads, levels, points, box_turns, place_values)
+            for _ in range(layers)
+        )
+        self.box_heads = nn.ModuleList(BoxHead(width) for _ in range(layers))
+        self.class_heads = nn.ModuleList(Linear(width, classes) for _ in range(layers))
+
+    def forward(
+        self, queries: Queries, features: Features, forbidden: Tensor | None = None
+    ) -> list[Prediction]:
+        """One `Prediction` per layer, each of the length of `queries`; the last is the answer.
+
+        Boxes keep their gradient in the prediction but not on the way to the next layer.
+        """
+        content, boxes = queries.content[None], queries.boxes[None]
+        predictions = []
+        for layer, box_head, class_head in zip(
+            self.layers, self.box_heads, self.class_heads, strict=True
+        ):
+            content = layer(content, boxes, features, forbidden)
+            refined = (box_head(content) + inverse_sigmoid(boxes)).sigmoid()
+            predictions.append(Prediction(class_head(content)[0], refined[0], content[0]))
+            boxes = refined.detach()
+        return predictions
+
+
+def level_positions(
+    shapes: Shapes, masks: list[Tensor] | None, level_embed: Tensor
+) -> list[Tensor]:
+    """Sine position plus level vector `[B, C, h, w]` for every level.
+
+    `masks` `[B, h, w]` are True on padding; None when nothing is padded.
+    """
+    features = level_embed.shape[1] // 2
+    if masks is None:
+        grids = [embed_whole_grid(h, w, features, level_embed.device) for h, w in shapes]
+    else:
+        grids = [embed_grid(~mask, features) for mask in masks]
+    return [grid + embed[:, None, None] for grid, embed in zip(grids, level_embed, strict=True)]
+
+
+class SelfAttention(nn.Module):
+    """Standard multi-head attention, its parameters named as in `nn.MultiheadAttention`.
+
+    Written out, since PyTorch's fused attention sums in another order than the released code.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, placed: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
+        """Queries and keys `placed` `[B, Q, C]` and `value` alike to `[B, Q, C]`.
+
+        `forbidden` `[Q, Q]`: row may not look at column.
+        """
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (
+            linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((placed, placed, value), weights, biases, strict=True)
+        )
+        likeness = products(q * math.sqrt(1 / q.shape[-1]), k)
+        if forbidden is not None:
+            likeness = likeness.masked_fill(forbidden, -math.inf)
+        seen = products(likeness.softmax(-1), v.transpose(-1, -2))
+        return self.out_proj(seen.transpose(1, 2).flatten(2))

@@ -1,0 +1,210 @@
+"""Checkpoints: ours as safetensors, the published ones by name and shape, never unpickled freely.
+
+A model's state travels with its `NetworkConfig` (sizes and input scale), so that a file is
+enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace, ...}`) use MOTR's
+parameter names; `PUBLISHED` is the whole translation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tfsasm.errors import WeightsError
+from tfsasm.files import atomic_path
+from tfsasm.motrv2.config import NetworkConfig, full
+from tfsasm.motrv2.model import MOTRv2
+
+PUBLISHED = (  # ours, published
+    ("backbone.", "backbone.0.body."),
+    ("projections.", "input_proj."),
+    ("level_embed", "transformer.level_embed"),
+    ("encoder.", "transformer.encoder."),
+    ("decoder.layers.", "transformer.decoder.layers."),
+    ("decoder.box_heads.", "bbox_embed."),
+    ("decoder.class_heads.", "class_embed."),
+    ("learned_boxes", "position.weight"),
+    ("learned_content", "query_embed.weight"),
+    ("proposal_content", "yolox_embed.weight"),
+    ("denoising_content", "refine_embed.weight"),
+    ("interaction.", "track_embed."),
+)
+
+BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
+
+State = dict[str, Tensor]
+
+
+def published_name(ours: str) -> str:
+    """Our parameter name to the published one."""
+    for prefix, published in PUBLISHED:
+        if ours.startswith(prefix):
+            return published + ours[len(prefix) :]
+    raise KeyError(ours)
+
+
+def to_published(state: Mapping[str, Tensor]) -> State:
+    """Our state dict under published names, the aliases of the box heads included."""
+    renamed = {published_name(name): tensor for name, tensor in state.items()}
+    aliases = {
+        BOX_HEADS_ALIAS + name[len(BOX_HEADS) :]: tensor
+        for name, tensor in renamed.items()
+        if name.startswith(BOX_HEADS)
+    }
+    return renamed | aliases
+
+
+def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) -> State:
+    """Published state dict to ours, strictly.
+
+    Raises one `WeightsError` that lists every missing, surplus and misshapen name and every alias
+    of a box head that disagrees with its twin. A `num_batches_tracked` is dropped (SPEC 3.1).
+    """
+    published = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
+    expected = to_published(model.state_dict())
+    problems = _differences(expected, published)
+    for alias in sorted(name for name in published if name.startswith(BOX_HEADS_ALIAS)):
+        twin = BOX_HEADS + alias[len(BOX_HEADS_ALIAS) :]
+        if twin in published and not torch.equal(published[alias], published[twin]):
+            problems.append(f"differs from its twin {twin}: {alias}")
+    _raise_for(problems, origin)
+    return {name: published[published_name(name)] for name in model.state_dict()}
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    problems = [f"missing: {name}" for name in expected if name not in found]
+    problems += [f"surplus: {name}" for name in found if name not in expected]
+    for name, tensor in expected.items():
+        if name in found and found[name].shape != tensor.shape:
+            shapes = f"{list(found[name].shape)} instead of {list(tensor.shape)}"
+            problems.append(f"wrong shape: {name} is {shapes}")
+    return problems
+
+
+def _raise_for(problems: list[str], origin: str) -> None:
+    if problems:
+        listing = "\n  ".join(problems)
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise WeightsError(f"{origin} does not fit the network, {count}:\n  {listing}")
+
+
+def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
+    """State dict and, when the file or a JSON beside it has one, the network's configuration.
+
+    `.safetensors` holds our names; anything else is read as a PyTorch file, tensors and an
+    `argparse.Namespace` only. Raises `WeightsError` for files that are missing, truncated, of
+    another kind, or that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}")
+    beside = path.with_suffix(".json")
+    config = _config(beside.read_bytes(), beside) if beside.is_file() else None
+    if path.suffix == ".safetensors":
+        state, inside = _read_safetensors(path)
+        return state, inside or config
+    return _state_dict(_read_pickle(path), path), config
+
+
+def _config(text: str | bytes, origin: Path) -> NetworkConfig:
+    try:
+        return NetworkConfig.from_json(text)
+    except WeightsError as error:
+        raise WeightsError(f"{origin}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        state = load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
+    config = metadata.get("config")
+    return state, None if config is None else _config(config, path)
+
+
+def _read_pickle(path: Path) -> Any:
+    """Load a PyTorch file without running anything that is in it."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Torch's own text is left out: it recommends to load the file unsafely.
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise WeightsError(f"{path} is not a PyTorch checkpoint") from error
+        raise WeightsError(
+            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
+            f"refused. Ask its author for a plain state dict or safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+
+
+def _state_dict(loaded: Any, path: Path) -> State:
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    return state
+
+
+def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
+    """The network of a checkpoint, ready to track, and its configuration.
+
+    A file without configuration is taken for the published network. Loading is strict.
+    """
+    state, config = read_checkpoint(path)
+    config = config or full()
+    model = _build(config, path)
+    if any(name.startswith(BOX_HEADS) for name in state):
+        state = from_published(state, model, str(path))
+    else:
+        _raise_for(_differences(model.state_dict(), state), str(path))
+    model.load_state_dict({k: v.float() for k, v in state.items()}, strict=True)
+    return model.eval().requires_grad_(False), config
+
+
+def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
+    try:
+        return MOTRv2(config.model)
+    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
+        reason = f"no network can be made of {config.model}: {error}"
+        raise WeightsError(f"{origin}: {reason}") from error
+
+
+def save_model(
+    path: Path | str, model: MOTRv2, config: NetworkConfig, *, half: bool = False,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write a checkpoint atomically; the suffix says which kind.
+
+    `.safetensors`: our names, configuration inside. `.pth` or `.pt`: published names under
+    `'model'`, aliases included, configuration in a JSON beside it. `half` stores float16.
+    """
+    path = Path(path)
+    dtype = torch.float16 if half else torch.float32
+    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
+    if path.suffix == ".safetensors":
+        with atomic_path(path) as partial:
+            save_file(state, partial, metadata={"config": config.to_json(), **(notes or {})})
+    elif path.suffix in (".pth", ".pt"):
+        with atomic_path(path) as partial:
+            torch.save({"model": to_published(state)}, partial)
+        with atomic_path(path.with_suffix(".json")) as partial:
+            partial.write_text(config.to_json() + "\n")
+    else:
+        raise WeightsError(f"{path}: write .safetensors or .pth, not {path.suffix or 'no suffix'}")

@@ -1,0 +1,130 @@
+"""Graphs as functions on arrays, by onnxruntime or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsasm.errors import InputError
+
+Graph = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+"""Arrays by the names of the inputs to those of the outputs, in order."""
+
+Opener = Callable[[Path, list[str], list[str]], Graph]
+"""Opens a file that must have these inputs and outputs."""
+
+
+def onnx_opener(threads: int, device: str) -> Opener:
+    """Opens ONNX files with onnxruntime, `threads` of it for each.
+
+    `device` is auto or cpu, or cuda, cuda:1, tensorrt ... where this onnxruntime has a provider of
+    that name. Raises `InputError` when
+    onnxruntime or the device is missing.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            'the runtime onnx needs onnxruntime: pip install "tfsasm[onnx]"'
+        ) from error
+    providers = _providers(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads would spin on the cores that the detector and the video are waiting for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+
+    def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # onnxruntime's errors share no base of their own
+            raise _unreadable(path, error) from error
+        _check_names(path, "inputs", inputs, [entry.name for entry in session.get_inputs()])
+        _check_names(path, "outputs", outputs, [entry.name for entry in session.get_outputs()])
+        return lambda arrays: session.run(outputs, arrays)
+
+    return open_graph
+
+
+def _providers(device: str, known: Sequence[str]) -> list[Any]:
+    name, _, number = device.partition(":")
+    if name in ("auto", "cpu") and not number:
+        return ["CPUExecutionProvider"]
+    wanted = f"{name}executionprovider".lower()
+    found = next((provider for provider in known if provider.lower() == wanted), None)
+    if found is None or not (number or "0").isdigit():
+        raise InputError(
+            f"no device {device!r} in this onnxruntime, which has {', '.join(known)}; give cpu"
+        )
+    return [(found, {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+
+
+def openvino_opener(threads: int, device: str) -> Opener:
+    """Opens OpenVINO and ONNX files with OpenVINO, in float32.
+
+    `device` is auto or cpu, or another that OpenVINO finds. Raises `InputError` when OpenVINO or
+    the device is missing.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise InputError(
+            'the runtime openvino needs OpenVINO: pip install "tfsasm[openvino]"'
+        ) from error
+    core = openvino.Core()
+    place = "CPU" if device == "auto" else device.upper()
+    if place not in core.available_devices:
+        known = ", ".join(name.lower() for name in core.available_devices)
+        raise InputError(f"no device {device!r} in this OpenVINO, which has {known}")
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",  # by default bfloat16 where the processor has it
+    }
+    if place == "CPU":
+        settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+
+    def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
+        try:
+            model = core.read_model(path)
+            any_size = core.compile_model(model, place, settings).create_infer_request()
+        except Exception as error:
+            raise _unreadable(path, error) from error
+        _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
+        _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
+
+        sized: dict[tuple[int, ...], Any] = {}
+
+        def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            request = any_size
+            if inputs == ["image"]:  # a third quicker for one known size: that of the first image
+                shape = arrays["image"].shape
+                if not sized:
+                    model.reshape(list(shape))
+                    sized[shape] = core.compile_model(model, place, settings).create_infer_request()
+                request = sized.get(shape, any_size)
+            answer = request.infer(dict(arrays), share_inputs=True)
+            return [answer[name] for name in outputs]
+
+        return run
+
+    return open_graph
+
+OPENERS = {"onnx": onnx_opener, "openvino": openvino_opener}
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    lines = str(error).strip().split("\n")
+    reason = next((line for line in reversed(lines) if line.strip()), type(error).__name__)
+    return InputError(f"{path} cannot be opened: {reason}; make it again with tfsasm export")
+
+
+def _check_names(path: Path, what: str, wanted: list[str], found: list[str]) -> None:
+    if sorted(found) != sorted(wanted):
+        raise InputError(
+            f"{path} has the {what} {', '.join(found)}, not {', '.join(wanted)}: it is not of this "
+            "export; make it again with tfsasm export"
+        )

@@ -1,0 +1,198 @@
+"""The settings of the method, whatever computes it.
+
+Apart from the code that they steer, so that what tracks without torch reads the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tfsasm.errors import InputError
+
+NO_ID = -1
+"""The identity of a query without one."""
+
+
+@dataclass(frozen=True)
+class LifecycleConfig:
+    """Scores and patience of the published run. The inequalities differ on purpose (QUIRK-10)."""
+
+    birth_score: float = 0.5
+    """A query without identity at or above it is born."""
+    miss_score: float = 0.5
+    """A track strictly below it is absent in this frame."""
+    miss_tolerance: int = 20
+    """Consecutive absent frames after which a track dies, the last one included."""
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """When the sparse memory stores and what it prefers.
+
+    The defaults are the published run (SPEC 8). `docs/fidelity.md` says what each one departs from.
+    """
+
+    capacity: int = 10
+    """Views kept per track; the oldest is dropped first. 0 turns the memory off."""
+    min_travel: float = 0.1
+    """Travel since the last store that asks for a new one, in the unit of `Observation.travel`."""
+    max_gap: int = 10
+    """Frames without a store after which one is forced (strictly more than)."""
+    min_score: float = 0.8
+    """A store by travel needs a score strictly above this."""
+    overlap_decay: float = 0.0
+    """Per frame, the bar for a new candidate rises by this share (the paper's lambda; off)."""
+    first_overlap: float = 0.0
+    """Bar before the first store: 0 as released (only wholly free views), 1 as in the paper."""
+    gap_needs_score: bool = False
+    """Gap stores need `min_score` too. Released code: they do not (SPEC QUIRK-21)."""
+    store_without_candidate: bool = True
+    """A store with no candidate writes a zero vector, as released (SPEC QUIRK-19)."""
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How far the reference of a track runs ahead. The default is the released code: not at all."""
+
+    lead: float = 0.0
+    """Share of the expected way; 0: the reference stays where the track was last seen."""
+    gain: float = 0.3
+    """Weight of the latest displacement in the velocity."""
+    fade: float = 0.9
+    """Share of the velocity that is left after each frame of absence."""
+
+
+@dataclass(frozen=True)
+class AssociationConfig:
+    """What the tracker takes from the detector. The defaults are the released code: nothing."""
+
+    claim_iou: float = 1.0
+    """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
+    claim_held: float = 0.0
+    """Share of that overlap measured from the box a track came with, not from its answer."""
+    again_iou: float = 1.0
+    """A live track left without may claim a sure detection that nobody has claimed and that
+    overlaps the box it came with this much; 1: no second round."""
+    again_score: float = 0.0
+    """Detector's score from which a detection is sure enough for that."""
+    snap: bool = False
+    """A track takes over the box of the proposal it claims."""
+    required: bool = False
+    """A track without a claim counts as absent, however sure the network is."""
+    trust: float = 0.0
+    """A track is at least as sure as this share of its claimed proposal's score."""
+    birth_overlap: float = 1.0
+    """Nothing is born on a present track or on a better newborn: the largest IoU allowed."""
+    birth_score: float = 0.0
+    """Detector's score that a birth needs; above 0, learned queries are never born."""
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """The method, whatever the network. Defaults are what the released code does.
+
+    `docs/fidelity.md` has a row for every setting that names a departure.
+    """
+
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    refresh_score: float = 0.5
+    """A track above it takes this frame's answer in; the others stay frozen (QUIRK-13)."""
+    report_score: float = 0.5
+    """Tracks above it are reported."""
+    report_area: float = 100.0
+    """Boxes above it are reported, in square pixels of the original image."""
+    travel: Literal["layers", "frames"] = "layers"
+    """What moves a track towards its next store: from the first to the last decoder layer
+    (released, QUIRK-15), or from frame to frame (the paper)."""
+    overlap_with: Literal["all", "tracks"] = "all"
+    """Whose boxes cover a track: all queries, its own duplicate proposal included (released,
+    QUIRK-20), or tracks only (the paper)."""
+    stored: Literal["incoming", "embedding", "refreshed"] = "incoming"
+    """Which feature the memory sees: the content that entered the frame (released, QUIRK-22), the
+    decoder's output, or the content made for the next frame."""
+    present_at_birth: bool = True
+    """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
+    present_when_lost: bool = True
+    """Whether an absent track's view may be kept, as released (QUIRK-21)."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    """Where the network is asked to look for a track; released: where it was last seen."""
+    support: AssociationConfig = field(default_factory=AssociationConfig)
+    """What is taken from the detector rather than from the network; released: nothing."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named method."""
+
+    make: Callable[[], TrackerConfig]
+    first_id: int
+    """First identity in MOT files. Users see 1; the released code wrote 0."""
+    exact: bool = False
+    """Whether numbers are to be those of the released code to the last bit, where that is possible;
+    see `tfsasm.load`."""
+    scores: bool = True
+    """Whether MOT files tell scores. The released code wrote 1."""
+    order: Literal["natural", "name"] = "natural"
+    """Of the images of a folder. The released code sorted their names."""
+
+
+def released() -> TrackerConfig:
+    """What the released code does, quirk for quirk; the published 71.2 HOTA came from it."""
+    return TrackerConfig(lifecycle=LifecycleConfig(), memory=MemoryConfig())
+
+
+def paper() -> TrackerConfig:
+    """What the paper says: travel between frames, overlap with live tracks, an empty first slot."""
+    base = released()
+    memory = replace(
+        base.memory, first_overlap=1.0, gap_needs_score=True, store_without_candidate=False
+    )
+    return replace(
+        base, memory=memory, travel="frames", overlap_with="tracks", present_when_lost=False
+    )
+
+
+def motrv2() -> TrackerConfig:
+    """Plain MOTRv2: a memory of capacity 0."""
+    base = released()
+    return replace(base, memory=replace(base.memory, capacity=0))
+
+
+def default() -> TrackerConfig:
+    """The best that measurement has found for `tiny`: it leans on the detector (docs/results.md).
+
+    The shipped network is less sure of itself and places boxes less well than the detector it is
+    given, so tracks live on the boxes they claim, at lower scores, and are looked for where they
+    were going. The memory is the paper's, at a
+    score that this network reaches. For published weights take `released()`.
+    """
+    base = paper()
+    return replace(
+        base,
+        lifecycle=LifecycleConfig(birth_score=0.3, miss_score=0.2, miss_tolerance=20),
+        refresh_score=0.2,
+        report_score=0.2,
+        memory=replace(base.memory, min_score=0.4),
+        motion=MotionConfig(lead=1.0),
+        support=AssociationConfig(
+            claim_iou=0.4, claim_held=1.0, again_iou=0.2, again_score=0.6, snap=True,
+            required=True, birth_overlap=0.4, birth_score=0.7,
+        ),
+    )  # fmt: skip
+
+PRESETS = {
+    "released": Preset(released, first_id=0, exact=True, scores=False, order="name"),
+    "paper": Preset(paper, first_id=1),
+    "motrv2": Preset(motrv2, first_id=1),
+    "default": Preset(default, first_id=1),
+}
+
+
+def preset(name: str) -> Preset:
+    """A preset by name. Raises `InputError` that lists the names."""
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,172 @@
+"""A training clip: the tracker's own functions driven by the ground truth (SPEC 9.4-9.8).
+
+There is no second path for training. The network encodes, decodes and refreshes as it does when
+tracking; only the identities come from `match_frame` instead of `lifecycle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.model import MOTRv2, denoising_mask
+from tfsasm.motrv2.transformer import Features, Prediction, Queries
+from tfsasm.tables import Table
+from tfsasm.tracking.config import NO_ID
+from tfsasm.training.losses import (
+    NO_TARGET,
+    LossConfig,
+    Matches,
+    Targets,
+    frame_loss,
+    match_frame,
+    total_loss,
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A few frames of one video, ready for the network."""
+
+    images: Tensor
+    """Normalised RGB `[T, 3, h, w]`."""
+    targets: list[Targets]
+    """Ground truth, one per frame."""
+    proposals: list[Proposals]
+    """Detections, one per frame."""
+
+    def to(self, device: torch.device) -> Clip:
+        """The same clip on another device."""
+        return Clip(
+            self.images.to(device),
+            [targets.to(device) for targets in self.targets],
+            [proposals.to(device) for proposals in self.proposals],
+        )
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """How a clip is trained. The defaults are the published recipe; `tiny` departs from some."""
+
+    loss: LossConfig = field(default_factory=LossConfig)
+    denoising: float = 0.05
+    """Noise of the denoising queries as a share of the box; 0 leaves them out."""
+    keep_score: float = 0.5
+    """A query without identity goes on to the next frame above this score (SPEC 9.7)."""
+    keep_iou: float = 0.5
+    """A query forgets its identity when its box overlaps the target no more than this."""
+    refresh_score: float = 0.5
+    """A track is refreshed above this score..."""
+    refresh_matched: bool = False
+    """...or whenever it answers for a target. Early in training few tracks score above 0.5, and
+    without this they never learn to be refreshed; the published recipe starts from COCO weights."""
+    track_drop: float = 0.0
+    """Chance of losing each track between frames, so that births happen in mid-clip (MOTR 0.1)."""
+    false_tracks: float = 0.0
+    """Chance per track of carrying on a strong query without identity beside it (MOTR 0.3)."""
+
+
+@dataclass(frozen=True)
+class ClipTracks(Table):
+    """Tracks that training carries from frame to frame."""
+
+    ids: Tensor
+    """`[A]` int64."""
+    iou: Tensor
+    """`[A]`."""
+    queries: Queries
+
+    @classmethod
+    def newcomers(cls, queries: Queries) -> ClipTracks:
+        """Queries that stand for nobody yet. Their IoU starts at 1 (SPEC 5.3)."""
+        n, device = len(queries), queries.boxes.device
+        ids = torch.full((n,), NO_ID, dtype=torch.int64, device=device)
+        return cls(ids, torch.ones(n, device=device), queries)
+
+
+def clip_loss(
+    model: MOTRv2, clip: Clip, config: ClipConfig, generator: torch.Generator | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of one clip, weighted and normalised, and its parts by published name.
+
+    All frames go through backbone and encoder in one batch, since neither needs a state.
+    """
+    features = model.encode(clip.images)
+    carried: ClipTracks | None = None
+    losses = []
+    for index, (targets, proposals) in enumerate(zip(clip.targets, clip.proposals, strict=True)):
+        asked = ClipTracks.newcomers(model.queries(proposals))
+        asked = asked if carried is None else ClipTracks.cat([asked, carried])
+        noised = _denoising(model, targets, config, generator)
+        predictions, denoised = _decode(model, features[index], asked.queries, noised)
+        matches = match_frame(asked.ids, asked.iou, predictions[-1], targets, config.loss)
+        losses.append(
+            frame_loss(predictions, asked.ids, matches, targets, config.loss, denoised=denoised)
+        )
+        carried = carry_on(model, asked, predictions[-1], matches, config, generator)
+    return total_loss(losses, sum(len(t) for t in clip.targets), config.loss)
+
+
+def _denoising(
+    model: MOTRv2, targets: Targets, config: ClipConfig, generator: torch.Generator | None
+) -> Queries | None:
+    if not config.denoising:
+        return None
+    return model.denoising_queries(noise_boxes(targets.boxes, config.denoising, generator))
+
+
+def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Boxes `[G, 4]` moved and scaled by up to `share` of their own size (SPEC 9.4)."""
+    r = torch.rand(boxes.shape, generator=generator).to(boxes) * 2 - 1
+    size = boxes[:, 2:]
+    return torch.cat([boxes[:, :2] + share * size * r[:, :2], size * (1 + share * r[:, 2:])], dim=1)
+
+
+def _decode(
+    model: MOTRv2, features: Features, asked: Queries, noised: Queries | None
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Predictions of the normal and of the denoising queries, one per layer each."""
+    if noised is None:
+        return model.decode(features, asked), []
+    n = len(asked)
+    forbidden = denoising_mask(n, len(noised), asked.boxes.device)
+    both = model.decode(features, Queries.cat([asked, noised]), forbidden)
+    return [p[:n] for p in both], [p[n:] for p in both]
+
+
+def carry_on(
+    model: MOTRv2, asked: ClipTracks, answer: Prediction, matches: Matches, config: ClipConfig,
+    generator: torch.Generator | None = None,
+) -> ClipTracks:
+    """The queries that go on to the next frame, refreshed (SPEC 9.7)."""
+    score = answer.logits.detach().sigmoid().amax(dim=1)
+    known = matches.ids != NO_ID
+    keep = known | (score > config.keep_score)
+    if config.track_drop:
+        keep &= ~(known & _chance(len(keep), config.track_drop, generator, keep.device))
+    if config.false_tracks:
+        keep |= _false_tracks(known, score, config.false_tracks, generator)
+
+    ids = torch.where(matches.iou <= config.keep_iou, NO_ID, matches.ids)
+    seen = score > config.refresh_score
+    if config.refresh_matched:
+        seen = seen | ((ids != NO_ID) & (matches.target != NO_TARGET))
+    refreshed = model.refresh(asked.queries[keep], answer[keep], seen[keep])
+    return ClipTracks(ids[keep], matches.iou[keep], refreshed)
+
+
+def _chance(n: int, p: float, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    return (torch.rand(n, generator=generator) < p).to(device)
+
+
+def _false_tracks(
+    known: Tensor, score: Tensor, share: float, generator: torch.Generator | None
+) -> Tensor:
+    """As many of the most confident queries without identity as tracks were drawn."""
+    count = int((_chance(len(known), share, generator, known.device) & known).sum())
+    strays = torch.where(known, -1.0, score)
+    chosen = strays.topk(min(count, int((~known).sum()))).indices
+    return torch.zeros_like(known).index_fill(0, chosen, True)

@@ -1,0 +1,199 @@
+"""Training clips: cut from sequences, augmented alike in all frames, made into tensors.
+
+What is unusual here: the stream is a function of (seed, block), never of what was drawn before. A
+run that resumes at block k sees exactly what it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
+from tfsasm.datasets.synthetic.sequences import render_clip
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.network import normalise
+from tfsasm.training.clip import Clip
+from tfsasm.training.losses import Targets
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One frame with its truth and its detections, in pixels."""
+
+    image: np.ndarray
+    """BGR uint8 `[H, W, 3]`."""
+    boxes: np.ndarray
+    """Ground truth `[G, 4]` ltwh."""
+    ids: np.ndarray
+    """`[G]` int64."""
+    detections: np.ndarray
+    """`[P, 5]` ltwh and score."""
+
+RawClip = list[LabelledFrame]
+
+Blocks = Callable[[int], list[RawClip]]
+"""An endless stream of clips in blocks of equal length, by number."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How clips are cut and varied."""
+
+    frames: int = 4
+    """Frames per clip."""
+    max_interval: int = 3
+    """Largest step between two frames of a clip; drawn evenly from 1."""
+    sequences: int = 4
+    """Sequences whose clips are shuffled together."""
+    sizes: tuple[tuple[int, int], ...] = ((384, 288), (384, 288), (512, 288), (448, 288))
+    """Width and height of the images, drawn per sequence."""
+    flip: float = 0.5
+    backwards: float = 0.5
+    colour: tuple[int, int, int] = (8, 40, 40)
+    """Most change of OpenCV's hue, saturation and value."""
+    lost_detections: float = 0.05
+    """Chance of dropping each detection, beyond what the detector itself misses."""
+    blank: float = 0.0
+    """Chance of a clip whose pictures are blank: the network must make do with the detections.
+    What it learns there does not depend on how its people were drawn."""
+
+    @property
+    def sequence_frames(self) -> int:
+        """Frames rendered per sequence: it divides into clips at any interval without a rest."""
+        return self.frames * math.lcm(*range(1, self.max_interval + 1))
+
+
+@dataclass(frozen=True)
+class SyntheticBlocks:
+    """An endless stream of rendered clips, block by block."""
+
+    seed: int
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __call__(self, index: int) -> list[RawClip]:
+        """Clips of block `index`, shuffled."""
+        rng = np.random.default_rng([self.seed, index])
+        clips: list[RawClip] = []
+        for child in range(self.sampling.sequences):
+            clips += self._sequence(rng, [self.seed, index, child])
+        return [clips[i] for i in rng.permutation(len(clips))]
+
+    def _sequence(self, rng: np.random.Generator, entropy: list[int]) -> Iterator[RawClip]:
+        sampling = self.sampling
+        width, height = sampling.sizes[rng.integers(len(sampling.sizes))]
+        scene = SceneConfig(width=width, height=height, frames=sampling.sequence_frames)
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        frames = [_labelled(frame) for frame in render_clip(seed, scene)]
+        for clip in cut(frames, rng, sampling):
+            yield augment(clip, rng, sampling)
+
+
+def _labelled(frame: SyntheticFrame) -> LabelledFrame:
+    return LabelledFrame(frame.image, frame.boxes, frame.ids, frame.detections)
+
+
+def cut(
+    frames: Sequence[LabelledFrame], rng: np.random.Generator, sampling: SamplingConfig
+) -> Iterator[RawClip]:
+    """Disjoint clips of `sampling.frames` frames at one random interval."""
+    interval = int(rng.integers(1, sampling.max_interval + 1))
+    for start in range(0, len(frames) - interval * sampling.frames + 1, interval * sampling.frames):
+        for phase in range(interval):
+            yield list(frames[start + phase : start + interval * sampling.frames : interval])
+
+
+def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -> RawClip:
+    """Flip, play backwards, shift colours: one draw for all frames. Detections are lost apart."""
+    if rng.random() < sampling.backwards:
+        clip = clip[::-1]
+    if rng.random() < sampling.flip:
+        clip = [_flipped(frame) for frame in clip]
+    gains = rng.uniform(-1, 1, 3) * sampling.colour
+    seen = rng.random() >= sampling.blank
+    return [
+        replace(
+            frame,
+            image=_recoloured(frame.image, gains) if seen else np.full_like(frame.image, 114),
+            detections=frame.detections[
+                rng.random(len(frame.detections)) >= sampling.lost_detections
+            ],
+        )
+        for frame in clip
+    ]
+
+
+def _flipped(frame: LabelledFrame) -> LabelledFrame:
+    width = frame.image.shape[1]
+
+    def mirror(boxes: np.ndarray) -> np.ndarray:
+        mirrored = boxes.copy()
+        mirrored[:, 0] = width - boxes[:, 0] - boxes[:, 2]
+        return mirrored
+
+    image = np.ascontiguousarray(frame.image[:, ::-1])
+    return LabelledFrame(image, mirror(frame.boxes), frame.ids, mirror(frame.detections))
+
+
+def _recoloured(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    hue, saturation, value = (int(g) for g in gains)
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
+    hsv[..., 0] = (hsv[..., 0] + hue) % 180
+    hsv[..., 1:] = np.clip(hsv[..., 1:] + (saturation, value), 0, 255)
+    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+
+
+def to_clip(frames: Sequence[LabelledFrame]) -> Clip:
+    """Tensors of a clip, images still uint8 RGB: quick to hand from one process to another."""
+    height, width = frames[0].image.shape[:2]
+    images = np.stack([frame.image[:, :, ::-1].transpose(2, 0, 1) for frame in frames])
+    return Clip(
+        images=torch.from_numpy(np.ascontiguousarray(images)),
+        targets=[_targets(frame, width, height) for frame in frames],
+        proposals=[
+            Proposals.from_ltwh(f.detections[:, :4], f.detections[:, 4], width, height)
+            for f in frames
+        ],
+    )
+
+
+def _targets(frame: LabelledFrame, width: int, height: int) -> Targets:
+    truth = Proposals.from_ltwh(frame.boxes, np.ones(len(frame.boxes)), width, height)
+    return Targets(truth.boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
+
+
+def normalised(clip: Clip, frames: int | None = None) -> Clip:
+    """The first `frames` of a clip, images as the network takes them."""
+    return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.proposals[:frames])
+
+
+class _Blocks(Dataset[list[Clip]]):
+    def __init__(self, blocks: Blocks, start: int) -> None:
+        self.blocks, self.start = blocks, start
+
+    def __len__(self) -> int:
+        return 1 << 30  # endless
+
+    def __getitem__(self, index: int) -> list[Clip]:
+        cv2.setNumThreads(1)  # this runs in a worker process of its own
+        return [to_clip(clip) for clip in self.blocks(self.start + index)]
+
+
+def stream(blocks: Blocks, *, skip: int = 0, workers: int = 1) -> Iterator[Clip]:
+    """Clips of an endless stream, made in other processes, from clip number `skip` on."""
+    per_block = len(blocks(0)) if skip else 1
+    ahead = skip % per_block
+    dataset = _Blocks(blocks, skip // per_block)
+    loader = DataLoader(
+        dataset, batch_size=None, sampler=range(len(dataset)), num_workers=workers,
+        prefetch_factor=2 if workers else None,
+    )  # fmt: skip
+    for clips in loader:
+        yield from clips[ahead:]
+        ahead = 0

@@ -1,0 +1,204 @@
+"""Who should have answered what, and how wrong it was: MOTRv2's losses (SPEC 9.4-9.7).
+
+Pure functions over one frame. A query that carries a ground-truth identity answers for it in every
+later frame; the others compete for the targets nobody answers for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from tfsasm.boxes import cxcywh_to_xyxy, giou_matrix, giou_pairs, iou_pairs
+from tfsasm.motrv2.transformer import Prediction
+from tfsasm.tables import Table
+from tfsasm.tracking.config import NO_ID
+
+NO_TARGET = -1
+
+
+@dataclass(frozen=True)
+class Targets(Table):
+    """Ground truth of one frame."""
+
+    boxes: Tensor
+    """`[G, 4]` normalised cxcywh."""
+    ids: Tensor
+    """`[G]` int64, unique within a frame, the same person through a clip."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and focal parameters of the published recipe (SPEC 9.5, 9.6)."""
+
+    class_weight: float = 2.0
+    box_weight: float = 5.0
+    giou_weight: float = 2.0
+    focal_alpha: float = 0.25
+    """Share of the positive side in the focal loss; 0.75 of the negative side by default."""
+    focal_gamma: float = 2.0
+
+
+@dataclass(frozen=True)
+class Matches(Table):
+    """What each of N queries stands for after a frame."""
+
+    ids: Tensor
+    """Ground-truth identity or `NOBODY`, `[N]` int64."""
+    target: Tensor
+    """Row of `Targets` or `NO_TARGET`, `[N]` int64."""
+    iou: Tensor
+    """Overlap with the target; of a query without one, the value from before (QUIRK-35)."""
+
+
+@torch.no_grad()
+def match_frame(
+    ids: Tensor, iou: Tensor, answer: Prediction, targets: Targets, config: LossConfig
+) -> Matches:
+    """Give every target a query (SPEC 9.5).
+
+    `ids` `[N]` and `iou` `[N]` are what the queries carry, `answer` the last layer's prediction.
+    """
+    target = _inherited(ids, targets)
+    free, open_ = _free_and_open(ids, target, targets)
+    rows, columns = _assign(answer, targets, free, open_, config)
+    target[rows] = columns
+    ids = ids.clone()
+    ids[rows] = targets.ids[columns]
+
+    paired = (ids != NO_ID) & (target != NO_TARGET)
+    overlap = iou_pairs(
+        cxcywh_to_xyxy(answer.boxes[paired]), cxcywh_to_xyxy(targets.boxes[target[paired]])
+    )
+    iou = iou.clone()
+    iou[paired] = overlap
+    return Matches(ids, target, iou)
+
+
+def _inherited(ids: Tensor, targets: Targets) -> Tensor:
+    same = (ids[:, None] == targets.ids[None]) & (ids != NO_ID)[:, None]
+    if len(targets) == 0:
+        return torch.full_like(ids, NO_TARGET)
+    return torch.where(same.any(1), same.long().argmax(1), NO_TARGET)
+
+
+def _free_and_open(ids: Tensor, target: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    free = (ids == NO_ID).nonzero()[:, 0]
+    answered = torch.zeros(len(targets), dtype=torch.bool, device=ids.device)
+    answered[target[target != NO_TARGET]] = True
+    return free, (~answered).nonzero()[:, 0]
+
+
+def _assign(
+    answer: Prediction, targets: Targets, free: Tensor, open_: Tensor, config: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Cheapest pairs of free queries and open targets: query rows and target rows."""
+    if len(free) == 0 or len(open_) == 0:
+        return free[:0], open_[:0]
+    costs = matching_cost(answer[free], targets[open_], config)
+    # After a diverged step costs are NaN, which SciPy refuses; the loss will tell.
+    rows, columns = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
+    return free[torch.as_tensor(rows)], open_[torch.as_tensor(columns)]
+
+
+def matching_cost(answer: Prediction, targets: Targets, config: LossConfig) -> Tensor:
+    """Cost `[Q, G]` of letting each query answer for each target (SPEC 9.5 item 3).
+
+    The focal part always uses alpha 0.25: it ranks queries and is no part of the loss.
+    """
+    p = answer.logits.sigmoid().amax(dim=1)
+    positive = 0.25 * (1 - p) ** 2 * -(p + 1e-8).log()
+    negative = 0.75 * p**2 * -(1 - p + 1e-8).log()
+    distance = torch.cdist(answer.boxes, targets.boxes, p=1)
+    giou = giou_matrix(cxcywh_to_xyxy(answer.boxes), cxcywh_to_xyxy(targets.boxes))
+    return (
+        config.box_weight * distance
+        + config.class_weight * (positive - negative)[:, None]
+        - config.giou_weight * giou
+    )
+
+
+def frame_loss(
+    predictions: Sequence[Prediction], before: Tensor, matches: Matches, targets: Targets,
+    config: LossConfig, *, denoised: Sequence[Prediction] = (),
+) -> dict[str, Tensor]:
+    """All unweighted losses of one frame, as sums (SPEC 9.6).
+
+    `predictions` are of the N normal queries, one per layer, the last being the answer; `before`
+    `[N]` the identities they carried into the frame; `denoised` those of the G denoising queries,
+    row k about target k. Names: `ce`, `bbox`, `giou` of the last layer, `aux{l}_...` of the
+    others, `ps{k}_bbox` and `ps{k}_giou` of the denoising ones (0 is the last layer).
+    """
+    losses = _pair_losses(predictions[-1], matches.target, targets, config)
+    inherited = _inherited(before, targets)
+    free, open_ = _free_and_open(before, inherited, targets)
+    for layer, prediction in enumerate(predictions[:-1]):
+        rows, columns = _assign(_detached(prediction), targets, free, open_, config)
+        target = inherited.clone()
+        target[rows] = columns
+        own = _pair_losses(prediction, target, targets, config)
+        losses |= {f"aux{layer}_{name}": value for name, value in own.items()}
+    for index, prediction in enumerate([*denoised[-1:], *denoised[:-1]]):
+        own = _box_losses(prediction.boxes, targets.boxes)
+        losses |= {f"ps{index}_{name}": value for name, value in own.items()}
+    return losses
+
+
+def _detached(prediction: Prediction) -> Prediction:
+    return prediction.map(torch.Tensor.detach)
+
+
+def _pair_losses(
+    prediction: Prediction, target: Tensor, targets: Targets, config: LossConfig
+) -> dict[str, Tensor]:
+    paired = target != NO_TARGET
+    wanted = paired.to(prediction.logits.dtype)[:, None].expand_as(prediction.logits)
+    ce = focal_loss(prediction.logits, wanted, config)
+    return {"ce": ce} | _box_losses(prediction.boxes[paired], targets.boxes[target[paired]])
+
+
+def _box_losses(boxes: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    giou = giou_pairs(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(wanted))
+    return {"bbox": (boxes - wanted).abs().sum(), "giou": (1 - giou).sum()}
+
+
+def focal_loss(logits: Tensor, wanted: Tensor, config: LossConfig) -> Tensor:
+    """Summed sigmoid focal loss (arXiv 1708.02002) of `logits` and 0/1 `wanted` of one shape."""
+    p = logits.sigmoid()
+    ce = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    missing = 1 - (p * wanted + (1 - p) * (1 - wanted))
+    alpha = config.focal_alpha * wanted + (1 - config.focal_alpha) * (1 - wanted)
+    return (alpha * missing**config.focal_gamma * ce).sum()
+
+
+def loss_weight(name: str, config: LossConfig) -> float:
+    """Weight of a loss by the last part of its name."""
+    weights = {
+        "ce": config.class_weight, "bbox": config.box_weight, "giou": config.giou_weight
+    }  # fmt: skip
+    return weights[name.rsplit("_", 1)[-1]]
+
+
+def total_loss(
+    frames: Sequence[dict[str, Tensor]], targets: int, config: LossConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum over a clip divided by its number of `targets`, and each normalised part.
+
+    Parts are named `frame_{f}_loss_{...}` as in the published logs.
+    """
+    normaliser = max(targets, 1)
+    parts = {name: value / normaliser for name, value in _named(frames)}
+    total = torch.stack([loss_weight(name, config) * value for name, value in parts.items()]).sum()
+    return total, parts
+
+
+def _named(frames: Sequence[dict[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    for index, losses in enumerate(frames):
+        for name, value in losses.items():
+            stage, _, kind = name.rpartition("_")
+            yield f"frame_{index}_{stage + '_' if stage else ''}loss_{kind}", value

@@ -1,0 +1,92 @@
+"""Training: one loop, one clip at a time, resumable to the exact step.
+
+What is unusual here: the weights that are validated and kept are a running average, since clips
+come one by one and the last step alone is noisy. With `backbone_lr=0` the trunk is frozen and runs
+with its batch norms folded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tfsasm.errors import InputError
+from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.training.clip import ClipConfig
+from tfsasm.training.data import SamplingConfig
+from tfsasm.training.losses import LossConfig
+
+if TYPE_CHECKING:
+    from tfsasm.cli import train
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation. Defaults are the published recipe's (SPEC 9.9), `tiny` has its own."""
+
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    steps: int = 100_000
+    lr: float = 2e-4
+    backbone_lr: float = 2e-5
+    """0 freezes the trunk."""
+    offsets_scale: float = 0.1
+    """Learning rate of the sampling offsets, as a share of `lr`."""
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1
+    warmup: int = 0
+    """Steps over which the rate rises from 0."""
+    decay_from: float = 0.8
+    """Share of the run after which the rate falls: to a tenth at once, or to zero as a cosine."""
+    cosine: bool = False
+    trust_boxes: bool = False
+    """Start with box heads that leave the reference as it is. The published start makes boxes much
+    smaller at first, which suits a COCO checkpoint that overwrites it, and costs thousands of steps
+    from scratch, where proposals already have the right size."""
+    average: float = 0.0
+    """Weight of the past in the running average of the weights; 0 keeps the last step's."""
+    lengths: tuple[tuple[float, int], ...] = ((0.0, 5),)
+    """Clip lengths: from this share of the run on, that many frames."""
+    precision: str = "auto"
+    """`fp32`, `bf16` (autocast) or `auto`: bf16 where the device computes it natively."""
+    seed: int = 0
+    workers: int = 1
+    checkpoint_minutes: float = 3.0
+    validate_minutes: float = 20.0
+    log_every: int = 50
+
+
+def recipe_tiny(cycle: int = 1) -> TrainConfig:
+    """How the shipped `tiny` was trained (docs/results.md), from scratch but for its trunk.
+
+    Its second cycle goes on from the weights of the first, on longer clips.
+    """
+    clip = ClipConfig(
+        refresh_matched=True, track_drop=0.05, false_tracks=0.1,
+        denoising=0.3,  # at the published 0.05 there is nothing to gain from looking at the image
+        loss=LossConfig(focal_alpha=0.5),
+    )  # fmt: skip
+    if cycle == 2:
+        return TrainConfig(
+            clip=clip, steps=4_200, lr=6e-4, backbone_lr=0.0, offsets_scale=0.5, warmup=200,
+            decay_from=0.2, cosine=True, average=0.998, lengths=((0.0, 4), (0.4, 5), (0.8, 6)),
+        )  # fmt: skip
+    return TrainConfig(
+        clip=clip, steps=3_000, lr=8e-4, backbone_lr=0.0, offsets_scale=0.5, warmup=300,
+        decay_from=0.45, cosine=True, trust_boxes=True, average=0.998,
+        lengths=((0.0, 2), (0.3, 3), (0.5, 4), (0.8, 5)),
+    )  # fmt: skip
+
+
+def _recipe(job: train.Train) -> tuple[NetworkConfig, TrainConfig, SamplingConfig]:
+    if job.cycle == 2 and not (job.init and job.network == "tiny"):
+        raise InputError("the second cycle is that of `tiny` and goes on from --init FILE")
+    small = job.network == "tiny"
+    network, config = (tiny(), recipe_tiny(job.cycle)) if small else (full(), TrainConfig())
+    sampling = SamplingConfig(frames=max(n for _, n in config.lengths), blank=0.1)
+    config = replace(
+        config, seed=job.seed, precision=job.precision, workers=job.workers,
+        steps=job.steps or config.steps, lr=job.lr or config.lr,
+        trust_boxes=config.trust_boxes and not job.init,  # trained box heads stay as they are
+        checkpoint_minutes=job.checkpoint_minutes, validate_minutes=job.validate_minutes,
+    )  # fmt: skip
+    return network, config, sampling

@@ -1,0 +1,300 @@
+"""Training: one loop, one clip at a time, resumable to the exact step.
+
+What is unusual here: the weights that are validated and kept are a running average, since clips
+come one by one and the last step alone is noisy. With `backbone_lr=0` the trunk is frozen and runs
+with its batch norms folded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.files import atomic_path
+from tfsasm.motrv2.backbone import fold_batch_norms
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.transformer import BoxHead
+from tfsasm.motrv2.weights import save_model
+from tfsasm.training.clip import Clip, clip_loss
+from tfsasm.training.data import Blocks, normalised, stream
+from tfsasm.training.recipes import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainState:
+    """Everything that a checkpoint must bring back. Changed in place by `fit` alone."""
+
+    model: MOTRv2
+    network: NetworkConfig
+    config: TrainConfig
+    optimizer: torch.optim.AdamW
+    generator: torch.Generator
+    average: dict[str, Tensor]
+    trunk: dict[str, Tensor] | None
+    """The frozen trunk as it is saved; the model runs a folded copy. None when it is trained."""
+    step: int = 0
+
+
+def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainState:
+    """A run at step 0 that takes `model` over. What is frozen no longer asks for gradients."""
+    trunk = None
+    if config.trust_boxes:
+        cast(BoxHead, model.decoder.box_heads[0]).reset(size_bias=0.0)
+    for name, parameter in model.backbone.named_parameters():
+        fixed = config.backbone_lr == 0 or name.startswith(model.backbone.frozen)
+        parameter.requires_grad_(not fixed)
+    if config.backbone_lr == 0:
+        trunk = _freeze_trunk(model)
+    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = _optimizer(model, config)
+    return TrainState(model, network, config, optimizer, generator, _snapshot(model), trunk)
+
+
+def _freeze_trunk(model: MOTRv2) -> dict[str, Tensor]:
+    trunk = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
+    model.backbone = fold_batch_norms(model.backbone).requires_grad_(False)
+    return trunk
+
+
+def state_of(run: TrainState) -> dict[str, Tensor]:
+    """The model's state dict with the trunk as it is saved."""
+    state = run.model.state_dict()
+    if run.trunk is None:
+        return state
+    return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.trunk
+
+
+def _snapshot(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _optimizer(model: MOTRv2, config: TrainConfig) -> torch.optim.AdamW:
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(_rate(name, config), []).append(parameter)
+    settings = [{"params": group, "lr": rate, "base": rate} for rate, group in groups.items()]
+    return torch.optim.AdamW(settings, weight_decay=config.weight_decay)
+
+
+def _rate(name: str, config: TrainConfig) -> float:
+    if name.startswith("backbone."):
+        return config.backbone_lr
+    return config.lr * (config.offsets_scale if "sampling_offsets" in name else 1.0)
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Factor on every learning rate at `step`."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    late = (step / config.steps - config.decay_from) / (1 - config.decay_from)
+    if late < 0:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(late, 1.0))) if config.cosine else 0.1
+
+
+def clip_length(step: int, config: TrainConfig) -> int:
+    """Frames per clip at `step`."""
+    return [n for share, n in config.lengths if step >= share * config.steps][-1]
+
+
+def fit(
+    run: TrainState, blocks: Blocks, output: Path, *,
+    validate: Callable[[MOTRv2], Mapping[str, float]] | None = None,
+    progress: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> None:
+    """Train `run` to its last step, writing into `output`.
+
+    `last.pt` has all that resuming needs, `model.safetensors` the averaged weights, `log.jsonl` a
+    line per report. Raises `InputError` when the loss is not finite; the last checkpoint is then
+    the one before.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    reports = _Reports(output, progress)
+    saved = validated = time.monotonic()
+    for clip in stream(blocks, skip=run.step, workers=run.config.workers):
+        if run.step >= run.config.steps:
+            break
+        reports.add(run, train_step(run, clip))
+        if time.monotonic() - saved > 60 * run.config.checkpoint_minutes:
+            save(run, output)
+            saved = time.monotonic()
+        if validate and time.monotonic() - validated > 60 * run.config.validate_minutes:
+            reports.write(run, validation(run, validate))
+            validated = time.monotonic()
+    save(run, output)
+    if validate:
+        reports.write(run, validation(run, validate))
+    reports.close()
+
+
+def train_step(run: TrainState, clip: Clip) -> dict[str, float]:
+    """One clip forward and back, one step of the optimiser. Returns what to report."""
+    config, model = run.config, run.model
+    device = next(model.parameters()).device
+    clip = normalised(clip, clip_length(run.step, config)).to(device)
+    for group in run.optimizer.param_groups:
+        group["lr"] = group["base"] * schedule(run.step, config)
+    with _autocast(device, config.precision):
+        total, parts = clip_loss(model, clip, config.clip, run.generator)
+    if not total.isfinite():
+        raise InputError(
+            f"the loss is {total.item()} at step {run.step}; train again with a lower --lr"
+        )
+    run.optimizer.zero_grad()
+    total.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    run.optimizer.step()
+    run.step += 1
+    _update_average(run)
+    last = len(clip.targets) - 1
+    return {
+        "loss": total.item(), "norm": norm.item(),
+        **{kind: parts[f"frame_{last}_loss_{kind}"].item() for kind in ("ce", "bbox", "giou")},
+    }  # fmt: skip
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    native = native or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    wanted = precision == "bf16" or (precision == "auto" and native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+@torch.no_grad()
+def _update_average(run: TrainState) -> None:
+    decay = min(run.config.average, run.step / (run.step + 10))  # young runs forget their start
+    for name, parameter in run.model.named_parameters():
+        if name in run.average:
+            run.average[name].lerp_(parameter, 1 - decay)
+
+
+def averaged(run: TrainState) -> MOTRv2:
+    """A copy of the model with the averaged weights, ready to track."""
+    model = MOTRv2(run.network.model)
+    model.load_state_dict(state_of(run) | run.average)
+    return model.eval().requires_grad_(False)
+
+
+def validation(run: TrainState, validate: Callable[[MOTRv2], Mapping[str, float]]) -> dict[str, float]:
+    """Scores of the averaged weights."""
+    return {f"val/{name}": value for name, value in validate(averaged(run)).items()}
+
+
+def save(run: TrainState, output: Path) -> None:
+    """Write `last.pt` and `model.safetensors`, each atomically."""
+    settings = json.dumps(asdict(run.config))
+    state = {
+        "model": state_of(run), "average": run.average, "step": run.step,
+        "optimizer": run.optimizer.state_dict(), "generator": run.generator.get_state(),
+        "network": run.network.to_json(), "config": settings,
+    }  # fmt: skip
+    with atomic_path(output / "last.pt") as partial:
+        torch.save(state, partial)
+    notes = {"step": str(run.step), "training": settings}
+    save_model(output / "model.safetensors", averaged(run), run.network, half=True, notes=notes)
+
+
+def resume(run: TrainState, path: Path) -> None:
+    """Bring `run` to where `path` (a `last.pt`) left off, exactly.
+
+    Raises `WeightsError` for a file that is not such a checkpoint or of another network, and when
+    the configuration of the run differs from the one that made it.
+    """
+    state = _read_run(path)
+    theirs = json.loads(state["config"])
+    ours = json.loads(json.dumps(asdict(run.config)))
+    changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _HARMLESS]
+    if changed or state["network"] != run.network.to_json():
+        what = ", ".join(changed) or "the network"
+        raise WeightsError(
+            f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
+            "another --output"
+        )
+    _load_state(run, state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.generator.set_state(state["generator"])
+    run.average = state["average"]
+    run.step = state["step"]
+
+
+def _load_state(run: TrainState, state: dict[str, Tensor]) -> None:
+    if run.trunk is None:
+        run.model.load_state_dict(state)
+        return
+    whole = MOTRv2(run.network.model)
+    whole.load_state_dict(state)
+    run.trunk = _freeze_trunk(whole)
+    run.model.load_state_dict(whole.state_dict())
+
+_HARMLESS = {"workers", "checkpoint_minutes", "validate_minutes", "log_every"}
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+        return {key: state[key] for key in (
+            "model", "average", "step", "optimizer", "generator", "network", "config"
+        )}  # fmt: skip
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
+
+
+class _Reports:
+    """Averages what the steps report; writes it to a file of JSON lines and to TensorBoard."""
+
+    def __init__(
+        self, output: Path, progress: Callable[[int, Mapping[str, float]], None] | None
+    ) -> None:
+        self._file = (output / "log.jsonl").open("a", encoding="utf-8")
+        self._progress = progress
+        self._sums: dict[str, float] = {}
+        self._count, self._since = 0, time.monotonic()
+        self._board = _tensorboard(output)
+
+    def add(self, run: TrainState, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        if run.step % run.config.log_every == 0:
+            means = {name: value / self._count for name, value in self._sums.items()}
+            now = time.monotonic()
+            self.write(run, means | {"seconds": (now - self._since) / self._count})
+            self._sums, self._count, self._since = {}, 0, now
+
+    def write(self, run: TrainState, values: Mapping[str, float]) -> None:
+        rounded = {name: round(value, 5) for name, value in values.items()}
+        self._file.write(json.dumps({"step": run.step, **rounded}) + "\n")
+        self._file.flush()
+        if self._progress:
+            self._progress(run.step, rounded)
+        for name, value in values.items():
+            if self._board:
+                self._board.add_scalar(name, value, run.step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def _tensorboard(output: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
+        return None
+    return SummaryWriter(str(output))

@@ -1,0 +1,254 @@
+"""A source of frames: what all kinds have in common."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, Self
+
+import cv2
+import numpy as np
+
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.truncation import image_is_cut
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    `image` is uint8 BGR `[H, W, 3]`. `number` is the 1-based position in the whole source (SPEC
+    2.2), whatever `start` and `stride` are. `name` is the image's path as given, in posix form,
+    or `video.mp4#17`. `time` is in seconds since the source's first frame, None when the source
+    has no clock.
+    """
+
+    image: np.ndarray
+    number: int
+    name: str
+    time: float | None
+
+
+class Source:
+    """Frames in order, read once, like the lines of an open file. Made by `open_source`.
+
+    `rate` is the number of frames per second that come out (so a stride divides it), exact, None
+    when unknown; `size` is `(width, height)` of the first frame; `count` is how many frames are
+    expected to come out, None for a live source. `problems` are sentences about defects that
+    were recovered from or guessed around; each was also logged as a warning.
+    """
+
+    def __init__(self, label: str, numbers: range) -> None:
+        self.label = label
+        self.rate: Fraction | None = None
+        self.size: tuple[int, int] | None = None
+        self.count: int | None = None
+        self.problems: list[str] = []
+        self._numbers = numbers
+        self._frames = self._read()
+
+    @property
+    def fps(self) -> float | None:
+        """`rate` as a float."""
+        return None if self.rate is None else float(self.rate)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames from where reading stopped. Raises `TruncatedInput` after the last good one."""
+        return self._frames
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file or the device. A closed source has no more frames."""
+        self._frames.close()
+
+    def _read(self) -> Generator[Frame, None, None]:
+        raise NotImplementedError
+
+    def _report(self, problem: str) -> None:
+        self.problems.append(problem)
+        log.warning("%s", problem)
+
+    def _expect(self, total: int) -> None:
+        chosen = self._numbers
+        self.count = len(range(chosen.start, min(chosen.stop, total + 1), chosen.step))
+
+    def _nothing_chosen(self, total: int) -> InputError:
+        start = self._numbers.start
+        return InputError(
+            f"{self.label} has {total} frames and none from {start} on; choose a start <= {total}"
+        )
+
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+)  # fmt: skip
+
+
+class ImageSequence(Source):
+    """Image files in the order given; `clock_rate` is the rate they were filmed at."""
+
+    def __init__(
+        self, paths: list[Path], label: str, numbers: range, clock_rate: Fraction | None
+    ) -> None:
+        super().__init__(label, numbers)
+        self._paths = paths
+        self._clock_rate = clock_rate
+        self._expect(len(paths))
+        if not self.count:
+            raise self._nothing_chosen(len(paths))
+        self.rate = clock_rate and clock_rate / numbers.step
+        with contextlib.suppress(TruncatedInput):  # raised when its turn comes
+            height, width = self._load(numbers.start).shape[:2]
+            self.size = (width, height)
+
+    def _read(self) -> Generator[Frame, None, None]:
+        last = min(self._numbers.stop, len(self._paths) + 1)
+        for number in range(self._numbers.start, last, self._numbers.step):
+            time = None if self._clock_rate is None else float((number - 1) / self._clock_rate)
+            yield Frame(self._load(number), number, self._paths[number - 1].as_posix(), time)
+
+    def _load(self, number: int) -> np.ndarray:
+        path = self._paths[number - 1]
+        where = f"{path.as_posix()} (frame {number} of {len(self._paths)})"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
+        if image_is_cut(data):
+            raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            image = None
+        if image is None:
+            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, damaged or cut")
+        return np.asarray(image)
+
+
+def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
+    """The images of a folder, or of its `img1`. Raises `InputError` where there are none.
+
+    Natural order puts `2.jpg` before `10.jpg`; `name` is that of the released code (SPEC 2.2).
+    """
+    inner = folder / "img1"
+    place = folder
+    names = _image_names(folder, order)
+    if not names and inner.is_dir():
+        place, names = inner, _image_names(inner, order)
+    if not names:
+        raise InputError(
+            f"{folder.as_posix()} holds no images ({' '.join(IMAGE_SUFFIXES)}) and no img1 folder "
+            "with images; give the folder that holds the frames"
+        )
+    rate, problem = _seqinfo_rate(place)
+    images = ImageSequence([place / name for name in names], place.as_posix(), numbers, rate)
+    if problem:
+        images._report(problem)
+    by_name = sorted(names)
+    for number, (name, other) in enumerate(zip(names, by_name, strict=True), start=1):
+        if name != other:
+            images._report(
+                f"{place.as_posix()}: frames are read in natural order, which differs from name "
+                f"order first at frame {number} ({name}, by name {other}); pad the numbers with "
+                "zeros to make both agree"
+            )
+            break
+    return images
+
+
+def _image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError as error:
+        raise InputError(f"cannot list {folder}: {error.strerror or error}") from error
+    if order == "name":
+        released = [name for name in names if "jpg" in name]  # SPEC 2.2: also `x.jpg.bak`
+        words = [suffix for suffix in IMAGE_SUFFIXES if suffix != ".jpg"]
+        return sorted(released or [n for n in names if any(w in n.lower() for w in words)])
+    shown = [name for name in names if not name.startswith(".")]
+    return sorted((n for n in shown if n.lower().endswith(IMAGE_SUFFIXES)), key=_natural_key)
+
+
+def _natural_key(name: str) -> tuple[list[str | int], str]:
+    parts = re.split(r"([0-9]+)", Path(name).stem)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def _seqinfo_rate(folder: Path) -> tuple[Fraction | None, str | None]:
+    """Frame rate in the `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
+    for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
+        if not path.is_file():
+            continue
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(path.read_text(encoding="utf-8-sig"))
+            text = parser.get("Sequence", "frameRate")
+            rate = Fraction(text)
+        except (configparser.Error, ValueError, ZeroDivisionError, OSError):
+            return None, f"{path.as_posix()} names no frame rate ([Sequence] frameRate=30)"
+        if rate > 0:
+            return rate, None
+        return None, f"{path.as_posix()} has frameRate={text}; a rate is above 0"
+    return None, None
+
+
+def open_video(
+    source: str | Path | int,
+    *,
+    start: int = 1,
+    end: int | None = None,
+    stride: int = 1,
+    order: Literal["natural", "name"] = "natural",
+) -> Source:
+    """Open whatever shows people moving, and look at its first frame.
+
+    `source` is a video file, an image, a folder of images, a MOT sequence folder (its `img1` is
+    read, at the rate in its `seqinfo.ini`), a camera index (`0` or `"0"`) or an address
+    (`rtsp://`, `http://`). `start` and `end` are 1-based frame numbers, both included; an `end`
+    past the last frame means the last frame. Every `stride`-th frame from `start` on comes out.
+
+    Images come in natural order (`2.jpg` before `10.jpg`), with a warning where name order
+    differs; `order="name"` sorts names as strings, as the released code does (SPEC 2.2).
+
+    Raises `InputError` when nothing can be read or no frame is in the range.
+    """
+    from tfsasm.video.decoder import _open_camera, _Video, _without_password
+
+    numbers = _frame_numbers(start, end, stride)
+    text = str(source)
+    if "://" in text:
+        return _Video(text, _without_password(text), numbers, live=True)
+    path = Path(text)
+    if isinstance(source, int) or (text.isdecimal() and not path.exists()):
+        return _open_camera(int(text), numbers)
+    if path.is_dir():
+        return open_folder(path, numbers, order)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSequence([path], path.as_posix(), numbers, None)
+    return _Video(text, path.as_posix(), numbers, live=False)
+
+
+def _frame_numbers(start: int, end: int | None, stride: int) -> range:
+    if start < 1:
+        raise InputError(f"start is {start}; frame numbers begin at 1")
+    if stride < 1:
+        raise InputError(f"stride is {stride}; give 1 for every frame, 2 for every other")
+    if end is not None and end < start:
+        raise InputError(f"the range ends at {end}, before its start {start}")
+    return range(start, sys.maxsize if end is None else end + 1, stride)

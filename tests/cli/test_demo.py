@@ -1,0 +1,99 @@
+"""`tfsasm demo`: a dance, tracked twice, scored, drawn; and nobody's files are touched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import av
+import pytest
+
+from tfsasm.cli import demo as module
+from tfsasm.motchallenge import read_tracks
+from tfsasm.tracking.config import default
+from tfsasm.tracking.load import load
+
+FRAMES = 6
+
+
+@pytest.fixture
+def demo(tfsasm, monkeypatch, small_weights, tmp_path):
+    """The command with the small network in place of the one in the package."""
+    monkeypatch.setattr("tfsasm.tracking.load.embedded", lambda name: small_weights)
+    return lambda output=tmp_path / "demo": tfsasm(
+        "demo", "--output", output, "--frames", FRAMES, "--seed", 3
+    )
+
+
+def test_a_demo_leaves_a_video_results_and_a_summary(demo, tmp_path):
+    outcome = demo()
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "demo"
+    assert {path.name for path in folder.iterdir()} == module.LEFT
+    with av.open(str(folder / "demo.mp4")) as movie:
+        stream = movie.streams.video[0]
+        assert sum(1 for _ in movie.decode(video=0)) == FRAMES
+        assert stream.codec_context.name == "h264"
+        assert stream.width > 2 * 512  # side by side, enlarged
+
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["clip"] == {"seed": 3, "frames": FRAMES}
+    assert set(summary["runs"]) == {"memory off", "memory on"}
+    for scores in summary["runs"].values():
+        assert {"HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW"} <= set(scores)
+    for run in ("memory-off", "memory-on"):
+        [file] = (folder / run).iterdir()
+        assert len(read_tracks(file)) > 0
+    for word in ("memory off", "memory on", "HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW",
+                 "demo.mp4"):  # fmt: skip
+        assert word in outcome.out
+
+
+def test_the_two_runs_differ_in_the_memory_alone(demo, monkeypatch):
+    methods = []
+
+    def spied(name, method):
+        methods.append(method)
+        return load(name, method)
+
+    monkeypatch.setattr(module, "load", spied)
+    assert demo().code == 0
+    off, on = methods
+    assert (off.memory.capacity, on.memory.capacity) == (0, default().memory.capacity)
+    assert on == default()
+    assert replace(off, memory=on.memory) == on
+
+
+def test_an_earlier_demo_is_replaced(tmp_path):
+    folder = tmp_path / "demo"
+    for name in ("clip", "memory-on", "memory-off"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "old.txt").write_text("")
+    (folder / "demo.mp4").write_text("")
+    assert module._fresh_folder(folder) == folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "demo.mp4.bak", ".git"])
+def test_a_folder_with_anything_else_in_it_is_left_alone(demo, tmp_path, name):
+    """Also when it has a folder `clip`, as many have."""
+    folder = tmp_path / "work"
+    (folder / "clip").mkdir(parents=True)
+    (folder / name).write_text("mine")
+    outcome = demo(folder)
+    assert outcome.code == 2
+    assert f"work holds other files ({name}); give another --output" in outcome.err
+    assert (folder / name).read_text() == "mine"
+
+
+def test_a_file_is_no_folder(demo, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    outcome = demo(tmp_path / "file")
+    assert outcome.code == 2
+    assert "cannot write in" in outcome.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_empty_folder_is_fine_to_use(tmp_path):
+    (tmp_path / "demo").mkdir()
+    assert module._fresh_folder(tmp_path / "demo") == tmp_path / "demo"

@@ -1,0 +1,490 @@
+"""What `tfsasm track` makes: the released bytes, and the results of every kind of input."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from helpers.golden_data import published_state, synthetic_sequence, vectors
+from helpers.scenes import FRAMES, HEIGHT, WIDTH, write_detections, write_images
+from tfsasm.cli import chosen
+from tfsasm.cli import track as run
+from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_tracks, result_line
+from tfsasm.tracking.config import PRESETS, paper, released
+from tfsasm.tracking.load import load
+from tfsasm.video.writer import VideoWriter
+
+SCRIPT = Path(sys.executable).with_name("tfsasm")
+
+
+@pytest.fixture
+def result(track, tmp_path):
+    """Bytes of the MOT file of a good run."""
+
+    def make(*flags, name="result.txt", **options):
+        path = tmp_path / name
+        outcome = track(*flags, mot_output=path, overwrite=None, **options)
+        assert outcome.code == 0, outcome.err
+        return path.read_bytes()
+
+    return make
+
+
+# The released code
+
+
+def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads):
+    """All 117 lines, byte for byte, from images, det.txt and a .pth like the published ones."""
+    frames, lines = synthetic_sequence(40, 216, 384, nobj=6, seed=7, zero_frames=[4, 5, 13])
+    checkpoint = {
+        "model": published_state(), "optimizer": {}, "lr_scheduler": {}, "epoch": 4,
+        "args": argparse.Namespace(lr=2e-4, meta_arch="motr", update_query_pos=True),
+    }  # fmt: skip
+    torch.save(checkpoint, tmp_path / "published.pth")
+    outcome = tfsasm(
+        "track", "--source", write_images(tmp_path / "img1", frames[..., ::-1]),
+        "--detections", write_detections(tmp_path / "det.txt", lines),
+        "--weights", tmp_path / "published.pth", "--preset", "released",
+        "--short-side", 256, "--max-side", 480, "--miss-tolerance", 20, "--score-threshold", 0.5,
+        "--mot-output", tmp_path / "results.txt", "--quiet",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    wanted = "".join(f"{line}\n" for line in vectors("run_tol20")["lines"].tolist())
+    assert (tmp_path / "results.txt").read_bytes() == wanted.encode()
+    assert wanted.count("\n") == 117
+    assert "40 frames, 19 identities" in outcome.out
+    assert f"no entry for {lines.count([])} frame(s)" in outcome.out
+
+
+@pytest.mark.parametrize("prefix", [
+    pytest.param("sets/DanceTrack/val/dance-7/img1/", id="longer than the frames' path"),
+    pytest.param("dance-7/img1/", id="shorter"),
+    pytest.param("dance-7/", id="without img1"),
+    pytest.param("./dance-7//img1/", id="with a dot"),
+])
+def test_a_det_db_gives_the_same_bytes_whatever_its_keys_begin_with(
+    result, scene, tmp_path, prefix
+):
+    entries = {
+        f"{prefix}{number:08d}.txt": [f"{line}\n" for line in lines]
+        for number, lines in enumerate(scene.lines, start=1)
+    }
+    others = {f"{prefix.replace('dance-7', 'dance-8')}00000001.txt": ["1,1,9,9,0.9\n"]}
+    (tmp_path / "det_db.json").write_text(json.dumps(entries | others))
+    wanted = result(preset="released", name="wanted.txt")
+    assert result(preset="released", detections=tmp_path / "det_db.json") == wanted
+    assert wanted.count(b"\n") > 20
+
+
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_the_released_format_and_ours(result, scene, small_weights, preset):
+    """Released: identities from 0 and a literal 1. Ours: from 1, with scores."""
+    makers = {"released": (released, 0, False), "paper": (paper, 1, True)}
+    make, first_id, scores = makers[preset]
+    wanted = []
+    run = load(small_weights, make()).track(scene.folder, detections=scene.detections)
+    for frame, tracks in run:
+        for identity, xyxy, score in zip(
+            tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
+        ):
+            confidence = float(score) if scores else None
+            identity += first_id - 1
+            wanted.append(result_line(frame.number, identity, xyxy, confidence=confidence))
+    assert result(preset=preset).decode().splitlines() == wanted
+    assert len(wanted) > 20
+    assert min(int(line.split(",")[1]) for line in wanted) <= 3
+
+
+# Outputs
+
+
+def test_all_outputs_tell_the_same_story(track, scene, small_weights, tmp_path):
+    names = {"mot_output": "o.txt", "json_output": "o.json", "output": "o.mp4"}
+    paths = {option: tmp_path / name for option, name in names.items()}
+    outcome = track(**paths)
+    assert outcome.code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names.values())
+
+    tracker, story = load(small_weights, paper()), []
+    for frame, tracks in tracker.track(scene.folder, detections=scene.detections):
+        story += [(frame.number, identity) for identity in tracks.tracker_id.tolist()]
+    table = read_tracks(paths["mot_output"])
+    assert list(zip(table.frame.tolist(), table.identity.tolist(), strict=True)) == story
+    told = json.loads(paths["json_output"].read_text())
+    assert [entry["frame"] for entry in told["frames"]] == list(range(1, FRAMES + 1))
+    assert [(f["frame"], t["id"]) for f in told["frames"] for t in f["tracks"]] == story
+    with av.open(str(paths["output"])) as movie:
+        stream = movie.streams.video[0]
+        assert (stream.width, stream.height) == (WIDTH, HEIGHT)
+        assert sum(1 for _ in movie.decode(video=0)) == FRAMES
+
+    people = len({identity for _, identity in story})
+    assert f"12 frames, {people} identities" in outcome.out
+    for path in paths.values():
+        assert f"wrote {path}" in outcome.out
+
+
+def test_json_says_how_it_was_made(track, scene, small_weights, tmp_path):
+    track("--set", "memory.capacity=7", json_output=tmp_path / "o.json")
+    about = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert about["source"] == str(scene.folder)
+    assert about["weights"] == str(small_weights)
+    assert (about["preset"], about["fps"]) == ("paper", None)
+    memory = about["method"]["memory"]
+    assert (memory["first_overlap"], memory["capacity"]) == (1.0, 7)
+
+
+def test_single_images_can_be_the_output(track, tmp_path):
+    assert track(output=tmp_path / "drawn").code == 0
+    written = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert written == [f"{n:08d}.jpg" for n in range(1, FRAMES + 1)]
+
+
+# Inputs
+
+
+def film(path, images, rate=20):
+    with VideoWriter(path, Fraction(rate), crf=0) as writer:
+        for image in images:
+            writer.write(image)
+    return path
+
+
+def test_a_video_keeps_its_clock(track, scene, tmp_path):
+    video = film(tmp_path / "clip.mp4", scene.images)
+    outcome = track(source=video, json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")
+    assert outcome.code == 0
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert told["about"]["fps"] == 20
+    assert [f["time"] for f in told["frames"]] == pytest.approx([n / 20 for n in range(FRAMES)])
+    assert sum(len(f["tracks"]) for f in told["frames"]) > 20
+    with av.open(str(tmp_path / "o.mp4")) as movie:
+        assert movie.streams.video[0].average_rate == 20
+
+
+def test_an_uneven_clock_is_kept_in_the_video_too(track, scene, tmp_path):
+    times = [0.0, 0.1, 0.2, 0.9, 1.0, 1.5]
+    with VideoWriter(tmp_path / "clip.mp4", None) as writer:
+        for image, at in zip(scene.images, times, strict=False):
+            writer.write(image, at)
+    outcome = track(
+        source=tmp_path / "clip.mp4", output=tmp_path / "o.mp4", json_output=tmp_path / "o.json"
+    )
+    assert outcome.code == 0
+    told = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["time"] for frame in told] == pytest.approx(times, abs=2e-3)
+    with av.open(str(tmp_path / "o.mp4")) as movie:
+        assert [f.time for f in movie.decode(video=0)] == pytest.approx(times, abs=6e-3)
+
+
+@pytest.mark.parametrize(("options", "numbers"), [
+    pytest.param({"start": 4}, range(4, 13), id="start"),
+    pytest.param({"end": 4}, range(1, 5), id="end"),
+    pytest.param({"start": 1, "end": 11, "stride": 2}, range(1, 12, 2), id="stride"),
+])
+def test_a_part_keeps_the_numbers_of_the_whole(
+    track, scene, small_weights, tmp_path, options, numbers
+):
+    assert track(json_output=tmp_path / "o.json", **options).code == 0
+    told = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["frame"] for frame in told] == list(numbers)
+    tracker = load(small_weights, paper())
+    wanted = [tracker.update(scene.proposals(n - 1), scene.images[n - 1]) for n in numbers]
+    assert [[t["id"] for t in f["tracks"]] for f in told] == [w.tracker_id.tolist() for w in wanted]
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda grey: grey, id="grey"),
+    pytest.param(lambda grey: cv2.merge([grey, grey, grey, grey // 2]), id="with alpha"),
+    pytest.param(lambda grey: grey.astype(np.uint16) * 257, id="grey of 16 bits"),
+])
+def test_grey_and_alpha_images_are_tracked_as_colour_ones(result, scene, tmp_path, change):
+    greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in scene.images]
+    colour = write_images(tmp_path / "colour", [cv2.merge([grey] * 3) for grey in greys])
+    other = write_images(tmp_path / "other", [change(grey) for grey in greys])
+    wanted = result(source=colour, name="wanted.txt")
+    assert result(source=other) == wanted != b""
+
+
+def test_an_image_of_one_pixel_is_tracked(result, tmp_path):
+    source = write_images(tmp_path / "dot", [np.full((1, 1, 3), 90, np.uint8)] * 2)
+    (tmp_path / "dot.txt").write_text("1,-1,0,0,1,1,0.9\n2,-1,0,0,1,1,0.9\n")
+    assert result(source=source, detections=tmp_path / "dot.txt") == b""  # below the report area
+    found = result(
+        "--set", "report_area=0", source=source, detections=tmp_path / "dot.txt", name="all.txt"
+    )
+    assert found.startswith(b"1,1,")
+
+
+NO_LEARNED = ("--set", "support.birth_score=0.01")
+
+
+def test_a_video_without_a_single_detection(track, tmp_path):
+    (tmp_path / "none.txt").write_text("")
+    outcome = track(*NO_LEARNED, detections=tmp_path / "none.txt", mot_output=tmp_path / "o.txt",
+                    json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")  # fmt: skip
+    assert outcome.code == 0
+    assert (tmp_path / "o.txt").read_bytes() == b""
+    told = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["tracks"] for frame in told] == [[]] * FRAMES
+    assert "12 frames, 0 identities" in outcome.out
+    assert "no entry for 12 frame(s), taken as empty" in outcome.out
+
+
+def test_a_frame_absent_from_the_detections_is_counted_and_named(track, scene, tmp_path):
+    lines = scene.detections.read_text().splitlines(keepends=True)
+    (tmp_path / "det.txt").write_text("".join(line for line in lines if line[:2] != "2,"))
+    outcome = track(detections=tmp_path / "det.txt", mot_output=tmp_path / "o.txt")
+    assert outcome.code == 0
+    assert "det.txt has no entry for 4 frame(s), taken as empty: 2 (" in outcome.out
+    for number in (2, 5, 11, 12):
+        assert f"{number} ({scene.folder.as_posix()}/{number:08d}.png)" in outcome.out
+
+
+def test_bad_detection_lines_are_left_out_when_asked_and_counted(result, track, scene, tmp_path):
+    good = scene.detections.read_text()
+    bad = "1,-1,3,3\n2,-1,4,4,0,9,0.5\n3,-1,nan,4,9,9,0.5\n"
+    (tmp_path / "det.txt").write_text(good + bad)
+    wanted = result(name="wanted.txt")
+    outcome = track("--skip-bad-detections", detections=tmp_path / "det.txt",
+                    mot_output=tmp_path / "o.txt")  # fmt: skip
+    assert outcome.code == 0
+    assert (tmp_path / "o.txt").read_bytes() == wanted
+    first = good.count("\n") + 1
+    assert "3 bad detection line(s) left out, the first" in outcome.out
+    assert f"det.txt:{first}: too few fields" in outcome.out
+
+
+# The order of frames
+
+
+UNPADDED = [f"{number}.png" for number in range(1, FRAMES + 1)]
+
+
+def test_unpadded_names_are_read_in_natural_order_with_a_warning(result, scene, tmp_path, caplog):
+    folder = write_images(tmp_path / "img1", scene.images, UNPADDED)
+    assert result(source=folder) == result(name="padded.txt")
+    assert "natural order, which differs from name order first at frame 2 (2.png, by name 10.png)" \
+        in caplog.text  # fmt: skip
+    assert "pad the numbers with zeros" in caplog.text
+
+
+def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
+    folder = write_images(tmp_path / "img1", scene.images, UNPADDED)
+    by_name = [scene.images[int(name[:-4]) - 1] for name in sorted(UNPADDED)]
+    wanted = result(
+        source=write_images(tmp_path / "by-name", by_name), preset="released", name="wanted.txt"
+    )
+    assert result(source=folder, preset="released") == wanted
+    assert result(source=scene.folder, preset="released", name="padded.txt") != wanted
+
+
+# The method
+
+
+@pytest.mark.parametrize(("flags", "method"), [
+    pytest.param(["--miss-tolerance", 3], {"lifecycle.miss_tolerance": 3}, id="miss tolerance"),
+    pytest.param(
+        ["--score-threshold", 0.6],
+        {"lifecycle.birth_score": 0.6, "lifecycle.miss_score": 0.6, "report_score": 0.6},
+        id="one threshold for birth, presence and report"),
+    pytest.param(
+        ["--set", "memory.capacity=2", "stored=embedding"],
+        {"memory.capacity": 2, "stored": "embedding"}, id="several settings"),
+    pytest.param(
+        ["--score-threshold", 0.6, "--set", "report_score=0.7"],
+        {"lifecycle.birth_score": 0.6, "lifecycle.miss_score": 0.6, "report_score": 0.7},
+        id="a setting goes before a threshold"),
+])  # fmt: skip
+def test_flags_change_the_method_and_nothing_else(track, tmp_path, flags, method):
+    def method_of(name, *more):
+        assert track(*more, end=1, json_output=tmp_path / name).code == 0
+        told = json.loads((tmp_path / name).read_text())["about"]["method"]
+        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in told.items()}
+        return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
+
+    assert method_of("changed.json", *flags) == method_of("plain.json") | method
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_asked_for(track, tmp_path, name):
+    assert track(preset=name, end=1, json_output=tmp_path / "o.json").code == 0
+    told = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert told["method"] == asdict(PRESETS[name].make())
+
+
+def test_the_method_decides_what_comes_out(result, tmp_path):
+    """Each of these reaches the tracker: five runs, five results."""
+    runs = [
+        result(name="0.txt", preset="released"),
+        result("--miss-tolerance", 2, name="1.txt", preset="released"),
+        result("--score-threshold", 0.6, name="2.txt", preset="released"),
+        result("--short-side", 96, "--max-side", 200, name="3.txt", preset="released"),
+        result("--set", "support.birth_overlap=0.3", name="4.txt", preset="released"),
+    ]
+    assert len(set(runs)) == 5
+
+
+# The end
+
+
+def damaged(scene, folder, number):
+    """A copy of the scene whose frame `number` is cut off."""
+    shutil.copytree(scene.folder, folder)
+    path = folder / f"{number:08d}.png"
+    path.write_bytes(path.read_bytes()[:700])
+    return folder
+
+
+def test_a_damaged_image_ends_the_run_with_what_was_done(track, result, scene, tmp_path):
+    folder = damaged(scene, tmp_path / "img1", 7)
+    wanted = result(end=6, name="wanted.txt")
+    paths = {"mot_output": tmp_path / "o.txt", "json_output": tmp_path / "o.json",
+             "output": tmp_path / "o.mp4"}  # fmt: skip
+    outcome = track(source=folder, **paths)
+    assert outcome.code == 3
+    assert paths["mot_output"].read_bytes() == wanted != b""
+    assert len(json.loads(paths["json_output"].read_text())["frames"]) == 6
+    with av.open(str(paths["output"])) as movie:
+        assert sum(1 for _ in movie.decode(video=0)) == 6
+    assert "cut short: " in outcome.out
+    assert "00000007.png (frame 7 of 12) is cut off" in outcome.out
+    assert "6 frames" in outcome.out
+
+
+def test_a_first_image_that_is_damaged_leaves_nothing_to_watch(track, scene, tmp_path):
+    outcome = track(source=damaged(scene, tmp_path / "img1", 1), output=tmp_path / "o.mp4")
+    assert outcome.code == 3
+    assert "00000001.png (frame 1 of 12) is cut off" in outcome.out
+    assert "wrote" not in outcome.out
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_a_truncated_video_ends_the_run_with_what_was_done(track, scene, tmp_path):
+    video = film(tmp_path / "clip.mkv", scene.images * 3)
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) * 2 // 3])
+    outcome = track(source=video, json_output=tmp_path / "o.json")
+    done = len(json.loads((tmp_path / "o.json").read_text())["frames"])
+    assert outcome.code == 3
+    assert 5 < done < 36
+    assert f"clip.mkv ends early: the file is shorter than it says; frame {done}" in outcome.out
+
+
+@pytest.fixture
+def stopped(monkeypatch, scene):
+    """Stored detections that press Ctrl-C, or fail, in a frame."""
+
+    def at(number, error):
+        stored = open_detections(scene.detections)
+
+        def source(frame):
+            if frame.number == number:
+                raise error
+            return stored(frame)
+
+        source.report = stored.report
+        monkeypatch.setattr(run, "proposals_of", lambda job: source)
+
+    return at
+
+
+def test_ctrl_c_keeps_what_was_done(track, result, stopped, tmp_path):
+    wanted = result(end=5, name="wanted.txt")
+    stopped(6, KeyboardInterrupt())
+    paths = {"mot_output": tmp_path / "o.txt", "json_output": tmp_path / "o.json",
+             "output": tmp_path / "o.mp4"}  # fmt: skip
+    outcome = track(**paths)
+    assert outcome.code == 130
+    assert paths["mot_output"].read_bytes() == wanted != b""
+    assert len(json.loads(paths["json_output"].read_text())["frames"]) == 5
+    with av.open(str(paths["output"])) as movie:
+        assert sum(1 for _ in movie.decode(video=0)) == 5
+    assert "stopped; the files hold what was done so far" in outcome.out
+    assert "Traceback" not in outcome.out + outcome.err
+
+
+def test_an_error_in_the_middle_keeps_what_was_done(track, result, stopped, tmp_path):
+    wanted = result(end=5, name="wanted.txt")
+    stopped(6, InputError("det_db.json does not tell the sequence of frame 6"))
+    outcome = track(mot_output=tmp_path / "o.txt")
+    assert outcome.code == 2
+    assert "error: det_db.json does not tell the sequence of frame 6" in outcome.err
+    assert (tmp_path / "o.txt").read_bytes() == wanted != b""
+
+
+def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chosen, "load", stop)
+    outcome = track(mot_output=tmp_path / "o.txt")
+    assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
+    """The installed script, interrupted by the real signal in the middle of a long video."""
+    images = [scene.images[n % FRAMES] for n in range(400)]
+    folder = write_images(tmp_path / "img1", images)
+    command = [SCRIPT, "track", "--source", folder, "--detections", scene.detections,
+               "--weights", small_weights, "--preset", "paper",
+               "--mot-output", tmp_path / "o.txt"]  # fmt: skip
+    with subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, encoding="utf-8", env=os.environ | {"COLUMNS": "200"},
+        # A suite that runs in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        give_up = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.glob(".o.txt.partial*")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < give_up, "no frame in a minute"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "stopped" in out
+    done = int(out.split(" frames", 1)[0])
+    assert 0 < done < 400
+    assert 1 <= read_tracks(tmp_path / "o.txt").frame.max() <= done
+    assert not list(tmp_path.glob(".o.txt*"))
+
+
+@pytest.mark.parametrize(("cores", "parameters", "threads"), [
+    pytest.param(8, 3, 4, id="a small network shares the cores with what works beside it"),
+    pytest.param(1, 3, 1, id="of one core there is one"),
+    pytest.param(8, 20_000_000, 8, id="a large one takes them all"),
+])
+def test_threads_of_a_part(cores, parameters, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    tracker = SimpleNamespace(model=SimpleNamespace(size=parameters))
+    assert chosen.threads_of_a_part(tracker) == threads
+
+
+def test_no_threads_are_refused(tfsasm, scene, tmp_path):
+    outcome = tfsasm(
+        "track", "--source", scene.folder, "--detections", scene.detections,
+        "--mot-output", tmp_path / "out.txt", "--threads", 0,
+    )  # fmt: skip
+    assert outcome.code == 2
+    assert "--threads 0 is not at least 1" in outcome.err

@@ -1,0 +1,95 @@
+"""The record of a detection run: what a killed run left is gone on with."""
+
+import json
+
+import pytest
+
+from tfsasm.detection.run import FrameRecord, Journal
+from tfsasm.errors import InputError
+
+ABOUT = {"detector": "yolox-s", "sources": ["a", "b"]}
+
+
+def found(sequence, number):
+    return FrameRecord(sequence, number, f"{sequence}/{number}.txt", [f"{number},1,2,3,0.5\n"])
+
+
+def begin(path):
+    """Sequence a done, two frames of b."""
+    with Journal(path, ABOUT) as journal:
+        journal.add(found("a", 1))
+        journal.finish("a", ["a note"])
+        journal.add(found("b", 1))
+        journal.add(found("b", 2))
+    return path
+
+
+def test_a_new_record_is_empty(tmp_path):
+    with Journal(tmp_path / "p", ABOUT) as journal:
+        assert (journal.finished, journal.begun, list(journal.frames())) == ({}, None, [])
+
+
+def test_frames_come_back_in_order(tmp_path):
+    with Journal(tmp_path / "p", ABOUT) as journal:
+        journal.add(found("a", 1))
+        journal.finish("a", [])
+        journal.add(found("b", 1))
+        assert list(journal.frames()) == [found("a", 1), found("b", 1)]
+
+
+def test_the_last_frame_of_a_stopped_run_is_done_again(tmp_path):
+    with Journal(begin(tmp_path / "p"), ABOUT) as journal:
+        assert journal.finished == {"a": ["a note"]}
+        assert journal.begun == ("b", 2)
+        journal.add(found("b", 2))
+        journal.add(found("b", 3))
+        assert list(journal.frames()) == [found("a", 1), *(found("b", n) for n in (1, 2, 3))]
+
+
+def test_wherever_it_was_cut_it_goes_on_to_the_same_end(tmp_path):
+    """Every length that a kill may leave."""
+    whole = begin(tmp_path / "whole").read_bytes()
+    wanted = [found("a", 1), found("b", 1), found("b", 2)]
+    for length in range(len(whole) + 1):
+        path = tmp_path / "cut"
+        path.write_bytes(whole[:length])
+        with Journal(path, ABOUT) as journal:
+            for sequence, frames in (("a", 1), ("b", 2)):
+                if sequence in journal.finished:
+                    continue
+                first = journal.begun[1] if journal.begun and journal.begun[0] == sequence else 1
+                for number in range(first, frames + 1):
+                    journal.add(found(sequence, number))
+                journal.finish(sequence, [])
+            assert list(journal.frames()) == wanted, length
+
+
+def test_what_follows_a_damaged_line_is_done_again(tmp_path):
+    path = begin(tmp_path / "p")
+    path.write_bytes(path.read_bytes().replace(b'["b", 1', b'\0\0\0\0'))
+    with Journal(path, ABOUT) as journal:
+        assert journal.begun is None
+        assert list(journal.frames()) == [found("a", 1)]
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    pytest.param(None, "of another run .detector was 'yolox-s', is 'yolox-x'", id="other options"),
+    pytest.param(b"a picture\n", "no record of a run at all", id="another file"),
+])
+def test_a_record_of_something_else_is_kept_unless_it_may_go(tmp_path, content, problem):
+    path = begin(tmp_path / "p")
+    if content:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    about = ABOUT | {"detector": "yolox-x"}
+    with pytest.raises(InputError, match=problem):
+        Journal(path, about)
+    assert path.read_bytes() == before
+    with Journal(path, about, overwrite=True) as journal:
+        assert list(journal.frames()) == []
+    assert json.loads(path.read_bytes()) == about
+
+
+def test_overwriting_still_goes_on_with_the_same_run(tmp_path):
+    with Journal(begin(tmp_path / "p"), ABOUT, overwrite=True) as journal:
+        assert journal.begun == ("b", 2)

@@ -1,0 +1,287 @@
+"""YOLOX on networks of one node that answer what the test wants."""
+
+import builtins
+import contextlib
+import socket
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from tfsasm.detection import yolox
+from tfsasm.detection.detectors import detector
+from tfsasm.detection.yolox import YoloxDetector, YoloxSettings
+from tfsasm.errors import InputError
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+SIDE = 64
+CELLS = 8 * 8 + 4 * 4 + 2 * 2
+GRID = yolox.grid((SIDE, SIDE), (8, 16, 32))
+
+
+def network(path, output, *, shape=(1, 3, SIDE, SIDE), kind=onnx.TensorProto.FLOAT, name="images"):
+    """An ONNX file whose answer to any image is `output`."""
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("ReduceMax", [name], ["top"], keepdims=0),
+        helper.make_node("Cast", ["top"], ["peak"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["peak", "zero"], ["nothing"]),
+        helper.make_node("Add", ["answer", "nothing"], ["output"]),
+    ]
+    output = np.asarray(output, np.float32)
+    constants = [onnx.numpy_helper.from_array(output, "answer"),
+                 onnx.numpy_helper.from_array(np.zeros(1, np.float32), "zero")]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info(name, kind, shape)],
+        [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, None)], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def answer(boxes=(), *, decoded=False, cells=GRID, classes=2):
+    """A network's output: silence, but for `(cell, (cx, cy, w, h), objectness, class scores)`.
+
+    Boxes are pixels of the network's input; `decoded` says in which form they are answered.
+    """
+    stride = cells[:, 2:]
+    pixels = np.concatenate([(cells[:, :2] + 0.5) * stride, stride, stride], axis=1)
+    scores = np.zeros((len(cells), 1 + classes))
+    for cell, box, objectness, of_class in boxes:
+        pixels[cell] = box
+        scores[cell] = [objectness, *of_class]
+    if not decoded:
+        pixels = np.concatenate(
+            [pixels[:, :2] / stride - cells[:, :2], np.log(pixels[:, 2:] / stride)], axis=1)
+    return np.concatenate([pixels, scores], axis=1)[None]
+
+
+def image(width=128, height=64):
+    return np.zeros((height, width, 3), np.uint8)
+
+
+ONE = [(20, (32, 16, 10, 20), 0.8, (0.5, 0.1))]
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["seen", "forced"])
+@pytest.mark.parametrize("decoded", [False, True], ids=["raw", "decoded"])
+def test_raw_and_decoded_outputs_give_the_same_boxes(tmp_path, decoded, force):
+    file = network(tmp_path / "net.onnx", answer(ONE, decoded=decoded))
+    found = YoloxDetector(file, YoloxSettings(decoded=decoded if force else None))
+    assert found.decoded is decoded
+    xyxy, scores = found.detect(image())
+    np.testing.assert_allclose(xyxy, [[54, 12, 74, 52]], atol=1e-4)  # twice the network's pixels
+    np.testing.assert_allclose(scores, [0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "strides", "spread"), [
+    pytest.param(32, (8, 16, 32), 0.5, id="tiniest"),
+    pytest.param(416, (8, 16, 32), 0.0, id="usual, exact"),
+    pytest.param(416, (8, 16, 32), 5.0, id="usual, wild"),
+    pytest.param(1280, (8, 16, 32, 64), 5.0, id="P6, wild"),
+])
+def test_the_form_of_the_output_shows_in_its_numbers(side, strides, spread):
+    cells = yolox.grid((side, side), strides)
+    offsets = np.random.default_rng(0).normal(0.5, spread, (len(cells), 2)).astype(np.float32)
+    assert not yolox.is_decoded(offsets, cells)
+    assert yolox.is_decoded((offsets + cells[:, :2]) * cells[:, 2:], cells)
+
+
+def test_proposals_are_normalised_by_the_original_image(tmp_path):
+    found = YoloxDetector(network(tmp_path / "net.onnx", answer(ONE)))
+    frame = SimpleNamespace(image=image(), number=1, name="a", time=None)
+    proposals = found(frame)
+    np.testing.assert_allclose(proposals.boxes, [[0.5, 0.5, 20 / 128, 40 / 64]], atol=1e-6)
+    assert found.report() == []
+
+
+NEIGHBOURS = [
+    (20, (32, 16, 10, 20), 0.9, (0.9, 0)),
+    (21, (33, 16, 10, 20), 0.9, (0.8, 0)),  # IoU with the first 0.82
+    (22, (40, 16, 10, 20), 0.5, (0.4, 0)),
+    (23, (32, 16, 10, 20), 0.9, (0.1, 0.9)),
+]
+
+
+@pytest.mark.parametrize(("settings", "scores"), [
+    pytest.param({}, [0.81, 0.2], id="defaults"),
+    pytest.param({"score_threshold": 0.3}, [0.81], id="sure ones only"),
+    pytest.param({"score_threshold": 0.05, "nms_iou": 0.9}, [0.81, 0.72, 0.2], id="near ones too"),
+    pytest.param({"classes": (1,)}, [0.81], id="another class"),
+    pytest.param({"classes": (0, 1)}, [0.81, 0.2], id="two classes suppress each other"),
+    pytest.param({"score_threshold": 0.9}, [], id="nobody"),
+])
+def test_settings_choose_the_boxes(tmp_path, settings, scores):
+    found = YoloxDetector(network(tmp_path / "net.onnx", answer(NEIGHBOURS)),
+                          YoloxSettings(**settings))
+    np.testing.assert_allclose(found.detect(image())[1], scores, rtol=1e-5)
+
+
+OUTSIDE = [
+    (0, (0, 10, 10, 10), 0.9, (0.9, 0)),  # half out on the left
+    (1, (50, 60, 10, 10), 0.9, (0.8, 0)),  # in the padding, below the image
+    (2, (30, 31.9, 10, 0.5), 0.9, (0.7, 0)),  # clipped to less than a pixel
+]
+
+
+@pytest.mark.parametrize(("clip", "wanted"), [
+    pytest.param(True, [[0, 10, 10, 30]], id="clipped"),
+    pytest.param(False, [[-10, 10, 10, 30], [90, 110, 110, 130], [50, 63.3, 70, 64.3]], id="as is"),
+])
+def test_boxes_that_leave_the_image(tmp_path, clip, wanted):
+    found = YoloxDetector(network(tmp_path / "net.onnx", answer(OUTSIDE)), YoloxSettings(clip=clip))
+    np.testing.assert_allclose(found.detect(image())[0], wanted, atol=1e-4)
+
+
+def test_numbers_without_bounds_are_not_boxes(tmp_path):
+    output = answer(ONE)
+    output[0, 20, 2] = 1e30  # a width of exp(1e30)
+    assert len(YoloxDetector(network(tmp_path / "net.onnx", output)).detect(image())[0]) == 0
+
+
+@pytest.mark.parametrize(("width", "height", "inner"), [
+    pytest.param(128, 64, (64, 32), id="wide"),
+    pytest.param(32, 128, (16, 64), id="tall"),
+    pytest.param(1, 1, (64, 64), id="one pixel"),
+    pytest.param(1000, 1, (64, 1), id="one line"),
+    pytest.param(100, 63, (64, 40), id="cut to whole pixels"),
+])
+def test_the_letterbox(width, height, inner):
+    picture = np.random.default_rng(0).integers(0, 100, (height, width, 3), dtype=np.uint8)
+    canvas, scale = yolox.letterbox(picture, (SIDE, SIDE))
+    np.testing.assert_array_equal(canvas[:inner[1], :inner[0]], cv2.resize(picture, inner))
+    assert (canvas[inner[1]:] == 114).all()
+    assert (canvas[:, inner[0]:] == 114).all()
+    assert scale == (inner[0] / width, inner[1] / height)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_pixels_the_network_gets(tmp_path, legacy):
+    found = YoloxDetector(network(tmp_path / "net.onnx", answer()), YoloxSettings(legacy=legacy))
+    session, seen = found._session, []
+    found._session = SimpleNamespace(
+        run=lambda names, feed: seen.append(feed["images"]) or session.run(names, feed))
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:] = (10, 20, 30)
+    found.detect(picture)
+    assert seen[0].shape == (1, 3, 64, 64)
+    assert seen[0].dtype == np.float32
+    wanted = [10, 20, 30] if not legacy else [
+        (30 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (10 / 255 - 0.406) / 0.225]
+    np.testing.assert_allclose(seen[0][0, :, 5, 5], wanted, rtol=1e-5)
+
+
+def test_an_input_may_have_any_name(tmp_path):
+    found = YoloxDetector(network(tmp_path / "net.onnx", answer(ONE), name="x"))
+    assert len(found.detect(image())[0]) == 1
+
+
+@pytest.mark.parametrize(("name", "settings", "side"), [
+    pytest.param("my_yolox_nano.onnx", {}, 416, id="nano"),
+    pytest.param("YOLOX-Tiny.onnx", {}, 416, id="tiny"),
+    pytest.param("yolox_s.onnx", {}, 640, id="other"),
+    pytest.param("yolox_s.onnx", {"input_size": (SIDE, SIDE)}, SIDE, id="as set"),
+])
+def test_an_export_with_free_sizes(tmp_path, name, settings, side):
+    cells = yolox.grid((side, side), (8, 16, 32))
+    file = network(tmp_path / name, answer(cells=cells), shape=("n", 3, "h", "w"))
+    assert YoloxDetector(file, YoloxSettings(**settings)).input_size == (side, side)
+
+
+@pytest.mark.parametrize(("output", "graph", "settings", "problem"), [
+    pytest.param(answer()[:, 1:], {}, {}, "83 cells, where", id="wrong number of cells"),
+    pytest.param(answer()[0], {}, {}, r"output is \(84, 7\)", id="no batch"),
+    pytest.param(answer()[:, :, :5], {}, {}, r"output is \(1, 84, 5\)", id="no classes"),
+    pytest.param(answer() + 5, {}, {}, "scores go from 5 to 5", id="scores above 1"),
+    pytest.param(answer() * np.nan, {}, {}, "scores go from nan", id="NaN"),
+    pytest.param(answer(), {"shape": (1, 3, SIDE)}, {}, "inputs is", id="no image"),
+    pytest.param(answer(), {"shape": (1, 1, SIDE, SIDE)}, {}, "inputs is", id="grey image"),
+    pytest.param(answer(), {"kind": onnx.TensorProto.DOUBLE}, {}, "double", id="doubles"),
+    pytest.param(answer(), {"shape": (2, 3, SIDE, SIDE)}, {}, "inputs is", id="batch of two"),
+    pytest.param(answer(), {}, {"input_size": (32, 32)}, r"\(64, 64\) only", id="other size"),
+    pytest.param(answer(), {}, {"classes": (2,)}, "2 classes, 0 to 1", id="class it lacks"),
+    pytest.param(answer(), {}, {"providers": ("NoProvider",)}, "NoProvider", id="no such provider"),
+])
+def test_what_is_no_yolox_is_refused(tmp_path, output, graph, settings, problem):
+    file = network(tmp_path / "net.onnx", output, **graph)
+    with pytest.raises(InputError, match=problem):
+        YoloxDetector(file, YoloxSettings(**settings))
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    pytest.param(None, "there is no detector file", id="missing"),
+    pytest.param(b"", "not a readable ONNX file", id="empty"),
+    pytest.param(b"not onnx at all", "not a readable ONNX file", id="text"),
+    pytest.param("cut", "not a readable ONNX file", id="truncated"),
+])
+def test_a_damaged_file_is_refused(tmp_path, content, problem):
+    file = tmp_path / "net.onnx"
+    if content == "cut":
+        whole = network(file, answer()).read_bytes()
+        content = whole[: len(whole) // 2]
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=problem) as caught:
+        detector("yolox-nano", file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [
+    {"score_threshold": 1.5}, {"nms_iou": -0.1}, {"threads": 0}, {"classes": ()},
+    {"input_size": (100, 64)},
+], ids=str)
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        YoloxSettings(**settings)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="yolox-nano, yolox-tiny"):
+        detector("yolov9")
+
+
+def test_without_onnxruntime_the_message_says_what_to_install(monkeypatch, tmp_path):
+    real = builtins.__import__
+
+    def missing(name, *rest):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    for weights in (None, tmp_path / "net.onnx"):
+        with pytest.raises(InputError, match=r'pip install "tfsasm\[onnx\]"'):
+            detector("yolox-nano", weights)
+
+
+def test_the_official_file_comes_from_the_release_and_stays_in_the_cache(tmp_path, monkeypatch):
+    (tmp_path / "release").mkdir()
+    network(tmp_path / "release" / "yolox_s.onnx", answer(ONE))
+    monkeypatch.setenv("TFSASM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(yolox, "RELEASE", (tmp_path / "release").as_uri())
+    for _ in range(2):
+        assert len(detector("yolox-s").detect(image())[0]) == 1
+        (tmp_path / "release" / "yolox_s.onnx").unlink(missing_ok=True)
+    assert (tmp_path / "cache" / "yolox_s.onnx.sha256").is_file()
+
+
+def test_without_network_the_user_hears_where_to_put_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSASM_CACHE", str(tmp_path / "cache"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(yolox, "RELEASE", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(InputError) as caught:
+            detector("yolox-nano")
+    for part in ("/yolox_nano.onnx", str(tmp_path / "cache" / "yolox_nano.onnx"),
+                 "--detector-weights FILE"):
+        assert part in str(caught.value)
+
+
+def test_the_release_address_is_the_official_one():
+    assert yolox.RELEASE == (
+        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0")

@@ -1,0 +1,504 @@
+"""`tfsasm evaluate`: the results of `track` for every sequence, whatever comes between."""
+
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.scenes import HEIGHT, WIDTH, write_detections, write_folders, write_images
+from tfsasm.cli import chosen
+from tfsasm.detection.proposals import Proposals
+from tfsasm.experiments import plan as tracking
+from tfsasm.tracking.load import load
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """A checkpoint is read once per method; every sequence starts from a fresh state anyway."""
+    monkeypatch.setattr(chosen, "load", LOAD)
+
+
+LOAD = functools.lru_cache(load)
+
+
+@pytest.fixture
+def clips(scene, tmp_path):
+    return write_folders(scene, tmp_path / "clips")
+
+
+@pytest.fixture
+def evaluate(tfsasm, clips, small_weights, tmp_path):
+    """`tfsasm evaluate` with the small network; None removes an option."""
+
+    def run(*flags, **options):
+        network = {"weights": small_weights, "preset": "paper"}
+        given = {"root": clips, "output": tmp_path / "out"} | network | options
+        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items() if value]
+        return tfsasm("evaluate", *(part for pair in pairs for part in pair), *flags, "--quiet")
+
+    return run
+
+
+@pytest.fixture
+def by_looks(evaluate):
+    """`tfsasm evaluate --tracker appearance`."""
+    return functools.partial(evaluate, "--tracker", "appearance", weights=None, preset=None)
+
+
+def results(folder):
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path, preset):
+    outcome = evaluate(preset=preset)
+    assert outcome.code == 0, outcome.err
+    for name in NAMES:
+        wanted = tmp_path / f"{name}.txt"
+        track(source=clips / name, detections=clips / name / "det/det.txt", preset=preset,
+              mot_output=wanted)  # fmt: skip
+        assert results(tmp_path / "out")[name] == wanted.read_bytes() != b""
+        assert f"{name}: {3 if name == 'c' else 6} frames, " in outcome.out
+
+
+@pytest.mark.parametrize("flags", [
+    pytest.param((), id="colours"),
+    pytest.param(("--embedder", "none"), id="motion alone"),
+    pytest.param(("--set", "match.hits=1", "gallery.kind=ema"), id="other settings"),
+])
+def test_so_it_is_by_motion_and_looks(by_looks, track, clips, tmp_path, flags):
+    outcome = by_looks(*flags)
+    assert outcome.code == 0, outcome.err
+    for name in NAMES:
+        wanted = tmp_path / f"{name}.txt"
+        track("--tracker", "appearance", *flags, weights=None, preset=None,
+              source=clips / name, detections=clips / name / "det/det.txt",
+              mot_output=wanted)  # fmt: skip
+        assert results(tmp_path / "out")[name] == wanted.read_bytes()
+    assert results(tmp_path / "out")["a"]
+    assert "no pictures" not in outcome.out
+
+
+@pytest.mark.parametrize("boxes", ["beside", "det_db"])
+def test_without_pictures_motion_decides_as_in_a_comparison(
+    by_looks, tfsasm, clips, tmp_path, boxes
+):
+    for name in NAMES:
+        shutil.rmtree(clips / name / "img1")
+    (tmp_path / "det_db.json").write_text(as_det_db(clips))
+    more = ["--detections", tmp_path / "det_db.json"] if boxes == "det_db" else []
+    outcome = by_looks(*more)
+    assert outcome.code == 0, outcome.err
+    assert "no pictures of a, b, c: motion decided alone there" in outcome.out
+    tfsasm("compare", "--root", clips, "--trackers", "motion", "--min-score", 0,
+           "--output", tmp_path / "compared", "--quiet")  # fmt: skip
+    assert results(tmp_path / "out") == results(tmp_path / "compared" / "motion")
+    assert results(tmp_path / "out")["a"]
+
+
+def show_a_pan(folder):
+    """A person who stands; the camera turns so far that only a look at the pictures explains it."""
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, 2 * WIDTH, 3), dtype=np.uint8)
+    wide = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    cv2.rectangle(wide, (100, 30), (119, 69), (0, 0, 255), cv2.FILLED)
+    turned = (0, 0, 0, 20, 20, 20)
+    shutil.rmtree(folder / "img1")
+    write_images(folder / "img1", [wide[:, x : x + WIDTH] for x in turned])
+    write_detections(folder / "det/det.txt", [[f"{100 - x},30,20,40,0.9"] for x in turned])
+
+
+def test_only_what_has_no_pictures_is_followed_blindly(by_looks, clips, tmp_path):
+    for name in ("a", "b"):
+        show_a_pan(clips / name)
+    by_looks(output=tmp_path / "wanted")
+    shutil.rmtree(clips / "b" / "img1")
+    outcome = by_looks()
+    assert "no pictures of b: motion" in outcome.out
+    seen, wanted = results(tmp_path / "out"), results(tmp_path / "wanted")
+    assert [name for name in NAMES if seen[name] == wanted[name]] == ["a", "c"]
+    assert seen["a"] == wanted["b"] != b""
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
+    assert told["pictures"] == {"a": True, "b": False, "c": True}
+
+
+def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
+    evaluate()
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
+    tfsasm("score", "--gt", clips, "--results", tmp_path / "out", "--dataset", "mot",
+           "--json", tmp_path / "scores.json")  # fmt: skip
+    wanted = json.loads((tmp_path / "scores.json").read_text())
+    assert {name: told[name] for name in wanted} == wanted
+    assert set(told["sequences"]) == set(NAMES)
+    assert told["settings"]["preset"] == "paper"
+
+
+def test_two_workers_give_the_same_files(evaluate, tmp_path):
+    """One thread each way: with another number, sums may round otherwise."""
+    evaluate()
+    outcome = evaluate("--workers", 2, output=tmp_path / "two")
+    assert outcome.code == 0, outcome.err
+    assert results(tmp_path / "two") == results(tmp_path / "out")
+
+
+def test_some_sequences_can_be_chosen(evaluate, tmp_path):
+    assert evaluate("--sequences", "a", "c").code == 0
+    assert list(results(tmp_path / "out")) == ["a", "c"]
+
+
+def test_settings_reach_the_tracker(evaluate, tmp_path):
+    evaluate()
+    evaluate("--set", "memory.capacity=0", "report_score=0.6", output=tmp_path / "other")
+    assert results(tmp_path / "out") != results(tmp_path / "other")
+
+
+def test_without_truth_there_are_results_and_no_scores(evaluate, clips, tmp_path):
+    for name in NAMES:
+        shutil.rmtree(clips / name / "gt")
+    outcome = evaluate()
+    assert outcome.code == 0
+    assert "nothing to score: no finished sequence has ground truth" in outcome.out
+    assert len(results(tmp_path / "out")) == 3
+    assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_a_sequence_of_another_length_is_told(evaluate, clips):
+    info = clips / "a" / "seqinfo.ini"
+    info.write_text(info.read_text().replace("seqLength=6", "seqLength=7"))
+    assert "note: a: 6 frames were tracked, 7 were expected" in evaluate().out
+
+
+# Where the boxes come from
+
+
+def as_det_db(clips):
+    return json.dumps({
+        f"sets/{name}/img1/{number:08d}.txt": [
+            ",".join(line.split(",")[2:]) + "\n"
+            for line in (clips / name / "det/det.txt").read_text().splitlines()
+            if int(line.split(",")[0]) == number
+        ]
+        for name in NAMES for number in range(1, 7)
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["NAME.txt", "NAME/det.txt", "NAME/det/det.txt", "det_db.json"])
+def test_detections_may_lie_elsewhere(evaluate, clips, tmp_path, form):
+    evaluate(output=tmp_path / "wanted")
+    other = tmp_path / "boxes"
+    other.mkdir()
+    (other / "det_db.json").write_text(as_det_db(clips))
+    for name in NAMES:
+        path = other / form.replace("NAME", name)
+        if path.suffix == ".txt":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (clips / name / "det/det.txt").rename(path)
+    given = other / form if form == "det_db.json" else other
+    outcome = evaluate(detections=given)
+    assert outcome.code == 0, outcome.err
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+def test_a_video_may_lie_elsewhere(evaluate, clips, tmp_path):
+    evaluate("--sequences", "a", output=tmp_path / "wanted")
+    (clips / "a" / "img1").rename(tmp_path / "frames")
+    (tmp_path / "det_db.json").write_text(as_det_db(clips))
+    for boxes in (None, tmp_path / "det_db.json"):
+        outcome = evaluate("--sequences", "a", "--overwrite", source=tmp_path / "frames",
+                           detections=boxes)  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+@pytest.mark.parametrize(("flags", "complaint"), [
+    pytest.param(["--workers", 0], "workers is 0; give 1 or more", id="no workers"),
+    pytest.param(["--sequences", "z"], "no sequence z; there is a, b, c", id="no such sequence"),
+    pytest.param(["--split", "val"], "holds sequences, but no split 'val'", id="no such split"),
+    pytest.param(["--source", "x.mp4"], "--source is for one sequence, and there are 3",
+                 id="one video for all"),
+    pytest.param(["--detections", "nowhere"], "nowhere does not exist", id="no detections"),
+    pytest.param(["--detections", "."], "no detections of a in .: wanted a.txt", id="none here"),
+    pytest.param(["--detections", "{clips}/a/det/det.txt"], "is of one sequence, and there are 3",
+                 id="one det.txt for all"),
+    pytest.param(["--detections", ".", "--detector", "yolox-nano"], "not both", id="two sources"),
+    pytest.param(["--weights", "no.pth"], "no.pth", id="no weights"),
+    pytest.param(["--set", "memory.capacity"], "--set takes NAME=VALUE", id="half a setting"),
+    pytest.param(["--tracker", "appearance"], "--weights is for --tracker query",
+                 id="weights of the other tracker"),
+    pytest.param(["--embedder", "hist"], "--embedder is for --tracker appearance",
+                 id="looks of the other tracker"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_said_before_any_work(
+    evaluate, clips, tmp_path, monkeypatch, flags, complaint
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = evaluate(*(str(flag).format(clips=clips) for flag in flags))
+    assert outcome.code == 2
+    assert complaint in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("part", "complaint"), [
+    pytest.param("img1", "no images of b; choose others by --sequences, or", id="images"),
+    pytest.param("det", "b has no det/det.txt beside it; say where", id="detections"),
+])
+def test_what_a_sequence_lacks_is_said_before_any_work(evaluate, clips, tmp_path, part, complaint):
+    shutil.rmtree(clips / "b" / part)
+    outcome = evaluate()
+    assert outcome.code == 2
+    assert complaint in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+# What comes between
+
+
+def test_a_failure_costs_one_sequence_until_it_is_mended(evaluate, clips, tmp_path):
+    evaluate(output=tmp_path / "wanted")
+    image = clips / "b" / "img1" / "00000005.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:500])
+    broken = evaluate()
+    assert broken.code == 1
+    assert "failed: b: " in broken.out
+    assert "00000005.png (frame 5 of 6) is cut off" in broken.out
+    assert "b: it was not tracked: " in broken.out
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (set(told["sequences"]), set(told["left_out"])) == ({"a", "c"}, {"b"})
+    assert list(results(tmp_path / "out")) == ["a", "c"]
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+
+    image.write_bytes(whole)
+    mended = evaluate()
+    assert mended.code == 0
+    assert "2 of 3 sequences are done already" in mended.out
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+def test_a_bad_detection_line_costs_one_sequence_or_nothing(evaluate, clips, tmp_path):
+    path = clips / "b" / "det/det.txt"
+    path.write_text(path.read_text() + "4,-1,nan,2,3,4,0.5\n")
+    assert evaluate().code == 1
+    outcome = evaluate("--skip-bad-detections", output=tmp_path / "other")
+    assert outcome.code == 0
+    assert "note: b: 1 bad detection line(s) left out, the first: " in outcome.out
+
+
+def test_finished_sequences_are_not_tracked_again(evaluate, tmp_path, monkeypatch):
+    evaluate()
+    wanted = results(tmp_path / "out")
+    (tmp_path / "out" / "b.txt").unlink()
+    seen = []
+    real = tracking._track
+    monkeypatch.setattr(
+        tracking, "_track", lambda *given: seen.append(given[-1]) or real(*given)
+    )
+    assert evaluate().code == 0
+    assert seen == ["b"]
+    assert results(tmp_path / "out") == wanted
+
+
+def test_other_settings_need_another_folder(evaluate, tmp_path):
+    evaluate()
+    wanted = results(tmp_path / "out")
+    refused = evaluate("--set", "memory.capacity=3")
+    assert refused.code == 2
+    assert "by other settings: method.memory.capacity was 10, not 3. Give those" in refused.err
+    assert results(tmp_path / "out") == wanted
+    anew = evaluate("--set", "memory.capacity=3", "--overwrite", "--sequences", "a")
+    assert anew.code == 0
+    assert list(results(tmp_path / "out")) == ["a"]
+
+
+@pytest.mark.parametrize(("before", "after", "change"), [
+    pytest.param((), ("--tracker", "query"), "tracker was appearance, not query", id="tracker"),
+    pytest.param((), ("--embedder", "none"), "embedder was hist, not none", id="embedder"),
+    pytest.param((), ("--set", "match.hits=1"), "method.match.hits was 2, not 1", id="setting"),
+    pytest.param((), ("--embedder-set", "hues=9"), "embedder_set was [], not ['hues=9']",
+                 id="setting of the embedder"),
+    pytest.param(("--tracker", "query"), ("--tracker", "query", "--precision", "bf16"),
+                 "precision was auto, not bf16", id="precision"),
+])  # fmt: skip
+def test_a_folder_holds_one_tracker(by_looks, tmp_path, before, after, change):
+    assert by_looks("--sequences", "a", *before).code == 0
+    refused = by_looks(*after)
+    assert refused.code == 2
+    assert change in " ".join(refused.err.split())
+    assert list(results(tmp_path / "out")) == ["a"]
+
+
+def test_pictures_that_came_later_need_another_folder(by_looks, clips, tmp_path):
+    (clips / "a" / "img1").rename(tmp_path / "away")
+    assert by_looks("--sequences", "a").code == 0
+    (tmp_path / "away").rename(clips / "a" / "img1")
+    refused = by_looks("--sequences", "a", "b")
+    assert refused.code == 2
+    assert "other settings: pictures.a was False, not True. Give" in " ".join(refused.err.split())
+    assert by_looks("--sequences", "b").code == 0
+
+
+def test_which_sequences_are_named_does_not_count(by_looks, clips, tmp_path):
+    shutil.rmtree(clips / "b" / "img1")
+    for names in (["a"], ["b"], NAMES, ["c", "a"]):
+        outcome = by_looks("--sequences", *names)
+        assert outcome.code == 0, outcome.err
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())["settings"]
+    assert told["pictures"] == {"a": True, "b": False, "c": True}
+
+
+@pytest.mark.parametrize(("flags", "complaint"), [
+    pytest.param(("--tracker", "query", "--precision", "fp8"), "not 'fp8'", id="precision"),
+    pytest.param(("--tracker", "query", "--short-side", 0), "short_side is 0", id="size"),
+    pytest.param(("--embedder", "osnet"), "needs the ONNX file", id="weights of the embedder"),
+    pytest.param(("--embedder-set", "colours=9"), "no setting 'colours'", id="embedder"),
+    pytest.param(("--detector", "yolox-nano", "--detector-set", "size=9"), "no setting 'size'",
+                 id="detector"),
+])  # fmt: skip
+def test_what_cannot_begin_removes_nothing(by_looks, tmp_path, flags, complaint):
+    assert by_looks("--sequences", "a").code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    refused = by_looks(*flags, "--overwrite")
+    assert refused.code == 2
+    assert complaint in " ".join(refused.err.split())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert by_looks(*flags, output=tmp_path / "new").code == 2
+    assert not (tmp_path / "new").exists()
+
+
+class Nothing:
+    """A detector that finds nobody."""
+
+    def __call__(self, frame):
+        return Proposals.empty()
+
+    def report(self):
+        return []
+
+
+@pytest.mark.parametrize(("option", "setting"), [
+    pytest.param("--embedder", "embedder_weights", id="embedder"),
+    pytest.param("--detector", "detector.weights", id="detector"),
+])
+def test_a_folder_of_a_model_is_known_by_its_content(
+    by_looks, tmp_path, monkeypatch, option, setting
+):
+    monkeypatch.setattr(chosen, "embedder_of", lambda job: None)
+    monkeypatch.setattr(tracking, "open_live", lambda plan: plan.live and Nothing())
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    (first / "config.json").write_text("{}")
+    (first / "model.safetensors").write_bytes(b"1")
+    shutil.copytree(first, other)
+    (other / "README.md").write_text("moved")
+    assert by_looks("--sequences", "a", option, f"hf:{first}").code == 0
+    same = by_looks("--sequences", "a", option, f"hf:{other}")
+    assert (same.code, "1 of 1 sequences are done already" in same.out) == (0, True)
+    (other / "model.safetensors").write_bytes(b"2")
+    refused = by_looks("--sequences", "a", option, f"hf:{other}")
+    assert refused.code == 2
+    told = " ".join(refused.err.split())
+    assert f"other settings: {setting}.model.safetensors was sha256:" in told
+    assert "config" not in told
+
+
+def test_a_precision_reaches_the_network(evaluate, tmp_path):
+    evaluate("--precision", "bf16", output=tmp_path / "bf16")
+    evaluate("--precision", "fp32")
+    assert results(tmp_path / "bf16") != results(tmp_path / "out")
+    refused = evaluate("--precision", "fp16", "--device", "cpu", output=tmp_path / "fp16")
+    assert (refused.code, results(tmp_path / "fp16")) == (2, {})
+    assert "fp16 is for GPUs" in refused.err
+
+
+def test_what_does_not_change_results_may_change(evaluate, small_weights, tmp_path):
+    evaluate("--sequences", "a")
+    shutil.copy(small_weights, tmp_path / "same.safetensors")
+    outcome = evaluate(weights=tmp_path / "same.safetensors")
+    assert outcome.code == 0
+    assert "1 of 3 sequences are done already" in outcome.out
+
+
+def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path, monkeypatch):
+    evaluate(output=tmp_path / "wanted")
+    real = tracking._track
+
+    def stop(*given):
+        steps = real(*given)
+        for _ in range(3) if given[-1] == "b" else ():
+            yield next(steps)
+        if given[-1] == "b":
+            raise KeyboardInterrupt
+        return (yield from steps)
+
+    monkeypatch.setattr(tracking, "_track", stop)
+    outcome = evaluate()
+    assert outcome.code == 130
+    assert "stopped; what is finished is kept" in outcome.out
+    assert list(results(tmp_path / "out")) == ["a"]
+    monkeypatch.setattr(tracking, "_track", real)
+    assert evaluate().code == 0
+    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+
+
+# A kill
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "tracker"), [(1, "query"), (2, "query"), (1, "appearance")])
+def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers, tracker):
+    """SIGKILL at random moments of the tracking, ten times over; then the run is left alone."""
+    for name, original in zip("defgh", "abcab", strict=True):
+        shutil.copytree(clips / original, clips / name)
+
+    network = ["--weights", small_weights, "--preset", "paper"] if tracker == "query" else []
+
+    def start(output):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tfsasm", "evaluate", "--root", clips, "--output", output,
+             "--tracker", tracker, *network, "--workers", str(workers), "--quiet"],
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    assert start(tmp_path / "wanted").wait() == 0
+    ends = [path.stat().st_mtime for path in (tmp_path / "wanted").glob("*.txt")]
+    pace = (max(ends) - min(ends)) / len(ends)
+    dice, kept = random.Random(workers), []
+    for _ in range(10):
+        run = start(tmp_path / "out")
+        wait_for_results(run, tmp_path / "out", more=dice.randint(0, 3))
+        time.sleep(dice.uniform(0, 2) * pace)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        kept.append(len(results(tmp_path / "out")))
+        if kept[-1] == len(ends):  # all was done already; begin once more
+            shutil.rmtree(tmp_path / "out")
+    assert start(tmp_path / "out").wait() == 0
+    assert any(0 < count < len(ends) for count in kept), kept
+    for path in (tmp_path / "wanted").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    seen = NAMES if tracker == "query" else ("a", "b")  # nobody in c is there long enough
+    assert all((tmp_path / "out" / f"{name}.txt").read_bytes() for name in seen)
+    assert len(list((tmp_path / "out").iterdir())) == len(ends) + 2
+
+
+def wait_for_results(run, output, more):
+    """Until that many sequences more are finished and one is begun, or the run has ended."""
+    def begun():
+        return {path.name for path in output.glob(".*partial-*")}
+
+    goal, old = len(results(output)) + more, begun()
+    while run.poll() is None and (len(results(output)) < goal or not begun() - old):
+        time.sleep(0.005)

@@ -1,0 +1,144 @@
+"""Work in processes that may die."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Advanced, Failed, Finished, run_all
+from tfsasm.files import atomic_path
+
+
+def make(prefix):
+    """Counts to the number in a name; some names have other ideas."""
+
+    def work(name):
+        yield from range(1, int(name[-1]) + 1)
+        if name.startswith("bad"):
+            raise InputError(f"{name} is bad")
+        if name.startswith("bug"):
+            raise KeyError(name)
+        if name.startswith("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return prefix + name
+
+    return work
+
+
+def outcomes(events):
+    return {event.name: event for event in events if not isinstance(event, Advanced)}
+
+
+def test_everything_is_done_and_told():
+    events = list(run_all(["a2", "b1", "c3"], partial(make, "did ")))
+    told = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
+    assert outcomes(events) == told
+    assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
+
+
+def make_writer(folder):
+    def work(name):
+        with atomic_path(folder / name) as half:
+            half.write_text("half")
+            while True:
+                time.sleep(0.01)
+                yield 1
+
+    return work
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
+    events = run_all(["a", "b"], partial(make_writer, tmp_path), workers)
+    next(events)
+    assert list(tmp_path.iterdir())
+    events.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_is_told_and_costs_nothing_else(workers):
+    dying = ["die1", "die2"] if workers > 1 else []  # both at once: others must take their places
+    names = [*dying, "bad1", "a1", "bug1", "b1"]
+    told = outcomes(run_all(names, partial(make, "did "), workers))
+    assert told["bad1"] == Failed("bad1", "bad1 is bad")
+    assert told["bug1"].message == "KeyError: 'bug1'"
+    assert "raise KeyError(name)" in told["bug1"].trace
+    for name in names:
+        if name.startswith("die"):
+            assert told[name].message == "its process ended with code -9; out of memory?"
+        elif len(name) == 2:
+            assert told[name] == Finished(name, f"did {name}")
+    assert told.keys() == set(names)
+
+
+def test_work_that_cannot_begin_fails_on_every_name():
+    told = outcomes(run_all(["a1", "b1"], refuse, 2))
+    assert told == {name: Failed(name, "no weights") for name in ("a1", "b1")}
+
+
+def refuse():
+    raise InputError("no weights")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_to_do_is_nothing_done(workers):
+    assert list(run_all([], partial(make, ""), workers)) == []
+
+
+def test_closing_ends_the_workers():
+    import multiprocessing
+
+    events = run_all([f"a{n}" for n in range(1, 9)], partial(make, ""), 2)
+    next(events)
+    assert multiprocessing.active_children()
+    events.close()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent("""
+        import os, time
+        from tfsasm.workers import run_all
+
+        def make():
+            def work(name):
+                open(f"pid-{os.getpid()}", "w").close()
+                while True:
+                    time.sleep(0.05)
+                    yield 1
+            return work
+
+        if __name__ == "__main__":
+            for event in run_all(["a", "b"], make, 2):
+                pass
+    """))
+    parent = subprocess.Popen([sys.executable, script], cwd=tmp_path)
+    try:
+        workers = wait_for(lambda: len(pids(tmp_path)) == 2 and pids(tmp_path))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def pids(folder):
+    return [int(path.name[4:]) for path in folder.glob("pid-*")]
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")

@@ -1,0 +1,206 @@
+"""The network for running only: the same answers, whatever it is made of."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.fakes import SMALL
+from helpers.golden_data import released_model
+from tfsasm.detection.proposals import Proposals
+from tfsasm.motrv2.backbone import FrozenBatchNorm2d, MobileNetV2
+from tfsasm.motrv2.fast import backbone
+from tfsasm.motrv2.fast import model as module
+from tfsasm.motrv2.fast.backbone import FusedBackbone
+from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, packs
+from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
+from tfsasm.motrv2.fast.precision import ActivationStatistics, Precision
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.transformer import SelfAttention
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = MOTRv2(SMALL).eval().requires_grad_(False)
+    for name, buffer in made.backbone.named_buffers():  # batch norms that do something
+        if name.endswith(("running_mean", "bias")):
+            buffer.normal_(0, 0.1)
+        if name.endswith(("running_var", "weight")):
+            buffer.uniform_(0.5, 1.5)
+    for parameter in made.decoder.parameters():  # boxes that move
+        parameter.add_(0.02 * torch.randn_like(parameter))
+    return made
+
+
+def answers(model, images):
+    asked = Proposals(torch.rand(4, 4, generator=torch.Generator().manual_seed(1)), torch.ones(4))
+    with torch.inference_mode():
+        features = model.encode(images)
+        last = model.decode(features[0], model.queries(asked))[-1]
+    return features.tokens.float(), last.boxes, last.logits
+
+
+def pictures(batch=1, height=70, width=101):
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(2))
+
+
+WAYS = {
+    "as it is": {},
+    "in many parts": {"part": 7},
+    "without compiled kernels": {"library": None},
+    "without oneDNN": {"packs": False},
+    "without either": {"library": None, "packs": False},
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
+    if "part" in way:
+        monkeypatch.setattr(module, "CHUNK", way["part"])
+    if "library" in way:
+        monkeypatch.setattr(module.native, "library", lambda: None)
+    if "packs" in way:
+        monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
+    fast = FastMOTRv2(copy.deepcopy(model))
+    for ours, theirs in zip(answers(fast, pictures()), answers(model, pictures()), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("library", [True, False], ids=["compiled", "not compiled"])
+def test_narrow_numbers_give_nearly_the_same(model, library, monkeypatch):
+    if not library:
+        monkeypatch.setattr(module.native, "library", lambda: None)
+    fast = FastMOTRv2(copy.deepcopy(model), Precision.everywhere(torch.bfloat16))
+    ours, theirs = answers(fast, pictures()), answers(model, pictures())
+    assert (ours[0] - theirs[0]).abs().max() < 0.15
+    assert (ours[1] - theirs[1]).abs().max() < 0.01
+
+
+def test_images_of_other_sizes_and_batches_may_follow(model):
+    fast = FastMOTRv2(copy.deepcopy(model))
+    for images in (pictures(), pictures(2), pictures(1, 64, 40), pictures()):
+        with torch.inference_mode():
+            ours, theirs = fast.encode(images), model.encode(images)
+        assert ours.shapes == theirs.shapes
+        torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=0, atol=1e-4)
+
+
+def test_padding_is_refused(model):
+    padding = torch.zeros(1, 70, 101, dtype=torch.bool)
+    with pytest.raises(ValueError, match="without padding"):
+        FastMOTRv2(copy.deepcopy(model)).encode(pictures(), padding)
+
+
+def test_it_is_not_for_saving(model):
+    with pytest.raises(ValueError, match="running only"):
+        FastMOTRv2(copy.deepcopy(model)).state_dict()
+
+
+def test_the_published_trunk_too():
+    trunk = released_model().backbone
+    with torch.inference_mode():
+        ours, theirs = FusedBackbone(trunk, torch.float32)(pictures()), trunk(pictures())
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
+
+
+def mobile_trunk(shift):
+    """A trunk whose batch norms know what they are given; into block 2 go `shift` and a little."""
+    torch.manual_seed(0)
+    trunk = MobileNetV2().eval().requires_grad_(False)
+    norms = [module for module in trunk.modules() if isinstance(module, FrozenBatchNorm2d)]
+    for norm in norms:
+        norm.bias.uniform_(0, 1)
+        norm.register_forward_pre_hook(learn_statistics)
+    last = trunk.features[1].conv[-1]
+    last.weight.fill_(0.05)
+    last.bias.fill_(shift)
+    with torch.inference_mode(False):
+        trunk(pictures())
+    for norm in norms:
+        norm._forward_pre_hooks.clear()
+    return trunk
+
+
+def learn_statistics(norm, given):
+    norm.running_mean.copy_(given[0].mean((0, 2, 3)))
+    norm.running_var.copy_(given[0].var((0, 2, 3)))
+
+
+@pytest.mark.parametrize(("shift", "wide"), [
+    pytest.param(0.0, 0, id="all can bear it"),
+    pytest.param(10.0, 3, id="one cannot, nor those before it"),
+])
+def test_blocks_that_rounding_would_spoil_stay_float32(shift, wide):
+    trunk, images = mobile_trunk(shift), pictures()
+    narrow = FusedBackbone(trunk, torch.bfloat16)
+    kinds = [block.dtype for block in narrow.blocks]
+    assert kinds == [torch.float32] * wide + [torch.bfloat16] * (len(kinds) - wide)
+    assert FusedBackbone(trunk, torch.float32).wide == 0
+    with torch.inference_mode():
+        ours, theirs = narrow(images)[0].float(), trunk(images)[0]
+    assert (ours - theirs).norm() < 0.06 * theirs.norm()  # 0.4 if all blocks were narrow
+
+
+def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
+    if not packs(torch.bfloat16, torch.device("cpu")):
+        pytest.skip("oneDNN has no bfloat16 on this processor, and elsewhere a bias is rounded too")
+    blocks, _ = backbone._blocks(mobile_trunk(shift=10.0))
+    (layer, given), *_ = blocks[2].inputs(blocks[1].leaves(ActivationStatistics.of_images()))
+    assert given.mean.tolist() == [10.0] * len(given.mean)
+    even = given.mean.float().view(1, -1, 1, 1)
+    with torch.inference_mode():
+        wanted = layer.packed(given, torch.float32)(even)
+        nothing = replace(given, mean=torch.zeros_like(given.mean))
+        error, uncorrected = (
+            (layer.packed(known, torch.bfloat16)(even.bfloat16()).float() - wanted).abs().max()
+            for known in (given, nothing)
+        )
+    assert error < 0.005 < 0.1 < uncorrected
+
+
+@pytest.mark.parametrize("part", ["backbone", "encoder", "decoder"])
+def test_a_part_may_be_narrow_alone(model, part):
+    fast = FastMOTRv2(copy.deepcopy(model), Precision(**{part: torch.bfloat16}))
+    with torch.inference_mode():
+        tokens = fast.encode(pictures()).tokens
+    assert tokens.dtype == (torch.bfloat16 if part == "decoder" else torch.float32)
+    ours, theirs = answers(fast, pictures()), answers(model, pictures())
+    assert 0 < (ours[1] - theirs[1]).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["values of places", "values of content"])
+@pytest.mark.parametrize("queries", [0, 1, 7])
+@pytest.mark.parametrize("masked", [True, False], ids=["some may not look", "all may look"])
+def test_self_attention(together, queries, masked):
+    g = torch.Generator().manual_seed(5)
+    usual = SelfAttention(16, 4).requires_grad_(False)
+    usual.in_proj_bias.normal_(generator=g)
+    placed, content = torch.randn(2, 1, queries, 16, generator=g)
+    value = placed if together else content
+    forbidden = torch.rand(queries, queries, generator=g) < 0.3 if masked else None
+    if masked:
+        forbidden.fill_diagonal_(False)
+    with torch.inference_mode():
+        ours = FastSelfAttention(usual, together=together)(placed, value, forbidden)
+        torch.testing.assert_close(ours, usual(placed, value, forbidden), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])
+def test_layers_with_what_follows_them(packs, monkeypatch):
+    if not packs:
+        monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
+    layer, conv = torch.nn.Linear(6, 5), torch.nn.Conv2d(6, 4, 3, padding=1)
+    x, image = torch.randn(3, 6), torch.randn(1, 6, 5, 7)
+    with torch.inference_mode():
+        packed = PackedLinear(layer.weight, layer.bias, torch.float32)
+        torch.testing.assert_close(packed(x), layer(x))
+        torch.testing.assert_close(packed(x, "relu"), layer(x).relu())
+        for name, after in {"none": lambda y: y, "relu": torch.relu}.items():
+            fused = PackedConv(conv, conv.weight, conv.bias, torch.float32, name)
+            skip = torch.randn(1, 4, 5, 7)
+            wanted = after(conv(image) + skip)
+            torch.testing.assert_close(fused(image), after(conv(image)))
+            torch.testing.assert_close(fused(image, skip), wanted)

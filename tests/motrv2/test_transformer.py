@@ -1,0 +1,258 @@
+"""Encoder and decoder: the released transformer, padding, masks and empty questions."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.golden_data import released_model, tensor, vectors
+from tfsasm.motrv2.transformer import (
+    Decoder,
+    Encoder,
+    Features,
+    Queries,
+    inverse_sigmoid,
+    level_positions,
+)
+from tfsasm.tracking import memory
+from tfsasm.tracking.config import MemoryConfig
+
+WIDTH, LEVELS = 16, 2
+FULL = [(6, 8), (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    encoder = Encoder(2, WIDTH, 32, heads=2, levels=LEVELS, points=2)
+    for layer in encoder.layers:
+        torch.nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.3)
+        torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.3)
+    return encoder.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(1)
+    decoder = Decoder(3, WIDTH, 32, 2, LEVELS, 2, classes=1, box_turns=1.0, place_values=False)
+    for layer in decoder.layers:
+        torch.nn.init.normal_(layer.cross_attn.sampling_offsets.weight, std=0.3)
+    return decoder.requires_grad_(False)
+
+
+def encode(encoder, maps, masks=None, flag=True):
+    shown = masks or [torch.zeros(len(m), *m.shape[-2:], dtype=torch.bool) for m in maps]
+    positions = level_positions([], shown, torch.ones(LEVELS, WIDTH))
+    return encoder(maps, positions, masks if flag else None)
+
+
+def maps_of(shapes, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, WIDTH, h, w, generator=generator) for h, w in shapes]
+
+
+def questions(count, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    content = torch.randn(count, WIDTH, generator=generator)
+    return Queries(content, torch.rand(count, 4, generator=generator) * 0.4 + 0.3)
+
+
+# Padding: a small image beside a large one gives the same answers as alone
+
+
+def padded(maps, shapes, rubbish=9.0):
+    """Maps `[1, C, h, w]` in the corner of larger ones, and the masks that say so."""
+    larger, masks = [], []
+    for m, (height, width) in zip(maps, shapes, strict=True):
+        room = torch.full((1, WIDTH, height, width), rubbish)
+        mask = torch.ones(1, height, width, dtype=torch.bool)
+        room[:, :, : m.shape[-2], : m.shape[-1]] = m
+        mask[:, : m.shape[-2], : m.shape[-1]] = False
+        larger.append(room)
+        masks.append(mask)
+    return larger, masks
+
+
+SMALLER = [
+    pytest.param([(4, 6), (2, 3)], id="a half smaller each way"),
+    pytest.param([(6, 2), (3, 1)], id="a narrow strip"),
+    pytest.param([(6, 8), (3, 4)], id="nothing padded, but said so"),
+]
+
+
+def side_by_side(encoder, shapes):
+    """A smaller image alone, and beside a full one in a batch."""
+    small, large = maps_of(shapes), maps_of(FULL, seed=7)
+    with_room, masks = padded(small, FULL)
+    batch = [torch.cat(pair) for pair in zip(large, with_room, strict=True)]
+    none = [torch.zeros_like(mask) for mask in masks]
+    batch_masks = [torch.cat(pair) for pair in zip(none, masks, strict=True)]
+    together = encode(encoder, batch, batch_masks)
+    return encode(encoder, small), encode(encoder, large), together
+
+
+@pytest.mark.parametrize("shapes", SMALLER)
+def test_padding_changes_nothing_for_the_pixels_of_the_image(encoder, shapes):
+    alone, other, together = side_by_side(encoder, shapes)
+    valid = ~together.padding
+    assert valid[0].all()
+    assert valid[1].sum() == sum(h * w for h, w in shapes)
+    torch.testing.assert_close(together.tokens[1][valid[1]], alone.tokens[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.tokens[0], other.tokens[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shapes", SMALLER)
+def test_padding_changes_no_answer(encoder, decoder, shapes):
+    alone, other, together = side_by_side(encoder, shapes)
+    for index, single in enumerate((other, alone)):
+        pairs = zip(
+            decoder(questions(5), together[index]), decoder(questions(5), single), strict=True
+        )
+        for one, reference in pairs:
+            torch.testing.assert_close(one.boxes, reference.boxes, rtol=0, atol=1e-5)
+            torch.testing.assert_close(one.embeddings, reference.embeddings, rtol=0, atol=1e-5)
+
+
+def test_a_padded_pixel_is_seen_by_nobody(encoder):
+    small = maps_of([(4, 6), (2, 3)])
+    found = []
+    for rubbish in (9.0, -1e3):
+        maps, masks = padded(small, FULL, rubbish)
+        features = encode(encoder, maps, masks)
+        found.append(features.tokens[~features.padding])
+    assert torch.equal(*found)
+
+
+def test_without_padding_masks_are_not_needed(encoder):
+    maps = maps_of(FULL)
+    masks = [torch.zeros(1, *shape, dtype=torch.bool) for shape in FULL]
+    with_masks, without = (encode(encoder, maps, masks, flag=flag) for flag in (True, False))
+    assert without.padding is without.valid_ratios is None
+    torch.testing.assert_close(with_masks.tokens, without.tokens, rtol=0, atol=1e-6)
+
+
+def test_one_image_of_a_batch_can_be_taken_out(encoder):
+    _, _, together = side_by_side(encoder, [(4, 6), (2, 3)])
+    one = together[1]
+    assert one.tokens.shape == (1, 60, WIDTH)
+    assert one.padding.shape == (1, 60)
+    torch.testing.assert_close(one.valid_ratios, torch.tensor([[[0.75, 2 / 3], [0.75, 2 / 3]]]))
+    whole = Features(torch.zeros(2, 60, WIDTH), FULL)[0]
+    assert whole.padding is whole.valid_ratios is None
+
+
+# The decoder
+
+
+@pytest.fixture(scope="module")
+def features(encoder):
+    return encode(encoder, maps_of(FULL))
+
+
+def test_every_layer_answers_every_query(decoder, features):
+    layers = decoder(questions(5), features)
+    assert len(layers) == 3
+    for answer in layers:
+        assert answer.logits.shape == (5, 1)
+        assert answer.boxes.shape == (5, 4)
+        assert answer.embeddings.shape == (5, WIDTH)
+        assert ((answer.boxes > 0) & (answer.boxes < 1)).all()
+
+
+def test_nobody_may_be_asked_about(decoder, features):
+    for answer in decoder(questions(0), features):
+        assert len(answer) == 0
+        assert answer.boxes.shape == (0, 4)
+
+
+def test_the_order_of_the_queries_does_not_matter(decoder, features):
+    asked, order = questions(5), torch.tensor([3, 0, 4, 1, 2])
+    straight, shuffled = decoder(asked, features)[-1], decoder(asked[order], features)[-1]
+    torch.testing.assert_close(shuffled.embeddings, straight.embeddings[order], rtol=0, atol=1e-5)
+    torch.testing.assert_close(shuffled.boxes, straight.boxes[order], rtol=0, atol=1e-5)
+
+
+def test_a_forbidden_query_is_not_seen(decoder, features):
+    """The first three see one another only; the last two see all."""
+    asked = questions(5)
+    forbidden = torch.zeros(5, 5, dtype=torch.bool)
+    forbidden[:3, 3:] = True
+    masked, open_ = decoder(asked, features, forbidden)[-1], decoder(asked, features)[-1]
+    alone = decoder(asked[:3], features)[-1]
+    torch.testing.assert_close(masked.boxes[:3], alone.boxes, rtol=0, atol=1e-5)
+    assert (open_.boxes[:3] - alone.boxes).abs().max() > 1e-4
+
+
+def test_boxes_keep_their_gradient_but_not_through_the_layers(decoder, features):
+    """The next layer starts from a detached box: no path leads to the head of the layer before."""
+    decoder.requires_grad_(True)
+    try:
+        layers = decoder(questions(3), features)
+        weight = [head.layers[-1].weight for head in decoder.box_heads]
+        own = torch.autograd.grad(layers[1].boxes.sum(), weight, allow_unused=True)
+    finally:
+        decoder.requires_grad_(False)
+    assert own[0] is None
+    assert own[1].abs().sum() > 0
+    assert own[2] is None
+
+
+def test_a_reference_outside_the_image_is_allowed(decoder, features):
+    """Proposals may leave [0, 1] (QUIRK-5)."""
+    asked = replace(questions(2), boxes=torch.tensor([[-0.2, 0.5, 0.3, 0.3], [1.4, 1.2, 2.0, 0.0]]))
+    for answer in decoder(asked, features):
+        assert answer.boxes.isfinite().all()
+        assert answer.embeddings.isfinite().all()
+
+
+@pytest.mark.parametrize(("x", "wanted"), [
+    pytest.param(0.5, 0.0, id="the middle"),
+    pytest.param(0.0, -11.5129, id="the lower end is finite"),
+    pytest.param(1.0, 11.5129, id="so is the upper"),
+    pytest.param(-3.0, -11.5129, id="below is the lower end"),
+    pytest.param(7.0, 11.5129, id="above is the upper end"),
+])
+def test_a_logit_is_finite_everywhere(x, wanted):
+    assert inverse_sigmoid(torch.tensor(x)).item() == pytest.approx(wanted, abs=1e-3)
+
+
+# The released code
+
+
+@pytest.fixture(scope="module")
+def released():
+    golden = vectors("mod_transformer_memread")
+    return golden, [tensor(golden[f"src{level}"]) for level in range(4)]
+
+
+def ask(golden, maps, *, remembers, masks):
+    model = released_model()
+    empty = [torch.zeros(1, *m.shape[-2:], dtype=torch.bool) for m in maps]
+    positions = level_positions([], empty, model.level_embed)
+    content, boxes = tensor(golden["query_embed"]), tensor(golden["ref_pts"])
+    if remembers:
+        bank, valid = tensor(golden["mem_bank"]), ~tensor(golden["mem_pad"])
+        state = memory.empty(11, 256, MemoryConfig())
+        content = memory.read(replace(state, features=bank, valid=valid), content)
+    with torch.no_grad():
+        return model.decode(
+            model.encoder(maps, positions, empty if masks else None), Queries(content, boxes)
+        )
+
+
+@pytest.mark.parametrize("masks", [
+    pytest.param(False, id="no masks"), pytest.param(True, id="masks that hide nothing")
+])
+def test_the_transformer_is_that_of_the_released_code(released, masks):
+    golden, maps = released
+    layers = ask(golden, maps, remembers=True, masks=masks)
+    for answer, hidden, boxes in zip(layers, golden["hs"], golden["inter_ref"], strict=True):
+        torch.testing.assert_close(answer.embeddings, tensor(hidden[0]), rtol=0, atol=1e-5)
+        torch.testing.assert_close(answer.boxes, tensor(boxes[0]), rtol=0, atol=1e-5)
+
+
+def test_so_it_is_without_a_memory(released):
+    golden, maps = released
+    answer = ask(golden, maps, remembers=False, masks=False)[-1]
+    for mine, key in [(answer.embeddings, "hs_nomem"), (answer.boxes, "inter_ref_nomem")]:
+        torch.testing.assert_close(mine, tensor(golden[key][0]), rtol=0, atol=1e-5)

@@ -1,0 +1,509 @@
+"""Checkpoints: the published files, ours, and everything that is neither."""
+
+import argparse
+import json
+import os
+import warnings
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.fakes import SMALL
+from helpers.golden_data import FOLDER, published_state, released_model
+from tfsasm.errors import WeightsError
+from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.weights import (
+    BOX_HEADS,
+    BOX_HEADS_ALIAS,
+    from_published,
+    load_model,
+    published_name,
+    read_checkpoint,
+    save_model,
+    to_published,
+)
+from tfsasm.training.initialise import initialise_from
+
+NETWORK = NetworkConfig(SMALL, short_side=96, max_side=160)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return MOTRv2(SMALL).eval()
+
+
+@pytest.fixture(scope="module")
+def published(model):
+    return to_published(model.state_dict())
+
+
+def training_file(path, state, network=NETWORK):
+    """What the released training writes, its options and optimiser included."""
+    torch.save({
+        "model": state,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 2e-4}]},
+        "lr_scheduler": {"last_epoch": 4, "base_lrs": [2e-4]},
+        "epoch": 4,
+        "args": argparse.Namespace(lr=2e-4, sampler_lengths=[5], meta_arch="motr", resume=None),
+    }, path)  # fmt: skip
+    path.with_suffix(".json").write_text(network.to_json())
+    return path
+
+
+def assert_same(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    assert list(one) == list(other)
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+# The published files
+
+
+def test_the_golden_weights_are_the_ones_that_made_the_vectors():
+    lines = [line.split("\t") for line in (FOLDER / "weights_crc.txt").read_text().splitlines()]
+    state = published_state()
+    assert {name for name, *_ in lines} == set(state)
+    for name, crc, _ in lines:
+        assert zlib.crc32(state[name].numpy().tobytes()) == int(crc), name
+
+
+def test_the_published_network_has_the_published_names():
+    """All 616 of them, 36 for the second time, with the published shapes."""
+    ours = to_published(released_model().state_dict())
+    state = published_state()
+    assert len(state) == len(ours) == 616
+    assert {name: v.shape for name, v in ours.items()} == {n: v.shape for n, v in state.items()}
+    assert sum(name.startswith(BOX_HEADS_ALIAS) for name in state) == 36
+    assert sum(value.numel() for value in state.values()) == 42_777_630
+    assert all(torch.equal(value, state[name]) for name, value in ours.items())
+
+
+def test_a_training_file_is_loaded_with_all_it_holds(tmp_path, model, published):
+    path = training_file(tmp_path / "motrv2.pth", published)
+    loaded, network = load_model(path)
+    assert network == NETWORK
+    assert_same(loaded, model)
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_a_file_without_configuration_is_taken_for_the_published_network(tmp_path, published):
+    path = training_file(tmp_path / "motrv2.pth", published)
+    path.with_suffix(".json").unlink()
+    assert read_checkpoint(path)[1] is None
+    with pytest.raises(WeightsError, match=r"missing: backbone\.0\.body\.layer4") as caught:
+        load_model(path)
+    assert "surplus: backbone.0.body.features" in str(caught.value)
+
+
+def test_a_bare_state_dict_will_do(tmp_path, model, published):
+    torch.save(published, tmp_path / "bare.pt")
+    (tmp_path / "bare.json").write_text(NETWORK.to_json())
+    assert_same(load_model(tmp_path / "bare.pt")[0], model)
+
+
+def test_every_difference_is_listed_in_one_error(model, published):
+    state = dict(published)
+    del state["position.weight"], state["track_embed.norm1.bias"]
+    state |= {"memory_bank.save_proj.weight": torch.zeros(1), "stray": torch.zeros(2)}
+    state["query_embed.weight"] = torch.zeros(300, 512)
+    state["class_embed.1.bias"] = torch.zeros(91)
+    with pytest.raises(WeightsError) as caught:
+        from_published(state, model, "some.pth")
+    first, *problems = str(caught.value).splitlines()
+    assert first == "some.pth does not fit the network, 6 problems:"
+    assert {problem.strip() for problem in problems} == {
+        "missing: position.weight",
+        "missing: track_embed.norm1.bias",
+        "surplus: memory_bank.save_proj.weight",
+        "surplus: stray",
+        "wrong shape: query_embed.weight is [300, 512] instead of [3, 64]",
+        "wrong shape: class_embed.1.bias is [91] instead of [1]",
+    }
+
+
+def test_the_two_names_of_a_box_head_must_agree(model, published):
+    state = dict(published)
+    name = f"{BOX_HEADS}1.layers.0.bias"
+    state[name] = state[name] + 1
+    with pytest.raises(WeightsError, match="1 problem") as caught:
+        from_published(state, model, "some.pth")
+    assert f"differs from its twin {name}: {BOX_HEADS_ALIAS}1.layers.0.bias" in str(caught.value)
+
+
+def test_counters_of_batch_norms_are_dropped(model, published):
+    counter = "backbone.0.body.features.0.1.num_batches_tracked"
+    state = from_published({**published, counter: torch.tensor(7)}, model, "some.pth")
+    assert state.keys() == model.state_dict().keys()
+
+
+def test_every_parameter_has_one_published_name(model):
+    names = [published_name(name) for name in model.state_dict()]
+    assert len(set(names)) == len(names)
+    with pytest.raises(KeyError, match="stray"):
+        published_name("stray")
+
+
+# Ours
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+def test_what_is_saved_is_loaded_again(tmp_path, model, suffix):
+    path = tmp_path / "new" / f"small{suffix}"
+    save_model(path, model, NETWORK)
+    loaded, network = load_model(path)
+    assert network == NETWORK
+    assert_same(loaded, model)
+
+
+def test_safetensors_carry_their_configuration(tmp_path, model):
+    path = tmp_path / "small.safetensors"
+    save_model(path, model, NETWORK, notes={"trained on": "synthetic dances"})
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert set(load_file(path)) == set(model.state_dict())
+    assert b"synthetic dances" in path.read_bytes()[:100_000]
+
+
+def test_a_configuration_may_lie_beside(tmp_path, model):
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, tmp_path / "small.safetensors")
+    (tmp_path / "small.json").write_text(NETWORK.to_json())
+    loaded, network = load_model(tmp_path / "small.safetensors")
+    assert network == NETWORK
+    assert_same(loaded, model)
+
+
+def test_the_configuration_inside_goes_before_the_one_beside(tmp_path, model):
+    save_model(tmp_path / "small.safetensors", model, NETWORK)
+    (tmp_path / "small.json").write_text(replace(NETWORK, short_side=7).to_json())
+    assert load_model(tmp_path / "small.safetensors")[1] == NETWORK
+
+
+def test_a_pth_of_ours_is_a_published_one(tmp_path, model, published):
+    save_model(tmp_path / "small.pth", model, NETWORK)
+    inside = torch.load(tmp_path / "small.pth", weights_only=True)
+    assert inside.keys() == {"model"}
+    assert inside["model"].keys() == published.keys()
+    assert json.loads((tmp_path / "small.json").read_text())["short_side"] == 96
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_half_of_the_space_costs_some_digits(tmp_path, model, suffix):
+    for name, half in (("whole", False), ("half", True)):
+        save_model(tmp_path / f"{name}{suffix}", model, NETWORK, half=half)
+    sizes = [(tmp_path / f"{name}{suffix}").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded, _ = load_model(tmp_path / f"half{suffix}")
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_ours_are_loaded_as_strictly(tmp_path, model):
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    del state["level_embed"]
+    state["stray"] = torch.zeros(1)
+    save_file(state, tmp_path / "x.safetensors", metadata={"config": NETWORK.to_json()})
+    with pytest.raises(WeightsError, match="2 problems") as caught:
+        load_model(tmp_path / "x.safetensors")
+    assert "missing: level_embed" in str(caught.value)
+    assert "surplus: stray" in str(caught.value)
+
+
+def test_an_unknown_suffix_is_refused_before_writing(tmp_path, model):
+    with pytest.raises(WeightsError, match=r"write \.safetensors or \.pth, not \.onnx"):
+        save_model(tmp_path / "small.onnx", model, NETWORK)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Configurations
+
+
+@pytest.mark.parametrize("network", [
+    pytest.param(full(), id="full"), pytest.param(tiny(), id="tiny"),
+    pytest.param(NETWORK, id="another"),
+])
+def test_a_configuration_survives_json(network):
+    assert NetworkConfig.from_json(network.to_json()) == network
+
+
+BAD_CONFIGS = [
+    pytest.param("width = 64", id="no JSON"),
+    pytest.param("[]", id="a list"),
+    pytest.param("3", id="a number"),
+    pytest.param("{}", id="no model"),
+    pytest.param('{"model": 3}', id="a model that is a number"),
+    pytest.param('{"model": {"depth": 50}}', id="an unknown size"),
+    pytest.param('{"model": {}, "colour": 1}', id="an unknown setting"),
+]
+ILL_TYPED = [
+    pytest.param('{"model": {"width": "64"}}', id="text for a number"),
+    pytest.param('{"model": {"width": 64.5}}', id="a broken number"),
+    pytest.param('{"model": {"place_values": 7}}', id="a number for yes or no"),
+    pytest.param('{"model": {}, "short_side": "x"}', id="text for a side"),
+]
+IMPOSSIBLE = [
+    pytest.param({"backbone": "vgg"}, id="an unknown backbone"),
+    pytest.param({"levels": 7}, id="too many levels"),
+    pytest.param({"width": 100}, id="a width that cannot be grouped"),
+    pytest.param({"heads": 7}, id="heads that do not share the width"),
+]
+
+
+@pytest.mark.parametrize("text", BAD_CONFIGS)
+def test_a_bad_configuration_is_refused(text):
+    with pytest.raises(WeightsError, match="not a network configuration"):
+        NetworkConfig.from_json(text)
+
+
+@pytest.mark.parametrize("text", ILL_TYPED)
+def test_an_ill_typed_configuration_is_refused(text):
+    with pytest.raises(WeightsError, match="not a network configuration"):
+        NetworkConfig.from_json(text)
+
+
+@pytest.mark.parametrize("sizes", IMPOSSIBLE)
+def test_an_impossible_network_is_named_with_its_file(tmp_path, model, sizes):
+    path = tmp_path / "small.safetensors"
+    save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
+    with pytest.raises(WeightsError, match=r"small\.safetensors"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("where", ["inside", "beside"])
+def test_a_bad_configuration_is_named_with_its_file(tmp_path, model, where):
+    path = tmp_path / "small.safetensors"
+    metadata = {"config": "width = 64"} if where == "inside" else None
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, path, metadata=metadata)
+    if where == "beside":
+        path.with_suffix(".json").write_text("width = 64")
+    with pytest.raises(WeightsError, match=r"small\.(json|safetensors)"):
+        load_model(path)
+
+
+def test_a_configuration_that_is_no_text_is_refused(tmp_path, model):
+    save_model(tmp_path / "small.pth", model, NETWORK)
+    (tmp_path / "small.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WeightsError, match="not a network configuration"):
+        load_model(tmp_path / "small.pth")
+
+
+# What is no checkpoint
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory, model):
+    """Bytes of a good file of each kind."""
+    folder = tmp_path_factory.mktemp("good")
+    kinds = {}
+    for suffix in (".pth", ".safetensors"):
+        save_model(folder / f"small{suffix}", model, NETWORK)
+        kinds[suffix] = (folder / f"small{suffix}").read_bytes()
+    return kinds
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [
+    pytest.param(0.0, id="empty"), pytest.param(0.0001, id="its first bytes"),
+    pytest.param(0.5, id="half of it"), pytest.param(0.99999, id="nearly all of it"),
+])
+def test_a_truncated_file_is_refused_by_name(tmp_path, good, suffix, share):
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(good[suffix][: int(share * len(good[suffix]))])
+    with pytest.raises(WeightsError, match=rf"cut{suffix} is (truncated|not a whole)"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    pytest.param("notes.pth", b"hello, this is text\n" * 20, id="text"),
+    pytest.param("page.pth", b"<!DOCTYPE html><html>404</html>", id="a web page"),
+    pytest.param("small.pth", "safetensors", id="safetensors called pth"),
+    pytest.param("small.safetensors", "pth", id="pth called safetensors"),
+    pytest.param("notes.safetensors", b"hello, this is text\n" * 20, id="text called safetensors"),
+    pytest.param("archive.pth", b"PK\x03\x04" + bytes(100), id="some archive"),
+])
+def test_another_kind_of_file_is_refused_by_name(tmp_path, good, name, content):
+    (tmp_path / name).write_bytes(good[f".{content}"] if isinstance(content, str) else content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch guesses at very old formats
+        with pytest.raises(WeightsError, match=name.replace(".", r"\.")):
+            load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["nothing.pth", "nothing.safetensors", ""])
+def test_a_file_that_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(WeightsError, match="no checkpoint at"):
+        load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [
+    pytest.param([1, 2], id="a list"),
+    pytest.param(torch.zeros(3), id="a tensor"),
+    pytest.param({}, id="nothing"),
+    pytest.param({"model": {}}, id="an empty model"),
+    pytest.param({"model": 3}, id="a number for a model"),
+    pytest.param({"epoch": 3}, id="no model"),
+    pytest.param({"model": {"a": torch.zeros(1), "b": "c"}}, id="text among the tensors"),
+    pytest.param({1: torch.zeros(1)}, id="numbers for names"),
+])
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"odd\.pth"):
+        load_model(tmp_path / "odd.pth")
+
+
+class Call:
+    """Pickles into a call of `function(argument)` on loading."""
+
+    def __init__(self, function, argument):
+        self.call = function, (argument,)
+
+    def __reduce__(self):
+        return self.call
+
+
+UNSAFE = [
+    pytest.param(os.system, "touch {}", id="a shell command"),
+    pytest.param(eval, "open('{}', 'w').close()", id="Python code"),
+    pytest.param(os.mkdir, "{}", id="an operating system call"),
+    pytest.param(Path, "{}", id="a harmless class that was not allowed"),
+]
+
+
+def unsafe_file(folder, published, function, argument, *, old):
+    trace = folder / "it-ran"
+    content = {"model": published, "x": Call(function, argument.format(trace))}
+    path = folder / "evil.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=not old)
+    path.with_suffix(".json").write_text(NETWORK.to_json())
+    return path, trace
+
+
+@pytest.mark.parametrize("old", [
+    pytest.param(False, id="zip"), pytest.param(True, id="old format")
+])
+@pytest.mark.parametrize(("function", "argument"), UNSAFE)
+def test_a_pickle_that_would_run_code_does_not(tmp_path, published, function, argument, old):
+    path, trace = unsafe_file(tmp_path, published, function, argument, old=old)
+    with pytest.raises(WeightsError, match=r"evil\.pth"):
+        load_model(path)
+    assert not trace.exists()
+
+
+def test_the_trap_of_these_tests_works(tmp_path, published):
+    """A free unpickling would have run the code."""
+    path, trace = unsafe_file(tmp_path, published, *UNSAFE[0].values, old=False)
+    torch.load(path, weights_only=False)
+    assert trace.exists()
+
+
+@pytest.mark.parametrize(("function", "argument"), UNSAFE)
+def test_the_refusal_has_a_reason_and_no_bad_advice(tmp_path, published, function, argument):
+    path, _ = unsafe_file(tmp_path, published, function, argument, old=False)
+    with pytest.raises(WeightsError, match="could run code when loaded; refused") as caught:
+        load_model(path)
+    assert "weights_only" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+# A start from Deformable DETR (SPEC 9.10)
+
+NEW = ["position.weight", "query_embed.weight", "refine_embed.weight", "yolox_embed.weight"]
+
+
+def coco(published):
+    """A COCO checkpoint of the small network: other heads, other queries, no interaction."""
+    state = {name: torch.randn_like(value) for name, value in published.items()}
+    state = {n: v for n, v in state.items() if n not in NEW and not n.startswith("track_embed.")}
+    for name in state:
+        if name.startswith(BOX_HEADS_ALIAS):
+            state[name] = state[BOX_HEADS + name.removeprefix(BOX_HEADS_ALIAS)]
+    state["query_embed.weight"] = torch.randn(300, 2 * SMALL.width)
+    state["transformer.reference_points.weight"] = torch.randn(2, SMALL.width)
+    state["transformer.reference_points.bias"] = torch.randn(2)
+    for layer in range(SMALL.decoder_layers):
+        state[f"class_embed.{layer}.weight"] = torch.randn(91, SMALL.width)
+        state[f"class_embed.{layer}.bias"] = torch.randn(91)
+    return state
+
+
+def test_a_coco_detector_starts_a_tracker(published):
+    start = MOTRv2(SMALL)
+    before = {name: v.clone() for name, v in to_published(start.state_dict()).items()}
+    given = coco(published)
+    report = initialise_from(start, given)
+    after = to_published(start.state_dict())
+
+    heads = [f"class_embed.{n}.{p}" for n in range(2) for p in ("weight", "bias")]
+    interaction = [name for name in after if name.startswith("track_embed.")]
+    assert sorted(report.sliced) == sorted(heads)
+    assert sorted(report.own) == sorted(NEW + interaction)
+    assert report.dropped == [
+        "transformer.reference_points.bias", "transformer.reference_points.weight"]
+    assert set(report.taken) == set(given) - set(heads) - set(report.dropped) - set(NEW)
+    assert f"{BOX_HEADS}0.layers.2.weight" in report.taken
+    assert f"{BOX_HEADS_ALIAS}0.layers.2.weight" in report.taken
+
+    for name in report.taken:
+        assert torch.equal(after[name], given[name]), name
+    for name in report.sliced:  # COCO class 1 is a person
+        assert torch.equal(after[name], given[name][1:2]), name
+    for name in report.own:
+        assert torch.equal(after[name], before[name]), name
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_more_classes_take_more_rows(published, classes):
+    start, given = MOTRv2(replace(SMALL, classes=classes)), coco(published)
+    initialise_from(start, given)
+    found = to_published(start.state_dict())["class_embed.0.weight"]
+    assert torch.equal(found, given["class_embed.0.weight"][1 : 1 + classes])
+
+
+def test_any_other_misfit_keeps_the_initial_value(published):
+    start, given = MOTRv2(SMALL), coco(published)
+    given["class_embed.0.weight"] = torch.randn(91, 7)
+    given["transformer.level_embed"] = torch.randn(9, SMALL.width)
+    before = start.level_embed.clone()
+    report = initialise_from(start, given)
+    assert {"class_embed.0.weight", "transformer.level_embed"} <= set(report.own)
+    assert torch.equal(start.level_embed, before)
+
+
+@pytest.mark.parametrize("missing", [
+    pytest.param(BOX_HEADS, id="only the second name"),
+    pytest.param(BOX_HEADS_ALIAS, id="only the first name"),
+])
+def test_either_name_of_a_box_head_serves(published, missing):
+    start, given = MOTRv2(SMALL), coco(published)
+    heads = {n.removeprefix(BOX_HEADS): v for n, v in given.items() if n.startswith(BOX_HEADS)}
+    initialise_from(start, {n: v for n, v in given.items() if not n.startswith(missing)})
+    assert heads
+    for name, value in heads.items():
+        assert torch.equal(start.state_dict()[f"decoder.box_heads.{name}"], value), name
+
+
+@pytest.mark.parametrize("missing", [BOX_HEADS, BOX_HEADS_ALIAS])
+def test_a_head_that_was_taken_is_not_told_as_left(published, missing):
+    given = coco(published)
+    given = {n: v for n, v in given.items() if not n.startswith(missing)}
+    report = initialise_from(MOTRv2(SMALL), given)
+    assert not [name for name in report.own if "bbox_embed" in name]
+
+
+def test_the_report_is_four_lines(published):
+    report = initialise_from(MOTRv2(SMALL), coco(published))
+    lines = report.summary().splitlines()
+    counts = [(line.split()[0], int(line.split()[1].strip(":"))) for line in lines]
+    assert counts == [(kind, len(names)) for kind, names in vars(report).items()]
+    assert [kind for kind, _ in counts] == ["taken", "sliced", "dropped", "own"]
+    assert "class_embed.0.weight" in lines[1]
+    assert "backbone" not in lines[0]

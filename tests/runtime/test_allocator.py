@@ -1,0 +1,60 @@
+"""Freed memory stays with the process: also when much of it lies free at once."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from tfsasm.runtime.allocator import keep_freed_memory
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from tfsasm.allocator import keep_freed_memory
+if not keep_freed_memory():
+    sys.exit()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [np.empty(int(sys.argv[1]), np.uint8) for _ in range(13)]
+    for block in blocks:
+        block[:: 1 << 12] = 1
+    while blocks:
+        del block, blocks[-1]
+        block = None
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(size):
+    """Of three times the same 13 blocks of so many bytes, asked for and freed."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, str(size)], check=True, capture_output=True, text=True
+    )
+    return [int(line) for line in done.stdout.split()]
+
+
+def test_glibc_is_asked_never_to_give_memory_back(monkeypatch):
+    """Not above the largest int either, which is what a large threshold would mean."""
+    class Library:
+        asked = []
+
+        def mallopt(self, *how):
+            self.asked.append(how)
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert keep_freed_memory()
+    assert (-1, -1) in Library.asked  # M_TRIM_THRESHOLD
+
+
+@pytest.mark.parametrize("size", [
+    pytest.param(1 << 20, id="a little"),
+    pytest.param(200 << 20, id="more than two gigabytes", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_the_second_time_brings_in_no_pages(size):
+    seen = faults(size)
+    if not seen:
+        pytest.skip("the C library is not glibc")
+    assert max(seen[1:]) < seen[0] / 10

@@ -1,0 +1,147 @@
+"""Presets are what they say, and a setting is changed by its name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from tfsasm.errors import InputError
+from tfsasm.settings import with_settings
+from tfsasm.tracking.config import PRESETS, TrackerConfig, default, motrv2, paper, preset, released
+
+
+def settings(config):
+    """Every setting by its dotted name."""
+    flat = {}
+    for name, value in asdict(config).items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{name}.{key}".rstrip("."): found for key, found in inner}
+    return flat
+
+
+def departures(config):
+    """What differs from the released method."""
+    plain = settings(released())
+    return {name: value for name, value in settings(config).items() if value != plain[name]}
+
+
+RELEASED = {
+    "lifecycle.birth_score": 0.5, "lifecycle.miss_score": 0.5, "lifecycle.miss_tolerance": 20,
+    "memory.capacity": 10, "memory.min_travel": 0.1, "memory.max_gap": 10, "memory.min_score": 0.8,
+    "memory.overlap_decay": 0.0, "memory.first_overlap": 0.0, "memory.gap_needs_score": False,
+    "memory.store_without_candidate": True,
+    "refresh_score": 0.5, "report_score": 0.5, "report_area": 100.0,
+    "travel": "layers", "overlap_with": "all", "stored": "incoming",
+    "present_at_birth": True, "present_when_lost": True,
+    "motion.lead": 0.0, "motion.gain": 0.3, "motion.fade": 0.9,
+    "support.claim_iou": 1.0, "support.claim_held": 0.0, "support.snap": False,
+    "support.again_iou": 1.0, "support.again_score": 0.0,
+    "support.required": False, "support.trust": 0.0, "support.birth_overlap": 1.0,
+    "support.birth_score": 0.0,
+}  # fmt: skip
+
+
+def test_released_is_the_published_run_setting_by_setting():
+    assert settings(released()) == RELEASED
+
+
+def test_released_is_what_a_tracker_does_unasked():
+    assert released() == TrackerConfig()
+
+
+@pytest.mark.parametrize(("make", "changes"), [
+    pytest.param(released, {}, id="released"),
+    pytest.param(motrv2, {"memory.capacity": 0}, id="motrv2: no memory, all else the same"),
+    pytest.param(paper, {
+        "memory.first_overlap": 1.0, "memory.gap_needs_score": True,
+        "memory.store_without_candidate": False, "travel": "frames", "overlap_with": "tracks",
+        "present_when_lost": False,
+    }, id="paper: what the paper says and the code does not do"),
+])  # fmt: skip
+def test_presets_are_what_they_say(make, changes):
+    assert departures(make()) == changes
+
+
+def test_presets_by_name():
+    made = {name: preset(name).make() for name in PRESETS}
+    assert made == {
+        "released": released(), "paper": paper(), "motrv2": motrv2(), "default": default()
+    }  # fmt: skip
+    assert {name: preset(name).first_id for name in PRESETS} == {
+        "released": 0, "paper": 1, "motrv2": 1, "default": 1
+    }  # fmt: skip
+
+
+def test_an_unknown_preset_is_told_what_there_is():
+    with pytest.raises(InputError, match="no preset 'best'; there are released, paper, motrv2"):
+        preset("best")
+
+
+# Single settings
+
+OTHER = {"travel": "frames", "overlap_with": "tracks", "stored": "refreshed"}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_every_setting_can_be_changed_by_name(name):
+    """And nothing else changes with it."""
+    old = RELEASED[name]
+    if isinstance(old, bool):
+        text, new = str(not old).lower(), not old
+    elif isinstance(old, str):
+        text = new = OTHER[name]
+    else:
+        text, new = str(old + 3), old + 3
+    changed = with_settings(released(), {name: text})
+    assert settings(changed) == RELEASED | {name: new}
+    assert type(settings(changed)[name]) is type(old)
+
+
+def test_settings_add_up():
+    config = with_settings(paper(), {"memory.capacity": "3", "travel": "layers"})
+    wanted = replace(paper(), memory=replace(paper().memory, capacity=3), travel="layers")
+    assert config == wanted
+
+
+def test_the_given_configuration_is_left_alone():
+    config = released()
+    with_settings(config, {"memory.capacity": "3"})
+    assert config == released()
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1"])
+def test_ways_to_say_yes(text):
+    assert with_settings(released(), {"support.snap": text}).support.snap is True
+
+
+@pytest.mark.parametrize("text", ["false", "FALSE", "0"])
+def test_ways_to_say_no(text):
+    assert with_settings(released(), {"present_at_birth": text}).present_at_birth is False
+
+
+@pytest.mark.parametrize(("name", "text", "message"), [
+    pytest.param("capacity", "3", "no setting 'capacity'; TrackerConfig has lifecycle, memory",
+                 id="a part of a name"),
+    pytest.param("memory.size", "3", "no setting 'memory.size'; MemoryConfig has capacity",
+                 id="an unknown name in a known part"),
+    pytest.param("", "3", "no setting ''", id="no name"),
+    pytest.param("memory", "3", "'memory' does not name a single setting", id="a whole part"),
+    pytest.param("memory.capacity.x", "3", "'memory.capacity.x' does not name a single setting",
+                 id="too deep"),
+    pytest.param("memory.capacity", "many", "memory.capacity is a whole number, not 'many'",
+                 id="text"),
+    pytest.param("memory.capacity", "2.5", "memory.capacity is a whole number, not '2.5'",
+                 id="a fraction of a view"),
+    pytest.param("memory.capacity", "-1", "memory.capacity is at least 0, not '-1'",
+                 id="less than nothing"),
+    pytest.param("report_score", "", "report_score is a number, not ''", id="nothing"),
+    pytest.param("report_score", "nan", "report_score is at least 0, not 'nan'", id="NaN"),
+    pytest.param("support.snap", "yes please", "support.snap is true or false, not 'yes please'",
+                 id="neither yes nor no"),
+    pytest.param("travel", "far", "travel is one of layers, frames, not 'far'", id="no choice"),
+])  # fmt: skip
+def test_what_cannot_be_set_is_explained(name, text, message):
+    with pytest.raises(InputError) as caught:
+        with_settings(released(), {name: text})
+    assert message in str(caught.value)

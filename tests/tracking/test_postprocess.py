@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from tfsasm.errors import InputError
+from tfsasm.tracking.postprocess import MergeConfig, merge_text, merged_ids
+
+
+def released(frames, ids, least=20, most=100):
+    """The rule of SPEC 10 word for word, as loops and a union-find."""
+    names = list(dict.fromkeys(ids))
+    first = {i: min(f for f, j in zip(frames, ids, strict=True) if j == i) for i in names}
+    last = {i: max(f for f, j in zip(frames, ids, strict=True) if j == i) for i in names}
+    parent = {i: i for i in names}
+
+    def root(i):
+        return i if parent[i] == i else root(parent[i])
+
+    for i in names:
+        for j in names:
+            if root(i) == root(j):
+                continue
+            if sum(0 <= first[j] - last[k] < most for k in names) > 1:
+                continue
+            if sum(0 <= first[k] - last[i] < most for k in names) > 1:
+                continue
+            if least < first[j] - last[i] < most:
+                parent[root(j)] = root(i)
+    return {i: root(i) for i in names}
+
+
+def tracks(*extents):
+    """Frames and ids of tracks 1, 2 ..., each from its first to its last frame."""
+    rows = [(f, i) for i, (a, b) in enumerate(extents, start=1) for f in range(a, b + 1)]
+    frames, ids = zip(*rows, strict=True) if rows else ((), ())
+    return np.array(frames, dtype=np.int64), np.array(ids, dtype=np.int64)
+
+
+@pytest.mark.parametrize(("extents", "merged"), [
+    pytest.param([(1, 10), (40, 50)], [1, 1], id="one ends, one begins"),
+    pytest.param([(1, 10), (30, 50)], [1, 2], id="a gap of 20 is too short"),
+    pytest.param([(1, 10), (31, 50)], [1, 1], id="21 is not"),
+    pytest.param([(1, 10), (109, 120)], [1, 1], id="99 is short enough"),
+    pytest.param([(1, 10), (110, 120)], [1, 2], id="100 is too long"),
+    pytest.param([(1, 10), (5, 20)], [1, 2], id="both at once"),
+    pytest.param([(1, 10), (40, 150), (180, 300)], [1, 1, 1], id="a chain"),
+    pytest.param([(1, 10), (1, 12), (40, 50)], [1, 2, 3], id="two ended: nobody knows which"),
+    pytest.param([(1, 10), (40, 50), (45, 50)], [1, 2, 3], id="two began"),
+    pytest.param([(1, 10), (40, 50), (15, 60)], [1, 2, 3], id="one began too near, and blocks"),
+    pytest.param([(1, 10), (40, 50), (1, 38)], [1, 2, 3], id="one ended too near, and blocks"),
+    pytest.param([(1, 10), (40, 40)], [1, 2], id="a track of one frame blocks itself"),
+    pytest.param([(40, 50), (1, 10)], [2, 2], id="the earlier one gives the name"),
+    pytest.param([], [], id="no tracks"),
+    pytest.param([(1, 300)], [1], id="one track"),
+])
+def test_who_continues_whom(extents, merged):
+    frames, ids = tracks(*extents)
+    assert list(merged_ids(frames, ids, MergeConfig()).values()) == merged
+    assert released(frames.tolist(), ids.tolist()) == merged_ids(frames, ids, MergeConfig())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_tracks_merge_as_the_loops_say(seed):
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(1, 1500, 25)
+    extents = [(int(s), int(s + rng.integers(0, 120))) for s in starts]
+    frames, ids = tracks(*extents)
+    order = rng.permutation(len(frames))
+    frames, ids = frames[order], 7 * ids[order] - 3
+    for least, most in ((20, 100), (0, 60), (5, 200)):
+        told = merged_ids(frames, ids, MergeConfig(least, most))
+        assert told == released(frames.tolist(), ids.tolist(), least, most)
+        seen = {(f, told[i]) for f, i in zip(frames.tolist(), ids.tolist(), strict=True)}
+        assert len(seen) == len(frames), "nobody is in two places"
+
+
+def test_a_start_that_is_too_near_need_not_block():
+    frames, ids = tracks((1, 10), (40, 50), (15, 60))
+    assert len(set(merged_ids(frames, ids, MergeConfig(block_from=21)).values())) == 2
+
+
+@pytest.mark.parametrize("settings", [
+    pytest.param({"min_gap": -1}, id="overlaps are no gap"),
+    pytest.param({"min_gap": 100}, id="nothing fits"),
+    pytest.param({"block_from": -1}, id="blocked from before the end"),
+    pytest.param({"block_from": 22}, id="two could be continued by one"),
+])
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(InputError):
+        MergeConfig(**settings)
+
+
+BROKEN = "".join(f"{f},{i},10.50,20,30,40.00,0.9,-1,-1,-1\n"
+                 for f, i in [(2, 4), (1, 4), (40, 9), (41, 9), (41, 5), (200, 5)])  # fmt: skip
+
+
+def test_only_ids_change(tmp_path):
+    path = tmp_path / "a.txt"
+    odd = BROKEN.replace("40,9,10.50", " 40, 9 ,  10.5").replace("41,5", "\n41,5.0").rstrip("\n")
+    path.write_text(odd)
+    text, before, after = merge_text(path, MergeConfig(block_from=21, max_gap=45))
+    assert (before, after) == (3, 3)
+    assert text == odd
+    path.write_text(BROKEN.replace("41,5,", "300,5,"))
+    text, before, after = merge_text(path, MergeConfig())
+    assert (before, after) == (3, 2)
+    assert text == BROKEN.replace("41,5,", "300,5,").replace(",9,10.50", ",4,10.50")
+
+
+def test_a_folder_is_merged_into_another(tfsasm, tmp_path):
+    results, output = tmp_path / "results", tmp_path / "merged"
+    results.mkdir()
+    (results / "a.txt").write_text(BROKEN.replace("41,5,", "300,5,"))
+    (results / "b.txt").write_text("")
+    outcome = tfsasm("merge", "--results", results, "--output", output)
+    assert outcome.code == 0, outcome.err
+    assert "a: 3 identities, 2 after merging" in outcome.out
+    assert "b: 0 identities, 0 after merging" in outcome.out
+    assert "offline" in outcome.out
+    assert sorted(path.name for path in output.iterdir()) == ["a.txt", "b.txt"]
+    assert (output / "b.txt").read_text() == ""
+
+    again = tfsasm("merge", "--results", results, "--output", output)
+    assert again.code == 2
+    assert "a.txt exists" in again.err
+    wide = tfsasm("merge", "--results", results, "--output", output, "--overwrite", "--max-gap", 30)
+    assert "a: 3 identities, 3 after merging" in wide.out
+
+
+def test_a_file_is_merged_into_a_file(tfsasm, tmp_path):
+    (tmp_path / "a.txt").write_text(BROKEN)
+    outcome = tfsasm("merge", "--results", tmp_path / "a.txt", "--output", tmp_path / "new.txt")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "new.txt").read_text().count("\n") == 6
+
+
+def test_help_says_that_it_looks_at_the_future(tfsasm):
+    words = " ".join(tfsasm("merge", "--help").out.replace("│", " ").split())
+    assert "OFFLINE: it looks at the future" in words
+
+
+@pytest.mark.parametrize(("results", "output", "message"), [
+    pytest.param("r/a.txt", "r/a.txt", "is the input", id="onto itself"),
+    pytest.param("r", "r", "is the input", id="a folder onto itself"),
+    pytest.param("r", "r/a.txt", "is a file; give a folder", id="a folder into a file"),
+    pytest.param("empty", "new", "no result files", id="nothing to merge"),
+    pytest.param("nowhere", "new", "cannot read", id="nothing there"),
+    pytest.param("r/bad", "new", "bad.txt:1: too few fields", id="a bad line"),
+])
+def test_bad_requests_are_refused_before_anything_is_written(
+    tfsasm, tmp_path, results, output, message
+):
+    for name, text in (("r/a.txt", BROKEN), ("r/bad/a.txt", BROKEN), ("r/bad/bad.txt", "1,2")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "empty").mkdir()
+    outcome = tfsasm("merge", "--results", tmp_path / results, "--output", tmp_path / output)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True
+    assert (tmp_path / "r" / "a.txt").read_text() == BROKEN

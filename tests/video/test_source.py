@@ -1,0 +1,388 @@
+"""Reading: every kind of source gives numbered BGR frames; a damaged one gives all it has."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.source import IMAGE_SUFFIXES, Frame, open_video
+
+NTSC = Fraction(30000, 1001)
+
+
+def film(path: Path, frames: int = 40, rate: Fraction = NTSC, noise: bool = True, **options: str):
+    """An H.264 video; frame n of a quiet one has the grey level 6 n, about."""
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(1, frames + 1):
+            image = np.full((48, 64, 3), 6 * number, np.uint8)
+            if noise:
+                image = random.integers(0, 255, image.shape, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def cut(path: Path, keep: float = 0.6) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    return path
+
+
+def photograph(height: int = 40, width: int = 60) -> np.ndarray:
+    random = np.random.default_rng(1)
+    image = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), 2)
+
+
+def folder_of(folder: Path, *names: str) -> Path:
+    """Image files whose grey level is 10 times their position in `names`, from 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for level, name in enumerate(names, start=1):
+        data = cv2.imencode(".png", np.full((8, 10, 3), 10 * level, np.uint8))[1]
+        (folder / name).write_bytes(data.tobytes())
+    return folder
+
+
+def read_until_error(source) -> tuple[list[Frame], str]:
+    frames: list[Frame] = []
+
+    def read() -> None:
+        for frame in source:
+            frames.append(frame)
+
+    with pytest.raises(TruncatedInput) as caught:
+        read()
+    return frames, str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi", "ts"])
+def test_a_video_gives_its_frames_at_its_exact_rate(tmp_path, suffix):
+    path = film(tmp_path / f"clip.{suffix}", noise=False)
+    with open_video(path) as source:
+        assert (source.rate, source.size, source.count) == (NTSC, (64, 48), 40)
+        assert source.fps == pytest.approx(29.97, abs=1e-3)
+        frames = list(source)
+    assert [f.number for f in frames] == list(range(1, 41))
+    assert frames[16].name == f"{path.as_posix()}#17"
+    assert [f.time for f in frames] == pytest.approx([n / NTSC for n in range(40)], abs=2e-3)
+    levels = [frame.image.mean() for frame in frames]
+    assert levels == pytest.approx([6 * n for n in range(1, 41)], abs=4.5)
+    assert frames[0].image.shape == (48, 64, 3)
+    assert frames[0].image.dtype == np.uint8
+    assert not source.problems
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "stride", "numbers"),
+    [
+        pytest.param(1, None, 1, [1, 2, 3, 4, 5, 6, 7], id="everything"),
+        pytest.param(3, 5, 1, [3, 4, 5], id="both ends included"),
+        pytest.param(2, None, 3, [2, 5], id="every third from the second"),
+        pytest.param(1, 7, 3, [1, 4, 7], id="the stride meets the end"),
+        pytest.param(4, 4, 1, [4], id="one frame"),
+        pytest.param(6, 900, 1, [6, 7], id="an end past the last frame means the last frame"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["video", "folder"])
+def test_a_range_keeps_the_numbers_of_the_source(tmp_path, kind, start, end, stride, numbers):
+    if kind == "video":
+        path = film(tmp_path / "clip.mp4", frames=7, noise=False)
+    else:
+        path = folder_of(tmp_path / "frames", *(f"{n}.png" for n in range(1, 8)))
+        (path / "seqinfo.ini").write_text("[Sequence]\nframeRate=30000/1001\n")
+    with open_video(path, start=start, end=end, stride=stride) as source:
+        frames = list(source)
+        assert source.count == len(numbers)
+        assert source.rate == NTSC / stride
+    assert [f.number for f in frames] == numbers
+    level = 6 if kind == "video" else 10
+    assert [f.image.mean() / level for f in frames] == pytest.approx(numbers, abs=0.8)
+    assert [f.time for f in frames] == pytest.approx([(n - 1) / NTSC for n in numbers], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        pytest.param({"start": 0}, "frame numbers begin at 1", id="start at zero"),
+        pytest.param({"stride": 0}, "stride is 0", id="no stride"),
+        pytest.param({"start": 5, "end": 4}, "ends at 4", id="backwards"),
+        pytest.param({"start": 8}, "has 7 frames", id="past the last frame"),
+    ],
+)
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "frames"])
+def test_a_range_without_frames_is_refused(tmp_path, name, chosen, words):
+    names = [f"{n}.png" for n in range(1, 8)]
+    path = tmp_path / name
+    if "." in name:
+        film(path, frames=7)
+    else:
+        folder_of(path, *names)
+    with pytest.raises(InputError, match=words), open_video(path, **chosen) as source:
+        list(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        pytest.param("gone.mp4", None, "does not exist", id="missing"),
+        pytest.param("empty.mp4", b"", "is not a video", id="empty file"),
+        pytest.param("words.mp4", b"not a video at all", "is not a video", id="words"),
+        pytest.param("notes.txt", b"hello\n" * 99, "is not a video", id="text that FFmpeg plays"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, name, content, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        open_video(path)
+    assert name in str(caught.value)
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with pytest.raises(InputError, match="no moving pictures"):
+        open_video(path)
+
+
+def test_a_missing_camera_is_named():
+    with pytest.raises(InputError, match="camera 99"):
+        open_video("99")
+
+
+def test_an_error_keeps_the_password_of_an_address():
+    with pytest.raises(InputError) as caught:
+        open_video("nosuch://me:secret@camera.invalid/live")
+    assert "secret" not in str(caught.value)
+    assert "camera.invalid/live" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "least"),
+    [
+        pytest.param("clip.mp4", {"movflags": "faststart"}, 20, id="mp4 with its index in front"),
+        pytest.param("clip.mkv", {}, 20, id="mkv"),
+        pytest.param("clip.avi", {}, 20, id="avi"),
+    ],
+)
+def test_a_truncated_video_gives_what_is_left_and_then_says_so(tmp_path, name, options, least):
+    whole = list(open_video(film(tmp_path / name, **options)))
+    with open_video(cut(tmp_path / name)) as source:
+        frames, message = read_until_error(source)
+    assert least <= len(frames) < 40
+    assert [frame.number for frame in frames] == list(range(1, len(frames) + 1))
+    assert name in message
+    assert f"frame {len(frames)} of 40" in message
+    for frame, same in zip(frames, whole, strict=False):
+        assert np.array_equal(frame.image, same.image)
+
+
+def test_a_truncated_mp4_with_its_index_at_the_end_cannot_be_read(tmp_path):
+    path = cut(film(tmp_path / "clip.mp4"))
+    with pytest.raises(InputError, match=r"clip\.mp4 is not a video that can be read"):
+        open_video(path)
+
+
+def test_a_truncated_video_is_no_concern_before_the_cut(tmp_path):
+    path = cut(film(tmp_path / "clip.mkv"))
+    with open_video(path, end=10) as source:
+        assert len(list(source)) == 10
+
+
+def test_a_video_damaged_in_the_middle_is_read_to_its_end(tmp_path):
+    path = film(tmp_path / "clip.mp4")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 4
+    data[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(data)
+    with open_video(path) as source:
+        numbers = [frame.number for frame in source]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 35
+    assert "is damaged" in source.problems[0]
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, -90])
+def test_a_phone_held_sideways_gives_upright_frames(tmp_path, turn):
+    path = tmp_path / "phone.mp4"
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(turn)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="bgr24")))
+        container.mux(stream.encode(None))
+    with open_video(path) as source:
+        (frame,) = source
+    upright = np.rot90(stored, turn // 90)
+    assert source.size == (upright.shape[1], upright.shape[0])
+    assert frame.image.shape == upright.shape
+    assert np.abs(frame.image.astype(int) - upright).mean() < 3
+
+
+def test_irregular_times_are_kept(tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = [0, 0.04, 0.5, 0.52, 2.0]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+            frame.pts, frame.time_base = round(1000 * time) + 700, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert [frame.time for frame in open_video(path)] == pytest.approx(times, abs=1e-6)
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [*IMAGE_SUFFIXES, ".JPG"])
+def test_images_are_what_opencv_reads(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    image = photograph()[..., 0] if suffix == ".pgm" else photograph()
+    cv2.imwrite(str(path), image)
+    for source in (open_video(tmp_path), open_video(path)):
+        (frame,) = source
+        assert np.array_equal(frame.image, cv2.imread(str(path), cv2.IMREAD_COLOR))
+        assert (frame.name, frame.number, frame.time) == (path.as_posix(), 1, None)
+        assert (source.size, source.count, source.fps) == ((60, 40), 1, None)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(photograph()[..., 0], id="grey"),
+        pytest.param(np.dstack([photograph(), photograph()[..., 0]]), id="alpha"),
+        pytest.param(photograph().astype(np.uint16) << 8, id="16 bits"),
+        pytest.param(photograph()[..., 0].astype(np.uint16) << 8, id="16 bits grey"),
+        pytest.param(photograph(1, 1), id="1x1"),
+    ],
+)
+def test_other_pixels_become_bgr_bytes(tmp_path, stored):
+    cv2.imwrite(str(tmp_path / "image.png"), stored)
+    (frame,) = open_video(tmp_path)
+    expected = photograph(*stored.shape[:2])
+    expected = expected if stored.ndim == 3 else np.dstack([expected[..., 0]] * 3)
+    assert frame.image.dtype == np.uint8
+    assert np.array_equal(frame.image, expected)
+
+
+def test_a_palette_becomes_bgr(tmp_path):
+    from PIL import Image
+
+    rgb = Image.fromarray(np.ascontiguousarray(photograph()[..., ::-1]))
+    rgb.quantize(16).save(tmp_path / "image.png")
+    (frame,) = open_video(tmp_path)
+    assert np.array_equal(frame.image, cv2.imread(str(tmp_path / "image.png")))
+
+
+def test_unpadded_numbers_come_in_natural_order_with_a_warning(tmp_path, caplog):
+    names = ["img.png", *(f"img{n}.png" for n in range(1, 12))]
+    folder = folder_of(tmp_path / "frames", *names)
+    with caplog.at_level(logging.WARNING), open_video(folder) as source:
+        assert [Path(frame.name).name for frame in source] == names
+    (problem,) = source.problems
+    assert "first at frame 3 (img2.png, by name img10.png)" in problem
+    assert problem in caplog.text
+
+
+def test_name_order_is_that_of_the_released_code(tmp_path):
+    names = ["10.jpg", "2.jpg", "b.jpg.bak", "~.jpg"]
+    folder = folder_of(tmp_path / "frames", *reversed(names), "0.png")
+    with open_video(folder, order="name") as source:
+        frames = list(source)
+    assert [Path(frame.name).name for frame in frames] == names
+    assert [frame.number for frame in frames] == [1, 2, 3, 4]
+    assert not source.problems
+
+
+def test_name_order_without_jpg_takes_the_other_images(tmp_path):
+    folder = folder_of(tmp_path / "frames", "2.png", "10.png")
+    names = [Path(frame.name).name for frame in open_video(folder, order="name")]
+    assert names == ["10.png", "2.png"]
+
+
+def test_padded_numbers_need_no_warning(tmp_path):
+    folder = folder_of(tmp_path / "frames", "0001.png", "0002.png", "0010.png", "._0001.png")
+    (folder / "notes.txt").write_text("not an image")
+    with open_video(folder) as source:
+        assert source.count == 3
+    assert not source.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        pytest.param("[Sequence]\nname=x\nframeRate=14\n", Fraction(14), id="a rate"),
+        pytest.param("[Sequence]\nname=x\n", None, id="no rate"),
+        pytest.param("[Sequence]\nframeRate=0\n", None, id="rate zero"),
+        pytest.param("hello", None, id="not an ini file"),
+    ],
+)
+@pytest.mark.parametrize("given", ["sequence folder", "img1"])
+def test_a_mot_sequence_folder_is_read_at_its_rate(tmp_path, given, text, rate):
+    folder_of(tmp_path / "seq" / "img1", "000001.jpg", "000002.jpg")
+    (tmp_path / "seq" / "seqinfo.ini").write_text(text)
+    path = tmp_path / "seq" if given == "sequence folder" else tmp_path / "seq" / "img1"
+    with open_video(path) as source:
+        frames = list(source)
+    assert source.rate == rate
+    assert bool(source.problems) == (rate is None)
+    assert frames[1].name == (tmp_path / "seq/img1/000002.jpg").as_posix()
+    assert frames[1].time == (None if rate is None else pytest.approx(1 / 14))
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / "seq" / "img1").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no images"):
+        open_video(tmp_path / "seq")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp", "ppm"])
+@pytest.mark.parametrize("position", [1, 3], ids=["the first", "in the middle"])
+def test_a_truncated_image_ends_the_reading_by_name(tmp_path, suffix, position):
+    paths = [tmp_path / f"{n}.{suffix}" for n in range(1, 5)]
+    for path in paths:
+        cv2.imwrite(str(path), photograph())
+    cut(paths[position - 1], keep=0.9)
+    frames, message = read_until_error(open_video(tmp_path))
+    assert [frame.number for frame in frames] == list(range(1, position))
+    assert f"{paths[position - 1].as_posix()} (frame {position} of 4)" in message
+
+
+def test_a_jpeg_is_whole_whatever_its_header_and_tail_hold(tmp_path):
+    _, encoded = cv2.imencode(".jpg", photograph(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data = encoded.tobytes()
+    thumbnail = cv2.imencode(".jpg", photograph(8, 8))[1].tobytes()
+    segment = b"\xff\xe5" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    (tmp_path / "1.jpg").write_bytes(data[:2] + segment + data[2:] + b"\xff\xda appended video")
+    assert len(list(open_video(tmp_path))) == 1
+    (tmp_path / "1.jpg").write_bytes((data[:2] + segment + data[2:])[:-30])
+    assert "is cut off" in read_until_error(open_video(tmp_path))[1]
+
+
+def test_a_folder_may_mix_sizes(tmp_path):
+    for number, size in enumerate([(40, 60), (10, 20)], start=1):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), photograph(*size))
+    with open_video(tmp_path) as source:
+        assert [frame.image.shape[:2] for frame in source] == [(40, 60), (10, 20)]
+    assert source.size == (60, 40)
