@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfsasm.tables import Array, Doubles, Floats, Integers, namespace
+from tfsasm.tables import Array, Floats, Integers, namespace
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:

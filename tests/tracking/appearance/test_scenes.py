@@ -67,7 +67,9 @@ def test_who_was_hidden_for_a_while_is_known_by_motion():
 def test_dancers_who_are_hidden_are_looked_for_where_they_were_last_seen(stay, kept):
     """Two swing from side to side; the first is hidden while she swings back. Her own motion takes
     her away, and it was learned from both that one swings back."""
-    config = replace(BLIND, pace=PersistenceConfig(fewest=8), match=MatchConfig(stay=stay, patience=90))
+    config = replace(
+        BLIND, pace=PersistenceConfig(fewest=8), match=MatchConfig(stay=stay, patience=90)
+    )
     a, b = (swing(x, 120) for x in (150, 450))
     told = identities(AppearanceTracker(config=config), scene(a, b, without=[(0, 87, 103)]))
     assert (told[-1] == told[80]) is kept

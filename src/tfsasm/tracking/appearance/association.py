@@ -248,7 +248,9 @@ class AppearanceReliability:
 
     def learn(self, same: Doubles, other: Doubles, most: float) -> AppearanceReliability:
         """With the distances of one more frame."""
-        return AppearanceReliability((self.same + same).faded(most), (self.other + other).faded(most))
+        return AppearanceReliability(
+            (self.same + same).faded(most), (self.other + other).faded(most)
+        )
 
     def separation(self) -> float:
         """How many standard deviations lie between oneself and others; negative if others are

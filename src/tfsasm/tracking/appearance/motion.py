@@ -196,7 +196,9 @@ class Persistence:
 
 def begin_displacements(centres: Doubles) -> Displacements:
     """Tracks that begin at `centres` `[N, 2]`."""
-    return Displacements(centres, np.full_like(centres, np.nan), np.zeros(len(centres), dtype=np.int64))
+    return Displacements(
+        centres, np.full_like(centres, np.nan), np.zeros(len(centres), dtype=np.int64)
+    )
 
 
 def advance(

@@ -129,7 +129,9 @@ class Matched(Arrays):
 
 def begin(looks: Gallery, channels: int, config: AppearanceConfig) -> State:
     """The state before the first frame: no tracks. Embeddings will have so many `channels`."""
-    return State(_beginners(FrameDetections(np.zeros((0, 4)), np.zeros(0)), looks, channels, config))
+    return State(
+        _beginners(FrameDetections(np.zeros((0, 4)), np.zeros(0)), looks, channels, config)
+    )
 
 
 def step(
@@ -195,7 +197,11 @@ def _trust(evidence: AppearanceReliability, config: AppearanceWeightConfig) -> f
 
 
 def _associate(
-    tracks: Tracks, found: FrameDetections, distances: Doubles, evidence: AppearanceReliability, persistence: float,
+    tracks: Tracks,
+    found: FrameDetections,
+    distances: Doubles,
+    evidence: AppearanceReliability,
+    persistence: float,
     config: AppearanceConfig,
 ) -> Integers:
     """The detection of each track `[N]`, or -1."""
@@ -223,7 +229,11 @@ def _associate(
 
 
 def _learn(
-    evidence: AppearanceReliability, distances: Doubles, found: FrameDetections, taken: Integers, config: AppearanceConfig
+    evidence: AppearanceReliability,
+    distances: Doubles,
+    found: FrameDetections,
+    taken: Integers,
+    config: AppearanceConfig,
 ) -> AppearanceReliability:
     """What this frame's matches say about looks; only sure detections count."""
     rows = np.flatnonzero(taken >= 0)
@@ -237,7 +247,11 @@ def _learn(
 
 
 def _go_on(
-    tracks: Tracks, found: FrameDetections, taken: Integers, persistence: Persistence, config: PersistenceConfig
+    tracks: Tracks,
+    found: FrameDetections,
+    taken: Integers,
+    persistence: Persistence,
+    config: PersistenceConfig,
 ) -> tuple[Tracks, Persistence]:
     """The tracks with their ways one frame longer, and what was learned from those that ended."""
     present = taken >= 0
@@ -332,9 +346,13 @@ def _beginners(
     """A track for each detection, so far without identity."""
     n, boxes = len(found.scores), centred(found.xyxy)
     new = Tracks(
-        ids=np.full(n, NO_ID), missed=np.zeros(n, dtype=np.int64),
-        hits=np.ones(n, dtype=np.int64), motion=kalman.begin(boxes, config.kalman),
-        last=found.xyxy, ways=kalman.begin_displacements(boxes[:, :2]), looks=looks.empty(n, channels),
+        ids=np.full(n, NO_ID),
+        missed=np.zeros(n, dtype=np.int64),
+        hits=np.ones(n, dtype=np.int64),
+        motion=kalman.begin(boxes, config.kalman),
+        last=found.xyxy,
+        ways=kalman.begin_displacements(boxes[:, :2]),
+        looks=looks.empty(n, channels),
     )
     if found.embeddings is None:
         return new
