@@ -59,7 +59,8 @@ def test_travel_is_in_heights_of_the_box_and_overlap_that_with_other_detections(
     """The first track moved by half its height; the second has no detection; a third box overlaps
     the first."""
     box = walk((100, 200), (0, 0), 1)[0]
-    boxes = np.stack([box + [50, 0, 50, 0], box + [60, 0, 60, 0]])
+    right = np.array([50, 0, 50, 0])
+    boxes = np.stack([box + right, box + 1.2 * right])
     embeddings = np.stack([vector(0), vector(1)])
     seen = observe(
         np.stack([box, box]), np.array([0, -1]), boxes, np.array([0.9, 0.8]), embeddings

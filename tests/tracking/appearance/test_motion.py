@@ -77,7 +77,7 @@ def test_where_motion_persists_velocities_may_change_more():
 
 
 def learned(centres, frames=60, missing=(), config=CONFIG):
-    """Persistence of tracks 100 pixels wide and high whose centres are `centres(frame)` `[N, 2]`."""
+    """Persistence of tracks of 100 x 100 pixels whose centres are `centres(frame)` `[N, 2]`."""
     displacements, persistence = motion.begin_displacements(centres(0)), Persistence()
     last, missed = centres(0), np.zeros(len(centres(0)), dtype=int)
     for frame in range(1, frames):

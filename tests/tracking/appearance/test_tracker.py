@@ -66,8 +66,8 @@ def test_motion_finds_a_person_again_after_an_occlusion():
 
 @pytest.mark.parametrize(("weight", "kept"), [(0.7, True), (0.0, False)])
 def test_occluded_dancers_are_found_at_their_last_box(weight, kept):
-    """Two swing from side to side; the first is occluded while she swings back. The prediction takes
-    her away, and from both it was learned that motion does not persist."""
+    """Two swing from side to side; the first is occluded while she swings back. The prediction
+    takes her away, and from both it was learned that motion does not persist."""
     config = replace(
         MOTION_ALONE, persistence=PersistenceConfig(min_pairs=8),
         match=MatchConfig(last_box_weight=weight, max_lost_frames=90),
@@ -124,7 +124,7 @@ def test_tracks_move_with_a_panning_camera():
         camera = replace(MOTION_ALONE.camera, enabled=enabled)
         tracker = AppearanceTracker(config=replace(MOTION_ALONE, camera=camera))
         ids[enabled] = [
-            tracker.update(detections([box]), np.ascontiguousarray(wide[:, x : x + WIDTH])).tracker_id
+            tracker.update(detections([box]), wide[:, x : x + WIDTH].copy()).tracker_id
             for box, x in zip(boxes, at, strict=True)
         ]
     assert [frame.tolist() for frame in ids[True]] == [[1]] * 16

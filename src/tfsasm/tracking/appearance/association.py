@@ -16,8 +16,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tfsasm.boxes import grown, height_iou, pixel_iou, xyxy_to_cxcywh
+from tfsasm.boxes import grown, height_iou, iou_matrix, xyxy_to_cxcywh
 from tfsasm.tables import Doubles, Flags, Integers
+
+TINY = 1e-9
+"""Least union of two boxes or heights in an IoU: those of no size overlap nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class MatchConfig:
     high score are compared (C-BIoU has 0.3). Measured: 0.2 is better on fast dancers and worse on
     pedestrians, 0 the other way round."""
     gate: float = 0.15
-    """Least overlap with the predicted box, IoU times `height` power of the IoU of the heights, that
-    a detection of high score needs. Measured: 0.1 is 1 to 3 HOTA better on dancers and 1 worse on
+    """Least overlap with the predicted box, IoU times `height` power of the IoU of heights, that a
+    detection of high score needs. Measured: 0.1 is 1 to 3 HOTA better on dancers and 1 worse on
     MOT17, 0.3 worse on dancers."""
     height: float = 2.0
     """How much the heights weigh in it; 0 for plain IoU. Measured: 0 is 5 HOTA worse on dancers, 1
@@ -49,9 +52,9 @@ class MatchConfig:
     """A detection that overlaps a matched one by this IoU or more is a duplicate and starts no
     track. Measured: small detectors leave such duplicates."""
     last_box_weight: float = 0.7
-    """A lost track is also compared with its last box. That overlap counts by this much at most, and
-    by less where motion persists. Measured on DanceTrack: 0.5 and 1 are 1 to 2 HOTA worse, 0 is 4
-    worse."""
+    """A lost track is also compared with its last box. That overlap counts by this much at most,
+    and by less where motion persists. Measured on DanceTrack: 0.5 and 1 are 1 to 2 HOTA worse, 0 is
+    4 worse."""
     hits: int = 2
     """Detections until a tentative track is confirmed and reported; in the first frame 1
     (ByteTrack). Measured: 3 is 0.5 HOTA worse on dancers."""
@@ -79,8 +82,8 @@ class AppearanceWeightConfig:
     """How far from its last box a track may be re-identified, in heights of the box per frame, and
     half a height at once. Chosen by hand: faster than people run; measured, 0.1 does alike."""
     border: float = 0.1
-    """A track that was lost within this share of its box's width from the left or right image border
-    has left the view and is not re-identified. Chosen by hand, not measured."""
+    """A track that was lost within this share of its box's width from the left or right image
+    border has left the view and is not re-identified. Chosen by hand, not measured."""
     min_distances: float = 30.0
     """Distances of each kind that it takes before appearance counts. Chosen by hand, not measured.
     """
@@ -142,7 +145,7 @@ class AppearanceReliability:
         return (self.other.mean - self.same.mean) / max(float(deviation), 1e-6)
 
     def value(self, config: AppearanceWeightConfig) -> float:
-        """How reliable appearance is, 0 to 1, linear between `separation_low` and `separation_high`.
+        """How reliable appearance is, 0 to 1: linear from `separation_low` to `separation_high`.
 
         It is 0 until `min_distances` of each kind are known.
         """
@@ -156,7 +159,7 @@ class AppearanceReliability:
         return (distances - self.same.mean) / max(self.other.mean - self.same.mean, 1e-6)
 
     def log_ratio(self, scaled: Doubles) -> Doubles:
-        """Logarithm of how much likelier another person is than the same one, at `scaled` distances.
+        """Logarithm of how much likelier another person is than the same, at `scaled` distances.
 
         Both kinds are taken as normally distributed with one variance.
         """
@@ -165,7 +168,7 @@ class AppearanceReliability:
 
 @dataclass(frozen=True)
 class Candidates:
-    """N tracks without a detection, D detections without a track, and what is known of the pairs."""
+    """N tracks without detection, D detections without track, and what is known of the pairs."""
 
     predicted: Doubles
     """Predicted boxes of the tracks `[N, 4]`, pixel corners."""
@@ -206,7 +209,7 @@ class Candidates:
         return alike & near & stayed[:, None] & (self.reliability >= rules.reid_reliability)
 
     def vetoed(self) -> Flags:
-        """Pairs `[N, D]` whose detection looks like another person, or like a track that is lost."""
+        """Pairs `[N, D]` whose detection is more like another person, or like a lost track."""
         if not self.reliability:
             return np.zeros(self.distances.shape, dtype=bool)
         log_ratio = np.nan_to_num(self.log_ratio)
@@ -262,14 +265,14 @@ def by_position_and_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
 
 def _overlap(tracks: Doubles, boxes: Doubles, rules: MatchConfig) -> Doubles:
     """How well positions agree `[N, D]`, 0 to 1."""
-    overlap = pixel_iou(grown(tracks, rules.buffer), grown(boxes, rules.buffer))
-    return overlap * height_iou(tracks, boxes) ** rules.height
+    overlap = iou_matrix(grown(tracks, rules.buffer), grown(boxes, rules.buffer), TINY)
+    return overlap * height_iou(tracks, boxes, TINY) ** rules.height
 
 
 def by_position(pairs: Candidates) -> tuple[Doubles, Flags]:
     """Cost and gate `[N, D]` for low scores: whoever covers a person has a share in its embedding.
     """
-    overlap = pixel_iou(pairs.predicted, pairs.boxes)
+    overlap = iou_matrix(pairs.predicted, pairs.boxes, TINY)
     return 1 - overlap, overlap >= pairs.match.low_gate
 
 
@@ -279,7 +282,7 @@ def by_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
 
 
 def assign(cost: Doubles, allowed: Flags) -> tuple[Integers, Integers]:
-    """Pairs (rows, columns): as many allowed ones as possible, of those the cheapest (Hungarian)."""
+    """Rows and columns of the pairs: as many as are allowed, of those the cheapest (Hungarian)."""
     rows, columns = linear_sum_assignment(np.where(allowed, cost, _FORBIDDEN))
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]
@@ -298,8 +301,8 @@ def births(boxes: Doubles, scores: Doubles, matches: Integers, rules: MatchConfi
     free = scores >= rules.birth_score
     free[matched] = False
     new = np.flatnonzero(free)
-    with_matched = pixel_iou(boxes[new], boxes[matched]).max(axis=1, initial=0.0)
-    with_better = np.tril(pixel_iou(boxes[new], boxes[new]), -1).max(axis=1, initial=0.0)
+    with_matched = iou_matrix(boxes[new], boxes[matched], TINY).max(axis=1, initial=0.0)
+    with_better = np.tril(iou_matrix(boxes[new], boxes[new], TINY), -1).max(axis=1, initial=0.0)
     return new[np.maximum(with_matched, with_better) < rules.duplicate_iou]
 
 
@@ -315,8 +318,8 @@ def unambiguous(
     if not len(predicted) or not len(boxes):
         return np.full(len(boxes), -1)
     wide = grown(boxes, match.buffer)
-    touch = pixel_iou(grown(predicted, match.buffer), wide) > 0
-    crowded = (pixel_iou(wide, wide) > 0).sum(axis=1) > 1
+    touch = iou_matrix(grown(predicted, match.buffer), wide, TINY) > 0
+    crowded = (iou_matrix(wide, wide, TINY) > 0).sum(axis=1) > 1
     near = _reachable(last_box, missed, boxes, appearance.reid_speed)
     near_lost = ((missed > 0)[:, None] & (touch | near)).any(axis=0)
     track = touch.argmax(axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.settings import pairs, with_settings
+from tfsasm.settings import _pair, with_settings
 from tfsasm.tables import Doubles, Floats, Integers
 
 Image = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def embedder(
     or of no use.
     """
     name = name or default_name(weights)
-    settings = pairs(changes, "--embedder-set")
+    settings = dict(_pair(change) for change in changes)
     reads_file = name in ("osnet", "reid")
     if reads_file and weights is None:
         raise InputError(
@@ -105,7 +105,7 @@ def crops(image: Image, xyxy: Doubles, height: int, width: int) -> Image:
 
 
 def smooth_crop(image: Image, box: Doubles, height: int, width: int) -> Image:
-    """One box (pixel corners), cut at the image border, resized bilinearly: `[height, width, 3]`."""
+    """One box (pixel corners) cut at the image border, resized bilinearly `[height, width, 3]`."""
     rows, columns = image.shape[:2]
     x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
     y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)

@@ -11,11 +11,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from tfsasm.boxes import pixel_iou, xyxy_to_cxcywh
+from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
+from tfsasm.runtime import memory
+from tfsasm.runtime.memory import Memory, Observation
 from tfsasm.tables import Doubles, Flags, Floats, Integers, Table
-from tfsasm.tracking import memory
+from tfsasm.tracking.appearance.association import TINY
 from tfsasm.tracking.config import MemoryConfig
-from tfsasm.tracking.memory import Memory, Observation
 
 FAR = np.float32(2)
 """The largest cosine distance: that of a track without embeddings."""
@@ -82,20 +83,19 @@ def observe(
     n = len(last_box)
     rows = np.flatnonzero(matches >= 0)
     own = matches[rows]
-    travel, overlap, score = np.zeros(n), np.full(n, np.nan), np.zeros(n)
+    travel, overlap, score = (np.full(n, value, np.float32) for value in (0, np.nan, 0))
     before, now = xyxy_to_cxcywh(last_box[rows]), xyxy_to_cxcywh(boxes[own])
     travel[rows] = np.linalg.norm(now[:, :2] - before[:, :2], axis=1) / now[:, 3]
     overlap[rows] = _largest_overlap(boxes)[own]
     score[rows] = scores[own]
     view = np.zeros((n, embeddings.shape[1]), np.float32)
     view[rows] = embeddings[own]
-    travel, overlap, score = (column.astype(np.float32) for column in (travel, overlap, score))
-    return Observation(view, travel, overlap, score, view.any(axis=1))
+    return Observation(view, travel, overlap, score, np.asarray(view.any(axis=1)))
 
 
 def _largest_overlap(xyxy: Doubles) -> Doubles:
     """Largest IoU `[D]` of each box with another; 0 if alone."""
-    overlaps = pixel_iou(xyxy, xyxy)
+    overlaps = iou_matrix(xyxy, xyxy, TINY)
     np.fill_diagonal(overlaps, 0.0)
     return np.asarray(overlaps.max(axis=1, initial=0.0))
 
@@ -157,7 +157,7 @@ class SparseGallery:
         current = np.where(seen.present[:, None], seen.feature, state.current)
         stored = after.valid.any(axis=1, keepdims=True)
         mean = np.where(stored, state.mean, current)
-        mean[changed] = memory.mean_view(after[changed])
+        mean[changed] = _mean_view(after[changed])
         return SparseViews(current, state.known | seen.present, mean, after)
 
     def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
@@ -260,7 +260,7 @@ def _written(
     return replace(slim, features=features, valid=valid), rows
 
 
-def _distances(views: Floats, known: Flags, embeddings: Floats) -> Floats:
+def _distances(views: Any, known: Flags, embeddings: Floats) -> Floats:
     return np.where(known[:, None], 1 - _unit(views) @ embeddings.T, FAR)
 
 
@@ -272,3 +272,9 @@ def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))
+
+
+def _mean_view(state: Memory) -> Floats:
+    weight = state.valid.astype(np.float32)
+    total = (state.features * weight[..., None]).sum(axis=1)
+    return np.asarray(total / np.maximum(weight.sum(axis=1, keepdims=True), 1))

@@ -8,6 +8,7 @@ is used and nothing is filled in: a track that is reported in a frame has a dete
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import supervision as sv
 
-from tfsasm.boxes import xyxy_to_cxcywh
+from tfsasm.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from tfsasm.detection.detectors import Detector
-from tfsasm.detection.proposals import boxes_and_scores
+from tfsasm.detection.proposals import Proposals, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Doubles, Floats, Integers, Table
@@ -39,7 +40,8 @@ from tfsasm.tracking.appearance.motion import (
     PersistenceConfig,
 )
 from tfsasm.tracking.config import NO_ID
-from tfsasm.tracking.run import track_video
+from tfsasm.tracking.run import open_frames, proposal_source
+from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, Source
 
 EMBEDDING = "embedding"
@@ -220,7 +222,7 @@ def _update_tracks(
     state: State, tracks: Tracks, found: FrameDetections, matches: Integers, views: Gallery,
     config: AppearanceConfig,
 ) -> tuple[Tracks, Persistence, int]:
-    """The predicted `tracks` corrected by their detections; motion persistence; the next free id."""
+    """Predicted `tracks` corrected by their detections; motion persistence; the next free id."""
     present = matches >= 0
     rows, own = np.flatnonzero(present), matches[present]
     last_box = tracks.last_box.copy()
@@ -294,7 +296,7 @@ class AppearanceTracker:
         self.state: State = begin(self._gallery, 0, self.config)
 
     def update(
-        self, detections: sv.Detections | None, frame: np.ndarray | None = None,
+        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
@@ -307,7 +309,7 @@ class AppearanceTracker:
         or of another length than before; the state is then as before.
         """
         image = None if frame is None else as_bgr(frame)
-        found = sv.Detections.empty() if detections is None else detections
+        found = _in_pixels(detections, image)
         xyxy, scores = boxes_and_scores(found)
         embeddings = self._embeddings(found, xyxy, scores, image)
         state = self._state_for(embeddings)
@@ -335,7 +337,13 @@ class AppearanceTracker:
 
         The arguments are those of `tfsasm.Tracker.track`.
         """
-        yield from track_video(self, source)
+        proposals = proposal_source(detections, detector, source)
+        opened = open_frames(source, start=start, end=end, stride=stride, order=order)
+        self.reset()
+        ready = ((frame, proposals(frame)) for frame in opened)
+        with opened, closing(prefetch(ready, in_advance)) as fetched:
+            for frame, boxes in fetched:
+                yield frame, self.update(boxes, frame.image)
 
     def _embeddings(
         self, found: sv.Detections, xyxy: Doubles, scores: Doubles, image: Image | None
@@ -403,3 +411,15 @@ def _reported(found: sv.Detections, scores: Doubles, matched: Matched) -> sv.Det
     return replace(
         chosen, confidence=scores[rows], class_id=classes[rows], tracker_id=matched.ids[order]
     )
+
+
+def _in_pixels(detections: sv.Detections | Proposals | None, image: Image | None) -> sv.Detections:
+    if detections is None:
+        return sv.Detections.empty()
+    if isinstance(detections, sv.Detections):
+        return detections
+    if image is None:
+        raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
+    height, width = image.shape[:2]
+    xyxy = cxcywh_to_xyxy(detections.boxes.double()).numpy() * [width, height, width, height]
+    return sv.Detections(xyxy=xyxy, confidence=detections.scores.double().numpy())
