@@ -40,8 +40,8 @@ USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
 Command = (
     Annotated[track.Track, tyro.conf.subcommand("track")]
     | Annotated[demo.Demo, tyro.conf.subcommand("demo")]
-    | Annotated[detect.Detect, tyro.conf.subcommand("detect")]
-    | Annotated[detections.Detections, tyro.conf.subcommand("detections")]
+    | Annotated[detect.Options, tyro.conf.subcommand("detect")]
+    | Annotated[detections.Options, tyro.conf.subcommand("detections")]
     | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
     | Annotated[ablate.Ablate, tyro.conf.subcommand("ablate")]
@@ -60,8 +60,8 @@ Command = (
 COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     track.Track: track.run,
     demo.Demo: demo.run,
-    detect.Detect: detect.run,
-    detections.Detections: detections.run,
+    detect.Options: detect.run,
+    detections.Options: detections.run,
     evaluate.Evaluate: evaluate.run,
     compare.Compare: compare.run,
     ablate.Ablate: ablate.run,
