@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.detection.detectors import with_changes
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
+from tfsasm.settings import pairs, with_settings
 from tfsasm.tracking.appearance.arrays import Doubles
 
 Floats = NDArray[np.float32]
@@ -141,6 +141,7 @@ def embedder(
         ReidSettings,
     )
 
+    given = pairs(list(changes), "--embedder-set")
     name = name or default_name(weights)
     reads_file = name in ("osnet", "reid")
     if reads_file and weights is None:
@@ -151,12 +152,12 @@ def embedder(
     if weights is not None and not reads_file:
         raise InputError(f"{name} takes no weights; for {weights} say --embedder reid")
     if reads_file:
-        return ReidEmbedder(str(weights), with_changes(ReidSettings(), changes, name))
+        return ReidEmbedder(str(weights), with_settings(ReidSettings(), given))
     if name.startswith(PREFIX):
-        settings = with_changes(HuggingFaceEmbedderSettings(), changes, name)
+        settings = with_settings(HuggingFaceEmbedderSettings(), given)
         return HuggingFaceEmbedder(name, settings)
     if name == "hist":
-        return HistogramEmbedder(with_changes(HistogramSettings(), changes, name))
+        return HistogramEmbedder(with_settings(HistogramSettings(), given))
     if name == "none":
         return None
     raise InputError(f"no embedder {name!r}; there are {CHOICES}")
