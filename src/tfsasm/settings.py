@@ -38,7 +38,8 @@ def with_settings(config: T, changes: Mapping[str, str]) -> T:
     Raises `InputError` for a name that does not exist and a value of the wrong kind.
     """
     for name, text in changes.items():
-        config = _changed(config, full_name(name, config).split("."), name, text)
+        setting = full_name(name, config)
+        config = _changed(config, setting.split("."), setting, text)
     return config
 
 

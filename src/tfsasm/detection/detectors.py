@@ -33,7 +33,9 @@ Settings = yolox.YoloxSettings | huggingface.HuggingFaceSettings
 
 DetectorClass = yolox.Yolox | huggingface.HuggingFaceDetector
 
-CHOICES = f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+CHOICES = (
+    f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+)
 """What a live detector can be called."""
 
 
