@@ -89,8 +89,10 @@ def test_settings_add_up_and_leave_the_given_configuration_alone():
 @pytest.mark.parametrize(("name", "text", "message"), [
     pytest.param("memory.capacity", "many", "memory.capacity is a whole number, not 'many'",
                  id="text"),
-    pytest.param("capacity", "2.5", "memory.capacity is a whole number, not '2.5'", id="a fraction"),
-    pytest.param("capacity", "-1", "memory.capacity is at least 0, not '-1'", id="less than nothing"),
+    pytest.param("capacity", "2.5", "memory.capacity is a whole number, not '2.5'",
+                 id="a fraction"),
+    pytest.param("capacity", "-1", "memory.capacity is at least 0, not '-1'",
+                 id="less than nothing"),
     pytest.param("birth.score", "", "birth.score is a number, not ''", id="nothing"),
     pytest.param("birth.score", "nan", "birth.score is at least 0, not 'nan'", id="NaN"),
     pytest.param("always", "yes", "memory.always is true or false, not 'yes'",
