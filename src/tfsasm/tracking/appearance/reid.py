@@ -42,10 +42,10 @@ class ReidEmbedder:
     """
 
     def __init__(self, weights: Path | str, settings: ReidSettings | None = None) -> None:
-        self.settings = chosen = settings or ReidSettings()
+        self.settings = settings or ReidSettings()
         self._weights = Path(weights)
         self._session = onnx_session(
-            self._weights, user="a ReID network", threads=chosen.threads,
+            self._weights, user="a ReID network", threads=self.settings.threads,
             mend="give the ONNX file of a ReID network",
         )  # fmt: skip
         self._batch, self._height, self._width = self._shape()
