@@ -136,21 +136,25 @@ def _items(path: Path) -> Iterator[Any]:
     with json_events(path) as events:
         if next(events) != ("start_array", None):
             raise InputError(f"{path} is not COCO results; wanted is {_WANTED}")
-        for event in iter(partial(next, events), ("end_array", None)):
-            yield _value(events, *event)
+        for event, value in _until(events, "end_array"):
+            yield _value(events, event, value)
 
 
-def _value(events: JsonEvents, event: str, value: Any, depth: int = 0) -> Any:
+def _value(events: JsonEvents, event: str, value: Any, depth: int = 0, /) -> Any:
     """The JSON value that begins with an event."""
     if depth > _DEPTH:
         raise ijson.JSONError(f"more than {_DEPTH} lists and objects in one another")
     if event == "start_array":
-        items = iter(partial(next, events), ("end_array", None))
-        return [_value(events, *item, depth + 1) for item in items]
+        items = _until(events, "end_array")
+        return [_value(events, of_item, item, depth + 1) for of_item, item in items]
     if event == "start_map":
-        keys = iter(partial(next, events), ("end_map", None))
+        keys = _until(events, "end_map")
         return {key: _value(events, *next(events), depth + 1) for _, key in keys}
     return value
+
+
+def _until(events: JsonEvents, end: str) -> JsonEvents:
+    return iter(partial(next, events), (end, None))
 
 
 def _result(row: Any) -> tuple[ImageId, int, list[float]]:

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
     """What ijson says of an error in one line: its kind, and the text around its place."""
     told = error.args[0]
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
-    reason, *place = (line.strip() for line in text.splitlines())
+    reason, *place = (line.strip().rstrip(".") for line in text.splitlines())
     near = place[0] if place else ""
     return f"{reason} near {near}" if near else reason
 
@@ -89,7 +89,8 @@ def read_entries(path: Path | str) -> Iterator[tuple[str, list[str]]]:
     Raises `InputError` as `json_events` does, and for a value that is not a list of strings, by
     its key.
     """
-    key, lines = "", None
+    key = ""
+    lines: list[str] | None = None
     with json_events(path) as events:
         if next(events) != ("start_map", None):
             raise InputError(
