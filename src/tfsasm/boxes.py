@@ -33,6 +33,12 @@ def xyxy_to_ltwh(xyxy: Array) -> Array:
     return namespace(xyxy).concat([corner, xyxy[..., 2:] - corner], -1)
 
 
+def xyxy_to_cxcywh(xyxy: Array) -> Array:
+    """Corners `[..., 4]` to centre and size `[..., 4]`."""
+    low, high = xyxy[..., :2], xyxy[..., 2:]
+    return namespace(xyxy).concat([(low + high) / 2, high - low], -1)
+
+
 def normalised_boxes(
     ltwh: np.ndarray | Sequence[Sequence[float]], width: int, height: int
 ) -> Floats:
