@@ -20,7 +20,7 @@ class TorchNetwork:
 
     def __init__(self, model: MOTRv2, config: NetworkConfig) -> None:
         self.model, self.config = model, config
-        self.learned = len(model.learned_boxes)
+        self.learned, self.parameters = len(model.learned_boxes), model.size
 
     @property
     def device(self) -> torch.device:

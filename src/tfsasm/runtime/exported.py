@@ -53,6 +53,7 @@ class ExportedNetwork:
         )
         self._levels = level_names(levels)
         self.learned = len(self.manifest.learned_boxes)
+        self.parameters = self.manifest.parameters
         self._probe(folder)
 
     def _probe(self, folder: Path) -> None:

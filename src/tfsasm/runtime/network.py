@@ -43,6 +43,8 @@ class Network(Protocol):
 
     learned: int
     """Learned queries that stand before those of the detections."""
+    parameters: int
+    """How many numbers were learned; says roughly how much work a frame is."""
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""

@@ -55,7 +55,7 @@ class MotionConfig:
     """How far the reference of a track runs ahead. The default is the released code: not at all."""
 
     lead: float = 0.0
-    """Share of the predicted displacement; 0: the reference stays where the track was last seen."""
+    """Share of the predicted displacement; 0: the reference box stays where the track was seen."""
     gain: float = 0.3
     """Weight of the latest displacement in the velocity."""
     fade: float = 0.9

@@ -43,7 +43,10 @@ def load(
         if side is not None and side < 1:
             raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
     if runtime == "torch":
-        network = _torch_network(weights, device, short_side, max_side, precision, exact)
+        network = torch_network(
+            weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
+            exact=exact,
+        )  # fmt: skip
         return QueryTracker(network, config)
     if exact or precision != "auto":
         raise InputError("an export has its own precision; leave precision and exact out")
@@ -58,10 +61,11 @@ def embedded(name: str) -> Path:
     return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
 
 
-def _torch_network(
-    weights: Path | str, device: str, short_side: int | None, max_side: int | None,
-    precision: str, exact: bool,
+def torch_network(
+    weights: Path | str, *, device: str = "auto", short_side: int | None = None,
+    max_side: int | None = None, precision: str = "auto", exact: bool = False,
 ) -> TorchNetwork:
+    """The network of a checkpoint in PyTorch, without a tracker; see `load`."""
     from tfsasm.motrv2.backbone import fold_batch_norms
     from tfsasm.motrv2.deformable_attention import in_order, sample_by
     from tfsasm.motrv2.fast.model import FastMOTRv2

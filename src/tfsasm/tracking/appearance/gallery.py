@@ -12,11 +12,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
-from tfsasm.runtime import memory
-from tfsasm.runtime.memory import Memory, Observation
 from tfsasm.tables import Doubles, Flags, Floats, Integers, Table
+from tfsasm.tracking import memory
 from tfsasm.tracking.appearance.association import TINY
 from tfsasm.tracking.config import MemoryConfig
+from tfsasm.tracking.memory import Memory, Observation
 
 FAR = np.float32(2)
 """The largest cosine distance: that of a track without embeddings."""
@@ -147,7 +147,7 @@ class SparseGallery:
     def empty(self, n: int, channels: int) -> SparseViews:
         """See `Gallery`."""
         none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
-        return SparseViews(blank, none, blank, memory.empty(n, channels, self.config.memory))
+        return SparseViews(blank, none, blank, memory.empty(blank, self.config.memory))
 
     def write(self, state: SparseViews, seen: Observation) -> SparseViews:
         """See `Gallery`."""
