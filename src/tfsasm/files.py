@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 import tempfile
@@ -76,6 +77,12 @@ def check_folder(folder: Path | str) -> Path:
     except OSError as error:
         raise InputError(f"cannot write in {target}: {error.strerror or error}") from error
     return target
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

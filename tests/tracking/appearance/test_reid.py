@@ -41,7 +41,7 @@ def test_a_reid_file_gets_rgb_crops(network, batch):
 
 def test_files_that_are_no_reid_network_are_explained(network, tmp_path):
     for weights, message in (
-        (tmp_path / "no.onnx", "does not exist"), (__file__, "not an ONNX file"),
+        (tmp_path / "no.onnx", "does not exist"), (__file__, "cannot be opened"),
         (network(channels=4), r"takes \[B, 3, H, W\]"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfsasm.detection.yolox import import_onnxruntime
 from tfsasm.errors import InputError
+from tfsasm.runtime.sessions import onnx_session
 from tfsasm.tables import Doubles, Floats
 from tfsasm.tracking.appearance.embedders import Image, smooth_crop
 
@@ -42,21 +42,12 @@ class ReidEmbedder:
     """
 
     def __init__(self, weights: Path | str, settings: ReidSettings | None = None) -> None:
-        self.settings = chosen = settings or ReidSettings()
+        self.settings = settings or ReidSettings()
         self._weights = Path(weights)
-        if not self._weights.is_file():
-            raise InputError(f"{weights} does not exist; give the ONNX file of a ReID network")
-        runtime = import_onnxruntime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = chosen.threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = runtime.InferenceSession(
-                str(weights), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime has many kinds, none of them public
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{weights} is not an ONNX file that runs here: {reason}") from error
+        self._session = onnx_session(
+            self._weights, user="a ReID network", threads=self.settings.threads,
+            mend="give the ONNX file of a ReID network",
+        )  # fmt: skip
         self._batch, self._height, self._width = self._shape()
         self.channels = self._run(np.zeros((1, self._height, self._width, 3), np.uint8)).shape[1]
 
