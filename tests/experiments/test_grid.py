@@ -24,18 +24,27 @@ def test_a_name_is_understood(name, setting):
     assert full_name(name, BASE) == setting
 
 
-@pytest.mark.parametrize(("name", "complaint"), [
-    pytest.param(
-        "birth_score", "birth_score may be lifecycle.birth_score or support.birth_score; say which",
-        id="two have it",
-    ),
-    pytest.param("capcity", "no setting 'capcity'; there are memory.capacity", id="misspelt"),
-    pytest.param("lifecycle.capacity", "no setting 'lifecycle.capacity'; there are memory.capacity",
-                 id="in the wrong place"),
-    pytest.param("xyz", "no setting 'xyz'; there are lifecycle.birth_score, ", id="like nothing"),
-    pytest.param("memory", "no setting 'memory'", id="a group"),
-    pytest.param("", "no setting ''", id="empty"),
-])
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        pytest.param(
+            "birth_score",
+            "birth_score may be lifecycle.birth_score or association.birth_score; say which",
+            id="two have it",
+        ),
+        pytest.param("capcity", "no setting 'capcity'; there are memory.capacity", id="misspelt"),
+        pytest.param(
+            "lifecycle.capacity",
+            "no setting 'lifecycle.capacity'; there are memory.capacity",
+            id="in the wrong place",
+        ),
+        pytest.param(
+            "xyz", "no setting 'xyz'; there are lifecycle.birth_score, ", id="like nothing"
+        ),
+        pytest.param("memory", "no setting 'memory'", id="a group"),
+        pytest.param("", "no setting ''", id="empty"),
+    ],
+)
 def test_a_name_is_refused(name, complaint):
     with pytest.raises(InputError, match=re.escape(complaint)):
         full_name(name, BASE)
@@ -43,7 +52,12 @@ def test_a_name_is_refused(name, complaint):
 
 def test_every_setting_has_a_name():
     names = list(setting_names(BASE))
-    assert {"memory.capacity", "support.snap", "motion.lead", "report_area"} <= set(names)
+    assert {
+        "memory.capacity",
+        "association.use_detection_box",
+        "motion.lead",
+        "report_area",
+    } <= set(names)
     assert len(set(names)) == len(names)
     assert all(full_name(name, BASE) == name for name in names)
 
@@ -55,13 +69,15 @@ def test_settings_by_short_name_change_a_method():
 
 
 def test_a_grid_has_every_combination():
-    axes = parse_grid(["capacity=0, 5", "overlap_with=all,tracks", "snap=true"], default())
+    axes = parse_grid(
+        ["capacity=0, 5", "overlap_with=all,tracks", "use_detection_box=true"], default()
+    )
     rows = combinations(axes, default())
     assert [row.label for row in rows] == [
-        "memory.capacity=0,overlap_with=all,support.snap=true",
-        "memory.capacity=0,overlap_with=tracks,support.snap=true",
-        "memory.capacity=5,overlap_with=all,support.snap=true",
-        "memory.capacity=5,overlap_with=tracks,support.snap=true",
+        "memory.capacity=0,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=0,overlap_with=tracks,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=tracks,association.use_detection_box=true",
     ]
     assert [row.method.memory.capacity for row in rows] == [0, 0, 5, 5]
     assert rows[3].method == settings_of([("capacity", "5"), ("overlap_with", "tracks")], default())

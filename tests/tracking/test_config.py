@@ -35,10 +35,12 @@ RELEASED = {
     "travel": "layers", "overlap_with": "all", "stored": "incoming",
     "present_at_birth": True, "present_when_lost": True,
     "motion.lead": 0.0, "motion.gain": 0.3, "motion.fade": 0.9,
-    "support.claim_iou": 1.0, "support.claim_held": 0.0, "support.snap": False,
-    "support.again_iou": 1.0, "support.again_score": 0.0,
-    "support.required": False, "support.trust": 0.0, "support.birth_overlap": 1.0,
-    "support.birth_score": 0.0,
+    "association.match_iou": 1.0, "association.reference_weight": 0.0,
+    "association.use_detection_box": False,
+    "association.second_iou": 1.0, "association.second_score": 0.0,
+    "association.match_required": False, "association.detection_weight": 0.0,
+    "association.duplicate_iou": 1.0,
+    "association.birth_score": 0.0,
 }  # fmt: skip
 
 
@@ -112,7 +114,12 @@ def test_the_given_configuration_is_left_alone():
 
 @pytest.mark.parametrize("text", ["true", "True", "1"])
 def test_ways_to_say_yes(text):
-    assert with_settings(released(), {"support.snap": text}).support.snap is True
+    assert (
+        with_settings(
+            released(), {"association.use_detection_box": text}
+        ).association.use_detection_box
+        is True
+    )
 
 
 @pytest.mark.parametrize("text", ["false", "FALSE", "0"])
@@ -137,7 +144,8 @@ def test_ways_to_say_no(text):
                  id="less than nothing"),
     pytest.param("report_score", "", "report_score is a number, not ''", id="nothing"),
     pytest.param("report_score", "nan", "report_score is at least 0, not 'nan'", id="NaN"),
-    pytest.param("support.snap", "yes please", "support.snap is true or false, not 'yes please'",
+    pytest.param("association.use_detection_box", "yes please",
+                 "association.use_detection_box is true or false, not 'yes please'",
                  id="neither yes nor no"),
     pytest.param("travel", "far", "travel is one of layers, frames, not 'far'", id="no choice"),
 ])  # fmt: skip

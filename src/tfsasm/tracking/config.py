@@ -14,8 +14,7 @@ NO_ID = -1
 
 @dataclass(frozen=True)
 class LifecycleConfig:
-    """Births, losses and deaths of the published run. The inequalities differ on purpose (QUIRK-10).
-    """
+    """Births, losses and deaths as published. The inequalities differ on purpose (QUIRK-10)."""
 
     birth_score: float = 0.5
     """A query without identity at or above it is born."""
