@@ -53,7 +53,7 @@ class Gallery(Protocol):
         ...
 
     def write(self, state: Any, observation: Observation) -> Any:
-        """The table after one frame; only rows with `observation.present` have an embedding in it."""
+        """The table after one frame; only rows that are `present` have an embedding in it."""
         ...
 
     def distances(self, state: Any, embeddings: Floats) -> Floats:
@@ -196,9 +196,8 @@ class AverageGallery:
         """See `Gallery`."""
         mixed = self.momentum * state.mean + (1 - self.momentum) * observation.feature
         mean = np.where(state.known[:, None], mixed, observation.feature)
-        return Average(
-            np.where(observation.present[:, None], mean, state.mean), state.known | observation.present
-        )
+        mean = np.where(observation.present[:, None], mean, state.mean)
+        return Average(mean, state.known | observation.present)
 
     def distances(self, state: Average, embeddings: Floats) -> Floats:
         """See `Gallery`."""
@@ -249,9 +248,8 @@ def _written(
     A store is rare, and all views of all tracks are much to copy. So the rest of the memory is
     written first, for a capacity of none, and the views only where it came to a store.
     """
-    slim = memory.write(
-        replace(state, features=state.features[:, :0], valid=state.valid[:, :0]), observation, config
-    )
+    slim = replace(state, features=state.features[:, :0], valid=state.valid[:, :0])
+    slim = memory.write(slim, observation, config)
     rows = np.flatnonzero(slim.gap == 0)
     if not len(rows):
         return replace(slim, features=state.features, valid=state.valid), rows
