@@ -142,7 +142,7 @@ class Following(MethodOptions, Embedding, Choice):
 
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
-    appearance tracker: gallery.kind=ema match.patience=90."""
+    appearance tracker: gallery.kind=ema match.max_lost_frames=90."""
 
 
 @dataclass(frozen=True, kw_only=True)

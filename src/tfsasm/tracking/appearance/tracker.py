@@ -244,18 +244,10 @@ def _update_tracks(
     updated = Tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
-        motion=_with_rows(tracks.motion, rows, corrected), last_box=last_box,
+        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
         displacements=displacements, appearance=appearance,
     )  # fmt: skip
     return updated, persistence, state.next_id + int(confirmed.sum())
-
-
-def _with_rows(table: Motion, rows: Integers, new: Motion) -> Motion:
-    """`table` with some rows replaced."""
-    columns = {name: column.copy() for name, column in vars(table).items()}
-    for name, column in columns.items():
-        column[rows] = getattr(new, name)
-    return Motion(**columns)
 
 
 def _tentative(
