@@ -13,13 +13,15 @@ BASE = paper()
 
 
 def test_a_grid_has_every_combination():
-    axes = parse_grid(["capacity=0, 5", "overlap_with=all,tracks", "snap=true"], default())
+    axes = parse_grid(
+        ["capacity=0, 5", "overlap_with=all,tracks", "use_detection_box=true"], default()
+    )
     rows = combinations(axes, default())
     assert [row.label for row in rows] == [
-        "memory.capacity=0,overlap_with=all,support.snap=true",
-        "memory.capacity=0,overlap_with=tracks,support.snap=true",
-        "memory.capacity=5,overlap_with=all,support.snap=true",
-        "memory.capacity=5,overlap_with=tracks,support.snap=true",
+        "memory.capacity=0,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=0,overlap_with=tracks,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=tracks,association.use_detection_box=true",
     ]
     assert [row.method.memory.capacity for row in rows] == [0, 0, 5, 5]
     assert rows[3].method == with_settings(
