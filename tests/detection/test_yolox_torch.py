@@ -11,7 +11,7 @@ from helpers.scenes import RunsCode
 from tfsasm.detection import yolox_torch
 from tfsasm.detection.detectors import detector
 from tfsasm.detection.yolox import YoloxDetector, YoloxSettings
-from tfsasm.detection.yolox_torch import Habits, YoloxTorchDetector, habits
+from tfsasm.detection.yolox_torch import UsualInput, YoloxTorchDetector, usual_input
 from tfsasm.errors import InputError, WeightsError
 
 pytest.importorskip("yolox.config", reason="pixeltable-yolox is not installed")
@@ -60,8 +60,9 @@ def test_a_checkpoint_answers_as_its_export_does(tmp_path, network):
     exported = detector("yolox-nano", tmp_path / "n.onnx", ALL)
     assert (type(live), type(exported)) == (YoloxTorchDetector, YoloxDetector)
     canvas = np.random.default_rng(1).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    raw = live._run(canvas)
-    np.testing.assert_allclose(raw, exported._run(canvas), rtol=1e-4, atol=1e-5)
+    batch = np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32)
+    (raw,) = live.infer(batch)
+    np.testing.assert_allclose(raw, exported.infer(batch)[0], rtol=1e-4, atol=1e-5)
     assert raw.shape == (12 * 8 + 6 * 4 + 3 * 2, 7)
     assert np.ptp(raw[:, 4]) > 0.1, "a network that says nothing proves nothing"
 
@@ -105,7 +106,7 @@ def test_batch_norms_have_the_epsilon_of_the_checkpoints(network):
     pytest.param("mine.pth", "yolox-s", 1, ((640, 640), False), id="a recent file of one class"),
 ])
 def test_what_a_file_is_shown(file, size, classes, wanted):
-    assert habits(file, size, classes) == Habits(*wanted)
+    assert usual_input(file, size, classes) == UsualInput(*wanted)
 
 
 @pytest.mark.parametrize(("file", "settings", "size", "legacy", "told"), [
@@ -119,7 +120,7 @@ def test_what_was_assumed_is_told(
     tmp_path, single, file, settings, size, legacy, told, monkeypatch
 ):
     path = saved(tmp_path / file, single)
-    monkeypatch.setattr(YoloxTorchDetector, "_infer", lambda self, batch: np.full(
+    monkeypatch.setattr(YoloxTorchDetector, "infer", lambda self, batch: np.full(
         (1, sum(batch[0, 0, ::s, ::s].size for s in (8, 16, 32)), 6), 0.5))
     found = YoloxTorchDetector(path, YoloxSettings(**settings))
     assert (found.input_size, found.legacy) == (size, legacy)
@@ -171,7 +172,7 @@ BIAS = "head.obj_preds.0.bias"
     pytest.param(without("head.cls_preds.0.weight"), ["is not a YOLOX checkpoint"], id="no head"),
     pytest.param(lambda _: {"conv1.weight": torch.zeros(2)}, ["begins with conv1.weight"],
                  id="another network"),
-    pytest.param(without("", **{yolox_torch._STEM: torch.zeros(7, 12, 3, 3)}),
+    pytest.param(without("", **{"backbone.backbone.stem.conv.conv.weight": torch.zeros(7, 12, 3, 3)}),
                  ["a YOLOX of width 7; known are 16 (yolox-nano)"], id="another width"),
     pytest.param(lambda _: {"a": 1}, ["'a' names no tensor"], id="no tensors"),
     pytest.param(lambda _: {}, ["holds no state dict"], id="nothing"),

@@ -3,7 +3,8 @@
 `pixeltable-yolox` has the network under Megvii's parameter names. Of that package only the network
 and its reading of checkpoints are used. What it gets wrong or leaves open for these files is put
 right here: it wants to be told the size, which the tensors know; a file that does not fit is a
-list of all that is wrong; pictures go the way of `yolox.py`, since its own are never normalised.
+list of all that is wrong, and images are
+prepared by `yolox.py`, since its own are never normalised.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.pytorch import find_device
 
-SUFFIXES = (".pth", ".pt", ".tar", ".ckpt")
-"""Files that hold a PyTorch checkpoint."""
-
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
 
 _SIZES = {  # channels of the stem
@@ -41,8 +39,8 @@ State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Habits:
-    """How the code that a checkpoint was trained with shows it its pictures."""
+class UsualInput:
+    """The images that a checkpoint was trained on."""
 
     input_size: tuple[int, int]
     """Height and width."""
@@ -50,25 +48,25 @@ class Habits:
     """RGB, normalised as for ImageNet, rather than BGR from 0 to 255."""
 
 
-def habits(file: str, size: str, classes: int) -> Habits:
+def usual_input(file: str, size: str, classes: int) -> UsualInput:
     """What a checkpoint expects, by its file name, size (`yolox-x`) and number of classes.
 
-    YOLOX before 0.1.1 normalised its pictures and named its files `.pth.tar`; ByteTrack and
+    YOLOX before 0.1.1 normalised its images and named its files `.pth.tar`; ByteTrack and
     DanceTrack are built on it, detect one class, and see 800x1440 pixels (608x1088 the sizes up to
     s; from their experiment files). Later Megvii files see 640x640 or 416x416, not normalised.
     """
     legacy = Path(file).suffix.lower() == ".tar"
     if legacy and classes == 1:
-        return Habits((800, 1440) if size in _LARGE else (608, 1088), legacy)
+        return UsualInput((800, 1440) if size in _LARGE else (608, 1088), legacy)
     side = 416 if size in _SMALL else 640
-    return Habits((side, side), legacy)
+    return UsualInput((side, side), legacy)
 
 
 class YoloxTorchDetector(Yolox):
     """A YOLOX checkpoint as a source of proposals.
 
     `name` is the size that is expected, if any. Size and number of classes are read from the
-    tensors, the rest from `habits`, and both are told by `report`.
+    tensors, the rest from `usual_input`, and both are told by `report`.
 
     Raises `WeightsError` for a checkpoint that is missing, damaged, would run code or does not
     fit, `InputError` when the package is missing or the settings ask for what is not there.
@@ -88,7 +86,7 @@ class YoloxTorchDetector(Yolox):
                 f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
             )
         self._network = build(self.size, self.classes, state, path).to(self._device)
-        usual = habits(path.name, self.size, self.classes)
+        usual = usual_input(path.name, self.size, self.classes)
         legacy = usual.legacy if settings.legacy is None else settings.legacy
         self._assumed = settings.input_size is None or settings.legacy is None
         super().__init__(
@@ -107,7 +105,7 @@ class YoloxTorchDetector(Yolox):
         ]
 
     @torch.inference_mode()
-    def _infer(self, batch: Floats) -> Any:
+    def infer(self, batch: Floats) -> Any:
         return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
 
 
