@@ -177,7 +177,9 @@ def test_the_data_of_dead_tracks_is_let_go():
 
 
 def test_a_matched_track_takes_the_data_of_its_detection_over():
-    tracker = scripted(predicted([0.9]), predicted([0.1, 0.9], [A, A]), association__match_iou="0.5")
+    tracker = scripted(
+        predicted([0.9]), predicted([0.1, 0.9], [A, A]), association__match_iou="0.5"
+    )
     tracker.update(found(A, classes=[1], name=["old"]), PICTURE)
     tracks = tracker.update(found(A, classes=[2], name=["new"]), PICTURE)
     assert tracks.tracker_id.tolist() == [1]
