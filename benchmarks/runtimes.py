@@ -15,12 +15,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
+from tfsasm.runtime.support import Proposals as Arrays
 
 import tfsasm
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.network import prepare
 from tfsasm.runtime.allocator import keep_freed_memory
-from tfsasm.runtime.support import Proposals as Arrays
 from tfsasm.tracking.load import load_exported
 
 

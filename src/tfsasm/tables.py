@@ -32,6 +32,11 @@ def namespace(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else sys.modules["torch"]
 
 
+def as_numpy(array: Array) -> np.ndarray:
+    """The same values as a NumPy array, on the CPU."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
 def lerp(start: Array, end: Array, share: float) -> Array:
     """From `start` (share 0) to `end` (share 1), exact at both.
 

@@ -234,7 +234,7 @@ def test_an_image_of_one_pixel_is_tracked(result, tmp_path):
     assert found.startswith(b"1,1,")
 
 
-NO_LEARNED = ("--set", "support.birth_score=0.01")
+NO_LEARNED = ("--set", "association.birth_score=0.01")
 
 
 def test_a_video_without_a_single_detection(track, tmp_path):
@@ -338,7 +338,7 @@ def test_the_method_decides_what_comes_out(result, tmp_path):
         result("--miss-tolerance", 2, name="1.txt", preset="released"),
         result("--score-threshold", 0.6, name="2.txt", preset="released"),
         result("--short-side", 96, "--max-side", 200, name="3.txt", preset="released"),
-        result("--set", "support.birth_overlap=0.3", name="4.txt", preset="released"),
+        result("--set", "association.duplicate_iou=0.3", name="4.txt", preset="released"),
     ]
     assert len(set(runs)) == 5
 

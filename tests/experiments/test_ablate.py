@@ -166,7 +166,7 @@ def test_weak_boxes_can_be_withheld(run, tmp_path):
 @pytest.mark.parametrize(("flags", "complaint"), [
     pytest.param(["--against", "capacity=9"], "no row of the grid with capacity=9", id="no row"),
     pytest.param(["--against", "capacity=0"], "2 rows of the grid with capacity=0", id="two rows"),
-    pytest.param(["--grid", "birth_score=0.3"], "may be lifecycle.birth_score or support.birth",
+    pytest.param(["--grid", "birth_score=0.3"], "may be lifecycle.birth_score or association.birth",
                  id="an unclear name"),
     pytest.param(["--grid", "colour=1"], "no setting 'colour'", id="no such setting"),
     pytest.param(["--detections", "no.json"], "no.json does not exist", id="no boxes"),

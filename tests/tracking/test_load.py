@@ -197,7 +197,7 @@ def test_the_data_of_the_dead_is_let_go():
 
 
 def test_a_track_that_claims_a_detection_takes_its_data_over():
-    tracker = scripted(told([0.9]), told([0.1, 0.9], [A, A]), support__claim_iou="0.5")
+    tracker = scripted(told([0.9]), told([0.1, 0.9], [A, A]), association__match_iou="0.5")
     tracker.update(found(A, classes=[1], name=["old"]), PICTURE)
     tracks = tracker.update(found(A, classes=[2], name=["new"]), PICTURE)
     assert tracks.tracker_id.tolist() == [1]

@@ -229,4 +229,4 @@ def test_gradients_go_back_through_time(small):
 def test_a_clip_can_go_to_another_device():
     moved = clip(2, 0).to(torch.device("meta"))
     assert moved.images.device.type == "meta"
-    assert moved.targets[0].boxes.device.type == moved.proposals[0].scores.device.type == "meta"
+    assert moved.targets[0].boxes.device.type == moved.detections[0].scores.device.type == "meta"

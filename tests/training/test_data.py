@@ -184,8 +184,8 @@ def test_targets_and_proposals_are_normalised_and_the_picture_is_rgb():
     torch.testing.assert_close(clip.targets[0].boxes, torch.tensor([[0.25, 0.5, 0.3, 0.2]]))
     assert clip.targets[0].ids.tolist() == [7]
     assert clip.targets[0].ids.dtype == torch.int64
-    torch.testing.assert_close(clip.proposals[1].boxes, torch.tensor([[1.0, 0.5, 0.4, 1.0]]))
-    torch.testing.assert_close(clip.proposals[1].scores, torch.tensor([0.6]))
+    torch.testing.assert_close(clip.detections[1].boxes, torch.tensor([[1.0, 0.5, 0.4, 1.0]]))
+    torch.testing.assert_close(clip.detections[1].scores, torch.tensor([0.6]))
 
 
 def test_a_frame_without_anybody_is_a_normal_frame():
@@ -193,7 +193,7 @@ def test_a_frame_without_anybody_is_a_normal_frame():
         np.zeros((8, 8, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 5))
     )
     clip = to_clip([empty])
-    assert (len(clip.targets[0]), len(clip.proposals[0])) == (0, 0)
+    assert (len(clip.targets[0]), len(clip.detections[0])) == (0, 0)
     assert clip.targets[0].boxes.shape == (0, 4)
 
 
@@ -207,7 +207,7 @@ def test_pictures_are_normalised_for_the_network_last():
 @pytest.mark.parametrize(("frames", "length"), [(None, 3), (2, 2), (1, 1), (9, 3)])
 def test_a_clip_can_be_shortened(frames, length):
     short = normalised(to_clip(drawn_clip(0)), frames)
-    assert len(short.images) == len(short.targets) == len(short.proposals) == length
+    assert len(short.images) == len(short.targets) == len(short.detections) == length
 
 
 # The stream

@@ -114,7 +114,7 @@ def open_network(job: MethodOptions) -> QueryTracker:
         job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
         device=job.device, precision=job.precision, exact=exact,
     )  # fmt: skip
-    if not tracker.model.learned_content.is_cuda:
+    if job.device == "cpu" or not torch.cuda.is_available():
         kernels.library()  # compiled here: no signal reaches the thread of the first frame
     return tracker
 
@@ -147,12 +147,10 @@ def _exported(job: track.Track, runtime: Runtime) -> QueryTracker:
             f"--runtime {runtime} takes the folder that tfsasm export made, and {job.weights} "
             f"is none: tfsasm export --format {runtime} --weights {job.weights} --output DIR"
         )
-    from tfsasm.tracking.load import load_exported
-
     threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
     torch.set_num_threads(threads)  # of a detector that needs PyTorch
-    return load_exported(
-        job.weights, runtime, method_of(job), threads=threads, device=job.device,
+    return load(
+        job.weights, method_of(job), runtime=runtime, threads=threads, device=job.device,
         short_side=job.short_side, max_side=job.max_side,
     )  # fmt: skip
 
@@ -163,7 +161,7 @@ def threads_of_a_part(tracker: QueryTracker) -> int:
     With a small network detector, encoder, tracker and video take about as long, and share the
     cores; a large one needs them all for its encoder.
     """
-    return _share_of_threads(tracker.model.size)
+    return _share_of_threads(tracker.network.parameters)
 
 
 def _share_of_threads(parameters: int) -> int:

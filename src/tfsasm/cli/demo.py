@@ -95,7 +95,7 @@ def _track(
     detections = open_detections(clip.folder / "det" / "det.txt")
     kept = []
     with MotFile(_folder(output, run) / f"{clip.name}.txt") as file:
-        for frame, tracks in tracker.track(clip.folder / "img1", detections=detections):
+        for frame, tracks in tracker.track(clip.folder / "img1", detector=detections):
             file.write(frame, tracks)
             kept.append(tracks)
             advance()

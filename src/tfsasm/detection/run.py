@@ -62,7 +62,7 @@ def folder_of(sequence: Sequence) -> str:
 
 def as_lines(proposals: Proposals, width: int, height: int) -> list[str]:
     """`"left,top,width,height,score\\n"` in pixels: hundredths, scores in ten-thousandths."""
-    boxes = proposals.boxes.double().numpy() * np.array([width, height, width, height])
+    boxes = proposals.boxes.astype(np.float64) * np.array([width, height, width, height])
     sizes = boxes[:, 2:].clip(min=0.01)  # no box of nothing
     rows = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, sizes], axis=1).tolist()
     return [

@@ -35,7 +35,7 @@ from tfsasm.experiments.grid import Axis, GridPoint, choose, combinations, parse
 from tfsasm.experiments.plan import Outcome, Plan, length_notes, open_live, open_stored
 from tfsasm.experiments.pool import Run, Work, run_sequences
 from tfsasm.experiments.results import claim
-from tfsasm.experiments.run import Follower, encode, result_lines
+from tfsasm.experiments.run import result_lines
 from tfsasm.experiments.scoring import score_all
 from tfsasm.files import check_folder, write_text
 from tfsasm.motchallenge import write_results
@@ -155,17 +155,18 @@ def _follow(
     task, labels = asked.plan.tasks[name], asked.todo[name]
     proposals = live or open_stored(task, skip_bad=asked.plan.skip_bad)
     named = preset(asked.job.preset)
-    followers = {label: Follower(tracker, asked.rows[label].method) for label in labels}
+    followers = {
+        label: QueryTracker(tracker.network, asked.rows[label].method) for label in labels
+    }
     lines: dict[str, list[str]] = {label: [] for label in labels}
     frames, began = 0, time.monotonic()
     with open_video(str(task.source), order=named.order) as source:
-        looks = ((frame, proposals(frame), encode(tracker, frame.image)) for frame in source)
+        looks = ((frame, proposals(frame), tracker.prepare([frame.image])[0]) for frame in source)
         with closing(prefetch(looks, _AHEAD)) as looked:
             for frame, found, features in looked:
                 found = found[found.scores >= asked.job.min_score]
-                height, width = frame.image.shape[:2]
                 for label, follower in followers.items():
-                    told = follower.update(features, found, width, height)
+                    told = follower.update(found, frame.image, features)
                     lines[label] += result_lines(
                         frame.number, told, first_id=named.first_id, scores=named.scores
                     )

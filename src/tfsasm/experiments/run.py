@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import supervision as sv
 import torch
 
 from tfsasm.cli.options import Embedding, Network, embedder_of
@@ -24,15 +25,13 @@ from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Task, blind_frames, open_stored
 from tfsasm.experiments.pool import Work
 from tfsasm.motchallenge import Doubles, result_line, write_results
-from tfsasm.motrv2.network import prepare
-from tfsasm.motrv2.transformer import Features
 from tfsasm.tracking.appearance.embedders import Embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.baselines import Classic, ClassicRun, Told
 from tfsasm.tracking.config import TrackerConfig, default
 from tfsasm.tracking.load import load
 from tfsasm.tracking.named import AppearanceSpec, QuerySpec, TrackerSpec
-from tfsasm.tracking.query import QueryTracker, Report, begin, report, step
+from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import Frame, Source, open_video
 
 
@@ -173,21 +172,22 @@ class _Together:
 
     def __init__(self, network: QueryTracker, configs: Mapping[str, TrackerConfig]) -> None:
         self._network = network
-        self._followers = {label: Follower(network, one) for label, one in configs.items()}
+        self._trackers = {k: QueryTracker(network.network, one) for k, one in configs.items()}
 
     def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
         height, width = frame.image.shape[:2]
         proposals = Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height)
         began = time.perf_counter()
-        features = encode(self._network, frame.image)
-        if self._network.model.learned_content.is_cuda:
+        features = self._network.prepare([frame.image])[0]
+        if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # or the first method would be charged for it
         shared = time.perf_counter() - began
-        for label, follower in self._followers.items():
+        for label, tracker in self._trackers.items():
             began = time.perf_counter()
-            told = follower.update(features, proposals, width, height)
+            told = tracker.update(proposals, frame.image, features)
             spent = shared + time.perf_counter() - began
-            yield label, Told(told.ids.numpy() + 1, told.xyxy.numpy(), told.scores.numpy()), spent
+            ids, scores = np.asarray(told.tracker_id), np.asarray(told.confidence)
+            yield label, Told(ids, np.asarray(told.xyxy, dtype=np.float32), scores), spent
 
 
 def _start(
@@ -213,9 +213,9 @@ def _warm_up(network: QueryTracker) -> None:
     """Compile and allocate before anything is timed."""
     grey = np.full((64, 64, 3), 128, dtype=np.uint8)
     box = Proposals.from_ltwh([[16, 16, 32, 32]], [0.9], 64, 64)
-    follower = Follower(network, default())
+    tracker = QueryTracker(network.network, default())
     for _ in range(2):
-        follower.update(encode(network, grey), box, 64, 64)
+        tracker.update(box, grey)
 
 
 def _lines(frame: int, told: Told) -> list[str]:
@@ -227,33 +227,13 @@ def _problems(source: Source | None) -> list[str]:
     return list(source.problems) if source else []
 
 
-@torch.inference_mode()
-def encode(tracker: QueryTracker, image: np.ndarray) -> Features:
-    """What the network sees in a uint8 BGR image `[H, W, 3]`."""
-    pixels = prepare(image, tracker.network.short_side, tracker.network.max_side)
-    return tracker.model.encode(pixels.to(tracker.model.learned_content.device))
-
-
-class Follower:
-    """One method on one sequence. The state and method of `tracker` itself are not used."""
-
-    def __init__(self, tracker: QueryTracker, config: TrackerConfig) -> None:
-        self._model, self._config = tracker.model, config
-        self._state = begin(tracker.model, config)
-
-    def update(
-        self, features: Features, proposals: Proposals, width: int, height: int
-    ) -> Report:
-        """The tracks of the next frame, in pixels of its `width` x `height` image, on the CPU."""
-        found = proposals.to(self._model.learned_content.device)
-        self._state, answer = step(self._model, self._state, features, found, self._config)
-        return report(answer, width, height, self._config).to("cpu")
-
-
-def result_lines(frame: int, told: Report, *, first_id: int = 1, scores: bool = True) -> list[str]:
+def result_lines(
+    frame: int, told: sv.Detections, *, first_id: int = 1, scores: bool = True
+) -> list[str]:
     """The tracks of a frame as lines of a result file; see `outputs.MotFile`."""
-    table = zip(told.ids.tolist(), told.xyxy.tolist(), told.scores.tolist(), strict=True)
+    ids, scores_of = np.asarray(told.tracker_id).tolist(), np.asarray(told.confidence).tolist()
+    table = zip(ids, told.xyxy.tolist(), scores_of, strict=True)
     return [
-        result_line(frame, identity + first_id, xyxy, confidence=score if scores else None)
+        result_line(frame, identity - 1 + first_id, xyxy, confidence=score if scores else None)
         for identity, xyxy, score in table
     ]

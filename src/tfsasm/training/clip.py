@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.transformer import Features, Prediction, Queries
 from tfsasm.tables import Table
@@ -28,6 +27,16 @@ from tfsasm.training.losses import (
 
 
 @dataclass(frozen=True)
+class FrameDetections(Table):
+    """What a detector found in a frame."""
+
+    boxes: Tensor
+    """`[P, 4]` float32, normalised cxcywh."""
+    scores: Tensor
+    """`[P]` float32."""
+
+
+@dataclass(frozen=True)
 class Clip:
     """A few frames of one video, ready for the network."""
 
@@ -35,7 +44,7 @@ class Clip:
     """Normalised RGB `[T, 3, h, w]`."""
     targets: list[Targets]
     """Ground truth, one per frame."""
-    proposals: list[Proposals]
+    detections: list[FrameDetections]
     """Detections, one per frame."""
 
     def to(self, device: torch.device) -> Clip:
@@ -43,7 +52,7 @@ class Clip:
         return Clip(
             self.images.to(device),
             [targets.to(device) for targets in self.targets],
-            [proposals.to(device) for proposals in self.proposals],
+            [detections.to(device) for detections in self.detections],
         )
 
 
@@ -97,8 +106,8 @@ def clip_loss(
     features = model.encode(clip.images)
     carried: ClipTracks | None = None
     losses = []
-    for index, (targets, proposals) in enumerate(zip(clip.targets, clip.proposals, strict=True)):
-        asked = ClipTracks.newcomers(model.queries(proposals))
+    for index, (targets, found) in enumerate(zip(clip.targets, clip.detections, strict=True)):
+        asked = ClipTracks.newcomers(model.queries(found.boxes, found.scores))
         asked = asked if carried is None else ClipTracks.cat([asked, carried])
         noised = _denoising(model, targets, config, generator)
         predictions, denoised = _decode(model, features[index], asked.queries, noised)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tfsasm.boxes import normalised_boxes
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.network import normalise
-from tfsasm.training.clip import Clip
+from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
 
@@ -156,21 +156,24 @@ def to_clip(frames: Sequence[LabelledFrame]) -> Clip:
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
         targets=[_targets(frame, width, height) for frame in frames],
-        proposals=[
-            Proposals.from_ltwh(f.detections[:, :4], f.detections[:, 4], width, height)
-            for f in frames
-        ],
+        detections=[_detections(frame, width, height) for frame in frames],
     )
 
 
 def _targets(frame: LabelledFrame, width: int, height: int) -> Targets:
-    truth = Proposals.from_ltwh(frame.boxes, np.ones(len(frame.boxes)), width, height)
-    return Targets(truth.boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
+    boxes = torch.from_numpy(normalised_boxes(frame.boxes, width, height))
+    return Targets(boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
+
+
+def _detections(frame: LabelledFrame, width: int, height: int) -> FrameDetections:
+    boxes = normalised_boxes(frame.detections[:, :4], width, height)
+    scores = frame.detections[:, 4].astype(np.float32)
+    return FrameDetections(torch.from_numpy(boxes), torch.from_numpy(scores))
 
 
 def normalised(clip: Clip, frames: int | None = None) -> Clip:
     """The first `frames` of a clip, images as the network takes them."""
-    return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.proposals[:frames])
+    return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.detections[:frames])
 
 
 class _Blocks(Dataset[list[Clip]]):

@@ -11,6 +11,7 @@ from tfsasm.evaluation.metrics import score
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.tracking.config import default
 from tfsasm.tracking.query import QueryTracker
 
@@ -22,7 +23,7 @@ def held_out_scores(
     model: MOTRv2, network: NetworkConfig, sequences: int, *, frames: int = 60
 ) -> dict[str, float]:
     """Scores on synthetic sequences that training never sees."""
-    tracker = QueryTracker(model, network, default())
+    tracker = QueryTracker(TorchNetwork(model, network), default())
     truths, results = {}, {}
     for index in range(sequences):
         truth, tracks = _follow(tracker, sequence_seed(HELD_OUT, index), frames)

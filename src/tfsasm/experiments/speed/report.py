@@ -12,13 +12,14 @@ import torch
 
 from tfsasm.detection.detectors import Detector
 from tfsasm.experiments.speed import machine
-from tfsasm.experiments.speed.graphs import RUNTIMES, in_runtime, write_graphs
+from tfsasm.experiments.speed.graphs import RUNTIMES, write_graphs
 from tfsasm.experiments.speed.stages import (
     STAGES,
     Measurement,
     Variant,
     Workload,
     in_pytorch,
+    in_runtime,
     some_proposals,
     steady,
     turn,

@@ -17,6 +17,7 @@ from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.experiments.speed.variants import network
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.motrv2.transformer import Features
 from tfsasm.runtime.preprocess import resized_shape
 from tfsasm.tables import Table
@@ -41,14 +42,15 @@ _WIDEST = 16 / 9
 
 def by_tracks(job: bench.Bench) -> dict[str, Any]:
     """Everything but the image's encoding, which does not know how many tracks there are."""
-    model, features = _encoded(job, None)
+    net, features = _encoded(job, None)
     rows = []
     for tracks in TRACKS:
         config = steady()
-        state, asked = busy_state(model, config, tracks), some_proposals(tracks)
+        state = busy_state(net, net.model.config.width, config, tracks)
+        asked = some_proposals(tracks).map(net.asarray)
         rows.append({
             "tracks": tracks,
-            "step_ms": _median(lambda: step(model, state, features, asked, config), job.rounds),  # noqa: B023
+            "step_ms": _median(lambda: step(net, state, features, asked, config), job.rounds),  # noqa: B023
             "memory_ms": _memory_ms(state.tracks.memory, config.memory, job.rounds),
             "state_mb": _bytes(state.tracks) / 1e6,
         })  # fmt: skip
@@ -59,15 +61,15 @@ def by_size(job: bench.Bench) -> dict[str, Any]:
     """Encoding and one step of 20 tracks, over the shorter side of a 16:9 image."""
     rows = []
     for side in SHORT_SIDES[job.network]:
-        model, features = _encoded(job, side)
+        net, features = _encoded(job, side)
         image = torch.zeros(1, 3, side, int(side * _WIDEST))
-        config, asked = steady(), some_proposals(job.tracks)
-        state = busy_state(model, config, job.tracks)
+        config, asked = steady(), some_proposals(job.tracks).map(net.asarray)
+        state = busy_state(net, net.model.config.width, config, job.tracks)
         rows.append({
             "short_side": side,
             "tokens": features.tokens.shape[1],
-            "encode_ms": _median(lambda: _encode(model, image), job.rounds),  # noqa: B023
-            "step_ms": _median(lambda: step(model, state, features, asked, config), job.rounds),  # noqa: B023
+            "encode_ms": _median(lambda: _encode(net.model, image), job.rounds),  # noqa: B023
+            "step_ms": _median(lambda: step(net, state, features, asked, config), job.rounds),  # noqa: B023
             "peak_rss_mb": _peak_mb(),
         })  # fmt: skip
     return {"rows": rows}
@@ -75,11 +77,11 @@ def by_size(job: bench.Bench) -> dict[str, Any]:
 
 def by_capacity(job: bench.Bench) -> dict[str, Any]:
     """A write and a read of 200 tracks, over the views kept of each."""
-    model, _ = network(job.network, job.weights)
+    net = TorchNetwork(*network(job.network, job.weights))
     rows = []
     for capacity in CAPACITIES:
         config = replace(steady(), memory=MemoryConfig(capacity=capacity))
-        kept = busy_state(model, config, _MANY).tracks.memory
+        kept = busy_state(net, net.model.config.width, config, _MANY).tracks.memory
         rows.append({
             "capacity": capacity,
             "memory_ms": _memory_ms(kept, config.memory, job.rounds),
@@ -90,14 +92,15 @@ def by_capacity(job: bench.Bench) -> dict[str, Any]:
 
 def by_length(job: bench.Bench) -> dict[str, Any]:
     """Steps of a long video, tracks coming and going; a row for each tenth of it."""
-    model, features = _encoded(job, 64)
+    net, features = _encoded(job, 64)
     config = replace(steady(), lifecycle=replace(steady().lifecycle, birth_score=-1.0))
-    state = busy_state(model, config, job.tracks)
+    state = busy_state(net, net.model.config.width, config, job.tracks)
+    nothing = Proposals.empty().map(net.asarray)
     rows, each = [], max(1, job.length // 10)
     for tenth in range(10):
         began = time.perf_counter()
         for _ in range(each):
-            state, _ = step(model, state, features, Proposals.empty(), config)
+            state, _ = step(net, state, features, nothing, config)
             state = replace(state, tracks=state.tracks[: job.tracks])  # the oldest make room
         rows.append({
             "frames": (tenth + 1) * each,
@@ -112,14 +115,14 @@ GROWTH: dict[str, Callable[[bench.Bench], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def _encoded(job: bench.Bench, side: int | None) -> tuple[MOTRv2, Features]:
+def _encoded(job: bench.Bench, side: int | None) -> tuple[TorchNetwork, Features]:
     """The fast network and an empty image in it: as published, or with this shorter side."""
     loaded, config = network(job.network, job.weights)
     model = FastMOTRv2(loaded)
     height, width = resized_shape(1080, 1920, config.short_side, config.max_side)
     if side is not None:
         height, width = side, int(side * _WIDEST)
-    return model, _encode(model, torch.zeros(1, 3, height, width))
+    return TorchNetwork(model, config), _encode(model, torch.zeros(1, 3, height, width))
 
 
 @torch.inference_mode()

@@ -18,7 +18,9 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2 import network as images
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.transformer import Queries
+from tfsasm.runtime import exported
+from tfsasm.runtime.exported import Runtime
+from tfsasm.runtime.network import Network, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
 from tfsasm.tracking.query import Origins, TrackerState, Tracks, report, step
@@ -114,18 +116,34 @@ class Variant:
 
 
 def in_pytorch(model: MOTRv2, work: Workload) -> Variant:
-    """The way of `tfsasm track` without a runtime."""
-    begin = busy_state(model, work.config, work.tracks)
-    sides = work.network.short_side, work.network.max_side
+    """The network in PyTorch, as `tfsasm track` runs it by default."""
+    network = images.TorchNetwork(model, work.network)
+    inner = ((images, "prepare", "preprocess"), (model.backbone, "forward", "backbone"))
+    return _variant(network, model.config.width, work, "encoder", inner)
+
+
+def in_runtime(folder: Path, name: Runtime, work: Workload) -> Variant:
+    """An export in `folder`, with as many threads as PyTorch has."""
+    network = exported.ExportedNetwork(folder, name, threads=torch.get_num_threads())
+    width = network.manifest.learned_content.shape[1]
+    inner = ((exported, "resized_rgb", "preprocess"),)
+    return _variant(network, width, work, "backbone and encoder", inner)
+
+
+def _variant(
+    network: Network, width: int, work: Workload, encoding: str,
+    inner: tuple[tuple[Any, str, str], ...],
+) -> Variant:
+    begin = busy_state(network, width, work.config, work.tracks)
+    proposals = work.proposals.map(network.asarray)
     return Variant(
         (
-            (images, "prepare", "preprocess"), (model.backbone, "forward", "backbone"),
-            (model, "encode", "encoder"), (model, "decode", "decoder"),
-            (model, "refresh", "interaction"), (memory, "read", "memory read"),
+            *inner, (network, "encode", encoding), (network, "decode", "decoder"),
+            (network, "interact", "interaction"), (memory, "read", "memory read"),
             (memory, "write", "memory write"),
         ),
-        lambda image: model.encode(images.prepare(image, *sides)),
-        lambda features: step(model, begin, features, work.proposals, work.config)[1],
+        lambda image: network.encode([image])[0],  # looked up when called: it is watched
+        lambda features: step(network, begin, features, proposals, work.config)[1],
         lambda answer, width, height: report(answer, width, height, work.config),
     )  # fmt: skip
 
@@ -149,43 +167,38 @@ def turn(way: Variant, work: Workload, output: Path) -> Measurement:
             if work.detector is not None:
                 with clock.stage("detector"):
                     work.detector(frame)
-            with torch.inference_mode():
-                features = way.encode(frame.image)
-                with clock.stage("lifecycle"):
-                    answer = way.step(features)
+            features = way.encode(frame.image)
+            with clock.stage("lifecycle"):
+                answer = way.step(features)
             with clock.stage("output"):
                 height, width = frame.image.shape[:2]
                 told = Origins().attach(way.report(answer, width, height))
                 writer.write(annotator.annotate(frame.image, told), frame.time)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-    clock.own("encoder", "backbone")
+    clock.own("encoder", "backbone", "preprocess")
     clock.own("backbone and encoder", "preprocess")
     clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")
     per_frame = {name: 1e3 * clock.spent[name] / frames for name in STAGES if name in clock.spent}
     return Measurement(per_frame, faults / frames)
 
 
-def busy_state(model: MOTRv2, config: TrackerConfig, tracks: int) -> TrackerState:
-    """So many tracks all over the image, their memories half full."""
-    rows = busy_tracks(model.config.width, config, tracks)
-    return TrackerState(rows.to(model.learned_content.device), next_id=tracks)
-
-
-def busy_tracks(width: int, config: TrackerConfig, tracks: int) -> Tracks:
-    """The rows of `busy_state`, queries `[tracks, width]`, on the CPU."""
+def busy_state(
+    network: Network, width: int, config: TrackerConfig, tracks: int
+) -> TrackerState:
+    """So many tracks all over the image, queries `[tracks, width]`, memories half full."""
     g = torch.Generator().manual_seed(0)
-    boxes = torch.rand(tracks, 4, generator=g) * 0.3 + 0.2
-    content = torch.randn(tracks, width, generator=g)
-    remembered = memory.empty(tracks, width, config.memory)
-    filled = torch.arange(config.memory.capacity) >= config.memory.capacity // 2
+    boxes = torch.rand(tracks, 4, generator=g).numpy() * np.float32(0.3) + np.float32(0.2)
+    content = torch.randn(tracks, width, generator=g).numpy()
+    remembered = memory.empty(content, config.memory)
+    filled = np.arange(config.memory.capacity) >= config.memory.capacity // 2
     remembered = replace(
-        remembered, valid=filled.expand(tracks, -1).clone(),
-        features=torch.randn(tracks, config.memory.capacity, width, generator=g),
+        remembered, valid=np.tile(filled, (tracks, 1)),
+        features=torch.randn(tracks, config.memory.capacity, width, generator=g).numpy(),
     )  # fmt: skip
-    nothing = torch.zeros(tracks, dtype=torch.int64)
-    return Tracks(
-        torch.arange(tracks), nothing, Queries(content, boxes), remembered, torch.zeros(tracks, 2)
-    )
+    zeros = np.zeros(tracks, dtype=np.int64)
+    velocity = np.zeros((tracks, 2), dtype=np.float32)
+    rows = Tracks(np.arange(tracks), zeros, Queries(content, boxes), remembered, velocity)
+    return TrackerState(rows.map(network.asarray), next_id=tracks)
 
 
 def steady() -> TrackerConfig:
@@ -197,7 +210,8 @@ def steady() -> TrackerConfig:
 def some_proposals(count: int) -> Proposals:
     """Boxes all over the image."""
     g = torch.Generator().manual_seed(1)
-    return Proposals(torch.rand(count, 4, generator=g) * 0.3 + 0.2, torch.rand(count, generator=g))
+    boxes = torch.rand(count, 4, generator=g) * 0.3 + 0.2
+    return Proposals(boxes.numpy(), torch.rand(count, generator=g).numpy())
 
 
 def write_clip(path: Path, height: int, width: int, frames: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.settings import _pair, with_settings
+from tfsasm.settings import pairs, with_settings
 from tfsasm.tables import Doubles, Floats, Integers
 
 Image = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def embedder(
     or of no use.
     """
     name = name or default_name(weights)
-    settings = dict(_pair(change) for change in changes)
+    settings = pairs(changes, "--embedder-set")
     reads_file = name in ("osnet", "reid")
     if reads_file and weights is None:
         raise InputError(

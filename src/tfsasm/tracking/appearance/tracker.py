@@ -8,16 +8,14 @@ is used and nothing is filled in: a track that is reported in a frame has a dete
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import supervision as sv
 
-from tfsasm.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from tfsasm.detection.detectors import Detector
+from tfsasm.boxes import xyxy_to_cxcywh
 from tfsasm.detection.proposals import Proposals, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
@@ -40,9 +38,11 @@ from tfsasm.tracking.appearance.motion import (
     PersistenceConfig,
 )
 from tfsasm.tracking.config import NO_ID
-from tfsasm.tracking.run import open_frames, proposal_source
-from tfsasm.video.prefetch import prefetch
+from tfsasm.tracking.run import track_video
 from tfsasm.video.source import Frame, Source
+
+if TYPE_CHECKING:
+    from tfsasm.detection.detectors import Detector
 
 EMBEDDING = "embedding"
 """Under this key of `detections.data` detections may bring their own embeddings."""
@@ -244,18 +244,10 @@ def _update_tracks(
     updated = Tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
-        motion=_with_rows(tracks.motion, rows, corrected), last_box=last_box,
+        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
         displacements=displacements, appearance=appearance,
     )  # fmt: skip
     return updated, persistence, state.next_id + int(confirmed.sum())
-
-
-def _with_rows(table: Motion, rows: Integers, new: Motion) -> Motion:
-    """`table` with some rows replaced."""
-    columns = {name: column.copy() for name, column in vars(table).items()}
-    for name, column in columns.items():
-        column[rows] = getattr(new, name)
-    return Motion(**columns)
 
 
 def _tentative(
@@ -327,23 +319,11 @@ class AppearanceTracker:
         return [None] * len(images)
 
     def track(
-        self, source: Source | Path | str | int, *,
-        detections: Detector | Path | str | None = None,
-        detector: Detector | str | None = None,
-        start: int = 1, end: int | None = None, stride: int = 1,
-        order: Literal["natural", "name"] = "natural", in_advance: int = 2,
+        self, source: Source | Path | str | int, detector: Detector | Path | str, *,
+        prefetch: int = 2,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
-        """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
-
-        The arguments are those of `tfsasm.Tracker.track`.
-        """
-        proposals = proposal_source(detections, detector, source)
-        opened = open_frames(source, start=start, end=end, stride=stride, order=order)
-        self.reset()
-        ready = ((frame, proposals(frame)) for frame in opened)
-        with opened, closing(prefetch(ready, in_advance)) as fetched:
-            for frame, boxes in fetched:
-                yield frame, self.update(boxes, frame.image)
+        """Track a whole video from a fresh state; see `track_video`."""
+        return track_video(self, source, detector, prefetch=prefetch)
 
     def _embeddings(
         self, found: sv.Detections, xyxy: Doubles, scores: Doubles, image: Image | None
@@ -420,6 +400,4 @@ def _in_pixels(detections: sv.Detections | Proposals | None, image: Image | None
         return detections
     if image is None:
         raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
-    height, width = image.shape[:2]
-    xyxy = cxcywh_to_xyxy(detections.boxes.double()).numpy() * [width, height, width, height]
-    return sv.Detections(xyxy=xyxy, confidence=detections.scores.double().numpy())
+    return detections.in_pixels(image.shape[1], image.shape[0])
