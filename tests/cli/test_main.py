@@ -54,8 +54,8 @@ COMMANDS = {
     "score": score_module.Score,
     "train": train.Train, "demo": demo.Demo, "evaluate": evaluate.Evaluate,
     "datasets": datasets.Datasets,
-    "merge": merge.Merge, "submit": submit.Submit, "show": show.Show, "detect": detect.Detect,
-    "detections": detections.Detections, "compare": compare.Compare, "ablate": ablate.Ablate,
+    "merge": merge.Merge, "submit": submit.Submit, "show": show.Show, "detect": detect.Options,
+    "detections": detections.Options, "compare": compare.Compare, "ablate": ablate.Ablate,
     "export": export.Export, "bench": bench.Bench,
 }  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_examples_work_when_pasted_one_after_the_other(tfsasm, tmp_path, monkeyp
         show.Show: (),
         merge.Merge: (),
         datasets.Datasets: (),
-        detections.Detections: (),
+        detections.Options: (),
         detections.FilterDetections: (),
         detections.RekeyDetections: (),
         detections.MergeDetections: (),

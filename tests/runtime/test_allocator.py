@@ -11,7 +11,7 @@ from tfsasm.runtime.allocator import keep_freed_memory
 FAULTS = """
 import resource, sys
 import numpy as np
-from tfsasm.allocator import keep_freed_memory
+from tfsasm.runtime.allocator import keep_freed_memory
 if not keep_freed_memory():
     sys.exit()
 for _ in range(3):

@@ -7,11 +7,18 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import released_model, tensor, vectors
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Prediction, Queries
 from tfsasm.tracking.config import NO_ID
-from tfsasm.training.clip import Clip, ClipConfig, ClipTracks, carry_on, clip_loss, noise_boxes
+from tfsasm.training.clip import (
+    Clip,
+    ClipConfig,
+    ClipTracks,
+    FrameDetections,
+    carry_on,
+    clip_loss,
+    noise_boxes,
+)
 from tfsasm.training.losses import NO_TARGET, Matches, Targets, frame_loss, match_frame, total_loss
 
 CONFIG = ClipConfig()
@@ -163,7 +170,7 @@ def clip(*people_per_frame):
     for count in people_per_frame:
         boxes = torch.rand(count, 4, generator=generator) * 0.3 + 0.2
         targets.append(Targets(boxes, torch.arange(count)))
-        found.append(Proposals(boxes[1:], torch.full((max(count - 1, 0),), 0.9)))
+        found.append(FrameDetections(boxes[1:], torch.full((max(count - 1, 0),), 0.9)))
     return Clip(images, targets, found)
 
 

@@ -14,7 +14,13 @@ import torch
 from rich.console import Console
 
 from tfsasm.cli.chosen import Chosen, choose_for_video
-from tfsasm.cli.options import DetectorOptions, Following, OptionalCount, OptionalFile, Watched
+from tfsasm.cli.options import (
+    DetectorOptions,
+    OptionalCount,
+    OptionalFile,
+    SourceOptions,
+    TrackerOptions,
+)
 from tfsasm.cli.progress import progress
 from tfsasm.detection import yolox
 from tfsasm.detection.detectors import Detector, default_settings, detector
@@ -30,7 +36,7 @@ from tfsasm.video.writer import VideoWriter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(Following, DetectorOptions, Watched):
+class Track(TrackerOptions, DetectorOptions, SourceOptions):
     """Follow people through a video, a folder of images, a camera or a stream.
 
     Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4
