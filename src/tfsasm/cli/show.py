@@ -87,7 +87,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 
 def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawing:
-    """What draws a frame: the result, with ground truth beside the truth and the errors marked."""
+    """What draws a frame: the result, with `--gt` beside the truth and with the errors marked."""
     from tfsasm.evaluation.errors import ErrorsByFrame
     from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol
     from tfsasm.evaluation.trajectories import check, last_frame
@@ -127,7 +127,7 @@ def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawin
 
 
 def _boxes(table: Trajectories, scores: np.ndarray | None, trail: int) -> Drawing:
-    """What draws the boxes of a table on copies of the frames, `scores` `[N]` with them if given."""
+    """What draws the boxes of a table on copies of the frames, with `scores` `[N]` if given."""
     import numpy as np
     import supervision as sv
 

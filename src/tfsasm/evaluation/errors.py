@@ -1,7 +1,7 @@
 """False positives, misses and identity switches, box by box, by the matching of the CLEAR metrics.
 
-TrackEval counts them; this says which they are, by the same rule, so that the numbers agree and a
-video can show them.
+TrackEval counts them; this finds which they are, by the same rule, so that the numbers agree and
+a video can show them.
 """
 
 from __future__ import annotations

@@ -157,16 +157,17 @@ def plot_slices(
 def _heat_map(axes: Any, panel: Slice, limits: tuple[float, float]) -> Any:
     from matplotlib.patches import Rectangle
 
-    colors = axes.imshow(panel.scores, cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
+    low, high = limits
+    colors = axes.imshow(panel.scores, cmap="viridis", vmin=low, vmax=high, aspect="auto")
     axes.set_xticks(range(len(panel.columns)), panel.columns)
     axes.set_yticks(range(len(panel.rows)), panel.rows)
     axes.set(xlabel=panel.across, ylabel=panel.down)
     axes.set_title(panel.fixed, fontsize="small", wrap=True)
-    middle = sum(limits) / 2
+    middle = (low + high) / 2
     for (row, column), score in np.ndenumerate(panel.scores):
         color = "white" if score < middle else "black"
         axes.text(column, row, f"{score:.1f}", ha="center", va="center", color=color)
-        if score == limits[1]:
+        if score == high:
             axes.add_patch(Rectangle(
                 (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2.5
             ))  # fmt: skip

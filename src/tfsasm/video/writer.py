@@ -102,7 +102,7 @@ class VideoWriter:
         except InputError as second:
             if error is None:
                 raise
-            log.warning("%s", second)  # the first error says more
+            log.warning("%s", second)  # the first error is the cause
 
 
 class _ImageFolder:
@@ -201,7 +201,7 @@ class _VideoFile:
         return frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
 
     def _pts(self, time: float | None) -> int:
-        """When a frame is shown, in units: after the last one, at a regular time if that is near."""
+        """When a frame is shown, in units: after the last one, at a regular time if one is near."""
         if time is None or self._regular:
             return 0 if self._last is None else self._last + self._tick
         if self._zero is None:
