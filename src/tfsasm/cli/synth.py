@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from tfsasm.cli.track import OK
+from tfsasm.cli import OK
 
 
 @dataclass(frozen=True)
