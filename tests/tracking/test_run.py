@@ -10,7 +10,7 @@ from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.tracking.config import released
 from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
-from tfsasm.tracking.run import track_video
+from tfsasm.tracking.run import threads_of_a_part, track_video
 from tfsasm.video.source import open_video
 
 
@@ -128,3 +128,12 @@ def test_any_tracker_will_do(scene):
     wanted = [other.update(scene.proposals(i), image) for i, image in enumerate(scene.images)]
     assert all_same(tracks, wanted)
     assert any(len(one) for one in tracks)
+
+
+@pytest.mark.parametrize(("parameters", "cores", "threads"), [
+    pytest.param(3_000_000, 8, 4, id="a small network shares the cores with what works beside it"),
+    pytest.param(3_000_000, 1, 1, id="of one core there is one"),
+    pytest.param(42_000_000, 8, 8, id="a large one takes them all"),
+])
+def test_threads_of_a_part(parameters, cores, threads):
+    assert threads_of_a_part(parameters, cores) == threads

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import supervision as sv
 import torch
@@ -23,19 +22,12 @@ from tfsasm.detection.proposals import as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections
 from tfsasm.errors import InputError
 from tfsasm.motrv2.fast import kernels
-from tfsasm.runtime.exported import Runtime
-from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import default_name
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.tracking.config import preset
 from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import Frame, Source
-
-if TYPE_CHECKING:
-    from tfsasm.cli import track
-
-_SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
 
 Followed = Generator[tuple[Frame, sv.Detections], None, None]
 
@@ -84,19 +76,6 @@ def choose(job: TrackerOptions) -> Chosen:
     return _by_looks(job) if job.tracker == "appearance" else _by_query(job, open_network(job))
 
 
-def choose_for_video(job: track.Track) -> Chosen:
-    """The same for a single video: by the runtime asked for, and with its share of the threads."""
-    refuse_foreign_options(job)
-    if job.tracker == "appearance":
-        torch.set_num_threads(job.threads or 1)  # its tables are small
-        return _by_looks(job)
-    tracker = _by_pytorch(job) if job.runtime == "torch" else _exported(job, job.runtime)
-    chosen = _by_query(job, tracker)
-    return replace(
-        chosen, about={"runtime": job.runtime, **chosen.about}, batch=job.batch_encode
-    )
-
-
 def open_network(job: MethodOptions) -> QueryTracker:
     """The query tracker that was asked for. Raises as `load` does."""
     exact = preset(job.preset).exact and job.precision == "auto"
@@ -119,41 +98,3 @@ def _by_looks(job: TrackerOptions) -> Chosen:
     looks = AppearanceTracker(make_embedder(job), appearance_config(job))
     name = job.embedder or default_name(job.embedder_weights)
     return Chosen(looks, {"embedder": name, "method": asdict(looks.config)})
-
-
-def _by_pytorch(job: track.Track) -> QueryTracker:
-    if (Path(job.weights) / MANIFEST).is_file():
-        raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
-    tracker = open_network(job)
-    torch.set_num_threads(job.threads or threads_of_a_part(tracker))
-    return tracker
-
-
-def _exported(job: track.Track, runtime: Runtime) -> QueryTracker:
-    if job.precision != "auto":
-        raise InputError("an export has its own precision; leave --precision out")
-    if not (Path(job.weights) / MANIFEST).is_file():
-        raise InputError(
-            f"--runtime {runtime} takes the folder that tfsasm export made, and {job.weights} "
-            f"is none: tfsasm export --format {runtime} --weights {job.weights} --output DIR"
-        )
-    threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
-    torch.set_num_threads(threads)  # of a detector that needs PyTorch
-    return load(
-        job.weights, query_config(job), runtime=runtime, threads=threads, device=job.device,
-        short_side=job.short_side, max_side=job.max_side,
-    )  # fmt: skip
-
-
-def threads_of_a_part(tracker: QueryTracker) -> int:
-    """PyTorch's threads in each of the parts that work side by side.
-
-    With a small network detector, encoder, tracker and video take about as long, and share the
-    cores; a large one needs them all for its encoder.
-    """
-    return _share_of_threads(tracker.network.parameters)
-
-
-def _share_of_threads(parameters: int) -> int:
-    cores = torch.get_num_threads()
-    return max(1, cores // 2) if parameters < _SMALL_NETWORK else cores

@@ -12,7 +12,6 @@ from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
     from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
     from tfsasm.tracking.config import TrackerConfig
@@ -180,25 +179,6 @@ def make_embedder(options: EmbedderOptions) -> Embedder | None:
     from tfsasm.tracking.appearance.embedders import embedder
 
     return embedder(options.embedder, options.embedder_weights, options.embedder_set)
-
-
-def make_detector(
-    options: DetectorOptions, name: str, device: str, *, threads: int | None = None
-) -> Detector:
-    """The live detector `name`; `threads` are those of a YOLOX unless its settings say otherwise.
-
-    Raises `InputError` and `WeightsError`, as `detector` does.
-    """
-    from tfsasm.detection import yolox
-    from tfsasm.detection.detectors import default_settings, detector
-
-    changes = options.detector_set
-    if threads and name in yolox.NAMES:
-        changes = (f"threads={threads}", *changes)
-    settings = default_settings(
-        name, score_threshold=options.detector_score, device=device, changes=changes
-    )
-    return detector(name, options.detector_weights, settings)
 
 
 _QUERY_ONLY = (
