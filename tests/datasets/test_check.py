@@ -255,10 +255,10 @@ def test_defects_of_annotations_are_problems(tmp_path):
     assert [problem.partition(" ")[2] for problem in found.problems] == [
         "not valid JSON at column 2: Expecting property name enclosed in double quotes",
         "image(s) are not there, the first: d.jpg",
-        "picture(s) are listed twice",
-        "picture(s) with an image that cannot be read, the first: c",
-        "picture(s) with a box without an area, the first: c",
-        "picture(s) with a box outside the image, the first: b"]  # fmt: skip
+        "image(s) are listed twice",
+        "image(s) with an image that cannot be read, the first: c",
+        "image(s) with a box without an area, the first: c",
+        "image(s) with a box outside the image, the first: b"]  # fmt: skip
 
 
 # The command

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
 from tfsasm.datasets.synthetic import rendering, sequences
 from tfsasm.datasets.synthetic.config import KINDS, SceneConfig
-from tfsasm.datasets.synthetic.detector import iou
 from tfsasm.datasets.synthetic.sequences import render_clip, sequence_seed, write_sequences
 from tfsasm.errors import InputError
 
@@ -48,7 +48,8 @@ def test_a_seed_means_one_video(kind):
 
 def test_a_seed_means_the_same_video_in_another_process():
     code = (
-        "import hashlib; from tfsasm.data.synthetic import *;"
+        "import hashlib; from tfsasm.datasets.synthetic.config import SceneConfig;"
+        "from tfsasm.datasets.synthetic.sequences import render_clip;"
         "c = SceneConfig(width=96, height=72, frames=2);"
         "print(hashlib.sha256(b''.join(f.image.tobytes() + f.detections.tobytes()"
         " for f in render_clip(11, c))).hexdigest())"
@@ -60,7 +61,7 @@ def test_a_seed_means_the_same_video_in_another_process():
     assert runs[0].stdout == runs[1].stdout
 
 
-def test_the_detector_does_not_change_the_picture():
+def test_the_detector_does_not_change_the_image():
     good = render_clip(5, replace(SMALL, detector_quality=(1, 1)))
     bad = render_clip(5, replace(SMALL, detector_quality=(0, 0)))
     for a, b in zip(good, bad, strict=True):
@@ -97,7 +98,7 @@ def test_an_id_follows_one_person(clips, kind):
             for identity, box in zip(after.ids.tolist(), corners(after.boxes), strict=True):
                 if identity in places:
                     steps += 1
-                    jumps += iou(places[identity][None], box[None])[0, 0] == 0
+                    jumps += iou_matrix(places[identity][None], box[None])[0, 0] == 0
     assert steps > 80
     assert jumps < 0.1 * steps
 
@@ -117,7 +118,7 @@ def test_a_box_holds_what_it_says():
         empty = rendering.background(clip, 0, (config.width, config.height))
         changed = cv2.absdiff(frame.image, empty).max(axis=2) > 24
         rows, columns = np.nonzero(changed)
-        left, top, right, bottom = corners(frame.boxes)[0]
+        left, top, right, bottom = ltwh_to_xyxy(frame.boxes)[0]
         assert left - 2 <= columns.min()
         assert columns.max() <= right + 2
         assert top - 2 <= rows.min()
@@ -137,7 +138,7 @@ def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxe
     found = people = wrong = frames = 0
     for seed in range(20):
         for frame in render_clip(seed, config):
-            overlap = iou(corners(frame.boxes), corners(frame.detections))
+            overlap = iou_matrix(ltwh_to_xyxy(frame.boxes), ltwh_to_xyxy(frame.detections[:, :4]))
             frames += 1
             people += len(frame.ids)
             hits = int((overlap >= 0.5).any(axis=1).sum()) if overlap.size else 0

@@ -222,7 +222,7 @@ def test_bdd100k_text_needs_the_lengths(submit, tmp_path):
     fill(tmp_path / "results", ["b1-a"], "2,4,10,20,30,40,1,3,-1,-1\n1,4,10,20,30,40\n")
     outcome = submit("bdd100k")
     assert outcome.code == 2
-    assert "nothing tells how many frames b1-a has; give --root" in outcome.err
+    assert "the number of frames of b1-a is unknown; give --root" in outcome.err
     for number in (1, 2, 3):
         image = tmp_path / "test" / "b1-a" / f"b1-a-{number:07d}.jpg"
         image.parent.mkdir(parents=True, exist_ok=True)

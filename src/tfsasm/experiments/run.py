@@ -24,7 +24,8 @@ from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Task, blind_frames, open_stored
 from tfsasm.experiments.pool import Work
-from tfsasm.motchallenge import Doubles, result_line, write_results
+from tfsasm.motchallenge import result_line, write_results
+from tfsasm.tables import Doubles
 from tfsasm.tracking.appearance.embedders import Embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.baselines import Classic, ClassicRun, Told
