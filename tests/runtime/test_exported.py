@@ -127,8 +127,8 @@ def test_any_number_of_queries_is_decoded_as_by_pytorch(exported, model, kind):
         boxes = random.uniform(0.1, 0.9, (n, 4)).astype(np.float32)
         prediction = network.decode(features, Queries(content, boxes))
         tokens = torch.cat([torch.from_numpy(level).flatten(1, 2) for level in features], dim=1)
-        asked = Features(tokens, [level.shape[1:3] for level in features])
-        first, *_, last = model.decode(asked, Queries(*map(torch.from_numpy, (content, boxes))))
+        encoded = Features(tokens, [level.shape[1:3] for level in features])
+        first, *_, last = model.decode(encoded, Queries(*map(torch.from_numpy, (content, boxes))))
         for got, wanted in [
             (prediction.scores, last.logits[:, 0].sigmoid()), (prediction.boxes, last.boxes),
             (prediction.first_boxes, first.boxes), (prediction.embeddings, last.embeddings),

@@ -121,8 +121,8 @@ def test_matches_are_one_to_one_and_close(associate, frame):
     offered = cxcywh_to_xyxy(found.boxes)
     now, then = (iou_matrix(cxcywh_to_xyxy(b), offered) for b in (boxes, reference))
     iou = 0.6 * now + 0.4 * then
-    sure = (then >= 0.1 - 1e-6) & (found.scores >= 0.3)
-    close = (iou >= 0.3 - 1e-6) | sure
+    second = (then >= 0.1 - 1e-6) & (found.scores >= 0.3)
+    close = (iou >= 0.3 - 1e-6) | second
     assert all(close[row, matches[row]] for row in np.flatnonzero(matched))
 
 

@@ -204,7 +204,7 @@ CASES = [
         [], [3.0], id="max_gap: how long between stores"),
     pytest.param(
         {"min_score": 0.6}, [seen(1.0, travel=0.3, score=0.7)],
-        [], [1.0], id="min_score: how sure a store by travel is"),
+        [], [1.0], id="min_score: the least score of a store by travel"),
     pytest.param(
         {"overlap_decay": 0.5},
         [seen(9.0, travel=0.3), seen(1.0, overlap=0.2), seen(2.0, overlap=0.28),
@@ -237,7 +237,7 @@ def test_every_setting_has_a_case():
 @pytest.mark.parametrize("change", [
     pytest.param({"overlap_decay": 0.5}, id="overlap_decay cannot lift a bar of 0 (QUIRK-23)"),
     pytest.param({"min_score": 0.0}, id="min_score leaves stores by waiting alone"),
-    pytest.param({"gap_needs_score": True}, id="gap_needs_score leaves sure tracks alone"),
+    pytest.param({"gap_needs_score": True}, id="gap_needs_score leaves confident tracks alone"),
 ])
 def test_a_setting_that_does_not_apply_changes_nothing(memory, change):
     frames = [seen(float(k), overlap=0.1 * (k % 3)) for k in range(13)]
@@ -271,7 +271,7 @@ configs = st.builds(
     min_score=f32(0.0, 0.5, 0.8), overlap_decay=f32(0.0, 0.25), first_overlap=f32(0.0, 1.0),
     gap_needs_score=st.booleans(), store_without_candidate=st.booleans(),
 )  # fmt: skip
-look = st.tuples(
+view = st.tuples(
     f32(0.0, 0.05, 0.1, 0.25), f32(0.0, 0.3, 0.5, 1.0, float("nan")), f32(0.1, 0.5, 0.8, 0.9),
     st.booleans(),
 )  # fmt: skip
@@ -281,7 +281,7 @@ look = st.tuples(
 def lives(draw, least=0):
     """A setting, and what `[T]` frames show of `[N]` tracks."""
     tracks, frames = draw(st.integers(least, 4)), draw(st.integers(0, 8))
-    rows = st.lists(look, min_size=tracks, max_size=tracks)
+    rows = st.lists(view, min_size=tracks, max_size=tracks)
     return draw(configs), tracks, draw(st.lists(rows, min_size=frames, max_size=frames))
 
 
@@ -308,7 +308,7 @@ def assert_same(a, b):
 
 
 def one_track_at_a_time(config, frames, track):
-    """The method as SPEC 7 tells it, for one track, with ifs and a list."""
+    """The method as SPEC 7 describes it, for one track, with ifs and a list."""
     one = np.float32(1)
     views, candidate = [], None
     bar, travel, gap = np.float32(config.first_overlap), np.float32(0), 0
@@ -319,9 +319,9 @@ def one_track_at_a_time(config, frames, track):
         bar = bar * (one + np.float32(config.overlap_decay))
         if present and np.float32(overlap) <= bar:
             bar, candidate = np.float32(overlap), feature
-        sure = score > config.min_score
-        store = travel > np.float32(config.min_travel) and sure
-        if gap > config.max_gap and (sure or not config.gap_needs_score):
+        confident = score > config.min_score
+        store = travel > np.float32(config.min_travel) and confident
+        if gap > config.max_gap and (confident or not config.gap_needs_score):
             store = True
         if candidate is None and not config.store_without_candidate:
             store = False

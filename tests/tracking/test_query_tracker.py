@@ -21,7 +21,7 @@ from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker, begin, report, step
 
 WIDTH, HEIGHT = 200, 100
-PICTURE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 A, B, C = box(0.2), box(0.5), box(0.8)
 
 
@@ -39,7 +39,7 @@ def scripted(*script, learned=0, **settings):
 
 
 def pixels(*boxes):
-    """Normalised cxcywh to pixel xyxy of the picture."""
+    """Normalised cxcywh to pixel xyxy of the image."""
     cx, cy, w, h = np.array(boxes, dtype=float).reshape(-1, 4).T
     corners = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
     return corners * [WIDTH, HEIGHT, WIDTH, HEIGHT]
@@ -68,7 +68,7 @@ def another(tracker):
 
 
 def test_an_update_gives_tracks_as_detections():
-    tracks = scripted(predicted([0.9, 0.2, 0.7], [A, B, C])).update(found(A, B, C), PICTURE)
+    tracks = scripted(predicted([0.9, 0.2, 0.7], [A, B, C])).update(found(A, B, C), IMAGE)
     assert isinstance(tracks, sv.Detections)
     assert tracks.tracker_id.tolist() == [1, 2]
     assert tracks.confidence.tolist() == pytest.approx([0.9, 0.7])
@@ -79,24 +79,24 @@ def test_an_update_gives_tracks_as_detections():
 
 def test_boxes_may_leave_the_image():
     edge = box(0.0)
-    tracks = scripted(predicted([0.9], [edge])).update(found(edge), PICTURE)
+    tracks = scripted(predicted([0.9], [edge])).update(found(edge), IMAGE)
     assert tracks.xyxy[0, 0] == pytest.approx(-10, abs=1e-3)
 
 
 def test_identities_start_at_one_again_after_a_reset():
     tracker = scripted(predicted([0.9]), predicted([0.9, 0.9]), predicted([0.9, 0.9]))
-    assert tracker.update(found(A), PICTURE).tracker_id.tolist() == [1]
-    assert tracker.update(found(B), PICTURE).tracker_id.tolist() == [2, 1]
+    assert tracker.update(found(A), IMAGE).tracker_id.tolist() == [1]
+    assert tracker.update(found(B), IMAGE).tracker_id.tolist() == [2, 1]
     tracker.reset()
     assert (tracker.state.frame, len(tracker.state.tracks)) == (0, 0)
-    assert tracker.update(found(A, B), PICTURE).tracker_id.tolist() == [1, 2]
+    assert tracker.update(found(A, B), IMAGE).tracker_id.tolist() == [1, 2]
 
 
 def test_a_reset_forgets_the_data_too():
     tracker = scripted(predicted([0.9]), predicted([0.9]))
-    tracker.update(found(A, classes=[7], name=["ann"]), PICTURE)
+    tracker.update(found(A, classes=[7], name=["ann"]), IMAGE)
     tracker.reset()
-    tracks = tracker.update(found(A), PICTURE)
+    tracks = tracker.update(found(A), IMAGE)
     assert (tracks.class_id.tolist(), tracks.data) == ([0], {})
 
 
@@ -109,14 +109,14 @@ def test_class_and_data_come_from_the_detection_a_track_was_born_of():
         predicted([0.9, 0.9, 0.9], [B, A, C]),
     )
     first = tracker.update(
-        found(A, B, C, classes=[1, 2, 3], name=["ann", "bob", "cid"], vector=np.eye(3)), PICTURE
+        found(A, B, C, classes=[1, 2, 3], name=["ann", "bob", "cid"], vector=np.eye(3)), IMAGE
     )
     assert first.tracker_id.tolist() == [1, 2]
     assert first.class_id.tolist() == [1, 3]
     assert first.data["name"].tolist() == ["ann", "cid"]
     assert first.data["vector"].tolist() == [[1, 0, 0], [0, 0, 1]]
 
-    second = tracker.update(found(B, classes=[2], name=["bob"], vector=[[5, 5, 5]]), PICTURE)
+    second = tracker.update(found(B, classes=[2], name=["bob"], vector=[[5, 5, 5]]), IMAGE)
     assert second.tracker_id.tolist() == [3, 1, 2]
     assert second.class_id.tolist() == [2, 1, 3]
     assert second.data["name"].tolist() == ["bob", "ann", "cid"]
@@ -132,7 +132,7 @@ def test_a_track_keeps_its_data_through_frames_without_detections(given):
     tracker = scripted(predicted([0.9]), predicted([0.8]), predicted([0.2]), predicted([0.8]))
     born = found(A, classes=[4], name=["ann"])
     names = [
-        tracker.update(detections, PICTURE).data.get("name", np.array([])).tolist()
+        tracker.update(detections, IMAGE).data.get("name", np.array([])).tolist()
         for detections in (born, given, given, given)
     ]
     assert names == [["ann"], ["ann"], [], ["ann"]]
@@ -142,22 +142,22 @@ def test_a_track_that_is_reported_late_has_the_data_of_its_birth():
     """Too small at birth to be reported."""
     speck, grown = box(0.5, w=0.02, h=0.02), box(0.5)
     tracker = scripted(predicted([0.9], [speck]), predicted([0.9], [grown]))
-    assert len(tracker.update(found(speck, classes=[6], name=["ann"]), PICTURE)) == 0
-    tracks = tracker.update(None, PICTURE)
+    assert len(tracker.update(found(speck, classes=[6], name=["ann"]), IMAGE)) == 0
+    tracks = tracker.update(None, IMAGE)
     assert (tracks.class_id.tolist(), tracks.data["name"].tolist()) == ([6], ["ann"])
 
 
 def test_a_track_of_a_learned_query_has_no_data():
     tracker = scripted(predicted([0.9, 0.9], [A, B]), learned=1)
-    tracks = tracker.update(found(B, classes=[3], name=["bob"]), PICTURE)
+    tracks = tracker.update(found(B, classes=[3], name=["bob"]), IMAGE)
     assert tracks.class_id.tolist() == [0, 3]
     assert tracks.data["name"].tolist() == [None, "bob"]
 
 
 def test_data_of_different_shapes_stays_apart():
     tracker = scripted(predicted([0.9]), predicted([0.9, 0.9], [B, A]))
-    tracker.update(found(A, outline=np.zeros((1, 3, 2))), PICTURE)
-    tracks = tracker.update(found(B, outline=np.zeros((1, 5, 2))), PICTURE)
+    tracker.update(found(A, outline=np.zeros((1, 3, 2))), IMAGE)
+    tracks = tracker.update(found(B, outline=np.zeros((1, 5, 2))), IMAGE)
     assert [outline.shape for outline in tracks.data["outline"]] == [(5, 2), (3, 2)]
 
 
@@ -170,7 +170,7 @@ def test_the_data_of_dead_tracks_is_let_go():
     for name in names:
         data = np.array([Named(name)], dtype=object)
         references.append(weakref.ref(data[0]))
-        tracker.update(found(A, classes=[2], name=data), PICTURE)
+        tracker.update(found(A, classes=[2], name=data), IMAGE)
         del data
     assert tracker.state.next_id == 6
     assert [reference() is not None for reference in references] == [False] * 5 + [True]
@@ -180,8 +180,8 @@ def test_a_matched_track_takes_the_data_of_its_detection_over():
     tracker = scripted(
         predicted([0.9]), predicted([0.1, 0.9], [A, A]), association__match_iou="0.5"
     )
-    tracker.update(found(A, classes=[1], name=["old"]), PICTURE)
-    tracks = tracker.update(found(A, classes=[2], name=["new"]), PICTURE)
+    tracker.update(found(A, classes=[1], name=["old"]), IMAGE)
+    tracks = tracker.update(found(A, classes=[2], name=["new"]), IMAGE)
     assert tracks.tracker_id.tolist() == [1]
     assert (tracks.class_id.tolist(), tracks.data["name"].tolist()) == ([2], ["new"])
 
@@ -197,7 +197,7 @@ def test_detections_without_confidence_have_the_score_one():
 
     given = []
     tracker = QueryTracker(RecordingNetwork(predicted([0.9])), released())
-    tracker.update(sv.Detections(xyxy=pixels(A)), PICTURE)
+    tracker.update(sv.Detections(xyxy=pixels(A)), IMAGE)
     boxes, scores = given[-1]
     assert scores.tolist() == [1.0]
     assert boxes[0].tolist() == pytest.approx(A)
@@ -214,7 +214,7 @@ def test_a_bad_box_is_named_and_changes_nothing(scene, tracker, row, score, word
     follow(tracker, scene, range(3))
     before = copy.deepcopy(tracker.state)
     bad = sv.Detections(xyxy=np.array([[1.0, 1, 9, 9]] * 2), confidence=np.full(2, 0.9))
-    bad.xyxy[1], bad.confidence[1] = row, score  # supervision itself looks only when it is made
+    bad.xyxy[1], bad.confidence[1] = row, score  # supervision itself checks only when it is made
     with pytest.raises(InputError) as caught:
         tracker.update(bad, scene.images[3])
     for part in ("detection 1", word, "Drop it before tracking"):
@@ -226,10 +226,10 @@ def test_a_bad_box_is_named_and_changes_nothing(scene, tracker, row, score, word
 
 
 @pytest.mark.parametrize(("frame", "word"), [
-    pytest.param(PICTURE.astype(np.float32), "not float32 [100, 200, 3]", id="floats"),
-    pytest.param(PICTURE[None], "not uint8 [1, 100, 200, 3]", id="a batch"),
-    pytest.param(PICTURE[:, :, :2], "1, 3 or 4 channels, not 2", id="two channels"),
-    pytest.param(PICTURE[:0], "(0, 200, 3) has no pixels", id="no pixels"),
+    pytest.param(IMAGE.astype(np.float32), "not float32 [100, 200, 3]", id="floats"),
+    pytest.param(IMAGE[None], "not uint8 [1, 100, 200, 3]", id="a batch"),
+    pytest.param(IMAGE[:, :, :2], "1, 3 or 4 channels, not 2", id="two channels"),
+    pytest.param(IMAGE[:0], "(0, 200, 3) has no pixels", id="no pixels"),
     pytest.param("frame.png", "not str", id="a name"),
     pytest.param(None, "needs the image of every frame", id="nothing, as cv2.imread gives it"),
 ])
