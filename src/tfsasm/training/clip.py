@@ -73,7 +73,7 @@ class ClipConfig:
     """...or whenever a target is assigned to it. Early in training few tracks score above 0.5, and
     without this refreshing is never learned; the published recipe starts from COCO weights."""
     track_drop: float = 0.0
-    """Chance of dropping each track between frames, so that some are born in mid-clip (MOTR 0.1)."""
+    """Chance of dropping each track between frames, for births in mid-clip (MOTR 0.1)."""
     false_tracks: float = 0.0
     """Chance per track of keeping a confident query without identity beside it (MOTR 0.3)."""
 
