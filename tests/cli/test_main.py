@@ -14,6 +14,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import safetensors.torch
@@ -21,27 +22,7 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.scenes import NETWORK, RunsCode, lively_model
-from tfsasm.cli import (
-    ablate,
-    bench,
-    chosen,
-    compare,
-    convert,
-    datasets,
-    demo,
-    detect,
-    detections,
-    evaluate,
-    export,
-    forward,
-    main,
-    merge,
-    show,
-    submit,
-    synth,
-    train,
-)
-from tfsasm.cli import score as score_module
+from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR, demo, main
 from tfsasm.cli import track as track_module
 from tfsasm.errors import InputError, TruncatedInput, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
@@ -49,62 +30,41 @@ from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import load_model, save_model
 
 SCRIPT = Path(sys.executable).with_name("tfsasm")
-COMMANDS = {
-    "track": track_module.Track, "convert": convert.Convert, "synth": synth.Synth,
-    "score": score_module.Score,
-    "train": train.Train, "demo": demo.Demo, "evaluate": evaluate.Evaluate,
-    "datasets": datasets.Datasets,
-    "merge": merge.Merge, "submit": submit.Submit, "show": show.Show, "detect": detect.Detect,
-    "detections": detections.Detections, "compare": compare.Compare, "ablate": ablate.Ablate,
-    "export": export.Export, "bench": bench.Bench,
-}  # fmt: skip
+
+# What the commands are
 
 
-# What can be asked for
-
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", main.COMMANDS)
 def test_every_command_explains_itself_with_an_example(tfsasm, command):
     outcome = tfsasm(command, "--help")
     assert outcome.code == 0
     assert f"Example: tfsasm {command}" in " ".join(outcome.out.replace("│", " ").split())
 
 
-def example(job):
+def example(kind):
     """Words after `tfsasm`, as they stand in the help."""
-    return job.__doc__.split("Example: tfsasm ")[1].split("\n\n")[0].split()
+    return kind.__doc__.split("Example: tfsasm ")[1].split("\n\n")[0].split()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_example_can_be_parsed(command, monkeypatch):
-    seen = []
-    monkeypatch.setattr(main, "_run", lambda job, *_: seen.append(job) or 0)
-    with pytest.raises(SystemExit) as left:
-        main.main(example(COMMANDS[command]))
-    assert left.value.code == 0
-    assert [type(job) for job in seen] == [COMMANDS[command]]
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_every_example_can_be_parsed(command):
+    kind = main.options_of(command)
+    assert type(main.parse(example(kind))) is kind
 
 
 @pytest.mark.slow
 def test_examples_work_when_pasted_one_after_the_other(tfsasm, tmp_path, monkeypatch):
     """Those that need no video, checkpoint or download of yours."""
     monkeypatch.chdir(tmp_path)
-    few = ["--sequences", "2", "--frames", "12"]
-    for job, more in {
-        synth.Synth: few,
-        evaluate.Evaluate: (),
-        score_module.Score: (),
-        show.Show: (),
-        merge.Merge: (),
-        datasets.Datasets: (),
-        detections.Detections: (),
-        detections.FilterDetections: (),
-        detections.RekeyDetections: (),
-        detections.MergeDetections: (),
-        ablate.Ablate: (),
-        **({compare.Compare: ()} if find_spec("trackers") else {}),
-    }.items():
-        outcome = tfsasm(*example(job), *more)
+    names = ["synth", "evaluate", "score", "show", "merge", "datasets", "detections", "ablate"]
+    if find_spec("trackers"):
+        names.append("compare")
+    kinds = [main.options_of(name) for name in names]
+    tools = get_args(get_type_hints(main.options_of("detections"))["tool"])
+    kinds[7:7] = [tool for tool in tools if "Example" in tool.__doc__]
+    for kind in kinds:
+        more = ["--sequences", "2", "--frames", "12"] if kind is kinds[0] else []
+        outcome = tfsasm(*example(kind), *more)
         assert outcome.code == 0, outcome.err
     assert {path.name for path in tmp_path.iterdir()} >= {
         "clips", "results", "scores.json", "shown.mp4", "merged", "findings.json", "det_db.json",
@@ -112,9 +72,9 @@ def test_examples_work_when_pasted_one_after_the_other(tfsasm, tmp_path, monkeyp
     }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", main.COMMANDS)
 def test_every_option_is_explained(command):
-    for kind in COMMANDS[command].__mro__[:-1]:  # a group of options is a base class
+    for kind in main.options_of(command).__mro__[:-1]:  # a group of options is a base class
         source = Path(inspect.getfile(kind)).read_text()
         body = re.split(rf"class {kind.__name__}\b.*:\n", source)[1].split("\n@dataclass")[0]
         lines = body.splitlines()
@@ -125,10 +85,19 @@ def test_every_option_is_explained(command):
 
 def test_the_commands_are_these(tfsasm):
     out = tfsasm("--help").out
-    assert "Follow look-alike people through a video." in out
-    for command in COMMANDS:
+    assert "Track look-alike people through a video." in out
+    for command in main.COMMANDS:
         assert command in out
-    assert set(forward.COMMANDS) == set(COMMANDS.values())
+
+
+def test_the_list_of_commands_exists_once():
+    """Every module of the folder that has a `run` is in it, and nothing else is."""
+    folder = Path(main.__file__).parent
+    modules = {path.stem: path.read_text() for path in folder.glob("*.py")}
+    commands = {name for name, text in modules.items() if "\ndef run(" in text}
+    assert len(main.COMMANDS) == len(set(main.COMMANDS))
+    assert set(main.COMMANDS) == commands
+    assert set(FROZEN) == commands
 
 
 FROZEN = {
@@ -153,7 +122,7 @@ FROZEN = {
         "output network init backbone_weights cycle steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"
     ),
-    "demo": "output seed frames",
+    "demo": "output seed frames weights",
     "merge": "results output min_gap max_gap block_from overwrite",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
@@ -161,7 +130,7 @@ FROZEN = {
         "detector output source dataset root split sequences detector_weights detector_set score "
         "overwrite device quiet"
     ),
-    "detections": "tool",  # its own are in detect/test_tools.py
+    "detections": "tool",  # those of the tools are in detection/test_edit.py
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
@@ -181,11 +150,11 @@ FROZEN = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", main.COMMANDS)
 def test_options_are_a_promise(tfsasm, command):
     """Scripts depend on these names, not on their order. Adding one is fine; say so here."""
     names = FROZEN[command].split()
-    assert {field.name for field in dataclasses.fields(COMMANDS[command])} == set(names)
+    assert {field.name for field in dataclasses.fields(main.options_of(command))} == set(names)
     out = tfsasm(command, "--help").out
     positional = POSITIONAL.get(command, ())
     assert all(f"--{n.replace('_', '-')}" in out for n in names if n not in positional)
@@ -195,7 +164,7 @@ POSITIONAL = {"convert": ("input", "output"), "datasets": ("action",), "detectio
 
 
 def test_defaults_are_a_promise_too():
-    plain = track_module.Track(source="x")
+    plain = track_module.Options(source="x")
     told = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in told.items() if value not in (None, False, ())} == {
         "source": "x", "detector_score": 0.1, "tracker": "query", "weights": "tiny",
@@ -219,15 +188,16 @@ def test_what_cannot_be_parsed_ends_with_code_2(tfsasm, words):
     assert outcome.err.strip()
 
 
-def test_help_and_mistakes_do_not_wait_for_torch():
-    """In a process of its own, where nothing is loaded yet."""
+@pytest.mark.parametrize("words", [["--help"], ["fly"], ["track", "--help"]])
+def test_help_and_mistakes_do_not_wait_for_torch(words):
+    """In a process of its own, where nothing is loaded yet; every command is parsed in each."""
     code = (
-        "import sys\nfrom tfsasm import cli\n"
-        "try:\n    cli.main(['track', '--help'])\nexcept SystemExit:\n"
-        "    sys.exit('torch' in sys.modules)\n"
+        "import sys\nfrom tfsasm.cli import main\n"
+        f"try:\n    main.main({words})\nexcept SystemExit:\n"
+        "    sys.exit('torch' in sys.modules)\nsys.exit(5)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    assert done.returncode == 0, "torch was imported for --help"
+    assert done.returncode == 0, f"torch was imported for {words}, or: {done.stderr}"
 
 
 def test_the_installed_script_prints_one_line(tmp_path):
@@ -353,7 +323,7 @@ DETECTIONS = {
     "a folder": (lambda tmp: tmp, ["is a folder; give a det.txt or a det_db JSON"]),
     "a picture": (lambda tmp: given(tmp, "a.txt", bytes(range(256))), ["a.txt is not text"]),
     "half a JSON": (
-        lambda tmp: given(tmp, "db.json", '{"a/1.txt": ["1,1,'), ["db.json:1:", "not valid JSON"]),
+        lambda tmp: given(tmp, "db.json", '{"a/1.txt": ["1,1,'), ["db.json is not valid JSON"]),
     "a JSON list": (lambda tmp: given(tmp, "db.json", "[1]"), ["db.json", "wanted is one object"]),
     "another video": (
         lambda tmp: given(tmp, "db.json", json.dumps(
@@ -449,7 +419,7 @@ def test_the_trap_would_spring(tmp_path):
 
 QUESTIONS = {
     "no boxes": ([], {"detections": None}, "--detections FILE or --detector yolox-nano"),
-    "boxes twice": (["--detector", "yolox-nano"], {}, "say where the boxes come from"),
+    "boxes twice": (["--detector", "yolox-nano"], {}, "give where the boxes come from"),
     "a setting without a value": (["--set", "travel"], {}, "--set takes NAME=VALUE, not 'travel'"),
     "an unknown setting": (["--set", "memory.size=3"], {}, "no setting 'memory.size'"),
     "a wrong value": (["--set", "memory.capacity=x"], {}, "memory.capacity is a whole number"),
@@ -473,37 +443,29 @@ def test_a_question_that_makes_no_sense_is_explained(track, tmp_path, case):
 # Outputs are looked at before any work
 
 
-@pytest.fixture
-def no_work(monkeypatch):
-    def fail(*_, **__):
-        pytest.fail("work was begun")
-
-    for module, name in ((forward, "open_source"), (forward, "open_detections"), (chosen, "load")):
-        monkeypatch.setattr(module, name, fail)
+NO_WORK = {"source": "lost.mp4", "detections": "lost.txt", "weights": "lost.pth"}
+"""Inputs of which the first to be opened would be the message."""
 
 
 KINDS = {"output": "o.mp4", "mot_output": "o.txt", "json_output": "o.json"}
 
 
 @pytest.mark.parametrize("option", KINDS)
-@pytest.mark.usefixtures("no_work")
 def test_an_output_folder_that_cannot_be_written_is_found_first(track, tmp_path, option):
     """A file in the folder's place: what is read-only for everyone, root included."""
     given(tmp_path, "file", "")
-    outcome = track(**{option: tmp_path / "file" / "results" / KINDS[option]})
+    outcome = track(**NO_WORK | {option: tmp_path / "file" / "results" / KINDS[option]})
     assert outcome.code == 2
     assert outcome.err.startswith("error: cannot write in ")
     assert str(tmp_path / "file" / "results") in outcome.err
 
 
 @pytest.mark.parametrize("option", KINDS)
-def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option, monkeypatch):
+def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option):
     path = tmp_path / KINDS[option]
     assert track(**{option: path}, end=2).code == 0
     first = path.read_bytes()
-    with monkeypatch.context() as patched:
-        patched.setattr(chosen, "load", lambda *_, **__: pytest.fail("load was called"))
-        outcome = track(**{option: path}, end=4)
+    outcome = track(**NO_WORK | {option: path}, end=4)
     assert outcome.code == 2
     assert f"{path} exists; give another name or --overwrite" in outcome.err
     assert path.read_bytes() == first
@@ -511,11 +473,10 @@ def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option, monke
     assert path.read_bytes() != first
 
 
-@pytest.mark.usefixtures("no_work")
 def test_a_folder_of_images_is_not_filled_twice(track, tmp_path):
     (tmp_path / "drawn").mkdir()
     given(tmp_path / "drawn", "00000001.jpg", "")
-    outcome = track(output=tmp_path / "drawn")
+    outcome = track(output=tmp_path / "drawn", **NO_WORK)
     assert outcome.code == 2
     assert "00000001.jpg exists; give another folder or --overwrite" in outcome.err
 
@@ -527,20 +488,18 @@ def test_a_folder_of_images_is_not_filled_twice(track, tmp_path):
     pytest.param({"output": "a.gif"}, "a.gif ends in .gif, which is no video", id="unknown kind"),
     pytest.param({"mot_output": "."}, "is a folder; give the name of a file", id="a folder"),
 ])
-@pytest.mark.usefixtures("no_work")
 def test_outputs_that_make_no_sense_are_explained(track, tmp_path, monkeypatch, options, part):
     monkeypatch.chdir(tmp_path)
-    outcome = track(**options)
+    outcome = track(**NO_WORK, **options)
     assert outcome.code == 2
     assert part in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["source", "detections", "weights"])
-@pytest.mark.usefixtures("no_work")
 def test_an_input_is_never_overwritten(track, tmp_path, option):
     path = given(tmp_path, "precious", "mine")
-    outcome = track("--overwrite", mot_output=path, **{option: path})
+    outcome = track("--overwrite", mot_output=path, **NO_WORK | {option: path})
     assert outcome.code == 2
     assert f"{path} is an input; write the output elsewhere" in outcome.err
     assert path.read_text() == "mine"
@@ -629,13 +588,8 @@ def test_synth_refuses_an_output_that_is_a_file(tfsasm, tmp_path):
     assert "cannot make the folder" in outcome.err
 
 
-def test_exit_codes_are_the_same_wherever_they_are_written():
-    assert (
-        (main.TRUNCATED, main.INTERRUPTED)
-        == (track_module.TRUNCATED, track_module.INTERRUPTED)
-        == (3, 130)
-    )
-    assert (track_module.OK, main.USER_ERROR) == (0, 2)
+def test_exit_codes_are_a_promise():
+    assert (USER_ERROR, TRUNCATED, INTERRUPTED) == (2, 3, 130)
 
 
 @pytest.mark.parametrize(("error", "code", "word"), [
@@ -648,25 +602,23 @@ def test_every_command_ends_with_the_code_of_its_error(tfsasm, monkeypatch, erro
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(forward.COMMANDS, demo.Demo, fail)
+    monkeypatch.setattr(demo, "run", fail)
     outcome = tfsasm("demo")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (code, "", word)
 
 
 def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
     usual = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(
-        forward.COMMANDS,
-        demo.Demo,
-        lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)],
+    monkeypatch.setattr(
+        demo, "run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
     )
     outcome = tfsasm("demo")
     assert (outcome.code, "stopped" in outcome.err) == (130, True)
     assert signal.getsignal(signal.SIGTERM) is usual
 
 
-def test_a_defect_of_ours_is_not_disguised(track, tmp_path, monkeypatch):
+def test_a_defect_of_ours_is_not_disguised(monkeypatch):
     """Anything but our own errors keeps its traceback: it is a bug to report."""
-    monkeypatch.setattr(chosen, "load", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(demo, "run", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        track(mot_output=tmp_path / "o.txt")
+        main.main(["demo"])

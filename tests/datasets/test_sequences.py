@@ -59,7 +59,7 @@ def test_without_seqinfo_the_length_is_found_and_that_is_said(
 
 def test_a_sequence_without_anything_to_count_is_an_error(tmp_path):
     (tmp_path / "a" / "img1").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"nothing tells the length of .*a: it has no seqinfo"):
+    with pytest.raises(InputError, match=r"the length of .*a is unknown: it has no seqinfo"):
         sequences("mot", tmp_path)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from helpers.scenes import write_images
-from tfsasm.cli import detect as detect_module
+from tfsasm.cli.detect import Options
 from tfsasm.datasets.sequences import Sequence
 from tfsasm.detection import run as detecting
 from tfsasm.detection.proposals import Proposals
@@ -285,4 +285,4 @@ def test_the_record_says_what_run_it_is_of(detect, finder, dance, tmp_path):
 
 
 def test_detect_is_described(tfsasm):
-    assert "Example: tfsasm detect --source video.mp4" in detect_module.Detect.__doc__
+    assert "Example: tfsasm detect --source video.mp4" in Options.__doc__

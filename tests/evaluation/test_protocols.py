@@ -42,7 +42,7 @@ def truth_with(kind):
     pytest.param(1, set(), id="a person without a mark"),
     pytest.param(3, set(), id="a car"),
 ])
-def test_forgetting_who_is_forgiven_costs_points(tmp_path, kind, forgiving):
+def test_forgetting_which_results_are_exempt_costs_points(tmp_path, kind, forgiving):
     for dataset in PROTOCOLS:
         scores = scored(tmp_path, dataset, truth_with(kind), FOUND)
         if dataset in forgiving:
@@ -52,7 +52,7 @@ def test_forgetting_who_is_forgiven_costs_points(tmp_path, kind, forgiving):
             assert pytest.approx(100 * 0.5**0.5) == scores.HOTA, dataset
 
 
-def test_all_rows_compete_for_a_result_before_it_is_forgiven(tmp_path):
+def test_all_rows_compete_for_a_result_before_it_is_exempt(tmp_path):
     """One result over a pedestrian and a distractor belongs to whom it covers better."""
     shifted = "104,50,40,90"
     truth = [f"1,1,{BOX},1,1,1", f"1,2,{shifted},0,8,1"]
@@ -62,7 +62,7 @@ def test_all_rows_compete_for_a_result_before_it_is_forgiven(tmp_path):
     assert scored(tmp_path, "mot", truth, far).FN == 0
 
 
-def test_half_an_overlap_is_enough_to_be_forgiven(tmp_path):
+def test_half_an_overlap_is_enough_to_be_exempt(tmp_path):
     truth = ["1,1,0,0,10,10,0,8,1", f"1,9,{BOX},1,1,1"]
     half, less = ["1,5,0,0,10,5,1"], ["1,5,0,0,10,4.99,1"]
     assert scored(tmp_path, "mot17", truth, half).FP == 0

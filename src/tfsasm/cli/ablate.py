@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.options import OptionalName, Tracked
+from tfsasm.cli.options import OptionalName, ResultsOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablate(Tracked):
+class Ablate(ResultsOptions):
     """Track a data set under every combination of some settings, and say which is best.
 
     The network sees each frame once, for all combinations. A run that was stopped or killed goes

@@ -14,7 +14,7 @@ from rich.table import Table
 from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.detection.detectors import Detector, default_settings, detector
 from tfsasm.errors import InputError
-from tfsasm.evaluation.plots import check_picture, draw_curves, draw_stages
+from tfsasm.evaluation.plots import check_plot, plot_columns, plot_stages
 from tfsasm.experiments.speed.external import pair
 from tfsasm.experiments.speed.graphs import check_runtimes
 from tfsasm.experiments.speed.report import Settings, compare
@@ -93,7 +93,10 @@ def run_bench(job: Bench, console: Console) -> None:
         write_text(job.json, json.dumps(told, indent=1) + "\n")
         console.print(f"wrote {job.json}")
     if job.plot:
-        (draw_stages if "variants" in told else draw_curves)(told, job.plot)
+        if "variants" in told:
+            plot_stages(told["variants"], STAGES, job.plot)
+        else:
+            plot_columns(told["rows"], job.plot)
         console.print(f"wrote {job.plot}")
 
 
@@ -109,7 +112,7 @@ def _check(job: Bench) -> None:
     check_variants(job.variants)
     check_runtimes(job.variants)
     if job.plot:
-        check_picture(job.plot)
+        check_plot(job.plot)
         if job.baseline is not None:
             raise InputError("--baseline has no picture; leave --plot out")
     for path in (job.json, job.plot):

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import supervision as sv
 import torch
 
-from tfsasm.cli.options import Following, MethodOptions, embedder_of, looks_of, method_of
+from tfsasm.cli.options import (
+    MethodOptions,
+    TrackerOptions,
+    appearance_config,
+    make_embedder,
+    query_config,
+    refuse_foreign_options,
+)
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections
 from tfsasm.errors import InputError
 from tfsasm.motrv2.fast import kernels
-from tfsasm.runtime.exported import Runtime
-from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import default_name
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.tracking.config import preset
 from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import Frame, Source
-
-if TYPE_CHECKING:
-    from tfsasm.cli import track
-
-_SMALL_NETWORK = 10_000_000  # parameters; `tiny` has 3 million, the published network 42
-
-_QUERY_ONLY = (
-    "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
-    "precision", "batch_encode",
-)  # fmt: skip
-
-_LOOKS_ONLY = ("embedder", "embedder_weights", "embedder_set")
 
 Followed = Generator[tuple[Frame, sv.Detections], None, None]
 
@@ -78,40 +70,17 @@ class Chosen:
             yield frame, self.tracker.update(as_detections(boxes.boxes(frame)))
 
 
-def choose(job: Following) -> Chosen:
-    """The tracker of a job, its network run by PyTorch. Raises as `check_options` and `load` do."""
-    check_options(job)
+def choose(job: TrackerOptions) -> Chosen:
+    """The tracker of a job, its network run by PyTorch. Raises as `load` does."""
+    refuse_foreign_options(job)
     return _by_looks(job) if job.tracker == "appearance" else _by_query(job, open_network(job))
-
-
-def choose_for_video(job: track.Track) -> Chosen:
-    """The same for a single video: by the runtime asked for, and with its share of the threads."""
-    check_options(job)
-    if job.tracker == "appearance":
-        torch.set_num_threads(job.threads or 1)  # its tables are small
-        return _by_looks(job)
-    tracker = _by_pytorch(job) if job.runtime == "torch" else _exported(job, job.runtime)
-    chosen = _by_query(job, tracker)
-    return replace(
-        chosen, about={"runtime": job.runtime, **chosen.about}, batch=job.batch_encode
-    )
-
-
-def check_options(job: Following) -> None:
-    """Raises `InputError` for options that are the other tracker's."""
-    foreign = _LOOKS_ONLY if job.tracker == "query" else _QUERY_ONLY
-    usual = {option.name: option.default for option in fields(job) if option.name in foreign}
-    if given := [name for name in usual if getattr(job, name) != usual[name]]:
-        option = "--" + given[0].replace("_", "-")
-        other = "appearance" if job.tracker == "query" else "query"
-        raise InputError(f"{option} is for --tracker {other}, and this is {job.tracker}")
 
 
 def open_network(job: MethodOptions) -> QueryTracker:
     """The query tracker that was asked for. Raises as `load` does."""
     exact = preset(job.preset).exact and job.precision == "auto"
     tracker = load(
-        job.weights, method_of(job), short_side=job.short_side, max_side=job.max_side,
+        job.weights, query_config(job), short_side=job.short_side, max_side=job.max_side,
         device=job.device, precision=job.precision, exact=exact,
     )  # fmt: skip
     if job.device == "cpu" or not torch.cuda.is_available():
@@ -125,45 +94,7 @@ def _by_query(job: MethodOptions, tracker: QueryTracker) -> Chosen:
     return Chosen(tracker, about, named.first_id, named.scores, named.order)
 
 
-def _by_looks(job: Following) -> Chosen:
-    looks = AppearanceTracker(embedder_of(job), looks_of(job))
+def _by_looks(job: TrackerOptions) -> Chosen:
+    looks = AppearanceTracker(make_embedder(job), appearance_config(job))
     name = job.embedder or default_name(job.embedder_weights)
     return Chosen(looks, {"embedder": name, "method": asdict(looks.config)})
-
-
-def _by_pytorch(job: track.Track) -> QueryTracker:
-    if (Path(job.weights) / MANIFEST).is_file():
-        raise InputError(f"{job.weights} is an export; add --runtime onnx, or openvino")
-    tracker = open_network(job)
-    torch.set_num_threads(job.threads or threads_of_a_part(tracker))
-    return tracker
-
-
-def _exported(job: track.Track, runtime: Runtime) -> QueryTracker:
-    if job.precision != "auto":
-        raise InputError("an export has its own precision; leave --precision out")
-    if not (Path(job.weights) / MANIFEST).is_file():
-        raise InputError(
-            f"--runtime {runtime} takes the folder that tfsasm export made, and {job.weights} "
-            f"is none: tfsasm export --format {runtime} --weights {job.weights} --output DIR"
-        )
-    threads = job.threads or _share_of_threads(read_manifest(Path(job.weights)).parameters)
-    torch.set_num_threads(threads)  # of a detector that needs PyTorch
-    return load(
-        job.weights, method_of(job), runtime=runtime, threads=threads, device=job.device,
-        short_side=job.short_side, max_side=job.max_side,
-    )  # fmt: skip
-
-
-def threads_of_a_part(tracker: QueryTracker) -> int:
-    """PyTorch's threads in each of the parts that work side by side.
-
-    With a small network detector, encoder, tracker and video take about as long, and share the
-    cores; a large one needs them all for its encoder.
-    """
-    return _share_of_threads(tracker.network.parameters)
-
-
-def _share_of_threads(parameters: int) -> int:
-    cores = torch.get_num_threads()
-    return max(1, cores // 2) if parameters < _SMALL_NETWORK else cores

@@ -8,13 +8,19 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.options import Crew, DataSet, Embedding, Network, OptionalFile
+from tfsasm.cli.options import (
+    DatasetOptions,
+    EmbedderOptions,
+    NetworkOptions,
+    OptionalFile,
+    WorkerOptions,
+)
 
 COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Crew, Network, Embedding, DataSet):
+class Compare(WorkerOptions, NetworkOptions, EmbedderOptions, DatasetOptions):
     """Run trackers on the same frames and the same boxes, and score them by the same rules.
 
     The classic ones come from the package `trackers`. Without pictures only those run, and

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.track import OK
+from tfsasm.cli import OK
 from tfsasm.files import check_output
 
 

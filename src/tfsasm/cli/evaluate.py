@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from tfsasm.cli.options import Following, Tracked
+from tfsasm.cli.options import ResultsOptions, TrackerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Following, Tracked):
+class Evaluate(TrackerOptions, ResultsOptions):
     """Track a data set, several sequences at a time, and score the results.
 
     A run that was stopped or killed goes on when it is given again: what is finished is kept. Ends

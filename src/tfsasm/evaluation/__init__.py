@@ -18,7 +18,7 @@ from tfsasm.evaluation.result_files import Files
 from tfsasm.evaluation.score import Scored, read_results, read_truths, score_files, score_folders
 from tfsasm.evaluation.significance import Difference, differences
 from tfsasm.evaluation.tables import (
-    gains_table,
+    differences_table,
     report_table,
     reports_csv,
     scores_csv,
@@ -40,7 +40,7 @@ __all__ = [
     "Slice",
     "Trajectories",
     "differences",
-    "gains_table",
+    "differences_table",
     "guess_dataset",
     "plot_curves",
     "plot_slices",

@@ -80,7 +80,7 @@ def score(
 ) -> Report:
     """Score the results of several sequences, named alike on both sides.
 
-    `frames` gives the length of the sequences whose length is known. `progress` is told the name
+    `frames` gives the length of the sequences whose length is known. `progress` gets the name
     of each sequence when it is done. Raises `InputError` for a sequence that one side lacks (a
     sequence without any track is an empty table, not a missing one), and whatever
     `score_sequence` raises.
@@ -138,7 +138,7 @@ def combine(measured: Mapping[str, Counts]) -> Counts:
 
 
 def scores_of(measured: Counts) -> Scores:
-    """The numbers that people compare."""
+    """The scores in TrackEval's counts."""
     hota, clear, identity = measured["HOTA"], measured["CLEAR"], measured["Identity"]
     return Scores(
         **{name: 100 * float(np.mean(hota[name])) for name in _CURVES},

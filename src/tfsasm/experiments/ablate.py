@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfsasm.cli.chosen import open_network
-from tfsasm.cli.options import method_of
+from tfsasm.cli.options import query_config
 from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError
 from tfsasm.evaluation.metrics import Report
@@ -107,7 +107,7 @@ def run_ablation(job: ablate.Ablate, console: Console, errors: Console) -> int:
 
 def make_ablation(job: ablate.Ablate) -> Ablation:
     """Everything that can be refused before any work, and the folders. Raises `InputError`."""
-    base = method_of(job)
+    base = query_config(job)
     axes = parse_grid(job.grid, base)
     rows = combinations(axes, base)
     against = choose(job.against, rows, base) if job.against else rows[0]

@@ -19,11 +19,11 @@ from rich.console import Console
 from tfsasm.datasets.sequences import Sequence, sequences
 from tfsasm.errors import InputError
 from tfsasm.evaluation.metrics import Report
-from tfsasm.evaluation.plots import check_picture, plot_tradeoff
+from tfsasm.evaluation.plots import check_plot, plot_tradeoff
 from tfsasm.evaluation.result_files import Files, result_file
 from tfsasm.evaluation.score import Scored
 from tfsasm.evaluation.significance import differences
-from tfsasm.evaluation.tables import gains_table, reports_csv, scores_table
+from tfsasm.evaluation.tables import differences_table, reports_csv, scores_table
 from tfsasm.experiments.plan import (
     Task,
     _second_half,
@@ -97,7 +97,7 @@ def run_comparison(job: compare.Compare, console: Console, errors: Console) -> i
     _write(job, found)
     console.print(_table(job, found))
     if len(scored) > 1:
-        console.print(gains_table(differences(found.reports)))
+        console.print(differences_table(differences(found.reports)))
     for line in _lines(job, found):
         say(line)
     return FAILED if run.failures else OK
@@ -248,4 +248,4 @@ def _check_outputs(job: compare.Compare) -> None:
     for path in outputs:
         check_output(path, overwrite=job.overwrite)
     if job.plot:
-        check_picture(job.plot)
+        check_plot(job.plot)

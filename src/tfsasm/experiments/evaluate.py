@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm import __version__
-from tfsasm.cli.chosen import check_options
-from tfsasm.cli.options import Tracked, looks_of, method_of
+from tfsasm.cli.options import (
+    ResultsOptions,
+    appearance_config,
+    query_config,
+    refuse_foreign_options,
+)
 from tfsasm.datasets.sequences import sequences
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
@@ -51,7 +55,7 @@ _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 def run_evaluation(job: evaluate.Evaluate, console: Console, errors: Console) -> int:
     """Track what is not done yet, score what has truth, and say what came of it."""
     by_looks = job.tracker == "appearance"
-    check_options(job)
+    refuse_foreign_options(job)
     plan = make_plan(job, blind=by_looks)
     settings = looks_settings(job, plan) if by_looks else query_settings(job, plan)
     make = partial(make_work, plan, job)
@@ -76,7 +80,7 @@ def run_evaluation(job: evaluate.Evaluate, console: Console, errors: Console) ->
     return FAILED if run.failures else OK
 
 
-def make_plan(job: Tracked, *, blind: bool = False) -> Plan:
+def make_plan(job: ResultsOptions, *, blind: bool = False) -> Plan:
     """Everything that can be refused before any work. Raises `InputError`.
 
     `blind` sequences, of which there are no pictures, are taken or refused.
@@ -107,7 +111,7 @@ def make_plan(job: Tracked, *, blind: bool = False) -> Plan:
     )  # fmt: skip
 
 
-def query_settings(job: Tracked, plan: Plan) -> dict[str, Any]:
+def query_settings(job: ResultsOptions, plan: Plan) -> dict[str, Any]:
     """What decides the content of the result files of the query tracker, ready for JSON.
 
     Files that are given are known by their content, so another path to the same will do. Raises
@@ -118,7 +122,7 @@ def query_settings(job: Tracked, plan: Plan) -> dict[str, Any]:
     return {
         **_common(job, plan),
         "tracker": "query", "weights": f"tiny, {weights}" if tiny else weights,
-        "preset": job.preset, "method": asdict(method_of(job)),
+        "preset": job.preset, "method": asdict(query_config(job)),
         "short_side": job.short_side, "max_side": job.max_side, "precision": job.precision,
     }  # fmt: skip
 
@@ -129,13 +133,13 @@ def looks_settings(job: evaluate.Evaluate, plan: Plan) -> dict[str, Any]:
     embedder, weights = _model(name, job.embedder_weights)
     return {
         **_common(job, plan),
-        "tracker": "appearance", "method": asdict(looks_of(job)),
+        "tracker": "appearance", "method": asdict(appearance_config(job)),
         "embedder": embedder, "embedder_weights": weights, "embedder_set": list(job.embedder_set),
         PICTURES: {name: task.source is not None for name, task in plan.tasks.items()},
     }  # fmt: skip
 
 
-def _common(job: Tracked, plan: Plan) -> dict[str, Any]:
+def _common(job: ResultsOptions, plan: Plan) -> dict[str, Any]:
     """What counts for either tracker."""
     boxes: dict[str, Any] = {"skip_bad": plan.skip_bad}
     if plan.live:

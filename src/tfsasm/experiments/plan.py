@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfsasm.cli.chosen import Chosen, Followed, choose
-from tfsasm.cli.options import Following
+from tfsasm.cli.options import TrackerOptions
 from tfsasm.datasets.mot_folders import video_name
 from tfsasm.datasets.sequences import Sequence
 from tfsasm.detection.detectors import Detector, default_settings, detector
@@ -129,7 +129,7 @@ def check_source(source: Path | None, chosen: Sized) -> None:
         )
 
 
-def make_work(plan: Plan, asked: Following) -> Work:
+def make_work(plan: Plan, asked: TrackerOptions) -> Work:
     """What tracks the sequences of a plan by name; it yields frames and returns an `Outcome`.
 
     Raises `InputError` and `WeightsError` for what would fail on every sequence.

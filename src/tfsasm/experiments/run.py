@@ -18,13 +18,14 @@ import numpy as np
 import supervision as sv
 import torch
 
-from tfsasm.cli.options import Embedding, Network, embedder_of
+from tfsasm.cli.options import EmbedderOptions, NetworkOptions, make_embedder
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Task, blind_frames, open_stored
 from tfsasm.experiments.pool import Work
-from tfsasm.motchallenge import Doubles, result_line, write_results
+from tfsasm.motchallenge import result_line, write_results
+from tfsasm.tables import Doubles
 from tfsasm.tracking.appearance.embedders import Embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.baselines import Classic, ClassicRun, Told
@@ -43,9 +44,9 @@ class Plan:
     trackers: Mapping[str, TrackerSpec]
     folders: Mapping[str, Path]
     """Where each tracker's result files go."""
-    network: Network
+    network: NetworkOptions
     """Of all methods."""
-    embedding: Embedding
+    embedding: EmbedderOptions
     """What all appearance trackers see people by."""
     min_score: float
     skip_bad: bool
@@ -75,7 +76,7 @@ def make_work(plan: Plan) -> Work:
         _warm_up(network)
     looks = None
     if any(isinstance(entrant, AppearanceSpec) for entrant in plan.trackers.values()):
-        looks = embedder_of(plan.embedding)
+        looks = make_embedder(plan.embedding)
     return partial(_follow, plan, network, looks)
 
 

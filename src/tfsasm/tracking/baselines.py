@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tfsasm.detection.proposals import as_detections
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import Doubles
+from tfsasm.tables import Doubles
 
 CLASSICS = {
     "sort": "SORTTracker",

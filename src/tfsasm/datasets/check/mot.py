@@ -1,4 +1,4 @@
-"""What is right and wrong with the sequence folders of the MOT family."""
+"""Checks of the sequence folders of the MOT family."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.datasets.check.report import (
-    Checked,
+    DatasetReport,
     Findings,
-    Inspection,
+    SequenceReport,
     check_boxes,
     check_empty_frames,
     check_identities,
@@ -31,10 +31,17 @@ from tfsasm.datasets.mot_folders import (
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import DETECTION, TRACK, LineFormat, inspect
 
+_PARTS: dict[str, Callable[[SequenceReport], bool]] = {
+    "images": lambda row: row.images > 0,
+    "ground truth": lambda row: row.boxes is not None,
+    "detections": lambda row: row.detections is not None,
+}
+"""What a sequence may have, and whether it does."""
+
 
 def check_folders(
     dataset: str, root: Path, split: str | None, progress: Callable[[int, int], None]
-) -> Inspection:
+) -> DatasetReport:
     """All sequence folders of a data set of the MOT family, MOT17's copies too."""
     found = Findings()
     folders = all_folders(dataset, root, split)
@@ -46,10 +53,10 @@ def check_folders(
         rows.append(check_sequence(folder, root, dataset))
     progress(len(folders), len(folders))
     rows = _compare(rows, [folder.parent for folder in folders], found)
-    return Inspection(dataset, root, tuple(rows), tuple(found.problems), tuple(found.notes))
+    return DatasetReport(dataset, root, tuple(rows), tuple(found.problems), tuple(found.notes))
 
 
-def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> Checked:
+def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> SequenceReport:
     """One MOT sequence folder: each of its files, and each against the others."""
     found = Findings()
     info = _check_seqinfo(found, folder)
@@ -65,7 +72,7 @@ def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> Checked:
     detections = _check_rows(found, folder / "det" / "det.txt", DETECTION, frames, size)
     if truth is not None:
         _check_copies(found, folder, copies)
-    return Checked(
+    return SequenceReport(
         name=folder.relative_to(root).as_posix() if folder != root else folder.name,
         frames=frames or _last(truth, detections), size=size, images=count,
         boxes=None if truth is None else len(truth),
@@ -103,12 +110,12 @@ def _check_rows(
             found.problem(f"{path.parent.name} has no {path.name}")
         return None
     try:
-        rows, complaints = inspect(path, layout)
+        rows, problems = inspect(path, layout)
     except InputError as error:
         found.problem(str(error))
         return None
     what = path.name
-    found.bad_lines(complaints)
+    found.bad_lines(problems)
     check_boxes(found, what, rows, frames, size)
     check_empty_frames(found, what, rows[:, 0], frames)
     if layout is TRACK:
@@ -140,25 +147,21 @@ def _check_list(found: Findings, root: Path, split: str, there: set[str]) -> Non
         )
 
 
-def _compare(rows: list[Checked], places: list[Path], found: Findings) -> list[Checked]:
+def _compare(
+    rows: list[SequenceReport], places: list[Path], found: Findings
+) -> list[SequenceReport]:
     """What some sequences of a folder have and others lack is a problem; else a note."""
     for what, has in _PARTS.items():
-        having = {place for place, one in zip(places, rows, strict=True) if has(one)}
+        having = {place for place, row in zip(places, rows, strict=True) if has(row)}
         for place in sorted({*places} - having):
             found.note(f"{place.name}: no {what}")
-        complaint = f"no {what}, though other sequences beside it have some"
+        problem = f"no {what}, though other sequences beside it have some"
         rows = [
-            replace(one, problems=(*one.problems, complaint))
-            if place in having and not has(one) else one
-            for place, one in zip(places, rows, strict=True)
+            replace(row, problems=(*row.problems, problem))
+            if place in having and not has(row) else row
+            for place, row in zip(places, rows, strict=True)
         ]  # fmt: skip
     return rows
-
-_PARTS: dict[str, Callable[[Checked], bool]] = {
-    "images": lambda one: one.images > 0,
-    "ground truth": lambda one: one.boxes is not None,
-    "detections": lambda one: one.detections is not None,
-}
 
 
 def _last(*tables: NDArray[np.float64] | None) -> int | None:

@@ -1,6 +1,6 @@
-"""What is right and wrong with a data set: the record, and the checks that all layouts share.
+"""Problems and notes of a data set, and the checks that all layouts share.
 
-A problem is a contradiction or a loss; a note is worth knowing and may be meant. Nothing here
+A problem is a contradiction or a loss; a note is worth knowing and may be intended. Nothing here
 raises for what it finds, and a count with the first case stands for many alike.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,24 +35,24 @@ class Findings:
         self.problems.append(text)
 
     def note(self, text: str) -> None:
-        """Something that may be meant."""
+        """Something that may be intended."""
         self.notes.append(text)
 
-    def bad_lines(self, complaints: Sequence[str]) -> None:
+    def bad_lines(self, problems: Sequence[str]) -> None:
         """Lines that cannot be used, each by name, up to a limit."""
-        self.problems += complaints[:_SHOWN]
-        if (rest := len(complaints) - _SHOWN) > 0:
+        self.problems += problems[:_SHOWN]
+        if (rest := len(problems) - _SHOWN) > 0:
             self.problem(f"... and {rest} more bad line(s) in the same file")
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What is there of one sequence, or of one annotation file of single pictures."""
+class SequenceReport:
+    """What is there of one sequence, or of one annotation file of single images."""
 
     name: str
     """Its path below the root."""
     frames: int | None
-    """Its length; None when nothing tells."""
+    """Its length; None when unknown."""
     size: tuple[int, int] | None
     """Width and height in pixels."""
     images: int
@@ -66,19 +66,28 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """What was found of one data set; `problems` and `notes` are those of no single sequence."""
+class DatasetReport:
+    """What a check found; `problems` and `notes` here belong to no single sequence."""
 
     dataset: str
     root: Path
-    sequences: tuple[Checked, ...]
+    sequences: tuple[SequenceReport, ...]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def problem_count(self) -> int:
         """Problems of the data set and of all its sequences."""
-        return len(self.problems) + sum(len(one.problems) for one in self.sequences)
+        return len(self.problems) + sum(len(row.problems) for row in self.sequences)
+
+    def lines(self, *, notes: bool = True) -> Iterator[str]:
+        """Every problem and note in words, problems first."""
+        for kind in ("problems", "notes") if notes else ("problems",):
+            for text in getattr(self, kind):
+                yield f"{kind[:-1]}: {text}"
+            for row in self.sequences:
+                for text in getattr(row, kind):
+                    yield f"{kind[:-1]}: {row.name}: {text}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it, ready for `json.dump`."""
@@ -99,10 +108,10 @@ def check_images(
     wanted = size or next((one for one in sizes.values() if one), None)
     if odd := [name for name, one in sizes.items() if one and one != wanted]:
         width, height = sizes[odd[0]] or (0, 0)
-        told = "" if wanted is None else f", not {wanted[0]}x{wanted[1]}"
+        usual = "" if wanted is None else f", not {wanted[0]}x{wanted[1]}"
         found.problem(
             f"{_many(odd, 'image')} of another size, the first: "
-            f"{folder.name}/{odd[0]} is {width}x{height}{told}"
+            f"{folder.name}/{odd[0]} is {width}x{height}{usual}"
         )
     return len(names)
 
@@ -139,9 +148,9 @@ def check_identities(found: Findings, what: str, rows: NDArray[np.float64]) -> N
 def check_empty_frames(
     found: Findings, what: str, numbers: Iterable[float], frames: int | None
 ) -> None:
-    """Frames without a row may be meant, so they are only noted."""
-    seen = {int(number) for number in numbers}
-    empty = [n for n in range(1, (frames or max(seen, default=0)) + 1) if n not in seen]
+    """Frames without a row may be intended, so they are only noted."""
+    present = {int(number) for number in numbers}
+    empty = [n for n in range(1, (frames or max(present, default=0)) + 1) if n not in present]
     if empty:
         found.note(f"{what}: no box in {len(empty)} frame(s), the first: {empty[0]}")
 

@@ -20,8 +20,8 @@ class SceneConfig:
     `min_visibility` of the body is in sight. `detector_quality` runs from 0 (YOLOX-nano) to 1
     (YOLOX-X) and is drawn nearer to its lower end; boxes at or below `min_score` are not reported.
     Chances per clip: `alike` that its people dress alike, `camera_motion` that the camera moves;
-    `leave` is the chance that a person's next way leads out of the image. `photographs` uses
-    scikit-image's pictures as textures where that package is installed: a seed repeats exactly
+    `leave` is the chance that a person's next walk leads out of the image. `photographs` uses
+    scikit-image's photographs as textures where that package is installed: a seed repeats exactly
     only with the same choice and the same installation.
     """
 
