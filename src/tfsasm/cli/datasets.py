@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tfsasm.cli import FAILED, OK
 from tfsasm.cli.options import Dataset, OptionalFile
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.files import check_outputs, write_text
@@ -47,9 +48,6 @@ class Options:
     """No progress bar and no notes."""
 
 
-OK, PROBLEMS = 0, 1
-
-
 def run(options: Options, console: Console, errors: Console) -> int:
     """Print a table and the problems of each data set; 1 if there are any."""
     from tfsasm.datasets.check import check
@@ -70,7 +68,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     problems = sum(report.problem_count for report in reports)
     sequences = sum(len(report.sequences) for report in reports)
     console.print(f"{sequences} sequence(s), {problems} problem(s)", highlight=False)
-    return PROBLEMS if problems else OK
+    return FAILED if problems else OK
 
 
 def _table(report: DatasetReport) -> Table:

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import Dataset, OptionalFile
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.files import check_outputs, write_text
@@ -64,4 +65,4 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plot_curves(scored.report, options.plot, f"{scored.dataset}, {options.results.name}")
     console.print(report_table(scored.report))
     print_lines(console, *lines(scored))
-    return 0
+    return OK

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount, OptionalFile
 from tfsasm.cli.progress import print_lines, progress
 
@@ -83,7 +84,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
             console, f"{options.results} has {after} boxes after the last frame, {number}, up to "
             f"frame {last_frame(tracks)}; are these its frames?",
         )  # fmt: skip
-    return 0
+    return OK
 
 
 def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawing:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_output
@@ -50,4 +51,4 @@ def run(options: Options, console: Console, errors: Console) -> int:
             f"the length of {unknown} sequences is not known, so frames after the end were not "
             "looked for; --root DIR, the folder of the split, has it", highlight=False,
         )  # fmt: skip
-    return 0
+    return OK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines, progress
 
 
@@ -48,4 +49,4 @@ def run(options: Options, console: Console, errors: Console) -> int:
     print_lines(
         console, f"wrote {len(folders)} sequences of {options.frames} frames in {options.output}"
     )
-    return 0
+    return OK

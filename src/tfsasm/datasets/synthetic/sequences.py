@@ -34,7 +34,7 @@ def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
     """Make the frames of one clip, one at a time. Equal `(seed, config)` give equal frames."""
     if seed < 0:
         raise InputError(f"seed must not be negative, but is {seed}")
-    clip = _plan(seed, config)
+    clip = plan_clip(seed, config)
     for frame in range(config.frames):
         yield render(clip, config, frame)
 
@@ -47,7 +47,8 @@ def sequence_seed(seed: int, index: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def _plan(seed: int, config: SceneConfig) -> PlannedClip:
+def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
+    """All of a clip but its images: what `render` draws frame by frame."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
     world, wear, moves, scene, lens, sensor, errors = streams
     kind = config.kinds[int(world.integers(0, len(config.kinds)))]
