@@ -264,7 +264,7 @@ def _limit_threads(threads: int) -> None:
 def _open_outputs(
     options: Options, source: Source, about: dict[str, Any], stack: ExitStack
 ) -> Write:
-    """One function that writes a frame to every output that was asked for."""
+    """One function that writes a frame to every output."""
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.results import JsonFile, MotFile
     from tfsasm.video.annotate import Annotator

@@ -1,7 +1,7 @@
 """Training clips: cut from sequences, augmented alike in all frames, turned into tensors.
 
 What is unusual here: the stream is a function of (seed, block), never of what was drawn before. A
-run that resumes at block k sees exactly what it would have seen.
+run that resumes at block k gets exactly the clips that it would have got.
 """
 
 from __future__ import annotations
