@@ -35,6 +35,7 @@ run("show", results=Path("results", f"{clip.name}.txt"), source=str(clip), outpu
 Path("server").mkdir()
 for name in ("04", "06", "07", "08"):
     Path("server", f"MOT20-{name}.txt").write_text(text)
+run("merge", results=Path("results"), output=Path("merged"))
 run("submit", dataset="mot20", results=Path("server"), output=Path("mot20.zip"))
 """
 
@@ -45,5 +46,5 @@ def test_data_sets_and_results_are_worked_on_without_pytorch(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
-        "clips", "results", "hota.png", "shown", "server", "mot20.zip",
+        "clips", "results", "hota.png", "shown", "merged", "server", "mot20.zip",
     }  # fmt: skip
