@@ -206,9 +206,11 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 
 def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
-    nothing = _Labels(None)
-    found = {name: labels.get(name, nothing) for name in sorted({*images, *labels})}
-    return [Place(name, images.get(name), one.file, one.frames) for name, one in found.items()]
+    places = []
+    for name in sorted({*images, *labels}):
+        known = labels.get(name, _Labels(None))
+        places.append(Place(name, images.get(name), known.file, known.frames))
+    return places
 
 
 def _video(place: Place) -> Video:
