@@ -142,18 +142,18 @@ def test_frames_after_the_end_are_found_where_the_length_is_known(submit, tmp_pa
     for name in DANCERS:
         (tmp_path / "test" / name).mkdir(parents=True)
         (tmp_path / "test" / name / "seqinfo.ini").write_text(INFO.format(8 if "91" in name else 9))
-    told = submit("dancetrack", "--root", tmp_path / "test")
-    assert "dancetrack0091.txt has frame 9, but the frames are 1 to 8" in told.err
+    outcome = submit("dancetrack", "--root", tmp_path / "test")
+    assert "dancetrack0091.txt has frame 9, but the frames are 1 to 8" in outcome.err
     (tmp_path / "test" / "dancetrack0091" / "seqinfo.ini").write_text(INFO.format(9))
-    told = submit("dancetrack", "--root", tmp_path / "test")
-    assert (told.code, "not known" in told.out) == (0, False), told.err
+    outcome = submit("dancetrack", "--root", tmp_path / "test")
+    assert (outcome.code, "not known" in outcome.out) == (0, False), outcome.err
 
 
 def test_every_bad_file_is_named(submit, tmp_path):
     fill(tmp_path / "results", DANCERS, "1,2\n")
-    told = submit("dancetrack").err
-    assert "dancetrack0003.txt:1: too few fields" in told
-    assert "; and 30 more" in told
+    outcome = submit("dancetrack").err
+    assert "dancetrack0003.txt:1: too few fields" in outcome
+    assert "; and 30 more" in outcome
 
 
 @pytest.mark.parametrize(("flags", "message"), [

@@ -149,9 +149,9 @@ def test_copies_of_a_video_must_agree(tmp_path):
     (report,) = check(tmp_path)
     assert report.dataset == "mot17"
     assert [row.images for row in report.sequences] == [3, 3, 3]
-    told = [row.problems for row in report.sequences]
+    problems = [row.problems for row in report.sequences]
     other = "gt.txt differs from that of MOT17-02-{}, which is the same video"
-    assert told == [
+    assert problems == [
         (other.format("FRCNN"), other.format("SDP")), (other.format("DPM"),),
         (other.format("DPM"),)]  # fmt: skip
 

@@ -150,7 +150,7 @@ def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_is_a_normal_scene(kind):
+def test_no_people_is_a_normal_scene(kind):
     for frame in render_clip(1, replace(SMALL, kinds=(kind,), people=(0, 0))):
         assert frame.boxes.shape == (0, 4)
         assert frame.ids.shape == (0,)

@@ -73,9 +73,8 @@ def test_errors_add_up_frame_by_frame():
     tracks = Trajectories.of([1, 2, 2], [4, 5, 6], [A, A, B])
     by_frame = ErrorsByFrame(truth, tracks)
     first, second, third = (by_frame.of_frame(number) for number in (1, 2, 3))
-    assert len(first.false_positives) == len(first.misses) == len(first.switches) == 0
-    assert second.false_positives.tolist() == [B]
-    assert [(ltwh.tolist(), before) for ltwh, before in second.switches] == [(A, 4)]
+    assert len(first.tracks) == len(first.misses) == 0
+    assert [(ltwh.tolist(), before) for ltwh, before in second.tracks] == [(A, 4), (B, None)]
     assert third.misses.tolist() == [A]
     assert (third.all_false_positives, third.all_switches, third.all_misses) == (1, 1, 1)
 
@@ -85,7 +84,7 @@ def test_a_switch_stays_recent_for_some_frames():
     truth = Trajectories.of(numbers, [1] * len(numbers), [A] * len(numbers))
     tracks = Trajectories.of(numbers, [4] + [5] * (len(numbers) - 1), [A] * len(numbers))
     by_frame = ErrorsByFrame(truth, tracks)
-    shown = [number for number in numbers if by_frame.of_frame(number).switches]
+    shown = [number for number in numbers if by_frame.of_frame(number).tracks]
     assert shown == list(range(2, 2 + SHOWN_FOR))
 
 
@@ -93,4 +92,4 @@ def test_errors_before_the_first_frame_shown_do_not_count():
     truth = Trajectories.of([1, 2, 3], [1, 1, 1], [A, A, A])
     tracks = Trajectories.of([1, 2, 3, 1], [4, 5, 5, 9], [A, A, A, B])
     found = ErrorsByFrame(truth, tracks, first=3).of_frame(3)
-    assert (found.all_false_positives, found.all_switches, found.switches) == (0, 0, ())
+    assert (found.all_false_positives, found.all_switches, found.tracks) == (0, 0, ())

@@ -63,7 +63,7 @@ def test_the_line_follows_the_scores(tmp_path):
     assert heights[0] < heights[1]
 
 
-def test_the_suffix_chooses_the_kind_of_picture(tmp_path):
+def test_the_suffix_chooses_the_kind_of_file(tmp_path):
     plot_curves(report(2), tmp_path / "hota.svg")
     assert (tmp_path / "hota.svg").read_bytes().startswith(b"<?xml")
 
@@ -74,9 +74,9 @@ def texts(path):
 
 def test_every_tracker_is_named_with_its_score_and_time(tmp_path):
     plot_tradeoff(POINTS, tmp_path / "p.svg", "dancetrack, 3 sequences")
-    told = texts(tmp_path / "p.svg")
-    assert {"sort  48.1, 0.5 ms", "tfsasm  55.0, 80 ms", "dancetrack, 3 sequences"} <= set(told)
-    assert [text for text in told if " ms" in text][0].startswith("tfsasm")  # noqa: RUF015
+    written = texts(tmp_path / "p.svg")
+    assert {"sort  48.1, 0.5 ms", "tfsasm  55.0, 80 ms", "dancetrack, 3 sequences"} <= set(written)
+    assert [text for text in written if " ms" in text][0].startswith("tfsasm")  # noqa: RUF015
 
 
 @pytest.mark.parametrize("count", [1, 14])
@@ -87,9 +87,9 @@ def test_few_or_many_trackers(tmp_path, count):
 
 def test_every_cell_has_its_score(tmp_path):
     plot_slices([SLICE], tmp_path / "s.svg", "15 sequences")
-    told = texts(tmp_path / "s.svg")
-    assert {"50.0", "51.0", "52.0", "53.0", "54.5", "49.0"} <= set(told)
-    assert {"capacity", "travel", "overlap_with all", "15 sequences", "HOTA"} <= set(told)
+    written = texts(tmp_path / "s.svg")
+    assert {"50.0", "51.0", "52.0", "53.0", "54.5", "49.0"} <= set(written)
+    assert {"capacity", "travel", "overlap_with all", "15 sequences", "HOTA"} <= set(written)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -24,7 +24,7 @@ def scored(tmp_path, dataset, truth, result):
     return score_files(files(tmp_path, truth, result), dataset).report.combined
 
 
-# A pedestrian and somebody who is not to be found; the tracker finds both.
+# A pedestrian and a person who does not count; the tracker finds both.
 FOUND = [f"{n},{i},{box},1,-1,-1,-1" for n in (1, 2, 3) for i, box in ((1, BOX), (2, AWAY))]
 
 
@@ -33,7 +33,7 @@ def truth_with(kind):
             for i, box, mark, label in ((1, BOX, 1, 1), (2, AWAY, 0, kind))]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "forgiving"), [
+@pytest.mark.parametrize(("kind", "exempting"), [
     pytest.param(2, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="on a vehicle"),
     pytest.param(7, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="a static person"),
     pytest.param(8, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="a distractor"),
@@ -42,10 +42,10 @@ def truth_with(kind):
     pytest.param(1, set(), id="a person without a mark"),
     pytest.param(3, set(), id="a car"),
 ])
-def test_forgetting_which_results_are_exempt_costs_points(tmp_path, kind, forgiving):
+def test_forgetting_which_results_are_exempt_costs_points(tmp_path, kind, exempting):
     for dataset in PROTOCOLS:
         scores = scored(tmp_path, dataset, truth_with(kind), FOUND)
-        if dataset in forgiving:
+        if dataset in exempting:
             assert (pytest.approx(100), 100, 0) == (scores.HOTA, scores.MOTA, scores.FP), dataset
         else:
             assert (scores.MOTA, scores.FP, scores.FN) == (0, 3, 0), dataset
@@ -97,7 +97,7 @@ def test_scores_are_those_of_trackevals_front_end(tmp_path, dataset, benchmark):
             assert_same(scores, theirs[name])
 
 
-def test_a_second_implementation_forgives_the_same(tmp_path):
+def test_a_second_implementation_exempts_the_same(tmp_path):
     evaluation = pytest.importorskip("trackers.eval", reason="needs tfsasm[baselines]")
     truth, result = tmp_path / "gt/MOT17-02/gt/gt.txt", tmp_path / "results/MOT17-02.txt"
     table = walk(50, 24, 1)

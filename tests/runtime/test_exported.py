@@ -315,6 +315,11 @@ def test_a_setting_that_cannot_be_is_refused(exported, kind, options, part):
         load(exported.folder, runtime=has(kind), **options)
 
 
+def test_an_export_is_not_loaded_by_pytorch(exported):
+    with pytest.raises(InputError, match='is an export; load it with runtime="onnx"'):
+        load(exported.folder)
+
+
 @pytest.mark.parametrize(("kind", "package", "command"), [
     ("onnx", "onnxruntime", 'pip install "tfsasm[onnx]"'),
     ("openvino", "openvino", 'pip install "tfsasm[openvino]"'),

@@ -110,14 +110,14 @@ def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawin
 
     def draw(frame: Frame) -> np.ndarray:
         found = errors.of_frame(frame.number)
-        false = [Mark(ltwh, annotate.FALSE_POSITIVE, "false") for ltwh in found.false_positives]
-        switched = [
-            Mark(ltwh, annotate.IDENTITY_SWITCH, f"was #{before}")
-            for ltwh, before in found.switches
+        wrong = [
+            Mark(ltwh, annotate.FALSE_POSITIVE, "false") if before is None
+            else Mark(ltwh, annotate.IDENTITY_SWITCH, f"was #{before}")
+            for ltwh, before in found.tracks
         ]
         missed = [Mark(ltwh, annotate.MISS, "missed") for ltwh in found.misses]
         return annotate.side_by_side(
-            draw_marks(draw_result(frame), [*false, *switched]),
+            draw_marks(draw_result(frame), wrong),
             draw_marks(draw_truth(frame), missed),
             (f"result: {found.all_false_positives} false positives, "
              f"{found.all_switches} identity switches",

@@ -176,21 +176,22 @@ def _check(options: Options) -> None:
 
 def _open_detector(options: Options) -> Detector:
     """Stored detections or a live detector, whichever is given."""
-    from tfsasm.detection import yolox
-    from tfsasm.detection.detectors import default_settings, detector
-    from tfsasm.detection.stored import open_detections
-
     if (options.detections is None) == (options.detector is None):
         raise InputError(
             "give where the boxes come from: --detections FILE or --detector yolox-nano"
         )
     if options.detections is not None:
+        from tfsasm.detection.stored import open_detections
+
         return open_detections(
             options.detections, source_name=str(Path(options.source).resolve()),
             skip_bad=options.skip_bad_detections,
         )  # fmt: skip
+    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.yolox import NAMES
+
     name, changes = str(options.detector), options.detector_set
-    if name in yolox.NAMES:  # it works beside the tracker, and leaves it a core
+    if name in NAMES:  # it works beside the tracker, and leaves it a core
         changes = (f"threads={options.threads or max(1, _cores() // 2)}", *changes)
     # The devices of another runtime have names of their own.
     given = options.runtime == "torch" or options.device == "cpu"

@@ -37,6 +37,8 @@ _OLD_NAMES = {
     "caravan": "car",
 }  # fmt: skip
 
+_Labels = tuple[Path, int | None]
+
 _IMAGES = "images/track"
 
 _LABEL_FOLDERS = ("labels/box_track_20", "labels/box-track", "labels-20/box-track", "labels/track")
@@ -167,14 +169,6 @@ def _bases(root: Path) -> tuple[Path, ...]:
     return root, root / "bdd100k", root / "BDD100K"
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Where the labels of a video are, and how many frames they know, once that was counted."""
-
-    file: Path | None
-    frames: int | None = None
-
-
 def _images(place: Path, split: str | None) -> dict[str, Path]:
     """Folders of images by video."""
     folders = (folder for part in _parts(place, split) for folder in subfolders(part))
@@ -184,7 +178,7 @@ def _images(place: Path, split: str | None) -> dict[str, Path]:
 def _labels(
     place: Path, split: str | None, on_error: Callable[[InputError], None] | None
 ) -> dict[str, _Labels]:
-    """Label files by video. The file of a single video is not opened."""
+    """Label files by video, and their frames. The file of a single video is not opened."""
     names = (f"{split}.json", f"box_track_{split}.json")
     files = [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
     files += [place / name for name in names if (place / name).is_file()]
@@ -192,9 +186,9 @@ def _labels(
     for file in [place] if place.is_file() else files:
         if place.is_file() or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
             videos = read_scalabel(file, on_error)
-            found |= {name: _Labels(file, len(frames)) for name, frames in videos.items()}
+            found |= {name: (file, len(frames)) for name, frames in videos.items()}
         elif not file.stem.endswith("_cocofmt"):
-            found[file.stem] = _Labels(file)
+            found[file.stem] = file, None
     return found
 
 
@@ -206,9 +200,10 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 
 def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
-    nothing = _Labels(None)
-    found = {name: labels.get(name, nothing) for name in sorted({*images, *labels})}
-    return [Place(name, images.get(name), one.file, one.frames) for name, one in found.items()]
+    return [
+        Place(name, images.get(name), *labels.get(name, (None, None)))
+        for name in sorted({*images, *labels})
+    ]
 
 
 def _video(place: Place) -> Video:

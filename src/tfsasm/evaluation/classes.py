@@ -97,12 +97,13 @@ def score_classes(
         }
         progress(name)
     classes = {
-        kind: combine({name: one[kind] for name, one in measured.items()}) for kind in CATEGORIES
+        kind: combine({name: counts[kind] for name, counts in measured.items()})
+        for kind in CATEGORIES
     }
     return ClassReport(
-        sequences={name: scores_of(_weighed_by_boxes(one)) for name, one in measured.items()},
+        sequences={name: scores_of(_weighed_by_boxes(counts)) for name, counts in measured.items()},
         combined=scores_of(_weighed_by_boxes(classes)),
-        classes={kind: scores_of(one) for kind, one in classes.items()},
+        classes={kind: scores_of(counts) for kind, counts in classes.items()},
         class_average=scores_of(_averaged(classes)),
     )
 

@@ -71,10 +71,10 @@ def tracking_errors(truth: Trajectories, tracks: Trajectories) -> TrackingErrors
 class FrameErrors:
     """The errors of one frame, and how many there were up to it. Boxes are ltwh `[K, 4]`."""
 
-    false_positives: NDArray[np.float64]
+    tracks: tuple[tuple[NDArray[np.float64], int | None], ...]
+    """Boxes `[4]`: false positives with None, and tracks that lately took a person over, each with
+    the id of the track before."""
     misses: NDArray[np.float64]
-    switches: tuple[tuple[NDArray[np.float64], int], ...]
-    """Boxes `[4]` of tracks that lately took a person over, and the id of the track before."""
     all_false_positives: int
     all_misses: int
     all_switches: int
@@ -97,12 +97,12 @@ class ErrorsByFrame:
         order = np.argsort(tracks.frames[recent], kind="stable")  # the latest switch counts
         taken = dict(zip(tracks.ids[recent][order].tolist(), errors.before[recent][order].tolist(),
                          strict=True))  # fmt: skip
-        matched = tracks[here & ~errors.false_positive]
+        rows = np.flatnonzero(here & (errors.false_positive | np.isin(tracks.ids, [*taken])))
         return FrameErrors(
-            tracks.ltwh[here & errors.false_positive],
+            tuple((tracks.ltwh[row],
+                   None if errors.false_positive[row] else taken[int(tracks.ids[row])])
+                  for row in rows),
             truth.ltwh[(truth.frames == number) & errors.missed],
-            tuple((ltwh, taken[track]) for ltwh, track
-                  in zip(matched.ltwh, matched.ids.tolist(), strict=True) if track in taken),
             int((errors.false_positive & until).sum()),
             int((errors.missed & truth_until).sum()),
             int((errors.switched & until).sum()),

@@ -97,7 +97,7 @@ def score(
         measured[name] = measure(truth, results[name], lengths.get(name), name)
         progress(name)
     return Report(
-        sequences={name: scores_of(one) for name, one in measured.items()},
+        sequences={name: scores_of(counts) for name, counts in measured.items()},
         combined=scores_of(combine(measured)),
     )
 
@@ -132,7 +132,7 @@ def measure(truth: Trajectories, tracks: Trajectories, frames: int | None, name:
 def combine(measured: Mapping[str, Counts]) -> Counts:
     """Several sequences as one."""
     return {
-        key: metric.combine_sequences({name: one[key] for name, one in measured.items()})
+        key: metric.combine_sequences({name: counts[key] for name, counts in measured.items()})
         for key, metric in metrics().items()
     }
 

@@ -35,7 +35,7 @@ class Protocol:
     """How a benchmark reads its ground truth.
 
     `classes` says whether the eighth column is a class: "yes", "no" (MOT15 has coordinates
-    there), or "maybe": it is, when all its values look like one. Results that cover a row of a
+    there), or "maybe": it is, when all its values could be one. Results that cover a row of a
     class in `exempt` are taken out before scoring, neither right nor wrong.
     """
 

@@ -61,8 +61,9 @@ def differences(
     if base not in reports:
         raise InputError(f"nothing to compare against: {base!r} is not among {', '.join(reports)}")
     names = list(reports[base].sequences)
-    if odd := [name for name, one in reports.items() if set(one.sequences) != set(names)]:
-        raise InputError(f"{odd[0]} and {base} are not of the same sequences")
+    others = [name for name in reports if set(reports[name].sequences) != set(names)]
+    if others:
+        raise InputError(f"{others[0]} and {base} are not of the same sequences")
     draws = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
     return [
         _difference(name, base, metric, reports, draws)

@@ -103,15 +103,15 @@ def check_images(
         found.problem(f"{folder.name} has {len(names)} images for {frames} frames")
     _check_numbers(found, folder, names)
     sizes = {name: image_size(folder / name) for name in names}
-    if bad := [name for name, one in sizes.items() if one is None]:
+    if bad := [name for name, read in sizes.items() if read is None]:
         found.problem(f"{_many(bad, 'image')} cannot be read, the first: {folder.name}/{bad[0]}")
-    wanted = size or next((one for one in sizes.values() if one), None)
-    if odd := [name for name, one in sizes.items() if one and one != wanted]:
-        width, height = sizes[odd[0]] or (0, 0)
+    wanted = size or next((read for read in sizes.values() if read), None)
+    if other := [name for name, read in sizes.items() if read and read != wanted]:
+        width, height = sizes[other[0]] or (0, 0)
         usual = "" if wanted is None else f", not {wanted[0]}x{wanted[1]}"
         found.problem(
-            f"{_many(odd, 'image')} of another size, the first: "
-            f"{folder.name}/{odd[0]} is {width}x{height}{usual}"
+            f"{_many(other, 'image')} of another size, the first: "
+            f"{folder.name}/{other[0]} is {width}x{height}{usual}"
         )
     return len(names)
 
