@@ -8,9 +8,8 @@ back from them, so that a table made with another version shows its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,13 +39,13 @@ class ClassicTracker:
 
     def __init__(self, name: str, changed: Mapping[str, Any] | None = None) -> None:
         """Raises `InputError` where `trackers` is not installed."""
-        self._make: Callable[[], Any] = partial(_class(name), **(changed or {}))
+        self._kind, self._changed = _class(name), dict(changed or {})
         self._frames = name in USE_FRAMES
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
-        self._tracker = self._make()
+        self._tracker = self._kind(**self._changed)
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Nothing: there is no network."""
