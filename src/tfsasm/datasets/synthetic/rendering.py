@@ -186,7 +186,7 @@ def _expose(image: np.ndarray, clip: PlannedClip, frame: int) -> np.ndarray:
 
 
 def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.ndarray) -> Truth:
-    """Visibility and visible extent of each person from the map of which person owns which pixel."""
+    """Visibility and visible extent of each person from the map of the pixels that are theirs."""
     people = len(area)
     counts = cv2.calcHist([owners], [0], None, [256], [0, 256]).reshape(-1)[1 : people + 1]
     visibility = counts / np.maximum(area, 1)
