@@ -121,12 +121,18 @@ class EmbedderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackerOptions(MethodOptions, EmbedderOptions):
-    """Either tracker."""
+class TrackerChoice:
+    """Which of the two trackers."""
 
     tracker: Literal["query", "appearance"] = "query"
     """query: MOTRv2 with the sparse memory; or appearance: a Kalman filter and appearance
     embeddings, which needs no weights but the detector's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
+    """Either tracker."""
+
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
     appearance tracker: gallery.kind=ema match.max_lost_frames=90."""

@@ -152,15 +152,19 @@ def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path
     return sorted(found, key=lambda folder: folder.name)
 
 
+def dataset_of(name: str) -> str | None:
+    """The data set whose sequences have names such as `name`; None for any other."""
+    return next((dataset for dataset, form in NAMES.items() if form.fullmatch(name)), None)
+
+
 def guess_dataset(folder: Path) -> str:
     """Whose sequence a folder is, by its name or those of the folders around it; else `mot`."""
-    for name, pattern in NAMES.items():
-        if pattern.fullmatch(folder.name):
-            return name
+    if name := dataset_of(folder.name):
+        return name
     for part in reversed(folder.resolve().parts):
-        for name, names in FOLDERS.items():
+        for dataset, names in FOLDERS.items():
             if part.lower() in names:
-                return name
+                return dataset
     return "mot"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from tfsasm.datasets.mot_folders import NAMES
+from tfsasm.datasets.mot_folders import dataset_of
 from tfsasm.errors import InputError
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
 from tfsasm.motchallenge import TrackRows
@@ -60,10 +60,7 @@ PROTOCOLS = {
 
 def guess_dataset(names: Iterable[str]) -> str | None:
     """The data set that all sequence names belong to, None when they are of none or of several."""
-    kinds = {
-        next((kind for kind, form in NAMES.items() if form.fullmatch(name)), None)
-        for name in names
-    }
+    kinds = {dataset_of(name) for name in names}
     return kinds.pop() if len(kinds) == 1 else None
 
 

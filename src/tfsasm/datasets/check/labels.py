@@ -38,8 +38,8 @@ Progress = Callable[[int, int], None]
 
 def check_videos(root: Path, split: str | None, progress: Progress) -> DatasetReport:
     """BDD100K: labels of each video, and its images against them."""
-    found, rows = Findings(), []
-    videos = locate(root, split, lambda error: found.problem(str(error)))
+    findings, rows = Findings(), []
+    videos = locate(root, split, lambda error: findings.problem(str(error)))
     read = lru_cache(maxsize=1)(_read)  # a file may hold a whole split
     for done, video in enumerate(videos):
         progress(done, len(videos))
@@ -50,8 +50,10 @@ def check_videos(root: Path, split: str | None, progress: Progress) -> DatasetRe
         ("ground truth", all(row.boxes is None for row in rows)),
     ):
         if absent:
-            found.note(f"no {what}")
-    return DatasetReport("bdd100k", root, tuple(rows), tuple(found.problems), tuple(found.notes))
+            findings.note(f"no {what}")
+    return DatasetReport(
+        "bdd100k", root, tuple(rows), tuple(findings.problems), tuple(findings.notes)
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, list[ScalabelFrame]], list[str]]:
@@ -63,46 +65,47 @@ def _read(path: Path) -> tuple[dict[str, list[ScalabelFrame]], list[str]]:
 def _check_video(
     video: Place, read: Callable[[Path], tuple[dict[str, list[ScalabelFrame]], list[str]]]
 ) -> SequenceReport:
-    found = Findings()
+    findings = Findings()
     frames: list[ScalabelFrame] | None = None
     if video.labels:
         known, problems = read(video.labels)
         frames = known.get(video.name, [])
-        found.bad_lines(problems if video.labels.stem == video.name else [])
+        findings.bad_lines(problems if video.labels.stem == video.name else [])
         if not frames:
-            found.problem(f"{video.labels.name} has no frame of {video.name}")
+            findings.problem(f"{video.labels.name} has no frame of {video.name}")
     length = len(frames) if frames is not None else None
-    images = check_images(found, video.images, length, (WIDTH, HEIGHT)) if video.images else 0
+    images = check_images(findings, video.images, length, (WIDTH, HEIGHT)) if video.images else 0
     rows = _rows(frames or [])
     if frames:
-        _check_frames(found, video, frames, rows)
+        _check_frames(findings, video, frames, rows)
     return SequenceReport(
         name=video.name, frames=length or images or None, size=(WIDTH, HEIGHT), images=images,
         boxes=None if frames is None else len(rows),
         identities=None if frames is None else len(np.unique(rows[:, 1])), detections=None,
-        problems=tuple(found.problems), notes=tuple(found.notes),
+        problems=tuple(findings.problems), notes=tuple(findings.notes),
     )  # fmt: skip
 
 
 def _check_frames(
-    found: Findings, video: Place, frames: Sequence[ScalabelFrame], rows: NDArray[np.float64]
+    findings: Findings, video: Place, frames: Sequence[ScalabelFrame], rows: NDArray[np.float64]
 ) -> None:
     gaps = [n for n, frame in enumerate(frames) if frame.index != n]
     if gaps:
-        found.problem(
+        findings.problem(
             f"labels have a gap: the frame at position {gaps[0]} has index {frames[gaps[0]].index}"
         )
     there = set(image_names(video.images)) if video.images else None
     if there is not None and (lost := [f.name for f in frames if Path(f.name).name not in there]):
-        found.problem(f"{len(lost)} labelled frame(s) without an image, the first: {lost[0]}")
+        findings.problem(f"{len(lost)} labelled frame(s) without an image, the first: {lost[0]}")
     flat = rows[(rows[:, 4:6] <= 0).any(axis=1)]
     if len(flat):
-        found.problem(f"labels: {len(flat)} box(es) without an area, first in frame {flat[0, 0]:g}")
-    check_boxes(found, "labels", rows, len(frames), (WIDTH, HEIGHT))
-    check_empty_frames(found, "labels", rows[:, 0], len(frames))
+        first = f"first in frame {flat[0, 0]:g}"
+        findings.problem(f"labels: {len(flat)} box(es) without an area, {first}")
+    check_boxes(findings, "labels", rows, len(frames), (WIDTH, HEIGHT))
+    check_empty_frames(findings, "labels", rows[:, 0], len(frames))
     usual = {*CATEGORIES, *IGNORED_CATEGORIES}
     if other := sorted({c for frame in frames for c in frame.categories if c not in usual}):
-        found.note(f"labels: categories that are not tracked: {', '.join(other)}")
+        findings.note(f"labels: categories that are not tracked: {', '.join(other)}")
 
 
 def _rows(frames: Sequence[ScalabelFrame]) -> NDArray[np.float64]:
@@ -128,29 +131,29 @@ def check_crowds(root: Path, split: str | None, progress: Progress) -> DatasetRe
 
 
 def _check_annotations(path: Path) -> SequenceReport:
-    found, problems = Findings(), list[str]()
+    findings, problems = Findings(), list[str]()
     try:
         images = list(read_odgt(path, lambda error: problems.append(str(error))))
     except InputError as error:
         images, problems = [], [str(error)]
-    found.bad_lines(problems)
+    findings.bad_lines(problems)
     files = {image.name: find_image(path.parent, image.name) for image in images}
     there = {name: file for name, file in files.items() if file}
     if not there:
-        found.note("no images")
+        findings.note("no images")
     elif lost := [name for name in files if name not in there]:
-        found.problem(f"{len(lost)} image(s) are not there, the first: {lost[0]}.jpg")
+        findings.problem(f"{len(lost)} image(s) are not there, the first: {lost[0]}.jpg")
     if len(files) < len(images):
-        found.problem(f"{len(images) - len(files)} image(s) are listed twice")
-    _check_people(found, images, there)
+        findings.problem(f"{len(images) - len(files)} image(s) are listed twice")
+    _check_people(findings, images, there)
     return SequenceReport(
         name=path.name, frames=len(images), size=None, images=len(there),
         boxes=sum(len(image) for image in images), identities=None, detections=None,
-        problems=tuple(found.problems), notes=tuple(found.notes),
+        problems=tuple(findings.problems), notes=tuple(findings.notes),
     )  # fmt: skip
 
 
-def _check_people(found: Findings, images: Iterable[CrowdImage], files: dict[str, Path]) -> None:
+def _check_people(findings: Findings, images: Iterable[CrowdImage], files: dict[str, Path]) -> None:
     """Boxes of people without an area or beside their image, and images that cannot be read."""
     flat, out, unread = [], [], []
     for image in images:
@@ -168,4 +171,4 @@ def _check_people(found: Findings, images: Iterable[CrowdImage], files: dict[str
         (out, "with a box outside the image"),
     ):  # fmt: skip
         if names:
-            found.problem(f"{len(names)} image(s) {what}, the first: {names[0]}")
+            findings.problem(f"{len(names)} image(s) {what}, the first: {names[0]}")

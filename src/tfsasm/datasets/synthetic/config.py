@@ -1,4 +1,4 @@
-"""What synthetic clips to make, and what a frame of one holds."""
+"""Settings of synthetic clips, and what a frame of one holds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SceneConfig:
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """One frame and what is true of it.
+    """One frame and its ground truth.
 
     `image` uint8 `[H, W, 3]` BGR. `boxes` float32 `[G, 4]` ltwh pixels: the whole person, also the
     covered part, cut at the image border. `ids` int64 `[G]` from 1, kept over absences.

@@ -1,4 +1,4 @@
-"""Frames of a clip that is decided: people and places, lens and sensor, and what is true of it."""
+"""Frames of a planned clip: people and places, lens and sensor, and the ground truth."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _expose(image: np.ndarray, clip: PlannedClip, frame: int) -> np.ndarray:
 
 
 def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.ndarray) -> Truth:
-    """Visibility and visible extent of each person from the map of who owns which pixel."""
+    """Visibility and visible extent of each person from the map of the pixels that are theirs."""
     people = len(area)
     counts = cv2.calcHist([owners], [0], None, [256], [0, 256]).reshape(-1)[1 : people + 1]
     visibility = counts / np.maximum(area, 1)
