@@ -108,7 +108,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent("""
         import os, time
-        from tfsasm.workers import run_all
+        from tfsasm.experiments.pool import run_all
 
         def make():
             def work(name):
