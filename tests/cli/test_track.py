@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -30,8 +29,6 @@ from tfsasm.motchallenge import read_tracks, result_line
 from tfsasm.tracking.config import PRESETS, paper, released
 from tfsasm.tracking.load import load
 from tfsasm.video.writer import VideoWriter
-
-SCRIPT = Path(sys.executable).with_name("tfsasm")
 
 
 @pytest.fixture
@@ -443,10 +440,10 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
 
 
 def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
-    """The installed script, interrupted by the real signal in the middle of a long video."""
+    """A process of its own, interrupted by the real signal in the middle of a long video."""
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
-    command = [SCRIPT, "track", "--source", folder, "--detections", scene.detections,
+    command = [sys.executable, "-m", "tfsasm", "track", "--source", folder, "--detections", scene.detections,
                "--weights", small_weights, "--preset", "paper",
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
