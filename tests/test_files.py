@@ -104,7 +104,7 @@ def test_text_is_the_same_on_every_system(tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [
-    pytest.param(False, id="not asked to overwrite"), pytest.param(True, id="asked to overwrite")
+    pytest.param(False, id="without overwrite"), pytest.param(True, id="with overwrite")
 ])
 def test_a_new_output_is_fine(tmp_path, overwrite):
     target = tmp_path / "new" / "out.mp4"

@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -30,8 +29,6 @@ from tfsasm.motchallenge import read_tracks, result_line
 from tfsasm.tracking.config import PRESETS, paper, released
 from tfsasm.tracking.load import load
 from tfsasm.video.writer import VideoWriter
-
-SCRIPT = Path(sys.executable).with_name("tfsasm")
 
 
 @pytest.fixture
@@ -127,9 +124,9 @@ def test_all_outputs_tell_the_same_story(track, scene, small_weights, tmp_path):
         story += [(frame.number, identity) for identity in tracks.tracker_id.tolist()]
     table = read_tracks(paths["mot_output"])
     assert list(zip(table.frame.tolist(), table.identity.tolist(), strict=True)) == story
-    told = json.loads(paths["json_output"].read_text())
-    assert [entry["frame"] for entry in told["frames"]] == list(range(1, FRAMES + 1))
-    assert [(f["frame"], t["id"]) for f in told["frames"] for t in f["tracks"]] == story
+    saved = json.loads(paths["json_output"].read_text())
+    assert [entry["frame"] for entry in saved["frames"]] == list(range(1, FRAMES + 1))
+    assert [(f["frame"], t["id"]) for f in saved["frames"] for t in f["tracks"]] == story
     with av.open(str(paths["output"])) as movie:
         stream = movie.streams.video[0]
         assert (stream.width, stream.height) == (WIDTH, HEIGHT)
@@ -171,10 +168,10 @@ def test_a_video_keeps_its_clock(track, scene, tmp_path):
     video = film(tmp_path / "clip.mp4", scene.images)
     outcome = track(source=video, json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")
     assert outcome.code == 0
-    told = json.loads((tmp_path / "o.json").read_text())
-    assert told["about"]["fps"] == 20
-    assert [f["time"] for f in told["frames"]] == pytest.approx([n / 20 for n in range(FRAMES)])
-    assert sum(len(f["tracks"]) for f in told["frames"]) > 20
+    saved = json.loads((tmp_path / "o.json").read_text())
+    assert saved["about"]["fps"] == 20
+    assert [f["time"] for f in saved["frames"]] == pytest.approx([n / 20 for n in range(FRAMES)])
+    assert sum(len(f["tracks"]) for f in saved["frames"]) > 20
     with av.open(str(tmp_path / "o.mp4")) as movie:
         assert movie.streams.video[0].average_rate == 20
 
@@ -188,8 +185,8 @@ def test_an_uneven_clock_is_kept_in_the_video_too(track, scene, tmp_path):
         source=tmp_path / "clip.mp4", output=tmp_path / "o.mp4", json_output=tmp_path / "o.json"
     )
     assert outcome.code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["time"] for frame in told] == pytest.approx(times, abs=2e-3)
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["time"] for frame in saved] == pytest.approx(times, abs=2e-3)
     with av.open(str(tmp_path / "o.mp4")) as movie:
         assert [f.time for f in movie.decode(video=0)] == pytest.approx(times, abs=6e-3)
 
@@ -203,11 +200,12 @@ def test_a_part_keeps_the_numbers_of_the_whole(
     track, scene, small_weights, tmp_path, options, numbers
 ):
     assert track(json_output=tmp_path / "o.json", **options).code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["frame"] for frame in told] == list(numbers)
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["frame"] for frame in saved] == list(numbers)
     tracker = load(small_weights, paper())
     wanted = [tracker.update(scene.proposals(n - 1), scene.images[n - 1]) for n in numbers]
-    assert [[t["id"] for t in f["tracks"]] for f in told] == [w.tracker_id.tolist() for w in wanted]
+    ids = [[track["id"] for track in frame["tracks"]] for frame in saved]
+    assert ids == [tracks.tracker_id.tolist() for tracks in wanted]
 
 
 @pytest.mark.parametrize("change", [
@@ -242,8 +240,8 @@ def test_a_video_without_a_single_detection(track, tmp_path):
                     json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")  # fmt: skip
     assert outcome.code == 0
     assert (tmp_path / "o.txt").read_bytes() == b""
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["tracks"] for frame in told] == [[]] * FRAMES
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["tracks"] for frame in saved] == [[]] * FRAMES
     assert "12 frames, 0 identities" in outcome.out
     assert "no entry for 12 frame(s), taken as empty" in outcome.out
 
@@ -258,7 +256,7 @@ def test_a_frame_absent_from_the_detections_is_counted_and_named(track, scene, t
         assert f"{number} ({scene.folder.as_posix()}/{number:08d}.png)" in outcome.out
 
 
-def test_bad_detection_lines_are_left_out_when_asked_and_counted(result, track, scene, tmp_path):
+def test_bad_detection_lines_are_left_out_and_counted(result, track, scene, tmp_path):
     good = scene.detections.read_text()
     bad = "1,-1,3,3\n2,-1,4,4,0,9,0.5\n3,-1,nan,4,9,9,0.5\n"
     (tmp_path / "det.txt").write_text(good + bad)
@@ -316,18 +314,18 @@ def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
 def test_flags_change_the_method_and_nothing_else(track, tmp_path, flags, method):
     def method_of(name, *more):
         assert track(*more, end=1, json_output=tmp_path / name).code == 0
-        told = json.loads((tmp_path / name).read_text())["about"]["method"]
-        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in told.items()}
+        saved = json.loads((tmp_path / name).read_text())["about"]["method"]
+        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in saved.items()}
         return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
 
     assert method_of("changed.json", *flags) == method_of("plain.json") | method
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_can_be_asked_for(track, tmp_path, name):
+def test_every_preset_can_be_chosen(track, tmp_path, name):
     assert track(preset=name, end=1, json_output=tmp_path / "o.json").code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["about"]
-    assert told["method"] == asdict(PRESETS[name].make())
+    saved = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert saved["method"] == asdict(PRESETS[name].make())
 
 
 def test_the_method_decides_what_comes_out(result, tmp_path):
@@ -443,10 +441,11 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
 
 
 def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
-    """The installed script, interrupted by the real signal in the middle of a long video."""
+    """A process of its own, interrupted by the real signal in the middle of a long video."""
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
-    command = [SCRIPT, "track", "--source", folder, "--detections", scene.detections,
+    command = [sys.executable, "-m", "tfsasm", "track",
+               "--source", folder, "--detections", scene.detections,
                "--weights", small_weights, "--preset", "paper",
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(

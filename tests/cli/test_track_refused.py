@@ -37,7 +37,7 @@ def given(tmp, name, content: bytes | str):
 
 def empty_folder(tmp):
     (tmp / "frames").mkdir()
-    given(tmp / "frames", "notes.txt", "no picture")
+    given(tmp / "frames", "notes.txt", "no image")
     return tmp / "frames"
 
 
@@ -122,7 +122,7 @@ def test_a_bad_line_in_a_det_db_is_named_by_its_key(track, tmp_path, case):
 DETECTIONS = {
     "a missing file": (lambda tmp: tmp / "lost.txt", ["cannot read", "lost.txt"]),
     "a folder": (lambda tmp: tmp, ["is a folder; give a det.txt or a det_db JSON"]),
-    "a picture": (lambda tmp: given(tmp, "a.txt", bytes(range(256))), ["a.txt is not text"]),
+    "an image": (lambda tmp: given(tmp, "a.txt", bytes(range(256))), ["a.txt is not text"]),
     "half a JSON": (
         lambda tmp: given(tmp, "db.json", '{"a/1.txt": ["1,1,'), ["db.json is not valid JSON"]),
     "a JSON list": (lambda tmp: given(tmp, "db.json", "[1]"), ["db.json", "wanted is one object"]),

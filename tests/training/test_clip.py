@@ -207,9 +207,9 @@ def test_denoising_queries_are_masked_from_the_others(small):
 
 
 @pytest.mark.parametrize("people", [
-    pytest.param((0, 0, 0), id="nobody in any frame"),
+    pytest.param((0, 0, 0), id="no person in any frame"),
     pytest.param((0, 2, 0), id="somebody in the middle"),
-    pytest.param((2, 0, 2), id="nobody in the middle"),
+    pytest.param((2, 0, 2), id="no person in the middle"),
     pytest.param((3,), id="a single frame"),
 ])
 def test_an_empty_frame_is_a_normal_case(small, people):

@@ -60,8 +60,8 @@ PEOPLE = targets((70, LEFT), (80, RIGHT))
     pytest.param([70, NO_ID], [RIGHT, LEFT], [70, 80], [0, 1],
                  id="a track keeps its person wherever it is"),
     pytest.param([90, NO_ID, NO_ID], [LEFT, LEFT, RIGHT], [90, 70, 80], [NO_TARGET, 0, 1],
-                 id="a track whose person is absent keeps its identity and takes nobody"),
-    pytest.param([80, 70], [LEFT, RIGHT], [80, 70], [1, 0], id="nobody is free"),
+                 id="a track whose person is absent keeps its identity and takes no target"),
+    pytest.param([80, 70], [LEFT, RIGHT], [80, 70], [1, 0], id="no query is free"),
 ])  # fmt: skip
 def test_which_target_each_query_gets(ids, boxes, new_ids, target):
     matches = match(ids, boxes, PEOPLE)
@@ -171,7 +171,7 @@ def test_inner_layers_match_for_themselves_among_the_same_queries():
     torch.testing.assert_close(losses["aux0_bbox"], torch.tensor(0.6))
 
 
-def test_denoising_layers_are_told_last_one_first():
+def test_denoising_layers_are_named_last_one_first():
     wanted = targets((70, LEFT))
     layers = [prediction([[0.2 + shift, 0.5, 0.1, 0.2]]) for shift in (0.3, 0.2, 0.1)]
     empty = Matches(torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(0))

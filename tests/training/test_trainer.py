@@ -153,9 +153,9 @@ def test_a_step_uses_the_scheduled_rate():
 
 
 def test_a_step_reports_the_loss_of_the_last_frame_in_its_parts():
-    told = train_step(new_run(), to_clip(drawn_clip(0)))
-    assert set(told) == {"loss", "norm", "ce", "bbox", "giou"}
-    assert all(math.isfinite(value) and value > 0 for value in told.values())
+    values = train_step(new_run(), to_clip(drawn_clip(0)))
+    assert set(values) == {"loss", "norm", "ce", "bbox", "giou"}
+    assert all(math.isfinite(value) and value > 0 for value in values.values())
 
 
 def test_a_step_takes_as_many_frames_as_are_due():
@@ -386,21 +386,21 @@ def test_resuming_refuses_half_a_file(checkpoint):
 
 
 def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
-    asked, told = [], []
+    models, reports = [], []
 
     def validate(model):
-        asked.append(model)
+        models.append(model)
         return {"HOTA": 12.5}
 
     run = new_run(replace(CONFIG, steps=4, log_every=2))
-    fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: told.append(a))
+    fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [2, 4, 4]
     assert set(log[0]) == {"step", "loss", "norm", "ce", "bbox", "giou", "seconds"}
     assert log[-1] == {"step": 4, "val/HOTA": 12.5}
-    assert told == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
+    assert reports == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
 
-    [model] = asked
+    [model] = models
     assert equal(model.state_dict(), averaged(run).state_dict())
     saved, network = load_model(tmp_path / "model.safetensors")
     assert network == NETWORK
