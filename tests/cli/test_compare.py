@@ -271,7 +271,7 @@ def test_a_video_may_replace_the_images(compare_, clips, tmp_path):
     pytest.param(["--workers", 0], "workers is 0", id="no workers"),
     pytest.param(["--precision", "fp16", "--device", "cpu"], "fp16 is for GPUs", id="precision"),
     pytest.param(["--trackers", "fast"], "no tracker 'fast'", id="unknown tracker"),
-    pytest.param(["--plot", "c.txt"], "is not a picture", id="no picture"),
+    pytest.param(["--plot", "c.txt"], "is not an image file", id="no plot"),
     pytest.param(["--json", "x", "--csv", "x"], "two outputs have the same name", id="one name"),
     pytest.param(["--detections", "a.json"], "a.json does not exist, neither by itself nor in",
                  id="no boxes"),
