@@ -59,8 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
 def options_of(command: str) -> Any:
     """The class of a command's options."""
-    module = import_module(f"tfsasm.cli.{command}")
-    return getattr(module, "Options", None) or getattr(module, command.capitalize())
+    return import_module(f"tfsasm.cli.{command}").Options
 
 
 @contextmanager
