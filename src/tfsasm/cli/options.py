@@ -12,7 +12,6 @@ from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
-    from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
     from tfsasm.tracking.config import TrackerConfig
 
@@ -178,13 +177,6 @@ def appearance_config(options: TrackerOptions) -> AppearanceConfig:
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
 
     return with_settings(AppearanceConfig(), pairs(options.set))
-
-
-def make_embedder(options: EmbedderOptions) -> Embedder | None:
-    """The embedder of the appearance tracker. Raises `InputError`, as `embedder` does."""
-    from tfsasm.tracking.appearance.embedders import embedder
-
-    return embedder(options.embedder, options.embedder_weights, options.embedder_set)
 
 
 _QUERY_ONLY = (

@@ -21,7 +21,6 @@ from tfsasm.cli.options import (
     SourceOptions,
     TrackerOptions,
     appearance_config,
-    make_embedder,
     query_config,
     refuse_foreign_options,
 )
@@ -205,11 +204,12 @@ def _open_detector(options: Options) -> Detector:
 def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
     """The tracker of the options, with its share of the threads, and its part of the JSON."""
     if options.tracker == "appearance":
-        from tfsasm.tracking.appearance.embedders import default_name
+        from tfsasm.tracking.appearance.embedders import default_name, embedder
         from tfsasm.tracking.appearance.tracker import AppearanceTracker
 
         config = appearance_config(options)
-        tracker = AppearanceTracker(make_embedder(options), config)
+        embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
+        tracker = AppearanceTracker(embed, config)
         _limit_threads(options.threads or 1)  # its tables are small
         name = options.embedder or default_name(options.embedder_weights)
         return tracker, {"embedder": name, "method": asdict(config)}
