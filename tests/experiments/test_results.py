@@ -6,7 +6,7 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.experiments.results import claim
+from tfsasm.experiments.results import claim, claim_all, detections_setting, model_settings
 
 SETTINGS = {"preset": "paper", "method": {"memory": {"capacity": 10}}, "sizes": (1, 2)}
 
@@ -109,3 +109,35 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, file, text, complaint
         with pytest.raises(InputError, match=complaint):
             claim(tmp_path, SETTINGS, ["a"], overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_each_tracker_has_a_folder_and_what_it_lacks_is_to_do(tmp_path):
+    folders = {label: tmp_path / label for label in ("one", "two")}
+    settings = {label: SETTINGS | {"label": label} for label in folders}
+    assert claim_all(folders, settings, ["a", "b"]) == {"a": ("one", "two"), "b": ("one", "two")}
+    for path in ("one/a.txt", "one/b.txt", "two/a.txt"):
+        (tmp_path / path).write_text("")
+    assert claim_all(folders, settings, ["a", "b"]) == {"b": ("two",)}
+
+
+def test_a_folder_of_a_model_is_known_by_the_content_of_its_files(tmp_path):
+    first, other = tmp_path / "first", tmp_path / "other"
+    for folder in (first, other):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"1")
+    (other / "README.md").write_text("copied")
+    assert model_settings(f"hf:{first}", None) == model_settings(f"hf:{other}", None)
+    (other / "model.safetensors").write_bytes(b"2")
+    (_, before), (_, after) = (model_settings(f"hf:{folder}", None) for folder in (first, other))
+    assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+    assert model_settings("hist", None) == ("hist", None)
+
+
+def test_a_file_of_detections_is_known_by_its_content(tmp_path):
+    first, other = tmp_path / "a.json", tmp_path / "b.json"
+    for path in (first, other):
+        path.write_text("{}")
+    assert detections_setting(first) == detections_setting(other)
+    assert detections_setting(tmp_path) == str(tmp_path)
+    assert detections_setting(None) == "beside each sequence"
