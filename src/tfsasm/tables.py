@@ -1,8 +1,8 @@
 """A frozen table of arrays that share their first axis, NumPy's or PyTorch's.
 
 State in this package is a value: every step makes a new table from the old one. `Table` gives the
-few operations all of them need, so that no module indexes ten fields by hand. What computes on
-either kind of array asks `namespace` for the functions, which both libraries name alike.
+few operations all of them need, so that no module indexes ten fields by hand. Code for either kind
+of array takes its functions from `namespace`: both libraries have them under the same names.
 """
 
 from __future__ import annotations

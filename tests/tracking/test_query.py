@@ -244,12 +244,12 @@ def test_a_stored_view_is_mixed_into_what_is_decoded(play):
     view = 0.9 + EMBEDDED
     assert state.tracks.memory.features[0, -1].tolist() == pytest.approx([view] * 4)
 
-    asked = memory.read(state.tracks.memory, state.tracks.queries.content)
-    assert asked[0].tolist() == pytest.approx([(0.9 + REFRESHED + view) / 2] * 4)
+    mixed = memory.read(state.tracks.memory, state.tracks.queries.content)
+    assert mixed[0].tolist() == pytest.approx([(0.9 + REFRESHED + view) / 2] * 4)
     every_frame = replace(config, memory=MemoryConfig(max_gap=0))
     *_, (state, _) = play(*frames, config=every_frame)
     assert state.tracks.memory.features[0, -1].tolist() == pytest.approx(
-        (asked[0] + EMBEDDED).tolist()
+        (mixed[0] + EMBEDDED).tolist()
     )
 
 
@@ -276,8 +276,8 @@ def test_a_memory_of_capacity_zero_is_plain_motrv2(play):
     assert identities(steps) == [[0, 1], [0, 1], [0, 1]]
     for state, _ in steps:
         assert state.tracks.memory.features.shape == (2, 0, 4)
-        asked = memory.read(state.tracks.memory, state.tracks.queries.content)
-        assert np.array_equal(asked, state.tracks.queries.content)
+        mixed = memory.read(state.tracks.memory, state.tracks.queries.content)
+        assert np.array_equal(mixed, state.tracks.queries.content)
 
 
 def test_a_dead_track_takes_its_memory_along(play):
@@ -453,7 +453,7 @@ def test_a_box_may_leave_the_image():
 
 
 @pytest.mark.parametrize(("score", "side", "change", "kept"), [
-    pytest.param(0.9, 32, {}, True, id="sure and large"),
+    pytest.param(0.9, 32, {}, True, id="confident and large"),
     pytest.param(0.5, 32, {}, False, id="a score of exactly the bar is not reported"),
     pytest.param(0.9, 10, {}, False, id="an area of exactly the bar is not reported"),
     pytest.param(0.9, 11, {}, True, id="an area just above it"),

@@ -1,33 +1,30 @@
-"""The options of `tfsasm bench`."""
+"""`tfsasm bench`: every stage of a frame, timed."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalFile, OptionalName
-from tfsasm.detection.detectors import Detector, default_settings, detector
+from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.evaluation.plots import check_picture, draw_curves, draw_stages
-from tfsasm.experiments.speed.external import pair
-from tfsasm.experiments.speed.graphs import check_runtimes
-from tfsasm.experiments.speed.report import Settings, compare
-from tfsasm.experiments.speed.scaling import GROWTH
-from tfsasm.experiments.speed.stages import STAGES
-from tfsasm.experiments.speed.variants import check_variants
-from tfsasm.files import check_output, write_text
+from tfsasm.files import check_outputs, write_text
+
+if TYPE_CHECKING:
+    from tfsasm.detection.detectors import Detector
+    from tfsasm.experiments.speed.report import Settings
 
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
 
 @dataclass(frozen=True)
-class Bench:
+class Options:
     """Time every stage of a frame, the quick ways in alternation with plain PyTorch.
 
     Example: tfsasm bench --network full --size 1080x1920 --json bench.json
@@ -72,8 +69,16 @@ class Bench:
     """Replace output files that exist."""
 
 
-def run_bench(job: Bench, console: Console) -> None:
+def run(job: Options, console: Console, errors: Console) -> int:
     """Measure, print, write. Raises `InputError` for options that cannot be used."""
+    import torch
+
+    from tfsasm.evaluation.plots import plot_columns, plot_stages
+    from tfsasm.experiments.speed.external import pair
+    from tfsasm.experiments.speed.report import compare
+    from tfsasm.experiments.speed.scaling import GROWTH
+    from tfsasm.experiments.speed.stages import STAGES
+
     height, width = _sides(job.size)
     _check(job)
     if job.threads:
@@ -87,17 +92,24 @@ def run_bench(job: Bench, console: Console) -> None:
     else:
         told = compare(_settings(job, height, width), _detector(job))
         console.print(_stage_table(told))
-        for line in _lines(told):
-            console.print(line, highlight=False)
+        print_lines(console, *_lines(told))
     if job.json:
         write_text(job.json, json.dumps(told, indent=1) + "\n")
         console.print(f"wrote {job.json}")
     if job.plot:
-        (draw_stages if "variants" in told else draw_curves)(told, job.plot)
+        if "variants" in told:
+            plot_stages(told["variants"], STAGES, job.plot)
+        else:
+            plot_columns(told["rows"], job.plot)
         console.print(f"wrote {job.plot}")
+    return OK
 
 
-def _check(job: Bench) -> None:
+def _check(job: Options) -> None:
+    from tfsasm.evaluation.plots import check_plot
+    from tfsasm.experiments.speed.graphs import check_runtimes
+    from tfsasm.experiments.speed.variants import check_variants
+
     for name in ("rounds", "frames", "length"):
         if getattr(job, name) < 1:
             raise InputError(f"--{name} {getattr(job, name)} is not at least 1")
@@ -109,12 +121,10 @@ def _check(job: Bench) -> None:
     check_variants(job.variants)
     check_runtimes(job.variants)
     if job.plot:
-        check_picture(job.plot)
+        check_plot(job.plot)
         if job.baseline is not None:
             raise InputError("--baseline has no picture; leave --plot out")
-    for path in (job.json, job.plot):
-        if path:
-            check_output(path, overwrite=job.overwrite)
+    check_outputs((job.json, job.plot), overwrite=job.overwrite)
 
 
 def _sides(size: str) -> tuple[int, int]:
@@ -124,7 +134,11 @@ def _sides(size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _settings(job: Bench, height: int, width: int) -> Settings:
+def _settings(job: Options, height: int, width: int) -> Settings:
+    import torch
+
+    from tfsasm.experiments.speed.report import Settings
+
     return Settings(
         network=job.network, weights=job.weights, height=height, width=width, tracks=job.tracks,
         variants=tuple(dict.fromkeys(job.variants)), rounds=job.rounds, frames=job.frames,
@@ -132,13 +146,17 @@ def _settings(job: Bench, height: int, width: int) -> Settings:
     )  # fmt: skip
 
 
-def _detector(job: Bench) -> Detector | None:
+def _detector(job: Options) -> Detector | None:
     if job.detector is None:
         return None
+    from tfsasm.detection.detectors import default_settings, detector
+
     return detector(job.detector, job.detector_weights, default_settings(job.detector))
 
 
 def _stage_table(told: dict[str, Any]) -> Table:
+    from tfsasm.experiments.speed.stages import STAGES
+
     variants = told["variants"]
     table = Table("ms per frame", *variants, box=None)
     for column in table.columns[1:]:
@@ -183,9 +201,3 @@ def _rows_table(rows: list[dict[str, Any]], title: str) -> Table:
         table.add_row(*(f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int)
                         else str(v) for v in row.values()))  # fmt: skip
     return table
-
-
-def run(job: Bench, console: Console, errors: Console) -> int:
-    """`tfsasm bench`."""
-    run_bench(job, console)
-    return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
+from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
 from tfsasm.cli.options import Dataset, OptionalFile, OptionalName, Settings
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError
@@ -16,8 +17,6 @@ from tfsasm.files import check_folder, check_output, sha256
 
 if TYPE_CHECKING:
     from tfsasm.detection.run import Video
-
-OK, TRUNCATED, INTERRUPTED = 0, 3, 130
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,26 @@
-"""The options of commands that make, rewrite or feed networks."""
+"""`tfsasm export`: a network as graphs for other runtimes."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount
-from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
-from tfsasm.runtime.exported import ExportedNetwork
-from tfsasm.runtime.network import Network
+from tfsasm.cli.progress import print_lines
 from tfsasm.tables import as_numpy
-from tfsasm.tracking.load import torch_network
+
+if TYPE_CHECKING:
+    from tfsasm.runtime.network import Network
 
 
 @dataclass(frozen=True)
-class Export:
+class Options:
     """Write a network as graphs that run without PyTorch, by onnxruntime, OpenVINO or others.
 
     Example: tfsasm export --format onnx --weights tiny --output tiny-onnx
@@ -39,22 +40,28 @@ class Export:
     """Replace an earlier export in the folder."""
 
 
-def run_export(job: Export, console: Console) -> None:
-    """`tfsasm export`: load strictly, write, and compare the graphs with PyTorch."""
-    check_packages(job.format)
-    check_target(job.output, overwrite=job.overwrite)
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Load strictly, write, and compare the graphs with PyTorch."""
+    from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
+    from tfsasm.runtime.exported import ExportedNetwork
+    from tfsasm.tracking.load import torch_network
+
+    check_packages(options.format)
+    check_target(options.output, overwrite=options.overwrite)
     network = torch_network(
-        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu", exact=True
-    )
+        options.weights, short_side=options.short_side, max_side=options.max_side, device="cpu",
+        exact=True,
+    )  # fmt: skip
     for path in export(
-        network.model, network.config, job.output, job.format, overwrite=job.overwrite
+        network.model, network.config, options.output, options.format, overwrite=options.overwrite
     ):
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
-    if importlib.util.find_spec(PACKAGES[job.format]) is None:
-        console.print(f"not compared with PyTorch: {PACKAGES[job.format]} is not installed")
-        return
-    apart = largest_difference(network, ExportedNetwork(job.output, job.format))
-    console.print(f"compared with PyTorch on noise: boxes and scores within {apart:.0e}")
+        print_lines(console, f"wrote {path}")
+    if importlib.util.find_spec(PACKAGES[options.format]) is None:
+        console.print(f"not compared with PyTorch: {PACKAGES[options.format]} is not installed")
+        return OK
+    difference = largest_difference(network, ExportedNetwork(options.output, options.format))
+    console.print(f"compared with PyTorch on noise: boxes and scores within {difference:.0e}")
+    return OK
 
 
 def largest_difference(network: Network, exported: Network, seed: int = 0) -> float:
@@ -71,9 +78,3 @@ def largest_difference(network: Network, exported: Network, seed: int = 0) -> fl
     return float(max(
         np.abs(wanted.scores - got.scores).max(), np.abs(wanted.boxes - got.boxes).max()
     ))  # fmt: skip
-
-
-def run(job: Export, console: Console, errors: Console) -> int:
-    """`tfsasm export`."""
-    run_export(job, console)
-    return 0

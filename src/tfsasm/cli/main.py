@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
+from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
@@ -24,8 +25,6 @@ COMMANDS = (
     "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
-
-USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,8 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
 def options_of(command: str) -> Any:
     """The class of a command's options."""
-    module = import_module(f"tfsasm.cli.{command}")
-    return getattr(module, "Options", None) or getattr(module, command.capitalize())
+    return import_module(f"tfsasm.cli.{command}").Options
 
 
 @contextmanager

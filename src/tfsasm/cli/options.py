@@ -12,8 +12,6 @@ from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
-    from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
     from tfsasm.tracking.config import TrackerConfig
 
@@ -122,12 +120,18 @@ class EmbedderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackerOptions(MethodOptions, EmbedderOptions):
-    """Either tracker."""
+class TrackerChoice:
+    """Which of the two trackers."""
 
     tracker: Literal["query", "appearance"] = "query"
     """query: MOTRv2 with the sparse memory; or appearance: a Kalman filter and appearance
     embeddings, which needs no weights but the detector's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
+    """Either tracker."""
+
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
     appearance tracker: gallery.kind=ema match.max_lost_frames=90."""
@@ -173,32 +177,6 @@ def appearance_config(options: TrackerOptions) -> AppearanceConfig:
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
 
     return with_settings(AppearanceConfig(), pairs(options.set))
-
-
-def make_embedder(options: EmbedderOptions) -> Embedder | None:
-    """The embedder of the appearance tracker. Raises `InputError`, as `embedder` does."""
-    from tfsasm.tracking.appearance.embedders import embedder
-
-    return embedder(options.embedder, options.embedder_weights, options.embedder_set)
-
-
-def make_detector(
-    options: DetectorOptions, name: str, device: str, *, threads: int | None = None
-) -> Detector:
-    """The live detector `name`; `threads` are those of a YOLOX unless its settings say otherwise.
-
-    Raises `InputError` and `WeightsError`, as `detector` does.
-    """
-    from tfsasm.detection import yolox
-    from tfsasm.detection.detectors import default_settings, detector
-
-    changes = options.detector_set
-    if threads and name in yolox.NAMES:
-        changes = (f"threads={threads}", *changes)
-    settings = default_settings(
-        name, score_threshold=options.detector_score, device=device, changes=changes
-    )
-    return detector(name, options.detector_weights, settings)
 
 
 _QUERY_ONLY = (

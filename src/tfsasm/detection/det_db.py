@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path
-from tfsasm.motchallenge import Doubles, LineFormat, Skipped
+from tfsasm.motchallenge import LineFormat, Skipped
+from tfsasm.tables import Doubles
 
 LINE = LineFormat(
     names=("left", "top", "width", "height", "score"), fewest=5, checked=5,

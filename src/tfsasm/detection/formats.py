@@ -24,7 +24,8 @@ from tfsasm.detection.det_db import (
 )
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, check_folder, check_output
-from tfsasm.motchallenge import Doubles, Skipped, read_detections
+from tfsasm.motchallenge import Skipped, read_detections
+from tfsasm.tables import Doubles
 
 _LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
 

@@ -74,11 +74,11 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
-    check_detections(xyxy, scores)
+    _check(xyxy, scores)
     return xyxy, scores
 
 
-def check_detections(xyxy: np.ndarray, scores: np.ndarray) -> None:
+def _check(xyxy: np.ndarray, scores: np.ndarray) -> None:
     """Raises `InputError` naming the first row that is no finite box `[P, 4]` of some size."""
     sizes = xyxy[:, 2:] - xyxy[:, :2]
     bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)

@@ -20,7 +20,8 @@ import numpy as np
 from tfsasm.detection.det_db import Folder, components, first_character, read_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import Doubles, read_detections
+from tfsasm.motchallenge import read_detections
+from tfsasm.tables import Doubles
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame

@@ -1,1 +1,1 @@
-"""Inference without PyTorch: what a tracker asks of a network, and exported networks."""
+"""Inference without PyTorch: what a tracker needs of a network, and exported networks."""

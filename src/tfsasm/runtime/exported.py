@@ -71,7 +71,7 @@ class ExportedNetwork:
         except Exception as error:  # the runtimes' errors share no base of their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(
-                f"the graphs in {folder} do not fit its {MANIFEST}, which says {channels} channels "
+                f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
                 f"({reason}); make it again with tfsasm export"
             ) from error
 

@@ -1,4 +1,4 @@
-"""What a tracker asks of a network, whichever library computes it."""
+"""What a tracker needs of a network, whichever library computes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfsasm.tables import Array, Table
 
 @dataclass(frozen=True)
 class Queries(Table):
-    """What the decoder is asked."""
+    """What the decoder starts from: content and reference box of each query."""
 
     content: Array
     """`[Q, C]`."""
@@ -44,7 +44,7 @@ class Network(Protocol):
     learned: int
     """Learned queries that stand before those of the detections."""
     parameters: int
-    """How many numbers were learned; says roughly how much work a frame is."""
+    """How many numbers were learned, a rough measure of the work per frame."""
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""

@@ -2,7 +2,7 @@
 
 What is unusual here: the released method trusts its network in everything, and all of this is off
 but the thresholds of births and deaths. A small network regresses boxes less well than the detector
-whose proposals it is shown, and is more easily sure of an object twice; geometry alone settles
+whose proposals it is shown, and more often sees an object twice; geometry alone settles
 both. NumPy arrays and PyTorch tensors alike.
 """
 

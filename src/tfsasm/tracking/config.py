@@ -28,13 +28,13 @@ class LifecycleConfig:
 class MemoryConfig:
     """When the sparse memory stores and what it prefers.
 
-    The defaults are the published run (SPEC 8). `docs/fidelity.md` says what each one departs from.
+    The defaults are the published run (SPEC 8). `docs/fidelity.md` has what each departs from.
     """
 
     capacity: int = 10
     """Views kept per track; the oldest is dropped first. 0 turns the memory off."""
     min_travel: float = 0.1
-    """Travel since the last store that asks for a new one, in the unit of `Observation.travel`."""
+    """Travel since the last store that makes a new one, in the unit of `Observation.travel`."""
     max_gap: int = 10
     """Frames without a store after which one is forced (strictly more than)."""
     min_score: float = 0.8
@@ -143,7 +143,7 @@ def released() -> TrackerConfig:
 
 
 def paper() -> TrackerConfig:
-    """What the paper says: travel between frames, overlap with live tracks, an empty first slot."""
+    """As in the paper: travel between frames, overlap with live tracks, an empty first slot."""
     base = released()
     memory = replace(
         base.memory, first_overlap=1.0, gap_needs_score=True, store_without_candidate=False

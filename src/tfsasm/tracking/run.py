@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STORED = (".txt", ".json")
 """Suffixes of files with detections: MOT det.txt and det_db."""
 
+SMALL_NETWORK = 10_000_000
+"""Parameters below which a network is small; `tiny` has 3 million, the published network 42."""
+
 
 class Tracker(Protocol):
     """What tracks a video frame by frame. A tracker has a state; one video at a time."""
@@ -93,3 +96,12 @@ def _opened(detector: Detector | Path | str, source: Source | Path | str | int) 
 
     name = source.label if isinstance(source, Source) else str(source)
     return open_detections(detector, source_name=str(Path(name).resolve()))
+
+
+def threads_of_a_part(parameters: int, cores: int) -> int:
+    """Threads for each of the parts that work side by side, by the size of the network.
+
+    With a small network detector, encoder, tracker and video take about as long, and share the
+    cores; a large one needs them all for its encoder.
+    """
+    return max(1, cores // 2) if parameters < SMALL_NETWORK else cores

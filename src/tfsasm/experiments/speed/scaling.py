@@ -40,7 +40,7 @@ _MANY = 200  # tracks, where the memory's size is what grows
 _WIDEST = 16 / 9
 
 
-def by_tracks(job: bench.Bench) -> dict[str, Any]:
+def by_tracks(job: bench.Options) -> dict[str, Any]:
     """Everything but the image's encoding, which does not know how many tracks there are."""
     net, features = _encoded(job, None)
     rows = []
@@ -57,7 +57,7 @@ def by_tracks(job: bench.Bench) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def by_size(job: bench.Bench) -> dict[str, Any]:
+def by_size(job: bench.Options) -> dict[str, Any]:
     """Encoding and one step of 20 tracks, over the shorter side of a 16:9 image."""
     rows = []
     for side in SHORT_SIDES[job.network]:
@@ -75,7 +75,7 @@ def by_size(job: bench.Bench) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def by_capacity(job: bench.Bench) -> dict[str, Any]:
+def by_capacity(job: bench.Options) -> dict[str, Any]:
     """A write and a read of 200 tracks, over the views kept of each."""
     net = TorchNetwork(*network(job.network, job.weights))
     rows = []
@@ -90,7 +90,7 @@ def by_capacity(job: bench.Bench) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def by_length(job: bench.Bench) -> dict[str, Any]:
+def by_length(job: bench.Options) -> dict[str, Any]:
     """Steps of a long video, tracks coming and going; a row for each tenth of it."""
     net, features = _encoded(job, 64)
     config = replace(steady(), lifecycle=replace(steady().lifecycle, birth_score=-1.0))
@@ -110,12 +110,12 @@ def by_length(job: bench.Bench) -> dict[str, Any]:
         })  # fmt: skip
     return {"rows": rows}
 
-GROWTH: dict[str, Callable[[bench.Bench], dict[str, Any]]] = {
+GROWTH: dict[str, Callable[[bench.Options], dict[str, Any]]] = {
     "tracks": by_tracks, "size": by_size, "capacity": by_capacity, "length": by_length
 }  # fmt: skip
 
 
-def _encoded(job: bench.Bench, side: int | None) -> tuple[TorchNetwork, Features]:
+def _encoded(job: bench.Options, side: int | None) -> tuple[TorchNetwork, Features]:
     """The fast network and an empty image in it: as published, or with this shorter side."""
     loaded, config = network(job.network, job.weights)
     model = FastMOTRv2(loaded)

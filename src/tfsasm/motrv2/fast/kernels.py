@@ -71,7 +71,7 @@ def _compiler() -> list[str] | None:
 
 def _built(compiler: list[str]) -> Path:
     """Path of the library; compiled unless it is there. Raises when that fails."""
-    source = files("tfsasm.motrv2").joinpath("kernels.cpp").read_bytes()
+    source = files("tfsasm.motrv2.fast").joinpath("kernels.cpp").read_bytes()
     flags = [*_FLAGS, *_machine_flags()]
     about = "\n".join([*compiler, *flags, _processor(), torch.__version__]).encode()
     name = f"kernels-{hashlib.sha256(source + about).hexdigest()[:16]}.so"

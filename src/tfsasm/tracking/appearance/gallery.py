@@ -158,7 +158,7 @@ class SparseGallery:
         current = np.where(observation.present[:, None], observation.feature, state.current)
         stored = after.valid.any(axis=1, keepdims=True)
         mean = np.where(stored, state.mean, current)
-        mean[changed] = _mean_view(after[changed])
+        mean[changed] = memory.mean_view(after[changed])
         return SparseViews(current, state.known | observation.present, mean, after)
 
     def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
@@ -271,9 +271,3 @@ def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))
-
-
-def _mean_view(state: Memory) -> Floats:
-    weight = state.valid.astype(np.float32)
-    total = (state.features * weight[..., None]).sum(axis=1)
-    return np.asarray(total / np.maximum(weight.sum(axis=1, keepdims=True), 1))
