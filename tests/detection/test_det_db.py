@@ -71,7 +71,7 @@ def test_names_outside_of_ascii_are_read(tmp_path, how, mark):
 DAMAGE = [
     pytest.param("", "not valid JSON: parse error: premature EOF", id="empty"),
     pytest.param('{"a": [', "premature EOF", id="cut off"),
-    pytest.param('{\n"a": x}', 'invalid char in json text. near { "a": x}', id="malformed"),
+    pytest.param('{\n"a": x}', 'invalid char in json text near { "a": x}', id="malformed"),
     pytest.param('{"a": [],}', "invalid object key", id="comma at the end"),
     pytest.param('{"a": []} x', "trailing garbage", id="more after the end"),
     pytest.param(b'{"a": ["\xff"]}', "invalid bytes in UTF8 string", id="not UTF-8"),

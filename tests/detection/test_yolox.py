@@ -279,7 +279,7 @@ def test_a_file_is_downloaded_once_and_checked_ever_after(tmp_path, release, cap
     release.unlink()
     assert yolox.download(url, target, checksum) == target
     target.write_bytes(b"rotten")
-    with pytest.raises(InputError, match="its SHA-256 is .*Delete it to download it again"):
+    with pytest.raises(InputError, match=r"its SHA-256 is .*Delete it to download it again"):
         yolox.download(url, target, checksum)
 
 

@@ -160,6 +160,7 @@ def without(name, **others):
     return lambda state: {n: t for n, t in state.items() if n != name} | others
 
 
+STEM = "backbone.backbone.stem.conv.conv.weight"
 BIAS = "head.obj_preds.0.bias"
 
 
@@ -172,7 +173,7 @@ BIAS = "head.obj_preds.0.bias"
     pytest.param(without("head.cls_preds.0.weight"), ["is not a YOLOX checkpoint"], id="no head"),
     pytest.param(lambda _: {"conv1.weight": torch.zeros(2)}, ["begins with conv1.weight"],
                  id="another network"),
-    pytest.param(without("", **{"backbone.backbone.stem.conv.conv.weight": torch.zeros(7, 12, 3, 3)}),
+    pytest.param(without("", **{STEM: torch.zeros(7, 12, 3, 3)}),
                  ["a YOLOX of width 7; known are 16 (yolox-nano)"], id="another width"),
     pytest.param(lambda _: {"a": 1}, ["'a' names no tensor"], id="no tensors"),
     pytest.param(lambda _: {}, ["holds no state dict"], id="nothing"),

@@ -239,6 +239,7 @@ class YoloxDetector(Yolox):
         )
 
     def infer(self, batch: Floats) -> Any:
+        """See `Yolox.infer`. Raises `InputError` for a file that fails."""
         try:
             return self._session.run(None, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base of their own

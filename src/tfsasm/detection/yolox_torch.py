@@ -3,8 +3,8 @@
 `pixeltable-yolox` has the network under Megvii's parameter names. Of that package only the network
 and its reading of checkpoints are used. What it gets wrong or leaves open for these files is put
 right here: it wants to be told the size, which the tensors know; a file that does not fit is a
-list of all that is wrong, and images are
-prepared by `yolox.py`, since its own are never normalised.
+list of all that is wrong, and images are prepared by `yolox.py`, since its own are never
+normalised.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class YoloxTorchDetector(Yolox):
 
     @torch.inference_mode()
     def infer(self, batch: Floats) -> Any:
+        """See `Yolox.infer`."""
         return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
 
 
