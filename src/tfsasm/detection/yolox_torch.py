@@ -1,18 +1,14 @@
 """YOLOX from PyTorch checkpoints: Megvii's, ByteTrack's, DanceTrack's (which made MOTRv2's boxes).
 
 `pixeltable-yolox` has the network under Megvii's parameter names. Of that package only the network
-and its reading of checkpoints are used. What it gets wrong or leaves open for these files is put
-right here: it wants to be told the size, which the tensors know; a file that does not fit is a
-list of all that is wrong, and images are prepared by `yolox.py`, since its own are never
-normalised.
+is used. What it leaves open for these files is settled here: the size follows from the tensors, a
+file that does not fit is a list of all that is wrong, and images are prepared by `yolox.py`, since
+its own are never normalised.
 """
 
 from __future__ import annotations
 
 import importlib
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +19,7 @@ from torch import Tensor, nn
 
 from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import find_device
+from tfsasm.pytorch import find_device, read_state_dict
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
 
@@ -117,13 +113,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"there is no detector file {path}")
-    loaded = _load(path)
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    state = read_state_dict(path)
     return {name: tensor for name, tensor in state.items() if not _is_counter(name)}
 
 
@@ -176,24 +166,6 @@ def new_network(size: str, classes: int) -> nn.Module:
     network = config.get_model().eval()
     network.head.decode_in_inference = False
     return network
-
-
-def _load(path: Path) -> Any:
-    load = _package("yolox.utils").load_checkpoint
-    try:
-        return load(path)
-    except (
-        RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError,
-        AttributeError, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
-        # The texts of torch and the package are left out: they recommend to load it unsafely.
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error.__cause__))
-        if culprit is None:
-            raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
-        raise WeightsError(
-            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
-            "refused. Ask its author for a plain state dict"
-        ) from error
 
 
 def _package(module: str) -> Any:
