@@ -11,15 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 from tfsasm.tables import Doubles, Floats, Integers
 
 Image = NDArray[np.uint8]
 
-HUGGING_FACE = "hf:"
-"""What the name of a Hugging Face model begins with: `hf:OWNER/NAME`, `hf:./folder`."""
-NAMES = f"hist, none, osnet or reid with the file of its weights, {HUGGING_FACE}OWNER/NAME"
+NAMES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNER/NAME"
 """The embedders that there are, for messages."""
 
 
@@ -57,7 +56,7 @@ def embedder(
         return HistogramEmbedder(with_settings(HistogramSettings(), settings))
     if name == "none":
         return None
-    if not reads_file and not name.startswith(HUGGING_FACE):
+    if not reads_file and not name.startswith(PREFIX):
         raise InputError(f"no embedder {name!r}; there are {NAMES}")
     from tfsasm.tracking.appearance import reid
 
