@@ -26,6 +26,8 @@ Integers = NDArray[np.int64]
 
 Flags = NDArray[np.bool_]
 
+Image = NDArray[np.uint8]
+
 
 def namespace(array: Array) -> Any:
     """NumPy or PyTorch, whichever `array` is of. Imports neither."""

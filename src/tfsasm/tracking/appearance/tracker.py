@@ -19,7 +19,7 @@ from tfsasm.boxes import xyxy_to_cxcywh
 from tfsasm.detection.proposals import Proposals, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Doubles, Floats, Integers, Table
+from tfsasm.tables import Doubles, Floats, Image, Integers, Table
 from tfsasm.tracking.appearance import association, motion
 from tfsasm.tracking.appearance.association import (
     AppearanceReliability,
@@ -28,7 +28,7 @@ from tfsasm.tracking.appearance.association import (
     MatchConfig,
 )
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
-from tfsasm.tracking.appearance.embedders import Embedder, Image, unit_vectors
+from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
 from tfsasm.tracking.appearance.motion import (
     Displacements,
