@@ -37,20 +37,20 @@ def main() -> None:
     parser.add_argument("--proposals", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
+    options = parser.parse_args()
 
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(options.threads)
     keep_freed_memory()
     networks: list[Network] = [
-        tfsasm.load(asked.weights, device="cpu").network,
-        tfsasm.load(asked.export, runtime=asked.runtime, threads=asked.threads).network,
+        tfsasm.load(options.weights, device="cpu").network,
+        tfsasm.load(options.export, runtime=options.runtime, threads=options.threads).network,
     ]
-    width, height = (int(side) for side in asked.size.split("x"))
+    width, height = (int(side) for side in options.size.split("x"))
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = cv2.GaussianBlur(noise, (15, 15), 0)
-    boxes = random.uniform(0.1, 0.9, (asked.proposals, 4)).astype(np.float32)
-    scores = random.random(asked.proposals, dtype=np.float32)
+    boxes = random.uniform(0.1, 0.9, (options.proposals, 4)).astype(np.float32)
+    scores = random.random(options.proposals, dtype=np.float32)
 
     def decode(network: Network, features: object) -> None:
         queries = network.queries(network.asarray(boxes), network.asarray(scores))
@@ -63,14 +63,14 @@ def main() -> None:
         "decode": [partial(decode, *pair) for pair in zip(networks, features, strict=True)],
     }
     tokens = sum(level.shape[1] * level.shape[2] for level in maps)
-    print(f"{platform.processor()}, {asked.threads} threads, {tokens} tokens, torch and "
-          f"{asked.runtime} in alternation, median of {asked.rounds}")  # fmt: skip
+    print(f"{platform.processor()}, {options.threads} threads, {tokens} tokens, torch and "
+          f"{options.runtime} in alternation, median of {options.rounds}")  # fmt: skip
     for name, (by_torch, by_runtime) in parts.items():
         by_torch(), by_runtime()
-        pairs = [(milliseconds(by_torch), milliseconds(by_runtime)) for _ in range(asked.rounds)]
+        pairs = [(milliseconds(by_torch), milliseconds(by_runtime)) for _ in range(options.rounds)]
         torch_ms, runtime_ms = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
-        print(f"{name}: torch {torch_ms:.1f} ms, {asked.runtime} {runtime_ms:.1f} ms, "
+        print(f"{name}: torch {torch_ms:.1f} ms, {options.runtime} {runtime_ms:.1f} ms, "
               f"{ratio:.2f} times as fast")  # fmt: skip
 
 

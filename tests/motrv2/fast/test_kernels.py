@@ -122,8 +122,23 @@ def test_every_level_of_the_processor_gives_the_same_up_to_rounding(level, monke
 @needs_kernels
 def test_a_level_that_the_processor_has_not_is_refused_by_name(monkeypatch):
     monkeypatch.setenv(kernels.ENVIRONMENT, "avx9")
-    with pytest.raises(InputError, match=r"TFSASM_CPU is one of base.*not 'avx9'"):
+    with pytest.raises(InputError, match=r"TFSASM_CPU is one of none, base.*not 'avx9'"):
         kernels.level()
+
+
+def test_compiled_kernels_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv(kernels.ENVIRONMENT, "none")
+    assert kernels.library() is None
+    assert kernels.levels() == ()
+    assert not kernels.serves(torch.zeros(1), 1)
+    assert "none" in kernels.describe()
+
+
+@needs_kernels
+def test_the_highest_level_is_used_and_described(monkeypatch):
+    monkeypatch.delenv(kernels.ENVIRONMENT, raising=False)
+    assert kernels.level() == kernels.levels()[-1]
+    assert kernels.level() in kernels.describe()
 
 
 @needs_kernels

@@ -25,7 +25,8 @@ Shapes = list[tuple[int, int]]
 log = logging.getLogger(__name__)
 
 ENVIRONMENT = "TFSASM_CPU"
-"""Environment variable that names one of the `LEVELS`, to use a lower one than there is."""
+"""Environment variable that names one of the `LEVELS`, to use a lower one than there is, or is
+`none`, to use no compiled kernels."""
 
 LEVELS = ("base", "avx2", "avx512")
 """Levels of instructions, from the lowest: what every processor has, AVX2 with FMA, AVX-512."""
@@ -37,9 +38,13 @@ MAX_CHANNELS = 256  # of a head, in `attend`; as in kernels.cpp
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
 
-@cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None when the package was built without them."""
+    """The compiled kernels; None when the package was built without them or `TFSASM_CPU=none`."""
+    return None if os.environ.get(ENVIRONMENT) == "none" else _library()
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
     path = Path(__file__).with_name("libkernels.so")
     if not path.is_file():
         return None
@@ -68,7 +73,7 @@ def level() -> str:
 def _level(name: str | None) -> str:
     there = levels()
     if name and name not in there:
-        raise InputError(f"{ENVIRONMENT} is one of {', '.join(there)} here, not {name!r}")
+        raise InputError(f"{ENVIRONMENT} is one of none, {', '.join(there)} here, not {name!r}")
     return name or there[-1]
 
 
@@ -76,14 +81,16 @@ def describe() -> str:
     """Which kernels are in use, in a few words for people."""
     found = library()
     if found is None:
+        if os.environ.get(ENVIRONMENT) == "none":
+            return f"no compiled kernels: {ENVIRONMENT} is none"
         return "no compiled kernels: tfsasm was built without a C++ compiler"
     return f"compiled kernels for {level()}" + ("" if found.has_threads() else ", one thread")
 
 
 @cache
 def warn_of_absence() -> None:
-    """Log once that a large network would be quicker with compiled kernels."""
-    if library() is None:
+    """Log once that a large network would be faster with compiled kernels."""
+    if _library() is None:
         log.warning("no compiled kernels: a network of this size is slower without; install a C++ "
                     "compiler such as g++, then tfsasm again from source")  # fmt: skip
 
