@@ -5,8 +5,8 @@
 // functions of all levels lie in one library, with the level at the end of their names. Everything
 // else must be local to its level (a template of the standard library would be shared, with the
 // instructions of any of them), so small functions of <algorithm> and <cmath> are written anew.
-// Vectors are GCC's and Clang's portable extension, 64 bytes wide whatever the machine; the compiler
-// splits them where registers are smaller. Threads are OpenMP's, and the library is linked without
+// Vectors are GCC's and Clang's portable extension, as wide as the registers of the level: wider ones
+// are split through memory, six times as slow. Threads are OpenMP's, and the library is linked without
 // OpenMP's own, so that the pool is the one PyTorch has brought.
 
 #include <cstdint>
@@ -65,14 +65,17 @@ inline void put(bf16& to, float x) {  // to nearest, ties to even
 template <class I> inline I lowest() { return I(-1e30f); }
 template <> inline bf16 lowest<bf16>() { return bf16{0xf149}; }  // about -1e30
 
-template <class R> struct Lanes;
-template <> struct Lanes<float> {
-  typedef float vector __attribute__((vector_size(64)));
-  static constexpr int count = 16;
-};
-template <> struct Lanes<double> {
-  typedef double vector __attribute__((vector_size(64)));
-  static constexpr int count = 8;
+#if defined(__AVX512F__)
+#define VECTOR 64
+#elif defined(__AVX__)
+#define VECTOR 32
+#else
+#define VECTOR 16
+#endif
+
+template <class R> struct Lanes {
+  typedef R vector __attribute__((vector_size(VECTOR)));
+  static constexpr int count = VECTOR / sizeof(R);
 };
 
 template <class R> inline typename Lanes<R>::vector load(const R* p) {
@@ -81,11 +84,11 @@ template <class R> inline typename Lanes<R>::vector load(const R* p) {
   return v;
 }
 inline Lanes<float>::vector load(const bf16* p) {
-  typedef uint16_t narrow __attribute__((vector_size(32)));
-  typedef uint32_t wide __attribute__((vector_size(64)));
-  narrow n;
-  std::memcpy(&n, p, sizeof n);
-  return (Lanes<float>::vector)(__builtin_convertvector(n, wide) << 16);
+  typedef uint16_t halves __attribute__((vector_size(VECTOR / 2)));
+  typedef uint32_t wholes __attribute__((vector_size(VECTOR)));
+  halves upper;
+  std::memcpy(&upper, p, sizeof upper);
+  return (Lanes<float>::vector)(__builtin_convertvector(upper, wholes) << 16);
 }
 
 // e^x to two units in the last place, in plain arithmetic, so that loops over it become vectors.
@@ -181,9 +184,9 @@ template <class R> struct Corners {
     }
   }
 
-  // 32 channels of bfloat16 at once: two of them share a lane, which a shift and a mask take apart.
+  // Two vectors of bfloat16 channels: two of them share a lane, which a shift and a mask take apart.
   inline void sum_pairs(int points, const bf16* value, size_t stride, float* out) const {
-    typedef uint32_t pairs __attribute__((vector_size(64)));
+    typedef uint32_t pairs __attribute__((vector_size(VECTOR)));
     typedef Lanes<float>::vector vector;
     vector even[4] = {}, odd[4] = {};
     for (int i = 0; i < points; ++i)
@@ -195,7 +198,7 @@ template <class R> struct Corners {
       }
     const vector first = (even[0] + even[1]) + (even[2] + even[3]);
     const vector second = (odd[0] + odd[1]) + (odd[2] + odd[3]);
-    for (int n = 0; n < 16; ++n) {
+    for (int n = 0; n < Lanes<float>::count; ++n) {
       out[2 * n] = first[n];
       out[2 * n + 1] = second[n];
     }
