@@ -1,9 +1,9 @@
-"""The memories of the appearance tracker on the same boxes and the same embeddings: one table.
+"""The galleries of the appearance tracker on the same boxes and the same embeddings: one table.
 
 Each sequence is tracked as it is, with every third frame alone, and with a tenth of the boxes
-dropped. Intervals are of blocks of a sequence, scored one by one from the same run: drawn again
-with replacement, always the same blocks for both sides. Blocks of one video are more alike than
-videos are, so the intervals are too narrow rather than too wide.
+dropped. Intervals are bootstrapped over blocks of a sequence, scored one by one from the same run,
+always the same blocks for both sides. Blocks of one video are more alike than videos are, so the
+intervals are too narrow rather than too wide.
 
     python benchmarks/memories.py --sequences PETS09-S2L1 --sources vtest.avi --truth MOT15/train \
         --detections detections --embedder-weights osnet_x0_25_msmt17.onnx
@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import supervision as sv
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tfsasm.boxes import ltwh_to_xyxy
 from tfsasm.evaluation.metrics import Report, score
 from tfsasm.evaluation.score import read_truths
 from tfsasm.evaluation.significance import differences
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.motchallenge import DetectionsByFrame, read_detections
-from tfsasm.settings import settings_of
+from tfsasm.settings import pairs, with_settings
 from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
 from tfsasm.video.source import open_video
@@ -62,8 +62,8 @@ class Case:
     dropped: float = 0.0
 
 
-class Once:
-    """An embedder that looks at a box of a frame only once, whoever asks."""
+class CachedEmbedder:
+    """An embedder that computes the embedding of a box of a frame only once."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder, self._known, self.frame = embedder, {}, 0
@@ -91,43 +91,44 @@ def main(
         embedder_weights: ONNX file of a ReID network; colour histograms without.
         seed: Of the boxes that are dropped.
     """
-    torch.set_num_threads(1)
     console = Console(width=150)
     truths = read_truths(truth, sequences)
-    looks = {name: Once(embedder(None, embedder_weights)) for name in sequences}
+    embedders = {name: CachedEmbedder(embedder(None, embedder_weights)) for name in sequences}
     for title, stride, dropped in (("as it is", 1, 0), ("every 3rd frame", 3, 0),
                                    ("a tenth of the boxes dropped", 1, 0.1)):
         cases = [
             Case(n, s, truths[n], read_detections(detections / f"{n}.txt"), stride, dropped)
             for n, s in zip(sequences, sources, strict=True)
         ]
-        reports = {k: report(cases, looks, text, seed) for k, text in VARIANTS.items()}
+        reports = {k: report(cases, embedders, text, seed) for k, text in VARIANTS.items()}
         console.print(table(title, reports))
 
 
 def report(
-    cases: list[Case], looks: dict[str, Once], settings: str, seed: int
+    cases: list[Case], embedders: dict[str, CachedEmbedder], settings: str, seed: int
 ) -> tuple[Report, Report]:
     """Scores of whole sequences and of their blocks."""
-    pairs = [pair.partition("=")[::2] for pair in settings.split()]
-    config = settings_of(pairs, AppearanceConfig())
+    config = with_settings(AppearanceConfig(), pairs(settings.split()))
     whole, parts = ({}, {}), ({}, {})
     for case in cases:
-        found = follow(case, looks[case.name], config, seed)
+        tracked = track(case, embedders[case.name], config, seed)
         kept = case.truth[(case.truth.frames - 1) % case.stride == 0]
         frames = (kept.frames - 1) // case.stride + 1
-        wanted = Trajectories.of(frames, kept.ids, kept.ltwh)
-        whole[0][case.name], whole[1][case.name] = wanted, found
+        truth = Trajectories.of(frames, kept.ids, kept.ltwh)
+        whole[0][case.name], whole[1][case.name] = truth, tracked
         edges = np.linspace(1, frames.max() + 1, BLOCKS + 1).astype(int)
         for low, high in pairwise(edges.tolist()):
-            for side, one in zip(parts, (wanted, found), strict=True):
-                side[f"{case.name} {low}"] = one[(one.frames >= low) & (one.frames < high)]
+            for side, table in zip(parts, (truth, tracked), strict=True):
+                block = (table.frames >= low) & (table.frames < high)
+                side[f"{case.name} {low}"] = table[block]
     return score(*whole), score(*parts)
 
 
-def follow(case: Case, looks: Once, config: AppearanceConfig, seed: int) -> Trajectories:
+def track(
+    case: Case, embedder: CachedEmbedder, config: AppearanceConfig, seed: int
+) -> Trajectories:
     """One run over one sequence."""
-    tracker = AppearanceTracker(looks, config)
+    tracker = AppearanceTracker(embedder, config)
 
     def frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         dice = np.random.default_rng(seed)
@@ -136,28 +137,27 @@ def follow(case: Case, looks: Once, config: AppearanceConfig, seed: int) -> Traj
                 boxes = np.asarray(case.boxes.get(frame.number, np.zeros((0, 5))))
                 boxes = boxes[boxes[:, 4] >= MIN_SCORE]
                 boxes = boxes[dice.random(len(boxes)) >= case.dropped]
-                looks.frame = frame.number
-                xyxy = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]])
-                found = sv.Detections(xyxy=xyxy, confidence=boxes[:, 4])
-                tracks = tracker.update(found, frame.image)
+                embedder.frame = frame.number
+                detections = sv.Detections(xyxy=ltwh_to_xyxy(boxes[:, :4]), confidence=boxes[:, 4])
+                tracks = tracker.update(detections, frame.image)
                 yield tracks.tracker_id, tracks.xyxy
 
     return Trajectories.from_frames(frames())
 
 
 def table(title: str, reports: dict[str, tuple[Report, Report]]) -> Table:
-    """HOTA, AssA and IDF1 of all sequences, and the gain in HOTA and AssA over no memory."""
-    shown = Table("memory", "HOTA", "AssA", "IDF1", "IDSW", "HOTA gain", "AssA gain", title=title)
+    """HOTA, AssA and IDF1 of all sequences, and the difference in HOTA and AssA to no memory."""
+    result = Table("memory", "HOTA", "AssA", "IDF1", "IDSW", "+HOTA", "+AssA", title=title)
     base = next(iter(reports))
-    blocks = {name: one[1] for name, one in reports.items()}
-    gain = {(g.name, g.metric): g.text for g in differences(blocks)}
+    blocks = {name: parts for name, (_, parts) in reports.items()}
+    gains = {(g.name, g.metric): g.text for g in differences(blocks)}
     for name, (whole, _) in reports.items():
         c = whole.combined
-        more = [gain[name, m] for m in ("HOTA", "AssA")] if name != base else ["", ""]
-        shown.add_row(
+        more = [gains[name, m] for m in ("HOTA", "AssA")] if name != base else ["", ""]
+        result.add_row(
             name, f"{c.HOTA:.1f}", f"{c.AssA:.1f}", f"{c.IDF1:.1f}", str(c.IDSW), *more
         )
-    return shown
+    return result
 
 
 if __name__ == "__main__":

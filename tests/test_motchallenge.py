@@ -143,9 +143,15 @@ ALPHABET = st.text(alphabet="0123456789,.-+einfa _\n\r\t\0\x1c\ufeff٣", max_siz
 
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(st.binary(max_size=60), ALPHABET.map(str.encode)))
-@pytest.mark.parametrize("read", [
-    motchallenge.read_detections, motchallenge.read_tracks, lambda path: motchallenge.read_detections(path, skip_bad=True),
-], ids=["detections", "tracks", "skipping detections"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        motchallenge.read_detections,
+        motchallenge.read_tracks,
+        lambda path: motchallenge.read_detections(path, skip_bad=True),
+    ],
+    ids=["detections", "tracks", "skipping detections"],
+)
 def test_garbage_is_read_or_refused_but_never_crashes(folder, read, content):
     with contextlib.suppress(InputError):
         read(write(folder, content, "garbage.txt"))
@@ -178,7 +184,10 @@ def test_every_line_is_a_box_or_is_named(folder, lines, end):
 
 def reads_alone(folder, line):
     try:
-        return sum(map(len, motchallenge.read_detections(write(folder, line, "one.txt")).values())) == 1
+        return (
+            sum(map(len, motchallenge.read_detections(write(folder, line, "one.txt")).values()))
+            == 1
+        )
     except InputError:
         return False
 

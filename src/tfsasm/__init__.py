@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker", "TfsasmError", "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
+    "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker", "TfsasmError",
+    "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
     "paper", "released",
 ]  # fmt: skip
 
 _HOMES = {
-    "errors": ("InputError", "QueryTracker", "TfsasmError", "TruncatedInput", "WeightsError"),
+    "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
     "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
     "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
     "tracking.load": ("load",),

@@ -1,8 +1,9 @@
-"""Box formats and overlaps: the only place that converts.
+"""Box formats, overlaps and non-maximum suppression: the only place that converts.
 
 `boxes` are normalised `cxcywh` in [0, 1]; `xyxy` and `ltwh` are pixels or normalised as the caller
-says. No +1/-1 pixel convention anywhere. The conversions keep the operation order of SPEC 1, since
-float32 results must agree to the last bit.
+says. No +1/-1 pixel convention anywhere. NumPy arrays and PyTorch tensors alike, but where a type
+says otherwise. Conversions keep the operation order of SPEC 1, since float32 results must agree to
+the last bit.
 """
 
 from __future__ import annotations
@@ -10,64 +11,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+
+from tfsasm.tables import Array, Floats, Integers, namespace
 
 
-def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+def cxcywh_to_xyxy(boxes: Array) -> Array:
     """Centre and size `[..., 4]` to corners `[..., 4]`."""
-    cx, cy, w, h = boxes.unbind(-1)
-    return torch.stack([cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h], dim=-1)
+    centre, half = boxes[..., :2], 0.5 * boxes[..., 2:]
+    return namespace(boxes).concat([centre - half, centre + half], -1)
 
 
-def area(xyxy: Tensor) -> Tensor:
-    """Area `[...]` of corner boxes `[..., 4]`."""
-    return (xyxy[..., 2] - xyxy[..., 0]) * (xyxy[..., 3] - xyxy[..., 1])
+def ltwh_to_xyxy(ltwh: Array) -> Array:
+    """Left, top, width, height `[..., 4]` to corners `[..., 4]`."""
+    corner = ltwh[..., :2]
+    return namespace(ltwh).concat([corner, corner + ltwh[..., 2:]], -1)
 
 
-def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """IoU `[A, B]` of corner boxes `[A, 4]` and `[B, 4]`; 0/0 of two empty boxes is NaN."""
-    intersection, union = _intersection_union(a[:, None], b[None])
-    return intersection / union
+def xyxy_to_ltwh(xyxy: Array) -> Array:
+    """Corners `[..., 4]` to left, top, width, height `[..., 4]`."""
+    corner = xyxy[..., :2]
+    return namespace(xyxy).concat([corner, xyxy[..., 2:] - corner], -1)
 
 
-def giou_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU `[A, B]` of corner boxes (arXiv 1902.09630)."""
-    return _giou(a[:, None], b[None])
-
-
-def iou_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """IoU `[N]` of corner boxes, row by row."""
-    intersection, union = _intersection_union(a, b)
-    return intersection / union
-
-
-def giou_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU `[N]` of corner boxes, row by row."""
-    return _giou(a, b)
-
-
-def _intersection_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    low = torch.maximum(a[..., :2], b[..., :2])
-    high = torch.minimum(a[..., 2:], b[..., 2:])
-    w, h = (high - low).clamp(min=0).unbind(-1)
-    intersection = w * h
-    return intersection, area(a) + area(b) - intersection
-
-
-def _giou(a: Tensor, b: Tensor) -> Tensor:
-    intersection, union = _intersection_union(a, b)
-    low = torch.minimum(a[..., :2], b[..., :2])
-    high = torch.maximum(a[..., 2:], b[..., 2:])
-    w, h = (high - low).clamp(min=0).unbind(-1)
-    enclosing = w * h
-    return intersection / union - (enclosing - union) / enclosing
+def xyxy_to_cxcywh(xyxy: Array) -> Array:
+    """Corners `[..., 4]` to centre and size `[..., 4]`."""
+    low, high = xyxy[..., :2], xyxy[..., 2:]
+    return namespace(xyxy).concat([(low + high) / 2, high - low], -1)
 
 
 def normalised_boxes(
     ltwh: np.ndarray | Sequence[Sequence[float]], width: int, height: int
-) -> NDArray[np.float32]:
+) -> Floats:
     """Pixel boxes `[P, 4]` (left, top, width, height) as cxcywh by the size of their image.
 
     The arithmetic is double with one rounding to float32 (SPEC 2.4).
@@ -77,7 +51,93 @@ def normalised_boxes(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def ltwh_of(xyxy: np.ndarray | Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Pixel corner boxes `[P, 4]` as left, top, width, height."""
-    corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+def clipped(xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Pixel corners `[N, 4]` cut at the border of a `width` x `height` image."""
+    return np.clip(xyxy, 0, np.array([width, height, width, height], dtype=xyxy.dtype))
+
+
+def grown(xyxy: Array, share: float) -> Array:
+    """Corner boxes `[N, 4]` that are wider and higher by `share` of their size on every side.
+
+    Those that no longer touch can then still be compared (C-BIoU, arXiv 2211.14317).
+    """
+    low, high = xyxy[..., :2], xyxy[..., 2:]
+    margin = (high - low) * share
+    return namespace(xyxy).concat([low - margin, high + margin], -1)
+
+
+def area(xyxy: Array) -> Array:
+    """Area `[...]` of corner boxes `[..., 4]`."""
+    return (xyxy[..., 2] - xyxy[..., 0]) * (xyxy[..., 3] - xyxy[..., 1])
+
+
+def iou_matrix(a: Array, b: Array, smallest_union: float | None = None) -> Array:
+    """IoU `[A, B]` of corner boxes `[A, 4]` and `[B, 4]`.
+
+    0/0 of two boxes without area is NaN, unless unions below `smallest_union` count as that much.
+    """
+    return iou_pairs(a[:, None], b[None], smallest_union)
+
+
+def iou_pairs(a: Array, b: Array, smallest_union: float | None = None) -> Array:
+    """IoU `[...]` of corner boxes `[..., 4]`, row by row; as `iou_matrix`."""
+    intersection, union = _intersection_union(a, b)
+    if smallest_union is not None:
+        union = union.clip(smallest_union)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return intersection / union
+
+
+def giou_matrix(a: Array, b: Array) -> Array:
+    """Generalised IoU `[A, B]` of corner boxes `[A, 4]` and `[B, 4]` (arXiv 1902.09630)."""
+    return giou_pairs(a[:, None], b[None])
+
+
+def giou_pairs(a: Array, b: Array) -> Array:
+    """Generalised IoU `[...]` of corner boxes `[..., 4]`, row by row."""
+    library = namespace(a)
+    intersection, union = _intersection_union(a, b)
+    low, high = library.minimum(a[..., :2], b[..., :2]), library.maximum(a[..., 2:], b[..., 2:])
+    sides = (high - low).clip(0)
+    enclosing = sides[..., 0] * sides[..., 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return intersection / union - (enclosing - union) / enclosing
+
+
+def height_iou(a: Array, b: Array, smallest_union: float) -> Array:
+    """IoU `[A, B]` of the vertical extents alone (Hybrid-SORT, arXiv 2308.00783).
+
+    Depth shows in it: of two people side by side, the nearer one is higher and stands lower.
+    """
+    a, b = a[:, None], b[None]
+    shared = _shared(a, b, 1)
+    union = (a[..., 3] - a[..., 1]) + (b[..., 3] - b[..., 1]) - shared
+    return shared / union.clip(smallest_union)
+
+
+def _intersection_union(a: Array, b: Array) -> tuple[Array, Array]:
+    intersection = _shared(a, b, 0) * _shared(a, b, 1)
+    return intersection, area(a) + area(b) - intersection
+
+
+def _shared(a: Array, b: Array, axis: int) -> Array:
+    """Length `[...]` that the extents along x (axis 0) or y (axis 1) have in common."""
+    library = namespace(a)
+    low = library.maximum(a[..., axis], b[..., axis])
+    return (library.minimum(a[..., 2 + axis], b[..., 2 + axis]) - low).clip(0)
+
+
+def suppress(xyxy: np.ndarray, scores: np.ndarray, iou: float) -> Integers:
+    """Rows that greedy non-maximum suppression keeps, best first.
+
+    A box `[P, 4]` (corners, of some area) goes if its IoU with a kept one of a higher score `[P]`,
+    or of the same and listed before, is above `iou`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, alive = xyxy[order], np.ones(len(order), dtype=bool)
+    threshold = np.float64(iou)  # not rounded to the boxes' float32 before it is compared
+    for row in range(len(boxes)):
+        if alive[row]:
+            rest = alive[row + 1 :]
+            rest &= ~(iou_pairs(boxes[row], boxes[row + 1 :]) > threshold)
+    return order[alive]

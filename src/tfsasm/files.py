@@ -1,12 +1,13 @@
-"""Writing files so that a crash leaves the old file or the whole new one; the cache folder."""
+"""Writing files so that a crash leaves the old file or the whole new one; checksums; the cache."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +67,32 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     return target
 
 
+def check_outputs(
+    paths: Iterable[Path | str | None], *, overwrite: bool,
+    inputs: Iterable[Path | str | None] = (),
+) -> None:
+    """Refuse the output files of a command before any work is done; None is an absent one.
+
+    Raises `InputError` as `check_output` and `check_distinct` do.
+    """
+    outputs = [path for path in paths if path is not None]
+    check_distinct(outputs, inputs)
+    for path in outputs:
+        check_output(path, overwrite=overwrite)
+
+
+def check_distinct(
+    outputs: Iterable[Path | str | None], inputs: Iterable[Path | str | None] = ()
+) -> None:
+    """Raises `InputError` when two outputs are the same file, or one is an input."""
+    places = [Path(path).resolve() for path in outputs if path is not None]
+    if len(set(places)) < len(places):
+        raise InputError("two outputs have the same name; give each its own")
+    for path in inputs:
+        if path is not None and Path(path).exists() and Path(path).resolve() in places:
+            raise InputError(f"{path} is an input; write the output elsewhere")
+
+
 def check_folder(folder: Path | str) -> Path:
     """Make `folder` and prove that it can be written. Raises `InputError` when it cannot."""
     target = Path(folder)
@@ -76,6 +103,15 @@ def check_folder(folder: Path | str) -> Path:
     except OSError as error:
         raise InputError(f"cannot write in {target}: {error.strerror or error}") from error
     return target
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises `InputError` when it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def cache_folder() -> Path:

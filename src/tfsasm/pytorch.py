@@ -1,10 +1,18 @@
-"""Where networks run."""
+"""PyTorch devices by name, and PyTorch files read without running anything that is in them."""
 
 from __future__ import annotations
 
-import torch
+import argparse
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
 
-from tfsasm.errors import InputError
+import torch
+from torch import Tensor
+
+from tfsasm.errors import InputError, WeightsError
 
 
 def find_device(name: str) -> torch.device:
@@ -22,3 +30,45 @@ def find_device(name: str) -> torch.device:
             f"no device {name!r} here ({reason}); give cpu, or auto for what there is"
         ) from error
     return torch.device(name)
+
+
+def read_checkpoint_file(path: Path | str) -> Any:
+    """What a PyTorch file holds, on the CPU: tensors, plain values and an `argparse.Namespace`.
+
+    Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
+    code when loaded.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"no checkpoint at {path}")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Torch's own text is left out: it recommends to load the file unsafely.
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise WeightsError(f"{path} is not a PyTorch checkpoint") from error
+        raise WeightsError(
+            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
+            f"refused. Ask its author for a plain state dict or safetensors"
+        ) from error
+    except (
+        RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
+        zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+
+
+def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """The tensors by name of a PyTorch file that is a state dict, or has one under `model`.
+
+    Raises `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
+    """
+    loaded = read_checkpoint_file(path)
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    return state

@@ -1,16 +1,16 @@
-"""Method presets: what the tracker and its memory do, whatever the network.
+"""NAME=VALUE on frozen dataclasses: the one parser of settings, for commands and for names.
 
-A preset is a function that returns a frozen `TrackerConfig`; `docs/fidelity.md` compares them line
-by line, and `docs/results.md` has the measurements behind `default()`.
+A dataclass of dataclasses has dotted names, such as `memory.capacity`; the last part is enough
+where it is unique. Values are read by the type hints.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tfsasm.errors import InputError
@@ -18,40 +18,70 @@ from tfsasm.errors import InputError
 T = TypeVar("T")
 
 
-def with_settings(config: T, settings: dict[str, str]) -> T:
-    """`config` with settings changed by dotted name, e.g. `{"memory.capacity": "20"}`.
+def pairs(texts: Sequence[str], option: str = "--set") -> dict[str, str]:
+    """Names and values of texts `NAME=VALUE`; of a name that is there twice the last value.
 
-    Raises `InputError` for a name that does not exist or a value of the wrong kind.
+    Raises `InputError` that names `option` for a text without `=`.
     """
-    for name, text in settings.items():
-        config = _with_setting(config, name, name.split("."), text)
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{option} takes NAME=VALUE, not {text!r}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def with_settings(config: T, changes: Mapping[str, str]) -> T:
+    """`config`, a frozen dataclass, with settings changed by full or short name.
+
+    Raises `InputError` for a name that does not exist and a value of the wrong kind.
+    """
+    for name, text in changes.items():
+        setting = full_name(name, config)
+        config = _changed(config, setting.split("."), setting, text)
     return config
 
 
-def _with_setting(config: Any, name: str, path: list[str], text: str) -> Any:
-    fields = [field.name for field in dataclasses.fields(config)]
-    if path[0] not in fields:
-        raise InputError(f"no setting {name!r}; {type(config).__name__} has {', '.join(fields)}")
-    old = getattr(config, path[0])
-    if dataclasses.is_dataclass(old) != (len(path) > 1):
-        raise InputError(f"{name!r} does not name a single setting")
-    if len(path) > 1:
-        new = _with_setting(old, name, path[1:], text)
+def _changed(config: Any, path: list[str], name: str, text: str) -> Any:
+    first, *rest = path
+    if rest:
+        value = _changed(getattr(config, first), rest, name, text)
     else:
-        new = _parse(name, text, typing.get_type_hints(type(config))[path[0]])
-    return replace(config, **{path[0]: new})
+        value = parse_value(name, text, typing.get_type_hints(type(config))[first])
+    return dataclasses.replace(config, **{first: value})
 
 
-def _parse(name: str, text: str, kind: Any) -> Any:
+def parse_value(name: str, text: str, kind: Any) -> Any:
+    """The value that `text` means for a setting `name` of the type `kind`.
+
+    Kinds are bool, int, float, str and Literal; Optional of these (`none`); and tuples, `a,b,c` or,
+    of exactly two, `800x1440`. Numbers are at least 0. Raises `InputError`.
+    """
+    inner = typing.get_args(kind)
+    if type(None) in inner:
+        if text.lower() == "none":
+            return None
+        (kind,) = (part for part in inner if part is not type(None))
+        inner = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Literal:
-        choices = typing.get_args(kind)
-        if text not in choices:
-            raise InputError(f"{name} is one of {', '.join(choices)}, not {text!r}")
+        if text not in inner:
+            raise InputError(f"{name} is one of {', '.join(inner)}, not {text!r}")
         return text
+    if typing.get_origin(kind) is tuple:
+        pair = inner[1] is not ...
+        parts = re.split("[x,]" if pair else ",", text)
+        if pair and len(parts) != 2:
+            raise InputError(f"{name} is HEIGHTxWIDTH, such as 800x1440, not {text!r}")
+        return tuple(parse_value(name, part, inner[0]) for part in parts)
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise InputError(f"{name} is true or false, not {text!r}")
         return text.lower() in ("true", "1")
+    return text if kind is str else _number(name, text, kind)
+
+
+def _number(name: str, text: str, kind: Any) -> Any:
     try:
         value = kind(text)
     except ValueError as error:
@@ -62,16 +92,9 @@ def _parse(name: str, text: str, kind: Any) -> Any:
     return value
 
 
-def _pair(setting: str) -> tuple[str, str]:
-    name, equals, value = setting.partition("=")
-    if not equals:
-        raise InputError(f"--set takes NAME=VALUE, not {setting!r}")
-    return name, value
-
-
-def setting_names(config: object, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all single settings of a method."""
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+def setting_names(config: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all single settings."""
+    for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             yield from setting_names(value, f"{prefix}{field.name}.")
@@ -79,10 +102,10 @@ def setting_names(config: object, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
-def full_name(name: str, config: object) -> str:
+def full_name(name: str, config: Any) -> str:
     """The dotted name of the setting that `name` means: itself, or the only one that ends so.
 
-    Raises `InputError` for a name that is nobody's, or several settings'.
+    Raises `InputError` for a name that no setting has, or several.
     """
     known = list(setting_names(config))
     if name in known:
@@ -91,17 +114,12 @@ def full_name(name: str, config: object) -> str:
     if len(alike) == 1:
         return alike[0]
     if alike:
-        raise InputError(f"{name} may be {' or '.join(alike)}; say which")
-    last = {setting.rpartition(".")[2]: setting for setting in known}
-    close = [last[word] for word in difflib.get_close_matches(name.rpartition(".")[2], last)]
+        raise InputError(f"{name} may be {' or '.join(alike)}; give one of these")
+    last = {short_name(setting): setting for setting in known}
+    close = [last[word] for word in difflib.get_close_matches(short_name(name), last)]
     raise InputError(f"no setting {name!r}; there are {', '.join(close or known)}")
 
 
 def short_name(setting: str) -> str:
     """The last part of a dotted name."""
     return setting.rpartition(".")[2]
-
-
-def settings_of(pairs: Sequence[tuple[str, str]], config: T) -> T:
-    """`config` with settings changed by full or short name. Raises `InputError`."""
-    return with_settings(config, {full_name(name, config): value for name, value in pairs})

@@ -1,23 +1,51 @@
-"""A frozen table of tensors that share their first axis.
+"""A frozen table of arrays that share their first axis, NumPy's or PyTorch's.
 
-State in this package is a value: every step makes a new table from the old one. `Rows` gives the
-few operations all of them need, so that no module indexes ten fields by hand. NumPy arrays are
-columns as good as tensors, and need no torch.
+State in this package is a value: every step makes a new table from the old one. `Table` gives the
+few operations all of them need, so that no module indexes ten fields by hand. What computes on
+either kind of array asks `namespace` for the functions, which both libraries name alike.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    import torch
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any
+"""A NumPy array or a PyTorch tensor. Shapes and kinds stand in docstrings."""
+
+Floats = NDArray[np.float32]
+
+Doubles = NDArray[np.float64]
+
+Integers = NDArray[np.int64]
+
+Flags = NDArray[np.bool_]
+
+
+def namespace(array: Array) -> Any:
+    """NumPy or PyTorch, whichever `array` is of. Imports neither."""
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
+def lerp(start: Array, end: Array, share: float) -> Array:
+    """From `start` (share 0) to `end` (share 1), exact at both.
+
+    PyTorch has a function that rounds once where NumPy rounds twice, and golden vectors of it.
+    """
+    if not isinstance(start, np.ndarray):
+        return start.lerp(end, share)
+    difference = end - start
+    return start + share * difference if share < 0.5 else end - (1 - share) * difference
 
 
 @dataclass(frozen=True)
 class Table:
-    """Base of the tables. Fields are tensors `[N, ...]` or other `Rows` of the same length."""
+    """Base of the tables. Fields are arrays `[N, ...]` or other tables of the same length."""
 
     def __len__(self) -> int:
         first = fields(self)[0]
@@ -33,8 +61,8 @@ class Table:
             lambda value: value.map(change) if isinstance(value, Table) else change(value)
         )
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same table on another device."""
+    def to(self, device: Any) -> Self:
+        """The same table of tensors on another device."""
         return self.map(lambda column: column.to(device))
 
     @classmethod
@@ -44,16 +72,10 @@ class Table:
         for field in fields(cls):
             parts = [getattr(table, field.name) for table in tables]
             nested = isinstance(parts[0], Table)
-            columns[field.name] = type(parts[0]).cat(parts) if nested else _concatenated(parts)
+            columns[field.name] = (
+                type(parts[0]).cat(parts) if nested else namespace(parts[0]).concat(parts)
+            )
         return cls(**columns)
 
     def _rebuild(self, change: Callable[[Any], Any]) -> Self:
         return type(self)(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
-
-
-def _concatenated(columns: Sequence[Any]) -> Any:
-    if hasattr(columns[0], "__array_namespace__"):  # NumPy's own mark
-        return columns[0].__array_namespace__().concat(columns)
-    import torch
-
-    return torch.cat(list(columns))

@@ -50,8 +50,10 @@ from tfsasm.motrv2.weights import load_model, save_model
 
 SCRIPT = Path(sys.executable).with_name("tfsasm")
 COMMANDS = {
-    "track": track_module.Track, "convert": convert.Convert, "synth": synth.Synth, "score": score_module.Score,
-    "train": train.Train, "demo": demo.Demo, "evaluate": evaluate.Evaluate, "datasets": datasets.Datasets,
+    "track": track_module.Track, "convert": convert.Convert, "synth": synth.Synth,
+    "score": score_module.Score,
+    "train": train.Train, "demo": demo.Demo, "evaluate": evaluate.Evaluate,
+    "datasets": datasets.Datasets,
     "merge": merge.Merge, "submit": submit.Submit, "show": show.Show, "detect": detect.Detect,
     "detections": detections.Detections, "compare": compare.Compare, "ablate": ablate.Ablate,
     "export": export.Export, "bench": bench.Bench,
@@ -89,9 +91,17 @@ def test_examples_work_when_pasted_one_after_the_other(tfsasm, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     few = ["--sequences", "2", "--frames", "12"]
     for job, more in {
-        synth.Synth: few, evaluate.Evaluate: (), score_module.Score: (), show.Show: (), merge.Merge: (),
-        datasets.Datasets: (), detections.Detections: (), detections.FilterDetections: (),
-        detections.RekeyDetections: (), detections.MergeDetections: (), ablate.Ablate: (),
+        synth.Synth: few,
+        evaluate.Evaluate: (),
+        score_module.Score: (),
+        show.Show: (),
+        merge.Merge: (),
+        datasets.Datasets: (),
+        detections.Detections: (),
+        detections.FilterDetections: (),
+        detections.RekeyDetections: (),
+        detections.MergeDetections: (),
+        ablate.Ablate: (),
         **({compare.Compare: ()} if find_spec("trackers") else {}),
     }.items():
         outcome = tfsasm(*example(job), *more)
@@ -620,7 +630,11 @@ def test_synth_refuses_an_output_that_is_a_file(tfsasm, tmp_path):
 
 
 def test_exit_codes_are_the_same_wherever_they_are_written():
-    assert (main.TRUNCATED, main.INTERRUPTED) == (track_module.TRUNCATED, track_module.INTERRUPTED) == (3, 130)
+    assert (
+        (main.TRUNCATED, main.INTERRUPTED)
+        == (track_module.TRUNCATED, track_module.INTERRUPTED)
+        == (3, 130)
+    )
     assert (track_module.OK, main.USER_ERROR) == (0, 2)
 
 
@@ -642,7 +656,9 @@ def test_every_command_ends_with_the_code_of_its_error(tfsasm, monkeypatch, erro
 def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
     usual = signal.getsignal(signal.SIGTERM)
     monkeypatch.setitem(
-        forward.COMMANDS, demo.Demo, lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
+        forward.COMMANDS,
+        demo.Demo,
+        lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)],
     )
     outcome = tfsasm("demo")
     assert (outcome.code, "stopped" in outcome.err) == (130, True)

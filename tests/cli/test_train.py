@@ -171,7 +171,9 @@ def test_a_trunk_may_come_from_a_file(tmp_path):
     torch.manual_seed(3)
     state = torchvision.models.mobilenet_v2(weights=None).state_dict()
     torch.save({k: v for k, v in state.items() if v.dim()}, tmp_path / "imagenet.pth")
-    job = train_module.Train(output=tmp_path, backbone_weights=tmp_path / "imagenet.pth", device="cpu")
+    job = train_module.Train(
+        output=tmp_path, backbone_weights=tmp_path / "imagenet.pth", device="cpu"
+    )
     run = initialise._start(job, NETWORK, RECIPE, None)
     [first] = [v for k, v in run.trunk.items() if k.endswith("features.0.0.weight")]
     assert torch.equal(first, state["features.0.0.weight"])

@@ -23,11 +23,11 @@ def test_settings_can_be_words(name, changes, wanted):
 
 
 @pytest.mark.parametrize(("name", "change", "problem"), [
-    pytest.param("yolox-s", "legacy", "is NAME=VALUE, not 'legacy'", id="no value"),
-    pytest.param("yolox-s", "labels=person", "yolox-s has no setting 'labels'; it has score",
+    pytest.param("yolox-s", "legacy", "takes NAME=VALUE, not 'legacy'", id="no value"),
+    pytest.param("yolox-s", "labels=person", "no setting 'labels'; there are score",
                  id="a setting of others"),
-    pytest.param("yolox-s", "legacy=maybe", "legacy cannot be 'maybe'", id="neither nor"),
-    pytest.param("yolox-s", "threads=two", "threads cannot be 'two'", id="no number"),
+    pytest.param("yolox-s", "legacy=maybe", "legacy is true or false", id="neither nor"),
+    pytest.param("yolox-s", "threads=two", "threads is a whole number", id="no number"),
     pytest.param("yolox-s", "input_size=640", "HEIGHTxWIDTH, such as 800x1440, not '640'",
                  id="one side"),
     pytest.param("yolox-s", "input_size=50x50", "multiples of 32", id="a side that cannot be"),

@@ -212,10 +212,10 @@ def test_what_is_no_yolox_is_refused(tmp_path, output, graph, settings, problem)
 
 
 @pytest.mark.parametrize(("content", "problem"), [
-    pytest.param(None, "there is no detector file", id="missing"),
-    pytest.param(b"", "not a readable ONNX file", id="empty"),
-    pytest.param(b"not onnx at all", "not a readable ONNX file", id="text"),
-    pytest.param("cut", "not a readable ONNX file", id="truncated"),
+    pytest.param(None, "does not exist", id="missing"),
+    pytest.param(b"", "cannot be opened", id="empty"),
+    pytest.param(b"not onnx at all", "cannot be opened", id="text"),
+    pytest.param("cut", "cannot be opened", id="truncated"),
 ])
 def test_a_damaged_file_is_refused(tmp_path, content, problem):
     file = tmp_path / "net.onnx"

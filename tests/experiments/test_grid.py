@@ -6,52 +6,10 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.experiments.grid import choose, combinations, parse_grid
-from tfsasm.settings import full_name, setting_names, settings_of
+from tfsasm.settings import with_settings
 from tfsasm.tracking.config import default, paper
 
 BASE = paper()
-
-
-@pytest.mark.parametrize(("name", "setting"), [
-    pytest.param("capacity", "memory.capacity", id="the last part"),
-    pytest.param("memory.capacity", "memory.capacity", id="all of it"),
-    pytest.param("travel", "travel", id="a setting of the tracker itself"),
-    pytest.param("overlap_with", "overlap_with", id="another"),
-    pytest.param("min_travel", "memory.min_travel", id="not the travel within it"),
-    pytest.param("lifecycle.birth_score", "lifecycle.birth_score", id="one of two, in full"),
-])
-def test_a_name_is_understood(name, setting):
-    assert full_name(name, BASE) == setting
-
-
-@pytest.mark.parametrize(("name", "complaint"), [
-    pytest.param(
-        "birth_score", "birth_score may be lifecycle.birth_score or support.birth_score; say which",
-        id="two have it",
-    ),
-    pytest.param("capcity", "no setting 'capcity'; there are memory.capacity", id="misspelt"),
-    pytest.param("lifecycle.capacity", "no setting 'lifecycle.capacity'; there are memory.capacity",
-                 id="in the wrong place"),
-    pytest.param("xyz", "no setting 'xyz'; there are lifecycle.birth_score, ", id="like nothing"),
-    pytest.param("memory", "no setting 'memory'", id="a group"),
-    pytest.param("", "no setting ''", id="empty"),
-])
-def test_a_name_is_refused(name, complaint):
-    with pytest.raises(InputError, match=re.escape(complaint)):
-        full_name(name, BASE)
-
-
-def test_every_setting_has_a_name():
-    names = list(setting_names(BASE))
-    assert {"memory.capacity", "support.snap", "motion.lead", "report_area"} <= set(names)
-    assert len(set(names)) == len(names)
-    assert all(full_name(name, BASE) == name for name in names)
-
-
-def test_settings_by_short_name_change_a_method():
-    changed = settings_of([("capacity", "3"), ("travel", "layers")], BASE)
-    assert (changed.memory.capacity, changed.travel) == (3, "layers")
-    assert settings_of([], BASE) == BASE
 
 
 def test_a_grid_has_every_combination():
@@ -64,7 +22,9 @@ def test_a_grid_has_every_combination():
         "memory.capacity=5,overlap_with=tracks,support.snap=true",
     ]
     assert [row.method.memory.capacity for row in rows] == [0, 0, 5, 5]
-    assert rows[3].method == settings_of([("capacity", "5"), ("overlap_with", "tracks")], default())
+    assert rows[3].method == with_settings(
+        default(), {"capacity": "5", "overlap_with": "tracks"}
+    )
 
 
 @pytest.mark.parametrize(("grid", "complaint"), [

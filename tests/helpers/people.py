@@ -1,4 +1,4 @@
-"""Scripted people for the appearance tracker: boxes that walk, and what they look like."""
+"""Scripted people for the appearance tracker: boxes that walk, and their embeddings."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ def walk(start, step, frames):
 
 
 def vector(person, channels=8):
-    """What a person looks like: a unit vector of its own."""
+    """The embedding of a person: a unit vector of its own."""
     return np.eye(channels, dtype=np.float32)[person]
 
 
-def found(boxes, people=None, score=0.9, **data):
-    """Detections of `boxes` `[P, 4]`, with vectors if `people` says whose they are."""
+def detections(boxes, people=None, score=0.9, **data):
+    """Detections of `boxes` `[P, 4]`, with the embeddings of `people` if they are given."""
     boxes = np.asarray(boxes, float).reshape(-1, 4)
-    if people is not None:
-        data["embedding"] = np.stack([vector(p) for p in people]) if len(people) else None
-    return sv.Detections(
-        xyxy=boxes, confidence=np.full(len(boxes), score), data={k: v for k, v in data.items()
-                                                                 if v is not None},
-    )  # fmt: skip
+    if people is not None and len(people):
+        data["embedding"] = np.stack([vector(person) for person in people])
+    return sv.Detections(xyxy=boxes, confidence=np.full(len(boxes), score), data=data)
 
 
 def identities(tracker, scene, frame=None):
     """Per frame a dictionary person -> id. `scene` gives (person, box) lists per frame."""
-    told = []
-    for shown in scene:
-        people = [person for person, _ in shown]
-        tracks = tracker.update(found([box for _, box in shown], people,
-                                      person=np.array(people, dtype=int)), frame)  # fmt: skip
-        told.append(dict(zip(tracks.data.get("person", np.zeros(0, int)).tolist(),
-                             tracks.tracker_id.tolist(), strict=True)))  # fmt: skip
-    return told
+    result = []
+    for visible in scene:
+        people = [person for person, _ in visible]
+        boxes = [box for _, box in visible]
+        tracks = tracker.update(
+            detections(boxes, people, person=np.array(people, dtype=int)), frame
+        )
+        tracked = tracks.data.get("person", np.zeros(0, int)).tolist()
+        result.append(dict(zip(tracked, tracks.tracker_id.tolist(), strict=True)))
+    return result

@@ -133,7 +133,9 @@ def chosen(monkeypatch):
         monkeypatch.setattr(deformable_attention, "_has_numba", lambda: numba)
         if not compiler:
             monkeypatch.setattr(deformable_attention.native, "library", lambda: None)
-        return deformable_attention._kernel(torch.zeros(1) if value is None else value, points).__name__
+        return deformable_attention._kernel(
+            torch.zeros(1) if value is None else value, points
+        ).__name__
 
     return kernel
 
@@ -220,7 +222,9 @@ def test_in_order_is_plain_to_the_last_bit(quick, points, monkeypatch):
     places = 1.4 * torch.rand(2, 40, 3, 4, points, 2, generator=g) - 0.2
     weights = torch.rand(2, 40, 3, 4, points, generator=g)
     with torch.inference_mode():
-        ours, wanted = (k(value, shapes, places, weights) for k in (deformable_attention.in_order, plain))
+        ours, wanted = (
+            k(value, shapes, places, weights) for k in (deformable_attention.in_order, plain)
+        )
     assert torch.equal(ours, wanted)
     assert ours.stride() == wanted.stride()
 

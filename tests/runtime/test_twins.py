@@ -145,18 +145,24 @@ def test_motion(seed, n, config):
     last, now, velocity = crowd(random, n), crowd(random, n), some(random, n, 2)
     missed, seen = random.integers(0, 30, n), random.random(n) < 0.5
     asked = last, velocity, missed
-    assert_same(motion.expect(*asked, config), association.predict_boxes(*map(tensors, asked), config))
+    assert_same(
+        motion.expect(*asked, config), association.predict_boxes(*map(tensors, asked), config)
+    )
     asked = velocity, last, now, missed, seen
-    assert_same(motion.learn(*asked, config), association.update_velocity(*map(tensors, asked), config))
+    assert_same(
+        motion.learn(*asked, config), association.update_velocity(*map(tensors, asked), config)
+    )
 
 
 BIRTHS = {"birth_overlap": 0.4, "birth_score": 0.5}
 ROUNDS = {"claim_iou": 0.4, "claim_held": 1.0}
 SUPPORTS = [
-    AssociationConfig(), AssociationConfig(claim_iou=0.3), AssociationConfig(claim_iou=0.4, trust=0.5),
+    AssociationConfig(), AssociationConfig(claim_iou=0.3),
+    AssociationConfig(claim_iou=0.4, trust=0.5),
     AssociationConfig(**ROUNDS, again_iou=0.2, again_score=0.5, snap=True),
     AssociationConfig(claim_iou=0.3, claim_held=0.4, again_iou=0.1, required=True),
-    AssociationConfig(**BIRTHS), AssociationConfig(**ROUNDS, **BIRTHS, snap=True, required=True, trust=0.3),
+    AssociationConfig(**BIRTHS),
+    AssociationConfig(**ROUNDS, **BIRTHS, snap=True, required=True, trust=0.3),
 ]  # fmt: skip
 
 

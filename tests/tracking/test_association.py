@@ -323,5 +323,7 @@ def test_a_birth_needs_the_detector():
 
 def test_nobody_to_judge_is_a_normal_case():
     nobody = torch.zeros(0, 4)
-    told = associate(torch.zeros(0).long(), torch.zeros(0), nobody, nobody, NONE, 0, ALL_ON, PRESENT)
+    told = associate(
+        torch.zeros(0).long(), torch.zeros(0), nobody, nobody, NONE, 0, ALL_ON, PRESENT
+    )
     assert len(told) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 
@@ -96,52 +96,3 @@ def test_every_setting_can_be_changed_by_name(name):
     changed = with_settings(released(), {name: text})
     assert settings(changed) == RELEASED | {name: new}
     assert type(settings(changed)[name]) is type(old)
-
-
-def test_settings_add_up():
-    config = with_settings(paper(), {"memory.capacity": "3", "travel": "layers"})
-    wanted = replace(paper(), memory=replace(paper().memory, capacity=3), travel="layers")
-    assert config == wanted
-
-
-def test_the_given_configuration_is_left_alone():
-    config = released()
-    with_settings(config, {"memory.capacity": "3"})
-    assert config == released()
-
-
-@pytest.mark.parametrize("text", ["true", "True", "1"])
-def test_ways_to_say_yes(text):
-    assert with_settings(released(), {"support.snap": text}).support.snap is True
-
-
-@pytest.mark.parametrize("text", ["false", "FALSE", "0"])
-def test_ways_to_say_no(text):
-    assert with_settings(released(), {"present_at_birth": text}).present_at_birth is False
-
-
-@pytest.mark.parametrize(("name", "text", "message"), [
-    pytest.param("capacity", "3", "no setting 'capacity'; TrackerConfig has lifecycle, memory",
-                 id="a part of a name"),
-    pytest.param("memory.size", "3", "no setting 'memory.size'; MemoryConfig has capacity",
-                 id="an unknown name in a known part"),
-    pytest.param("", "3", "no setting ''", id="no name"),
-    pytest.param("memory", "3", "'memory' does not name a single setting", id="a whole part"),
-    pytest.param("memory.capacity.x", "3", "'memory.capacity.x' does not name a single setting",
-                 id="too deep"),
-    pytest.param("memory.capacity", "many", "memory.capacity is a whole number, not 'many'",
-                 id="text"),
-    pytest.param("memory.capacity", "2.5", "memory.capacity is a whole number, not '2.5'",
-                 id="a fraction of a view"),
-    pytest.param("memory.capacity", "-1", "memory.capacity is at least 0, not '-1'",
-                 id="less than nothing"),
-    pytest.param("report_score", "", "report_score is a number, not ''", id="nothing"),
-    pytest.param("report_score", "nan", "report_score is at least 0, not 'nan'", id="NaN"),
-    pytest.param("support.snap", "yes please", "support.snap is true or false, not 'yes please'",
-                 id="neither yes nor no"),
-    pytest.param("travel", "far", "travel is one of layers, frames, not 'far'", id="no choice"),
-])  # fmt: skip
-def test_what_cannot_be_set_is_explained(name, text, message):
-    with pytest.raises(InputError) as caught:
-        with_settings(released(), {name: text})
-    assert message in str(caught.value)

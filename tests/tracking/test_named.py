@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.settings import settings_of
+from tfsasm.settings import with_settings
 from tfsasm.tracking import named
 from tfsasm.tracking.baselines import Classic
 from tfsasm.tracking.config import default, paper
@@ -34,7 +34,7 @@ def test_settings_belong_to_the_tracker_before_them():
     assert found == {
         "sort:a=1,b=2": Classic("sort", {"a": "1", "b": "2"}),
         "default:capacity=0,travel=frames": QuerySpec(
-            settings_of([("memory.capacity", "0"), ("travel", "frames")], default())
+            with_settings(default(), {"memory.capacity": "0", "travel": "frames"})
         ),
         "paper": QuerySpec(paper()),
     }

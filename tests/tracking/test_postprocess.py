@@ -1,3 +1,5 @@
+"""Which tracks are joined after the fact, and that only ids change in a file."""
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from tfsasm.tracking.postprocess import MergeConfig, merge_text, merged_ids
 
 
 def released(frames, ids, least=20, most=100):
-    """The rule of SPEC 10 word for word, as loops and a union-find."""
+    """The rule of SPEC 10 as it is written there, with loops and a union-find."""
     names = list(dict.fromkeys(ids))
     first = {i: min(f for f, j in zip(frames, ids, strict=True) if j == i) for i in names}
     last = {i: max(f for f, j in zip(frames, ids, strict=True) if j == i) for i in names}
@@ -43,7 +45,7 @@ def tracks(*extents):
     pytest.param([(1, 10), (110, 120)], [1, 2], id="100 is too long"),
     pytest.param([(1, 10), (5, 20)], [1, 2], id="both at once"),
     pytest.param([(1, 10), (40, 150), (180, 300)], [1, 1, 1], id="a chain"),
-    pytest.param([(1, 10), (1, 12), (40, 50)], [1, 2, 3], id="two ended: nobody knows which"),
+    pytest.param([(1, 10), (1, 12), (40, 50)], [1, 2, 3], id="two ended: ambiguous"),
     pytest.param([(1, 10), (40, 50), (45, 50)], [1, 2, 3], id="two began"),
     pytest.param([(1, 10), (40, 50), (15, 60)], [1, 2, 3], id="one began too near, and blocks"),
     pytest.param([(1, 10), (40, 50), (1, 38)], [1, 2, 3], id="one ended too near, and blocks"),
@@ -52,14 +54,14 @@ def tracks(*extents):
     pytest.param([], [], id="no tracks"),
     pytest.param([(1, 300)], [1], id="one track"),
 ])
-def test_who_continues_whom(extents, merged):
+def test_which_track_continues_which(extents, merged):
     frames, ids = tracks(*extents)
     assert list(merged_ids(frames, ids, MergeConfig()).values()) == merged
     assert released(frames.tolist(), ids.tolist()) == merged_ids(frames, ids, MergeConfig())
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_tracks_merge_as_the_loops_say(seed):
+def test_random_tracks_merge_as_by_the_loops(seed):
     rng = np.random.default_rng(seed)
     starts = rng.integers(1, 1500, 25)
     extents = [(int(s), int(s + rng.integers(0, 120))) for s in starts]
@@ -67,10 +69,10 @@ def test_random_tracks_merge_as_the_loops_say(seed):
     order = rng.permutation(len(frames))
     frames, ids = frames[order], 7 * ids[order] - 3
     for least, most in ((20, 100), (0, 60), (5, 200)):
-        told = merged_ids(frames, ids, MergeConfig(least, most))
-        assert told == released(frames.tolist(), ids.tolist(), least, most)
-        seen = {(f, told[i]) for f, i in zip(frames.tolist(), ids.tolist(), strict=True)}
-        assert len(seen) == len(frames), "nobody is in two places"
+        merged = merged_ids(frames, ids, MergeConfig(least, most))
+        assert merged == released(frames.tolist(), ids.tolist(), least, most)
+        rows = {(f, merged[i]) for f, i in zip(frames.tolist(), ids.tolist(), strict=True)}
+        assert len(rows) == len(frames), "a merged track has one box per frame"
 
 
 def test_a_start_that_is_too_near_need_not_block():
@@ -104,57 +106,3 @@ def test_only_ids_change(tmp_path):
     text, before, after = merge_text(path, MergeConfig())
     assert (before, after) == (3, 2)
     assert text == BROKEN.replace("41,5,", "300,5,").replace(",9,10.50", ",4,10.50")
-
-
-def test_a_folder_is_merged_into_another(tfsasm, tmp_path):
-    results, output = tmp_path / "results", tmp_path / "merged"
-    results.mkdir()
-    (results / "a.txt").write_text(BROKEN.replace("41,5,", "300,5,"))
-    (results / "b.txt").write_text("")
-    outcome = tfsasm("merge", "--results", results, "--output", output)
-    assert outcome.code == 0, outcome.err
-    assert "a: 3 identities, 2 after merging" in outcome.out
-    assert "b: 0 identities, 0 after merging" in outcome.out
-    assert "offline" in outcome.out
-    assert sorted(path.name for path in output.iterdir()) == ["a.txt", "b.txt"]
-    assert (output / "b.txt").read_text() == ""
-
-    again = tfsasm("merge", "--results", results, "--output", output)
-    assert again.code == 2
-    assert "a.txt exists" in again.err
-    wide = tfsasm("merge", "--results", results, "--output", output, "--overwrite", "--max-gap", 30)
-    assert "a: 3 identities, 3 after merging" in wide.out
-
-
-def test_a_file_is_merged_into_a_file(tfsasm, tmp_path):
-    (tmp_path / "a.txt").write_text(BROKEN)
-    outcome = tfsasm("merge", "--results", tmp_path / "a.txt", "--output", tmp_path / "new.txt")
-    assert outcome.code == 0, outcome.err
-    assert (tmp_path / "new.txt").read_text().count("\n") == 6
-
-
-def test_help_says_that_it_looks_at_the_future(tfsasm):
-    words = " ".join(tfsasm("merge", "--help").out.replace("│", " ").split())
-    assert "OFFLINE: it looks at the future" in words
-
-
-@pytest.mark.parametrize(("results", "output", "message"), [
-    pytest.param("r/a.txt", "r/a.txt", "is the input", id="onto itself"),
-    pytest.param("r", "r", "is the input", id="a folder onto itself"),
-    pytest.param("r", "r/a.txt", "is a file; give a folder", id="a folder into a file"),
-    pytest.param("empty", "new", "no result files", id="nothing to merge"),
-    pytest.param("nowhere", "new", "cannot read", id="nothing there"),
-    pytest.param("r/bad", "new", "bad.txt:1: too few fields", id="a bad line"),
-])
-def test_bad_requests_are_refused_before_anything_is_written(
-    tfsasm, tmp_path, results, output, message
-):
-    for name, text in (("r/a.txt", BROKEN), ("r/bad/a.txt", BROKEN), ("r/bad/bad.txt", "1,2")):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "empty").mkdir()
-    outcome = tfsasm("merge", "--results", tmp_path / results, "--output", tmp_path / output)
-    assert outcome.code == 2
-    assert message in outcome.err
-    assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True
-    assert (tmp_path / "r" / "a.txt").read_text() == BROKEN

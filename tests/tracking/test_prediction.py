@@ -19,7 +19,10 @@ NEVER_MISSED = torch.zeros(2, dtype=torch.int64)
 
 def test_by_default_a_track_is_expected_where_it_was_last_seen_and_nothing_is_learned():
     assert predict_boxes(BOXES, VELOCITY, NEVER_MISSED, OFF) is BOXES
-    assert update_velocity(VELOCITY, BOXES, BOXES + 0.1, NEVER_MISSED, torch.ones(2).bool(), OFF) is VELOCITY
+    assert (
+        update_velocity(VELOCITY, BOXES, BOXES + 0.1, NEVER_MISSED, torch.ones(2).bool(), OFF)
+        is VELOCITY
+    )
 
 
 @pytest.mark.parametrize(("missed", "steps"), [(0, 1.0), (1, 1.5), (2, 1.75), (30, 2.0)])
@@ -42,7 +45,9 @@ def test_half_a_lead_goes_half_the_way():
 
 def test_a_velocity_is_the_displacement_by_the_frames_it_took():
     last, now = torch.tensor([box(0.2), box(0.2)]), torch.tensor([box(0.3), box(0.5)])
-    found = update_velocity(torch.zeros(2, 2), last, now, torch.tensor([0, 2]), torch.ones(2).bool(), ON)
+    found = update_velocity(
+        torch.zeros(2, 2), last, now, torch.tensor([0, 2]), torch.ones(2).bool(), ON
+    )
     assert_close(found[:, 0], torch.tensor([0.05, 0.05]))  # half of 0.1 per frame
 
 
@@ -56,7 +61,9 @@ def test_a_steady_walk_is_expected_exactly_in_the_end():
     velocity, here = torch.zeros(1, 2), torch.tensor([box(0.1)])
     step = torch.tensor([[0.01, 0.02, 0, 0]])
     for _ in range(40):
-        velocity = update_velocity(velocity, here, here + step, torch.tensor([0]), torch.tensor([True]), ON)
+        velocity = update_velocity(
+            velocity, here, here + step, torch.tensor([0]), torch.tensor([True]), ON
+        )
         here = here + step
     assert_close(predict_boxes(here, velocity, torch.tensor([0]), ON), here + step)
 
@@ -64,5 +71,7 @@ def test_a_steady_walk_is_expected_exactly_in_the_end():
 def test_nobody_is_a_normal_case():
     none = torch.zeros(0, dtype=torch.int64)
     assert predict_boxes(torch.zeros(0, 4), torch.zeros(0, 2), none, ON).shape == (0, 4)
-    found = update_velocity(torch.zeros(0, 2), torch.zeros(0, 4), torch.zeros(0, 4), none, none.bool(), ON)
+    found = update_velocity(
+        torch.zeros(0, 2), torch.zeros(0, 4), torch.zeros(0, 4), none, none.bool(), ON
+    )
     assert found.shape == (0, 2)

@@ -1,4 +1,4 @@
-"""Result files: their exact text, and that they appear whole, at the end, however it comes."""
+"""Result files: their exact text, and that they appear whole, at the end, whatever ends the run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def frame(number, time=None):
     return Frame(np.zeros((4, 4, 3), np.uint8), number, f"{number:08d}.png", time)
 
 
-def tracks(*found):
+def tracks(*entries):
     """`(id, score, xyxy)` each."""
     return sv.Detections(
-        xyxy=np.array([box for *_, box in found], dtype=np.float32).reshape(-1, 4),
-        confidence=np.array([score for _, score, _ in found], dtype=np.float32),
-        tracker_id=np.array([identity for identity, *_ in found], dtype=int),
+        xyxy=np.array([box for *_, box in entries], dtype=np.float32).reshape(-1, 4),
+        confidence=np.array([score for _, score, _ in entries], dtype=np.float32),
+        tracker_id=np.array([identity for identity, *_ in entries], dtype=int),
     )
 
 
@@ -63,7 +63,7 @@ def test_rows_are_the_tracks_in_their_order():
 # MOT
 
 
-@pytest.mark.parametrize(("settings", "wanted"), [
+@pytest.mark.parametrize(("settings", "text"), [
     pytest.param(
         {}, "7,2,10.00,20.00,20.50,40.25,0.7500,-1,-1,-1\n"
             "7,1,-3.10,0.10,8.10,6.90,0.9877,-1,-1,-1\n", id="ours: from 1, with scores"),
@@ -72,16 +72,16 @@ def test_rows_are_the_tracks_in_their_order():
                                           "7,0,-3.10,0.10,8.10,6.90,1,-1,-1,-1\n",
         id="released: from 0, a literal 1"),
 ])  # fmt: skip
-def test_mot_lines(tmp_path, settings, wanted):
+def test_mot_lines(tmp_path, settings, text):
     with MotFile(tmp_path / "out.txt", **settings) as file:
         file.write(frame(7), TWO)
-    assert (tmp_path / "out.txt").read_bytes() == wanted.encode()
+    assert (tmp_path / "out.txt").read_bytes() == text.encode()
 
 
 def test_frames_without_tracks_have_no_mot_line(tmp_path):
     with MotFile(tmp_path / "out.txt") as file:
-        for number, found in enumerate([NONE, TWO, NONE, TWO], start=1):
-            file.write(frame(number), found)
+        for number, shown in enumerate([NONE, TWO, NONE, TWO], start=1):
+            file.write(frame(number), shown)
     table = read_tracks(tmp_path / "out.txt")
     assert table.frame.tolist() == [2, 2, 4, 4]
     assert table.identity.tolist() == [2, 1, 2, 1]
@@ -90,12 +90,12 @@ def test_frames_without_tracks_have_no_mot_line(tmp_path):
 # JSON
 
 
-def test_json_tells_of_every_frame(tmp_path):
+def test_json_has_an_entry_for_every_frame(tmp_path):
     with JsonFile(tmp_path / "out.json", ABOUT) as file:
         file.write(frame(1, 0.0), TWO)
         file.write(frame(3, 0.08), NONE)
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert told == {
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content == {
         "about": ABOUT,
         "frames": [
             {"frame": 1, "time": 0.0, "tracks": [
@@ -112,9 +112,9 @@ def test_json_is_valid_for_any_number_of_frames(tmp_path, frames):
     with JsonFile(tmp_path / "out.json", ABOUT) as file:
         for number in range(frames):
             file.write(frame(number + 1), TWO)
-    told = json.loads((tmp_path / "out.json").read_text(), parse_constant=pytest.fail)
-    assert len(told["frames"]) == frames
-    assert all(entry["time"] is None for entry in told["frames"])
+    content = json.loads((tmp_path / "out.json").read_text(), parse_constant=pytest.fail)
+    assert len(content["frames"]) == frames
+    assert all(entry["time"] is None for entry in content["frames"])
 
 
 def test_a_name_with_quotes_stays_valid_json(tmp_path):
@@ -137,7 +137,7 @@ def test_a_file_appears_when_it_is_done(make, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), TruncatedInput("cut"), RuntimeError("bug")])
-def test_what_was_done_is_kept_whatever_ends_it(make, tmp_path, error):
+def test_finished_frames_are_kept_whatever_ends_the_run(make, tmp_path, error):
     def run(error):
         with make() as file:
             file.write(frame(1), TWO)
@@ -183,7 +183,7 @@ def test_a_file_without_frames_is_still_a_file(make, tmp_path):
     assert names(tmp_path) == ["out.txt"]
 
 
-def test_a_file_that_exists_is_not_replaced_unasked(make, tmp_path):
+def test_a_file_that_exists_is_not_replaced_without_overwrite(make, tmp_path):
     (tmp_path / "out.txt").write_text("old")
     with pytest.raises(InputError, match=r"out.txt exists; give another name or --overwrite"):
         make()

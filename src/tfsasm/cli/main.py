@@ -50,7 +50,7 @@ Command = (
     | Annotated[datasets.Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[show.Show, tyro.conf.subcommand("show")]
     | Annotated[submit.Submit, tyro.conf.subcommand("submit")]
-    | Annotated[merge.Merge, tyro.conf.subcommand("merge")]
+    | Annotated[merge.Options, tyro.conf.subcommand("merge")]
     | Annotated[synth.Synth, tyro.conf.subcommand("synth")]
     | Annotated[train.Train, tyro.conf.subcommand("train")]
     | Annotated[convert.Convert, tyro.conf.subcommand("convert")]
@@ -70,7 +70,7 @@ COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
     datasets.Datasets: datasets.run,
     show.Show: show.run,
     submit.Submit: submit.run,
-    merge.Merge: merge.run,
+    merge.Options: merge.run,
     synth.Synth: synth.run,
     train.Train: train.run,
     convert.Convert: convert.run,

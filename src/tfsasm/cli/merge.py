@@ -1,4 +1,4 @@
-"""The options of commands over whole data sets and their results."""
+"""`tfsasm merge`: broken tracks joined after the fact."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tfsasm.files import write_text
-from tfsasm.tracking.postprocess import MergeConfig, _targets, merge_text
+from tfsasm.errors import InputError
+from tfsasm.files import check_folder, check_output, write_text
 
 
-@dataclass(frozen=True)
-class Merge:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """Join broken tracks after the fact. OFFLINE: it looks at the future of each track.
 
     A track is continued by the only one that begins within --max-gap frames after its end, if no
@@ -36,21 +36,43 @@ class Merge:
     """Replace output files that exist."""
 
 
-def run_merging(job: Merge, console: Console) -> None:
+def run(options: Options, console: Console, errors: Console) -> int:
     """Merge one file or all of a folder; everything is read before anything is written."""
-    config = MergeConfig(job.min_gap, job.max_gap, job.block_from)
-    targets = _targets(job)
+    from tfsasm.tracking.postprocess import MergeConfig, merge_text
+
+    config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
+    targets = _targets(options)
     merged = {source: merge_text(source, config) for source in targets}
     for source, target in targets.items():
         text, before, after = merged[source]
         write_text(target, text)
-        console.print(f"{source.stem}: {before} identities, {after} after merging", soft_wrap=True,
-                      highlight=False)
-    console.print(f"wrote {job.output}; merging looks at the future: this is an offline result",
-                  soft_wrap=True)
-
-
-def run(job: Merge, console: Console, errors: Console) -> int:
-    """`tfsasm merge`."""
-    run_merging(job, console)
+        console.print(
+            f"{source.stem}: {before} identities, {after} after merging", soft_wrap=True,
+            highlight=False,
+        )  # fmt: skip
+    console.print(
+        f"wrote {options.output}; merging looks at the future: this is an offline result",
+        soft_wrap=True,
+    )
     return 0
+
+
+def _targets(options: Options) -> dict[Path, Path]:
+    """Input file -> output file. Raises `InputError` for what cannot be read or written."""
+    from tfsasm.evaluation.result_files import find_results
+
+    results, output = options.results, options.output
+    if output.resolve() == results.resolve():
+        raise InputError(f"{output} is the input; write the output elsewhere")
+    if not results.is_dir():
+        return {results: check_output(output, overwrite=options.overwrite)}
+    sources, ambiguous = find_results(results, ".txt")
+    for name, problem in ambiguous.items():
+        raise InputError(f"{name}: {problem}")
+    if output.is_file():
+        raise InputError(f"{output} is a file; give a folder, as the input is one")
+    check_folder(output)
+    return {
+        source: check_output(output / source.name, overwrite=options.overwrite)
+        for source in sources.values()
+    }

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from tfsasm.settings import _pair, with_settings
+from tfsasm.settings import pairs, with_settings
 from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig
 from tfsasm.tracking.config import TrackerConfig, preset
@@ -175,13 +175,13 @@ def method_of(job: MethodOptions) -> TrackerConfig:
     if job.score_threshold is not None:
         for name in ("lifecycle.birth_score", "lifecycle.miss_score", "report_score"):
             settings[name] = str(job.score_threshold)
-    settings |= dict(_pair(setting) for setting in job.set)
+    settings |= pairs(job.set)
     return with_settings(preset(job.preset).make(), settings)
 
 
 def looks_of(job: Following) -> AppearanceConfig:
     """The appearance tracker's method with what the command line changes."""
-    return with_settings(AppearanceConfig(), dict(_pair(setting) for setting in job.set))
+    return with_settings(AppearanceConfig(), pairs(job.set))
 
 
 def embedder_of(job: Embedding) -> Embedder | None:

@@ -1,23 +1,34 @@
-"""What the commands do: open, track or train, write, and say what came of it."""
+"""Progress bars and printed lines, the same for every command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 
-@contextmanager
-def progress_bar(
-    errors: Console, total: int | None, *, quiet: bool = False
-) -> Iterator[Callable[[str], None]]:
-    """A function to call once per frame with a word on how it goes."""
-    columns = (
-        TextColumn("tracking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[how]}"),
-        TimeRemainingColumn(),
+def progress(
+    errors: Console, *columns: str | ProgressColumn, quiet: bool = False, transient: bool = False
+) -> Progress:
+    """Progress bars on `errors`, to use in a `with`: add tasks to it, and advance them.
+
+    A task shows its description, its bar, its count, then `columns` and the time that is left. A
+    column may be a text such as `"{task.fields[rate]}"`. `quiet` shows nothing, `transient` removes
+    the bars at the end.
+    """
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *columns,
+        TimeRemainingColumn(), console=errors, disable=quiet, transient=transient,
     )  # fmt: skip
-    with Progress(*columns, console=errors, disable=quiet) as bar:
-        task = bar.add_task("", total=total, how="")
-        yield lambda how: bar.update(task, advance=1, how=how)
+
+
+def print_lines(console: Console, *lines: str) -> None:
+    """Print lines as they are: never wrapped, coloured or read as markup."""
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

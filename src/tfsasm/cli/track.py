@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tfsasm.cli.chosen import Chosen, choose_for_video
 from tfsasm.cli.options import DetectorOptions, Following, OptionalCount, OptionalFile, Watched
-from tfsasm.cli.progress import progress_bar
+from tfsasm.cli.progress import progress
 from tfsasm.detection import yolox
 from tfsasm.detection.detectors import Detector, default_settings, detector
 from tfsasm.detection.stored import open_detections
@@ -104,8 +104,12 @@ def run(job: Track, console: Console, errors: Console) -> int:
         proposals = proposals_of(job)
         chosen = choose_for_video(job)
         write = _open_outputs(job, source, chosen, stack)
-        bar = stack.enter_context(progress_bar(errors, source.count, quiet=job.quiet))
-        summary = _follow(chosen.follow(source, proposals), write, bar)
+        bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=job.quiet))
+        task = bar.add_task("tracking", total=source.count, rate="")
+        summary = _follow(
+            chosen.follow(source, proposals), write,
+            lambda rate: bar.update(task, advance=1, rate=rate),
+        )  # fmt: skip
     summary.notes += proposals.report()
     for line in summary.lines(job):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

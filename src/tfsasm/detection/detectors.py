@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import typing
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from tfsasm.detection import huggingface, yolox, yolox_torch
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
+from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -31,13 +29,13 @@ class Detector(Protocol):
         """
         ...
 
-T = TypeVar("T")
-
 Settings = yolox.YoloxSettings | huggingface.HuggingFaceSettings
 
 DetectorClass = yolox.Yolox | huggingface.HuggingFaceDetector
 
-CHOICES = f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+CHOICES = (
+    f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+)
 """What a live detector can be called."""
 
 
@@ -83,41 +81,4 @@ def default_settings(
         settings = yolox.YoloxSettings(score_threshold=score_threshold, device=device)
     else:
         raise InputError(f"there is no detector {name!r}; there are {CHOICES}")
-    return with_changes(settings, changes, name)
-
-
-def with_changes(settings: T, changes: Iterable[str], whose: str) -> T:
-    """A frozen dataclass of settings changed by NAME=VALUE. Raises `InputError`."""
-    kinds = typing.get_type_hints(type(settings))
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals:
-            raise InputError(f"a detector's setting is NAME=VALUE, not {change!r}")
-        if key not in kinds:
-            known = ", ".join(kinds)
-            raise InputError(f"{whose} has no setting {key!r}; it has {known}")
-        settings = replace(settings, **{key: _parse(key, text, kinds[key])})  # type: ignore[type-var]
-    return settings
-
-
-def _parse(name: str, text: str, kind: Any) -> Any:
-    """A value of a setting: a number, a word, true or false, or several (`0,1`, `800x1440`)."""
-    if type(None) in typing.get_args(kind):
-        if text.lower() == "none":
-            return None
-        (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
-    several = typing.get_origin(kind) is tuple
-    pair = several and typing.get_args(kind)[1] is not ...
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if not several:
-            return kind(text)
-        values = tuple(
-            typing.get_args(kind)[0](part) for part in re.split("[x,]" if pair else ",", text)
-        )
-    except (ValueError, KeyError):
-        raise InputError(f"{name} cannot be {text!r}") from None
-    if pair and len(values) != 2:
-        raise InputError(f"{name} is HEIGHTxWIDTH, such as 800x1440, not {text!r}")
-    return values
+    return with_settings(settings, pairs(list(changes), "--detector-set"))

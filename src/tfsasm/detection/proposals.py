@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tfsasm.boxes import ltwh_of, normalised_boxes
+from tfsasm.boxes import normalised_boxes, xyxy_to_ltwh
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import Doubles
 from tfsasm.tables import Table
@@ -48,7 +48,9 @@ class Proposals(Table):
         cls, xyxy: np.ndarray, scores: np.ndarray, width: int, height: int
     ) -> Proposals:
         """Pixel corner boxes `[P, 4]` of a `width` x `height` image."""
-        return cls.from_ltwh(ltwh_of(xyxy), scores, width, height)
+        return cls.from_ltwh(
+            xyxy_to_ltwh(np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)), scores, width, height
+        )
 
 
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:

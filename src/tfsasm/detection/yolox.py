@@ -22,6 +22,7 @@ from torchvision.ops import nms
 from tfsasm.detection.assets import fetch
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
+from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -35,6 +36,8 @@ NAMES = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))  # the usual pyramid; the one of the P6 models
 
 _PAD = 114
+
+_USER = "YOLOX as an ONNX file"
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 
@@ -88,7 +91,7 @@ def release_file(name: str) -> Path:
 
     Raises `InputError` when onnxruntime is missing, or the download is not possible.
     """
-    import_onnxruntime()  # before a download that could not be used
+    import_onnxruntime(_USER)  # before a download that could not be used
     url = f"{RELEASE}/{name.replace('-', '_')}.onnx"
     return fetch(url, instead=", or name a file you have with --detector-weights FILE")
 
@@ -162,7 +165,10 @@ class YoloxDetector(Yolox):
     def __init__(self, weights: Path | str, settings: YoloxSettings | None = None) -> None:
         settings = settings or YoloxSettings()
         path = Path(weights)
-        self._session = _open(path, settings)
+        self._session = onnx_session(
+            path, user=_USER, threads=settings.threads, providers=settings.providers,
+            mend="get it again, or name another with --detector-weights FILE",
+        )  # fmt: skip
         self._input = self._session.get_inputs()[0].name
         size = _input_size(self._session, path, settings)
         super().__init__(
@@ -173,7 +179,7 @@ class YoloxDetector(Yolox):
         try:
             return self._session.run(None, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base of their own
-            raise InputError(f"{self._weights} cannot be run: {_first_line(error)}") from error
+            raise InputError(f"{self._weights} cannot be run: {last_line(error)}") from error
 
 
 def letterbox(
@@ -219,39 +225,6 @@ def is_decoded(centres: Floats, cells: Floats) -> bool:
     as_pixels = np.median(np.abs(centres / cells[:, 2:] - cells[:, :2]))
     as_offsets = np.median(np.abs(centres))
     return bool(as_pixels < as_offsets)
-
-
-def import_onnxruntime() -> Any:
-    """onnxruntime, which is an extra. Raises `InputError` saying how to install it."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            'YOLOX needs onnxruntime: pip install "tfsasm[onnx]", or bring detections as a file'
-        ) from error
-    return onnxruntime
-
-
-def _open(weights: Path, settings: YoloxSettings) -> Any:
-    onnxruntime = import_onnxruntime()
-    if not weights.is_file():
-        raise InputError(f"there is no detector file {weights}")
-    known = onnxruntime.get_available_providers()
-    if unknown := [name for name in settings.providers if name not in known]:
-        raise InputError(f"onnxruntime has no {', '.join(unknown)} here; it has {', '.join(known)}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    # Its idle threads would spin on the cores that the tracker is waiting for.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(weights, options, providers=list(settings.providers))
-    except Exception as error:  # onnxruntime's errors share no base of their own
-        raise InputError(
-            f"{weights} is not a readable ONNX file: {_first_line(error)}. Get it again, or name "
-            "another with --detector-weights FILE"
-        ) from error
 
 
 def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[int, int]:
@@ -322,7 +295,3 @@ def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[F
 def _no_yolox(weights: Path, why: str) -> str:
     return (f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in "
             "and [1, cells, 5 + classes] out, without NMS inside")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

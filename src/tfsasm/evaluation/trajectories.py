@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from tfsasm.boxes import iou_matrix
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
 from tfsasm.errors import InputError
 
 
@@ -107,5 +106,4 @@ def in_both(
 
 def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """IoU `[A, B]` of ltwh boxes; a box without area overlaps nothing."""
-    corners = [torch.from_numpy(np.hstack([t[:, :2], t[:, :2] + t[:, 2:]])) for t in (a, b)]
-    return iou_matrix(*corners).nan_to_num(0.0).numpy()
+    return np.nan_to_num(iou_matrix(ltwh_to_xyxy(a), ltwh_to_xyxy(b)), nan=0.0)

@@ -261,7 +261,10 @@ def _print(
 
 
 def _table(
-    asked: Ablation, reports: Mapping[str, Report], shown: Sequence[str], gained: Sequence[Difference],
+    asked: Ablation,
+    reports: Mapping[str, Report],
+    shown: Sequence[str],
+    gained: Sequence[Difference],
     metric: str,
 ) -> Table:
     """A row per combination; its values stand in columns below the names of the settings.

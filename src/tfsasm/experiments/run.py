@@ -198,7 +198,9 @@ def _start(
         _Alone(label, one.start())
         for label, one in plan.trackers.items() if isinstance(one, Classic)
     ]  # fmt: skip
-    by_looks = {k: one.config for k, one in plan.trackers.items() if isinstance(one, AppearanceSpec)}
+    by_looks = {
+        k: one.config for k, one in plan.trackers.items() if isinstance(one, AppearanceSpec)
+    }
     if by_looks:
         runs.append(_Looking(by_looks, looks))
     if network:

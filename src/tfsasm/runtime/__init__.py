@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfsasm.boxes import ltwh_of, normalised_boxes
+from tfsasm.boxes import normalised_boxes, xyxy_to_ltwh
 from tfsasm.detection.proposals import check_detections
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
 from tfsasm.runtime.preprocess import as_bgr
@@ -68,7 +68,7 @@ class RuntimeTracker:
         corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
         sureness = np.asarray(scores, dtype=np.float64).reshape(-1)
         check_detections(corners, sureness)
-        boxes = normalised_boxes(ltwh_of(corners), width, height)
+        boxes = normalised_boxes(xyxy_to_ltwh(corners), width, height)
         found = Proposals(boxes, sureness.astype(np.float32))
         features = self.network.encode(image)
         self.state, answer = step(self.network, self.state, features, found, self.config)

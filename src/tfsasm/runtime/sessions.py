@@ -1,4 +1,4 @@
-"""Graphs as functions on arrays, by onnxruntime or OpenVINO."""
+"""Sessions of ONNX Runtime and OpenVINO: for exported networks, YOLOX and re-identification."""
 
 from __future__ import annotations
 
@@ -16,33 +16,58 @@ Graph = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 Opener = Callable[[Path, list[str], list[str]], Graph]
 """Opens a file that must have these inputs and outputs."""
 
+_AGAIN = "make it again with tfsasm export"
 
-def onnx_opener(threads: int, device: str) -> Opener:
-    """Opens ONNX files with onnxruntime, `threads` of it for each.
 
-    `device` is auto or cpu, or cuda, cuda:1, tensorrt ... where this onnxruntime has a provider of
-    that name. Raises `InputError` when
-    onnxruntime or the device is missing.
-    """
+def import_onnxruntime(user: str) -> Any:
+    """ONNX Runtime, which is an extra. Raises `InputError` saying how to install it for `user`."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(
-            'the runtime onnx needs onnxruntime: pip install "tfsasm[onnx]"'
-        ) from error
-    providers = _providers(device, onnxruntime.get_available_providers())
+        raise InputError(f'{user} needs onnxruntime: pip install "tfsasm[onnx]"') from error
+    return onnxruntime
+
+
+def onnx_session(
+    path: Path, *, user: str, mend: str, threads: int = 1,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+) -> Any:
+    """An `onnxruntime.InferenceSession` with `threads` threads that do not spin while idle.
+
+    `user` is what needs it and `mend` what helps when the file is damaged, both in words. Raises
+    `InputError` when ONNX Runtime or a provider is missing, or the file cannot be read.
+    """
+    onnxruntime = import_onnxruntime(user)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; {user} needs that file")
+    known = onnxruntime.get_available_providers()
+    if absent := [name for name in providers if isinstance(name, str) and name not in known]:
+        raise InputError(f"onnxruntime has no {', '.join(absent)} here; it has {', '.join(known)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads would spin on the cores that the detector and the video are waiting for.
+    # Idle threads would spin on the cores that the tracker and the video are waiting for.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's errors share no base of their own
+        raise _unreadable(path, error, mend) from error
+
+
+def onnx_opener(threads: int, device: str) -> Opener:
+    """Opens ONNX files of exported networks with ONNX Runtime, `threads` of it for each.
+
+    `device` is auto or cpu, or cuda, cuda:1, tensorrt ... where this onnxruntime has a provider of
+    that name. Raises `InputError` when onnxruntime or the device is missing.
+    """
+    user = "the runtime onnx"
+    providers = _providers(device, import_onnxruntime(user).get_available_providers())
 
     def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
-        try:
-            session = onnxruntime.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # onnxruntime's errors share no base of their own
-            raise _unreadable(path, error) from error
+        session = onnx_session(
+            path, user=user, mend=_AGAIN, threads=threads, providers=providers
+        )
         _check_names(path, "inputs", inputs, [entry.name for entry in session.get_inputs()])
         _check_names(path, "outputs", outputs, [entry.name for entry in session.get_outputs()])
         return lambda arrays: session.run(outputs, arrays)
@@ -92,7 +117,7 @@ def openvino_opener(threads: int, device: str) -> Opener:
             model = core.read_model(path)
             any_size = core.compile_model(model, place, settings).create_infer_request()
         except Exception as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(path, error, _AGAIN) from error
         _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
         _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
 
@@ -106,25 +131,30 @@ def openvino_opener(threads: int, device: str) -> Opener:
                     model.reshape(list(shape))
                     sized[shape] = core.compile_model(model, place, settings).create_infer_request()
                 request = sized.get(shape, any_size)
-            answer = request.infer(dict(arrays), share_inputs=True)
-            return [answer[name] for name in outputs]
+            results = request.infer(dict(arrays), share_inputs=True)
+            return [results[name] for name in outputs]
 
         return run
 
     return open_graph
 
+
 OPENERS = {"onnx": onnx_opener, "openvino": openvino_opener}
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    lines = str(error).strip().split("\n")
-    reason = next((line for line in reversed(lines) if line.strip()), type(error).__name__)
-    return InputError(f"{path} cannot be opened: {reason}; make it again with tfsasm export")
+def _unreadable(path: Path, error: Exception, mend: str) -> InputError:
+    return InputError(f"{path} cannot be opened: {last_line(error)}; {mend}")
+
+
+def last_line(error: Exception) -> str:
+    """What an error of a runtime says in the end, where it says it plainly."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _check_names(path: Path, what: str, wanted: list[str], found: list[str]) -> None:
     if sorted(found) != sorted(wanted):
         raise InputError(
             f"{path} has the {what} {', '.join(found)}, not {', '.join(wanted)}: it is not of this "
-            "export; make it again with tfsasm export"
+            f"export; {_AGAIN}"
         )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfsasm.errors import InputError
-from tfsasm.settings import settings_of
+from tfsasm.settings import with_settings
 from tfsasm.tracking.appearance.gallery import GalleryConfig
 from tfsasm.tracking.appearance.tracker import AppearanceConfig
 from tfsasm.tracking.baselines import CLASSICS, Classic, classic
@@ -81,11 +81,11 @@ def _entrant(text: str) -> TrackerSpec:
     if name in CLASSICS:
         return classic(name, settings)
     if name in APPEARANCE:
-        return AppearanceSpec(settings_of(settings, APPEARANCE[name]))
+        return AppearanceSpec(with_settings(APPEARANCE[name], dict(settings)))
     name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise InputError(f"no tracker {name!r}; there are {', '.join(_known())}")
-    return QuerySpec(settings_of(settings, preset(name).make()))
+    return QuerySpec(with_settings(preset(name).make(), dict(settings)))
 
 
 def _pair(text: str, part: str) -> tuple[str, str]:

@@ -1,25 +1,19 @@
-"""`tfsasm merge`: broken tracks joined after the fact, as the released evaluation did (SPEC 10).
+"""Broken tracks joined after the fact, as the released evaluation did (SPEC 10).
 
-It uses the future: a track is continued only when the whole video is known, so its scores are those
-of an offline method. Nothing else in this package merges.
+This uses the future: a track is continued only when the whole video is known, so its scores are
+those of an offline method. Nothing else in this package merges.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.evaluation.result_files import find_results
-from tfsasm.files import check_folder, check_output
 from tfsasm.motchallenge import read_text, read_tracks
-
-if TYPE_CHECKING:
-    from tfsasm.cli import merge
 
 
 @dataclass(frozen=True)
@@ -91,24 +85,6 @@ def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     rows = iter(table.identity.tolist())
     text = "\n".join(_renamed(line, next(rows), new) if line.strip() else line for line in lines)
     return text, len(new), len(set(new.values()))
-
-
-def _targets(job: merge.Merge) -> dict[Path, Path]:
-    """Input file -> output file. Raises `InputError` for what cannot be read or written."""
-    if job.output.resolve() == job.results.resolve():
-        raise InputError(f"{job.output} is the input; write the output elsewhere")
-    if not job.results.is_dir():
-        return {job.results: check_output(job.output, overwrite=job.overwrite)}
-    sources, twice = find_results(job.results, ".txt")
-    for name, why in twice.items():
-        raise InputError(f"{name}: {why}")
-    if job.output.is_file():
-        raise InputError(f"{job.output} is a file; give a folder, as the input is one")
-    check_folder(job.output)
-    return {
-        source: check_output(job.output / source.name, overwrite=job.overwrite)
-        for source in sources.values()
-    }
 
 
 def _within(

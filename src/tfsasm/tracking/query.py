@@ -106,7 +106,9 @@ def step(
     """
     asked = Tracks.cat([_newcomers(model.queries(proposals), config), state.tracks])
     content = memory.read(asked.memory, asked.queries.content)
-    held = association.predict_boxes(asked.queries.boxes, asked.velocity, asked.missed, config.motion)
+    held = association.predict_boxes(
+        asked.queries.boxes, asked.velocity, asked.missed, config.motion
+    )
     predictions = model.decode(features, Queries(content, held))
     first = len(model.learned_boxes)
     told = associate(

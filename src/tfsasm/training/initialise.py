@@ -54,7 +54,9 @@ def load_backbone(model: MOTRv2, path: Path) -> None:
     model.backbone.load_state_dict(own)
 
 
-def _start(job: train.Train, network: NetworkConfig, config: TrainConfig, console: Console) -> TrainState:
+def _start(
+    job: train.Train, network: NetworkConfig, config: TrainConfig, console: Console
+) -> TrainState:
     torch.manual_seed(config.seed)
     model = MOTRv2(network.model)
     if job.backbone_weights:

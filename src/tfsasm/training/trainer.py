@@ -189,7 +189,9 @@ def averaged(run: TrainState) -> MOTRv2:
     return model.eval().requires_grad_(False)
 
 
-def validation(run: TrainState, validate: Callable[[MOTRv2], Mapping[str, float]]) -> dict[str, float]:
+def validation(
+    run: TrainState, validate: Callable[[MOTRv2], Mapping[str, float]]
+) -> dict[str, float]:
     """Scores of the averaged weights."""
     return {f"val/{name}": value for name, value in validate(averaged(run)).items()}
 

@@ -32,7 +32,10 @@ def test_what_leaves_an_activation(name, function, generator):
 
 
 def test_a_sum_of_two():
-    a, b = ActivationStatistics(torch.ones(2), torch.ones(2)), ActivationStatistics(torch.ones(2), 2 * torch.ones(2))
+    a, b = (
+        ActivationStatistics(torch.ones(2), torch.ones(2)),
+        ActivationStatistics(torch.ones(2), 2 * torch.ones(2)),
+    )
     both = a + b
     assert both.mean.tolist() == [2, 2]
     assert both.variance.tolist() == [3, 3]

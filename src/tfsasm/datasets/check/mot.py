@@ -91,7 +91,11 @@ def _check_seqinfo(found: Findings, folder: Path) -> SeqInfo | None:
 
 
 def _check_rows(
-    found: Findings, path: Path, layout: LineFormat, frames: int | None, size: tuple[int, int] | None
+    found: Findings,
+    path: Path,
+    layout: LineFormat,
+    frames: int | None,
+    size: tuple[int, int] | None,
 ) -> NDArray[np.float64] | None:
     """The good rows of a gt.txt or det.txt; None when there is no such file."""
     if not path.is_file():

@@ -78,7 +78,9 @@ class _Layer:
 
     def leaves(self, beside: ActivationStatistics | None = None) -> ActivationStatistics:
         """Its answers, with what is added to them before the activation."""
-        own = ActivationStatistics(self.norm.bias.cpu().double(), self.norm.weight.cpu().double() ** 2)
+        own = ActivationStatistics(
+            self.norm.bias.cpu().double(), self.norm.weight.cpu().double() ** 2
+        )
         return (own if beside is None else own + beside).after(self.activation)
 
     def noise(self, given: ActivationStatistics, dtype: torch.dtype) -> float:
@@ -141,7 +143,9 @@ def _wide(blocks: list[_Block], dtype: torch.dtype) -> int:
     if dtype == torch.float32:
         return wide
     for index, block in enumerate(blocks, start=1):
-        if any(layer.noise(inputs, dtype) > MAX_ROUNDING_ERROR for layer, inputs in block.inputs(given)):
+        if any(
+            layer.noise(inputs, dtype) > MAX_ROUNDING_ERROR for layer, inputs in block.inputs(given)
+        ):
             wide = index
         given = block.leaves(given)
     return wide

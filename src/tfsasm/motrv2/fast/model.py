@@ -226,7 +226,9 @@ class FastAttention(nn.Module):
         offsets, logits = asked.float().split((2 * asked.shape[-1] // 3, asked.shape[-1] // 3), -1)
         weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, grid[1:])
         reference = reference[:, None].expand(-1, self.levels, -1)
-        places = sampling_locations(offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points)
+        places = sampling_locations(
+            offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points
+        )
         seen = sample(value[None].float(), shapes, places[None], weights[None])[0]
         return seen.to(asked.dtype)
 

@@ -120,7 +120,9 @@ def mean_answer(weight: Tensor, given: ActivationStatistics) -> Tensor:
     return _by_channel(weight, given.mean)
 
 
-def rounding_noise(weight: Tensor, given: ActivationStatistics, spread: Tensor, dtype: torch.dtype) -> float:
+def rounding_noise(
+    weight: Tensor, given: ActivationStatistics, spread: Tensor, dtype: torch.dtype
+) -> float:
     """How far rounding of weights and inputs moves the answers, relative to their `spread` `[O]`.
 
     Some thousandths are usual with bfloat16. It is much where large terms cancel: where inputs vary

@@ -1,10 +1,7 @@
-"""The second tracker: motion and looks, without any network of its own.
+"""Tracking by detection: a Kalman filter, appearance embeddings, and the sparse memory as gallery.
 
-A Kalman filter says where everybody should be, an embedding of each box says what everybody looks
-like, and `tfsasm.memory` remembers it. It knows nothing of `tfsasm.model`.
+It has no network of its own but the embedder's, and no training.
 """
-
-
 
 from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.gallery import GalleryConfig

@@ -1,4 +1,13 @@
-"""What makes a track and a detection a pair: place, and looks where they can tell."""
+"""Detections assigned to tracks: costs and gates of the pairs, the assignment, and new tracks.
+
+The order is ByteTrack's (arXiv 2110.06864): detections of high score by position and appearance,
+those of low score by position for tracks that got none, then re-identification of lost tracks by
+appearance, then tentative tracks.
+
+Distances of embeddings are measured in a unit that is learned while tracking, 0 for a track's own
+next view and 1 for other people, so no threshold belongs to an embedder. How far the two kinds of
+distances are apart is the reliability of appearance; without it motion decides alone.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +16,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tfsasm.tracking.appearance.arrays import Doubles, Flags, Integers
-from tfsasm.tracking.appearance.motion import centred
+from tfsasm.boxes import grown, height_iou, iou_matrix, xyxy_to_cxcywh
+from tfsasm.tables import Doubles, Flags, Integers
+
+TINY = 1e-9
+"""Least union of two boxes or heights in an IoU: those of no size overlap nothing."""
 
 
 @dataclass(frozen=True)
@@ -16,212 +28,86 @@ class MatchConfig:
     """How well a detection has to fit a track. docs/appearance.md has the measurements."""
 
     high_score: float = 0.6
-    """Detections from this score on are sure: anybody may claim them, and they are looked at
-    (ByteTrack). Measured: 0.5 is as good, but on fast dancers 2 HOTA worse."""
+    """Detections from this score on may match any track, and get an embedding (ByteTrack).
+    Measured: 0.5 is as good, but on fast dancers 2 HOTA worse."""
     low_score: float = 0.1
-    """Those below it are not used at all (ByteTrack)."""
+    """Detections below it are not used at all (ByteTrack)."""
     birth_score: float = 0.7
-    """A sure detection that nobody claims begins a track from this score on (ByteTrack)."""
+    """An unmatched detection starts a track from this score on (ByteTrack)."""
     buffer: float = 0.1
-    """Share of their size by which boxes are grown on every side, before a track and a sure
-    detection are compared (C-BIoU has 0.3). Measured: 0.2 is better on fast dancers and worse on
+    """Share of their size by which boxes are grown on every side, before a track and a detection of
+    high score are compared (C-BIoU has 0.3). Measured: 0.2 is better on fast dancers and worse on
     pedestrians, 0 the other way round."""
     gate: float = 0.15
-    """Least overlap with the expected box, IoU times `height` power of the IoU of the heights, that
-    a sure detection needs. Measured: 0.1 is 1 to 3 HOTA better on dancers and 1 worse on
+    """Least overlap with the predicted box, IoU times `height` power of the IoU of heights, that a
+    detection of high score needs. Measured: 0.1 is 1 to 3 HOTA better on dancers and 1 worse on
     MOT17, 0.3 worse on dancers."""
     height: float = 2.0
     """How much the heights weigh in it; 0 for plain IoU. Measured: 0 is 5 HOTA worse on dancers, 1
     is 2 worse on fast ones."""
     low_gate: float = 0.3
-    """Least IoU that an unsure detection needs, and the track must have been seen in the last
+    """Least IoU that a detection of low score needs; the track must have been matched in the last
     frame (ByteTrack has 0.5). Measured: no difference."""
-    birth_overlap: float = 0.5
-    """A detection that overlaps a claimed one by this much or more is its double and begins no
-    track. Measured: small detectors leave such doubles."""
-    stay: float = 0.7
-    """A lost track may also be where it was last seen. The fit to that place counts by so much at
-    most, and by less where people go on as they went (`pace.py`). Measured on DanceTrack: 0.5 and 1
-    are 1 to 2 HOTA worse, 0 is 4 worse."""
+    duplicate_iou: float = 0.5
+    """A detection that overlaps a matched one by this IoU or more is a duplicate and starts no
+    track. Measured: small detectors leave such duplicates."""
+    last_box_weight: float = 0.7
+    """A lost track is also compared with its last box. That overlap counts by this much at most,
+    and by less where motion persists. Measured on DanceTrack: 0.5 and 1 are 1 to 2 HOTA worse, 0 is
+    4 worse."""
     hits: int = 2
-    """Detections until a track is reported, but in the first frame (ByteTrack). Measured: 3 is 0.5
-    HOTA worse on dancers."""
-    patience: int = 60
-    """Frames without detection after which a track ends. Measured: 30 to 90 do alike."""
+    """Detections until a tentative track is confirmed and reported; in the first frame 1
+    (ByteTrack). Measured: 3 is 0.5 HOTA worse on dancers."""
+    max_lost_frames: int = 60
+    """Frames without a detection after which a track ends. Measured: 30 to 90 do alike."""
 
 
 @dataclass(frozen=True)
 class AppearanceWeightConfig:
-    """How much looks count beside motion. The unit of distances is that of `evidence.py`."""
+    """How much appearance counts beside motion. Distances are in the learned unit, 0 to 1."""
 
     weight: float = 0.6
-    """Share of looks in the cost of a pair, where they can be fully trusted. Measured: 0.5 to 0.8
+    """Share of appearance in the cost of a pair, where it is fully reliable. Measured: 0.5 to 0.8
     do alike, less is worse."""
     veto: float = 5.0
-    """A pair is none, wherever it is, if its looks speak against it: if the logarithm of how much
-    likelier another person is, or one who was lost, exceeds this. Measured: from 4 on
-    look-alikes keep their numbers; without it real people swap theirs (docs/appearance.md)."""
-    reid: float = 0.3
-    """Below it a lost track is known again where it was not expected. Measured: 0.3 to 0.6 do
-    alike."""
-    reid_trust: float = 0.5
-    """Trust that this takes. By judgement."""
-    reach: float = 0.2
-    """How far from where it was lost, in heights of its box per frame, and half a height at
-    once. By judgement: nobody runs faster; measured, 0.1 does alike."""
+    """A pair is forbidden, wherever it is, if the logarithm of how much likelier another person, or
+    a lost track, is than this one exceeds this. Measured: from 4 on look-alikes keep their
+    identities; without it real people swap theirs (docs/appearance.md)."""
+    reid_distance: float = 0.3
+    """A lost track may be re-identified away from its prediction below this distance. Measured: 0.3
+    to 0.6 do alike."""
+    reid_reliability: float = 0.5
+    """Reliability of appearance that re-identification takes. Chosen by hand, not measured."""
+    reid_speed: float = 0.2
+    """How far from its last box a track may be re-identified, in heights of the box per frame, and
+    half a height at once. Chosen by hand: faster than people run; measured, 0.1 does alike."""
     border: float = 0.1
-    """Who was lost within this share of a box's width from the left or right border has left, and
-    is not known again. By judgement."""
-    fewest: float = 30.0
-    """Distances of each kind that have to be seen before looks count. By judgement."""
-    most: float = 3000.0
-    """Distances that are remembered; older ones fade. By judgement."""
+    """A track that was lost within this share of its box's width from the left or right image
+    border has left the view and is not re-identified. Chosen by hand, not measured."""
+    min_distances: float = 30.0
+    """Distances of each kind that it takes before appearance counts. Chosen by hand, not measured.
+    """
+    max_distances: float = 3000.0
+    """Distances that are remembered; older ones fade. Chosen by hand, not measured."""
     separation_low: float = 1.0
-    """Standard deviations between oneself and others below which looks do not count."""
+    """Separation (d', in standard deviations) up to which the reliability of appearance is 0."""
     separation_high: float = 2.0
-    """And from which on they count fully. By judgement, both."""
+    """And from which on it is 1. Both chosen by hand, not measured."""
     refresh: int = 1
-    """A track whose detection is clear from place alone is looked at every so many frames only; 1
+    """Tracks whose detection is unambiguous by position are embedded every so many frames only; 1
     for every frame. For slow embedders; docs/appearance.md has what it costs."""
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Tracks that look for a detection, and detections that are free."""
-
-    expected: Doubles
-    """Where the tracks should be `[N, 4]`, pixel corners."""
-    last: Doubles
-    """As in `Tracks`, and so is `missed`."""
-    missed: Integers
-    found: Doubles
-    """Where the detections are `[D, 4]`."""
-    apart: Doubles
-    """How unlike they look `[N, D]`, from oneself (0) to others (1); NaN for unknown."""
-    against: Doubles
-    """How much likelier it is to be another `[N, D]`, natural logarithm; NaN for unknown."""
-    trust: float
-    """How far that is to be trusted."""
-    persistence: float
-    """How far people go on as they went: `pace.py`."""
-    size: tuple[int, int] | None
-    match: MatchConfig
-    looks: AppearanceWeightConfig
-
-    def of(self, rows: Integers, columns: Integers) -> Candidates:
-        """Those of some tracks and some detections."""
-        return replace(
-            self, expected=self.expected[rows], last=self.last[rows], missed=self.missed[rows],
-            found=self.found[columns], apart=self.apart[np.ix_(rows, columns)],
-            against=self.against[np.ix_(rows, columns)],
-        )
-
-    def known(self) -> Flags:
-        """Who may be known again by looks `[N, D]`, and can have come there."""
-        rules = self.looks
-        stayed = ~_at_border(self.last, self.size, rules.border)
-        near = _in_reach(self.last, self.missed, self.found, rules.reach)
-        alike = np.where(np.isnan(self.apart), np.inf, self.apart) < rules.reid
-        return alike & near & stayed[:, None] & (self.trust >= rules.reid_trust)
-
-    def differ(self) -> Flags:
-        """Which look like another person `[N, D]`: like anybody else, or like one who is lost."""
-        if not self.trust:
-            return np.zeros(self.apart.shape, dtype=bool)
-        against = np.nan_to_num(self.against)
-        lost = np.flatnonzero(self.missed > 0)
-        if not len(lost):
-            return against > self.looks.veto
-        everybody = np.arange(len(self.found))
-        rivals = np.where(self.of(lost, everybody).known(), against[lost], np.inf)
-        best = rivals.argmin(axis=0)
-        rival = np.minimum(rivals[best, everybody], 0)
-        others = np.arange(len(against))[:, None] != lost[best]
-        return against - np.where(others, rival, 0) > self.looks.veto
-
-
-def by_place_and_looks(pairs: Candidates) -> tuple[Doubles, Flags]:
-    """Cost and permission `[N, D]` where a track is expected to be."""
-    rules = pairs.match
-    near = _near(pairs.expected, pairs.found, rules)
-    lost = np.flatnonzero(pairs.missed > 0)
-    stay = min(rules.stay, 1 - pairs.persistence)
-    if len(lost) and stay > 0:
-        stayed = _near(pairs.last[lost], pairs.found, rules) * stay
-        near[lost] = np.maximum(near[lost], stayed)
-    weight = pairs.looks.weight * pairs.trust
-    cost = 1 - near
-    if weight:
-        unlike = np.where(np.isnan(pairs.apart), cost, np.clip(pairs.apart, -0.5, 1.5))
-        cost = (1 - weight) * cost + weight * unlike
-    return cost, (near >= rules.gate) & ~pairs.differ()
-
-
-def _near(tracks: Doubles, found: Doubles, rules: MatchConfig) -> Doubles:
-    """How well places fit `[N, D]`, 0 to 1."""
-    overlap = iou(grown(tracks, rules.buffer), grown(found, rules.buffer))
-    return overlap * height_iou(tracks, found) ** rules.height
-
-
-def by_place(pairs: Candidates) -> tuple[Doubles, Flags]:
-    """The same for unsure detections, whose looks may be another's."""
-    near = iou(pairs.expected, pairs.found)
-    return 1 - near, near >= pairs.match.low_gate
-
-
-def by_looks(pairs: Candidates) -> tuple[Doubles, Flags]:
-    """The same for people who are known again, though not where they were expected."""
-    return np.nan_to_num(pairs.apart), pairs.known()
-
-
-def clear(
-    expected: Doubles, last: Doubles, missed: Integers, found: Doubles,
-    match: MatchConfig, looks: AppearanceWeightConfig,
-) -> Integers:
-    """The track `[D]` that each sure detection clearly belongs to without a look at it, or -1.
-
-    It is clear if the grown boxes of the two overlap each other and no other track or sure
-    detection, the track was seen in the last frame, and no lost track can have come there. The
-    arguments are as in `Pairs`.
-    """
-    if not len(expected) or not len(found):
-        return np.full(len(found), -1)
-    boxes = grown(found, match.buffer)
-    touch = iou(grown(expected, match.buffer), boxes) > 0
-    crowded = (iou(boxes, boxes) > 0).sum(axis=1) > 1
-    lost = (missed > 0)[:, None]
-    haunted = (lost & (touch | _in_reach(last, missed, found, looks.reach))).any(axis=0)
-    track = touch.argmax(axis=0)
-    alone = (touch.sum(axis=0) == 1) & (touch.sum(axis=1)[track] == 1)
-    return np.where(alone & ~crowded & ~haunted, track, -1)
-
-
-def _in_reach(last: Doubles, missed: Integers, found: Doubles, reach: float) -> Flags:
-    """Which detections are no further from where a track was seen than it can have gone `[N, D]`.
-    """
-    way = centred(found)[None, :, :2] - centred(last)[:, None, :2]
-    most = (last[:, 3] - last[:, 1]) * (0.5 + reach * (missed + 1))
-    return np.asarray(np.linalg.norm(way, axis=2) <= most[:, None])
-
-
-def _at_border(xyxy: Doubles, size: tuple[int, int] | None, border: float) -> Flags:
-    """Which boxes `[N]` touch the image's left or right border: who leaves there is gone."""
-    if size is None:
-        return np.zeros(len(xyxy), dtype=bool)
-    margin = border * (xyxy[:, 2] - xyxy[:, 0])
-    return (xyxy[:, 0] < margin) | (xyxy[:, 2] > size[0] - margin)
-
-
-@dataclass(frozen=True)
 class RunningStatistics:
-    """Count, mean and variance of a stream of numbers, of which the old ones fade."""
+    """Count, mean and variance of a stream of numbers in which old ones fade."""
 
     count: float = 0.0
     mean: float = 0.0
     variance: float = 0.0
 
     def __add__(self, values: Doubles) -> RunningStatistics:
-        """With `values` `[K]` more."""
+        """With more `values` `[K]`."""
         if not len(values):
             return self
         more, count = len(values), self.count + len(values)
@@ -230,98 +116,227 @@ class RunningStatistics:
         return RunningStatistics(
             count, self.mean + shift * more / count,
             (total + shift**2 * self.count * more / count) / count,
-        )
+        )  # fmt: skip
 
     def faded(self, most: float) -> RunningStatistics:
-        """The same, with the weight of at most so many numbers."""
+        """The same with the weight of at most `most` numbers."""
         return replace(self, count=min(self.count, most))
 
 
 @dataclass(frozen=True)
 class AppearanceReliability:
-    """Distances seen so far."""
+    """Cosine distances so far, of two kinds, and what follows from them."""
 
     same: RunningStatistics = field(default_factory=RunningStatistics)
     """Of tracks to their own next view."""
     other: RunningStatistics = field(default_factory=RunningStatistics)
-    """Of tracks to the other people of a frame."""
+    """Of tracks to the other detections of a frame."""
 
-    def learn(self, same: Doubles, other: Doubles, most: float) -> AppearanceReliability:
-        """With the distances of one more frame."""
-        return AppearanceReliability((self.same + same).faded(most), (self.other + other).faded(most))
+    def updated(self, same: Doubles, other: Doubles, most: float) -> AppearanceReliability:
+        """With the distances of one more frame, `[K]` and `[L]`."""
+        return AppearanceReliability(
+            (self.same + same).faded(most), (self.other + other).faded(most)
+        )
 
     def separation(self) -> float:
-        """How many standard deviations lie between oneself and others; negative if others are
-        more alike."""
+        """d': standard deviations between the two kinds; negative if other people are more alike.
+        """
         deviation = np.sqrt((self.same.variance + self.other.variance) / 2)
         return (self.other.mean - self.same.mean) / max(float(deviation), 1e-6)
 
-    def trust(self, fewest: float, low: float, high: float) -> float:
-        """How far looks can be trusted, from 0 to 1: it rises from separation `low` to `high`.
+    def value(self, config: AppearanceWeightConfig) -> float:
+        """How reliable appearance is, 0 to 1: linear from `separation_low` to `separation_high`.
 
-        It is 0 until `fewest` distances of each kind were seen.
+        It is 0 until `min_distances` of each kind are known.
         """
-        if min(self.same.count, self.other.count) < fewest:
+        if min(self.same.count, self.other.count) < config.min_distances:
             return 0.0
+        low, high = config.separation_low, config.separation_high
         return float(np.clip((self.separation() - low) / (high - low), 0.0, 1.0))
 
-    def against(self, scaled: Doubles) -> Doubles:
-        """How much likelier another person is than the same one, at distances as of `scaled`.
+    def scaled(self, distances: Doubles) -> Doubles:
+        """Distances in the learned unit: 0 for the mean of `same`, 1 for that of `other`."""
+        return (distances - self.same.mean) / max(self.other.mean - self.same.mean, 1e-6)
 
-        The natural logarithm of the ratio, were both normally distributed and as wide.
+    def log_ratio(self, scaled: Doubles) -> Doubles:
+        """Logarithm of how much likelier another person is than the same, at `scaled` distances.
+
+        Both kinds are taken as normally distributed with one variance.
         """
         return (scaled - 0.5) * self.separation() ** 2
 
-    def scaled(self, distances: Doubles) -> Doubles:
-        """Distances on the scale from oneself (0) to others (1)."""
-        return (distances - self.same.mean) / self._unit()
 
-    def _unit(self) -> float:
-        return max(self.other.mean - self.same.mean, 1e-6)
+@dataclass(frozen=True)
+class Candidates:
+    """N tracks without detection, D detections without track, and what is known of the pairs."""
 
-_NEVER = 1e6  # cost of a forbidden pair: more than any sum of allowed ones
+    predicted: Doubles
+    """Predicted boxes of the tracks `[N, 4]`, pixel corners."""
+    last_box: Doubles
+    """Their last detections `[N, 4]`."""
+    missed: Integers
+    """Frames since then `[N]`."""
+    boxes: Doubles
+    """The detections `[D, 4]`."""
+    distances: Doubles
+    """Distances of appearance in the learned unit `[N, D]`; NaN for unknown."""
+    log_ratio: Doubles
+    """Logarithm of how much likelier another person is `[N, D]`; NaN for unknown."""
+    reliability: float
+    """Of appearance, 0 to 1."""
+    persistence: float
+    """Of motion, 0 to 1."""
+    size: tuple[int, int] | None
+    """Width and height of the image, if known."""
+    match: MatchConfig
+    appearance: AppearanceWeightConfig
+
+    def of(self, rows: Integers, columns: Integers) -> Candidates:
+        """Some of the tracks and some of the detections."""
+        pairs = np.ix_(rows, columns)
+        return replace(
+            self, predicted=self.predicted[rows], last_box=self.last_box[rows],
+            missed=self.missed[rows], boxes=self.boxes[columns],
+            distances=self.distances[pairs], log_ratio=self.log_ratio[pairs],
+        )  # fmt: skip
+
+    def reidentified(self) -> Flags:
+        """Pairs `[N, D]` that are alike enough for re-identification, and near enough."""
+        rules = self.appearance
+        stayed = ~_at_border(self.last_box, self.size, rules.border)
+        near = _reachable(self.last_box, self.missed, self.boxes, rules.reid_speed)
+        alike = np.where(np.isnan(self.distances), np.inf, self.distances) < rules.reid_distance
+        return alike & near & stayed[:, None] & (self.reliability >= rules.reid_reliability)
+
+    def vetoed(self) -> Flags:
+        """Pairs `[N, D]` whose detection is more like another person, or like a lost track."""
+        if not self.reliability:
+            return np.zeros(self.distances.shape, dtype=bool)
+        log_ratio = np.nan_to_num(self.log_ratio)
+        lost = np.flatnonzero(self.missed > 0)
+        if not len(lost):
+            return log_ratio > self.appearance.veto
+        columns = np.arange(len(self.boxes))
+        rivals = np.where(self.of(lost, columns).reidentified(), log_ratio[lost], np.inf)
+        best = rivals.argmin(axis=0)
+        rival = np.minimum(rivals[best, columns], 0)
+        others = np.arange(len(log_ratio))[:, None] != lost[best]
+        return log_ratio - np.where(others, rival, 0) > self.appearance.veto
 
 
-def grown(xyxy: Doubles, buffer: float) -> Doubles:
-    """Boxes `[N, 4]` that are wider and higher by `buffer` of their size on every side.
+def associate(pairs: Candidates, confirmed: Flags, scores: Doubles) -> Integers:
+    """The detection of each track `[N]`, or -1, by four assignments one after the other.
 
-    Those that no longer touch can then still be compared (C-BIoU, arXiv 2211.14317).
+    `confirmed` `[N]` are the tracks with an identity, `scores` `[D]` those of the detections.
     """
-    margin = (xyxy[:, 2:] - xyxy[:, :2]) * buffer
-    return np.hstack([xyxy[:, :2] - margin, xyxy[:, 2:] + margin])
+    high, tracked = scores >= pairs.match.high_score, confirmed & (pairs.missed == 0)
+    matches = np.full(len(confirmed), -1)
+    for tracks, detections, criterion in (
+        (confirmed, high, by_position_and_appearance),
+        (tracked, ~high, by_position),
+        (confirmed, high, by_appearance),
+        (~confirmed, high, by_position_and_appearance),
+    ):
+        free = detections.copy()
+        free[matches[matches >= 0]] = False
+        rows, columns = np.flatnonzero(tracks & (matches < 0)), np.flatnonzero(free)
+        if len(rows) and len(columns):
+            first, second = assign(*criterion(pairs.of(rows, columns)))
+            matches[rows[first]] = columns[second]
+    return matches
 
 
-def iou(tracks: Doubles, detections: Doubles) -> Doubles:
-    """Intersection over union."""
-    wide = _shared(tracks[:, 0], tracks[:, 2], detections[:, 0], detections[:, 2])
-    high = _shared(tracks[:, 1], tracks[:, 3], detections[:, 1], detections[:, 3])
-    shared = wide * high
-    return shared / np.maximum(np.add.outer(_area(tracks), _area(detections)) - shared, 1e-9)
+def by_position_and_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
+    """Cost and gate `[N, D]` of tracks at their prediction, and of lost ones at their last box."""
+    rules = pairs.match
+    overlap = _overlap(pairs.predicted, pairs.boxes, rules)
+    lost = np.flatnonzero(pairs.missed > 0)
+    last_box_weight = min(rules.last_box_weight, 1 - pairs.persistence)
+    if len(lost) and last_box_weight > 0:
+        at_last_box = _overlap(pairs.last_box[lost], pairs.boxes, rules) * last_box_weight
+        overlap[lost] = np.maximum(overlap[lost], at_last_box)
+    weight = pairs.appearance.weight * pairs.reliability
+    cost = 1 - overlap
+    if weight:
+        unlike = np.where(np.isnan(pairs.distances), cost, np.clip(pairs.distances, -0.5, 1.5))
+        cost = (1 - weight) * cost + weight * unlike
+    return cost, (overlap >= rules.gate) & ~pairs.vetoed()
 
 
-def height_iou(tracks: Doubles, detections: Doubles) -> Doubles:
-    """Overlap of the vertical extents alone (Hybrid-SORT, arXiv 2308.00783).
+def _overlap(tracks: Doubles, boxes: Doubles, rules: MatchConfig) -> Doubles:
+    """How well positions agree `[N, D]`, 0 to 1."""
+    overlap = iou_matrix(grown(tracks, rules.buffer), grown(boxes, rules.buffer), TINY)
+    return overlap * height_iou(tracks, boxes, TINY) ** rules.height
 
-    Depth shows in it: of two people side by side, the nearer one is higher and stands lower.
+
+def by_position(pairs: Candidates) -> tuple[Doubles, Flags]:
+    """Cost and gate `[N, D]` for low scores: whoever covers a person has a share in its embedding.
     """
-    shared = _shared(tracks[:, 1], tracks[:, 3], detections[:, 1], detections[:, 3])
-    heights = np.add.outer(tracks[:, 3] - tracks[:, 1], detections[:, 3] - detections[:, 1])
-    return shared / np.maximum(heights - shared, 1e-9)
+    overlap = iou_matrix(pairs.predicted, pairs.boxes, TINY)
+    return 1 - overlap, overlap >= pairs.match.low_gate
+
+
+def by_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
+    """Cost and gate `[N, D]` of re-identification, away from where a track was predicted."""
+    return np.nan_to_num(pairs.distances), pairs.reidentified()
 
 
 def assign(cost: Doubles, allowed: Flags) -> tuple[Integers, Integers]:
-    """The pairs (rows, columns) of most allowed matches, and of those of least cost."""
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, _NEVER))
+    """Rows and columns of the pairs: as many as are allowed, of those the cheapest (Hungarian)."""
+    rows, columns = linear_sum_assignment(np.where(allowed, cost, _FORBIDDEN))
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]
 
 
-def _shared(low: Doubles, high: Doubles, others_low: Doubles, others_high: Doubles) -> Doubles:
-    """Length `[N, D]` that intervals `[N]` and `[D]` have in common."""
-    ends = np.minimum.outer(high, others_high)
-    ends -= np.maximum.outer(low, others_low)
-    return np.maximum(ends, 0, out=ends)
+_FORBIDDEN = 1e6  # more than any sum of allowed costs
 
 
-def _area(xyxy: Doubles) -> Doubles:
-    return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+def births(boxes: Doubles, scores: Doubles, matches: Integers, rules: MatchConfig) -> Integers:
+    """Detections `[B]` that start a track: unmatched, of `birth_score`, and no duplicates.
+
+    A duplicate overlaps a matched detection, or an unmatched one of higher score; `boxes` `[D, 4]`
+    begin with the highest score. `matches` `[N]` are the detections of the tracks, or -1.
+    """
+    matched = matches[matches >= 0]
+    free = scores >= rules.birth_score
+    free[matched] = False
+    new = np.flatnonzero(free)
+    with_matched = iou_matrix(boxes[new], boxes[matched], TINY).max(axis=1, initial=0.0)
+    with_better = np.tril(iou_matrix(boxes[new], boxes[new], TINY), -1).max(axis=1, initial=0.0)
+    return new[np.maximum(with_matched, with_better) < rules.duplicate_iou]
+
+
+def unambiguous(
+    predicted: Doubles, last_box: Doubles, missed: Integers, boxes: Doubles,
+    match: MatchConfig, appearance: AppearanceWeightConfig,
+) -> Integers:
+    """The track `[D]` to which each detection belongs by position alone, or -1 if that is open.
+
+    It is not open if the grown boxes of the two overlap each other and no other track or detection,
+    and no lost track can be there. The arguments are as in `Candidates`.
+    """
+    if not len(predicted) or not len(boxes):
+        return np.full(len(boxes), -1)
+    wide = grown(boxes, match.buffer)
+    touch = iou_matrix(grown(predicted, match.buffer), wide, TINY) > 0
+    crowded = (iou_matrix(wide, wide, TINY) > 0).sum(axis=1) > 1
+    near = _reachable(last_box, missed, boxes, appearance.reid_speed)
+    near_lost = ((missed > 0)[:, None] & (touch | near)).any(axis=0)
+    track = touch.argmax(axis=0)
+    alone = (touch.sum(axis=0) == 1) & (touch.sum(axis=1)[track] == 1)
+    return np.where(alone & ~crowded & ~near_lost, track, -1)
+
+
+def _reachable(last_box: Doubles, missed: Integers, boxes: Doubles, speed: float) -> Flags:
+    """Pairs `[N, D]` whose distance a person can have covered at `speed` heights per frame."""
+    moved = xyxy_to_cxcywh(boxes)[None, :, :2] - xyxy_to_cxcywh(last_box)[:, None, :2]
+    most = (last_box[:, 3] - last_box[:, 1]) * (0.5 + speed * (missed + 1))
+    return np.asarray(np.linalg.norm(moved, axis=2) <= most[:, None])
+
+
+def _at_border(xyxy: Doubles, size: tuple[int, int] | None, border: float) -> Flags:
+    """Boxes `[N]` at the left or right image border, where people leave."""
+    if size is None:
+        return np.zeros(len(xyxy), dtype=bool)
+    margin = border * (xyxy[:, 2] - xyxy[:, 0])
+    return (xyxy[:, 0] < margin) | (xyxy[:, 2] > size[0] - margin)

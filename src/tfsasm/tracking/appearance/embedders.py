@@ -1,8 +1,8 @@
-"""Embeddings: a vector per box that is alike for the same person and unlike for others."""
+"""Appearance embeddings: a vector per box that is alike for the same person, unlike for others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,14 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.detection.detectors import with_changes
-from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
-from tfsasm.tracking.appearance.arrays import Doubles
-
-Floats = NDArray[np.float32]
+from tfsasm.settings import pairs, with_settings
+from tfsasm.tables import Doubles, Floats, Integers
 
 Image = NDArray[np.uint8]
+
+HUGGING_FACE = "hf:"
+"""What the name of a Hugging Face model begins with: `hf:OWNER/NAME`, `hf:./folder`."""
+NAMES = f"hist, none, osnet or reid with the file of its weights, {HUGGING_FACE}OWNER/NAME"
+"""The embedders that there are, for messages."""
 
 
 class Embedder(Protocol):
@@ -27,41 +29,101 @@ class Embedder(Protocol):
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Vectors `[P, C]` of boxes `[P, 4]` (pixel corners) in a uint8 BGR image `[H, W, 3]`.
 
-        No box is a normal question; the answer is then `[0, C]`. Boxes may leave the image.
+        Without boxes the answer is `[0, C]`. Boxes may leave the image.
         """
         ...
 
 
-def crops(image: Image, xyxy: Doubles, height: int, width: int) -> Image:
-    """The boxes cut out and brought to one size by nearest pixel: `[P, height, width, 3]`.
+def embedder(
+    name: str | None = None, weights: Path | str | None = None, changes: Sequence[str] = ()
+) -> Embedder | None:
+    """An embedder by its name, one of `NAMES`; None for `none`.
 
-    What a box has outside the image repeats the image's border.
+    Without a name it is `reid` where there are weights, else `hist`. `changes` are settings as
+    NAME=VALUE. Raises `InputError` for an unknown name or setting, and for weights that are missing
+    or of no use.
+    """
+    name = name or default_name(weights)
+    settings = pairs(changes, "--embedder-set")
+    reads_file = name in ("osnet", "reid")
+    if reads_file and weights is None:
+        raise InputError(
+            f"{name} needs the ONNX file of a re-identification network: --embedder-weights FILE. "
+            "Without one there is --embedder hist"
+        )
+    if weights is not None and not reads_file:
+        raise InputError(f"{name} takes no weights; for {weights} give --embedder reid")
+    if name == "hist":
+        return HistogramEmbedder(with_settings(HistogramSettings(), settings))
+    if name == "none":
+        return None
+    if not reads_file and not name.startswith(HUGGING_FACE):
+        raise InputError(f"no embedder {name!r}; there are {NAMES}")
+    from tfsasm.tracking.appearance import reid
+
+    if reads_file:
+        return reid.ReidEmbedder(str(weights), with_settings(reid.ReidSettings(), settings))
+    return reid.HuggingFaceEmbedder(
+        name, with_settings(reid.HuggingFaceEmbedderSettings(), settings)
+    )
+
+
+def default_name(weights: Path | str | None) -> str:
+    """The embedder without a name: a network where there are weights."""
+    return "hist" if weights is None else "reid"
+
+
+def unit_vectors(vectors: object, boxes: int) -> Floats:
+    """Embeddings of a number of `boxes` as unit vectors `[P, C]` float32.
+
+    Raises `InputError` for what is not `[P, C]` numbers, not finite or zero.
+    """
+    rows = np.asarray(vectors)
+    if rows.ndim != 2 or len(rows) != boxes or rows.dtype.kind not in "fiu":
+        raise InputError(
+            f"embeddings are numbers [{boxes}, C], a vector per detection, not {rows.dtype} "
+            f"{list(rows.shape)}"
+        )
+    rows = rows.astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)
+    if bad.any():
+        row = int(bad.argmax())
+        what = "zero" if lengths[row] == 0 else "not finite"
+        raise InputError(f"the embedding of detection {row} is {what}; drop the box, or mend it")
+    return rows / lengths
+
+
+def crops(image: Image, xyxy: Doubles, height: int, width: int) -> Image:
+    """The boxes resized by nearest pixel: `[P, height, width, 3]`.
+
+    Outside the image its border is repeated.
     """
     rows = _samples(xyxy[:, 1], xyxy[:, 3], height, image.shape[0])
     columns = _samples(xyxy[:, 0], xyxy[:, 2], width, image.shape[1])
     return image[rows[:, :, None], columns[:, None, :]]
 
 
-def cut_out(image: Image, box: Doubles, height: int, width: int) -> Image:
-    """One box (pixel corners) cut out and smoothly brought to size `[height, width, 3]`."""
+def smooth_crop(image: Image, box: Doubles, height: int, width: int) -> Image:
+    """One box (pixel corners) cut at the image border, resized bilinearly `[height, width, 3]`."""
     rows, columns = image.shape[:2]
     x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
     y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)
     part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    sized: Any = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
-    return sized
+    resized: Any = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
-def _samples(low: Doubles, high: Doubles, count: int, limit: int) -> NDArray[np.int64]:
+def _samples(low: Doubles, high: Doubles, count: int, limit: int) -> Integers:
     """`count` pixel numbers `[P, count]`, evenly from `low` to `high` `[P]`, below `limit`."""
     middles = (np.arange(count) + 0.5) / count
-    places = low[:, None] + (high - low)[:, None] * middles
-    return np.clip(places, 0, limit - 1).astype(np.int64)
+    positions = low[:, None] + (high - low)[:, None] * middles
+    return np.clip(positions, 0, limit - 1).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class HistogramSettings:
-    """Sizes of the histogram."""
+    """Sizes of the colour histogram."""
 
     height: int = 48
     """Samples down a box."""
@@ -81,82 +143,41 @@ class HistogramSettings:
 
 
 class HistogramEmbedder:
-    """Square roots of the histograms, so that a dot product is Bhattacharyya's coefficient."""
+    """Square roots of colour histograms of horizontal stripes of a box.
+
+    So a dot product of two is the Bhattacharyya coefficient.
+    """
 
     def __init__(self, settings: HistogramSettings | None = None) -> None:
-        self.settings = chosen = settings or HistogramSettings()
-        middle = (np.arange(chosen.width) + 0.5) / chosen.width - 0.5
-        self._weights = np.exp(-0.5 * (middle / chosen.spread) ** 2)
-        rows = (np.arange(chosen.height) + 0.5) / chosen.height
-        self._stripe = np.searchsorted(chosen.stripes, rows) - 1  # -1 and the last: in none
-        self._bins = chosen.hues * chosen.saturations * chosen.values
+        self.settings = settings = settings or HistogramSettings()
+        middle = (np.arange(settings.width) + 0.5) / settings.width - 0.5
+        self._weights = np.exp(-0.5 * (middle / settings.spread) ** 2)
+        rows = (np.arange(settings.height) + 0.5) / settings.height
+        self._stripe = np.searchsorted(settings.stripes, rows) - 1  # -1 and the last: in none
+        self._bins = settings.hues * settings.saturations * settings.values
 
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Unit vectors `[P, C]`; see `Embedder`."""
-        chosen, stripes = self.settings, len(self.settings.stripes) - 1
+        settings, stripes = self.settings, len(self.settings.stripes) - 1
         length = stripes * self._bins
         if not len(xyxy):
             return np.zeros((0, length), dtype=np.float32)
         inside = (self._stripe >= 0) & (self._stripe < stripes)
-        cut = crops(image, xyxy, chosen.height, chosen.width)[:, inside]
-        bins = self._binned(cut) + self._stripe[inside][None, :, None] * self._bins
+        samples = crops(image, xyxy, settings.height, settings.width)[:, inside]
+        bins = self._binned(samples) + self._stripe[inside][None, :, None] * self._bins
         bins += np.arange(len(xyxy))[:, None, None] * length
         weights = np.broadcast_to(self._weights, bins.shape)
         counts = np.bincount(bins.ravel(), weights.ravel(), minlength=len(xyxy) * length)
         shares = counts.reshape(len(xyxy), length)
         return np.sqrt(shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def _binned(self, cut: Image) -> np.ndarray:
-        """The bin `[P, H, W]` of every sample."""
-        chosen = self.settings
-        hsv = cv2.cvtColor(cut.reshape(-1, chosen.width, 3), cv2.COLOR_BGR2HSV).reshape(cut.shape)
+    def _binned(self, samples: Image) -> np.ndarray:
+        """The bin `[P, H, W]` of every sample `[P, H, W, 3]`."""
+        sizes = self.settings
+        flat = samples.reshape(-1, sizes.width, 3)
+        hsv = cv2.cvtColor(flat, cv2.COLOR_BGR2HSV).reshape(samples.shape)
         hue, saturation, value = (hsv[..., i].astype(np.int64) for i in range(3))
         return (
-            (hue * chosen.hues // 180) * chosen.saturations
-            + saturation * chosen.saturations // 256
-        ) * chosen.values + value * chosen.values // 256
-
-CHOICES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNER/NAME"
-"""What an embedder can be called."""
-
-
-def default_name(weights: Path | str | None) -> str:
-    """What is meant by no name: a network where there are weights."""
-    return "hist" if weights is None else "reid"
-
-
-def embedder(
-    name: str | None = None, weights: Path | str | None = None, changes: Iterable[str] = ()
-) -> Embedder | None:
-    """An embedder: one of `CHOICES`; None for `none`.
-
-    Without a name it is `reid` where there are weights, else `hist`. `changes` are settings as
-    NAME=VALUE. Raises `InputError` for an unknown name or setting, and for weights that are missing
-    or not wanted.
-    """
-    from tfsasm.tracking.appearance.reid import (
-        HuggingFaceEmbedder,
-        HuggingFaceEmbedderSettings,
-        ReidEmbedder,
-        ReidSettings,
-    )
-
-    name = name or default_name(weights)
-    reads_file = name in ("osnet", "reid")
-    if reads_file and weights is None:
-        raise InputError(
-            f"{name} needs the ONNX file of a re-identification network: --embedder-weights FILE. "
-            "Without one there is --embedder hist"
-        )
-    if weights is not None and not reads_file:
-        raise InputError(f"{name} takes no weights; for {weights} say --embedder reid")
-    if reads_file:
-        return ReidEmbedder(str(weights), with_changes(ReidSettings(), changes, name))
-    if name.startswith(PREFIX):
-        settings = with_changes(HuggingFaceEmbedderSettings(), changes, name)
-        return HuggingFaceEmbedder(name, settings)
-    if name == "hist":
-        return HistogramEmbedder(with_changes(HistogramSettings(), changes, name))
-    if name == "none":
-        return None
-    raise InputError(f"no embedder {name!r}; there are {CHOICES}")
+            (hue * sizes.hues // 180) * sizes.saturations
+            + saturation * sizes.saturations // 256
+        ) * sizes.values + value * sizes.values // 256  # fmt: skip

@@ -1,7 +1,7 @@
-"""What is remembered of how each track looks: the sparse memory, and the usual alternatives.
+"""Appearance of each track: the sparse memory, and the usual alternatives.
 
 A gallery is three functions over a table with a row per track: `empty`, `write`, `distances`. The
-sparse one is `tfsasm.memory` as it is, with appearance embeddings for features.
+sparse one is `tfsasm.tracking.memory` as it is, with appearance embeddings for features.
 """
 
 from __future__ import annotations
@@ -9,27 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from tfsasm.tables import Table
-from tfsasm.tracking import memory
+from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
+from tfsasm.runtime import memory
+from tfsasm.runtime.memory import Memory, Observation
+from tfsasm.tables import Doubles, Flags, Floats, Integers, Table
+from tfsasm.tracking.appearance.association import TINY
 from tfsasm.tracking.config import MemoryConfig
-from tfsasm.tracking.memory import Memory, Observation
 
-FAR = 2.0
-"""The largest cosine distance: that of a track of which nothing is known."""
+FAR = np.float32(2)
+"""The largest cosine distance: that of a track without embeddings."""
 
 
 @dataclass(frozen=True)
 class GalleryConfig:
-    """How looks are remembered."""
+    """How the appearance of a track is remembered."""
 
     kind: Literal["sparse", "ema", "last", "none"] = "sparse"
-    """The sparse memory; a moving average; the last views; or nothing, for motion alone."""
+    """The sparse memory; a moving average; the last embeddings; or nothing, for motion alone."""
     read: Literal["mean", "half", "nearest"] = "mean"
     """What of the sparse memory a detection is compared with: the mean of its views, half the
-    current view and half their mean (the published read), or the view that is nearest."""
+    current view and half their mean (the published read), or the nearest view."""
     momentum: float = 0.9
     """Share of the old in the moving average (BoT-SORT, arXiv 2206.14651)."""
     views: int = 30
@@ -41,27 +42,27 @@ class GalleryConfig:
     )
     """When the sparse memory stores. The unit of travel is the height of the box."""
     overlap: bool = True
-    """Whether the sparse memory is told how much of a view others cover."""
+    """Whether the sparse memory prefers views that other detections overlap less."""
 
 
 class Gallery(Protocol):
     """Tables with a row per track, whose type is the gallery's own."""
 
     def empty(self, n: int, channels: int) -> Any:
-        """The looks of `n` new tracks: nothing yet."""
+        """The table of `n` new tracks, for embeddings of `channels` values: nothing yet."""
         ...
 
     def write(self, state: Any, seen: Observation) -> Any:
-        """The table after one frame; only rows with `seen.present` show something new."""
+        """The table after one frame; only rows with `seen.present` have an embedding in it."""
         ...
 
-    def distances(self, state: Any, embeddings: Tensor) -> Tensor:
-        """Cosine distances `[N, D]` of N tracks to unit vectors `[D, C]`; `FAR` if unknown."""
+    def distances(self, state: Any, embeddings: Floats) -> Floats:
+        """Cosine distances `[N, D]` to unit vectors `[D, C]`; `FAR` for tracks without any."""
         ...
 
 
 def gallery(config: GalleryConfig) -> Gallery:
-    """The gallery that the settings ask for."""
+    """The gallery of that configuration."""
     if config.kind == "sparse":
         return SparseGallery(config)
     if config.kind == "ema":
@@ -69,11 +70,41 @@ def gallery(config: GalleryConfig) -> Gallery:
     return LastGallery(config.views) if config.kind == "last" else NoGallery()
 
 
-@dataclass(frozen=True)
-class Nothing(Table):
-    """N tracks of whose looks nothing is kept."""
+def observe(
+    last_box: Doubles, matches: Integers, boxes: Doubles, scores: Doubles, embeddings: Floats
+) -> Observation:
+    """What the gallery learns of N tracks in a frame.
 
-    known: Tensor
+    `last_box` `[N, 4]` are their detections before, `matches` `[N]` those of this frame (-1 for
+    none), among `boxes` `[D, 4]` (pixel corners), `scores` `[D]` and `embeddings` `[D, C]`, where
+    zeros are no embedding. Travel is in heights of the box, overlap the largest IoU with another
+    detection, NaN without a detection.
+    """
+    n = len(last_box)
+    rows = np.flatnonzero(matches >= 0)
+    own = matches[rows]
+    travel, overlap, score = (np.full(n, value, np.float32) for value in (0, np.nan, 0))
+    before, now = xyxy_to_cxcywh(last_box[rows]), xyxy_to_cxcywh(boxes[own])
+    travel[rows] = np.linalg.norm(now[:, :2] - before[:, :2], axis=1) / now[:, 3]
+    overlap[rows] = _largest_overlap(boxes)[own]
+    score[rows] = scores[own]
+    view = np.zeros((n, embeddings.shape[1]), np.float32)
+    view[rows] = embeddings[own]
+    return Observation(view, travel, overlap, score, np.asarray(view.any(axis=1)))
+
+
+def _largest_overlap(xyxy: Doubles) -> Doubles:
+    """Largest IoU `[D]` of each box with another; 0 if alone."""
+    overlaps = iou_matrix(xyxy, xyxy, TINY)
+    np.fill_diagonal(overlaps, 0.0)
+    return np.asarray(overlaps.max(axis=1, initial=0.0))
+
+
+@dataclass(frozen=True)
+class NoViews(Table):
+    """N tracks without appearance."""
+
+    known: Flags
     """`[N]`, always False."""
 
 
@@ -81,63 +112,62 @@ class Nothing(Table):
 class NoGallery:
     """Remembers nothing, so that motion decides alone."""
 
-    def empty(self, n: int, channels: int) -> Nothing:
+    def empty(self, n: int, channels: int) -> NoViews:
         """See `Gallery`."""
-        return Nothing(torch.zeros(n, dtype=torch.bool))
+        return NoViews(np.zeros(n, bool))
 
-    def write(self, state: Nothing, seen: Observation) -> Nothing:
+    def write(self, state: NoViews, seen: Observation) -> NoViews:
         """See `Gallery`."""
         return state
 
-    def distances(self, state: Nothing, embeddings: Tensor) -> Tensor:
+    def distances(self, state: NoViews, embeddings: Floats) -> Floats:
         """See `Gallery`."""
-        return torch.full((len(state), len(embeddings)), FAR)
+        return np.full((len(state), len(embeddings)), FAR)
 
 
 @dataclass(frozen=True)
 class SparseViews(Table):
     """The sparse memory of N tracks beside their current views."""
 
-    current: Tensor
+    current: Floats
     """The last view `[N, C]`."""
-    known: Tensor
-    """Whether there is any `[N]`, bool."""
-    mean: Tensor
+    known: Flags
+    """Whether there is any `[N]`."""
+    mean: Floats
     """Mean of the stored views `[N, C]`, the current view where there are none."""
     memory: Memory
 
 
 @dataclass(frozen=True)
 class SparseGallery:
-    """`tfsasm.memory`, unchanged. Until something is stored, the current view stands for it."""
+    """The sparse memory. Until something is stored, the current view takes its place."""
 
     config: GalleryConfig
 
     def empty(self, n: int, channels: int) -> SparseViews:
         """See `Gallery`."""
-        none = torch.zeros(n, dtype=torch.bool)
-        blank = torch.zeros(n, channels)
+        none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
         return SparseViews(blank, none, blank, memory.empty(n, channels, self.config.memory))
 
     def write(self, state: SparseViews, seen: Observation) -> SparseViews:
         """See `Gallery`."""
         if not self.config.overlap:
-            seen = replace(seen, overlap=torch.zeros_like(seen.overlap))
+            seen = replace(seen, overlap=np.zeros_like(seen.overlap))
         after, changed = _written(state.memory, seen, self.config.memory)
-        current = torch.where(seen.present[:, None], seen.feature, state.current)
-        stored = after.valid.any(dim=1, keepdim=True)
-        mean = torch.where(stored, state.mean, current)
-        mean[changed] = memory.mean_view(after[changed])
+        current = np.where(seen.present[:, None], seen.feature, state.current)
+        stored = after.valid.any(axis=1, keepdims=True)
+        mean = np.where(stored, state.mean, current)
+        mean[changed] = _mean_view(after[changed])
         return SparseViews(current, state.known | seen.present, mean, after)
 
-    def distances(self, state: SparseViews, embeddings: Tensor) -> Tensor:
+    def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
         """See `Gallery`."""
         if self.config.read == "mean":
-            return _apart(state.mean, state.known, embeddings)
+            return _distances(state.mean, state.known, embeddings)
         if self.config.read == "half":
-            return _apart((state.current + state.mean) / 2, state.known, embeddings)
-        views = torch.cat([state.memory.features, state.current[:, None]], dim=1)
-        valid = torch.cat([state.memory.valid, state.known[:, None]], dim=1)
+            return _distances((state.current + state.mean) / 2, state.known, embeddings)
+        views = np.concat([state.memory.features, state.current[:, None]], axis=1)
+        valid = np.concat([state.memory.valid, state.known[:, None]], axis=1)
         return _nearest(views, valid, embeddings)
 
 
@@ -145,10 +175,10 @@ class SparseGallery:
 class Average(Table):
     """A moving average of N tracks."""
 
-    mean: Tensor
+    mean: Floats
     """`[N, C]`."""
-    known: Tensor
-    """`[N]`, bool."""
+    known: Flags
+    """`[N]`."""
 
 
 @dataclass(frozen=True)
@@ -159,29 +189,29 @@ class AverageGallery:
 
     def empty(self, n: int, channels: int) -> Average:
         """See `Gallery`."""
-        return Average(torch.zeros(n, channels), torch.zeros(n, dtype=torch.bool))
+        return Average(np.zeros((n, channels), np.float32), np.zeros(n, bool))
 
     def write(self, state: Average, seen: Observation) -> Average:
         """See `Gallery`."""
         mixed = self.momentum * state.mean + (1 - self.momentum) * seen.feature
-        mean = torch.where(state.known[:, None], mixed, seen.feature)
+        mean = np.where(state.known[:, None], mixed, seen.feature)
         return Average(
-            torch.where(seen.present[:, None], mean, state.mean), state.known | seen.present
+            np.where(seen.present[:, None], mean, state.mean), state.known | seen.present
         )
 
-    def distances(self, state: Average, embeddings: Tensor) -> Tensor:
+    def distances(self, state: Average, embeddings: Floats) -> Floats:
         """See `Gallery`."""
-        return _apart(state.mean, state.known, embeddings)
+        return _distances(state.mean, state.known, embeddings)
 
 
 @dataclass(frozen=True)
-class Recent(Table):
+class LastViews(Table):
     """The last views of N tracks, the newest last."""
 
-    features: Tensor
+    features: Floats
     """`[N, L, C]`."""
-    valid: Tensor
-    """`[N, L]`, bool."""
+    valid: Flags
+    """`[N, L]`."""
 
 
 @dataclass(frozen=True)
@@ -190,29 +220,29 @@ class LastGallery:
 
     views: int
 
-    def empty(self, n: int, channels: int) -> Recent:
+    def empty(self, n: int, channels: int) -> LastViews:
         """See `Gallery`."""
-        return Recent(
-            torch.zeros(n, self.views, channels), torch.zeros(n, self.views, dtype=torch.bool)
+        return LastViews(
+            np.zeros((n, self.views, channels), np.float32), np.zeros((n, self.views), bool)
         )
 
-    def write(self, state: Recent, seen: Observation) -> Recent:
+    def write(self, state: LastViews, seen: Observation) -> LastViews:
         """See `Gallery`."""
-        pushed = torch.cat([state.features[:, 1:], seen.feature[:, None]], dim=1)
-        valid = torch.cat([state.valid[:, 1:], seen.present[:, None]], dim=1)
-        return Recent(
-            torch.where(seen.present[:, None, None], pushed, state.features),
-            torch.where(seen.present[:, None], valid, state.valid),
+        pushed = np.concat([state.features[:, 1:], seen.feature[:, None]], axis=1)
+        valid = np.concat([state.valid[:, 1:], seen.present[:, None]], axis=1)
+        return LastViews(
+            np.where(seen.present[:, None, None], pushed, state.features),
+            np.where(seen.present[:, None], valid, state.valid),
         )
 
-    def distances(self, state: Recent, embeddings: Tensor) -> Tensor:
+    def distances(self, state: LastViews, embeddings: Floats) -> Floats:
         """See `Gallery`."""
         return _nearest(state.features, state.valid, embeddings)
 
 
 def _written(
     state: Memory, seen: Observation, config: MemoryConfig
-) -> tuple[Memory, Tensor]:
+) -> tuple[Memory, Integers]:
     """`memory.write`, and the rows that stored a view.
 
     A store is rare, and all views of all tracks are much to copy. So the rest of the memory is
@@ -221,21 +251,30 @@ def _written(
     slim = memory.write(
         replace(state, features=state.features[:, :0], valid=state.valid[:, :0]), seen, config
     )
-    rows = (slim.gap == 0).nonzero()[:, 0]
+    rows = np.flatnonzero(slim.gap == 0)
     if not len(rows):
         return replace(slim, features=state.features, valid=state.valid), rows
     full = memory.write(state[rows], seen[rows], config)
-    features, valid = state.features.clone(), state.valid.clone()
+    features, valid = state.features.copy(), state.valid.copy()
     features[rows], valid[rows] = full.features, full.valid
     return replace(slim, features=features, valid=valid), rows
 
 
-def _apart(views: Tensor, known: Tensor, embeddings: Tensor) -> Tensor:
-    unit = torch.nn.functional.normalize(views, dim=1)
-    return torch.where(known[:, None], 1 - unit @ embeddings.T, FAR)
+def _distances(views: Any, known: Flags, embeddings: Floats) -> Floats:
+    return np.where(known[:, None], 1 - _unit(views) @ embeddings.T, FAR)
 
 
-def _nearest(views: Tensor, valid: Tensor, embeddings: Tensor) -> Tensor:
-    unit = torch.nn.functional.normalize(views, dim=2)
-    alike = torch.where(valid[..., None], unit @ embeddings.T, 1 - FAR)
-    return 1 - alike.amax(dim=1)
+def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
+    alike = np.where(valid[..., None], _unit(views) @ embeddings.T, 1 - FAR)
+    return np.asarray(1 - alike.max(axis=1))
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))
+
+
+def _mean_view(state: Memory) -> Floats:
+    weight = state.valid.astype(np.float32)
+    total = (state.features * weight[..., None]).sum(axis=1)
+    return np.asarray(total / np.maximum(weight.sum(axis=1, keepdims=True), 1))

@@ -1,19 +1,21 @@
-"""Where boxes are going: a Kalman filter over all tracks at once.
+"""Motion of the tracks: a Kalman filter over all of them at once, and how persistent motion is.
 
 What is unusual here: centre x, centre y, width and height are four filters of their own, each of a
 value and its velocity, since nothing in the model couples them. So the covariance of a track is
 four times three numbers, and every step is a few lines of plain arithmetic over `[N, 4]`.
+
+Motion persistence is learned while tracking: the displacement of each track over some frames is
+compared with its displacement over the frames before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tfsasm.tracking.appearance.arrays import Arrays, Doubles, Flags, Integers
+from tfsasm.boxes import xyxy_to_cxcywh
+from tfsasm.tables import Doubles, Flags, Integers, Table
 
 
 @dataclass(frozen=True)
@@ -21,31 +23,30 @@ class KalmanConfig:
     """Noise of the filter, as shares of a box's width (for x) and height (for y)."""
 
     position: float = 1 / 20
-    """Standard deviation of a place, measured or per frame (DeepSORT, arXiv 1703.07402)."""
+    """Standard deviation of a position, measured or per frame (DeepSORT, arXiv 1703.07402)."""
     velocity: float = 1 / 160
-    """Standard deviation of a velocity's change per frame (DeepSORT), of people who swing back.
-    Measured: twice as much is 2 HOTA worse on dancers."""
-    news: float = 1.0
-    """How much more it is of people who go on as they went (`pace.py`), for whom a change of way is
-    news. Measured: 0 is up to 6 HOTA worse on pedestrians in every 2nd or 3rd frame, and 1 on
-    synthetic dancers."""
-    unsure: float = 2.0
+    """Standard deviation of a velocity's change per frame (DeepSORT), where motion does not
+    persist. Measured: twice as much is 2 HOTA worse on dancers."""
+    persistence_noise: float = 1.0
+    """Where motion persists, velocities change by this share more per frame. Measured: 0 is up to 6
+    HOTA worse on pedestrians in every 2nd or 3rd frame, and 1 on synthetic dancers."""
+    score_noise: float = 2.0
     """How much a score of 0 adds to the noise of a measurement, in its own units; a score of 1 adds
     none. Measured: 0 is worse, 3 alike."""
-    correction: float = 0.75
+    gap_velocity: float = 0.75
     """After a gap the velocity becomes this share of the mean one over the gap. OC-SORT comes to 1.
     Measured: 0.5 is up to 4 HOTA worse on pedestrians, and alike on dancers."""
 
 
 @dataclass(frozen=True)
-class Motion(Arrays):
+class Motion(Table):
     """Boxes and velocities of N tracks, in pixels and pixels per frame."""
 
     box: Doubles
     """Centre x, centre y, width and height `[N, 4]`."""
     velocity: Doubles
     """`[N, 4]`."""
-    place_variance: Doubles
+    position_variance: Doubles
     """`[N, 4]`."""
     covariance: Doubles
     """Of value and velocity `[N, 4]`."""
@@ -59,178 +60,183 @@ class Motion(Arrays):
         return np.hstack([self.box[:, :2] - half, self.box[:, :2] + half])
 
 
-def centred(xyxy: Doubles) -> Doubles:
-    """Corners `[N, 4]` as centre x, centre y, width and height."""
-    low, high = xyxy[:, :2], xyxy[:, 2:]
-    return np.hstack([(low + high) / 2, high - low])
-
-
 def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
-    """New tracks at centred `boxes` `[N, 4]`, at rest."""
-    place, speed = _noise(boxes, config)
+    """New tracks at `boxes` `[N, 4]` (cxcywh, pixels), at rest."""
+    position, velocity = _noise(boxes, config)
     none = np.zeros_like(boxes)
-    return Motion(boxes, none, (2 * place) ** 2, none, (10 * speed) ** 2)  # as DeepSORT begins
+    return Motion(boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2)  # as DeepSORT
 
 
-def paced(config: KalmanConfig, persistence: float) -> KalmanConfig:
-    """The noise where people go on as they went by so much, from 0 to 1."""
-    return replace(config, velocity=config.velocity * (1 + config.news * persistence))
+def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
+    """The noise for a motion persistence from 0 to 1: where motion persists, turns are news."""
+    return replace(config, velocity=config.velocity * (1 + config.persistence_noise * persistence))
 
 
 def predict(motion: Motion, config: KalmanConfig) -> Motion:
-    """The next frame's boxes."""
-    place, speed = _noise(motion.box, config)
+    """The tracks one frame later."""
+    position, velocity = _noise(motion.box, config)
     return Motion(
         box=motion.box + motion.velocity,
         velocity=motion.velocity,
-        place_variance=(
-            motion.place_variance + 2 * motion.covariance + motion.velocity_variance + place**2
+        position_variance=(
+            motion.position_variance + 2 * motion.covariance + motion.velocity_variance
+            + position**2
         ),
         covariance=motion.covariance + motion.velocity_variance,
-        velocity_variance=motion.velocity_variance + speed**2,
-    )
+        velocity_variance=motion.velocity_variance + velocity**2,
+    )  # fmt: skip
 
 
 def update(
-    motion: Motion, boxes: Doubles, scores: Doubles, before: Doubles, missed: NDArray[Any],
+    motion: Motion, boxes: Doubles, scores: Doubles, before: Doubles, missed: Integers,
     config: KalmanConfig,
 ) -> Motion:
-    """Take in the detections that N predicted tracks were matched with.
+    """N predicted tracks corrected by the detections that they were matched with.
 
-    `boxes` `[N, 4]` are centred, `before` are those of the matches before, `missed` `[N]` frames
-    ago and one. Where there was a gap, the velocity is that of the way from one to the other
-    (the re-update of OC-SORT, arXiv 2203.14360, in its limit), since what the filter believed in
-    between was its own echo.
+    `boxes` `[N, 4]` (cxcywh) are those detections, `before` `[N, 4]` the last ones before them,
+    `missed` `[N]` + 1 frames ago. After a gap the velocity is that of the displacement over the
+    gap (the re-update of OC-SORT, arXiv 2203.14360, in its limit), since predictions without
+    measurements only repeat themselves.
     """
-    place, _ = _noise(motion.box, config)
-    noise = place * (1 + config.unsure * (1 - scores[:, None]))
-    total = motion.place_variance + noise**2
-    gain, speed_gain = motion.place_variance / total, motion.covariance / total
+    position, _ = _noise(motion.box, config)
+    noise = position * (1 + config.score_noise * (1 - scores[:, None]))
+    total = motion.position_variance + noise**2
+    gain, velocity_gain = motion.position_variance / total, motion.covariance / total
     error = boxes - motion.box
     updated = Motion(
         box=motion.box + gain * error,
-        velocity=motion.velocity + speed_gain * error,
-        place_variance=motion.place_variance * (1 - gain),
+        velocity=motion.velocity + velocity_gain * error,
+        position_variance=motion.position_variance * (1 - gain),
         covariance=motion.covariance * (1 - gain),
-        velocity_variance=motion.velocity_variance - speed_gain * motion.covariance,
+        velocity_variance=motion.velocity_variance - velocity_gain * motion.covariance,
     )
     returned = missed[:, None] > 0
-    mean = (boxes - before) / (missed[:, None] + 1) * config.correction
+    mean = (boxes - before) / (missed[:, None] + 1) * config.gap_velocity
     return replace(
         updated, box=np.where(returned, boxes, updated.box),
         velocity=np.where(returned, mean, updated.velocity),
-    )
+    )  # fmt: skip
 
 
-def move(motion: Motion, warp: Doubles) -> Motion:
-    """The tracks as the moved camera sees them. `warp` `[2, 3]` maps old pixels to new ones."""
-    turn, scale = warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
-    places = motion.box[:, :2] @ turn.T + warp[:, 2]
+def compensate(motion: Motion, warp: Doubles) -> Motion:
+    """The tracks in the image of the moved camera. `warp` `[2, 3]` maps old pixels to new ones."""
+    turn, scale = _turn_and_scale(warp)
+    positions = motion.box[:, :2] @ turn.T + warp[:, 2]
     return Motion(
-        box=np.hstack([places, motion.box[:, 2:] * scale]),
+        box=np.hstack([positions, motion.box[:, 2:] * scale]),
         velocity=np.hstack([motion.velocity[:, :2] @ turn.T, motion.velocity[:, 2:] * scale]),
-        place_variance=motion.place_variance * scale**2,
+        position_variance=motion.position_variance * scale**2,
         covariance=motion.covariance * scale**2,
         velocity_variance=motion.velocity_variance * scale**2,
     )
 
 
+def _turn_and_scale(warp: Doubles) -> tuple[Doubles, float]:
+    return warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
+
+
 def _noise(boxes: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:
-    """Standard deviations of places and velocities `[N, 4]` of centred boxes."""
+    """Standard deviations of positions and velocities `[N, 4]` of cxcywh boxes."""
     size = np.maximum(boxes[:, [2, 3, 2, 3]], 1.0)
     return config.position * size, config.velocity * size
 
 
 @dataclass(frozen=True)
 class PersistenceConfig:
-    """How persistence is learned."""
+    """How motion persistence is learned."""
 
     frames: int = 10
-    """Over so many frames ways are compared. By judgement: gaps are about that long."""
-    fewest: float = 20.0
-    """Pairs of ways that must have been seen; before, everybody goes on as he went. By judgement.
-    """
-    most: float = 1000.0
-    """Pairs that are remembered; older ones fade. By judgement."""
+    """Displacements are taken over this many frames. Chosen by hand: gaps are about that long."""
+    min_pairs: float = 20.0
+    """Pairs of displacements that it takes; until then motion is assumed to persist. Chosen by
+    hand, not measured."""
+    max_pairs: float = 1000.0
+    """Pairs that are remembered; older ones fade. Chosen by hand, not measured."""
 
 
 @dataclass(frozen=True)
-class Displacements(Arrays):
-    """Where N tracks came from."""
+class Displacements(Table):
+    """Displacements of N tracks, over `PersistenceConfig.frames` frames each."""
 
     start: Doubles
-    """Centres where the way began that is under way `[N, 2]`, pixels."""
-    before: Doubles
-    """The way before that one, in lengths of the box `[N, 2]`; NaN for none."""
+    """Centres at the beginning of the current displacement `[N, 2]`, pixels."""
+    previous: Doubles
+    """The displacement before the current one, in lengths of the box `[N, 2]`; NaN for none."""
     age: Integers
-    """Frames since it began `[N]`."""
+    """Frames since `start` `[N]`."""
 
 
 @dataclass(frozen=True)
 class Persistence:
-    """Sums over pairs of ways that followed each other."""
+    """Sums over pairs of consecutive displacements: a regression through the origin."""
 
     count: float = 0.0
-    along: float = 0.0
-    """Of the products of the two."""
-    square: float = 0.0
-    """Of the squares of the first."""
+    products: float = 0.0
+    """Sum of the dot products of the two."""
+    squares: float = 0.0
+    """Sum of the squared lengths of the first."""
 
-    def share(self, fewest: float) -> float:
-        """The part of a way that is gone once more, from 0 to 1: a regression through the origin.
-
-        It is 1 until `fewest` pairs were seen.
+    def share(self, min_pairs: float) -> float:
+        """The share of a displacement that is repeated, from 0 to 1; 1 until `min_pairs` are known.
         """
-        if self.count < fewest or self.square <= 0:
+        if self.count < min_pairs or self.squares <= 0:
             return 1.0
-        return float(np.clip(self.along / self.square, 0.0, 1.0))
+        return float(np.clip(self.products / self.squares, 0.0, 1.0))
 
-    def learn(self, first: Doubles, second: Doubles, most: float) -> Persistence:
-        """With pairs of ways `[K, 2]` more."""
-        fade = min(1.0, most / max(self.count, 1.0))
+    def updated(self, first: Doubles, second: Doubles, max_pairs: float) -> Persistence:
+        """With more pairs of displacements, `[K, 2]` each."""
+        fade = min(1.0, max_pairs / max(self.count, 1.0))
         return Persistence(
-            self.count * fade + len(first), self.along * fade + float((first * second).sum()),
-            self.square * fade + float((first**2).sum()),
+            self.count * fade + len(first),
+            self.products * fade + float((first * second).sum()),
+            self.squares * fade + float((first**2).sum()),
         )
 
 
 def begin_displacements(centres: Doubles) -> Displacements:
-    """Tracks that begin at `centres` `[N, 2]`."""
-    return Displacements(centres, np.full_like(centres, np.nan), np.zeros(len(centres), dtype=np.int64))
+    """New tracks at `centres` `[N, 2]`."""
+    n = len(centres)
+    return Displacements(centres, np.full_like(centres, np.nan), np.zeros(n, dtype=np.int64))
 
 
 def advance(
-    ways: Displacements, boxes: Doubles, present: Flags, returned: Flags, learned: Persistence,
-    config: PersistenceConfig,
+    displacements: Displacements, xyxy: Doubles, present: Flags, returned: Flags,
+    persistence: Persistence, config: PersistenceConfig,
 ) -> tuple[Displacements, Persistence]:
-    """One frame more, with the centred `boxes` `[N, 4]` of those tracks that are `present`.
+    """One frame later, with boxes `xyxy` `[N, 4]` for those tracks that are `present` `[N]`.
 
-    Whoever was missed begins a new way when he has `returned`.
+    A track that was lost and has `returned` `[N]` starts a new displacement: what lies in a gap is
+    not known. Returns the displacements, and what those that were completed say of persistence.
     """
-    age = ways.age + 1
-    done = present & ~returned & (age >= config.frames)
-    way = _displacement(ways.start, boxes)
-    told = done & ~np.isnan(ways.before[:, 0])
-    learned = learned.learn(ways.before[told], way[told], config.most)
-    anew = done | returned
-    start = np.where(anew[:, None], boxes[:, :2], ways.start)
-    before = np.where(done[:, None], way, np.where(present[:, None], ways.before, np.nan))
-    after = Displacements(start, before, np.where(anew, 0, age))
-    return after, learned
-
-
-def move_displacements(ways: Displacements, warp: Doubles) -> Displacements:
-    """As the moved camera sees them. `warp` `[2, 3]` maps old pixels to new ones."""
-    turn, scale = warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
-    return replace(
-        ways, start=ways.start @ turn.T + warp[:, 2], before=ways.before @ (turn / scale).T
+    boxes = xyxy_to_cxcywh(xyxy)
+    age = displacements.age + 1
+    complete = present & ~returned & (age >= config.frames)
+    displacement = _displacement(displacements.start, boxes)
+    paired = complete & ~np.isnan(displacements.previous[:, 0])
+    persistence = persistence.updated(
+        displacements.previous[paired], displacement[paired], config.max_pairs
     )
+    restart = complete | returned
+    start = np.where(restart[:, None], boxes[:, :2], displacements.start)
+    kept = np.where(present[:, None], displacements.previous, np.nan)
+    previous = np.where(complete[:, None], displacement, kept)
+    return Displacements(start, previous, np.where(restart, 0, age)), persistence
+
+
+def compensate_displacements(displacements: Displacements, warp: Doubles) -> Displacements:
+    """As `compensate`, for displacements."""
+    turn, scale = _turn_and_scale(warp)
+    return replace(
+        displacements, start=displacements.start @ turn.T + warp[:, 2],
+        previous=displacements.previous @ (turn / scale).T,
+    )  # fmt: skip
 
 
 def _displacement(start: Doubles, boxes: Doubles) -> Doubles:
-    """From `start` to the centres of `boxes`, in lengths of the box, cut at one `[N, 2]`.
+    """From `start` `[N, 2]` to the centres of `boxes` `[N, 4]`, in lengths of the box, at most 1.
 
-    So one box that the border of the image cuts flat does not outweigh everybody.
+    The limit keeps a box that the image border cuts flat from outweighing all others.
     """
-    way = (boxes[:, :2] - start) / np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1.0)
-    return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1.0)
+    lengths = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1.0)
+    displacement = (boxes[:, :2] - start) / lengths
+    return displacement / np.maximum(np.linalg.norm(displacement, axis=1, keepdims=True), 1.0)

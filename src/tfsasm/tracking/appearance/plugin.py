@@ -1,10 +1,10 @@
 """The appearance tracker as a tracker of the package `trackers` (Roboflow), by one changed line.
 
-    from tfsasm.appearance.plugin import AppearanceSORT
+    from tfsasm.tracking.appearance.plugin import AppearanceSORT
     tracker = AppearanceSORT()                     # instead of ByteTrackTracker()
 
-It keeps that package's promise: every detection comes back, with `tracker_id` -1 where it belongs
-to no track. Needs the extra `baselines`; importing it registers the name `tfsasm`.
+As in that package every detection comes back, with `tracker_id` -1 where it belongs to no track.
+Needs the extra `baselines`; importing it registers the name `tfsasm`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import supervision as sv
 
 from tfsasm.errors import InputError
 from tfsasm.tracking.appearance.embedders import embedder
-from tfsasm.tracking.appearance.tracker import NO_ID, AppearanceConfig, AppearanceTracker
+from tfsasm.tracking.appearance.tracker import EMBEDDING, AppearanceConfig, AppearanceTracker
+from tfsasm.tracking.config import NO_ID
 
 try:
     from trackers.core.base import BaseTracker
@@ -28,8 +29,7 @@ except ImportError as error:
 class AppearanceSORT(BaseTracker):
     """`AppearanceTracker` behind `trackers.BaseTracker`.
 
-    `embedder_name` and `embedder_weights` are as for `tfsasm.appearance.embedder`; `config` is the
-    method.
+    `embedder_name` and `embedder_weights` are as for `embedder`; `config` is the method.
     """
 
     tracker_id = "tfsasm"
@@ -47,26 +47,25 @@ class AppearanceSORT(BaseTracker):
     ) -> sv.Detections:
         """All `detections` in their order, with `tracker_id`; `frame` is uint8 BGR `[H, W, 3]`.
 
-        Frames count alike, whatever their `timestamp`.
+        Every call is one frame, whatever its `timestamp`.
         """
         numbered = sv.Detections(
             xyxy=detections.xyxy, confidence=detections.confidence,
-            data={k: v for k, v in detections.data.items() if k == "embedding"}
+            data={k: v for k, v in detections.data.items() if k == EMBEDDING}
             | {"row": np.arange(len(detections))},
         )  # fmt: skip
-        told = self._tracker.update(numbered, frame)
+        tracked = self._tracker.update(numbered, frame)
         ids = np.full(len(detections), NO_ID)
-        ids[np.asarray(told.data["row"])] = told.tracker_id
-        alive = self._tracker.state.tracks
+        ids[np.asarray(tracked.data["row"])] = tracked.tracker_id
+        live = self._tracker.state.tracks
         self.tracks = [
             SimpleNamespace(tracker_id=number, get_state_bbox=box.copy)
-            for number, box in zip(alive.ids.tolist(), alive.motion.xyxy, strict=True)
+            for number, box in zip(live.ids.tolist(), live.motion.xyxy, strict=True)
             if number != NO_ID
         ]
-        answer = detections[np.arange(len(detections))]
-        assert isinstance(answer, sv.Detections)
-        answer.tracker_id = ids
-        return answer
+        result: Any = detections[np.arange(len(detections))]
+        result.tracker_id = ids
+        return result
 
     def reset(self) -> None:
         """Forget everything; ids start at 1."""

@@ -1,4 +1,4 @@
-"""Re-identification networks as ONNX files, such as OSNet's, through onnxruntime."""
+"""Re-identification networks: ONNX files such as OSNet's, and vision models of Hugging Face."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from tfsasm.detection.huggingface import PREFIX, load_whole
-from tfsasm.detection.yolox import import_onnxruntime
 from tfsasm.errors import InputError
-from tfsasm.pytorch import find_device
-from tfsasm.tracking.appearance.arrays import Doubles
-from tfsasm.tracking.appearance.embedders import Floats, Image, cut_out
+from tfsasm.runtime.sessions import onnx_session
+from tfsasm.tables import Doubles, Floats
+from tfsasm.tracking.appearance.embedders import Image, smooth_crop
 
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet, RGB
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class ReidSettings:
-    """How a ReID file is run. What a file says itself needs no setting."""
+    """How an ONNX file is run. What the file says itself needs no setting."""
 
     height: int = 256
     """Of its image, where the file leaves it open."""
@@ -32,7 +28,7 @@ class ReidSettings:
     rgb: bool = True
     """Colours as RGB; false for BGR."""
     imagenet: bool = True
-    """Divide by 255 and normalise as for ImageNet; false for plain 0 to 255."""
+    """Divide by 255 and normalise as for ImageNet; false for the pixel values as they are."""
     batch: int = 16
     """Most boxes at once; a file may fix another number."""
     threads: int = 1
@@ -40,34 +36,28 @@ class ReidSettings:
 
 
 class ReidEmbedder:
-    """Unit vectors of an ONNX network that takes `[B, 3, H, W]` and gives `[B, C]`."""
+    """Unit vectors of an ONNX network that takes `[B, 3, H, W]` and gives `[B, C]`.
+
+    Raises `InputError` for a file that is missing, does not run here, or takes something else.
+    """
 
     def __init__(self, weights: Path | str, settings: ReidSettings | None = None) -> None:
-        self.settings = chosen = settings or ReidSettings()
+        self.settings = settings or ReidSettings()
         self._weights = Path(weights)
-        if not self._weights.is_file():
-            raise InputError(f"{weights} does not exist; give the ONNX file of a ReID network")
-        runtime = import_onnxruntime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = chosen.threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = runtime.InferenceSession(
-                str(weights), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime has many kinds, none of them public
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{weights} is not an ONNX file that runs here: {reason}") from error
+        self._session = onnx_session(
+            self._weights, user="a ReID network", threads=self.settings.threads,
+            mend="give the ONNX file of a ReID network",
+        )  # fmt: skip
         self._batch, self._height, self._width = self._shape()
         self.channels = self._run(np.zeros((1, self._height, self._width, 3), np.uint8)).shape[1]
 
     def _shape(self) -> tuple[int | None, int, int]:
         """Batch if the file fixes it, height and width."""
-        given = self._session.get_inputs()
-        shape = given[0].shape
-        if len(given) != 1 or len(shape) != 4 or shape[1] != 3:
-            told = [(one.name, one.shape) for one in given]
-            raise InputError(f"{self._weights} takes {told}; a ReID network takes [B, 3, H, W]")
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape
+        if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
+            shapes = [(entry.name, entry.shape) for entry in inputs]
+            raise InputError(f"{self._weights} takes {shapes}; a ReID network takes [B, 3, H, W]")
         batch, _, height, width = shape
         return (
             batch if isinstance(batch, int) else None,
@@ -79,13 +69,16 @@ class ReidEmbedder:
         """Unit vectors `[P, C]`; see `Embedder`."""
         if not len(xyxy):
             return np.zeros((0, self.channels), dtype=np.float32)
-        cut = np.stack([cut_out(image, box, self._height, self._width) for box in xyxy])
+        crops = np.stack([smooth_crop(image, box, self._height, self._width) for box in xyxy])
         size = self._batch or self.settings.batch
-        found = np.concatenate([self._run(cut[i : i + size]) for i in range(0, len(cut), size)])
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        vectors = np.concatenate(
+            [self._run(crops[i : i + size]) for i in range(0, len(crops), size)]
+        )
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    def _run(self, cut: Image) -> Floats:
-        pixels = cut[..., ::-1] if self.settings.rgb else cut
+    def _run(self, crops: Image) -> Floats:
+        """`[B, C]` of crops `[B, H, W, 3]`."""
+        pixels = crops[..., ::-1] if self.settings.rgb else crops
         batch: Any = pixels.astype(np.float32)
         if self.settings.imagenet:
             batch = (batch / 255 - _MEAN) / _STD
@@ -93,19 +86,19 @@ class ReidEmbedder:
         if self._batch:  # the file takes this many, no more and no fewer
             batch = np.resize(batch, (self._batch, *batch.shape[1:]))
         name = self._session.get_inputs()[0].name
-        found: Any = self._session.run(None, {name: np.ascontiguousarray(batch)})[0]
-        found = found[: len(cut)].reshape(len(cut), -1).astype(np.float32)
-        if not np.isfinite(found).all():
+        output: Any = self._session.run(None, {name: np.ascontiguousarray(batch)})[0]
+        vectors = output[: len(crops)].reshape(len(crops), -1).astype(np.float32)
+        if not np.isfinite(vectors).all():
             raise InputError(f"{self._weights} gives values that are not finite")
-        return found
+        return np.asarray(vectors)
 
 
 @dataclass(frozen=True)
 class HuggingFaceEmbedderSettings:
-    """How a vision model looks at boxes."""
+    """What a vision model gets of each box."""
 
     height: int = 256
-    """Boxes are brought to this height, before the model's own processor sees them."""
+    """Boxes are resized to this height, before the model's own processor takes them."""
     width: int = 128
     """And to this width."""
     batch: int = 16
@@ -115,13 +108,16 @@ class HuggingFaceEmbedderSettings:
 
 
 class HuggingFaceEmbedder:
-    """The pooled features of a model, by its name on the hub or its folder.
+    """The pooled features of a vision model, by its name on the hub or its folder.
 
     Raises `InputError` when transformers is missing or for a model that cannot be had, and
-    `WeightsError` for weights that are damaged or not whole.
+    `WeightsError` for weights that are damaged or incomplete.
     """
 
     def __init__(self, name: str, settings: HuggingFaceEmbedderSettings | None = None) -> None:
+        from tfsasm.detection.huggingface import PREFIX, load_whole
+        from tfsasm.pytorch import find_device
+
         self.settings = settings or HuggingFaceEmbedderSettings()
         self._device = find_device(self.settings.device)
         self._processor, model = load_whole(name.removeprefix(PREFIX), "AutoModel", "image model")
@@ -131,26 +127,27 @@ class HuggingFaceEmbedder:
 
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Vectors `[P, C]`; see `Embedder`."""
-        size, found = self.settings.batch, [np.zeros((0, self._channels), np.float32)]
-        cut = [
-            cut_out(image, box, self.settings.height, self.settings.width)[..., ::-1]
-            for box in xyxy
-        ]
-        found += [self._run(cut[i : i + size]) for i in range(0, len(cut), size)]
-        return np.concatenate(found)
+        size, height, width = self.settings.batch, self.settings.height, self.settings.width
+        crops = [smooth_crop(image, box, height, width)[..., ::-1] for box in xyxy]
+        none = np.zeros((0, self._channels), np.float32)
+        return np.concatenate(
+            [none, *(self._run(crops[i : i + size]) for i in range(0, len(crops), size))]
+        )
 
-    @torch.inference_mode()
-    def _run(self, cut: list[Image]) -> Floats:
+    def _run(self, crops: list[Image]) -> Floats:
         """`[B, C]` of RGB images of one size."""
-        pictures = [np.ascontiguousarray(one) for one in cut]
-        given = self._processor(
-            images=pictures, return_tensors="pt", input_data_format="channels_last"
+        import torch
+
+        images = [np.ascontiguousarray(crop) for crop in crops]
+        inputs = self._processor(
+            images=images, return_tensors="pt", input_data_format="channels_last"
         ).to(self._device)
-        if hasattr(self._model, "get_image_features"):  # CLIP and its like, whose texts are no use
-            answer = self._model.get_image_features(**given)
-        else:
-            answer = self._model(**given)
-        pooled = answer if isinstance(answer, torch.Tensor) else answer.pooler_output
-        if pooled is None:
-            pooled = answer.last_hidden_state.mean(dim=1)
-        return pooled.flatten(1).cpu().numpy().astype(np.float32)
+        with torch.inference_mode():
+            if hasattr(self._model, "get_image_features"):  # CLIP and its like: without the texts
+                output = self._model.get_image_features(**inputs)
+            else:
+                output = self._model(**inputs)
+            pooled = output if isinstance(output, torch.Tensor) else output.pooler_output
+            if pooled is None:
+                pooled = output.last_hidden_state.mean(dim=1)
+            return np.asarray(pooled.flatten(1).cpu().numpy().astype(np.float32))

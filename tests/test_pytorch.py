@@ -1,0 +1,74 @@
+"""Devices by name, and PyTorch files that are read without running what is in them."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+import torch
+
+from helpers.scenes import RunsCode
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.pytorch import find_device, read_checkpoint_file, read_state_dict
+
+
+def test_a_device_is_found_by_its_name():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda:9", "gpu", "cuda:x", ""])
+def test_a_device_that_is_not_there_is_refused_in_one_line(name):
+    with pytest.raises(InputError, match="give cpu, or auto for what there is") as caught:
+        find_device(name)
+    assert repr(name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_and_plain_values_are_read(tmp_path):
+    state = {"model": {"a": torch.arange(3)}, "args": argparse.Namespace(lr=0.1), "epoch": 4}
+    torch.save(state, tmp_path / "file.pth")
+    loaded = read_checkpoint_file(tmp_path / "file.pth")
+    assert loaded["args"].lr == 0.1
+    assert loaded["epoch"] == 4
+    assert list(read_state_dict(tmp_path / "file.pth")) == ["a"]
+
+
+def test_a_bare_state_dict_is_one_too(tmp_path):
+    torch.save({"a": torch.arange(3)}, tmp_path / "file.pth")
+    assert torch.equal(read_state_dict(tmp_path / "file.pth")["a"], torch.arange(3))
+
+
+def test_code_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": RunsCode("never")}, tmp_path / "file.pth")
+    with pytest.raises(WeightsError, match="could run code when loaded; refused"):
+        read_checkpoint_file(tmp_path / "file.pth")
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    pytest.param(None, "no checkpoint at", id="missing"),
+    pytest.param(b"", "is truncated or not a PyTorch checkpoint", id="empty"),
+    pytest.param(b"hello" * 99, "not a PyTorch checkpoint", id="text"),
+    pytest.param(b"PK\x03\x04" * 99, "is truncated or not a PyTorch checkpoint", id="half a zip"),
+])  # fmt: skip
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content, message):
+    path = tmp_path / "file.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_checkpoint_file(path)
+    assert str(path) in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    pytest.param([1], "holds no state dict", id="a list"),
+    pytest.param({"model": {}}, "holds no state dict", id="nothing"),
+    pytest.param({"epoch": 3}, "'epoch' names no tensor", id="other values"),
+])  # fmt: skip
+def test_a_file_without_a_state_dict_is_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(WeightsError, match=message):
+        read_state_dict(tmp_path / "file.pth")

@@ -1,0 +1,74 @@
+"""Galleries: the sparse memory, and the alternatives."""
+
+import numpy as np
+import pytest
+
+from helpers.people import vector, walk
+from tfsasm.tracking import memory
+from tfsasm.tracking.appearance.gallery import FAR, GalleryConfig, gallery, observe
+from tfsasm.tracking.memory import Observation
+
+
+def observation(people, travel=1.0):
+    """One person per track, not covered, who has travelled; None for a track without detection."""
+    n = len(people)
+    view = np.stack([np.zeros(8, np.float32) if p is None else vector(p) for p in people])
+    travelled, overlap, score = (np.full(n, value, np.float32) for value in (travel, 0, 0.9))
+    return Observation(view, travelled, overlap, score, np.array([p is not None for p in people]))
+
+
+KINDS = [
+    GalleryConfig(), GalleryConfig(read="half"), GalleryConfig(read="nearest"),
+    GalleryConfig(kind="ema"), GalleryConfig(kind="last"),
+]
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: f"{config.kind} {config.read}")
+def test_a_gallery_tells_people_apart_and_keeps_lost_tracks(config):
+    views = gallery(config)
+    state = views.write(views.empty(3, 8), observation([0, 1, None]))
+    for _ in range(3):
+        state = views.write(state, observation([0, None, None]))
+    distances = views.distances(state, np.stack([vector(0), vector(1)]))
+    np.testing.assert_allclose(distances, [[0, 1], [1, 0], [FAR, FAR]], atol=1e-6)
+    assert views.distances(state[:0], np.zeros((2, 8), np.float32)).shape == (0, 2)
+
+
+def test_the_gallery_of_none_knows_no_distance():
+    views = gallery(GalleryConfig(kind="none"))
+    state = views.write(views.empty(2, 8), observation([0, 1]))
+    assert views.distances(state, vector(0)[None]).tolist() == [[FAR], [FAR]]
+
+
+def test_the_sparse_gallery_is_the_memory_itself():
+    """Whatever is written, its views are those of `memory.write`, and its mean theirs."""
+    config = GalleryConfig()
+    views, dice = gallery(config), np.random.default_rng(0)
+    state, plain = views.empty(4, 8), memory.empty(4, 8, config.memory)
+    for _ in range(40):
+        people = [int(p) if p >= 0 else None for p in dice.integers(-2, 8, 4)]
+        seen = observation(people, travel=float(dice.uniform(0, 0.4)))
+        state, plain = views.write(state, seen), memory.write(plain, seen, config.memory)
+        for name, column in vars(plain).items():
+            np.testing.assert_array_equal(getattr(state.memory, name), column)
+    assert plain.valid.sum() > 10
+    np.testing.assert_array_equal(state.mean, memory.mean_view(plain))
+
+
+def test_travel_is_in_heights_of_the_box_and_overlap_that_with_other_detections():
+    """The first track moved by half its height; the second has no detection; a third box overlaps
+    the first."""
+    box = walk((100, 200), (0, 0), 1)[0]
+    right = np.array([50, 0, 50, 0])
+    boxes = np.stack([box + right, box + 1.2 * right])
+    embeddings = np.stack([vector(0), vector(1)])
+    seen = observe(
+        np.stack([box, box]), np.array([0, -1]), boxes, np.array([0.9, 0.8]), embeddings
+    )
+    np.testing.assert_allclose(seen.travel, [0.5, 0])
+    np.testing.assert_allclose(seen.overlap, [0.6, np.nan], rtol=1e-6)
+    assert seen.present.tolist() == [True, False]
+    np.testing.assert_allclose(seen.score, [0.9, 0], rtol=1e-6)
+    assert {column.dtype for column in (seen.feature, seen.travel, seen.score)} == {
+        np.dtype(np.float32)
+    }

@@ -1,0 +1,169 @@
+"""The Kalman filter, and the motion persistence of a video."""
+
+import numpy as np
+import pytest
+
+from helpers.people import walk
+from tfsasm.boxes import xyxy_to_cxcywh
+from tfsasm.tracking.appearance import motion
+from tfsasm.tracking.appearance.motion import (
+    Displacements,
+    KalmanConfig,
+    Persistence,
+    PersistenceConfig,
+    with_persistence,
+)
+
+KALMAN = KalmanConfig()
+CONFIG = PersistenceConfig(frames=5, min_pairs=4)
+
+
+# Kalman filter
+
+
+def filtered(xyxy, missing=()):
+    """The filter after all boxes of one track, but those of the `missing` frames."""
+    boxes = xyxy_to_cxcywh(np.asarray(xyxy))
+    state, last, missed = motion.begin(boxes[:1], KALMAN), boxes[:1], np.zeros(1)
+    for frame, box in enumerate(boxes[1:, None], start=1):
+        state = motion.predict(state, KALMAN)
+        if frame in missing:
+            missed = missed + 1
+            continue
+        state = motion.update(state, box, np.ones(1), last, missed, KALMAN)
+        last, missed = box, np.zeros(1)
+    return state
+
+
+def test_a_steady_walk_is_predicted():
+    boxes = walk((100, 200), (5, -2), 31)
+    predicted = motion.predict(filtered(boxes[:30]), KALMAN)
+    np.testing.assert_allclose(predicted.xyxy[0], boxes[30], atol=0.5)
+
+
+def test_after_a_gap_the_box_is_the_detection_and_the_velocity_that_of_the_displacement():
+    boxes = walk((100, 200), (5, 0), 20)
+    state = filtered(np.concatenate([boxes, boxes[-1:] + 40]), missing=range(10, 20))
+    np.testing.assert_allclose(state.box[0], xyxy_to_cxcywh(boxes[-1:] + 40)[0])
+    np.testing.assert_allclose(
+        state.velocity[0, 0], KALMAN.gap_velocity * (boxes[-1, 0] + 40 - boxes[9, 0]) / 11
+    )
+
+
+def test_filters_do_not_mix_tracks():
+    a, b = walk((100, 200), (5, 0), 2), walk((300, 90), (-1, 4), 2)
+    first, second = (xyxy_to_cxcywh(np.stack([a[frame], b[frame]])) for frame in range(2))
+    both = motion.predict(motion.begin(first, KALMAN), KALMAN)
+    both = motion.update(both, second, np.ones(2), first, np.zeros(2), KALMAN)
+    for row, boxes in enumerate((a, b)):
+        for name, column in vars(filtered(boxes)).items():
+            np.testing.assert_allclose(getattr(both, name)[row], column[0], err_msg=name)
+
+
+def test_a_moved_camera_moves_the_tracks():
+    state = motion.begin(np.array([[10.0, 20, 4, 8]]), KALMAN)
+    zoomed = motion.compensate(state, np.array([[2.0, 0, 5], [0, 2, -1]]))
+    np.testing.assert_allclose(zoomed.box, [[25, 39, 8, 16]])
+    np.testing.assert_allclose(zoomed.position_variance, 4 * state.position_variance)
+
+
+def test_where_motion_persists_velocities_may_change_more():
+    config = KalmanConfig(velocity=0.01, persistence_noise=1.5)
+    assert with_persistence(config, 0.0) == config
+    assert with_persistence(config, 0.4).velocity == pytest.approx(0.016)
+
+
+# Motion persistence
+
+
+def learned(centres, frames=60, missing=(), config=CONFIG):
+    """Persistence of tracks of 100 x 100 pixels whose centres are `centres(frame)` `[N, 2]`."""
+    displacements, persistence = motion.begin_displacements(centres(0)), Persistence()
+    last, missed = centres(0), np.zeros(len(centres(0)), dtype=int)
+    for frame in range(1, frames):
+        present = np.full(len(last), frame not in missing)
+        last = np.where(present[:, None], centres(frame), last)
+        xyxy = np.hstack([last - 50, last + 50])
+        displacements, persistence = motion.advance(
+            displacements, xyxy, present, present & (missed > 0), persistence, config
+        )
+        missed = np.where(present, 0, missed + 1)
+    return persistence
+
+
+def pedestrians(frame):
+    return np.array([[3.0 * frame, 50], [400 - 2.0 * frame, 80]])
+
+
+def dancer(frame):
+    """Back and forth in ten frames: the displacement over five is undone in the next five."""
+    return np.array([[100 + 20 * np.sin(frame * np.pi / 5 + 0.4), 50.0]])
+
+
+def test_the_motion_of_pedestrians_persists():
+    assert learned(pedestrians).share(CONFIG.min_pairs) == pytest.approx(1)
+
+
+def test_the_motion_of_dancers_does_not():
+    persistence = learned(dancer)
+    assert persistence.products == pytest.approx(-persistence.squares)
+    assert persistence.share(CONFIG.min_pairs) == 0
+
+
+def test_displacements_count_by_their_lengths():
+    """A step of 1 is repeated, a step of 2 undone: (1 - 4) / (1 + 4), and no less than 0."""
+    pairs = np.array([[1.0, 0], [0, 2]]), np.array([[1.0, 0], [0, -1]])
+    persistence = Persistence().updated(*pairs, 100)
+    assert (persistence.products, persistence.squares) == (-1, 5)
+    assert Persistence().updated(*pairs[::-1], 100).share(2) == 0
+    slower = Persistence().updated(pairs[0], pairs[0] * 0.4, 100)
+    assert slower.share(2) == pytest.approx(0.4)
+
+
+def test_motion_is_assumed_to_persist_until_enough_is_known():
+    assert learned(dancer, frames=20).share(CONFIG.min_pairs) == 1
+
+
+def test_people_who_stand_still_teach_nothing():
+    assert learned(lambda frame: np.array([[10.0, 10]])).share(CONFIG.min_pairs) == 1
+
+
+def test_a_displacement_with_a_gap_in_it_teaches_nothing():
+    """Missed in every fifth frame: no displacement over five frames is ever complete."""
+    assert learned(pedestrians, missing=range(4, 60, 5)).count == 0
+
+
+def test_old_displacements_fade():
+    ones = np.ones((100, 2))
+    persistence = Persistence().updated(ones, ones, max_pairs=50)
+    for _ in range(10):
+        persistence = persistence.updated(ones[:50], -ones[:50], max_pairs=50)
+    assert persistence.share(1) == 0
+
+
+def test_displacements_move_with_the_camera():
+    """It zooms in and turns by a right angle; displacements are in lengths of the box, which zoom
+    too."""
+    before = Displacements(np.array([[10.0, 20]]), np.array([[0.5, 0]]), np.array([3]))
+    after = motion.compensate_displacements(before, np.array([[0.0, -2, 5], [2, 0, -1]]))
+    np.testing.assert_allclose(after.start, [[-35, 19]])
+    np.testing.assert_allclose(after.previous, [[0, 0.5]])
+
+
+@pytest.mark.parametrize("height", [1e-160, 1.0, 5.0])
+def test_a_flat_box_does_not_outweigh_all_others(height):
+    """Ten dancers, and one pedestrian of whom the image border leaves a strip."""
+    half = np.array([[20, 50.0]] * 10 + [[10, height / 2]])
+
+    def boxes(frame):
+        dancers = np.repeat(dancer(frame), 10, axis=0)
+        centres = np.vstack([dancers, [[3.0 * frame, 0]]])
+        return np.hstack([centres - half, centres + half])
+
+    displacements = motion.begin_displacements(xyxy_to_cxcywh(boxes(0))[:, :2])
+    present, persistence = np.ones(11, dtype=bool), Persistence()
+    for frame in range(1, 60):
+        displacements, persistence = motion.advance(
+            displacements, boxes(frame), present, ~present, persistence, CONFIG
+        )
+    assert persistence.share(CONFIG.min_pairs) < 0.5
