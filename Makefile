@@ -10,6 +10,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+KERNELS := src/tfsasm/motrv2/fast/kernels
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint clean
@@ -33,9 +34,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-# Done again only when what is to be installed has changed. An environment that is there is kept.
+# Done again only when what is to be installed has changed, the C++ kernels among it, which it
+# compiles where a compiler is. An environment that is there is kept.
 # Some systems ship venv without the pip inside; then the system's own pip puts it there.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(KERNELS).cpp
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
 	  echo "tfsasm needs Python 3.11 or newer, and '$(PYTHON)' is not; name one with" \
 	    "make PYTHON=/path/to/python3.11"; exit 1; }
@@ -49,4 +51,5 @@ $(STAMP): pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f $(dir $(KERNELS))libkernels.so
 	find src tests fuzz -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,8 @@ with atheris.instrument_imports(include=["tfsasm.motchallenge", "tfsasm.detectio
     import numpy as np
 
     from tfsasm import motchallenge
-    from tfsasm.detection import det_db, formats
+    from tfsasm.detection import coco, det_db
+    from tfsasm.detection.formats import Reading
     from tfsasm.detection.stored import open_detections
     from tfsasm.errors import InputError
 
@@ -31,14 +32,14 @@ FILE = Path(tempfile.mkdtemp(dir=MEMORY)) / "input"
 FRAME = SimpleNamespace(image=np.zeros((8, 8, 3), np.uint8), number=1, name="s/img1/1.jpg")
 
 
-def said(data: bytes) -> int:
+def lines_of(data: bytes) -> int:
     """Lines that are not blank."""
     text = data.decode("utf-8-sig")
     return sum(1 for line in re.split("\r\n|\r|\n", text) if line.strip())
 
 
 def refusal(path: Path) -> str:
-    """What strict reading says, if anything."""
+    """The message of strict reading, empty where it succeeds."""
     try:
         motchallenge.read_detections(path)
     except InputError as error:
@@ -50,32 +51,28 @@ def detections(path: Path) -> None:
     """MOT `det.txt`: every line is a box or is counted, and strict reading names the first."""
     found = motchallenge.read_detections(path, skip_bad=True)
     boxes = sum(map(len, found.values()))
-    assert boxes + found.skipped.count == said(path.read_bytes())
+    assert boxes + found.skipped.count == lines_of(path.read_bytes())
     assert refusal(path) == found.skipped.first
 
 
 def tracks(path: Path) -> None:
     """Result and ground-truth files: all lines or none."""
-    assert len(motchallenge.read_tracks(path)) == said(path.read_bytes())
+    assert len(motchallenge.read_tracks(path)) == lines_of(path.read_bytes())
 
 
 def database(path: Path) -> None:
     """det_db JSON: every line of every key is a box or is counted."""
-    lines = {entry.key: entry.lines for entry in det_db.read_entries(path)}
-    index = det_db.Index(path)
-    boxes = skipped = 0
-    for folder, stems in index.folders.items():
-        found = det_db.SequenceBoxes(index, folder, skip_bad=True)
-        boxes += sum(len(found.at(position)) for position in stems.values())
-        skipped += found.skipped.count
-    assert boxes + skipped == sum(map(len, lines.values()))
+    lines = sum(len(of_key) for _, of_key in det_db.read_entries(path))
+    found = det_db.read_det_db(path)
+    skipped = sum(bad.count for bad in found.skipped.values())
+    assert len(found.boxes) + skipped == lines
     with contextlib.suppress(InputError):
         open_detections(path, source_name="s/img1")(FRAME)
 
 
 def results(path: Path) -> None:
     """COCO results."""
-    for frame in formats.read_coco(path, formats.Reading(skip_bad=True), None):
+    for frame in coco.read_coco(path, Reading(skip_bad=True), None):
         assert len(frame.boxes) == len(frame.lines)
 
 

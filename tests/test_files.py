@@ -11,7 +11,15 @@ import supervision as sv
 
 from tfsasm.detection.run import FrameRecord, Journal
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, check_folder, check_output, write_text
+from tfsasm.files import (
+    atomic_path,
+    check_distinct,
+    check_folder,
+    check_output,
+    check_outputs,
+    sha256,
+    write_text,
+)
 from tfsasm.tracking.results import JsonFile, MotFile
 from tfsasm.video.source import Frame
 
@@ -41,7 +49,7 @@ def test_a_crash_leaves_the_old_file(tmp_path):
     assert names(tmp_path) == ["out.txt"]
 
 
-def test_whoever_still_reads_the_old_file_is_not_disturbed(tmp_path):
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
     target = tmp_path / "out.txt"
     target.write_text("old")
     with target.open() as reader:
@@ -79,7 +87,7 @@ def journal(path):
     pytest.param(partial(results, lambda path: JsonFile(path, {})), id="results in JSON"),
     pytest.param(journal, id="a journal of detections"),
 ])
-def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, write):
+def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path, write):
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, usual[1]))
     try:
@@ -96,7 +104,7 @@ def test_text_is_the_same_on_every_system(tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [
-    pytest.param(False, id="not asked to overwrite"), pytest.param(True, id="asked to overwrite")
+    pytest.param(False, id="without overwrite"), pytest.param(True, id="with overwrite")
 ])
 def test_a_new_output_is_fine(tmp_path, overwrite):
     target = tmp_path / "new" / "out.mp4"
@@ -105,7 +113,7 @@ def test_a_new_output_is_fine(tmp_path, overwrite):
     assert target.parent.is_dir()
 
 
-def test_the_same_output_twice_is_asked_for(tmp_path):
+def test_an_output_that_exists_needs_overwrite(tmp_path):
     target = tmp_path / "out.mp4"
     target.write_text("old")
     with pytest.raises(InputError, match=r"out\.mp4 exists; .*--overwrite"):
@@ -137,7 +145,7 @@ def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_found_out(tmp_path):
+def test_a_read_only_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(InputError, match="cannot write in"):
@@ -149,3 +157,32 @@ def test_a_read_only_folder_is_found_out(tmp_path):
 def test_a_folder_check_leaves_no_trace(tmp_path):
     assert check_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert names(tmp_path / "a" / "b") == []
+
+
+def test_several_outputs_are_checked_together_and_absent_ones_left_out(tmp_path):
+    check_outputs([tmp_path / "a.txt", None, tmp_path / "b.txt"], overwrite=False)
+    (tmp_path / "b.txt").touch()
+    with pytest.raises(InputError, match=r"b\.txt exists; give another name or --overwrite"):
+        check_outputs([tmp_path / "a.txt", tmp_path / "b.txt"], overwrite=False)
+    check_outputs([tmp_path / "a.txt", tmp_path / "b.txt"], overwrite=True)
+
+
+def test_two_outputs_are_never_the_same_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="two outputs have the same name"):
+        check_distinct(["a.txt", "./a.txt"])
+    check_distinct(["a.txt", None, None])
+
+
+def test_an_output_is_never_an_input(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(InputError, match=r"mine\.txt is an input; write the output elsewhere"):
+        check_distinct([tmp_path / "mine.txt"], [None, tmp_path / "mine.txt"])
+    check_distinct([tmp_path / "new.txt"], [tmp_path / "new.txt"])  # a name such as `tiny`
+
+
+def test_a_checksum_is_that_of_the_content(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
+    with pytest.raises(InputError, match="cannot read"):
+        sha256(tmp_path / "lost")

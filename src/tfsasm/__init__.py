@@ -2,7 +2,7 @@
 
     tracker = tfsasm.load("tiny")                  # or "motrv2_dancetrack.pth"
     tracks = tracker.update(detections, frame)     # supervision.Detections in and out
-    for frame, tracks in tracker.track("video.mp4", detector="yolox-nano"): ...
+    for frame, tracks in tracker.track("video.mp4", "yolox-nano"): ...
 
 Names are imported when they are first used: `import tfsasm` costs nothing.
 """
@@ -11,26 +11,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfsasm.detection.detectors import detector
+    from tfsasm.detection.stored import open_detections
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
+    from tfsasm.evaluation.score import score_folders
+    from tfsasm.tracking.appearance.embedders import embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
     from tfsasm.tracking.config import TrackerConfig, default, motrv2, paper, released
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
+    from tfsasm.tracking.run import Tracker, track_video
+    from tfsasm.video.annotate import Annotator
+    from tfsasm.video.source import open_video
+    from tfsasm.video.writer import VideoWriter
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker", "TfsasmError",
-    "TrackerConfig", "TruncatedInput", "WeightsError", "__version__", "default", "load", "motrv2",
-    "paper", "released",
+    "Annotator", "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker",
+    "TfsasmError", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter", "WeightsError",
+    "__version__", "default", "detector", "embedder", "load", "motrv2", "open_detections",
+    "open_video", "paper", "released", "score_folders", "track_video",
 ]  # fmt: skip
 
 _HOMES = {
+    "detection.detectors": ("detector",),
+    "detection.stored": ("open_detections",),
     "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
+    "evaluation.score": ("score_folders",),
+    "tracking.appearance.embedders": ("embedder",),
     "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
     "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
+    "tracking.run": ("Tracker", "track_video"),
+    "video.annotate": ("Annotator",),
+    "video.source": ("open_video",),
+    "video.writer": ("VideoWriter",),
 }
 
 

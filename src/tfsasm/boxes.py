@@ -1,9 +1,9 @@
 """Box formats, overlaps and non-maximum suppression: the only place that converts.
 
-`boxes` are normalised `cxcywh` in [0, 1]; `xyxy` and `ltwh` are pixels or normalised as the caller
-says. No +1/-1 pixel convention anywhere. NumPy arrays and PyTorch tensors alike, but where a type
-says otherwise. Conversions keep the operation order of SPEC 1, since float32 results must agree to
-the last bit.
+`boxes` are normalised `cxcywh` in [0, 1]; `xyxy` and `ltwh` are pixels or normalised. No +1/-1
+pixel convention anywhere. NumPy arrays and PyTorch tensors alike, but where a signature has another
+type. Conversions keep the operation order of SPEC 1, since float32 results must agree to the last
+bit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MOTChallenge text: detections and tracks in, results out.
 
 A line is `frame,id,left,top,width,height,score,...` in pixels, frames from 1. Reading is strict,
-since a shifted column tracks without complaint and scores nonsense: a bad line is named by file,
-number and field. Numpy parses the lines, many at once; only where that fails is each looked at.
+since a shifted column would be tracked without an error and give meaningless scores: a bad line is
+named by file, number and field. NumPy parses many lines at once, and each alone where that fails.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import write_text
+from tfsasm.tables import Doubles
 
 log = logging.getLogger(__name__)
-
-Doubles = NDArray[np.float64]
 
 _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
 
@@ -187,7 +186,7 @@ TRACK = LineFormat(
 class DetectionsByFrame(dict[int, Doubles]):
     """Frame number -> `[P, 5]` doubles (left, top, width, height, score) in the file's order.
 
-    Frames without a line have no entry. `skipped` tells of the lines left out.
+    Frames without a line have no entry. `skipped` describes the lines left out.
     """
 
     skipped: Skipped
@@ -268,10 +267,10 @@ def read_tracks(path: Path | str) -> TrackRows:
 def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
     """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
     table, skipped = _read_table(path, layout, skip_bad=True)
-    return table, list(_complaints(path, layout)) if skipped.count else []
+    return table, list(_problems(path, layout)) if skipped.count else []
 
 
-def _complaints(path: Path | str, layout: LineFormat) -> Iterator[str]:
+def _problems(path: Path | str, layout: LineFormat) -> Iterator[str]:
     for number, line in numbered_lines(read_text(path)):
         try:
             layout.parse(line)
@@ -306,7 +305,7 @@ def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[D
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Lines that say something with their numbers from 1; any line end, no trailing commas."""
+    """Lines that are not blank with their numbers from 1; any line end, no trailing commas."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line.rstrip(", \t")) for number, line in numbered if line]

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,16 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+# Trainers of YOLOX store the best score as a NumPy scalar beside the tensors.
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+
+_NUMPY: list[Any] = [
+    _SCALAR, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)),
+]  # fmt: skip
+if torch.__version__ >= "2.6":  # before, a name of NumPy 1 cannot be given
+    _NUMPY.append((_SCALAR, "numpy.core.multiarray.scalar"))
+
+
 def read_checkpoint_file(path: Path | str) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values and an `argparse.Namespace`.
 
@@ -41,7 +52,7 @@ def read_checkpoint_file(path: Path | str) -> Any:
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own text is left out: it recommends to load the file unsafely.

@@ -1,8 +1,8 @@
 """A frozen table of arrays that share their first axis, NumPy's or PyTorch's.
 
 State in this package is a value: every step makes a new table from the old one. `Table` gives the
-few operations all of them need, so that no module indexes ten fields by hand. What computes on
-either kind of array asks `namespace` for the functions, which both libraries name alike.
+few operations all of them need, so that no module indexes ten fields by hand. Code for either kind
+of array takes its functions from `namespace`: both libraries have them under the same names.
 """
 
 from __future__ import annotations
@@ -26,10 +26,17 @@ Integers = NDArray[np.int64]
 
 Flags = NDArray[np.bool_]
 
+Image = NDArray[np.uint8]
+
 
 def namespace(array: Array) -> Any:
     """NumPy or PyTorch, whichever `array` is of. Imports neither."""
     return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
+def as_numpy(array: Array) -> np.ndarray:
+    """The same values as a NumPy array, on the CPU."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
 def lerp(start: Array, end: Array, share: float) -> Array:

@@ -1,4 +1,4 @@
-"""`tfsasm demo`: a dance, tracked twice, scored, drawn; and nobody's files are touched."""
+"""`tfsasm demo`: a dance, tracked twice, scored, drawn; and files of others are left alone."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from dataclasses import replace
 import av
 import pytest
 
-from tfsasm.cli import demo as module
+from tfsasm.cli.demo import CONTENT, RUNS, empty_folder
 from tfsasm.motchallenge import read_tracks
+from tfsasm.settings import with_settings
 from tfsasm.tracking.config import default
-from tfsasm.tracking.load import load
 
 FRAMES = 6
 
 
 @pytest.fixture
-def demo(tfsasm, monkeypatch, small_weights, tmp_path):
-    """The command with the small network in place of the one in the package."""
-    monkeypatch.setattr("tfsasm.tracking.load.embedded", lambda name: small_weights)
+def demo(tfsasm, small_weights, tmp_path):
+    """The command with a small network."""
     return lambda output=tmp_path / "demo": tfsasm(
-        "demo", "--output", output, "--frames", FRAMES, "--seed", 3
+        "demo", "--output", output, "--frames", FRAMES, "--seed", 3, "--weights", small_weights
     )
 
 
@@ -29,7 +28,7 @@ def test_a_demo_leaves_a_video_results_and_a_summary(demo, tmp_path):
     outcome = demo()
     assert outcome.code == 0, outcome.err
     folder = tmp_path / "demo"
-    assert {path.name for path in folder.iterdir()} == module.LEFT
+    assert {path.name for path in folder.iterdir()} == CONTENT
     with av.open(str(folder / "demo.mp4")) as movie:
         stream = movie.streams.video[0]
         assert sum(1 for _ in movie.decode(video=0)) == FRAMES
@@ -49,16 +48,8 @@ def test_a_demo_leaves_a_video_results_and_a_summary(demo, tmp_path):
         assert word in outcome.out
 
 
-def test_the_two_runs_differ_in_the_memory_alone(demo, monkeypatch):
-    methods = []
-
-    def spied(name, method):
-        methods.append(method)
-        return load(name, method)
-
-    monkeypatch.setattr(module, "load", spied)
-    assert demo().code == 0
-    off, on = methods
+def test_the_two_runs_differ_in_the_memory_alone():
+    off, on = (with_settings(default(), changes) for changes in RUNS.values())
     assert (off.memory.capacity, on.memory.capacity) == (0, default().memory.capacity)
     assert on == default()
     assert replace(off, memory=on.memory) == on
@@ -70,7 +61,7 @@ def test_an_earlier_demo_is_replaced(tmp_path):
         (folder / name).mkdir(parents=True)
         (folder / name / "old.txt").write_text("")
     (folder / "demo.mp4").write_text("")
-    assert module._fresh_folder(folder) == folder
+    assert empty_folder(folder) == folder
     assert list(folder.iterdir()) == []
 
 
@@ -96,4 +87,4 @@ def test_a_file_is_no_folder(demo, tmp_path):
 
 def test_an_empty_folder_is_fine_to_use(tmp_path):
     (tmp_path / "demo").mkdir()
-    assert module._fresh_folder(tmp_path / "demo") == tmp_path / "demo"
+    assert empty_folder(tmp_path / "demo") == tmp_path / "demo"

@@ -1,8 +1,5 @@
 """`tfsasm merge`: files and folders, and what is refused."""
 
-import subprocess
-import sys
-
 import pytest
 
 BROKEN = "".join(f"{f},{i},10.50,20,30,40.00,0.9,-1,-1,-1\n"
@@ -61,19 +58,3 @@ def test_bad_requests_are_refused_before_anything_is_written(
     assert message in outcome.err
     assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True
     assert (tmp_path / "r" / "a.txt").read_text() == BROKEN
-
-
-def test_merging_needs_no_torch(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.txt").write_text(BROKEN)
-    code = """
-import sys
-from tfsasm.cli.main import main
-try:
-    main(["merge", "--results", "results", "--output", "new"])
-except SystemExit as end:
-    assert not end.code
-assert "torch" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    assert (tmp_path / "new" / "a.txt").is_file()

@@ -27,12 +27,12 @@ def folders(tmp_path):
 def test_the_truth_gets_full_marks(tfsasm, folders, tmp_path):
     outcome = tfsasm("score", *folders, "--json", tmp_path / "s.json")
     assert outcome.code == 0, outcome.err
-    for word in ("HOTA", "AssA", "IDF1", "seq1", "seq2", "combined", "nothing is forgiven"):
+    for word in ("HOTA", "AssA", "IDF1", "seq1", "seq2", "combined", "no box is exempt"):
         assert word in outcome.out
-    told = json.loads((tmp_path / "s.json").read_text())
-    assert (told["combined"]["HOTA"], told["combined"]["IDSW"]) == (100.0, 0)
-    assert set(told["sequences"]) == {"seq1", "seq2"}
-    assert (told["dataset"], told["left_out"]) == ("mot", {})
+    report = json.loads((tmp_path / "s.json").read_text())
+    assert (report["combined"]["HOTA"], report["combined"]["IDSW"]) == (100.0, 0)
+    assert set(report["sequences"]) == {"seq1", "seq2"}
+    assert (report["dataset"], report["left_out"]) == ("mot", {})
 
 
 def test_everything_that_can_be_written(tfsasm, folders, tmp_path):
@@ -50,7 +50,7 @@ def test_everything_that_can_be_written(tfsasm, folders, tmp_path):
 
 @pytest.mark.parametrize(("flags", "part"), [
     pytest.param(["--json", "x", "--csv", "x"], "two outputs have the same name", id="twice"),
-    pytest.param(["--plot", "x.txt"], "x.txt is not a picture", id="no picture"),
+    pytest.param(["--plot", "x.txt"], "x.txt is not an image file", id="no image"),
     pytest.param(["--results", "nowhere"], "no result files NAME.txt in nowhere", id="no results"),
     pytest.param(["--gt", "nowhere"], "nowhere is not a folder", id="no truth"),
     pytest.param(["--dataset", "mot99"], "mot99", id="no such data set"),
@@ -75,9 +75,9 @@ def test_what_is_missing_ends_the_work_or_is_left_out(tfsasm, folders, tmp_path)
     assert outcome.code == 0
     assert "combined is of 1 of 3 sequences; left out:" in outcome.out
     assert "  seq2: no result seq2.txt" in outcome.out
-    told = json.loads((tmp_path / "s.json").read_text())
-    assert set(told["left_out"]) == {"other", "seq2"}
-    assert list(told["sequences"]) == ["seq1"]
+    report = json.loads((tmp_path / "s.json").read_text())
+    assert set(report["left_out"]) == {"other", "seq2"}
+    assert list(report["sequences"]) == ["seq1"]
 
 
 @pytest.mark.data

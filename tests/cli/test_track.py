@@ -12,27 +12,23 @@ import sys
 import time
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from helpers.golden_data import published_state, synthetic_sequence, vectors
 from helpers.scenes import FRAMES, HEIGHT, WIDTH, write_detections, write_images
-from tfsasm.cli import chosen
-from tfsasm.cli import track as run
+from tfsasm.cli import track as command
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_tracks, result_line
 from tfsasm.tracking.config import PRESETS, paper, released
 from tfsasm.tracking.load import load
 from tfsasm.video.writer import VideoWriter
-
-SCRIPT = Path(sys.executable).with_name("tfsasm")
 
 
 @pytest.fixture
@@ -100,7 +96,7 @@ def test_the_released_format_and_ours(result, scene, small_weights, preset):
     makers = {"released": (released, 0, False), "paper": (paper, 1, True)}
     make, first_id, scores = makers[preset]
     wanted = []
-    run = load(small_weights, make()).track(scene.folder, detections=scene.detections)
+    run = load(small_weights, make()).track(scene.folder, detector=scene.detections)
     for frame, tracks in run:
         for identity, xyxy, score in zip(
             tracks.tracker_id, tracks.xyxy, tracks.confidence, strict=True
@@ -124,13 +120,13 @@ def test_all_outputs_tell_the_same_story(track, scene, small_weights, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names.values())
 
     tracker, story = load(small_weights, paper()), []
-    for frame, tracks in tracker.track(scene.folder, detections=scene.detections):
+    for frame, tracks in tracker.track(scene.folder, detector=scene.detections):
         story += [(frame.number, identity) for identity in tracks.tracker_id.tolist()]
     table = read_tracks(paths["mot_output"])
     assert list(zip(table.frame.tolist(), table.identity.tolist(), strict=True)) == story
-    told = json.loads(paths["json_output"].read_text())
-    assert [entry["frame"] for entry in told["frames"]] == list(range(1, FRAMES + 1))
-    assert [(f["frame"], t["id"]) for f in told["frames"] for t in f["tracks"]] == story
+    saved = json.loads(paths["json_output"].read_text())
+    assert [entry["frame"] for entry in saved["frames"]] == list(range(1, FRAMES + 1))
+    assert [(f["frame"], t["id"]) for f in saved["frames"] for t in f["tracks"]] == story
     with av.open(str(paths["output"])) as movie:
         stream = movie.streams.video[0]
         assert (stream.width, stream.height) == (WIDTH, HEIGHT)
@@ -172,10 +168,10 @@ def test_a_video_keeps_its_clock(track, scene, tmp_path):
     video = film(tmp_path / "clip.mp4", scene.images)
     outcome = track(source=video, json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")
     assert outcome.code == 0
-    told = json.loads((tmp_path / "o.json").read_text())
-    assert told["about"]["fps"] == 20
-    assert [f["time"] for f in told["frames"]] == pytest.approx([n / 20 for n in range(FRAMES)])
-    assert sum(len(f["tracks"]) for f in told["frames"]) > 20
+    saved = json.loads((tmp_path / "o.json").read_text())
+    assert saved["about"]["fps"] == 20
+    assert [f["time"] for f in saved["frames"]] == pytest.approx([n / 20 for n in range(FRAMES)])
+    assert sum(len(f["tracks"]) for f in saved["frames"]) > 20
     with av.open(str(tmp_path / "o.mp4")) as movie:
         assert movie.streams.video[0].average_rate == 20
 
@@ -189,8 +185,8 @@ def test_an_uneven_clock_is_kept_in_the_video_too(track, scene, tmp_path):
         source=tmp_path / "clip.mp4", output=tmp_path / "o.mp4", json_output=tmp_path / "o.json"
     )
     assert outcome.code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["time"] for frame in told] == pytest.approx(times, abs=2e-3)
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["time"] for frame in saved] == pytest.approx(times, abs=2e-3)
     with av.open(str(tmp_path / "o.mp4")) as movie:
         assert [f.time for f in movie.decode(video=0)] == pytest.approx(times, abs=6e-3)
 
@@ -204,11 +200,12 @@ def test_a_part_keeps_the_numbers_of_the_whole(
     track, scene, small_weights, tmp_path, options, numbers
 ):
     assert track(json_output=tmp_path / "o.json", **options).code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["frame"] for frame in told] == list(numbers)
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["frame"] for frame in saved] == list(numbers)
     tracker = load(small_weights, paper())
     wanted = [tracker.update(scene.proposals(n - 1), scene.images[n - 1]) for n in numbers]
-    assert [[t["id"] for t in f["tracks"]] for f in told] == [w.tracker_id.tolist() for w in wanted]
+    ids = [[track["id"] for track in frame["tracks"]] for frame in saved]
+    assert ids == [tracks.tracker_id.tolist() for tracks in wanted]
 
 
 @pytest.mark.parametrize("change", [
@@ -234,7 +231,7 @@ def test_an_image_of_one_pixel_is_tracked(result, tmp_path):
     assert found.startswith(b"1,1,")
 
 
-NO_LEARNED = ("--set", "support.birth_score=0.01")
+NO_LEARNED = ("--set", "association.birth_score=0.01")
 
 
 def test_a_video_without_a_single_detection(track, tmp_path):
@@ -243,8 +240,8 @@ def test_a_video_without_a_single_detection(track, tmp_path):
                     json_output=tmp_path / "o.json", output=tmp_path / "o.mp4")  # fmt: skip
     assert outcome.code == 0
     assert (tmp_path / "o.txt").read_bytes() == b""
-    told = json.loads((tmp_path / "o.json").read_text())["frames"]
-    assert [frame["tracks"] for frame in told] == [[]] * FRAMES
+    saved = json.loads((tmp_path / "o.json").read_text())["frames"]
+    assert [frame["tracks"] for frame in saved] == [[]] * FRAMES
     assert "12 frames, 0 identities" in outcome.out
     assert "no entry for 12 frame(s), taken as empty" in outcome.out
 
@@ -259,7 +256,7 @@ def test_a_frame_absent_from_the_detections_is_counted_and_named(track, scene, t
         assert f"{number} ({scene.folder.as_posix()}/{number:08d}.png)" in outcome.out
 
 
-def test_bad_detection_lines_are_left_out_when_asked_and_counted(result, track, scene, tmp_path):
+def test_bad_detection_lines_are_left_out_and_counted(result, track, scene, tmp_path):
     good = scene.detections.read_text()
     bad = "1,-1,3,3\n2,-1,4,4,0,9,0.5\n3,-1,nan,4,9,9,0.5\n"
     (tmp_path / "det.txt").write_text(good + bad)
@@ -317,18 +314,18 @@ def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
 def test_flags_change_the_method_and_nothing_else(track, tmp_path, flags, method):
     def method_of(name, *more):
         assert track(*more, end=1, json_output=tmp_path / name).code == 0
-        told = json.loads((tmp_path / name).read_text())["about"]["method"]
-        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in told.items()}
+        saved = json.loads((tmp_path / name).read_text())["about"]["method"]
+        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in saved.items()}
         return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
 
     assert method_of("changed.json", *flags) == method_of("plain.json") | method
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_can_be_asked_for(track, tmp_path, name):
+def test_every_preset_can_be_chosen(track, tmp_path, name):
     assert track(preset=name, end=1, json_output=tmp_path / "o.json").code == 0
-    told = json.loads((tmp_path / "o.json").read_text())["about"]
-    assert told["method"] == asdict(PRESETS[name].make())
+    saved = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert saved["method"] == asdict(PRESETS[name].make())
 
 
 def test_the_method_decides_what_comes_out(result, tmp_path):
@@ -338,7 +335,7 @@ def test_the_method_decides_what_comes_out(result, tmp_path):
         result("--miss-tolerance", 2, name="1.txt", preset="released"),
         result("--score-threshold", 0.6, name="2.txt", preset="released"),
         result("--short-side", 96, "--max-side", 200, name="3.txt", preset="released"),
-        result("--set", "support.birth_overlap=0.3", name="4.txt", preset="released"),
+        result("--set", "association.duplicate_iou=0.3", name="4.txt", preset="released"),
     ]
     assert len(set(runs)) == 5
 
@@ -390,44 +387,46 @@ def test_a_truncated_video_ends_the_run_with_what_was_done(track, scene, tmp_pat
 
 
 @pytest.fixture
-def stopped(monkeypatch, scene):
-    """Stored detections that press Ctrl-C, or fail, in a frame."""
+def interrupted(scene, small_weights, capsys):
+    """A run whose detector raises an error in a frame: its code and what it printed."""
 
-    def at(number, error):
+    def run(number, error, **outputs):
         stored = open_detections(scene.detections)
 
-        def source(frame):
+        def detector(frame):
             if frame.number == number:
                 raise error
             return stored(frame)
 
-        source.report = stored.report
-        monkeypatch.setattr(run, "proposals_of", lambda job: source)
+        detector.report = stored.report
+        options = command.Options(
+            source=str(scene.folder), detections=scene.detections, weights=str(small_weights),
+            preset="paper", quiet=True, **outputs,
+        )  # fmt: skip
+        code = command.run(options, Console(), Console(stderr=True), detector=detector)
+        return code, "".join(capsys.readouterr())
 
-    return at
+    return run
 
 
-def test_ctrl_c_keeps_what_was_done(track, result, stopped, tmp_path):
+def test_ctrl_c_keeps_what_was_done(result, interrupted, tmp_path):
     wanted = result(end=5, name="wanted.txt")
-    stopped(6, KeyboardInterrupt())
     paths = {"mot_output": tmp_path / "o.txt", "json_output": tmp_path / "o.json",
              "output": tmp_path / "o.mp4"}  # fmt: skip
-    outcome = track(**paths)
-    assert outcome.code == 130
+    code, printed = interrupted(6, KeyboardInterrupt(), **paths)
+    assert code == 130
     assert paths["mot_output"].read_bytes() == wanted != b""
     assert len(json.loads(paths["json_output"].read_text())["frames"]) == 5
     with av.open(str(paths["output"])) as movie:
         assert sum(1 for _ in movie.decode(video=0)) == 5
-    assert "stopped; the files hold what was done so far" in outcome.out
-    assert "Traceback" not in outcome.out + outcome.err
+    assert "stopped; the files hold what was done so far" in printed
+    assert "Traceback" not in printed
 
 
-def test_an_error_in_the_middle_keeps_what_was_done(track, result, stopped, tmp_path):
+def test_an_error_in_the_middle_keeps_what_was_done(result, interrupted, tmp_path):
     wanted = result(end=5, name="wanted.txt")
-    stopped(6, InputError("det_db.json does not tell the sequence of frame 6"))
-    outcome = track(mot_output=tmp_path / "o.txt")
-    assert outcome.code == 2
-    assert "error: det_db.json does not tell the sequence of frame 6" in outcome.err
+    with pytest.raises(InputError, match="sequence of frame 6"):
+        interrupted(6, InputError("no sequence of frame 6"), mot_output=tmp_path / "o.txt")
     assert (tmp_path / "o.txt").read_bytes() == wanted != b""
 
 
@@ -435,17 +434,18 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chosen, "load", stop)
+    monkeypatch.setattr("tfsasm.tracking.load.load", stop)
     outcome = track(mot_output=tmp_path / "o.txt")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "stopped")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
-    """The installed script, interrupted by the real signal in the middle of a long video."""
+    """A process of its own, interrupted by the real signal in the middle of a long video."""
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
-    command = [SCRIPT, "track", "--source", folder, "--detections", scene.detections,
+    command = [sys.executable, "-m", "tfsasm", "track",
+               "--source", folder, "--detections", scene.detections,
                "--weights", small_weights, "--preset", "paper",
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
@@ -470,17 +470,6 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     assert not list(tmp_path.glob(".o.txt*"))
 
 
-@pytest.mark.parametrize(("cores", "parameters", "threads"), [
-    pytest.param(8, 3, 4, id="a small network shares the cores with what works beside it"),
-    pytest.param(1, 3, 1, id="of one core there is one"),
-    pytest.param(8, 20_000_000, 8, id="a large one takes them all"),
-])
-def test_threads_of_a_part(cores, parameters, threads, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    tracker = SimpleNamespace(model=SimpleNamespace(size=parameters))
-    assert chosen.threads_of_a_part(tracker) == threads
-
-
 def test_no_threads_are_refused(tfsasm, scene, tmp_path):
     outcome = tfsasm(
         "track", "--source", scene.folder, "--detections", scene.detections,
@@ -488,3 +477,53 @@ def test_no_threads_are_refused(tfsasm, scene, tmp_path):
     )  # fmt: skip
     assert outcome.code == 2
     assert "--threads 0 is not at least 1" in outcome.err
+
+
+# The appearance tracker
+
+WALK = [
+    [f"{20 + 4 * frame + 150 * person},30,24,60,0.9" for person in range(2)] for frame in range(6)
+]
+
+
+@pytest.fixture
+def walk(tfsasm, tmp_path):
+    """`tfsasm track` on two people who walk side by side."""
+    images = write_images(tmp_path / "img1", [np.full((120, 320, 3), 90, np.uint8)] * 6)
+    boxes = write_detections(tmp_path / "det.txt", WALK)
+
+    def run(*flags):
+        return tfsasm("track", "--source", images, "--detections", boxes, "--quiet", *flags)
+
+    return run
+
+
+@pytest.mark.parametrize("embedder", ["hist", "none"])
+def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
+    outcome = walk(
+        "--tracker", "appearance", "--embedder", embedder, "--set", "match.hits=1",
+        "--mot-output", tmp_path / "o.txt", "--json-output", tmp_path / "o.json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = [line.split(",") for line in (tmp_path / "o.txt").read_text().splitlines()]
+    assert {row[1] for row in rows} == {"1", "2"}
+    about = json.loads((tmp_path / "o.json").read_text())["about"]
+    assert about["embedder"] == embedder
+    assert about["method"]["match"]["hits"] == 1
+
+
+@pytest.mark.parametrize(("flags", "part"), [
+    pytest.param(["--embedder", "hist"], "--embedder is for --tracker appearance", id="query"),
+    pytest.param(["--tracker", "appearance", "--short-side", "200"],
+                 "--short-side is for --tracker query", id="appearance"),
+    pytest.param(["--tracker", "appearance", "--batch-encode", "2"],
+                 "--batch-encode is for --tracker query", id="an option of this command alone"),
+    pytest.param(["--tracker", "appearance", "--set", "match.hots=1"], "no setting 'match.hots'",
+                 id="no such setting"),
+    pytest.param(["--tracker", "appearance", "--embedder", "osnet"], "--embedder-weights FILE",
+                 id="no weights"),
+])  # fmt: skip
+def test_options_that_do_not_fit_the_tracker_are_explained(walk, tmp_path, flags, part):
+    outcome = walk("--mot-output", tmp_path / "o.txt", *flags)
+    assert outcome.code == 2
+    assert part in " ".join(outcome.err.split())

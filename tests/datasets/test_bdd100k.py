@@ -85,7 +85,7 @@ def test_a_split_in_one_file_is_parted_into_videos_in_order(tmp_path):
         "a": [0], "b": [0, 1]}  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "complaint"), [
+@pytest.mark.parametrize(("content", "problem"), [
     pytest.param("[", r"v\.json:1:2: not valid JSON", id="cut off"),
     pytest.param("3", "wanted a list of frames", id="a number"),
     pytest.param([3], "frame 0: ", id="a frame that is a number"),
@@ -98,10 +98,10 @@ def test_a_split_in_one_file_is_parted_into_videos_in_order(tmp_path):
     pytest.param([frame(0, label(), label())], "id 7 is there twice", id="an id twice"),
     pytest.param([frame(0), frame(0)], "v has frame 0 twice", id="a frame twice"),
 ])
-def test_what_cannot_be_used_is_named(tmp_path, content, complaint):
+def test_what_cannot_be_used_is_named(tmp_path, content, problem):
     text = content if isinstance(content, str) else json.dumps(content)
     (tmp_path / "v.json").write_text(text)
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=problem):
         read_scalabel(tmp_path / "v.json")
 
 
@@ -167,12 +167,12 @@ def test_one_file_may_hold_a_whole_split(tmp_path, name):
             ("a", 2, path), ("b", 2, path)]  # fmt: skip
 
 
-@pytest.mark.parametrize(("place", "split", "complaint"), [
+@pytest.mark.parametrize(("place", "split", "problem"), [
     pytest.param("nowhere", None, "does not exist", id="no folder"),
     pytest.param(".", "train", r"no video of bdd100k .* labels/box_track_20/train/", id="no split"),
 ])
-def test_where_there_is_nothing_it_is_said(root, place, split, complaint):
-    with pytest.raises(InputError, match=complaint):
+def test_where_there_is_nothing_it_is_an_error(root, place, split, problem):
+    with pytest.raises(InputError, match=problem):
         sequences("bdd100k", root / place, split)
 
 

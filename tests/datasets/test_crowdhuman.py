@@ -31,7 +31,7 @@ def test_people_masks_and_marks(tmp_path):
     assert (len(second), second.ltwh.shape) == (0, (0, 4))
 
 
-@pytest.mark.parametrize(("line", "complaint"), [
+@pytest.mark.parametrize(("line", "problem"), [
     pytest.param('{"ID":', r"x\.odgt:2: not valid JSON at column 7", id="cut off"),
     pytest.param("[]", r"x\.odgt:2: ", id="a list"),
     pytest.param('{"gtboxes": []}', r"x\.odgt:2: 'ID' is missing", id="no name"),
@@ -44,10 +44,10 @@ def test_people_masks_and_marks(tmp_path):
         '{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [1, 2, NaN, 4]}]}',
         "not four numbers", id="NaN"),
 ])  # fmt: skip
-def test_a_bad_line_is_named(tmp_path, line, complaint):
+def test_a_bad_line_is_named(tmp_path, line, problem):
     path = tmp_path / "x.odgt"
     path.write_text('{"ID": "a", "gtboxes": []}\n' + line + "\n")
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=problem):
         list(read_odgt(path))
 
 

@@ -71,10 +71,10 @@ def test_a_sequence_may_have_no_row_but_must_have_a_file(tmp_path):
         truth_rows(replace(one, truth=None))
 
 
-def test_ignored_people_of_a_picture_do_not_count():
+def test_ignored_people_of_an_image_do_not_count():
     ltwh = np.array([[1.0, 2, 3, 4], [0, 0, 9, 9], [5, 6, 7, 8]])
-    picture = CrowdImage("a", ltwh, ("person", "mask", "person"), np.array([False, True, False]))
-    rows = crowd_rows(picture)
+    image = CrowdImage("a", ltwh, ("person", "mask", "person"), np.array([False, True, False]))
+    rows = crowd_rows(image)
     assert rows.ids.tolist() == [0, 1]
     assert rows.xyxy.tolist() == [[1, 2, 4, 6], [5, 6, 12, 14]]
     assert len(crowd_rows(CrowdImage("b", ltwh[:0], (), np.zeros(0, bool)))) == 0

@@ -37,29 +37,29 @@ def test_a_whole_sequence(dance):
 
 def test_what_is_absent_is_none(tmp_path):
     make(tmp_path / "a", images=False, truth=False, detections=False, frames=7)
-    (tmp_path / "a" / "img1").mkdir()  # empty: no pictures
+    (tmp_path / "a" / "img1").mkdir()  # empty: no images
     (one,) = sequences("mot", tmp_path)
     assert (one.length, one.source, one.truth, one.detections) == (7, None, None, None)
 
 
-@pytest.mark.parametrize(("parts", "length", "size", "told"), [
+@pytest.mark.parametrize(("parts", "length", "size", "origin"), [
     pytest.param({}, 3, (32, 24), "the number of images in img1, 3", id="images"),
     pytest.param({"images": False}, 3, (None, None), "the last frame with a box, 3", id="boxes"),
     pytest.param(
         {"images": False, "truth": False}, 3, (None, None), "the last frame with a box", id="det"),
 ])  # fmt: skip
 def test_without_seqinfo_the_length_is_found_and_that_is_said(
-    tmp_path, caplog, parts, length, size, told
+    tmp_path, caplog, parts, length, size, origin
 ):
     make(tmp_path / "a", info=False, **parts)
     (one,) = sequences("mot", tmp_path)
     assert (one.length, (one.width, one.height), one.rate) == (length, size, None)
-    assert f"a has no seqinfo.ini; its length is {told}" in caplog.text
+    assert f"a has no seqinfo.ini; its length is {origin}" in caplog.text
 
 
 def test_a_sequence_without_anything_to_count_is_an_error(tmp_path):
     (tmp_path / "a" / "img1").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"nothing tells the length of .*a: it has no seqinfo"):
+    with pytest.raises(InputError, match=r"the length of .*a is unknown: it has no seqinfo"):
         sequences("mot", tmp_path)
 
 
@@ -69,27 +69,27 @@ def test_the_folder_of_images_is_the_one_seqinfo_names(tmp_path):
     assert sequences("mot", tmp_path)[0].source == folder / "frames"
 
 
-@pytest.mark.parametrize(("change", "complaint"), [
+@pytest.mark.parametrize(("change", "problem"), [
     pytest.param({"seqLength": None}, "has no seqLength; add a line such as .*=600", id="no key"),
     pytest.param({"seqLength": "many"}, "seqLength=many is not a number such as 600", id="a word"),
     pytest.param({"seqLength": 2.5}, "seqLength=2.5 is not a number such as 600", id="a half"),
     pytest.param({"imWidth": 0}, "imWidth=0 is not", id="zero"),
     pytest.param({"frameRate": "nan"}, "frameRate=nan is not a number such as 30.0", id="NaN"),
 ])
-def test_a_bad_seqinfo_is_named(tmp_path, change, complaint):
+def test_a_bad_seqinfo_is_named(tmp_path, change, problem):
     make(tmp_path / "a", **change)
-    with pytest.raises(InputError, match=rf"a/seqinfo\.ini.* {complaint}"):
+    with pytest.raises(InputError, match=rf"a/seqinfo\.ini.* {problem}"):
         sequences("mot", tmp_path)
 
 
-@pytest.mark.parametrize(("text", "complaint"), [
+@pytest.mark.parametrize(("text", "problem"), [
     pytest.param("", "no section", id="empty"),
     pytest.param("seqLength=3\n", "no section headers", id="no header"),
     pytest.param("[Sequence]\nseqLength=3\nseqLength=4\n", "already exists", id="a key twice"),
 ])
-def test_a_seqinfo_that_is_none_is_named(tmp_path, text, complaint):
+def test_a_seqinfo_that_is_none_is_named(tmp_path, text, problem):
     (make(tmp_path / "a") / "seqinfo.ini").write_text(text)
-    with pytest.raises(InputError, match=rf"a/seqinfo\.ini cannot be used: .*{complaint}"):
+    with pytest.raises(InputError, match=rf"a/seqinfo\.ini cannot be used: .*{problem}"):
         sequences("mot", tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_splits_are_found(dance, place, split, found):
     assert names("dancetrack", dance / place, split) == found
 
 
-@pytest.mark.parametrize(("place", "split", "complaint"), [
+@pytest.mark.parametrize(("place", "split", "problem"), [
     pytest.param(".", "dev", "wanted folders such as .*Track/dev/NAME.*; there is test, train1",
                  id="no such split"),
     pytest.param("val", "train", "holds sequences, but no split 'train'", id="another split"),
@@ -123,8 +123,8 @@ def test_splits_are_found(dance, place, split, found):
     pytest.param("elsewhere", "val", "is not a folder", id="no folder"),
     pytest.param("val/d3/img1", None, "no sequence of dancetrack in", id="no sequence"),
 ])  # fmt: skip
-def test_where_there_is_no_such_split_it_is_said(dance, place, split, complaint):
-    with pytest.raises(InputError, match=complaint):
+def test_where_there_is_no_such_split_it_is_an_error(dance, place, split, problem):
+    with pytest.raises(InputError, match=problem):
         sequences("dancetrack", dance / place, split)
 
 

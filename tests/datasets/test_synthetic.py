@@ -10,17 +10,18 @@ import cv2
 import numpy as np
 import pytest
 
-from tfsasm.datasets.synthetic import rendering, sequences
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
+from tfsasm.datasets.synthetic import rendering
 from tfsasm.datasets.synthetic.config import KINDS, SceneConfig
-from tfsasm.datasets.synthetic.detector import iou
-from tfsasm.datasets.synthetic.sequences import render_clip, sequence_seed, write_sequences
+from tfsasm.datasets.synthetic.sequences import (
+    plan_clip,
+    render_clip,
+    sequence_seed,
+    write_sequences,
+)
 from tfsasm.errors import InputError
 
 SMALL = SceneConfig(width=192, height=144, frames=6)
-
-
-def corners(boxes):
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1)
 
 
 def fingerprint(frames):
@@ -48,7 +49,8 @@ def test_a_seed_means_one_video(kind):
 
 def test_a_seed_means_the_same_video_in_another_process():
     code = (
-        "import hashlib; from tfsasm.data.synthetic import *;"
+        "import hashlib; from tfsasm.datasets.synthetic.config import SceneConfig;"
+        "from tfsasm.datasets.synthetic.sequences import render_clip;"
         "c = SceneConfig(width=96, height=72, frames=2);"
         "print(hashlib.sha256(b''.join(f.image.tobytes() + f.detections.tobytes()"
         " for f in render_clip(11, c))).hexdigest())"
@@ -60,7 +62,7 @@ def test_a_seed_means_the_same_video_in_another_process():
     assert runs[0].stdout == runs[1].stdout
 
 
-def test_the_detector_does_not_change_the_picture():
+def test_the_detector_does_not_change_the_image():
     good = render_clip(5, replace(SMALL, detector_quality=(1, 1)))
     bad = render_clip(5, replace(SMALL, detector_quality=(0, 0)))
     for a, b in zip(good, bad, strict=True):
@@ -83,7 +85,7 @@ def test_frames_are_well_formed(clips, kind):
         assert (np.diff(frame.detections[:, 4]) <= 0).all()
         for boxes in (frame.boxes, frame.detections[:, :4]):
             assert (boxes[:, 2:] > 0).all()
-            near, far = corners(boxes)[:, :2], corners(boxes)[:, 2:]
+            near, far = ltwh_to_xyxy(boxes)[:, :2], ltwh_to_xyxy(boxes)[:, 2:]
             assert (near >= 0).all()
             assert (far <= np.array([192, 144]) + 1e-3).all()
 
@@ -93,20 +95,20 @@ def test_an_id_follows_one_person(clips, kind):
     jumps, steps = 0, 0
     for clip in clips[kind]:
         for before, after in itertools.pairwise(clip):
-            places = dict(zip(before.ids.tolist(), corners(before.boxes), strict=True))
-            for identity, box in zip(after.ids.tolist(), corners(after.boxes), strict=True):
+            places = dict(zip(before.ids.tolist(), ltwh_to_xyxy(before.boxes), strict=True))
+            for identity, box in zip(after.ids.tolist(), ltwh_to_xyxy(after.boxes), strict=True):
                 if identity in places:
                     steps += 1
-                    jumps += iou(places[identity][None], box[None])[0, 0] == 0
+                    jumps += iou_matrix(places[identity][None], box[None])[0, 0] == 0
     assert steps > 80
     assert jumps < 0.1 * steps
 
 
-def test_a_box_holds_what_it_says():
+def test_a_box_holds_its_person():
     """Against an empty stage, the pixels that differ lie inside the boxes."""
     config = replace(SMALL, people=(1, 1), occluders=(0, 0), kinds=("dance",), camera_motion=0.0)
     for seed in range(4):
-        clip = sequences._plan(seed, config)
+        clip = plan_clip(seed, config)
         plain = replace(
             clip.optics, shadow=0.0, noise=None, jpeg=0, softness=0.0, shutter=0.0, gamma=1.0
         )
@@ -117,7 +119,7 @@ def test_a_box_holds_what_it_says():
         empty = rendering.background(clip, 0, (config.width, config.height))
         changed = cv2.absdiff(frame.image, empty).max(axis=2) > 24
         rows, columns = np.nonzero(changed)
-        left, top, right, bottom = corners(frame.boxes)[0]
+        left, top, right, bottom = ltwh_to_xyxy(frame.boxes)[0]
         assert left - 2 <= columns.min()
         assert columns.max() <= right + 2
         assert top - 2 <= rows.min()
@@ -137,7 +139,7 @@ def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxe
     found = people = wrong = frames = 0
     for seed in range(20):
         for frame in render_clip(seed, config):
-            overlap = iou(corners(frame.boxes), corners(frame.detections))
+            overlap = iou_matrix(ltwh_to_xyxy(frame.boxes), ltwh_to_xyxy(frame.detections[:, :4]))
             frames += 1
             people += len(frame.ids)
             hits = int((overlap >= 0.5).any(axis=1).sum()) if overlap.size else 0
@@ -148,7 +150,7 @@ def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_is_a_normal_scene(kind):
+def test_no_people_is_a_normal_scene(kind):
     for frame in render_clip(1, replace(SMALL, kinds=(kind,), people=(0, 0))):
         assert frame.boxes.shape == (0, 4)
         assert frame.ids.shape == (0,)
@@ -192,11 +194,11 @@ def test_collections_share_no_sequence():
 
 
 def test_folders_hold_what_was_rendered(tmp_path):
-    told = []
+    steps = []
     folders = write_sequences(
-        tmp_path / "out", 2, 7, SMALL, progress=lambda done, total: told.append((done, total))
+        tmp_path / "out", 2, 7, SMALL, progress=lambda done, total: steps.append((done, total))
     )
-    assert told == [(1, 2), (2, 2)]
+    assert steps == [(1, 2), (2, 2)]
     for index, folder in enumerate(folders):
         info = configparser.ConfigParser()
         info.read(folder / "seqinfo.ini")
@@ -211,8 +213,8 @@ def test_folders_hold_what_was_rendered(tmp_path):
             np.testing.assert_allclose(rows[:, 8], frame.visibility, atol=0.001)
             rows = found[found[:, 0] == number] if found.size else np.zeros((0, 7))
             np.testing.assert_allclose(rows[:, 2:7], frame.detections, atol=0.006)
-            picture = cv2.imread(str(folder / "img1" / f"{number:08d}.jpg"))
-            assert np.abs(picture.astype(int) - frame.image).mean() < 12
+            image = cv2.imread(str(folder / "img1" / f"{number:08d}.jpg"))
+            assert np.abs(image.astype(int) - frame.image).mean() < 12
 
 
 def test_an_existing_folder_is_kept_unless_asked(tmp_path):
@@ -235,16 +237,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_being_stopped_leaves_whole_sequences(tmp_path, monkeypatch):
-    calls = []
+    calls, write = [], cv2.imwrite
 
-    def stopping(seed, config):
-        calls.append(seed)
-        for number, frame in enumerate(render_clip(seed, config)):
-            if len(calls) == 2 and number == 1:
-                raise KeyboardInterrupt
-            yield frame
+    def stopping(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:  # the second image of the second sequence
+            raise KeyboardInterrupt
+        return write(*arguments)
 
-    monkeypatch.setattr(sequences, "render_clip", stopping)
+    monkeypatch.setattr(cv2, "imwrite", stopping)
     with pytest.raises(KeyboardInterrupt):
         write_sequences(tmp_path, 3, 7, replace(SMALL, frames=3))
     (whole,) = tmp_path.iterdir()

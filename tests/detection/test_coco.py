@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tfsasm.detection.formats import CocoImages, Reading, read_coco, write_coco
+from tfsasm.detection.coco import CocoImages, read_coco, write_coco
+from tfsasm.detection.formats import Reading
 from tfsasm.errors import InputError
 
 IMAGES = {"images": [
@@ -84,8 +85,8 @@ BAD = [
     pytest.param(result(7, bbox=[1, 2, 3, "4"]), "height '4' is not a number", id="text"),
     pytest.param(result(7, bbox=[1, 2, True, 4]), "width True is not a number", id="true"),
     pytest.param(result(7, bbox=[1e300, 2, 3, 4]), "left 1e[+]300 is not a number", id="huge"),
-    pytest.param(result(7, bbox=[10**400, 2, 3, 4]), "left 1000", id="beyond a double"),
-    pytest.param(result(7, float("nan")), "left nan is not", id="NaN"),
+    pytest.param(result(7, segmentation=[[1, 2]], bbox=None), "bbox 'None' is not",
+                 id="no box beside other fields"),
     pytest.param(result(7, bbox=[1, 2, 0, 4]), "width 0 is not positive", id="no width"),
     pytest.param(result(7, score=None), "score None is not", id="no score"),
     pytest.param(result(99), "image 99 is not in the table", id="an unknown image"),
@@ -102,6 +103,22 @@ def test_a_bad_result_is_named_and_can_be_left_out(tmp_path, images, row, proble
     assert [len(one.boxes) for one in found] == [1, 1, 0]
     assert reading.skipped.count == 1
     assert reading.skipped.places == (f"{path}, item 2",)
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    pytest.param("", "premature EOF", id="empty"),
+    pytest.param("{}", "is not COCO results", id="an object"),
+    pytest.param('[{"image_id": 7', "premature EOF", id="cut off"),
+    pytest.param('[{"score": NaN}]', "not valid JSON", id="NaN"),
+    pytest.param("[1e999]", "overflow", id="beyond a double"),
+    pytest.param("[" * 100_000, "more than 50 lists", id="too deep"),
+])
+def test_damaged_results_are_refused_in_one_line(tmp_path, content, problem):
+    path = write(tmp_path / "r.json", content)
+    with pytest.raises(InputError, match=problem) as caught:
+        list(read_coco(path, Reading(skip_bad=True), None))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("content", "problem"), [

@@ -160,7 +160,7 @@ def test_bad_lines_are_counted_when_left_out(run, folder):
     pytest.param("convert db.json o.csv", "give a .txt, a folder, or a .json", id="another suffix"),
     pytest.param("convert db.json o.txt", "holds one sequence, and there are more", id="too many"),
     pytest.param("convert db.json o.txt --to det_db", "det_db is JSON", id="JSON as text"),
-    pytest.param("convert coco.json o --to mot", "which these are with --images", id="no names"),
+    pytest.param("convert coco.json o --to mot", "name them with --images", id="no names"),
     pytest.param("convert db.json o.json --to coco", "with --images", id="no ids"),
     pytest.param("convert coco.json o.json --images db.json", "has no images", id="no table"),
     pytest.param("merge --output o.json", "give each input", id="nothing to merge"),

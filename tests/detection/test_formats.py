@@ -21,7 +21,7 @@ LINE = "1.5,2,30,40.25,0.9\n"
 
 
 def frame(key, lines=(LINE,)):
-    (boxes,), _ = parse("", [(key, list(lines))], skip_bad=False)
+    ((boxes, _),) = parse("", [(key, list(lines))])
     return FrameBoxes(key, list(lines), boxes)
 
 

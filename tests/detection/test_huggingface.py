@@ -103,7 +103,7 @@ def test_a_frame_becomes_proposals_best_first(found):
 def test_colours_are_not_swapped(found):
     """The model was trained on RGB."""
     seen = []
-    handle = found._model.register_forward_pre_hook(
+    handle = found.model.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(kwargs["pixel_values"]), with_kwargs=True)
     found.detect(np.full((64, 64, 3), (0, 0, 255), np.uint8))
     handle.remove()

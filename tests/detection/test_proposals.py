@@ -2,27 +2,26 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.golden_data import synthetic_sequence, tensor, vectors
+from helpers.golden_data import synthetic_sequence, vectors
 from tfsasm.detection.proposals import Proposals
 
 
 def test_pixels_become_shares_of_the_image():
     found = Proposals.from_ltwh([[10, 20, 40, 60]], [0.9], width=200, height=100)
-    torch.testing.assert_close(found.boxes, torch.tensor([[0.15, 0.5, 0.2, 0.6]]))
-    torch.testing.assert_close(found.scores, torch.tensor([0.9]))
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    np.testing.assert_allclose(found.boxes, [[0.15, 0.5, 0.2, 0.6]], rtol=1e-6)
+    np.testing.assert_allclose(found.scores, [0.9], rtol=1e-6)
+    assert found.boxes.dtype == found.scores.dtype == np.float32
 
 
 def test_corner_boxes_are_the_same_boxes():
     corners = np.array([[10, 20, 50, 80], [0, 0, 200, 100]], dtype=np.float32)
     a = Proposals.from_xyxy(corners, np.array([0.9, 0.1]), 200, 100)
     b = Proposals.from_ltwh([[10, 20, 40, 60], [0, 0, 200, 100]], [0.9, 0.1], 200, 100)
-    assert torch.equal(a.boxes, b.boxes)
-    assert torch.equal(a.scores, b.scores)
+    assert np.array_equal(a.boxes, b.boxes)
+    assert np.array_equal(a.scores, b.scores)
 
 
 @pytest.mark.parametrize("make", [
@@ -35,13 +34,13 @@ def test_a_frame_may_have_no_detection(make):
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
     assert found.scores.shape == (0,)
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    assert found.boxes.dtype == found.scores.dtype == np.float32
 
 
 def test_boxes_may_leave_the_image():
     """No clipping, no threshold: every detection is a query (QUIRK-4)."""
     found = Proposals.from_ltwh([[-50, 90, 100, 40]], [0.01], width=100, height=100)
-    torch.testing.assert_close(found.boxes, torch.tensor([[0.0, 1.1, 1.0, 0.4]]))
+    np.testing.assert_allclose(found.boxes, [[0.0, 1.1, 1.0, 0.4]], rtol=1e-6)
 
 
 @settings(deadline=None)
@@ -63,5 +62,12 @@ def test_proposals_of_the_released_run_are_equal():
     for frame, wanted in enumerate(lines):
         rows = [[float(value) for value in line.split(",")] for line in wanted]
         found = Proposals.from_ltwh([r[:4] for r in rows], [r[4] for r in rows], 384, 216)
-        both = torch.cat([found.boxes, found.scores[:, None]], dim=1)
-        assert torch.equal(both, tensor(golden[f"f{frame:03d}/proposals"]))
+        both = np.concat([found.boxes, found.scores[:, None]], axis=1)
+        assert np.array_equal(both, golden[f"f{frame:03d}/proposals"])
+
+
+def test_proposals_become_detections_in_pixels_again():
+    found = Proposals.from_ltwh([[10, 20, 40, 60]], [0.5], width=200, height=100)
+    detections = found.in_pixels(200, 100)
+    np.testing.assert_allclose(detections.xyxy, [[10, 20, 50, 80]], rtol=1e-6)
+    assert detections.confidence.tolist() == [0.5]

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfsasm.detection import det_db
+from tfsasm.detection.det_db import LINE as DET_DB_LINE
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
@@ -202,10 +201,10 @@ def test_proposals_have_the_arithmetic_of_the_specification(tmp_path):
     lines = ["781.7,551.8,99.9,290.6,0.93\n", "-3.3,0.1,7.7,1e3,0.05"]
     got = database(tmp_path, {"s/1.txt": lines})(frame("s/1.jpg"))
     rows = [[float(field) for field in text.split(",")] for text in lines]
-    wanted = torch.tensor([[(x + w / 2) / 200, (y + h / 2) / 100, w / 200, h / 100]
-                           for x, y, w, h, _ in rows], dtype=torch.float32)
-    assert torch.equal(got.boxes, wanted)
-    assert torch.equal(got.scores, torch.tensor([0.93, 0.05]))
+    wanted = np.array([[(x + w / 2) / 200, (y + h / 2) / 100, w / 200, h / 100]
+                       for x, y, w, h, _ in rows], dtype=np.float32)
+    np.testing.assert_array_equal(got.boxes, wanted)
+    np.testing.assert_array_equal(got.scores, np.float32([0.93, 0.05]))
 
 
 BAD_LINES = [
@@ -250,28 +249,6 @@ def test_a_bad_line_is_found_before_the_first_frame_when_the_source_is_known(tmp
         database(tmp_path, {"a/2.txt": ["bad"], "b/1.txt": 3}, source_name="sets/a")
 
 
-@pytest.mark.parametrize(("content", "problem"), [
-    pytest.param('{"a": [', r"db\.json:1:8: not valid JSON", id="cut off"),
-    pytest.param('{\n"a": x}', r"db\.json:2:6: not valid JSON", id="malformed"),
-    pytest.param("", r"db\.json:1:1: not valid JSON", id="empty file"),
-    pytest.param("[1]", "is one JSON list", id="a list"),
-    pytest.param("3", "is one JSON int", id="a number"),
-    pytest.param('{"a": "1,2,3,4,5"}', "value of 'a' is not a list of strings", id="a string"),
-    pytest.param('{"a": [[1,2,3,4,5]]}', "value of 'a' is not a list", id="numbers"),
-    pytest.param('{"a.txt": [], "a.txt": []}', r"the key 'a\.txt' occurs twice", id="twice"),
-    pytest.param('{"s/a.txt": [], "./s/a.txt": []}', "name the same frame", id="twice by path"),
-    pytest.param('{"s/a.txt": [], "s/a.jpg": []}', "name the same frame", id="twice by suffix"),
-    pytest.param("[" * 100_000, "is not a detection JSON", id="too deep"),
-    pytest.param("9" * 5000, "is not a detection JSON", id="a huge number"),
-    pytest.param(b"\xff{}", "is not text", id="not text"),
-])
-def test_a_malformed_database_is_refused(tmp_path, content, problem):
-    path = tmp_path / "db.json"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=problem):
-        open_detections(path)
-
-
 @pytest.mark.parametrize(("name", "content", "kind"), [
     pytest.param("db.json", "{}", DetectionDatabase, id="by suffix"),
     pytest.param("db.JSON", "\ufeff {}", DetectionDatabase, id="by suffix in capitals"),
@@ -298,8 +275,8 @@ def test_mot_detections_go_by_the_frame_number(tmp_path):
     source = open_detections(path)
     got = source(frame("anything", 2))
     wanted = Proposals.from_ltwh([[20, 5, 10, 20], [30, 5, 10, 20]], [0.5, 0.25], 200, 100)
-    assert torch.equal(got.boxes, wanted.boxes)
-    assert torch.equal(got.scores, wanted.scores)
+    np.testing.assert_array_equal(got.boxes, wanted.boxes)
+    np.testing.assert_array_equal(got.scores, wanted.scores)
     assert len(source(frame("00000002.jpg", 1))) == 0
     assert "no entry for 1 frame(s), taken as empty: 1 (00000002.jpg)" in source.report()[0]
 
@@ -351,7 +328,7 @@ def test_every_line_of_a_det_db_is_a_box_or_is_named(folder, lines):
 
 def is_good(text):
     try:
-        det_db.LINE.parse(text)
+        DET_DB_LINE.parse(text)
     except ValueError:
         return False
     return True

@@ -13,6 +13,7 @@ from tfsasm.detection import yolox
 from tfsasm.detection.detectors import detector
 from tfsasm.detection.yolox import YoloxDetector, YoloxSettings
 from tfsasm.errors import InputError
+from tfsasm.files import sha256
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -158,20 +159,25 @@ def test_the_letterbox(width, height, inner):
     assert scale == (inner[0] / width, inner[1] / height)
 
 
+class Recorder(YoloxDetector):
+    """Keeps what the network gets."""
+
+    def infer(self, batch):
+        self.batch = batch
+        return super().infer(batch)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_the_pixels_the_network_gets(tmp_path, legacy):
-    found = YoloxDetector(network(tmp_path / "net.onnx", answer()), YoloxSettings(legacy=legacy))
-    session, seen = found._session, []
-    found._session = SimpleNamespace(
-        run=lambda names, feed: seen.append(feed["images"]) or session.run(names, feed))
+    found = Recorder(network(tmp_path / "net.onnx", answer()), YoloxSettings(legacy=legacy))
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:] = (10, 20, 30)
     found.detect(picture)
-    assert seen[0].shape == (1, 3, 64, 64)
-    assert seen[0].dtype == np.float32
+    assert found.batch.shape == (1, 3, 64, 64)
+    assert found.batch.dtype == np.float32
     wanted = [10, 20, 30] if not legacy else [
         (30 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (10 / 255 - 0.406) / 0.225]
-    np.testing.assert_allclose(seen[0][0, :, 5, 5], wanted, rtol=1e-5)
+    np.testing.assert_allclose(found.batch[0, :, 5, 5], wanted, rtol=1e-5)
 
 
 def test_an_input_may_have_any_name(tmp_path):
@@ -257,31 +263,55 @@ def test_without_onnxruntime_the_message_says_what_to_install(monkeypatch, tmp_p
             detector("yolox-nano", weights)
 
 
-def test_the_official_file_comes_from_the_release_and_stays_in_the_cache(tmp_path, monkeypatch):
-    (tmp_path / "release").mkdir()
-    network(tmp_path / "release" / "yolox_s.onnx", answer(ONE))
-    monkeypatch.setenv("TFSASM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(yolox, "RELEASE", (tmp_path / "release").as_uri())
-    for _ in range(2):
-        assert len(detector("yolox-s").detect(image())[0]) == 1
-        (tmp_path / "release" / "yolox_s.onnx").unlink(missing_ok=True)
-    assert (tmp_path / "cache" / "yolox_s.onnx.sha256").is_file()
+@pytest.fixture
+def release(tmp_path):
+    """A file to download, by its address and checksum."""
+    path = tmp_path / "release" / "net.onnx"
+    path.parent.mkdir()
+    network(path, answer(ONE))
+    return path
 
 
-def test_without_network_the_user_hears_where_to_put_the_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFSASM_CACHE", str(tmp_path / "cache"))
+def test_a_file_is_downloaded_once_and_checked_ever_after(tmp_path, release, capfd):
+    target, url, checksum = tmp_path / "cache" / "net.onnx", release.as_uri(), sha256(release)
+    assert yolox.download(url, target, checksum).read_bytes() == release.read_bytes()
+    assert "downloading net.onnx" in capfd.readouterr().err
+    release.unlink()
+    assert yolox.download(url, target, checksum) == target
+    target.write_bytes(b"rotten")
+    with pytest.raises(InputError, match=r"its SHA-256 is .*Delete it to download it again"):
+        yolox.download(url, target, checksum)
+
+
+def test_a_download_that_is_another_file_or_broke_off_leaves_nothing(tmp_path, release):
+    checksum = sha256(release)
+    release.write_bytes(release.read_bytes()[:-9])
+    with pytest.raises(InputError, match="not the file of the release, or a part of it"):
+        yolox.download(release.as_uri(), tmp_path / "cache" / "net.onnx", checksum)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_without_network_the_message_says_where_to_put_the_file(tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    target = tmp_path / "cache" / "net.onnx"
     with contextlib.closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(yolox, "RELEASE", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/net.onnx"
         with pytest.raises(InputError) as caught:
-            detector("yolox-nano")
-    for part in ("/yolox_nano.onnx", str(tmp_path / "cache" / "yolox_nano.onnx"),
-                 "--detector-weights FILE"):
+            yolox.download(url, target, "0" * 64)
+    for part in (url, f"put it at {target}", "--detector-weights FILE"):
         assert part in str(caught.value)
 
 
-def test_the_release_address_is_the_official_one():
-    assert yolox.RELEASE == (
-        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0")
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match="cannot write in"):
+        yolox.download("http://127.0.0.1:9/net.onnx", tmp_path / "cache" / "net.onnx", "0" * 64)
+
+
+def test_another_file_in_the_cache_is_not_taken_for_the_official_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSASM_CACHE", str(tmp_path))
+    network(tmp_path / "yolox_s.onnx", answer(ONE))
+    with pytest.raises(InputError, match=r"0\.1\.1rc0/yolox_s\.onnx: its SHA-256 is"):
+        detector("yolox-s")

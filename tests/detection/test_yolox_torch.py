@@ -11,7 +11,7 @@ from helpers.scenes import RunsCode
 from tfsasm.detection import yolox_torch
 from tfsasm.detection.detectors import detector
 from tfsasm.detection.yolox import YoloxDetector, YoloxSettings
-from tfsasm.detection.yolox_torch import Habits, YoloxTorchDetector, habits
+from tfsasm.detection.yolox_torch import UsualInput, YoloxTorchDetector, usual_input
 from tfsasm.errors import InputError, WeightsError
 
 pytest.importorskip("yolox.config", reason="pixeltable-yolox is not installed")
@@ -60,8 +60,9 @@ def test_a_checkpoint_answers_as_its_export_does(tmp_path, network):
     exported = detector("yolox-nano", tmp_path / "n.onnx", ALL)
     assert (type(live), type(exported)) == (YoloxTorchDetector, YoloxDetector)
     canvas = np.random.default_rng(1).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    raw = live._run(canvas)
-    np.testing.assert_allclose(raw, exported._run(canvas), rtol=1e-4, atol=1e-5)
+    batch = np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32)
+    (raw,) = live.infer(batch)
+    np.testing.assert_allclose(raw, exported.infer(batch)[0], rtol=1e-4, atol=1e-5)
     assert raw.shape == (12 * 8 + 6 * 4 + 3 * 2, 7)
     assert np.ptp(raw[:, 4]) > 0.1, "a network that says nothing proves nothing"
 
@@ -105,7 +106,7 @@ def test_batch_norms_have_the_epsilon_of_the_checkpoints(network):
     pytest.param("mine.pth", "yolox-s", 1, ((640, 640), False), id="a recent file of one class"),
 ])
 def test_what_a_file_is_shown(file, size, classes, wanted):
-    assert habits(file, size, classes) == Habits(*wanted)
+    assert usual_input(file, size, classes) == UsualInput(*wanted)
 
 
 @pytest.mark.parametrize(("file", "settings", "size", "legacy", "told"), [
@@ -119,7 +120,7 @@ def test_what_was_assumed_is_told(
     tmp_path, single, file, settings, size, legacy, told, monkeypatch
 ):
     path = saved(tmp_path / file, single)
-    monkeypatch.setattr(YoloxTorchDetector, "_infer", lambda self, batch: np.full(
+    monkeypatch.setattr(YoloxTorchDetector, "infer", lambda self, batch: np.full(
         (1, sum(batch[0, 0, ::s, ::s].size for s in (8, 16, 32)), 6), 0.5))
     found = YoloxTorchDetector(path, YoloxSettings(**settings))
     assert (found.input_size, found.legacy) == (size, legacy)
@@ -127,15 +128,21 @@ def test_what_was_assumed_is_told(
     assert told in "".join(found.report())
 
 
+class Recorder(YoloxTorchDetector):
+    """Keeps what the network gets."""
+
+    def infer(self, batch):
+        self.batch = batch
+        return super().infer(batch)
+
+
 def test_legacy_pixels_reach_the_network(tmp_path, network):
     path = saved(tmp_path / "n.pth.tar", network)
-    found = YoloxTorchDetector(path, YoloxSettings(input_size=(64, 96)))
-    seen = []
-    found._network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    found = Recorder(path, YoloxSettings(input_size=(64, 96)))
     found.detect(np.full((64, 96, 3), (10, 20, 30), np.uint8))
     wanted = [(30 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (10 / 255 - 0.406) / 0.225]
-    np.testing.assert_allclose(seen[0][0, :, 5, 5], wanted, rtol=1e-5)
-    assert seen[0].dtype == torch.float32
+    np.testing.assert_allclose(found.batch[0, :, 5, 5], wanted, rtol=1e-5)
+    assert found.batch.dtype == np.float32
 
 
 @pytest.mark.parametrize("change", [
@@ -145,7 +152,8 @@ def test_legacy_pixels_reach_the_network(tmp_path, network):
 def test_other_ways_to_save_the_same_network(tmp_path, network, change):
     found = detector("yolox-nano", saved(tmp_path / "n.pth", network, change), SMALL)
     assert found.size == "yolox-nano"
-    assert next(found._network.parameters()).dtype == torch.float32
+    assert len(found.detect(IMAGE)[0]) == len(detector(
+        "yolox-nano", saved(tmp_path / "whole.pth", network), SMALL).detect(IMAGE)[0])
 
 
 def test_a_bare_state_dict_and_old_numpy_scalars_are_read(tmp_path, network):
@@ -159,6 +167,7 @@ def without(name, **others):
     return lambda state: {n: t for n, t in state.items() if n != name} | others
 
 
+STEM = "backbone.backbone.stem.conv.conv.weight"
 BIAS = "head.obj_preds.0.bias"
 
 
@@ -171,7 +180,7 @@ BIAS = "head.obj_preds.0.bias"
     pytest.param(without("head.cls_preds.0.weight"), ["is not a YOLOX checkpoint"], id="no head"),
     pytest.param(lambda _: {"conv1.weight": torch.zeros(2)}, ["begins with conv1.weight"],
                  id="another network"),
-    pytest.param(without("", **{yolox_torch._STEM: torch.zeros(7, 12, 3, 3)}),
+    pytest.param(without("", **{STEM: torch.zeros(7, 12, 3, 3)}),
                  ["a YOLOX of width 7; known are 16 (yolox-nano)"], id="another width"),
     pytest.param(lambda _: {"a": 1}, ["'a' names no tensor"], id="no tensors"),
     pytest.param(lambda _: {}, ["holds no state dict"], id="nothing"),

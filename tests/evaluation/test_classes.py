@@ -84,12 +84,12 @@ def test_scores_are_those_of_trackevals_bdd100k(folders, whole):
 
 
 def test_both_averages_are_in_the_json(whole):
-    told = whole.to_json()
-    assert told["combined"] == told["detection_average"] != told["class_average"]
-    assert list(told["classes"]) == list(CATEGORIES)
-    assert list(told["sequences"]) == ["b1-aa", "b1-bb"]
-    mean = np.mean([scores["HOTA"] for scores in told["classes"].values()])
-    assert told["class_average"]["HOTA"] == pytest.approx(mean)
+    report = whole.to_json()
+    assert report["combined"] == report["detection_average"] != report["class_average"]
+    assert list(report["classes"]) == list(CATEGORIES)
+    assert list(report["sequences"]) == ["b1-aa", "b1-bb"]
+    mean = np.mean([scores["HOTA"] for scores in report["classes"].values()])
+    assert report["class_average"]["HOTA"] == pytest.approx(mean)
 
 
 PERSON = (1, 1, BOX, "pedestrian", False)

@@ -65,8 +65,8 @@ def test_a_perfect_result_scores_a_hundred():
 
 @pytest.mark.parametrize(("truth", "tracks", "false", "missed"), [
     pytest.param(walk(20, 3, 2), EMPTY, 0, len(walk(20, 3, 2)), id="nothing tracked"),
-    pytest.param(EMPTY, walk(20, 3, 2), len(walk(20, 3, 2)), 0, id="nobody there"),
-    pytest.param(EMPTY, EMPTY, 0, 0, id="nobody there and nothing tracked"),
+    pytest.param(EMPTY, walk(20, 3, 2), len(walk(20, 3, 2)), 0, id="no people"),
+    pytest.param(EMPTY, EMPTY, 0, 0, id="no people and nothing tracked"),
     pytest.param(walk(20, 3, 2), walk(20, 3, 2)[walk(20, 3, 2).frames == 99], 0,
                  len(walk(20, 3, 2)), id="every track filtered away"),
 ])
@@ -141,9 +141,9 @@ def test_sequences_must_be_on_both_sides(truths, results, message):
 
 
 def test_progress_is_told_of_each_sequence():
-    truth, told = walk(20, 3, 2), []
-    score({"a": truth, "b": truth}, {"b": truth, "a": truth}, progress=told.append)
-    assert told == ["a", "b"]
+    truth, names = walk(20, 3, 2), []
+    score({"a": truth, "b": truth}, {"b": truth, "a": truth}, progress=names.append)
+    assert names == ["a", "b"]
 
 
 def test_curves_have_a_value_per_threshold():

@@ -24,7 +24,7 @@ def scored(tmp_path, dataset, truth, result):
     return score_files(files(tmp_path, truth, result), dataset).report.combined
 
 
-# A pedestrian and somebody who is not to be found; the tracker finds both.
+# A pedestrian and a person who does not count; the tracker finds both.
 FOUND = [f"{n},{i},{box},1,-1,-1,-1" for n in (1, 2, 3) for i, box in ((1, BOX), (2, AWAY))]
 
 
@@ -33,7 +33,7 @@ def truth_with(kind):
             for i, box, mark, label in ((1, BOX, 1, 1), (2, AWAY, 0, kind))]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "forgiving"), [
+@pytest.mark.parametrize(("kind", "exempting"), [
     pytest.param(2, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="on a vehicle"),
     pytest.param(7, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="a static person"),
     pytest.param(8, {"mot16", "mot17", "mot20", "dancetrack", "sportsmot"}, id="a distractor"),
@@ -42,17 +42,17 @@ def truth_with(kind):
     pytest.param(1, set(), id="a person without a mark"),
     pytest.param(3, set(), id="a car"),
 ])
-def test_forgetting_who_is_forgiven_costs_points(tmp_path, kind, forgiving):
+def test_forgetting_which_results_are_exempt_costs_points(tmp_path, kind, exempting):
     for dataset in PROTOCOLS:
         scores = scored(tmp_path, dataset, truth_with(kind), FOUND)
-        if dataset in forgiving:
+        if dataset in exempting:
             assert (pytest.approx(100), 100, 0) == (scores.HOTA, scores.MOTA, scores.FP), dataset
         else:
             assert (scores.MOTA, scores.FP, scores.FN) == (0, 3, 0), dataset
             assert pytest.approx(100 * 0.5**0.5) == scores.HOTA, dataset
 
 
-def test_all_rows_compete_for_a_result_before_it_is_forgiven(tmp_path):
+def test_all_rows_compete_for_a_result_before_it_is_exempt(tmp_path):
     """One result over a pedestrian and a distractor belongs to whom it covers better."""
     shifted = "104,50,40,90"
     truth = [f"1,1,{BOX},1,1,1", f"1,2,{shifted},0,8,1"]
@@ -62,7 +62,7 @@ def test_all_rows_compete_for_a_result_before_it_is_forgiven(tmp_path):
     assert scored(tmp_path, "mot", truth, far).FN == 0
 
 
-def test_half_an_overlap_is_enough_to_be_forgiven(tmp_path):
+def test_half_an_overlap_is_enough_to_be_exempt(tmp_path):
     truth = ["1,1,0,0,10,10,0,8,1", f"1,9,{BOX},1,1,1"]
     half, less = ["1,5,0,0,10,5,1"], ["1,5,0,0,10,4.99,1"]
     assert scored(tmp_path, "mot17", truth, half).FP == 0
@@ -97,7 +97,7 @@ def test_scores_are_those_of_trackevals_front_end(tmp_path, dataset, benchmark):
             assert_same(scores, theirs[name])
 
 
-def test_a_second_implementation_forgives_the_same(tmp_path):
+def test_a_second_implementation_exempts_the_same(tmp_path):
     evaluation = pytest.importorskip("trackers.eval", reason="needs tfsasm[baselines]")
     truth, result = tmp_path / "gt/MOT17-02/gt/gt.txt", tmp_path / "results/MOT17-02.txt"
     table = walk(50, 24, 1)

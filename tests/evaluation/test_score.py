@@ -35,8 +35,8 @@ def test_truths_and_results_are_read_by_name(folders, tmp_path):
     assert read["c"].frames.tolist() == [1, 2]
     with pytest.raises(InputError, match=r"no sequence in .*results"):
         read_truths(results)
-    with pytest.raises(InputError, match=r"nobody.gt.gt\.txt"):
-        read_truths(gt, ["nobody"])
+    with pytest.raises(InputError, match=r"missing.gt.gt\.txt"):
+        read_truths(gt, ["missing"])
     with pytest.raises(InputError, match=r"results.long\.txt"):
         read_results(results, ["long"])
 
@@ -64,10 +64,10 @@ def test_splits_may_stand_between(folders, tmp_path):
 
 
 def test_what_the_rules_are_is_said(folders):
-    plain, told = score_folders(*folders), score_folders(*folders, "mot20")
-    assert (plain.dataset, told.dataset) == ("mot", "mot20")
-    assert "nothing is forgiven" in plain.notes[0]
-    assert told.notes == ()
+    plain, named = score_folders(*folders), score_folders(*folders, "mot20")
+    assert (plain.dataset, named.dataset) == ("mot", "mot20")
+    assert "no box is exempt" in plain.notes[0]
+    assert named.notes == ()
     gt, results = folders
     for name in ("a", "b"):
         (gt / name).rename(gt / f"MOT20-0{ord(name) - 96}")

@@ -53,9 +53,9 @@ def test_one_sequence_has_no_interval():
 
 def test_any_of_them_may_be_compared_against():
     reports = {"a": report(1, 2), "b": report(2, 3), "c": report(5, 6)}
-    told = hota(reports, against="b")
-    assert [(gain.name, gain.mean) for gain in told] == [("a", -1), ("c", 3)]
-    assert told[1].text == "+3.00 [+3.00, +3.00]"
+    found = hota(reports, against="b")
+    assert [(gain.name, gain.mean) for gain in found] == [("a", -1), ("c", 3)]
+    assert found[1].text == "+3.00 [+3.00, +3.00]"
 
 
 def test_one_alone_gains_nothing():
@@ -63,12 +63,12 @@ def test_one_alone_gains_nothing():
 
 
 def test_they_can_be_put_into_json():
-    told = [gain.to_json() for gain in differences({"a": report(1), "b": report(2)})]
-    assert json.loads(json.dumps(told))[0] == {
+    found = [gain.to_json() for gain in differences({"a": report(1), "b": report(2)})]
+    assert json.loads(json.dumps(found))[0] == {
         "name": "b", "against": "a", "metric": "HOTA", "mean": 1.0, "low": None, "high": None,
         "sequences": {"a": 1.0},
     }  # fmt: skip
-    assert [gain["metric"] for gain in told] == ["HOTA", "AssA", "IDF1"]
+    assert [gain["metric"] for gain in found] == ["HOTA", "AssA", "IDF1"]
 
 
 def test_other_sequences_are_refused():

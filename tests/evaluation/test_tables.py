@@ -9,7 +9,7 @@ from helpers.walks import flawed, walk
 from tfsasm.evaluation.classes import Labels, score_classes
 from tfsasm.evaluation.metrics import score
 from tfsasm.evaluation.significance import METRICS, Difference
-from tfsasm.evaluation.tables import gains_table, report_table, scores_csv, scores_table
+from tfsasm.evaluation.tables import differences_table, report_table, scores_csv, scores_table
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_gains_fit_80_columns_beside_any_name(name):
     some = [Difference(name, "bytetrack", metric, -19.03, -25.39, -13.25, {}) for metric in METRICS]
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(gains_table(some))
+        console.print(differences_table(some))
     assert name in capture.get()
     assert capture.get().count("[-25.39, -13.25]") == 3
 

@@ -1,11 +1,13 @@
-"""Short names of settings, and grids of their values."""
+"""Grids of the values of settings, and slices through their scores."""
 
 import re
 
+import numpy as np
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.experiments.grid import choose, combinations, parse_grid
+from tfsasm.evaluation.metrics import Report
+from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import default, paper
 
@@ -13,13 +15,15 @@ BASE = paper()
 
 
 def test_a_grid_has_every_combination():
-    axes = parse_grid(["capacity=0, 5", "overlap_with=all,tracks", "snap=true"], default())
+    axes = parse_grid(
+        ["capacity=0, 5", "overlap_with=all,tracks", "use_detection_box=true"], default()
+    )
     rows = combinations(axes, default())
     assert [row.label for row in rows] == [
-        "memory.capacity=0,overlap_with=all,support.snap=true",
-        "memory.capacity=0,overlap_with=tracks,support.snap=true",
-        "memory.capacity=5,overlap_with=all,support.snap=true",
-        "memory.capacity=5,overlap_with=tracks,support.snap=true",
+        "memory.capacity=0,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=0,overlap_with=tracks,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=all,association.use_detection_box=true",
+        "memory.capacity=5,overlap_with=tracks,association.use_detection_box=true",
     ]
     assert [row.method.memory.capacity for row in rows] == [0, 0, 5, 5]
     assert rows[3].method == with_settings(
@@ -64,3 +68,45 @@ def test_a_row_is_chosen_by_its_values(text):
 def test_a_row_is_refused(text, complaint):
     with pytest.raises(InputError, match=re.escape(complaint)):
         choose(text, ROWS, BASE)
+
+
+# Slices
+
+
+def sliced(*grid, best):
+    """Slices of a grid whose row number `n` has a HOTA of `n`."""
+    axes = parse_grid(grid, paper())
+    rows = {row.label: row for row in combinations(axes, paper())}
+    reports = {
+        label: Report({}, type("Scores", (), {"HOTA": float(number)}))
+        for number, label in enumerate(rows)
+    }
+    return slices(axes, rows, reports, list(rows)[best], "HOTA")
+
+
+def test_a_slice_goes_through_the_best_row():
+    """Rows count 0 to 11: capacity by six, travel by three, min_travel by one."""
+    grid = ("capacity=0,5", "travel=layers,frames", "min_travel=0,0.1,0.2")
+    found = {(one.down, one.across): one for one in sliced(*grid, best=7)}
+    assert set(found) == {
+        ("memory.capacity", "travel"), ("memory.capacity", "memory.min_travel"),
+        ("travel", "memory.min_travel"),
+    }  # fmt: skip
+    first = found["memory.capacity", "travel"]
+    np.testing.assert_array_equal(first.scores, [[1, 4], [7, 10]])
+    assert (first.rows, first.columns, first.fixed) == (("0", "5"), ("layers", "frames"),
+                                                        "min_travel 0.1")  # fmt: skip
+    np.testing.assert_array_equal(
+        found["travel", "memory.min_travel"].scores, [[6, 7, 8], [9, 10, 11]]
+    )
+
+
+def test_a_setting_with_one_value_is_held():
+    [one] = sliced("capacity=0,5", "travel=frames", "min_travel=0,0.1", best=0)
+    assert (one.down, one.across, one.fixed) == ("memory.capacity", "memory.min_travel",
+                                                 "travel frames")  # fmt: skip
+
+
+def test_a_grid_of_one_setting_is_a_strip():
+    [one] = sliced("capacity=0,5,10", best=1)
+    assert (one.down, one.across, one.scores.tolist()) == ("", "memory.capacity", [[0, 1, 2]])

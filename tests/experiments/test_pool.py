@@ -17,7 +17,7 @@ from tfsasm.files import atomic_path
 
 
 def make(prefix):
-    """Counts to the number in a name; some names have other ideas."""
+    """Counts to the number in a name; some names fail."""
 
     def work(name):
         yield from range(1, int(name[-1]) + 1)
@@ -36,10 +36,10 @@ def outcomes(events):
     return {event.name: event for event in events if not isinstance(event, Advanced)}
 
 
-def test_everything_is_done_and_told():
+def test_every_name_is_worked_on_and_reported():
     events = list(run_all(["a2", "b1", "c3"], partial(make, "did ")))
-    told = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
-    assert outcomes(events) == told
+    found = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
+    assert outcomes(events) == found
     assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
 
 
@@ -64,24 +64,24 @@ def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failure_is_told_and_costs_nothing_else(workers):
+def test_a_failure_is_reported_and_costs_nothing_else(workers):
     dying = ["die1", "die2"] if workers > 1 else []  # both at once: others must take their places
     names = [*dying, "bad1", "a1", "bug1", "b1"]
-    told = outcomes(run_all(names, partial(make, "did "), workers))
-    assert told["bad1"] == Failed("bad1", "bad1 is bad")
-    assert told["bug1"].message == "KeyError: 'bug1'"
-    assert "raise KeyError(name)" in told["bug1"].trace
+    found = outcomes(run_all(names, partial(make, "did "), workers))
+    assert found["bad1"] == Failed("bad1", "bad1 is bad")
+    assert found["bug1"].message == "KeyError: 'bug1'"
+    assert "raise KeyError(name)" in found["bug1"].trace
     for name in names:
         if name.startswith("die"):
-            assert told[name].message == "its process ended with code -9; out of memory?"
+            assert found[name].message == "its process ended with code -9; out of memory?"
         elif len(name) == 2:
-            assert told[name] == Finished(name, f"did {name}")
-    assert told.keys() == set(names)
+            assert found[name] == Finished(name, f"did {name}")
+    assert found.keys() == set(names)
 
 
 def test_work_that_cannot_begin_fails_on_every_name():
-    told = outcomes(run_all(["a1", "b1"], refuse, 2))
-    assert told == {name: Failed(name, "no weights") for name in ("a1", "b1")}
+    found = outcomes(run_all(["a1", "b1"], refuse, 2))
+    assert found == {name: Failed(name, "no weights") for name in ("a1", "b1")}
 
 
 def refuse():
@@ -108,7 +108,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent("""
         import os, time
-        from tfsasm.workers import run_all
+        from tfsasm.experiments.pool import run_all
 
         def make():
             def work(name):

@@ -6,7 +6,7 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.experiments.results import claim
+from tfsasm.experiments.results import claim, claim_all, detections_setting, model_settings
 
 SETTINGS = {"preset": "paper", "method": {"memory": {"capacity": 10}}, "sizes": (1, 2)}
 
@@ -31,7 +31,7 @@ def test_what_is_finished_is_kept(folder):
     assert json.loads((folder / RECORD).read_text())["sequences"] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("settings", "told"), [
+@pytest.mark.parametrize(("settings", "message"), [
     pytest.param(changed(preset="released"), "preset was paper, not released", id="a word"),
     pytest.param(changed(method={"memory": {"capacity": 0}}),
                  "method.memory.capacity was 10, not 0", id="inside"),
@@ -40,11 +40,11 @@ def test_what_is_finished_is_kept(folder):
     pytest.param(changed(**{f"x{n}": n for n in range(8)}), "x4 was nothing, not 4 and 3 more",
                  id="many"),
 ])  # fmt: skip
-def test_other_settings_are_refused_and_named(folder, settings, told):
+def test_other_settings_are_refused_and_named(folder, settings, message):
     before = (folder / RECORD).read_text()
     with pytest.raises(InputError, match="has results by other settings: ") as refusal:
         claim(folder, settings, ["a", "b"])
-    assert told in str(refusal.value)
+    assert message in str(refusal.value)
     assert "another --output, or --overwrite to start anew" in str(refusal.value)
     assert (folder / RECORD).read_text() == before
     assert result_file(folder, "a").exists()
@@ -64,9 +64,9 @@ def test_starting_anew_removes_what_was_made_here_and_nothing_else(folder):
 
 
 def test_what_each_sequence_has_for_itself_counts_for_itself(folder):
-    def by(**pictures):
-        settings = SETTINGS | {"pictures": pictures}
-        return claim(folder, settings, pictures, by_sequence=["pictures"])
+    def by(**images):
+        settings = SETTINGS | {"images": images}
+        return claim(folder, settings, images, by_sequence=["images"])
 
     result_file(folder, "a").unlink()
     by(a=True, b=True)
@@ -74,20 +74,20 @@ def test_what_each_sequence_has_for_itself_counts_for_itself(folder):
         result_file(folder, name).write_text("done")
     assert by(b=True, c=False) == {"b"}
     assert by(a=True, c=True) == {"a"}  # c was not finished
-    told = json.loads((folder / RECORD).read_text())["settings"]["pictures"]
-    assert told == {"a": True, "b": True, "c": True}
-    with pytest.raises(InputError, match=r"settings: pictures\.b was True, not False\. Give"):
+    recorded = json.loads((folder / RECORD).read_text())["settings"]["images"]
+    assert recorded == {"a": True, "b": True, "c": True}
+    with pytest.raises(InputError, match=r"settings: images\.b was True, not False\. Give"):
         by(a=True, b=False)
 
 
 def test_a_record_without_them_is_refused_or_replaced(folder):
-    for settings in (SETTINGS, SETTINGS | {"pictures": "all"}):
+    for settings in (SETTINGS, SETTINGS | {"images": "all"}):
         claim(folder, settings, ["a"], overwrite=True)
         result_file(folder, "a").write_text("done")
-        wanted = SETTINGS | {"pictures": {"a": True}}
-        with pytest.raises(InputError, match=r"pictures\.a was nothing, not True"):
-            claim(folder, wanted, ["a"], by_sequence=["pictures"])
-        assert claim(folder, wanted, ["a"], by_sequence=["pictures"], overwrite=True) == set()
+        wanted = SETTINGS | {"images": {"a": True}}
+        with pytest.raises(InputError, match=r"images\.a was nothing, not True"):
+            claim(folder, wanted, ["a"], by_sequence=["images"])
+        assert claim(folder, wanted, ["a"], by_sequence=["images"], overwrite=True) == set()
 
 
 def test_what_a_killed_run_left_half_done_is_removed(folder):
@@ -109,3 +109,35 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, file, text, complaint
         with pytest.raises(InputError, match=complaint):
             claim(tmp_path, SETTINGS, ["a"], overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_each_tracker_has_a_folder_and_what_it_lacks_is_to_do(tmp_path):
+    folders = {label: tmp_path / label for label in ("one", "two")}
+    settings = {label: SETTINGS | {"label": label} for label in folders}
+    assert claim_all(folders, settings, ["a", "b"]) == {"a": ("one", "two"), "b": ("one", "two")}
+    for path in ("one/a.txt", "one/b.txt", "two/a.txt"):
+        (tmp_path / path).write_text("")
+    assert claim_all(folders, settings, ["a", "b"]) == {"b": ("two",)}
+
+
+def test_a_folder_of_a_model_is_known_by_the_content_of_its_files(tmp_path):
+    first, other = tmp_path / "first", tmp_path / "other"
+    for folder in (first, other):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"1")
+    (other / "README.md").write_text("copied")
+    assert model_settings(f"hf:{first}", None) == model_settings(f"hf:{other}", None)
+    (other / "model.safetensors").write_bytes(b"2")
+    (_, before), (_, after) = (model_settings(f"hf:{folder}", None) for folder in (first, other))
+    assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+    assert model_settings("hist", None) == ("hist", None)
+
+
+def test_a_file_of_detections_is_known_by_its_content(tmp_path):
+    first, other = tmp_path / "a.json", tmp_path / "b.json"
+    for path in (first, other):
+        path.write_text("{}")
+    assert detections_setting(first) == detections_setting(other)
+    assert detections_setting(tmp_path) == str(tmp_path)
+    assert detections_setting(None) == "beside each sequence"

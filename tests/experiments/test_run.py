@@ -1,48 +1,114 @@
-"""Methods that share what the network sees answer as if each were alone."""
+"""Trackers that share frames, detections and features give what each gives alone."""
 
+import numpy as np
 import pytest
-import torch
 
-from helpers.scenes import HEIGHT, WIDTH
-from tfsasm.experiments.run import Follower, encode, result_lines
+from helpers.scenes import write_folders
+from tfsasm.datasets.sequences import sequences
+from tfsasm.errors import InputError
+from tfsasm.experiments.plan import Experiment, make_folders, make_tasks
+from tfsasm.experiments.run import SharedEmbedder, make_work, run_sequence
 from tfsasm.tracking.config import default, paper, released
 from tfsasm.tracking.load import load
-from tfsasm.tracking.query import Report
+from tfsasm.tracking.named import EmbedderSpec, Models, NetworkSpec, QuerySpec
 from tfsasm.tracking.results import MotFile
 
 METHODS = {"paper": paper(), "released": released(), "default": default()}
 
 
-def alone(scene, weights, config, path):
-    tracker = load(weights, config)
-    with MotFile(path) as file:
-        for frame, tracks in tracker.track(scene.folder, detections=scene.detections):
-            file.write(frame, tracks)
-    return path.read_text()
+class CountingNetwork:
+    """A network that counts the images it encodes."""
+
+    def __init__(self, network):
+        self._network, self.images = network, 0
+
+    def encode(self, images):
+        self.images += len(images)
+        return self._network.encode(images)
+
+    def __getattr__(self, name):
+        return getattr(self._network, name)
 
 
-def test_they_share_the_encoder_and_nothing_else(scene, small_weights, tmp_path):
-    tracker = load(small_weights)
-    proposals = [scene.proposals(index) for index in range(len(scene.images))]
-    features = [encode(tracker, image) for image in scene.images]
-    told = {name: [] for name in METHODS}
-    followers = {name: Follower(tracker, config) for name, config in METHODS.items()}
-    for number, (seen, found) in enumerate(zip(features, proposals, strict=True), start=1):
-        for name, follower in followers.items():
-            told[name] += result_lines(number, follower.update(seen, found, WIDTH, HEIGHT))
-    texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in told.items()}
+@pytest.fixture
+def experiment(scene, small_weights, tmp_path):
+    root = write_folders(scene, tmp_path / "clips")
+    tasks = make_tasks(sequences("mot", root, None, ()), detections=None, source=None)
+    trackers = {label: QuerySpec(config) for label, config in METHODS.items()}
+    folders = make_folders(tmp_path / "out", list(trackers), overwrite=False)
+    return Experiment(tasks, trackers, folders, NetworkSpec(str(small_weights)), EmbedderSpec())
+
+
+def outcome(steps):
+    """What a generator returns."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return end.value
+
+
+def test_trackers_of_a_network_share_its_features_and_nothing_else(
+    experiment, small_weights, tmp_path
+):
+    network = CountingNetwork(load(small_weights).network)
+    specs = experiment.trackers.items()
+    trackers = {label: spec.make(Models(network)) for label, spec in specs}
+    done = outcome(run_sequence(experiment, trackers, None, None, "a"))
+    assert (done.frames, network.images) == (6, 6)
+    texts = {label: (folder / "a.txt").read_text() for label, folder in experiment.folders.items()}
     assert len(set(texts.values())) > 1
-    for name, config in METHODS.items():
-        assert texts[name] == alone(scene, small_weights, config, tmp_path / f"{name}.txt")
+    task = experiment.tasks["a"]
+    for label, config in METHODS.items():
+        path = tmp_path / f"{label}.txt"
+        tracked = load(small_weights, config).track(str(task.source), task.detections)
+        with MotFile(path) as file:
+            for frame, tracks in tracked:
+                file.write(frame, tracks)
+        assert texts[label] == path.read_text()
 
 
-@pytest.mark.parametrize(("form", "line"), [
-    pytest.param({}, "7,3,1.00,2.00,10.00,20.00,0.7500,-1,-1,-1", id="ours"),
-    pytest.param({"first_id": 0, "scores": False}, "7,2,1.00,2.00,10.00,20.00,1,-1,-1,-1",
-                 id="as released"),
-])
-def test_a_line_is_that_of_a_result_file(form, line):
-    told = Report(torch.tensor([2]), torch.tensor([0.75]), torch.tensor([[1.0, 2, 11, 22]]),
-                  torch.tensor([-1]))  # fmt: skip
-    assert result_lines(7, told, **form) == [line]
-    assert result_lines(7, told[:0], **form) == []
+def test_every_tracker_is_charged_for_the_shared_features(experiment):
+    done = outcome(make_work(experiment)("a"))
+    assert set(done.seconds) == set(METHODS)
+    assert all(spent > 0 for spent in done.seconds.values())
+
+
+def test_trackers_in_one_process_start_each_sequence_from_a_fresh_state(experiment):
+    work = make_work(experiment)
+    outcome(work("a"))
+    path = experiment.folders["paper"] / "a.txt"
+    first = path.read_bytes()
+    outcome(work("b"))
+    outcome(work("a"))
+    assert path.read_bytes() == first != b""
+
+
+def test_a_sequence_that_fails_leaves_no_file(experiment, tmp_path):
+    class Broken:
+        def __call__(self, frame):
+            raise InputError("no detections of this frame")
+
+        def report(self):
+            return []
+
+    with pytest.raises(InputError, match="no detections of this frame"):
+        outcome(make_work(experiment, Broken())("a"))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_one_embedding_serves_all_and_each_is_charged_for_it():
+    image, boxes = np.zeros((9, 9, 3), np.uint8), np.array([[0.0, 0, 4, 8]])
+    calls = []
+
+    def embed(image, xyxy):
+        calls.append(len(xyxy))
+        return np.ones((len(xyxy), 2), np.float32)
+
+    shared = SharedEmbedder(embed)
+    for _ in range(3):
+        assert shared(image, boxes).shape == (1, 2)
+    assert calls == [1]
+    assert shared.saved > 0
+    shared(image, boxes[:0])
+    assert calls == [1, 0]

@@ -14,7 +14,6 @@ from rich.console import Console
 from helpers.fakes import SMALL
 from helpers.scenes import lively_model
 from tfsasm.cli import export
-from tfsasm.cli.export import run_export
 from tfsasm.motrv2.backbone import TRUNKS, MobileNetV2
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.weights import save_model
@@ -51,8 +50,7 @@ def exported_once(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         if not made.said.exists():
             save_model(made.weights, lively_model(NETWORK.model), NETWORK)
             printed = io.StringIO()
-            run_export(
-                export.Export(made.folder, weights=str(made.weights)), Console(file=printed)
-            )
+            console = Console(file=printed)
+            export.run(export.Options(made.folder, weights=str(made.weights)), console, console)
             made.said.write_text(printed.getvalue())
     return made

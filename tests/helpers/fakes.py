@@ -1,21 +1,22 @@
-"""A network that reads its answers from the test, and a real one that is small."""
+"""A network whose predictions come from the test, and a real one that is small."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig
-from tfsasm.motrv2.transformer import Prediction, Queries
+from tfsasm.runtime.network import Prediction, Queries
 
 CHANNELS = 4
 EMBEDDED = 100.0
-"""What the fake decoder adds to a content, so that an embedding tells which content was asked."""
+"""What the fake decoder adds to a content, so that an embedding shows which query it is of."""
 REFRESHED = 1.0
-"""What the fake refresh adds to the stored content of a track that was seen."""
+"""What the fake interaction adds to the content of a track."""
 
 SMALL = ModelConfig(
     backbone="mobilenetv2", width=64, heads=4, feedforward=64, encoder_layers=1, decoder_layers=2,
@@ -29,48 +30,62 @@ def box(cx: float, cy: float = 0.5, w: float = 0.1, h: float = 0.2) -> list[floa
 
 def proposals(*rows: Sequence[float], score: float = 0.9) -> Proposals:
     """Normalised cxcywh boxes, all of one score."""
-    return Proposals(torch.tensor(rows).reshape(-1, 4), torch.full((len(rows),), score))
+    boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
+    return Proposals(boxes, np.full(len(rows), score, dtype=np.float32))
 
 
-def told(
+def predicted(
     scores: Sequence[float], boxes: Sequence[Sequence[float]] | None = None,
     first_boxes: Sequence[Sequence[float]] | None = None,
-) -> tuple[Tensor, ...]:
-    """What the network shall say about a frame: one row per query, in the order it is asked.
+) -> tuple[np.ndarray, ...]:
+    """What the network shall predict in a frame: a row per query, in the order of the queries.
 
     That order is learned queries, proposals, older tracks. `first_boxes` are those of the first
     decoder layer, by default the same; boxes stand apart by default.
     """
-    n = len(scores)
-    last = torch.tensor(boxes if boxes is not None else [box(i + 0.5) for i in range(n)])
-    first = last if first_boxes is None else torch.tensor(first_boxes)
-    logits = torch.tensor(scores, dtype=torch.float64).logit().float()
-    return logits.reshape(n, 1), first.reshape(n, 4), last.reshape(n, 4)
+    last = boxes if boxes is not None else [box(i + 0.5) for i in range(len(scores))]
+    first = last if first_boxes is None else first_boxes
+    rows = [np.array(some, dtype=np.float32).reshape(-1, 4) for some in (first, last)]
+    return np.array(scores, dtype=np.float32), *rows
 
 
-class FakeModel:
-    """Stateless stand-in for `MOTRv2`: the features of a frame are its answer, made by `told`."""
+class FakeNetwork:
+    """A `Network` without weights: the features of a frame are its prediction, by `predicted`."""
 
-    def __init__(self, learned: int = 0) -> None:
-        self.learned_content = torch.full((learned, CHANNELS), -1.0)
-        self.learned_boxes = torch.tensor([box(0.0)]).repeat(learned, 1)
+    parameters = 0
 
-    def queries(self, found: Proposals) -> Queries:
-        content = found.scores[:, None].expand(-1, CHANNELS)
-        return Queries(
-            torch.cat([self.learned_content, content]), torch.cat([self.learned_boxes, found.boxes])
-        )
+    def __init__(self, library: Any = torch, learned: int = 0) -> None:
+        self.library, self.learned = library, learned
+        content = np.full((learned, CHANNELS), -1.0, dtype=np.float32)
+        boxes = np.tile(np.array([box(0.0)], dtype=np.float32), (learned, 1))
+        self._learned = Queries(self.asarray(content), self.asarray(boxes))
 
-    def decode(self, features: tuple[Tensor, ...], queries: Queries) -> list[Prediction]:
-        logits, first, last = features
-        if len(logits) != len(queries):
-            raise AssertionError(f"{len(logits)} answers are scripted for {len(queries)} queries")
-        embeddings = queries.content + EMBEDDED
-        return [Prediction(logits, boxes, embeddings) for boxes in (first, last)]
+    def asarray(self, values: np.ndarray) -> Any:
+        return self.library.asarray(values)
 
-    def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
-        chosen = seen[:, None]
-        return Queries(
-            torch.where(chosen, stored.content + REFRESHED, stored.content),
-            torch.where(chosen, answer.boxes, stored.boxes),
-        )
+    def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
+        raise NotImplementedError
+
+    def queries(self, boxes: Any, scores: Any) -> Queries:
+        content = self.library.concat([scores[:, None]] * CHANNELS, 1)
+        return Queries.cat([self._learned, Queries(content, boxes)])
+
+    def decode(self, features: tuple[np.ndarray, ...], queries: Queries) -> Prediction:
+        scores, first, last = (self.asarray(part) for part in features)
+        if len(scores) != len(queries):
+            raise AssertionError(f"{len(scores)} rows are scripted for {len(queries)} queries")
+        return Prediction(scores, last, first, queries.content + EMBEDDED)
+
+    def interact(self, content: Any, boxes: Any, embeddings: Any) -> Any:
+        return content + REFRESHED
+
+
+class ScriptedNetwork(FakeNetwork):
+    """A network that predicts in each image what the script has next."""
+
+    def __init__(self, *script: Any, library: Any = torch, learned: int = 0) -> None:
+        super().__init__(library, learned)
+        self._script = iter(script)
+
+    def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
+        return [next(self._script) for _ in images]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import supervision as sv
 import torch
 
 from helpers.fakes import SMALL
@@ -20,6 +21,7 @@ from helpers.golden_data import synthetic_sequence
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.tracking.run import Tracker
 from tfsasm.training.data import LabelledFrame, RawClip
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
@@ -27,7 +29,7 @@ WIDTH, HEIGHT, FRAMES = 128, 96, 12
 
 
 def lively_model(config: ModelConfig = SMALL) -> MOTRv2:
-    """Scores spread around a half; boxes stay near what was proposed."""
+    """Scores spread around a half; boxes stay near the proposals."""
     torch.manual_seed(0)
     model = MOTRv2(config)
     with torch.no_grad():
@@ -99,6 +101,27 @@ def write_folders(scene: Scene, root: Path) -> Path:
             f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n"
         )
     return root
+
+
+def detections_of(scene: Scene, index: int) -> sv.Detections:
+    rows = np.array([line.split(",") for line in scene.lines[index]], dtype=float).reshape(-1, 5)
+    xyxy = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+    return sv.Detections(xyxy=xyxy, confidence=rows[:, 4])
+
+
+def follow(tracker: Tracker, scene: Scene, frames: Iterable[int] | None = None) -> list:
+    """The tracks of frames of the scene, by default of all."""
+    indices = range(len(scene.images)) if frames is None else frames
+    return [tracker.update(detections_of(scene, i), scene.images[i]) for i in indices]
+
+
+def same(one: sv.Detections, other: sv.Detections) -> bool:
+    columns = ("xyxy", "confidence", "class_id", "tracker_id")
+    return all(np.array_equal(getattr(one, c), getattr(other, c)) for c in columns)
+
+
+def all_same(ones: Iterable[sv.Detections], others: Iterable[sv.Detections]) -> bool:
+    return all(same(*pair) for pair in zip(ones, others, strict=True))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import released_model, tensor, vectors
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.network import prepare
@@ -25,20 +24,20 @@ def small():
 def found(count, seed=1):
     generator = torch.Generator().manual_seed(seed)
     boxes = torch.rand(count, 4, generator=generator)
-    return Proposals(boxes, torch.rand(count, generator=generator))
+    return boxes, torch.rand(count, generator=generator)
 
 
 # Asking
 
 
 def test_learned_queries_come_before_proposals(small):
-    proposals = found(2)
-    asked = small.queries(proposals)
+    boxes, scores = found(2)
+    asked = small.queries(boxes, scores)
     assert len(asked) == 5
-    assert torch.equal(asked.boxes, torch.cat([small.learned_boxes, proposals.boxes]))
+    assert torch.equal(asked.boxes, torch.cat([small.learned_boxes, boxes]))
     assert torch.equal(asked.content[:3], small.learned_content)
-    scores = embed_coordinates(proposals.scores[:, None], 64)
-    torch.testing.assert_close(asked.content[3:], scores + small.proposal_content)
+    content = embed_coordinates(scores[:, None], 64) + small.proposal_content
+    torch.testing.assert_close(asked.content[3:], content)
 
 
 @pytest.mark.parametrize(("learned", "proposals"), [
@@ -48,7 +47,7 @@ def test_learned_queries_come_before_proposals(small):
 @torch.no_grad()
 def test_a_frame_may_have_nothing_to_ask(learned, proposals):
     model = MOTRv2(replace(SMALL, learned_queries=learned)).eval()
-    asked = model.queries(found(proposals))
+    asked = model.queries(*found(proposals))
     assert len(asked) == learned + proposals
     features = model.encode(torch.zeros(1, 3, 64, 64))
     for answer in model.decode(features, asked):
@@ -177,7 +176,7 @@ def test_departures_of_the_small_network_use_the_same_numbers(small, change, shi
     other = MOTRv2(replace(SMALL, **change)).eval()
     other.load_state_dict(small.state_dict())
     features = small.encode(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(6)))
-    asked = small.queries(found(3))
+    asked = small.queries(*found(3))
     one, two = (m.decode(features, asked)[-1].embeddings for m in (small, other))
     assert bool((one - two).abs().max() > 1e-3) == shifted
     stored, answer = carried(3)
@@ -280,7 +279,7 @@ def test_the_answers_of_a_frame_are_those_of_the_released_code(first_frame):
     wanted = tensor(golden["f000/net/memory_sub"])
     torch.testing.assert_close(features.tokens[:, ::29], wanted, rtol=0, atol=2e-5)
     proposals = tensor(golden["f000/proposals"])
-    layers = model.decode(features, model.queries(Proposals(proposals[:, :4], proposals[:, 4])))
+    layers = model.decode(features, model.queries(proposals[:, :4], proposals[:, 4]))
     for index, answer in enumerate(layers):
         hidden, boxes = (tensor(golden[f"f000/net/{key}"][index, 0]) for key in ("hs", "inter_ref"))
         torch.testing.assert_close(answer.embeddings, hidden, rtol=0, atol=2e-5)

@@ -1,37 +1,14 @@
-"""From a decoded frame to the network's pixels."""
+"""MOTRv2 as a `Network`: from frames to predictions."""
 
 import numpy as np
 import pytest
 import torch
 
 from helpers.golden_data import tensor, vectors
-from tfsasm.motrv2.network import normalise, prepare
-from tfsasm.runtime.preprocess import MEAN, STD, resized_shape
-
-
-@pytest.mark.parametrize(("height", "width", "wanted"), [
-    pytest.param(1080, 1920, (800, 1422), id="full HD"),
-    pytest.param(720, 1280, (800, 1422), id="HD, the same shape"),
-    pytest.param(480, 640, (800, 1066), id="4:3"),
-    pytest.param(1200, 1600, (800, 1066), id="4:3, large"),
-    pytest.param(1088, 608, (1431, 800), id="upright"),
-    pytest.param(1080, 1080, (800, 800), id="square"),
-    pytest.param(500, 2000, (384, 1536), id="wide: the long side decides"),
-    pytest.param(161, 161, (799, 799), id="a pixel short (QUIRK-1)"),
-    pytest.param(289, 400, (799, 1107), id="another one"),
-    pytest.param(40, 147, (417, 1535), id="and on the long side"),
-    pytest.param(1, 1, (800, 800), id="a single pixel"),
-    pytest.param(1, 4096, (1, 1536), id="never less than a pixel"),
-])
-def test_images_are_scaled_as_in_the_released_code(height, width, wanted):
-    assert resized_shape(height, width, 800, 1536) == wanted
-
-
-def test_every_size_named_in_the_specification_is_a_pixel_short():
-    for side in (161, 167, 193, 194, 195, 199, 289):
-        assert resized_shape(side, side + 1, 800, 1536)[0] == 799
-    for side in (147, 173):
-        assert resized_shape(side // 4, side, 800, 1536)[1] == 1535
+from helpers.scenes import NETWORK, lively_model
+from tfsasm.motrv2.network import TorchNetwork, normalise, prepare
+from tfsasm.runtime.network import Queries
+from tfsasm.runtime.preprocess import MEAN, STD
 
 
 def test_the_network_sees_red_first():
@@ -69,3 +46,45 @@ def test_the_first_frame_of_the_released_run_is_equal():
     seen = prepare(frame[..., ::-1], 256, 480)
     assert list(seen.shape) == golden["f000/net/img_shape"].tolist()
     assert torch.equal(seen[:, :, ::2, ::2], tensor(golden["f000/net/img_sub"]))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return TorchNetwork(lively_model().requires_grad_(True), NETWORK)
+
+
+def images(count):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_images_in_a_batch_have_the_features_of_single_ones(network):
+    batch = images(3)
+    for image, features in zip(batch, network.encode(batch), strict=True):
+        [alone] = network.encode([image])
+        assert features.shapes == alone.shapes
+        torch.testing.assert_close(features.tokens, alone.tokens, rtol=0, atol=1e-4)
+
+
+def test_a_prediction_has_the_boxes_of_the_first_and_of_the_last_layer(network):
+    [features] = network.encode(images(1))
+    boxes, scores = np.full((2, 4), 0.5, np.float32), np.float32([0.9, 0.2])
+    queries = network.queries(network.asarray(boxes), network.asarray(scores))
+    assert len(queries) == network.learned + 2
+    prediction = network.decode(features, queries)
+    with torch.no_grad():
+        first, *_, last = network.model.decode(features, queries)
+    assert torch.equal(prediction.first_boxes, first.boxes)
+    assert torch.equal(prediction.boxes, last.boxes)
+    assert torch.equal(prediction.scores, last.logits[:, 0].sigmoid())
+    assert torch.equal(prediction.embeddings, last.embeddings)
+
+
+def test_nothing_that_a_network_computes_has_a_gradient(network):
+    """So that a tracker may run on a network that is being trained."""
+    [features] = network.encode(images(1))
+    none = Queries(torch.zeros(1, 64), torch.full((1, 4), 0.5))
+    prediction = network.decode(features, none)
+    content = network.interact(none.content, none.boxes, prediction.embeddings)
+    for value in (features.tokens, prediction.boxes, prediction.embeddings, content):
+        assert not value.requires_grad

@@ -11,7 +11,7 @@ from tfsasm.runtime.allocator import keep_freed_memory
 FAULTS = """
 import resource, sys
 import numpy as np
-from tfsasm.allocator import keep_freed_memory
+from tfsasm.runtime.allocator import keep_freed_memory
 if not keep_freed_memory():
     sys.exit()
 for _ in range(3):
@@ -27,7 +27,7 @@ for _ in range(3):
 
 
 def faults(size):
-    """Of three times the same 13 blocks of so many bytes, asked for and freed."""
+    """Of three times the same 13 blocks of so many bytes, allocated and freed."""
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, str(size)], check=True, capture_output=True, text=True
     )
@@ -37,16 +37,16 @@ def faults(size):
 def test_glibc_is_asked_never_to_give_memory_back(monkeypatch):
     """Not above the largest int either, which is what a large threshold would mean."""
     class Library:
-        asked = []
+        calls = []
 
         def mallopt(self, *how):
-            self.asked.append(how)
+            self.calls.append(how)
             return 1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
     monkeypatch.setattr(sys, "platform", "linux")
     assert keep_freed_memory()
-    assert (-1, -1) in Library.asked  # M_TRIM_THRESHOLD
+    assert (-1, -1) in Library.calls  # M_TRIM_THRESHOLD
 
 
 @pytest.mark.parametrize("size", [

@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +14,14 @@ import pytest
 import supervision as sv
 import torch
 
-from helpers.golden_data import released_model, synthetic_sequence, vectors
 from tfsasm import InputError, load
-from tfsasm import runtime as runtime_module
-from tfsasm.cli.export import largest_difference
-from tfsasm.motrv2.config import full
-from tfsasm.motrv2.export import export
-from tfsasm.motrv2.transformer import Features, Queries
+from tfsasm.motrv2.position_encoding import embed_coordinates
+from tfsasm.motrv2.transformer import Features
 from tfsasm.motrv2.weights import load_model
-from tfsasm.runtime import exported as runtime
-from tfsasm.runtime import tracker as tracker_module
+from tfsasm.runtime.exported import ExportedNetwork, embed_scores
 from tfsasm.runtime.manifest import MANIFEST
-from tfsasm.tracking.config import PRESETS, released
-from tfsasm.tracking.load import load_exported
+from tfsasm.runtime.network import Queries
+from tfsasm.tracking.config import PRESETS
 
 RUNTIMES = ["onnx", "openvino"]
 
@@ -51,7 +44,7 @@ def has(kind):
 # The files
 
 
-def test_the_command_tells_what_it_wrote_and_how_near_it_is(exported):
+def test_the_command_prints_what_it_wrote_and_how_near_it_is(exported):
     lines = exported.said.read_text().splitlines()
     files = ("decode.onnx", "encode.onnx", "interact.onnx", MANIFEST)
     assert [Path(line.removeprefix("wrote ")).name for line in lines[:-1]] == [*files]
@@ -84,10 +77,10 @@ def test_graphs_are_plain_onnx_of_free_sizes(exported, graph, inputs, samples):
 
 
 def test_the_record_has_the_scale_and_what_was_learned(exported, model):
-    told = json.loads((exported.folder / MANIFEST).read_text())
-    assert (told["short_side"], told["max_side"], told["precision"]) == (64, 112, "float32")
-    assert told["network"]["model"]["width"] == 64
-    network = runtime.ExportedNetwork(exported.folder)
+    record = json.loads((exported.folder / MANIFEST).read_text())
+    assert (record["short_side"], record["max_side"], record["precision"]) == (64, 112, "float32")
+    assert record["network"]["model"]["width"] == 64
+    network = ExportedNetwork(exported.folder)
     for name in ("learned_content", "learned_boxes", "proposal_content"):
         assert np.array_equal(getattr(network.manifest, name), getattr(model, name).numpy())
 
@@ -104,54 +97,60 @@ def test_the_record_has_the_scale_and_what_was_learned(exported, model):
 def test_an_image_of_any_size_is_encoded_as_by_pytorch(
     exported, model, kind, height, width, short_side
 ):
-    network = runtime.ExportedNetwork(
+    network = ExportedNetwork(
         exported.folder, has(kind), short_side=short_side, max_side=200
     )
-    tracker = load(exported.weights, short_side=short_side, max_side=200)
+    in_torch = load(exported.weights, short_side=short_side, max_side=200).network
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    wanted = tracker._encode(image)
-    got = np.concatenate([level.reshape(1, -1, 64) for level in network.encode(image)], axis=1)
+    [wanted], [levels] = in_torch.encode([image]), network.encode([image])
+    got = np.concatenate([level.reshape(1, -1, 64) for level in levels], axis=1)
     assert got.shape == wanted.tokens.shape
     np.testing.assert_allclose(got, wanted.tokens.numpy(), atol=1e-4)
 
 
 def test_sizes_may_change_from_image_to_image(exported):
     """OpenVINO has a graph for the first size, and one for all others."""
-    networks = [runtime.ExportedNetwork(exported.folder, has(kind)) for kind in RUNTIMES]
+    networks = [ExportedNetwork(exported.folder, has(kind)) for kind in RUNTIMES]
     for size in [(96, 128), (128, 96), (96, 128)]:
         image = np.full((*size, 3), 99, np.uint8)
-        for one, other in zip(*(network.encode(image) for network in networks), strict=True):
+        for one, other in zip(*(network.encode([image])[0] for network in networks), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_any_number_of_queries_is_answered_as_by_pytorch(exported, model, kind):
+def test_any_number_of_queries_is_decoded_as_by_pytorch(exported, model, kind):
     """One after the other, a single query first."""
-    network = runtime.ExportedNetwork(exported.folder, has(kind))
+    network = ExportedNetwork(exported.folder, has(kind))
     random = np.random.default_rng(0)
     for n, side in [(1, 96), (40, 96), (1, 9), (2, 128), (300, 9), (41, 96)]:
-        features = network.encode(random.integers(0, 256, (side, 128, 3), dtype=np.uint8))
+        [features] = network.encode([random.integers(0, 256, (side, 128, 3), dtype=np.uint8)])
         content = random.standard_normal((n, 64)).astype(np.float32)
         boxes = random.uniform(0.1, 0.9, (n, 4)).astype(np.float32)
-        answer = network.decode(features, tracker_module.Queries(content, boxes))
+        prediction = network.decode(features, Queries(content, boxes))
         tokens = torch.cat([torch.from_numpy(level).flatten(1, 2) for level in features], dim=1)
-        asked = Features(tokens, [level.shape[1:3] for level in features])
-        first, *_, last = model.decode(asked, Queries(*map(torch.from_numpy, (content, boxes))))
+        encoded = Features(tokens, [level.shape[1:3] for level in features])
+        first, *_, last = model.decode(encoded, Queries(*map(torch.from_numpy, (content, boxes))))
         for got, wanted in [
-            (answer.scores, last.logits[:, 0].sigmoid()), (answer.boxes, last.boxes),
-            (answer.first_boxes, first.boxes), (answer.embeddings, last.embeddings),
+            (prediction.scores, last.logits[:, 0].sigmoid()), (prediction.boxes, last.boxes),
+            (prediction.first_boxes, first.boxes), (prediction.embeddings, last.embeddings),
         ]:  # fmt: skip
             np.testing.assert_allclose(got, wanted.numpy(), atol=1e-4)
-        got = network.interact(content, boxes, answer.embeddings)
-        wanted = model.interaction(*map(torch.from_numpy, (content, boxes, answer.embeddings)))
+        got = network.interact(content, boxes, prediction.embeddings)
+        wanted = model.interaction(*map(torch.from_numpy, (content, boxes, prediction.embeddings)))
         np.testing.assert_allclose(got, wanted.numpy(), atol=1e-4)
 
 
-def test_no_queries_no_answer(exported):
-    network = runtime.ExportedNetwork(exported.folder)
-    none = tracker_module.Queries(np.zeros((0, 64), np.float32), np.zeros((0, 4), np.float32))
-    answer = network.decode(network.encode(np.zeros((9, 9, 3), np.uint8)), none)
-    assert len(answer) == 0
-    assert answer.embeddings.shape == (0, 64)
+def test_no_queries_no_prediction(exported):
+    network = ExportedNetwork(exported.folder)
+    none = Queries(np.zeros((0, 64), np.float32), np.zeros((0, 4), np.float32))
+    prediction = network.decode(network.encode([np.zeros((9, 9, 3), np.uint8)])[0], none)
+    assert len(prediction) == 0
+    assert prediction.embeddings.shape == (0, 64)
+
+
+def test_scores_are_embedded_as_by_pytorch():
+    scores = np.linspace(0, 1, 11, dtype=np.float32)
+    wanted = embed_coordinates(torch.from_numpy(scores)[:, None], 64)
+    np.testing.assert_allclose(embed_scores(scores, 64), wanted.numpy(), atol=1e-6)
 
 
 # Whole videos
@@ -164,13 +163,13 @@ def lines_of(outcome, path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_video_is_tracked_as_by_pytorch(track, exported, tmp_path, kind, preset):
-    told = {}
+    lines = {}
     for name in ("torch", has(kind)):
         path = tmp_path / f"{name}.txt"
         weights = exported.weights if name == "torch" else exported.folder
         outcome = track(weights=weights, runtime=name, preset=preset, mot_output=path)
-        told[name] = lines_of(outcome, path)
-    wanted, got = told["torch"], told[kind]
+        lines[name] = lines_of(outcome, path)
+    wanted, got = lines["torch"], lines[kind]
     assert [row[:2] for row in got] == [row[:2] for row in wanted]
     assert len({row[1] for row in wanted}) > 1
     np.testing.assert_allclose(
@@ -191,9 +190,9 @@ def test_the_other_outputs_and_settings_are_as_before(track, exported, tmp_path)
 
 
 def test_what_came_with_a_detection_stays_with_its_track(exported, scene):
-    """`supervision.Detections` in and out, as of `tfsasm.load`."""
+    """`supervision.Detections` in and out, as with PyTorch."""
     method = PRESETS["paper"].make()
-    trackers = load(exported.weights, method), load_exported(exported.folder, "onnx", method)
+    trackers = load(exported.weights, method), load(exported.folder, method, runtime="onnx")
     for image, lines in zip(scene.images, scene.lines, strict=True):
         boxes = np.array([[float(v) for v in x.split(",")] for x in lines]).reshape(-1, 5)
         boxes[:, 2:4] += boxes[:, :2]
@@ -218,33 +217,25 @@ class Nothing:
             raise ImportError("no torch here")
 sys.meta_path.insert(0, Nothing())
 import numpy as np
-import tfsasm.runtime
-tracker = tfsasm.runtime.load(sys.argv[1], "onnx", threads=1)
+import supervision as sv
+import tfsasm
+tracker = tfsasm.load(sys.argv[1], runtime="onnx", threads=1)
 frame = np.full((96, 128, 3), 80, np.uint8)
 for x in range(4):
-    tracks = tracker.update([[20 + x, 10, 50 + x, 80]], [0.9], frame)
-tracker.update([], [], frame)
-loaded = {name for name in sys.modules if name.startswith(("torch", "tfsasm.model"))}
-sys.exit(str(loaded) if loaded or tracker.state.frame != 5 else 0)
+    box = np.array([[20.0 + x, 10, 50 + x, 80]])
+    tracks = tracker.update(sv.Detections(box, confidence=np.array([0.9])), frame)
+tracker.update(None, frame)
+given = list(tracker.track(sys.argv[2], sys.argv[3]))
+loaded = {name for name in sys.modules if name.startswith(("torch", "tfsasm.motrv2"))}
+sys.exit(str(loaded) if loaded or tracker.state.frame != len(given) != 12 else 0)
 """
 
 
-def test_neither_torch_nor_the_network_is_needed(exported):
+def test_neither_torch_nor_the_network_is_needed(exported, scene):
     """In a process of its own, where importing torch fails."""
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(exported.folder)]
+    command = [sys.executable, "-c", WITHOUT_TORCH, exported.folder, scene.folder, scene.detections]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(("xyxy", "scores", "part"), [
-    pytest.param([[0, 0, 5, 5], [5, 5, 5, 9]], [1, 1], "detection 1", id="no width"),
-    pytest.param([[0, 0, 5, np.nan]], [1], "detection 0", id="not a number"),
-])
-def test_a_bad_detection_is_refused_and_the_state_kept(exported, xyxy, scores, part):
-    tracker = runtime_module.load(exported.folder)
-    with pytest.raises(InputError, match=part):
-        tracker.update(xyxy, scores, np.zeros((9, 9, 3), np.uint8))
-    assert tracker.state.frame == 0
 
 
 # What cannot be used
@@ -255,8 +246,8 @@ def copied(exported, tmp_path):
 
 
 def rewritten(folder, **changes):
-    told = json.loads((folder / MANIFEST).read_text()) | changes
-    (folder / MANIFEST).write_text(json.dumps(told))
+    record = json.loads((folder / MANIFEST).read_text()) | changes
+    (folder / MANIFEST).write_text(json.dumps(record))
 
 
 @pytest.mark.parametrize(("damage", "parts"), [
@@ -290,7 +281,7 @@ def test_a_damaged_export_is_refused(exported, tmp_path, damage, parts):
     folder = copied(exported, tmp_path)
     damage(folder)
     with pytest.raises(InputError) as refused:
-        runtime_module.load(folder, has("onnx"))
+        load(folder, runtime=has("onnx"))
     for part in parts:
         assert part in str(refused.value)
 
@@ -309,27 +300,34 @@ def test_openvino_refuses_a_damaged_export_too(exported, tmp_path, damage, part)
     folder = copied(exported, tmp_path)
     damage(folder)
     with pytest.raises(InputError, match=part):
-        runtime_module.load(folder, has("openvino"))
+        load(folder, runtime=has("openvino"))
 
 
 @pytest.mark.parametrize(("options", "part"), [
     pytest.param({"short_side": 0}, "short_side is 0", id="no size"),
     pytest.param({"device": "cuda"}, "no device 'cuda'", id="no such device"),
+    pytest.param({"precision": "bf16"}, "an export has its own precision", id="a precision"),
+    pytest.param({"exact": True}, "an export has its own precision", id="another order of sums"),
     pytest.param({"device": "abacus"}, "no device 'abacus'", id="no such kind of device"),
 ])
 def test_a_setting_that_cannot_be_is_refused(exported, kind, options, part):
     with pytest.raises(InputError, match=part):
-        runtime_module.load(exported.folder, has(kind), **options)
+        load(exported.folder, runtime=has(kind), **options)
+
+
+def test_an_export_is_not_loaded_by_pytorch(exported):
+    with pytest.raises(InputError, match='is an export; load it with runtime="onnx"'):
+        load(exported.folder)
 
 
 @pytest.mark.parametrize(("kind", "package", "command"), [
     ("onnx", "onnxruntime", 'pip install "tfsasm[onnx]"'),
     ("openvino", "openvino", 'pip install "tfsasm[openvino]"'),
 ])
-def test_a_missing_runtime_is_told_with_the_remedy(exported, monkeypatch, kind, package, command):
+def test_a_missing_runtime_is_named_with_the_remedy(exported, monkeypatch, kind, package, command):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError) as refused:
-        runtime_module.load(exported.folder, kind)
+        load(exported.folder, runtime=kind)
     assert command in str(refused.value)
 
 
@@ -342,42 +340,3 @@ def test_weights_and_runtime_go_together(track, exported, tmp_path, options, par
     outcome = track(**given | options)
     assert (outcome.code, outcome.out) == (2, "")
     assert part in outcome.err
-
-
-# The released code, the whole network
-
-SIZE, SIDES = (216, 384), (256, 480)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", RUNTIMES)
-def test_forty_frames_are_those_of_the_released_code(tmp_path, kind):
-    """Through the exported graphs: identities and result lines as released, boxes within 1e-4."""
-    model, golden = released_model(), vectors("run_tol20")
-    export(model, full(), tmp_path, has(kind))
-    network = runtime.ExportedNetwork(
-        tmp_path, kind, threads=torch.get_num_threads(), short_side=SIDES[0], max_side=SIDES[1]
-    )
-    assert largest_difference(model, network) < 1e-4
-    config = replace(released(), lifecycle=replace(released().lifecycle, miss_tolerance=20))
-    frames, detections = synthetic_sequence(40, *SIZE, nobj=6, seed=7, zero_frames=[4, 5, 13])
-    tracker, lines = runtime_module.RuntimeTracker(network, config), []
-    for index, (frame, found) in enumerate(zip(frames, detections, strict=True)):
-        assert zlib.crc32(frame.tobytes()) == golden["frame_crc32"][index]
-        rows = np.array([[float(v) for v in line.split(",")] for line in found]).reshape(-1, 5)
-        rows[:, 2:4] += rows[:, :2]
-        told = tracker.update(rows[:, :4], rows[:, 4], np.ascontiguousarray(frame[..., ::-1]))
-        tracks, wanted = tracker.state.tracks, f"f{index:03d}/out/"
-        assert tracks.ids.tolist() == golden[f"{wanted}obj_idxes"].tolist()
-        assert tracks.missed.tolist() == golden[f"{wanted}disappear_time"].tolist()
-        assert np.array_equal(tracks.memory.valid, ~golden[f"{wanted}mem_padding_mask"])
-        for mine, theirs in [
-            (tracks.queries.boxes, "ref_pts"), (tracks.memory.features, "mem_bank"),
-            (tracks.memory.travel, "accum_dist"), (tracks.queries.content, "query_pos"),
-        ]:  # fmt: skip
-            np.testing.assert_allclose(mine, golden[f"{wanted}{theirs}"], rtol=0, atol=1e-4)
-        for identity, (x1, y1, x2, y2) in zip(told.ids, told.xyxy, strict=True):
-            lines.append([index + 1, identity, x1, y1, x2 - x1, y2 - y1])
-    theirs = np.array([line.split(",")[:6] for line in golden["lines"]], float)
-    assert np.array_equal(np.array(lines)[:, :2], theirs[:, :2])
-    np.testing.assert_allclose(np.array(lines)[:, 2:], theirs[:, 2:], rtol=0, atol=0.011)

@@ -35,10 +35,12 @@ RELEASED = {
     "travel": "layers", "overlap_with": "all", "stored": "incoming",
     "present_at_birth": True, "present_when_lost": True,
     "motion.lead": 0.0, "motion.gain": 0.3, "motion.fade": 0.9,
-    "support.claim_iou": 1.0, "support.claim_held": 0.0, "support.snap": False,
-    "support.again_iou": 1.0, "support.again_score": 0.0,
-    "support.required": False, "support.trust": 0.0, "support.birth_overlap": 1.0,
-    "support.birth_score": 0.0,
+    "association.match_iou": 1.0, "association.reference_weight": 0.0,
+    "association.use_detection_box": False,
+    "association.second_iou": 1.0, "association.second_score": 0.0,
+    "association.match_required": False, "association.detection_weight": 0.0,
+    "association.duplicate_iou": 1.0,
+    "association.birth_score": 0.0,
 }  # fmt: skip
 
 

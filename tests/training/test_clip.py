@@ -7,11 +7,18 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import released_model, tensor, vectors
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Prediction, Queries
 from tfsasm.tracking.config import NO_ID
-from tfsasm.training.clip import Clip, ClipConfig, ClipTracks, carry_on, clip_loss, noise_boxes
+from tfsasm.training.clip import (
+    Clip,
+    ClipConfig,
+    ClipTracks,
+    FrameDetections,
+    clip_loss,
+    next_tracks,
+    noise_boxes,
+)
 from tfsasm.training.losses import NO_TARGET, Matches, Targets, frame_loss, match_frame, total_loss
 
 CONFIG = ClipConfig()
@@ -33,23 +40,23 @@ def test_four_frames_are_matched_and_judged_as_by_the_released_code():
     for number in range(4):
         frame = released_frame(golden, number)
         wanted = Targets(frame["gt_boxes"], frame["gt_ids"].long())
-        asked = ClipTracks.newcomers(Queries(frame["new_query_pos"], frame["new_ref"]))
-        asked = asked if carried is None else ClipTracks.cat([asked, carried])
-        assert torch.equal(asked.ids, frame["pre_obj"])
+        tracks = ClipTracks.unassigned(Queries(frame["new_query_pos"], frame["new_ref"]))
+        tracks = tracks if carried is None else ClipTracks.cat([tracks, carried])
+        assert torch.equal(tracks.ids, frame["pre_obj"])
         layers = [
             Prediction(logits, boxes, frame["hs"])
             for logits, boxes in zip(frame["logits"], frame["boxes"], strict=True)
         ]
-        normal, denoised = [p[: len(asked)] for p in layers], [p[len(asked) :] for p in layers]
-        matches = match_frame(asked.ids, asked.iou, normal[-1], wanted, CONFIG.loss)
+        normal, denoised = [p[: len(tracks)] for p in layers], [p[len(tracks) :] for p in layers]
+        matches = match_frame(tracks.ids, tracks.iou, normal[-1], wanted, CONFIG.loss)
         assert torch.equal(matches.ids, frame["obj"])
         assert torch.equal(matches.target, frame["matched"])
         torch.testing.assert_close(matches.iou, frame["iou"], rtol=0, atol=1e-6)
         losses.append(
-            frame_loss(normal, asked.ids, matches, wanted, CONFIG.loss, denoised=denoised)
+            frame_loss(normal, tracks.ids, matches, wanted, CONFIG.loss, denoised=denoised)
         )
         count += len(wanted)
-        carried = carry_on(model, asked, normal[-1], matches, CONFIG)
+        carried = next_tracks(model, tracks, normal[-1], matches, CONFIG)
         if number < 3:
             assert torch.equal(carried.ids, frame["next_obj"])
             for mine, theirs in [(carried.queries.content, "next_query_pos"),
@@ -80,18 +87,18 @@ def small():
     return MOTRv2(SMALL)
 
 
-def go_on(model, config, seed=0):
+def next_of(model, config, seed=0):
     n = len(IDS)
-    asked = ClipTracks(
+    tracks = ClipTracks(
         torch.tensor(IDS), torch.ones(n), Queries(torch.randn(n, SMALL.width), torch.rand(n, 4))
     )
-    answer = Prediction(
+    prediction = Prediction(
         torch.tensor(SCORES).logit()[:, None], torch.rand(n, 4), torch.randn(n, SMALL.width)
     )
     matches = Matches(torch.tensor(IDS), torch.tensor(TARGET), torch.tensor(IOU))
     generator = torch.Generator().manual_seed(seed)
-    carried = carry_on(model, asked, answer, matches, config, generator)
-    came_from = [asked.queries.boxes.tolist(), answer.boxes.tolist()]
+    carried = next_tracks(model, tracks, prediction, matches, config, generator)
+    came_from = [tracks.queries.boxes.tolist(), prediction.boxes.tolist()]
     rows, refreshed = [], []
     for box in carried.queries.boxes.tolist():
         source = next(k for k, boxes in enumerate(came_from) if box in boxes)
@@ -123,17 +130,17 @@ def go_on(model, config, seed=0):
         [70, 80, NO_ID, NO_ID, NO_ID], [True, False, True, True, False],
         id="false_tracks: the surest strays go along, as many as tracks were drawn"),
 ])  # fmt: skip
-def test_who_goes_on_to_the_next_frame(small, change, rows, ids, refreshed):
-    assert go_on(small, replace(CONFIG, **change)) == (rows, ids, refreshed)
+def test_which_tracks_are_kept_for_the_next_frame(small, change, rows, ids, refreshed):
+    assert next_of(small, replace(CONFIG, **change)) == (rows, ids, refreshed)
 
 
 def test_a_share_of_the_tracks_is_dropped(small):
-    kept = [len(go_on(small, replace(CONFIG, track_drop=0.5), seed)[0]) - 1 for seed in range(40)]
+    kept = [len(next_of(small, replace(CONFIG, track_drop=0.5), seed)[0]) - 1 for seed in range(40)]
     assert 0.35 < sum(kept) / (3 * len(kept)) < 0.65
 
 
-def test_newcomers_stand_for_nobody():
-    new = ClipTracks.newcomers(Queries(torch.zeros(2, 4), torch.zeros(2, 4)))
+def test_new_queries_have_no_identity():
+    new = ClipTracks.unassigned(Queries(torch.zeros(2, 4), torch.zeros(2, 4)))
     assert new.ids.tolist() == [NO_ID] * 2
     assert new.iou.tolist() == [1, 1]  # SPEC 5.3
 
@@ -163,7 +170,7 @@ def clip(*people_per_frame):
     for count in people_per_frame:
         boxes = torch.rand(count, 4, generator=generator) * 0.3 + 0.2
         targets.append(Targets(boxes, torch.arange(count)))
-        found.append(Proposals(boxes[1:], torch.full((max(count - 1, 0),), 0.9)))
+        found.append(FrameDetections(boxes[1:], torch.full((max(count - 1, 0),), 0.9)))
     return Clip(images, targets, found)
 
 
@@ -188,7 +195,7 @@ def test_the_same_seed_gives_the_same_loss(small):
     assert one != third
 
 
-def test_denoising_is_seen_by_nobody_else(small):
+def test_denoising_queries_are_masked_from_the_others(small):
     """With it and without it, the losses of the normal queries are the same."""
     made = clip(2, 3)
     with_it, without = (
@@ -200,9 +207,9 @@ def test_denoising_is_seen_by_nobody_else(small):
 
 
 @pytest.mark.parametrize("people", [
-    pytest.param((0, 0, 0), id="nobody in any frame"),
+    pytest.param((0, 0, 0), id="no person in any frame"),
     pytest.param((0, 2, 0), id="somebody in the middle"),
-    pytest.param((2, 0, 2), id="nobody in the middle"),
+    pytest.param((2, 0, 2), id="no person in the middle"),
     pytest.param((3,), id="a single frame"),
 ])
 def test_an_empty_frame_is_a_normal_case(small, people):
@@ -229,4 +236,4 @@ def test_gradients_go_back_through_time(small):
 def test_a_clip_can_go_to_another_device():
     moved = clip(2, 0).to(torch.device("meta"))
     assert moved.images.device.type == "meta"
-    assert moved.targets[0].boxes.device.type == moved.proposals[0].scores.device.type == "meta"
+    assert moved.targets[0].boxes.device.type == moved.detections[0].scores.device.type == "meta"

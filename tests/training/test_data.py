@@ -1,4 +1,4 @@
-"""Training clips: a function of (seed, block), in which truth and picture stay together."""
+"""Training clips: a function of (seed, block), in which ground truth and image stay together."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_rest_that_makes_no_clip_is_left_out():
 # Varying
 
 
-def test_nothing_asked_for_nothing_done():
+def test_without_augmentation_a_clip_stays_as_it_is():
     clip = drawn_clip(0)
     assert same(augment(clip, rng(), PLAIN), clip)
 
@@ -92,7 +92,7 @@ def test_backwards_is_the_same_clip_from_its_end():
     assert same(augment(clip, rng(), replace(PLAIN, backwards=1)), clip[::-1])
 
 
-def test_a_flip_mirrors_picture_boxes_and_detections():
+def test_a_flip_mirrors_image_boxes_and_detections():
     clip = drawn_clip(0)
     flipped = augment(clip, rng(), replace(PLAIN, flip=1))
     for before, after in zip(clip, flipped, strict=True):
@@ -144,7 +144,7 @@ def test_detections_are_lost_apart_and_truth_never():
         assert all(row in rows for row in after.detections.tolist())
 
 
-def test_a_blank_clip_keeps_all_but_its_pictures():
+def test_a_blank_clip_keeps_all_but_its_images():
     clip = drawn_clip(0)
     blank = augment(clip, rng(), replace(PLAIN, blank=1))
     for before, after in zip(clip, blank, strict=True):
@@ -171,7 +171,7 @@ def test_chances_are_what_they_say(name, value, share):
 # Tensors
 
 
-def test_targets_and_proposals_are_normalised_and_the_picture_is_rgb():
+def test_targets_and_proposals_are_normalised_and_the_image_is_rgb():
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 200  # blue
     frame = LabelledFrame(
@@ -184,20 +184,20 @@ def test_targets_and_proposals_are_normalised_and_the_picture_is_rgb():
     torch.testing.assert_close(clip.targets[0].boxes, torch.tensor([[0.25, 0.5, 0.3, 0.2]]))
     assert clip.targets[0].ids.tolist() == [7]
     assert clip.targets[0].ids.dtype == torch.int64
-    torch.testing.assert_close(clip.proposals[1].boxes, torch.tensor([[1.0, 0.5, 0.4, 1.0]]))
-    torch.testing.assert_close(clip.proposals[1].scores, torch.tensor([0.6]))
+    torch.testing.assert_close(clip.detections[1].boxes, torch.tensor([[1.0, 0.5, 0.4, 1.0]]))
+    torch.testing.assert_close(clip.detections[1].scores, torch.tensor([0.6]))
 
 
-def test_a_frame_without_anybody_is_a_normal_frame():
+def test_a_frame_without_people_is_a_normal_frame():
     empty = LabelledFrame(
         np.zeros((8, 8, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 5))
     )
     clip = to_clip([empty])
-    assert (len(clip.targets[0]), len(clip.proposals[0])) == (0, 0)
+    assert (len(clip.targets[0]), len(clip.detections[0])) == (0, 0)
     assert clip.targets[0].boxes.shape == (0, 4)
 
 
-def test_pictures_are_normalised_for_the_network_last():
+def test_images_are_normalised_for_the_network_last():
     clip = to_clip(drawn_clip(0))
     ready = normalised(clip)
     back = ready.images * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
@@ -207,7 +207,7 @@ def test_pictures_are_normalised_for_the_network_last():
 @pytest.mark.parametrize(("frames", "length"), [(None, 3), (2, 2), (1, 1), (9, 3)])
 def test_a_clip_can_be_shortened(frames, length):
     short = normalised(to_clip(drawn_clip(0)), frames)
-    assert len(short.images) == len(short.targets) == len(short.proposals) == length
+    assert len(short.images) == len(short.targets) == len(short.detections) == length
 
 
 # The stream

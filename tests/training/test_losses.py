@@ -35,7 +35,7 @@ def targets(*rows):
     )
 
 
-def answer(boxes, scores=None):
+def prediction(boxes, scores=None):
     n = len(boxes)
     scores = torch.full((n,), 0.5) if scores is None else torch.tensor(scores)
     return Prediction(
@@ -46,30 +46,30 @@ def answer(boxes, scores=None):
 def match(ids, boxes, wanted, scores=None, iou=None):
     ids = torch.tensor(ids, dtype=torch.int64)
     iou = torch.ones(len(ids)) if iou is None else torch.tensor(iou)
-    return match_frame(ids, iou, answer(boxes, scores), wanted, CONFIG)
+    return match_frame(ids, iou, prediction(boxes, scores), wanted, CONFIG)
 
 
 PEOPLE = targets((70, LEFT), (80, RIGHT))
 
 
 @pytest.mark.parametrize(("ids", "boxes", "new_ids", "target"), [
-    pytest.param([NO_ID] * 2, [RIGHT, LEFT], [80, 70], [1, 0], id="the nearest answers"),
+    pytest.param([NO_ID] * 2, [RIGHT, LEFT], [80, 70], [1, 0], id="the nearest is assigned"),
     pytest.param([NO_ID] * 3, [RIGHT, MIDDLE, LEFT], [80, NO_ID, 70], [1, NO_TARGET, 0],
                  id="one query too many"),
     pytest.param([NO_ID], [MIDDLE], [70], [0], id="one query too few"),
     pytest.param([70, NO_ID], [RIGHT, LEFT], [70, 80], [0, 1],
-                 id="a track answers for its person wherever it is"),
+                 id="a track keeps its person wherever it is"),
     pytest.param([90, NO_ID, NO_ID], [LEFT, LEFT, RIGHT], [90, 70, 80], [NO_TARGET, 0, 1],
-                 id="a track whose person is absent keeps its identity and takes nobody"),
-    pytest.param([80, 70], [LEFT, RIGHT], [80, 70], [1, 0], id="nobody is free"),
+                 id="a track whose person is absent keeps its identity and takes no target"),
+    pytest.param([80, 70], [LEFT, RIGHT], [80, 70], [1, 0], id="no query is free"),
 ])  # fmt: skip
-def test_who_answers_for_whom(ids, boxes, new_ids, target):
+def test_which_target_each_query_gets(ids, boxes, new_ids, target):
     matches = match(ids, boxes, PEOPLE)
     assert matches.ids.tolist() == new_ids
     assert matches.target.tolist() == target
 
 
-def test_of_two_equal_boxes_the_sure_one_answers():
+def test_of_two_equal_boxes_the_more_confident_is_assigned():
     matches = match([NO_ID] * 2, [LEFT, LEFT], targets((70, LEFT)), scores=[0.3, 0.8])
     assert matches.ids.tolist() == [NO_ID, 70]
 
@@ -91,7 +91,8 @@ def test_nothing_to_match_is_a_normal_case(ids, wanted):
     assert matches.ids.tolist() == ids
     assert matches.target.tolist() == [NO_TARGET] * len(ids)
     losses = frame_loss(
-        [answer([LEFT, RIGHT][: len(ids)])] * 3, torch.tensor(ids).long(), matches, wanted, CONFIG
+        [prediction([LEFT, RIGHT][: len(ids)])] * 3, torch.tensor(ids).long(), matches, wanted,
+        CONFIG,
     )
     assert all(value.isfinite() for value in losses.values())
     assert losses["bbox"] == losses["giou"] == losses["aux1_bbox"] == 0
@@ -99,14 +100,14 @@ def test_nothing_to_match_is_a_normal_case(ids, wanted):
 
 def test_matching_leaves_its_inputs_alone():
     ids, iou = torch.tensor([NO_ID, 70]), torch.tensor([1.0, 0.3])
-    match_frame(ids, iou, answer([RIGHT, LEFT]), PEOPLE, CONFIG)
+    match_frame(ids, iou, prediction([RIGHT, LEFT]), PEOPLE, CONFIG)
     assert ids.tolist() == [NO_ID, 70]
     torch.testing.assert_close(iou, torch.tensor([1.0, 0.3]))
 
 
 def test_the_cost_by_hand():
     """SPEC 9.5: a score of a half, boxes side by side, 0.1 apart."""
-    cost = matching_cost(answer([LEFT]), targets((70, [0.3, 0.5, 0.1, 0.2])), CONFIG)
+    cost = matching_cost(prediction([LEFT]), targets((70, [0.3, 0.5, 0.1, 0.2])), CONFIG)
     focal = 0.25 * 0.25 * math.log(2) - 0.75 * 0.25 * math.log(2)
     torch.testing.assert_close(cost, torch.tensor([[5 * 0.1 + 2 * focal - 2 * 0.0]]))
 
@@ -115,7 +116,7 @@ def test_the_cost_by_hand():
 def test_the_matching_is_the_cheapest_one(seed):
     generator = torch.Generator().manual_seed(seed)
     boxes = torch.rand(5, 4, generator=generator) * 0.3 + 0.2
-    given = answer(boxes.tolist(), torch.rand(5, generator=generator).tolist())
+    given = prediction(boxes.tolist(), torch.rand(5, generator=generator).tolist())
     wanted = targets(*enumerate((torch.rand(3, 4, generator=generator) * 0.3 + 0.2).tolist()))
     matches = match_frame(torch.full((5,), NO_ID), torch.ones(5), given, wanted, CONFIG)
     cost = matching_cost(given, wanted, CONFIG)
@@ -137,7 +138,7 @@ def test_the_focal_loss_is_the_published_one():
 def test_box_losses_are_sums_over_the_pairs():
     boxes = [[0.25, 0.5, 0.1, 0.2], RIGHT, MIDDLE]
     matches = match([NO_ID] * 3, boxes, PEOPLE)
-    losses = frame_loss([answer(boxes)], torch.full((3,), NO_ID), matches, PEOPLE, CONFIG)
+    losses = frame_loss([prediction(boxes)], torch.full((3,), NO_ID), matches, PEOPLE, CONFIG)
     assert set(losses) == {"ce", "bbox", "giou"}
     torch.testing.assert_close(losses["bbox"], torch.tensor(0.05))
     near = cxcywh_to_xyxy(torch.tensor([boxes[0], LEFT]))
@@ -147,7 +148,7 @@ def test_box_losses_are_sums_over_the_pairs():
 
 def test_a_query_without_a_target_is_background_even_with_an_identity():
     wanted = torch.tensor([[1.0], [0.0], [0.0]])
-    given = answer([LEFT, RIGHT, MIDDLE], [0.9, 0.6, 0.2])
+    given = prediction([LEFT, RIGHT, MIDDLE], [0.9, 0.6, 0.2])
     ids = torch.tensor([70, 90, NO_ID])
     matches = match_frame(ids, torch.ones(3), given, targets((70, LEFT)), CONFIG)
     losses = frame_loss([given], ids, matches, targets((70, LEFT)), CONFIG)
@@ -156,7 +157,7 @@ def test_a_query_without_a_target_is_background_even_with_an_identity():
 
 def test_inner_layers_match_for_themselves_among_the_same_queries():
     """The last layer takes the second query for the person, the first layer the first one."""
-    first, last = answer([LEFT, RIGHT]), answer([MIDDLE, LEFT])
+    first, last = prediction([LEFT, RIGHT]), prediction([MIDDLE, LEFT])
     wanted = targets((70, LEFT))
     ids = torch.tensor([NO_ID, NO_ID])
     matches = match_frame(ids, torch.ones(2), last, wanted, CONFIG)
@@ -170,12 +171,12 @@ def test_inner_layers_match_for_themselves_among_the_same_queries():
     torch.testing.assert_close(losses["aux0_bbox"], torch.tensor(0.6))
 
 
-def test_denoising_layers_are_told_last_one_first():
+def test_denoising_layers_are_named_last_one_first():
     wanted = targets((70, LEFT))
-    layers = [answer([[0.2 + shift, 0.5, 0.1, 0.2]]) for shift in (0.3, 0.2, 0.1)]
+    layers = [prediction([[0.2 + shift, 0.5, 0.1, 0.2]]) for shift in (0.3, 0.2, 0.1)]
     empty = Matches(torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(0))
     losses = frame_loss(
-        [answer([])] * 3, torch.zeros(0).long(), empty, wanted, CONFIG, denoised=layers
+        [prediction([])] * 3, torch.zeros(0).long(), empty, wanted, CONFIG, denoised=layers
     )
     found = {name: round(value.item(), 4) for name, value in losses.items() if "ps" in name}
     assert {k: v for k, v in found.items() if "bbox" in k} == {
@@ -184,7 +185,7 @@ def test_denoising_layers_are_told_last_one_first():
 
 
 def test_only_the_pairs_receive_a_box_gradient():
-    given = answer([LEFT, MIDDLE, RIGHT])
+    given = prediction([LEFT, MIDDLE, RIGHT])
     boxes = given.boxes.clone().requires_grad_()
     given = Prediction(given.logits, boxes, given.embeddings)
     wanted = targets((70, [0.21, 0.52, 0.11, 0.2]))

@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torchvision
+from safetensors.torch import load_file
 
 from helpers.fakes import SMALL
-from helpers.scenes import RunsCode, drawn_blocks, drawn_clip
+from helpers.scenes import NETWORK as SCENES_NETWORK
+from helpers.scenes import RunsCode, drawn_blocks, drawn_clip, lively_model
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.motrv2.config import ModelConfig, NetworkConfig, tiny
+from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import load_model
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import to_clip
-from tfsasm.training.initialise import load_backbone
-from tfsasm.training.recipes import TrainConfig, recipe_tiny
+from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import (
     averaged,
     clip_length,
@@ -30,14 +30,15 @@ from tfsasm.training.trainer import (
     schedule,
     start,
     state_of,
+    train,
     train_step,
 )
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=64)
 CONFIG = TrainConfig(
     clip=ClipConfig(refresh_matched=True, track_drop=0.2, false_tracks=0.3, denoising=0.3),
-    steps=6, lr=1e-3, backbone_lr=0.0, warmup=2, decay_from=0.5, cosine=True, trust_boxes=True,
-    average=0.9, lengths=((0.0, 2), (0.5, 3)), precision="fp32", workers=0, log_every=1,
+    steps=6, lr=1e-3, backbone_lr=0.0, warmup=2, decay_from=0.5, cosine=True, average=0.9,
+    neutral_box_heads=True, lengths=((0.0, 2), (0.5, 3)), precision="fp32", workers=0, log_every=1,
 )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_every_parameter_has_its_rate():
     assert len(set(wanted.values())) == 2
 
 
-def test_a_frozen_trunk_is_not_in_the_optimiser():
+def test_a_frozen_backbone_is_not_in_the_optimiser():
     run = new_run()
     found = rates(run)
     assert not any(name.startswith("backbone.") for name in found)
@@ -133,9 +134,9 @@ def test_the_first_layers_of_a_resnet_are_never_trained():
     assert stages == {"layer2", "layer3", "layer4"}
 
 
-@pytest.mark.parametrize(("trusting", "bias"), [(True, 0.0), (False, -2.0)])
-def test_box_heads_start_trusting_or_as_published(trusting, bias):
-    run = new_run(replace(CONFIG, trust_boxes=trusting))
+@pytest.mark.parametrize(("neutral", "bias"), [(True, 0.0), (False, -2.0)])
+def test_box_heads_start_neutral_or_as_published(neutral, bias):
+    run = new_run(replace(CONFIG, neutral_box_heads=neutral))
     last = run.model.decoder.box_heads[0].layers[-1].bias
     assert last.tolist() == [0, 0, bias, bias]
 
@@ -152,9 +153,9 @@ def test_a_step_uses_the_scheduled_rate():
 
 
 def test_a_step_reports_the_loss_of_the_last_frame_in_its_parts():
-    told = train_step(new_run(), to_clip(drawn_clip(0)))
-    assert set(told) == {"loss", "norm", "ce", "bbox", "giou"}
-    assert all(math.isfinite(value) and value > 0 for value in told.values())
+    values = train_step(new_run(), to_clip(drawn_clip(0)))
+    assert set(values) == {"loss", "norm", "ce", "bbox", "giou"}
+    assert all(math.isfinite(value) and value > 0 for value in values.values())
 
 
 def test_a_step_takes_as_many_frames_as_are_due():
@@ -259,7 +260,7 @@ def test_the_averaged_model_is_ready_to_track():
     assert model.state_dict().keys() == MOTRv2(SMALL).state_dict().keys()
 
 
-def test_a_frozen_trunk_is_saved_as_it_came():
+def test_a_frozen_backbone_is_saved_as_it_came():
     """The model itself runs a folded copy."""
     torch.manual_seed(0)
     model = MOTRv2(SMALL)
@@ -287,8 +288,8 @@ def stop_at(step):
 
 
 @pytest.mark.parametrize("config", [
-    pytest.param(CONFIG, id="frozen trunk"),
-    pytest.param(replace(CONFIG, backbone_lr=1e-4), id="trained trunk"),
+    pytest.param(CONFIG, id="frozen backbone"),
+    pytest.param(replace(CONFIG, backbone_lr=1e-4), id="trained backbone"),
 ])
 def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):
     """Six steps at once, or four, a stop, and the rest by a fresh process: the same bytes."""
@@ -362,21 +363,22 @@ def test_how_often_to_save_may_change(checkpoint):
     resume(new_run(replace(CONFIG, **harmless)), checkpoint)
 
 
-@pytest.mark.parametrize("content", [
-    pytest.param({"model": {}}, id="another checkpoint"), pytest.param([1], id="a list"),
-    pytest.param(RunsCode("never"), id="code"),
+@pytest.mark.parametrize(("content", "message"), [
+    pytest.param({"model": {}}, "last.pt is not a checkpoint to resume from", id="another"),
+    pytest.param([1], "last.pt is not a checkpoint to resume from", id="a list"),
+    pytest.param(RunsCode("never"), "last.pt holds .* could run code", id="code"),
 ])
-def test_resuming_refuses_other_files(tmp_path, monkeypatch, content):
+def test_resuming_refuses_other_files(tmp_path, monkeypatch, content, message):
     monkeypatch.chdir(tmp_path)
     torch.save(content, tmp_path / "last.pt")
-    with pytest.raises(WeightsError, match=r"last.pt is not a checkpoint to resume from"):
+    with pytest.raises(WeightsError, match=message):
         resume(new_run(), tmp_path / "last.pt")
     assert not (tmp_path / "never").exists()
 
 
 def test_resuming_refuses_half_a_file(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match=r"last.pt is not a checkpoint to resume from"):
+    with pytest.raises(WeightsError, match=r"last.pt is truncated"):
         resume(new_run(), checkpoint)
 
 
@@ -384,21 +386,21 @@ def test_resuming_refuses_half_a_file(checkpoint):
 
 
 def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
-    asked, told = [], []
+    models, reports = [], []
 
     def validate(model):
-        asked.append(model)
+        models.append(model)
         return {"HOTA": 12.5}
 
     run = new_run(replace(CONFIG, steps=4, log_every=2))
-    fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: told.append(a))
+    fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [2, 4, 4]
     assert set(log[0]) == {"step", "loss", "norm", "ce", "bbox", "giou", "seconds"}
     assert log[-1] == {"step": 4, "val/HOTA": 12.5}
-    assert told == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
+    assert reports == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
 
-    [model] = asked
+    [model] = models
     assert equal(model.state_dict(), averaged(run).state_dict())
     saved, network = load_model(tmp_path / "model.safetensors")
     assert network == NETWORK
@@ -424,57 +426,64 @@ def test_a_run_validates_on_the_way(tmp_path):
     assert steps == [1, 2, 3, 3]
 
 
-# Trunks
+# A whole run
 
 
-@pytest.fixture(scope="module")
-def mobilenet():
-    torch.manual_seed(5)
-    return torchvision.models.mobilenet_v2(weights=None).eval()
+RECIPE = TrainConfig(
+    steps=3, lr=1e-3, backbone_lr=0.0, lengths=((0.0, 2),), average=0.9, precision="fp32",
+    workers=0, log_every=1,
+)  # fmt: skip
 
 
-def test_a_trunk_is_filled_by_the_order_of_its_tensors(tmp_path, mobilenet):
-    """Torchvision's network gives the same features as the trunk that took its weights."""
-    renamed = {f"layer.{i}": v for i, v in enumerate(mobilenet.state_dict().values()) if v.dim()}
-    torch.save(renamed, tmp_path / "imagenet.pth")
-    model = MOTRv2(SMALL)
-    load_backbone(model, tmp_path / "imagenet.pth")
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        mine, theirs = model.backbone(image), image
-        for index, layer in enumerate(mobilenet.features):
-            theirs = layer(theirs)
-            if index == 13:
-                middle = theirs
-    torch.testing.assert_close(mine[1], middle)
-    assert mine[2].shape[-2:] == theirs.shape[-2:]
+@pytest.fixture
+def trained(small_weights, tmp_path):
+    """A run of the small network on drawn clips, from a checkpoint; its notices as a list."""
+
+    def run(config=RECIPE, **options):
+        notices = []
+        train(
+            SCENES_NETWORK, config, drawn_blocks, tmp_path / "run", init=small_weights,
+            device="cpu", notice=notices.append, **options,
+        )  # fmt: skip
+        return notices
+
+    return run
 
 
-def test_a_trunk_of_other_shapes_is_refused(tmp_path, mobilenet):
-    state = {k: v for k, v in mobilenet.state_dict().items() if v.dim()}
-    names = list(state)
-    state[names[2]] = torch.zeros(7)
-    torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=rf"other.pth: {names[2]} is \[7\] instead of \[32\] of"):
-        load_backbone(MOTRv2(SMALL), tmp_path / "other.pth")
+def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
+    steps = []
+    [notice] = trained(progress=lambda step, values: steps.append((step, "loss" in values)))
+    assert notice.startswith("started from all of ")
+    assert steps == [(1, True), (2, True), (3, True)]
+    model, network = load_model(tmp_path / "run" / "model.safetensors")
+    assert network == SCENES_NETWORK
+    assert not torch.equal(model.learned_content, lively_model().learned_content)
+    outcome = track(weights=tmp_path / "run" / "model.safetensors", mot_output=tmp_path / "o.txt")
+    assert outcome.code == 0
 
 
-def test_a_trunk_of_too_few_tensors_is_refused(tmp_path):
-    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"other.pth has 1 tensors, the trunk needs \d+"):
-        load_backbone(MOTRv2(SMALL), tmp_path / "other.pth")
+def test_the_same_run_again_continues_where_it_was(trained, tmp_path):
+    trained()
+    before = load_file(tmp_path / "run" / "model.safetensors")
+    assert trained()[-1] == "resumed at step 3"
+    after = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-# The shipped recipe
+def test_a_run_with_other_settings_is_refused(trained):
+    trained()
+    with pytest.raises(WeightsError, match=r"last\.pt was trained with other settings: lr"):
+        trained(replace(RECIPE, lr=0.5))
 
 
-@pytest.mark.parametrize("cycle", [1, 2])
-def test_the_recipe_of_tiny_fits_its_network(cycle):
-    config = recipe_tiny(cycle)
-    assert isinstance(tiny().model, ModelConfig)
-    assert config.backbone_lr == 0
-    assert config.lengths[0][0] == 0
-    shares, frames = zip(*config.lengths, strict=True)
-    assert list(shares) == sorted(shares)
-    assert list(frames) == sorted(frames)
-    assert schedule(config.steps, config) == pytest.approx(0)
+def test_scores_are_reported_and_logged(trained, tmp_path):
+    reported = {}
+    trained(validate=lambda _: {"HOTA": 42.5}, progress=lambda _, values: reported.update(values))
+    assert reported["val/HOTA"] == 42.5
+    log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(log[-1]) == {"step": 3, "val/HOTA": 42.5}
+
+
+def test_a_device_that_is_not_there_is_found_before_the_weights(tmp_path):
+    with pytest.raises(InputError, match="no device 'cuda:9' here"):
+        train(NETWORK, RECIPE, drawn_blocks, tmp_path, init=tmp_path / "lost.pth", device="cuda:9")

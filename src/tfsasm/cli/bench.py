@@ -1,60 +1,58 @@
-"""The options of `tfsasm bench`."""
+"""`tfsasm bench`: every stage of a frame, timed."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalFile, OptionalName
-from tfsasm.detection.detectors import Detector, default_settings, detector
+from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.evaluation.plots import check_picture, draw_curves, draw_stages
-from tfsasm.experiments.speed.external import pair
-from tfsasm.experiments.speed.graphs import check_runtimes
-from tfsasm.experiments.speed.report import Settings, compare
-from tfsasm.experiments.speed.scaling import GROWTH
-from tfsasm.experiments.speed.stages import STAGES
-from tfsasm.experiments.speed.variants import check_variants
-from tfsasm.files import check_output, write_text
+from tfsasm.files import check_outputs, write_text
+
+if TYPE_CHECKING:
+    from tfsasm.detection.detectors import Detector
+    from tfsasm.experiments.speed.report import Settings
 
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Time every stage of a frame, the quick ways in alternation with plain PyTorch.
+class Options:
+    """Time every stage of a frame, fast variants in alternation with plain PyTorch.
 
     Example: tfsasm bench --network full --size 1080x1920 --json bench.json
     """
 
     network: Literal["tiny", "full"] = "tiny"
-    """Which network; `full` has random weights unless --weights is given."""
+    """The network; `full` has random weights unless --weights is given."""
     weights: OptionalFile = None
     """A .safetensors or published .pth file instead."""
     size: Annotated[str, tyro.conf.arg(metavar="HxW")] = "1080x1920"
     """Height and width of the frames."""
     tracks: int = 20
-    """Tracks that are followed; as many boxes are proposed."""
+    """Tracks, and as many detections."""
     variants: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = IN_PYTORCH
-    """What to compare: plain, exact (the path of --preset released), fast-KIND, or with a precision
-    of single parts fast-backbone=bf16,encoder=fp32. onnx and openvino export the network first
-    and run it as `tfsasm track --runtime` does."""
+    """What to compare: plain PyTorch, exact (what --preset released runs), fast-KIND, or with a
+    precision of single parts fast-backbone=bf16,encoder=fp32. onnx and openvino export the network
+    first and run it as `tfsasm track --runtime` does."""
     rounds: int = 3
-    """Turns of each variant, in alternation; the first one is a rehearsal and not counted."""
+    """Measurements of each variant, in alternation, after one that is not counted."""
     frames: int = 2
-    """Frames of a turn."""
+    """Frames of a measurement."""
     detector: OptionalName = None
     """A detector to time as well, such as yolox-nano."""
     detector_weights: OptionalFile = None
     """Its file."""
     scaling: Literal["none", "tracks", "size", "capacity", "length"] = "none"
-    """Instead: time and memory as one thing grows."""
+    """Instead: time and memory over the number of tracks, the size of images, the capacity of the
+    memory, or the length of a video."""
     length: int = 100_000
     """Frames of --scaling length."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
@@ -65,56 +63,88 @@ class Bench:
     json: OptionalFile = None
     """Results as JSON."""
     plot: OptionalFile = None
-    """Results as a picture: .png, .pdf or .svg."""
+    """Results as a plot: .png, .pdf or .svg."""
     threads: int = 0
     """Threads of PyTorch; 0 for all cores."""
     overwrite: bool = False
     """Replace output files that exist."""
 
 
-def run_bench(job: Bench, console: Console) -> None:
+def run(options: Options, console: Console, errors: Console) -> int:
     """Measure, print, write. Raises `InputError` for options that cannot be used."""
-    height, width = _sides(job.size)
-    _check(job)
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    if job.baseline is not None:
-        told = pair(job.baseline, job.source, (height, width), job.rounds)
-        console.print(_rows_table(told["rows"], f"{told['frames']} frames"))
-    elif job.scaling != "none":
-        told = GROWTH[job.scaling](job)
-        console.print(_rows_table(told["rows"], job.scaling))
+    import torch
+
+    from tfsasm.evaluation.plots import plot_columns, plot_stages
+    from tfsasm.experiments.speed.stages import STAGES
+
+    height, width = _sides(options.size)
+    _check(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    result = _measure(options, height, width)
+    if "variants" in result:
+        console.print(_stage_table(result))
+        print_lines(console, *_lines(result))
     else:
-        told = compare(_settings(job, height, width), _detector(job))
-        console.print(_stage_table(told))
-        for line in _lines(told):
-            console.print(line, highlight=False)
-    if job.json:
-        write_text(job.json, json.dumps(told, indent=1) + "\n")
-        console.print(f"wrote {job.json}")
-    if job.plot:
-        (draw_stages if "variants" in told else draw_curves)(told, job.plot)
-        console.print(f"wrote {job.plot}")
+        title = options.scaling if options.baseline is None else f"{result['frames']} frames"
+        console.print(_rows_table(result["rows"], title))
+    if options.json:
+        write_text(options.json, json.dumps(result, indent=1) + "\n")
+        console.print(f"wrote {options.json}")
+    if options.plot:
+        if "variants" in result:
+            plot_stages(result["variants"], STAGES, options.plot)
+        else:
+            plot_columns(result["rows"], options.plot)
+        console.print(f"wrote {options.plot}")
+    return OK
 
 
-def _check(job: Bench) -> None:
+def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
+    """What goes into the JSON file."""
+    from tfsasm.experiments.speed.external import run_pair
+    from tfsasm.experiments.speed.report import compare
+
+    if options.baseline is not None:
+        return run_pair(options.baseline, options.source, (height, width), options.rounds)
+    if options.scaling != "none":
+        return {"rows": _grow(options)}
+    return compare(_settings(options, height, width), _detector(options))
+
+
+def _grow(options: Options) -> list[dict[str, Any]]:
+    from tfsasm.experiments.speed import scaling
+    from tfsasm.experiments.speed.variants import fast_network
+
+    network = fast_network(options.network, options.weights)
+    if options.scaling == "tracks":
+        return scaling.by_tracks(network, options.rounds)
+    if options.scaling == "size":
+        sides = scaling.SHORT_SIDES[options.network]
+        return scaling.by_size(network, options.rounds, sides, options.tracks)
+    if options.scaling == "capacity":
+        return scaling.by_capacity(network, options.rounds)
+    return scaling.by_length(network, options.length, options.tracks)
+
+
+def _check(options: Options) -> None:
+    from tfsasm.evaluation.plots import check_plot
+    from tfsasm.experiments.speed.variants import check_variants
+
     for name in ("rounds", "frames", "length"):
-        if getattr(job, name) < 1:
-            raise InputError(f"--{name} {getattr(job, name)} is not at least 1")
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)} is not at least 1")
     for name in ("tracks", "threads"):
-        if getattr(job, name) < 0:
-            raise InputError(f"--{name} {getattr(job, name)} is not at least 0")
-    if not job.variants:
+        if getattr(options, name) < 0:
+            raise InputError(f"--{name} {getattr(options, name)} is not at least 0")
+    if not options.variants:
         raise InputError("--variants names none; give one or more")
-    check_variants(job.variants)
-    check_runtimes(job.variants)
-    if job.plot:
-        check_picture(job.plot)
-        if job.baseline is not None:
-            raise InputError("--baseline has no picture; leave --plot out")
-    for path in (job.json, job.plot):
-        if path:
-            check_output(path, overwrite=job.overwrite)
+    check_variants(options.variants)
+    if options.plot:
+        check_plot(options.plot)
+        if options.baseline is not None:
+            raise InputError("--baseline has no plot; leave --plot out")
+    check_outputs((options.json, options.plot), overwrite=options.overwrite)
 
 
 def _sides(size: str) -> tuple[int, int]:
@@ -124,54 +154,64 @@ def _sides(size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _settings(job: Bench, height: int, width: int) -> Settings:
+def _settings(options: Options, height: int, width: int) -> Settings:
+    import torch
+
+    from tfsasm.experiments.speed.report import Settings
+
     return Settings(
-        network=job.network, weights=job.weights, height=height, width=width, tracks=job.tracks,
-        variants=tuple(dict.fromkeys(job.variants)), rounds=job.rounds, frames=job.frames,
-        threads=torch.get_num_threads(),
+        network=options.network, weights=options.weights, height=height, width=width,
+        tracks=options.tracks, variants=tuple(dict.fromkeys(options.variants)),
+        rounds=options.rounds, frames=options.frames, threads=torch.get_num_threads(),
     )  # fmt: skip
 
 
-def _detector(job: Bench) -> Detector | None:
-    if job.detector is None:
+def _detector(options: Options) -> Detector | None:
+    if options.detector is None:
         return None
-    return detector(job.detector, job.detector_weights, default_settings(job.detector))
+    from tfsasm.detection.detectors import default_settings, detector
+
+    return detector(options.detector, options.detector_weights, default_settings(options.detector))
 
 
-def _stage_table(told: dict[str, Any]) -> Table:
-    variants = told["variants"]
+def _stage_table(result: dict[str, Any]) -> Table:
+    from tfsasm.experiments.speed.stages import STAGES
+
+    variants = result["variants"]
+    columns = variants.values()
     table = Table("ms per frame", *variants, box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for stage in STAGES:
-        if any(stage in one["stages"] for one in variants.values()):
-            spent = (one["stages"].get(stage) for one in variants.values())
+        if any(stage in one["stages"] for one in columns):
+            spent = (one["stages"].get(stage) for one in columns)
             table.add_row(stage, *("" if ms is None else f"{ms:.1f}" for ms in spent))
     table.add_section()
-    table.add_row("total", *(f"{one['total_ms']:.0f}" for one in variants.values()))
-    spread = (one["spread_ms"] for one in variants.values())
+    table.add_row("total", *(f"{one['total_ms']:.0f}" for one in columns))
+    spread = (one["spread_ms"] for one in columns)
     table.add_row("least and most", *(f"{least:.0f} to {most:.0f}" for least, most in spread))
-    ratios = told["ratio_to_plain"]
+    ratios = result["ratio_to_plain"]
     if ratios:
-        table.add_row("quicker than plain", *(f"{ratios.get(name, 1.0):.2f}" for name in variants))
-    for name in told["gflop"]:
-        shares = [one["gemm_share"].get(name) for one in variants.values()]
-        told_shares = ("" if share is None else f"{100 * share:.0f} %" for share in shares)
-        table.add_row(f"{name}: of the GEMM rate", *told_shares)
-    table.add_row("page faults", *(f"{one['page_faults']:,}" for one in variants.values()))
-    table.add_row("peak memory, MB", *(f"{one['peak_rss_mb']:.0f}" for one in variants.values()))
+        table.add_row("faster than plain", *(f"{ratios.get(name, 1.0):.2f}" for name in variants))
+    for name in result["gflop"]:
+        shares = (one["gemm_share"].get(name) for one in columns)
+        cells = ("" if share is None else f"{100 * share:.0f} %" for share in shares)
+        table.add_row(f"{name}: of the GEMM rate", *cells)
+    table.add_row("page faults", *(f"{one['page_faults']:,}" for one in columns))
+    table.add_row("peak memory, MB", *(f"{one['peak_rss_mb']:.0f}" for one in columns))
     return table
 
 
-def _lines(told: dict[str, Any]) -> list[str]:
-    here, job = told["machine"], told["settings"]
-    work = ", ".join(f"{name} {count:.1f}" for name, count in told["gflop"].items())
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in here["gemm_gflop_per_s"].items())
+def _lines(result: dict[str, Any]) -> list[str]:
+    machine, settings = result["machine"], result["settings"]
+    work = ", ".join(f"{name} {count:.1f}" for name, count in result["gflop"].items())
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in machine["gemm_gflop_per_s"].items())
     return [
-        f"{job['network']}, {job['size']}, {job['tracks']} tracks, {job['queries']} queries "
-        f"({work} GFLOP)",
-        f"{here['processor']}, {here['threads']} threads, torch {here['torch']}; GFLOP/s of matrix "
-        f"products: {rates}",
+        f"{settings['network']}, {settings['size']}, {settings['tracks']} tracks, "
+        f"{settings['queries']} queries ({work} GFLOP)",
+        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}; GFLOP/s "
+        f"of matrix products: {rates}",
+        machine["kernels"],
     ]
 
 
@@ -180,12 +220,11 @@ def _rows_table(rows: list[dict[str, Any]], title: str) -> Table:
     for column in table.columns:
         column.justify = "right"
     for row in rows:
-        table.add_row(*(f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int)
-                        else str(v) for v in row.values()))  # fmt: skip
+        table.add_row(*map(_cell, row.values()))
     return table
 
 
-def run(job: Bench, console: Console, errors: Console) -> int:
-    """`tfsasm bench`."""
-    run_bench(job, console)
-    return 0
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

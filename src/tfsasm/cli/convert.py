@@ -1,4 +1,4 @@
-"""The options of commands that make, rewrite or feed networks."""
+"""`tfsasm convert`: a checkpoint rewritten."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.track import OK
+from tfsasm.cli import OK
 from tfsasm.files import check_output
 
 
 @dataclass(frozen=True)
-class Convert:
+class Options:
     """Rewrite a checkpoint: published .pth to .safetensors or back, strictly checked.
 
     Example: tfsasm convert motrv2_dancetrack.pth motrv2_dancetrack.safetensors
@@ -29,14 +29,14 @@ class Convert:
     """Replace the output if it exists."""
 
 
-def run(job: Convert, console: Console, errors: Console) -> int:
-    """`tfsasm convert`: load strictly, save."""
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Load strictly, save."""
     from tfsasm.motrv2.weights import load_model, save_model
 
-    check_output(job.output, overwrite=job.overwrite)
-    model, config = load_model(job.input)
-    save_model(job.output, model, config, half=job.half)
+    check_output(options.output, overwrite=options.overwrite)
+    model, config = load_model(options.input)
+    save_model(options.output, model, config, half=options.half)
     count = sum(p.numel() for p in model.parameters())
-    console.print(f"wrote {job.output}: {count:,} parameters, {config.model.backbone}",
+    console.print(f"wrote {options.output}: {count:,} parameters, {config.model.backbone}",
                   soft_wrap=True)
     return OK

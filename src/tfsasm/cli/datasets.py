@@ -1,31 +1,32 @@
-"""The options of commands over whole data sets and their results."""
+"""`tfsasm datasets check`: what a data set has, what is missing, what is contradictory."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from tfsasm.cli import FAILED, OK
 from tfsasm.cli.options import Dataset, OptionalFile
-from tfsasm.datasets.check import check
-from tfsasm.datasets.check.report import Inspection
-from tfsasm.files import check_output, write_text
+from tfsasm.cli.progress import print_lines, progress
+from tfsasm.files import check_outputs, write_text
+
+if TYPE_CHECKING:
+    from tfsasm.datasets.check.report import DatasetReport
 
 
-@dataclass(frozen=True)
-class Datasets:
-    """Look at a data set: what is there, what is missing, what contradicts itself.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Check a data set: what is there, what is missing, what is contradictory.
 
-    Ends with code 1 when there is a problem; what may be meant is only noted.
+    Ends with code 1 when there is a problem; what may be intended is only a note.
 
     Example: tfsasm datasets check --root clips --json findings.json
     """
@@ -40,68 +41,51 @@ class Datasets:
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Its subfolder, such as train, val or test; by default all."""
     json: OptionalFile = None
-    """Write all findings here as well."""
+    """Write all problems and notes here as well."""
     overwrite: bool = False
     """Replace the JSON if it exists."""
     quiet: bool = False
     """No progress bar and no notes."""
 
-OK, PROBLEMS = 0, 1
 
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Print a table and the problems of each data set; 1 if there are any."""
+    from tfsasm.datasets.check import check
 
-def run_check(job: Datasets, console: Console, errors: Console) -> int:
-    """`tfsasm datasets check`: a table and the findings of each data set; 1 for problems."""
-    if job.json:
-        check_output(job.json, overwrite=job.overwrite)
-    with Progress(console=errors, disable=job.quiet, transient=True) as bar:
+    check_outputs([options.json], overwrite=options.overwrite)
+    with progress(errors, quiet=options.quiet, transient=True) as bar:
         task = bar.add_task("sequences", total=None)
-        found = check(
-            job.root, job.dataset, job.split,
+        reports = check(
+            options.root, options.dataset, options.split,
             lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    if job.json:
-        report = {"datasets": [one.to_json() for one in found]}
-        write_text(job.json, json.dumps(report, indent=2) + "\n")
-    for one in found:
-        console.print(summary(one))
-        for line in lines(one, notes=not job.quiet):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-    problems = sum(one.problem_count for one in found)
-    sequences = sum(len(one.sequences) for one in found)
+    if options.json:
+        content = {"datasets": [report.to_json() for report in reports]}
+        write_text(options.json, json.dumps(content, indent=2) + "\n")
+    for report in reports:
+        console.print(_table(report))
+        print_lines(console, *report.lines(notes=not options.quiet))
+    problems = sum(report.problem_count for report in reports)
+    sequences = sum(len(report.sequences) for report in reports)
     console.print(f"{sequences} sequence(s), {problems} problem(s)", highlight=False)
-    return PROBLEMS if problems else OK
+    return FAILED if problems else OK
 
 
-def summary(inspection: Inspection) -> Table:
+def _table(report: DatasetReport) -> Table:
     """A row per sequence; the folders that all of them share go to the title."""
-    names = [PurePosixPath(one.name) for one in inspection.sequences]
+    names = [PurePosixPath(row.name) for row in report.sequences]
     shared = PurePosixPath(os.path.commonpath([str(name.parent) for name in names] or ["."]))
-    title = f"{inspection.dataset} in {inspection.root / shared}"
+    title = f"{report.dataset} in {report.root / shared}"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("sequence", overflow="fold")
     for column in ("frames", "size", "images", "boxes", "ids", "dets", "problems", "notes"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, one in zip(names, inspection.sequences, strict=True):
-        size = f"{one.size[0]}x{one.size[1]}" if one.size else None
+    for name, row in zip(names, report.sequences, strict=True):
+        size = f"{row.size[0]}x{row.size[1]}" if row.size else None
         cells = (
-            one.frames, size, one.images or None, one.boxes, one.identities, one.detections,
-            len(one.problems), len(one.notes),
+            row.frames, size, row.images or None, row.boxes, row.identities, row.detections,
+            len(row.problems), len(row.notes),
         )  # fmt: skip
-        told = ("-" if cell is None else str(cell) for cell in cells)
-        table.add_row(str(name.relative_to(shared)), *told)
+        texts = ("-" if cell is None else str(cell) for cell in cells)
+        table.add_row(str(name.relative_to(shared)), *texts)
     return table
-
-
-def lines(inspection: Inspection, *, notes: bool = True) -> Iterator[str]:
-    """Every problem and note in words, problems first."""
-    for kind in ("problems", "notes") if notes else ("problems",):
-        for text in getattr(inspection, kind):
-            yield f"{kind[:-1]}: {text}"
-        for one in inspection.sequences:
-            for text in getattr(one, kind):
-                yield f"{kind[:-1]}: {one.name}: {text}"
-
-
-def run(job: Datasets, console: Console, errors: Console) -> int:
-    """`tfsasm datasets check`."""
-    return run_check(job, console, errors)

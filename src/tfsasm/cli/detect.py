@@ -1,36 +1,29 @@
-"""The options of `tfsasm detect` and `tfsasm detections`."""
+"""`tfsasm detect`: find people in a video or a data set, and store the boxes for later runs."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 
+from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
 from tfsasm.cli.options import Dataset, OptionalFile, OptionalName, Settings
-from tfsasm.datasets.sequences import sequences
-from tfsasm.detection.detectors import default_settings, detector
-from tfsasm.detection.run import (
-    _CUT,
-    Journal,
-    Part,
-    _detect_all,
-    _digest,
-    _single,
-    folder_of,
-    write,
-)
+from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, check_output
+from tfsasm.files import check_folder, check_output, sha256
+
+if TYPE_CHECKING:
+    from tfsasm.detection.run import Video
 
 
 @dataclass(frozen=True)
-class Detect:
+class Options:
     """Find people in a video or a data set, and store the boxes for later runs.
 
-    A run that was stopped or killed goes on when it is given again: OUTPUT.partial, beside the
+    A run that was stopped or killed continues when it is given again: OUTPUT.partial, beside the
     output, holds what is done.
 
     Example: tfsasm detect --source video.mp4 --detector yolox-nano --output det.txt
@@ -64,77 +57,81 @@ class Detect:
     quiet: bool = False
     """No progress bar."""
 
-OK, TRUNCATED, INTERRUPTED = 0, 3, 130
 
-
-def run_detection(job: Detect, console: Console, errors: Console) -> int:
-    """Detect, or go on with what was begun, and write the boxes when all is done.
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Detect, or continue what was begun, and write the boxes when all is done.
 
     Raises `InputError` before any work for what cannot be read or written.
     """
-    parts = parts_of(job)
-    check_outputs(job, parts)
+    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.run import detect
+
+    videos = _videos(options)
+    _check_output(options, videos)
     settings = default_settings(
-        job.detector, score_threshold=job.score, device=job.device, changes=job.detector_set
-    )
+        options.detector, score_threshold=options.score, device=options.device,
+        changes=options.detector_set,
+    )  # fmt: skip
+    weights = options.detector_weights
     about = {
-        "detector": job.detector, "weights": _digest(job.detector_weights),
+        "detector": options.detector,
+        "weights": sha256(weights) if weights and weights.is_file() else weights and str(weights),
         "settings": asdict(settings) | {"device": ""},
-        "sources": [str(part.source.resolve()) for part in parts],
-    }  # fmt: skip
-    find = detector(job.detector, job.detector_weights, settings)
-    partial = job.output.with_name(f"{job.output.name}.partial")
-    try:
-        with Journal(partial, about, overwrite=job.overwrite) as journal:
-            _detect_all(parts, find, journal, errors, quiet=job.quiet)
-            frames, boxes = write(journal, job.output, parts)
-    except KeyboardInterrupt:
-        errors.print(f"stopped; {partial} holds what is done, and the same command goes on",
-                     soft_wrap=True, highlight=False, markup=False)
-        return INTERRUPTED
-    partial.unlink()
-    notes = [note for told in journal.finished.values() for note in told]
-    for line in (*notes, *find.report(), f"wrote {boxes:,} boxes of {frames:,} frames: "
-                                         f"{job.output}"):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    return TRUNCATED if any(_CUT in note for note in notes) else OK
+        "sources": [str(video.source.resolve()) for video in videos],
+    }
+    find = detector(options.detector, weights, settings)
+    journal = options.output.with_name(f"{options.output.name}.partial")
+    with progress(errors, quiet=options.quiet) as bar:
+        total = sum(video.length or 0 for video in videos)
+        task = bar.add_task("detecting", total=total or None)
+
+        def step(name: str, frames: int, length: int | None) -> None:
+            bar.update(task, description=f"detecting {name}", advance=frames)
+            if length:
+                bar.update(task, total=length)
+
+        try:
+            outcome = detect(
+                videos, find, options.output, journal, about, overwrite=options.overwrite,
+                step=step,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print_lines(errors, f"stopped; {journal} holds what is done, and the same command "
+                                "continues it")
+            return INTERRUPTED
+    print_lines(console, *outcome.notes, *find.report(),
+                f"wrote {outcome.boxes:,} boxes of {outcome.frames:,} frames: {options.output}")
+    return TRUNCATED if outcome.truncated else OK
 
 
-def parts_of(job: Detect) -> list[Part]:
-    """The videos that were asked for. Raises `InputError` for what is not there."""
-    if (job.source is None) == (job.dataset is None):
-        raise InputError("say what to look at: --source VIDEO, or --dataset NAME --root DIR")
-    if job.source is not None:
-        return [_single(Path(job.source))]
-    if job.root is None:
-        raise InputError(f"say where {job.dataset} is: --root DIR")
-    chosen = sequences(str(job.dataset), job.root, job.split, job.sequences)
-    if blind := [sequence.name for sequence in chosen if sequence.source is None]:
-        raise InputError(f"{len(blind)} sequence(s) have no images: {', '.join(blind[:5])}; add "
-                         "them, or choose others with --sequences")
-    return [
-        Part(sequence.name, sequence.source, folder_of(sequence), sequence.length)
-        for sequence in chosen if sequence.source is not None
-    ]  # fmt: skip
+def _videos(options: Options) -> list[Video]:
+    """The videos of the options. Raises `InputError` for what is not there."""
+    from tfsasm.datasets.sequences import sequences
+    from tfsasm.detection.run import data_set_videos, single_video
+
+    if (options.source is None) == (options.dataset is None):
+        raise InputError("give what to detect in: --source VIDEO, or --dataset NAME --root DIR")
+    if options.source is not None:
+        return [single_video(Path(options.source))]
+    if options.root is None:
+        raise InputError(f"give the folder of {options.dataset}: --root DIR")
+    return data_set_videos(
+        sequences(str(options.dataset), options.root, options.split, options.sequences)
+    )
 
 
-def check_outputs(job: Detect, parts: list[Part]) -> None:
+def _check_output(options: Options, videos: list[Video]) -> None:
     """Refuse before any work what could not be written after it."""
-    output, suffix = job.output, job.output.suffix.lower()
+    output, suffix = options.output, options.output.suffix.lower()
     if suffix not in ("", ".txt", ".json"):
         raise InputError(f"{output}: give a .json, a .txt or a folder")
     if suffix:
-        check_output(output, overwrite=job.overwrite)
-    if suffix == ".txt" and job.dataset:
+        check_output(output, overwrite=options.overwrite)
+    if suffix == ".txt" and options.dataset:
         raise InputError(f"{output} can hold one sequence; give a folder, or a .json")
     if not suffix:
         if output.is_file():
             raise InputError(f"{output} is a file; give a folder, a .json or a .txt")
         check_folder(output)
-        for part in parts:
-            check_output(output / f"{part.name}.txt", overwrite=job.overwrite)
-
-
-def run(job: Detect, console: Console, errors: Console) -> int:
-    """`tfsasm detect`."""
-    return run_detection(job, console, errors)
+        for video in videos:
+            check_output(output / f"{video.name}.txt", overwrite=options.overwrite)

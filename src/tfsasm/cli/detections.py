@@ -1,24 +1,40 @@
-"""The options of `tfsasm detect` and `tfsasm detections`."""
+"""`tfsasm detections`: convert, merge, filter and rekey stored detections.
+
+Each is one chain: frames are read, changed on the way, and written as they come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
 from tfsasm.cli.options import InputPath, OptionalFile, OptionalName, OutputPath
-from tfsasm.detection.edit import _Run, filter_boxes, kind_of, merge, rekey
-from tfsasm.detection.formats import once
+from tfsasm.cli.progress import print_lines
+from tfsasm.detection.coco import CocoImages, read_coco, write_coco
+from tfsasm.detection.det_db import write_det_db
+from tfsasm.detection.edit import Frames, filter_boxes, merge, rekey
+from tfsasm.detection.formats import (
+    FrameBoxes,
+    Kind,
+    Reading,
+    kind_of,
+    once,
+    read_frames,
+    write_mot,
+    write_mot_folder,
+)
 from tfsasm.errors import InputError
+from tfsasm.files import check_distinct, check_output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """What all of `tfsasm detections` can be told."""
+    """What all of `tfsasm detections` have."""
 
     skip_bad_detections: bool = False
     """Leave out detections that cannot be used, and count them."""
@@ -31,7 +47,7 @@ class Conversion(Tool):
     """How one format becomes another."""
 
     to: Literal["mot", "det_db", "coco"] | None = None
-    """Format to write; by default what the output's name tells, .json being det_db."""
+    """Format to write; by default that of the output's suffix, .json being det_db."""
     images: OptionalFile = None
     """COCO file whose list of images gives the ids of COCO results their names."""
     category: int = 1
@@ -60,7 +76,7 @@ class ConvertDetections(Conversion):
 
 @dataclass(frozen=True, kw_only=True)
 class MergeDetections(Conversion):
-    """Put several stored detections into one file, and tell of frames that several have.
+    """Put several stored detections into one file, and count the frames that several have.
 
     Example: tfsasm detections merge det_db.json moved.json --output both.json
     """
@@ -114,6 +130,7 @@ class RekeyDetections(Tool):
     new: str
     """What comes in their place; \"\" takes them away."""
 
+
 DetectionTool = tyro.conf.OmitSubcommandPrefixes[
     Annotated[ConvertDetections, tyro.conf.subcommand("convert")]
     | Annotated[MergeDetections, tyro.conf.subcommand("merge")]
@@ -123,7 +140,7 @@ DetectionTool = tyro.conf.OmitSubcommandPrefixes[
 
 
 @dataclass(frozen=True)
-class Detections:
+class Options:
     """Convert, merge, filter or rekey stored detections; each has its own --help.
 
     Example: tfsasm detections convert clips det_db.json --prefix clips
@@ -133,40 +150,107 @@ class Detections:
     """What to do."""
 
 
-def run_detections(job: Detections, console: Console) -> None:
-    """Do what was asked for and say what came of it. Raises `InputError` as its parts do."""
-    tools: dict[type, Callable[[Any, Console], None]] = {
-        ConvertDetections: _convert, MergeDetections: _merge,
-        FilterDetections: _filter, RekeyDetections: _rekey,
-    }  # fmt: skip
-    tools[type(job.tool)](job.tool, console)
-
-
-def _convert(job: ConvertDetections, console: Console) -> None:
-    run = _Run(job, (job.input,), console, prefix=job.prefix, digits=job.digits, images=job.images)
-    run.write(run.read(job.input), to=job.to, category=job.category)
-
-
-def _merge(job: MergeDetections, console: Console) -> None:
-    run = _Run(job, job.inputs, console, prefix=job.prefix, digits=job.digits, images=job.images)
-    streams = {path: run.read(path) for path in job.inputs}
-    run.write(merge(streams, job.clash, run.notes), to=job.to, category=job.category)
-
-
-def _filter(job: FilterDetections, console: Console) -> None:
-    run = _Run(job, (job.input,), console)
-    run.write(filter_boxes(run.read(job.input), job))
-
-
-def _rekey(job: RekeyDetections, console: Console) -> None:
-    if kind_of(job.input) == "coco":
-        raise InputError(f"{job.input} are COCO results, which have no keys; their table of images "
-                         "has")
-    run = _Run(job, (job.input,), console)
-    run.write(once(rekey(run.read(job.input), job.old, job.new, run.notes)))
-
-
-def run(job: Detections, console: Console, errors: Console) -> int:
-    """`tfsasm detections`."""
-    run_detections(job, console)
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
+    tool = options.tool
+    inputs = tool.inputs if isinstance(tool, MergeDetections) else (tool.input,)
+    if isinstance(tool, RekeyDetections) and kind_of(tool.input) == "coco":
+        raise InputError(f"{tool.input} are COCO results, which have no keys; their table of "
+                         "images has")
+    how = tool if isinstance(tool, Conversion) else Conversion()
+    job = _Job(tool, inputs, tool.output, how)
+    streams = {path: job.read(path) for path in inputs}
+    first = streams[inputs[0]]
+    if isinstance(tool, MergeDetections):
+        frames = merge(streams, tool.clash, job.notes.append)
+    elif isinstance(tool, FilterDetections):
+        frames = filter_boxes(
+            first, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
+            min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
+        )  # fmt: skip
+    elif isinstance(tool, RekeyDetections):
+        frames = once(rekey(first, tool.old, tool.new, job.notes.append))
+    else:
+        frames = first
+    with console.status("reading and writing"):
+        job.write(frames)
+    print_lines(console, *job.report())
     return 0
+
+
+@dataclass
+class _Count:
+    """Frames and boxes that went by."""
+
+    frames: int = 0
+    boxes: int = 0
+
+    def of(self, frames: Iterable[FrameBoxes]) -> Frames:
+        for frame in frames:
+            self.frames += 1
+            self.boxes += len(frame.boxes)
+            yield frame
+
+    def __str__(self) -> str:
+        return f"{self.boxes:,} boxes of {self.frames:,} frames"
+
+
+class _Job:
+    """The inputs and the output of one command, checked, and what came of it."""
+
+    def __init__(self, tool: Tool, inputs: tuple[Path, ...], output: Path, how: Conversion) -> None:
+        self._kinds = {path: kind_of(path) for path in inputs}
+        if not inputs or len(self._kinds) < len(inputs):
+            raise InputError("give each input, and once")
+        check_distinct([output], inputs)
+        self._output, self._overwrite, self._category = output, tool.overwrite, how.category
+        self._reading = Reading(how.prefix, how.digits, tool.skip_bad_detections)
+        self._images = CocoImages(how.images, how.prefix) if how.images else None
+        self._kind = how.to or self._usual_kind()
+        self._check()
+        self.notes: list[str] = []
+        self._count_read, self._count_written = _Count(), _Count()
+
+    def read(self, path: Path) -> Iterator[FrameBoxes]:
+        """The frames of an input."""
+        if self._kinds[path] != "coco":
+            return self._count_read.of(read_frames(path, self._reading))
+        return self._count_read.of(read_coco(path, self._reading, self._images))
+
+    def write(self, frames: Frames) -> None:
+        """Write the frames as they come."""
+        frames = self._count_written.of(frames)
+        if self._kind == "coco":
+            write_coco(self._output, frames, self._images, self._category)
+        elif self._kind == "det_db":
+            write_det_db(self._output, ((frame.key, frame.lines) for frame in frames))
+        elif self._output.suffix:
+            write_mot(self._output, frames)
+        else:
+            write_mot_folder(self._output, frames, overwrite=self._overwrite)
+
+    def report(self) -> list[str]:
+        """What was read, left out and written."""
+        skipped = self._reading.skipped
+        left_out = [str(skipped)] if skipped.count else []
+        return [f"read {self._count_read}", *self.notes, *left_out,
+                f"wrote {self._count_written}: {self._output}"]
+
+    def _usual_kind(self) -> Kind:
+        """The format of the output's suffix."""
+        if self._output.suffix.lower() != ".json":
+            return "mot"
+        return "coco" if {*self._kinds.values()} == {"coco"} and not self._images else "det_db"
+
+    def _check(self) -> None:
+        """Refuse an output that does not fit its format or the inputs."""
+        kind, path, kinds = self._kind, self._output, {self._kind, *self._kinds.values()}
+        if kind != "mot" and path.suffix.lower() != ".json":
+            raise InputError(f"{path}: {kind} is JSON; give a name that ends in .json")
+        if kind == "mot" and path.suffix.lower() not in ("", ".txt"):
+            raise InputError(f"{path}: give a .txt, a folder, or a .json")
+        if not self._images and "coco" in kinds and kinds != {"coco"}:
+            raise InputError("COCO results know images by number; name them with --images FILE, a "
+                             "COCO file with a list of images")
+        if path.suffix:
+            check_output(path, overwrite=self._overwrite)

@@ -1,28 +1,26 @@
-"""The options of commands that make, rewrite or feed networks."""
+"""`tfsasm export`: a network as graphs for other runtimes."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount
-from tfsasm.detection.proposals import Proposals
-from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
-from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.network import prepare
-from tfsasm.runtime.exported import ExportedNetwork
-from tfsasm.runtime.support import Proposals as Arrays
-from tfsasm.tracking.load import load
+from tfsasm.cli.progress import print_lines
+from tfsasm.tables import as_numpy
+
+if TYPE_CHECKING:
+    from tfsasm.runtime.network import Network
 
 
 @dataclass(frozen=True)
-class Export:
+class Options:
     """Write a network as graphs that run without PyTorch, by onnxruntime, OpenVINO or others.
 
     Example: tfsasm export --format onnx --weights tiny --output tiny-onnx
@@ -42,42 +40,41 @@ class Export:
     """Replace an earlier export in the folder."""
 
 
-def run_export(job: Export, console: Console) -> None:
-    """`tfsasm export`: load strictly, write, and compare the graphs with PyTorch."""
-    check_packages(job.format)
-    check_target(job.output, overwrite=job.overwrite)
-    tracker = load(
-        job.weights, short_side=job.short_side, max_side=job.max_side, device="cpu", exact=True
-    )
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Load strictly, write, and compare the graphs with PyTorch."""
+    from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
+    from tfsasm.runtime.exported import ExportedNetwork
+    from tfsasm.tracking.load import torch_network
+
+    check_packages(options.format)
+    check_target(options.output, overwrite=options.overwrite)
+    network = torch_network(
+        options.weights, short_side=options.short_side, max_side=options.max_side, device="cpu",
+        exact=True,
+    )  # fmt: skip
     for path in export(
-        tracker.model, tracker.network, job.output, job.format, overwrite=job.overwrite
+        network.model, network.config, options.output, options.format, overwrite=options.overwrite
     ):
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False, markup=False)
-    if importlib.util.find_spec(PACKAGES[job.format]) is None:
-        console.print(f"not compared with PyTorch: {PACKAGES[job.format]} is not installed")
-        return
-    apart = largest_difference(tracker.model, ExportedNetwork(job.output, job.format))
-    console.print(f"compared with PyTorch on noise: boxes and scores within {apart:.0e}")
+        print_lines(console, f"wrote {path}")
+    if importlib.util.find_spec(PACKAGES[options.format]) is None:
+        console.print(f"not compared with PyTorch: {PACKAGES[options.format]} is not installed")
+        return OK
+    difference = largest_difference(network, ExportedNetwork(options.output, options.format))
+    console.print(f"compared with PyTorch on noise: boxes and scores within {difference:.0e}")
+    return OK
 
 
-@torch.inference_mode()
-def largest_difference(model: MOTRv2, exported: ExportedNetwork, seed: int = 0) -> float:
+def largest_difference(network: Network, exported: Network, seed: int = 0) -> float:
     """Between PyTorch's and an export's boxes and scores, of noise at a size not used to export."""
     random = np.random.default_rng(seed)
     image = random.integers(0, 256, (150, 203, 3), dtype=np.uint8)
-    found = Proposals(
-        torch.from_numpy(random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)),
-        torch.from_numpy(random.uniform(0, 1, 23).astype(np.float32)),
-    )  # fmt: skip
-    features = model.encode(prepare(image, exported.short_side, exported.max_side))
-    wanted = model.decode(features, model.queries(found))[-1]
-    arrays = Arrays(found.boxes.numpy(), found.scores.numpy())
-    got = exported.decode(exported.encode(image), exported.queries(arrays))
-    scores = np.abs(wanted.logits[:, 0].sigmoid().numpy() - got.scores)
-    return float(max(scores.max(), np.abs(wanted.boxes.numpy() - got.boxes).max()))
-
-
-def run(job: Export, console: Console, errors: Console) -> int:
-    """`tfsasm export`."""
-    run_export(job, console)
-    return 0
+    boxes = random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)
+    detector_scores = random.uniform(0, 1, 23).astype(np.float32)
+    predictions = []
+    for one in (network, exported):
+        queries = one.queries(one.asarray(boxes), one.asarray(detector_scores))
+        predictions.append(one.decode(one.encode([image])[0], queries).map(as_numpy))
+    wanted, got = predictions
+    return float(max(
+        np.abs(wanted.scores - got.scores).max(), np.abs(wanted.boxes - got.boxes).max()
+    ))  # fmt: skip

@@ -1,81 +1,30 @@
-"""The command line: parse, call, print. No logic lives here."""
+"""The command line: parse, run, exit codes. No logic lives here."""
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from tfsasm.cli import (
-    ablate,
-    bench,
-    compare,
-    convert,
-    datasets,
-    demo,
-    detect,
-    detections,
-    evaluate,
-    export,
-    merge,
-    score,
-    show,
-    submit,
-    synth,
-    track,
-    train,
-)
+from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
-USER_ERROR, TRUNCATED, INTERRUPTED = 2, 3, 130
-
-Command = (
-    Annotated[track.Track, tyro.conf.subcommand("track")]
-    | Annotated[demo.Demo, tyro.conf.subcommand("demo")]
-    | Annotated[detect.Detect, tyro.conf.subcommand("detect")]
-    | Annotated[detections.Detections, tyro.conf.subcommand("detections")]
-    | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[compare.Compare, tyro.conf.subcommand("compare")]
-    | Annotated[ablate.Ablate, tyro.conf.subcommand("ablate")]
-    | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
-    | Annotated[score.Score, tyro.conf.subcommand("score")]
-    | Annotated[datasets.Datasets, tyro.conf.subcommand("datasets")]
-    | Annotated[show.Show, tyro.conf.subcommand("show")]
-    | Annotated[submit.Submit, tyro.conf.subcommand("submit")]
-    | Annotated[merge.Options, tyro.conf.subcommand("merge")]
-    | Annotated[synth.Synth, tyro.conf.subcommand("synth")]
-    | Annotated[train.Train, tyro.conf.subcommand("train")]
-    | Annotated[convert.Convert, tyro.conf.subcommand("convert")]
-    | Annotated[export.Export, tyro.conf.subcommand("export")]
-)
-
-COMMANDS: dict[type, Callable[[Any, Console, Console], int]] = {
-    track.Track: track.run,
-    demo.Demo: demo.run,
-    detect.Detect: detect.run,
-    detections.Detections: detections.run,
-    evaluate.Evaluate: evaluate.run,
-    compare.Compare: compare.run,
-    ablate.Ablate: ablate.run,
-    bench.Bench: bench.run,
-    score.Score: score.run,
-    datasets.Datasets: datasets.run,
-    show.Show: show.run,
-    submit.Submit: submit.run,
-    merge.Options: merge.run,
-    synth.Synth: synth.run,
-    train.Train: train.run,
-    convert.Convert: convert.run,
-    export.Export: export.run,
-}
+COMMANDS = (
+    "track", "demo", "detect", "detections", "evaluate", "compare", "ablate", "bench", "score",
+    "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
+)  # fmt: skip
+"""Every command, and the module of this folder that has its `Options` and its `run`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,19 +33,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
     """
-    job = tyro.cli(
-        Command,
-        prog="tfsasm", args=arguments, description="Follow look-alike people through a video.",
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )  # fmt: skip
+    options = parse(arguments)
     console, errors = Console(), Console(stderr=True)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s",
         handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
     )  # fmt: skip
     with _termination_is_ctrl_c():
-        code = _run(job, console, errors)
+        code = _run(options, console, errors)
     sys.exit(code)
+
+
+def parse(arguments: Sequence[str] | None = None) -> Any:
+    """The `Options` of the command that `arguments` name, by default those of the process.
+
+    Prints help or what is wrong, and exits, where there is nothing to run.
+    """
+    commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
+    command: Any = functools.reduce(operator.or_, commands)
+    return tyro.cli(
+        command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
+        description="Track look-alike people through a video.",
+    )  # fmt: skip
+
+
+def options_of(command: str) -> Any:
+    """The class of a command's options."""
+    return import_module(f"tfsasm.cli.{command}").Options
 
 
 @contextmanager
@@ -109,20 +72,20 @@ def _termination_is_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, usual)
 
 
-def _run(job: Any, console: Console, errors: Console) -> int:
-
+def _run(options: Any, console: Console, errors: Console) -> int:
     keep_freed_memory()
     try:
-        return COMMANDS[type(job)](job, console, errors)
+        code: int = sys.modules[type(options).__module__].run(options, console, errors)
     except TruncatedInput as error:
-        return _complain(errors, error, TRUNCATED)
+        return _fail(errors, error, TRUNCATED)
     except TfsasmError as error:
-        return _complain(errors, error, USER_ERROR)
+        return _fail(errors, error, USER_ERROR)
     except KeyboardInterrupt:
         errors.print("stopped")
         return INTERRUPTED
+    return code
 
 
-def _complain(errors: Console, error: TfsasmError, code: int) -> int:
+def _fail(errors: Console, error: TfsasmError, code: int) -> int:
     errors.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
     return code

@@ -1,43 +1,34 @@
-"""Kinds of options that several commands have."""
+"""Groups of options that several commands share, and what is made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
-from tfsasm.tracking.appearance.embedders import Embedder, embedder
-from tfsasm.tracking.appearance.tracker import AppearanceConfig
-from tfsasm.tracking.config import TrackerConfig, preset
+
+if TYPE_CHECKING:
+    from tfsasm.tracking.appearance.tracker import AppearanceConfig
+    from tfsasm.tracking.config import TrackerConfig
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
-
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
-
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
-
-Dataset = Literal[
-    "dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"
-]
-
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
-
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
-
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
-
-PrecisionText = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
-"""Numbers that the network computes with; see `tfsasm.load`."""
+Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
+Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """Which sequences there are to track."""
+class DatasetOptions:
+    """The sequences to track, and their detections."""
 
     root: Path
     """Folder of the data set, or of one of its splits."""
@@ -58,8 +49,8 @@ class DataSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
-    """The one video of a command, and its boxes."""
+class SourceOptions:
+    """The one video of a command, and its stored detections."""
 
     source: str
     """Video file, folder of images, camera index or rtsp/http address."""
@@ -69,23 +60,23 @@ class Watched:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorOptions:
-    """Boxes that are found while tracking."""
+    """A live detector."""
 
     detector: OptionalName = None
     """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
     --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
     detector_weights: OptionalFile = None
-    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's."""
     detector_score: float = 0.1
-    """Detector boxes below this score are not handed over."""
+    """Detections of the live detector below this score are left out."""
     detector_set: Settings = ()
     """Single settings of the detector, as NAME=VALUE: input_size=800x1440 legacy=true, or
     labels=pedestrian for a Hugging Face model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
-    """The query network."""
+class NetworkOptions:
+    """The network of the query tracker."""
 
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
@@ -95,33 +86,33 @@ class Network:
     """Most pixels of its longer side."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
-    precision: PrecisionText = "auto"
+    precision: Precision = "auto"
     """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, fp16 for
     GPUs; or of single parts, backbone=bf16,encoder=bf16,decoder=fp32. auto is fp32, and with the
     preset `released` the order of summation of its code."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodOptions(Network):
-    """The query network under a method."""
+class MethodOptions(NetworkOptions):
+    """The query tracker: network and method."""
 
     preset: Literal["default", "released", "paper", "motrv2"] = "default"
     """The method, whatever the network."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None
-    """Frames after which an absent track dies."""
+    """Frames after which a lost track ends."""
     score_threshold: OptionalScore = None
-    """Score for birth, presence and report."""
+    """Score from which a track is born, kept and reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """What the appearance tracker sees."""
+class EmbedderOptions:
+    """The appearance embeddings of the appearance tracker."""
 
     embedder: OptionalName = None
-    """What the appearance tracker sees people by: hist (colours; the default), none (motion alone),
-    osnet or reid (an ONNX file, --embedder-weights), hf:OWNER/NAME or hf:./FOLDER."""
+    """Appearance embeddings: hist (colour histograms; the default), none (motion alone), osnet or
+    reid (an ONNX file, --embedder-weights), hf:OWNER/NAME or hf:./FOLDER."""
     embedder_weights: OptionalFile = None
     """ONNX file of a re-identification network."""
     embedder_set: Settings = ()
@@ -129,25 +120,26 @@ class Embedding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class TrackerChoice:
     """Which of the two trackers."""
 
     tracker: Literal["query", "appearance"] = "query"
-    """The query network; or motion and looks, which need no weights but the detector's."""
+    """query: MOTRv2 with the sparse memory; or appearance: a Kalman filter and appearance
+    embeddings, which needs no weights but the detector's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Following(MethodOptions, Embedding, Choice):
+class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
     """Either tracker."""
 
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
-    appearance tracker: gallery.kind=ema match.patience=90."""
+    appearance tracker: gallery.kind=ema match.max_lost_frames=90."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
-    """How a data set is worked on."""
+class WorkerOptions:
+    """Processes and progress."""
 
     workers: int = 1
     """Processes; each tracks a sequence at a time, with its share of the threads."""
@@ -158,7 +150,7 @@ class Crew:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracked(Crew, MethodOptions, DetectorOptions, DataSet):
+class ResultsOptions(WorkerOptions, MethodOptions, DetectorOptions, DatasetOptions):
     """A data set that is tracked into a folder of results."""
 
     output: Path
@@ -167,23 +159,40 @@ class Tracked(Crew, MethodOptions, DetectorOptions, DataSet):
     """Start anew: remove what an earlier run left in the output folder."""
 
 
-def method_of(job: MethodOptions) -> TrackerConfig:
-    """The preset with what the command line changes."""
-    settings: dict[str, str] = {}
-    if job.miss_tolerance is not None:
-        settings["lifecycle.miss_tolerance"] = str(job.miss_tolerance)
-    if job.score_threshold is not None:
+def query_config(options: MethodOptions) -> TrackerConfig:
+    """The preset with what the command line changes. Raises `InputError`."""
+    from tfsasm.tracking.config import preset
+
+    changes: dict[str, str] = {}
+    if options.miss_tolerance is not None:
+        changes["lifecycle.miss_tolerance"] = str(options.miss_tolerance)
+    if options.score_threshold is not None:
         for name in ("lifecycle.birth_score", "lifecycle.miss_score", "report_score"):
-            settings[name] = str(job.score_threshold)
-    settings |= pairs(job.set)
-    return with_settings(preset(job.preset).make(), settings)
+            changes[name] = str(options.score_threshold)
+    return with_settings(preset(options.preset).make(), changes | pairs(options.set))
 
 
-def looks_of(job: Following) -> AppearanceConfig:
-    """The appearance tracker's method with what the command line changes."""
-    return with_settings(AppearanceConfig(), pairs(job.set))
+def appearance_config(options: TrackerOptions) -> AppearanceConfig:
+    """The settings of the appearance tracker with what the command line changes."""
+    from tfsasm.tracking.appearance.tracker import AppearanceConfig
+
+    return with_settings(AppearanceConfig(), pairs(options.set))
 
 
-def embedder_of(job: Embedding) -> Embedder | None:
-    """What the appearance tracker sees people by. Raises `InputError`, as `embedder` does."""
-    return embedder(job.embedder, job.embedder_weights, job.embedder_set)
+_QUERY_ONLY = (
+    "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
+    "precision", "batch_encode",
+)  # fmt: skip
+_APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
+
+
+def refuse_foreign_options(options: TrackerOptions) -> None:
+    """Raises `InputError` for options of the tracker that is not used."""
+    foreign = _APPEARANCE_ONLY if options.tracker == "query" else _QUERY_ONLY
+    for field in fields(options):
+        if field.name in foreign and getattr(options, field.name) != field.default:
+            other = "appearance" if options.tracker == "query" else "query"
+            raise InputError(
+                f"--{field.name.replace('_', '-')} is for --tracker {other}, and this is "
+                f"{options.tracker}"
+            )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from tfsasm.experiments.pool import Event
 
 
 def progress(
@@ -32,3 +40,29 @@ def print_lines(console: Console, *lines: str) -> None:
     """Print lines as they are: never wrapped, coloured or read as markup."""
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def event_progress(
+    errors: Console, lengths: Mapping[str, int], what: str = "sequences", *, quiet: bool = False
+) -> Iterator[Callable[[Event], None]]:
+    """A bar for all names of `lengths`, and one for each that is being worked on.
+
+    Gives a function that takes the events of `experiments.pool`; `what` is what the names are.
+    """
+    from tfsasm.experiments.pool import Advanced
+
+    with progress(errors, quiet=quiet, transient=True) as bar:
+        whole = bar.add_task(what, total=len(lengths))
+        running: dict[str, TaskID] = {}
+
+        def show(event: Event) -> None:
+            if event.name not in running:
+                running[event.name] = bar.add_task(event.name, total=lengths[event.name])
+            if isinstance(event, Advanced):
+                bar.update(running[event.name], completed=event.done)
+            else:
+                bar.remove_task(running.pop(event.name))
+                bar.advance(whole)
+
+        yield show

@@ -1,31 +1,32 @@
-"""The options of commands that take one video."""
+"""`tfsasm show`: a result file drawn on its frames, beside the ground truth if there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import supervision as sv
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount, OptionalFile
-from tfsasm.evaluation.errors import tracking_errors
-from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol, trajectories
-from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows_by_frame
-from tfsasm.motchallenge import TrackRows, read_tracks
-from tfsasm.video.annotate import FALSE, MISSED, SWITCHED, Annotator, Mark, marked, side_by_side
-from tfsasm.video.source import Frame, open_video
-from tfsasm.video.writer import VideoWriter
+from tfsasm.cli.progress import print_lines, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from tfsasm.evaluation.trajectories import Trajectories
+    from tfsasm.motchallenge import TrackRows
+    from tfsasm.video.source import Frame
+
+    Drawing = Callable[[Frame], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Show:
-    """Draw a result file on its frames, beside the ground truth and with the mistakes marked.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Draw a result file on its frames, beside the ground truth and with the errors marked.
 
     Example: tfsasm show --results results/synthetic-7-0000.txt --source clips/synthetic-7-0000
     --gt clips/synthetic-7-0000/gt/gt.txt --output shown.mp4
@@ -38,132 +39,112 @@ class Show:
     output: Path
     """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
     gt: OptionalFile = None
-    """Ground truth to show on the right; then false boxes, misses and switched identities are
+    """Ground truth to show on the right; then false positives, misses and identity switches are
     marked."""
     dataset: Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot"] = "mot"
-    """Whose rules say which ground truth counts."""
+    """The benchmark whose rules decide which ground truth counts."""
     start: int = 1
     """First frame, counted from 1."""
     end: OptionalCount = None
     """Last frame, included."""
     trail: int = 30
-    """Frames for which a track's path stays visible; 0 for none."""
+    """Frames for which a track's trail stays visible; 0 for none."""
     overwrite: bool = False
     """Replace output that exists."""
     quiet: bool = False
     """No progress bar."""
 
-SHOWN_FOR = 12  # frames that a switch stays marked, since one frame passes unseen
-
-_COLUMNS = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
-class Boxes:
-    """The boxes of one side, drawn on the frames in turn. `scores` `[N]` are shown if given."""
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Draw the frames of the source into a video or a folder of images."""
+    from tfsasm.evaluation.protocols import trajectories
+    from tfsasm.evaluation.trajectories import check, last_frame
+    from tfsasm.motchallenge import read_tracks
+    from tfsasm.video.source import open_video
+    from tfsasm.video.writer import VideoWriter
 
-    def __init__(
-        self, table: Trajectories, scores: NDArray[np.float64] | None = None, *, trail: int
-    ) -> None:
-        self._table, self._scores = table, scores
-        self._rows = rows_by_frame(table.frames)
-        self._annotator = Annotator(trail=trail)
-
-    def draw(self, frame: Frame) -> np.ndarray:
-        """A copy of the frame with the boxes of its number."""
-        rows = self._rows.get(frame.number, np.zeros(0, dtype=np.int64))
-        ltwh = self._table.ltwh[rows]
-        found = sv.Detections(
-            xyxy=np.hstack([ltwh[:, :2], ltwh[:, :2] + ltwh[:, 2:]]).astype(np.float32),
-            tracker_id=self._table.ids[rows],
-            confidence=None if self._scores is None else self._scores[rows],
-        )
-        return self._annotator.annotate(frame.image, found)
-
-
-class FrameErrors:
-    """What is right and wrong in a frame, and how often that was so until then.
-
-    Ask for each frame in turn.
-    """
-
-    def __init__(self, truth: Trajectories, tracks: Trajectories) -> None:
-        self._truth, self._tracks = truth, tracks
-        self._found = tracking_errors(truth, tracks)
-        self._people, self._boxes = rows_by_frame(truth.frames), rows_by_frame(tracks.frames)
-        self._taken: dict[int, tuple[int, int]] = {}  # track -> when it took over, and from whom
-        self.false = self.missed = self.switches = 0
-
-    def of_tracks(self, number: int) -> list[Mark]:
-        """False boxes of a frame, and tracks that lately took a person over."""
-        marks = []
-        for row in self._boxes.get(number, ()):
-            track = int(self._tracks.ids[row])
-            if self._found.switched[row]:
-                self._taken[track] = number, int(self._found.before[row])
-                self.switches += 1
-            since, before = self._taken.get(track, (number - SHOWN_FOR, -1))
-            if self._found.false[row]:
-                self.false += 1
-                marks.append(Mark(self._tracks.ltwh[row], FALSE, "false"))
-            elif number - since < SHOWN_FOR:
-                marks.append(Mark(self._tracks.ltwh[row], SWITCHED, f"was #{before}"))
-        return marks
-
-    def of_truth(self, number: int) -> list[Mark]:
-        """People of a frame whom nothing covers."""
-        rows = [row for row in self._people.get(number, ()) if self._found.missed[row]]
-        self.missed += len(rows)
-        return [Mark(self._truth.ltwh[row], MISSED, "missed") for row in rows]
-
-
-def run_show(job: Show, console: Console, errors: Console) -> None:
-    """Draw the source, or what of it was asked for, into a video or a folder of images."""
-    table = read_tracks(job.results)
+    table = read_tracks(options.results)
     tracks = trajectories(table)
-    check(tracks, last_frame(tracks), str(job.results))
-    scores = table.confidence if (table.confidence != 1).any() else None
-    boxes = Boxes(tracks, scores, trail=job.trail)
-    paint = _beside_truth(job.gt, job, table, boxes) if job.gt else boxes.draw
+    check(tracks, last_frame(tracks), str(options.results))
+    draw = _drawing(options, table, tracks)
     with (
-        open_video(job.source, start=job.start, end=job.end) as source,
-        VideoWriter(job.output, source.rate, overwrite=job.overwrite) as movie,
-        Progress(*_COLUMNS, console=errors, disable=job.quiet) as bar,
+        open_video(options.source, start=options.start, end=options.end) as source,
+        VideoWriter(options.output, source.rate, overwrite=options.overwrite) as movie,
+        progress(errors, quiet=options.quiet) as bar,
     ):
-        task, number = bar.add_task("", total=source.count), 0
+        task, number = bar.add_task("drawing", total=source.count), 0
         for frame in source:
-            movie.write(paint(frame), frame.time)
+            movie.write(draw(frame), frame.time)
             number = frame.number
-            bar.update(task, advance=1)
-    told = [f"wrote {job.output}: {movie.frames} frames"]
-    if job.end is None and (after := int((tracks.frames > number).sum())):
-        told.append(f"{job.results} has {after} boxes after the last frame, {number}, up to frame "
-                    f"{last_frame(tracks)}; are these its frames?")  # fmt: skip
-    for line in told:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+            bar.advance(task)
+    print_lines(console, f"wrote {options.output}: {movie.frames} frames")
+    if options.end is None and (after := int((tracks.frames > number).sum())):
+        print_lines(
+            console, f"{options.results} has {after} boxes after the last frame, {number}, up to "
+            f"frame {last_frame(tracks)}; are these its frames?",
+        )  # fmt: skip
+    return OK
 
 
-def _beside_truth(
-    gt: Path, job: Show, table: TrackRows, boxes: Boxes
-) -> Callable[[Frame], np.ndarray]:
-    """What draws the result on the left and the truth on the right, with counts above."""
-    truth, judged = apply_protocol(PROTOCOLS[job.dataset], read_tracks(gt), table, job.results.stem)
-    check(truth, last_frame(truth), str(gt))
-    people = Boxes(truth, trail=job.trail)
-    judge = FrameErrors(truth, judged)
+def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawing:
+    """What draws a frame: the result, with `--gt` beside the truth and with the errors marked."""
+    from tfsasm.evaluation.errors import ErrorsByFrame
+    from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol
+    from tfsasm.evaluation.trajectories import check, last_frame
+    from tfsasm.motchallenge import read_tracks
+    from tfsasm.video import annotate
+    from tfsasm.video.annotate import Mark, draw_marks
 
-    def paint(frame: Frame) -> np.ndarray:
-        left = marked(boxes.draw(frame), judge.of_tracks(frame.number))
-        right = marked(people.draw(frame), judge.of_truth(frame.number))
-        titles = (
-            f"result: {judge.false} false, {judge.switches} switched",
-            f"truth: {judge.missed} missed, frame {frame.number}",
+    scores = table.confidence if (table.confidence != 1).any() else None
+    draw_result = _boxes(tracks, scores, options.trail)
+    if options.gt is None:
+        return draw_result
+    protocol = PROTOCOLS[options.dataset]
+    truth, judged = apply_protocol(
+        protocol, read_tracks(options.gt), table, options.results.stem
+    )
+    check(truth, last_frame(truth), str(options.gt))
+    draw_truth = _boxes(truth, None, options.trail)
+    errors = ErrorsByFrame(truth, judged, options.start)
+
+    def draw(frame: Frame) -> np.ndarray:
+        found = errors.of_frame(frame.number)
+        wrong = [
+            Mark(ltwh, annotate.FALSE_POSITIVE, "false") if before is None
+            else Mark(ltwh, annotate.IDENTITY_SWITCH, f"was #{before}")
+            for ltwh, before in found.tracks
+        ]
+        missed = [Mark(ltwh, annotate.MISS, "missed") for ltwh in found.misses]
+        return annotate.side_by_side(
+            draw_marks(draw_result(frame), wrong),
+            draw_marks(draw_truth(frame), missed),
+            (f"result: {found.all_false_positives} false positives, "
+             f"{found.all_switches} identity switches",
+             f"ground truth: {found.all_misses} misses, frame {frame.number}"),
+        )  # fmt: skip
+
+    return draw
+
+
+def _boxes(table: Trajectories, scores: np.ndarray | None, trail: int) -> Drawing:
+    """What draws the boxes of a table on copies of the frames, with `scores` `[N]` if given."""
+    import numpy as np
+    import supervision as sv
+
+    from tfsasm.boxes import ltwh_to_xyxy
+    from tfsasm.evaluation.trajectories import rows_by_frame
+    from tfsasm.video.annotate import Annotator
+
+    annotator, rows_of = Annotator(trail=trail), rows_by_frame(table.frames)
+
+    def draw(frame: Frame) -> np.ndarray:
+        rows = rows_of.get(frame.number, np.zeros(0, dtype=np.int64))
+        tracks = sv.Detections(
+            xyxy=ltwh_to_xyxy(table.ltwh[rows]).astype(np.float32),
+            tracker_id=table.ids[rows],
+            confidence=None if scores is None else scores[rows],
         )
-        return side_by_side(left, right, titles)
+        return annotator.annotate(frame.image, tracks)
 
-    return paint
-
-
-def run(job: Show, console: Console, errors: Console) -> int:
-    """`tfsasm show`."""
-    run_show(job, console, errors)
-    return 0
+    return draw

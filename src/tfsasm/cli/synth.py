@@ -1,4 +1,4 @@
-"""The options of commands that make, rewrite or feed networks."""
+"""`tfsasm synth`: synthetic sequences rendered into MOT folders."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
-from tfsasm.cli.track import OK
+from tfsasm.cli import OK
+from tfsasm.cli.progress import print_lines, progress
 
 
-@dataclass(frozen=True)
-class Synth:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """Render synthetic videos of look-alike people, with truth and detections, as MOT folders.
 
     Example: tfsasm synth --output clips --sequences 20 --seed 7
@@ -34,18 +34,19 @@ class Synth:
     """Replace sequences that exist."""
 
 
-def run(job: Synth, console: Console, errors: Console) -> int:
-    """`tfsasm synth`: render sequences with a progress bar."""
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Render the sequences one after the other."""
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
 
-    scene = SceneConfig(width=job.width, height=job.height, frames=job.frames)
-    with Progress(console=errors) as bar:
-        task = bar.add_task("sequences", total=job.sequences)
+    scene = SceneConfig(width=options.width, height=options.height, frames=options.frames)
+    with progress(errors) as bar:
+        task = bar.add_task("sequences", total=options.sequences)
         folders = write_sequences(
-            job.output, job.sequences, job.seed, scene, overwrite=job.overwrite,
+            options.output, options.sequences, options.seed, scene, overwrite=options.overwrite,
             progress=lambda done, _: bar.update(task, completed=done),
         )  # fmt: skip
-    console.print(f"wrote {len(folders)} sequences of {job.frames} frames in {job.output}",
-                  soft_wrap=True)
+    print_lines(
+        console, f"wrote {len(folders)} sequences of {options.frames} frames in {options.output}"
+    )
     return OK

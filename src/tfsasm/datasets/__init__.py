@@ -1,1 +1,1 @@
-"""Where clips come from."""
+"""Benchmarks on disk and their defects; synthetic clips."""

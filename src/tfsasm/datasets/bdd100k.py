@@ -2,8 +2,8 @@
 
 A label file is a list of frames, or `{"frames": [...]}`, of one video or of a whole split. Keys
 have changed over the years (`videoName` was `video_name`, `frameIndex` was `index`, `crowd` was
-`Crowd`), and both ways are read. Boxes, categories and identities come out as written: who scores
-or trains chooses among them.
+`Crowd`), and both forms are read. Boxes, categories and identities come out as written: scoring
+and training choose among them.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _OLD_NAMES = {
     "person": "pedestrian", "bike": "bicycle", "motor": "motorcycle", "van": "car",
     "caravan": "car",
 }  # fmt: skip
+
+_Labels = tuple[Path, int | None]
 
 _IMAGES = "images/track"
 
@@ -91,26 +93,26 @@ class Place:
 
 
 def read_scalabel(
-    path: Path | str, complain: Callable[[InputError], None] | None = None
+    path: Path | str, on_error: Callable[[InputError], None] | None = None
 ) -> dict[str, list[ScalabelFrame]]:
     """Frames by video, in order of their index, from a label file or a folder of them.
 
     Raises `InputError` naming the file, the frame and the label for whatever is missing or not a
-    number, and for a frame or an identity that is there twice. `complain` is given these errors
+    number, and for a frame or an identity that is there twice. `on_error` is given these errors
     instead, and their frames or files are left out.
     """
     place = Path(path)
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     if not files:
         raise InputError(f"{place} holds no label file (*.json)")
-    refuse = complain or _raise
+    report = on_error or _raise
     videos: dict[str, dict[int, ScalabelFrame]] = {}
     for file in files:
-        for frame in _frames(file, refuse):
+        for frame in _frames(file, report):
             known = videos.setdefault(frame.video, {})
             if frame.index in known:
                 twice = f"{frame.index} twice ({known[frame.index].name} and {frame.name})"
-                refuse(InputError(f"{place}: {frame.video} has frame {twice}"))
+                report(InputError(f"{place}: {frame.video} has frame {twice}"))
             known[frame.index] = frame
     return {name: [frames[n] for n in sorted(frames)] for name, frames in sorted(videos.items())}
 
@@ -136,20 +138,20 @@ def find_videos(root: Path, split: str | None = None) -> list[Video]:
 
 
 def locate(
-    root: Path, split: str | None = None, complain: Callable[[InputError], None] | None = None
+    root: Path, split: str | None = None, on_error: Callable[[InputError], None] | None = None
 ) -> list[Place]:
-    """The same without opening the file of a single video; `complain` as in `read_scalabel`."""
+    """The same without opening the file of a single video; `on_error` as in `read_scalabel`."""
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
     for base in _bases(root):
         images = _images(base / _IMAGES, split)
         labels = {
             name: found for place in _LABEL_FOLDERS
-            for name, found in _labels(base / place, split, complain).items()
+            for name, found in _labels(base / place, split, on_error).items()
         }  # fmt: skip
         if images or labels:
             return _places(images, labels)
-    images, labels = _images(root, split), _labels(root, split, complain)
+    images, labels = _images(root, split), _labels(root, split, on_error)
     if not images and not labels:
         part = split or "SPLIT"
         wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
@@ -167,14 +169,6 @@ def _bases(root: Path) -> tuple[Path, ...]:
     return root, root / "bdd100k", root / "BDD100K"
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Where the labels of a video are, and how many frames they know, once that was counted."""
-
-    file: Path | None
-    frames: int | None = None
-
-
 def _images(place: Path, split: str | None) -> dict[str, Path]:
     """Folders of images by video."""
     folders = (folder for part in _parts(place, split) for folder in subfolders(part))
@@ -182,19 +176,19 @@ def _images(place: Path, split: str | None) -> dict[str, Path]:
 
 
 def _labels(
-    place: Path, split: str | None, complain: Callable[[InputError], None] | None
+    place: Path, split: str | None, on_error: Callable[[InputError], None] | None
 ) -> dict[str, _Labels]:
-    """Label files by video. The file of a single video is not opened."""
+    """Label files by video, and their frames. The file of a single video is not opened."""
     names = (f"{split}.json", f"box_track_{split}.json")
     files = [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
     files += [place / name for name in names if (place / name).is_file()]
     found: dict[str, _Labels] = {}
     for file in [place] if place.is_file() else files:
         if place.is_file() or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
-            videos = read_scalabel(file, complain)
-            found |= {name: _Labels(file, len(frames)) for name, frames in videos.items()}
+            videos = read_scalabel(file, on_error)
+            found |= {name: (file, len(frames)) for name, frames in videos.items()}
         elif not file.stem.endswith("_cocofmt"):
-            found[file.stem] = _Labels(file)
+            found[file.stem] = file, None
     return found
 
 
@@ -206,9 +200,10 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 
 def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
-    nothing = _Labels(None)
-    found = {name: labels.get(name, nothing) for name in sorted({*images, *labels})}
-    return [Place(name, images.get(name), one.file, one.frames) for name, one in found.items()]
+    return [
+        Place(name, images.get(name), *labels.get(name, (None, None)))
+        for name in sorted({*images, *labels})
+    ]
 
 
 def _video(place: Place) -> Video:
@@ -232,11 +227,11 @@ def _raise(error: InputError) -> None:
     raise error
 
 
-def _frames(path: Path, refuse: Callable[[InputError], None]) -> Iterator[ScalabelFrame]:
+def _frames(path: Path, report: Callable[[InputError], None]) -> Iterator[ScalabelFrame]:
     try:
         entries = _entries(path)
     except InputError as error:
-        refuse(error)
+        report(error)
         return
     for position, entry in enumerate(entries):
         try:
@@ -244,7 +239,7 @@ def _frames(path: Path, refuse: Callable[[InputError], None]) -> Iterator[Scalab
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = entry.get("name") if isinstance(entry, dict) else None
             problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            refuse(InputError(f"{path}, frame {name or position}: {problem}"))
+            report(InputError(f"{path}, frame {name or position}: {problem}"))
 
 
 def _entries(path: Path) -> list[Any]:

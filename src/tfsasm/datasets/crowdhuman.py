@@ -1,6 +1,6 @@
-"""CrowdHuman: single pictures of crowds, which MOTRv2 trains on beside DanceTrack (SPEC 9.2).
+"""CrowdHuman: single images of crowds, which MOTRv2 trains on beside DanceTrack (SPEC 9.2).
 
-`annotation_train.odgt`, `_val` and `_trainval` have one JSON object per line and picture.
+`annotation_train.odgt`, `_val` and `_trainval` have one JSON object per line and image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CrowdImage:
     tags: tuple[str, ...]
     """`person`, or `mask`: a group, a reflection, a statue."""
     ignored: NDArray[np.bool_]
-    """`[N]`: marked as not to be learned, as every mask is."""
+    """`[N]`: marked as not to be trained on, as every mask is."""
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -50,7 +50,7 @@ def find_annotations(root: Path, split: str | None = None) -> list[Path]:
 
 
 def find_image(root: Path, name: str) -> Path | None:
-    """The image of a picture, in `Images` of the root or of an archive's own folder."""
+    """The file of an image, in `Images` of the root or of an archive's own folder."""
     for place in (root, root.parent, *sorted(root.glob("CrowdHuman_*"))):
         path = place / "Images" / f"{name}.jpg"
         if path.is_file():
@@ -59,22 +59,22 @@ def find_image(root: Path, name: str) -> Path | None:
 
 
 def read_odgt(
-    path: Path | str, complain: Callable[[InputError], None] | None = None
+    path: Path | str, on_error: Callable[[InputError], None] | None = None
 ) -> Iterator[CrowdImage]:
-    """Pictures of an annotation file, one by one.
+    """Images of an annotation file, one by one.
 
     Raises `InputError` naming file, line and box for whatever is missing or not a number.
-    `complain` is given these errors instead, and their lines are left out.
+    `on_error` is given these errors instead, and their lines are left out.
     """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             if line.strip():
-                yield _picture(json.loads(line))
+                yield _image(json.loads(line))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             refused = InputError(f"{path}:{number}: {_problem(error)}")
-            if complain is None:
+            if on_error is None:
                 raise refused from error
-            complain(refused)
+            on_error(refused)
 
 
 def _problem(error: Exception) -> str:
@@ -83,7 +83,7 @@ def _problem(error: Exception) -> str:
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _picture(entry: Mapping[str, Any]) -> CrowdImage:
+def _image(entry: Mapping[str, Any]) -> CrowdImage:
     boxes = entry["gtboxes"]
     ignored = [(box.get("extra") or {}).get("ignore", 0) == 1 for box in boxes]
     return CrowdImage(

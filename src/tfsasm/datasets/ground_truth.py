@@ -1,7 +1,7 @@
-"""Which ground-truth rows a network is taught: the rules of the released training (SPEC 9.1, 9.2).
+"""Which ground-truth rows train a network: the rules of the released training (SPEC 9.1, 9.2).
 
 Scoring has other rules, which belong to the benchmarks. Here a row that does not count is simply
-absent; there it may forgive a result.
+absent; there it may exempt a result.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tfsasm.boxes import ltwh_to_xyxy
 from tfsasm.datasets.bdd100k import CATEGORIES, numbered, video_frames
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.sequences import Sequence
@@ -55,15 +56,15 @@ def truth_rows(sequence: Sequence) -> TruthRows:
     return _of_bdd100k(sequence) if sequence.dataset == "bdd100k" else _of_mot(sequence)
 
 
-def crowd_rows(picture: CrowdImage) -> TruthRows:
-    """The people of a CrowdHuman picture that count: all that are not marked as ignored.
+def crowd_rows(image: CrowdImage) -> TruthRows:
+    """The people of a CrowdHuman image that count: all that are not marked as ignored.
 
     They are of frame 1 and numbered from 0.
     """
-    ltwh = picture.ltwh[~picture.ignored]
+    ltwh = image.ltwh[~image.ignored]
     count = len(ltwh)
     return TruthRows(
-        np.ones(count, np.int64), np.arange(count), _corners(ltwh), np.zeros(count, np.int64)
+        np.ones(count, np.int64), np.arange(count), ltwh_to_xyxy(ltwh), np.zeros(count, np.int64)
     )
 
 
@@ -73,7 +74,7 @@ def _of_mot(sequence: Sequence) -> TruthRows:
     if sequence.dataset != "mot15":
         keep &= ~np.isin(table.label, NOT_PEOPLE)
     rows = TruthRows(
-        table.frame, table.identity, _corners(table.ltwh), np.zeros(len(table), np.int64)
+        table.frame, table.identity, ltwh_to_xyxy(table.ltwh), np.zeros(len(table), np.int64)
     )
     return rows[keep]
 
@@ -93,7 +94,3 @@ def _of_bdd100k(sequence: Sequence) -> TruthRows:
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     whole = table[:, [0, 1, 6]].astype(np.int64)
     return TruthRows(whole[:, 0], whole[:, 1], table[:, 2:6], whole[:, 2])
-
-
-def _corners(ltwh: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([ltwh[:, :2], ltwh[:, :2] + ltwh[:, 2:]], axis=1)

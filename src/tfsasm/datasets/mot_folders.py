@@ -1,7 +1,7 @@
 """Where the MOT family keeps its sequences: folders of `img1`, `gt/gt.txt` and `det/det.txt`.
 
 DanceTrack, MOT15, MOT17, MOT20 and SportsMOT differ in what stands around such folders, and only
-that is told apart here. A root may be the data set, what holds it, or one of its splits.
+that is distinguished here. A root may be the data set, what holds it, or one of its splits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tfsasm.video.source import IMAGE_SUFFIXES
 log = logging.getLogger(__name__)
 
 PublicDetector = Literal["DPM", "FRCNN", "SDP"]
-"""Whose detections a folder of MOT17 holds. Pictures and truth are the same in all three."""
+"""Whose detections a folder of MOT17 holds. Images and truth are the same in all three."""
 
 FOLDERS = {
     "dancetrack": ("dancetrack",),
@@ -58,7 +58,7 @@ _PREFERRED = ("FRCNN", "SDP", "DPM")
 
 @dataclass(frozen=True)
 class SeqInfo:
-    """What a `seqinfo.ini` says of its sequence."""
+    """What a `seqinfo.ini` declares."""
 
     length: int
     """Frames."""
@@ -152,15 +152,19 @@ def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path
     return sorted(found, key=lambda folder: folder.name)
 
 
+def dataset_of(name: str) -> str | None:
+    """The data set whose sequences have names such as `name`; None for any other."""
+    return next((dataset for dataset, form in NAMES.items() if form.fullmatch(name)), None)
+
+
 def guess_dataset(folder: Path) -> str:
     """Whose sequence a folder is, by its name or those of the folders around it; else `mot`."""
-    for name, pattern in NAMES.items():
-        if pattern.fullmatch(folder.name):
-            return name
+    if name := dataset_of(folder.name):
+        return name
     for part in reversed(folder.resolve().parts):
-        for name, names in FOLDERS.items():
+        for dataset, names in FOLDERS.items():
             if part.lower() in names:
-                return name
+                return dataset
     return "mot"
 
 
@@ -175,7 +179,7 @@ def listed_names(root: Path, split: str) -> list[str] | None:
 
 
 def siblings(folder: Path) -> list[Path]:
-    """The other folders of a MOT17 video: same pictures, same truth, other detections."""
+    """The other folders of a MOT17 video: same images, same truth, other detections."""
     if not (match := _MOT17.fullmatch(folder.name)):
         return []
     others = [folder.with_name(f"{match[1]}-{name}") for name in _PREFERRED if name != match[2]]

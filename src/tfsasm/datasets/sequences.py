@@ -1,7 +1,7 @@
 """The sequences of a data set, whatever its layout: what is there of each, and where.
 
-Nothing is decoded here. A sequence may lack its pictures, its truth or its detections; whoever
-needs them says so.
+Nothing is decoded here. A sequence may lack its images, its truth or its detections; what
+needs them reports that.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     """One MOT sequence folder.
 
     Without a `seqinfo.ini` its length is the number of images, or else the last frame that has a
-    box; that is logged. Raises `InputError` when nothing tells a length, and for a `seqinfo.ini`
-    that cannot be used.
+    box; that is logged. Raises `InputError` when its length cannot be known, and for a
+    `seqinfo.ini` that cannot be used.
     """
     info_file = folder / "seqinfo.ini"
     info = read_seqinfo(info_file) if info_file.is_file() else None
@@ -118,7 +118,7 @@ def _once(folders: list[Path]) -> None:
 
 
 def _chosen(there: list[str], names: tuple[str, ...]) -> list[str]:
-    """The names asked for, or all that are there. Raises `InputError` for one that is not."""
+    """Those of `names` that are there, or all without `names`. Raises `InputError` for another."""
     if not names:
         return there
     chosen = [name for name in there if name in names or video_name(name) in names]
@@ -131,18 +131,18 @@ def _chosen(there: list[str], names: tuple[str, ...]) -> list[str]:
 def _guess_length(
     folder: Path, source: Path | None, truth: Path | None, detections: Path | None
 ) -> int:
-    """Frames of a sequence that does not say so."""
+    """Frames of a sequence that does not declare them."""
     if source:
-        length, told = len(image_names(source)), f"the number of images in {source.name}"
+        length, origin = len(image_names(source)), f"the number of images in {source.name}"
     else:
-        seen = read_tracks(truth).frame.tolist() if truth else []
-        seen += list(read_detections(detections)) if detections else []
-        length, told = max(seen, default=0), "the last frame with a box"
+        numbers = read_tracks(truth).frame.tolist() if truth else []
+        numbers += list(read_detections(detections)) if detections else []
+        length, origin = max(numbers, default=0), "the last frame with a box"
     if not length:
         raise InputError(
-            f"nothing tells the length of {folder}: it has no seqinfo.ini, no images and no boxes"
+            f"the length of {folder} is unknown: it has no seqinfo.ini, no images and no boxes"
         )
-    log.warning("%s has no seqinfo.ini; its length is %s, %d", folder, told, length)
+    log.warning("%s has no seqinfo.ini; its length is %s, %d", folder, origin, length)
     return length
 
 

@@ -1,26 +1,31 @@
 """The det_db JSON of MOTRv2 (SPEC 2.3): one object, frame key -> list of boxes as text.
 
-A file of a gigabyte is nothing unusual, so it is read and written an entry at a time. To look
-frames up in it, only the places of its entries are kept, and the boxes that were asked for last.
+A file of a gigabyte is nothing unusual, so JSON is read and written an entry at a time, and what
+stays in memory of a whole det_db are its boxes as one array.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
-import stat
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any
 
+import ijson
 import numpy as np
+from numpy.typing import NDArray
 
-from tfsasm.detection.json_stream import object_entries
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path
-from tfsasm.motchallenge import Doubles, LineFormat, Skipped
+from tfsasm.motchallenge import LineFormat, Skipped
+from tfsasm.tables import Doubles
 
 LINE = LineFormat(
     names=("left", "top", "width", "height", "score"), fewest=5, checked=5,
@@ -29,57 +34,155 @@ LINE = LineFormat(
 
 Folder = tuple[str, ...]
 
+JsonEvents = Iterator[tuple[str, Any]]
+
 _KEY_SUFFIXES = {".txt", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 _BLOCK = 1000  # frames parsed at once
 
-_KEPT = 32  # blocks of a sequence whose boxes stay in memory
+_BUFFER = 1 << 18  # bytes read at once
 
 
-class Entry(NamedTuple):
-    """The boxes of one frame, as the file has them."""
+@contextmanager
+def json_events(path: Path | str) -> Iterator[JsonEvents]:
+    """What a JSON file consists of, in its order (`ijson.basic_parse`), in constant memory.
 
-    key: str
-    lines: list[str]
-    """`"left,top,width,height,score\\n"` each, unchecked."""
-    start: int
-    """Place in the file, in bytes."""
-    stop: int
-
-
-def read_entries(path: Path | str) -> Iterator[Entry]:
-    """The frames of a det_db in its order. A key that occurs twice comes out twice.
-
-    Raises `InputError` for what is not JSON, by line and column, and for a value that is not a
-    list of strings, by key.
+    Raises `InputError` for a file that cannot be read, is not UTF-8 or not JSON, with the text
+    around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
-    wanted = ('one object, frame key -> list of "left,top,width,height,score" strings; of COCO '
-              "results one is made by tfsasm detections convert")
-    for key, lines, start, stop in object_entries(path, wanted=wanted):
-        if type(lines) is not list or not {str}.issuperset(map(type, lines)):
-            raise InputError(f"{path}: the value of {key!r} is not a list of strings; wanted is "
-                             'a list of "left,top,width,height,score"')
-        yield Entry(key, lines, start, stop)
+    try:
+        with Path(path).open("rb") as file:
+            if file.peek(3).startswith(codecs.BOM_UTF8):
+                file.read(3)
+            yield ijson.basic_parse(file, use_float=True, buf_size=_BUFFER)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON: {_reason(error)}; make it again") from error
+
+
+def _reason(error: Exception) -> str:
+    """What ijson says of an error in one line: its kind, and the text around its place."""
+    told = error.args[0]
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
+    reason, *place = (line.strip().rstrip(".") for line in text.splitlines())
+    near = place[0] if place else ""
+    return f"{reason} near {near}" if near else reason
+
+
+def first_character(path: Path | str) -> str:
+    """What a file begins with, blanks and a byte order mark apart; `""` for an empty one."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(256).removeprefix(codecs.BOM_UTF8)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return start.lstrip()[:1].decode("latin-1")
+
+
+def read_entries(path: Path | str) -> Iterator[tuple[str, list[str]]]:
+    """Keys of a det_db and their lines, in its order. A key that occurs twice comes out twice.
+
+    Raises `InputError` as `json_events` does, and for a value that is not a list of strings, by
+    its key.
+    """
+    key = ""
+    lines: list[str] | None = None
+    with json_events(path) as events:
+        if next(events) != ("start_map", None):
+            raise InputError(
+                f"{path} is not a det_db; wanted is one object, frame key -> list of "
+                '"left,top,width,height,score" strings; of COCO results one is made by '
+                "tfsasm detections convert"
+            )
+        for event, value in events:
+            if event == "string" and lines is not None:
+                lines.append(value)
+            elif event == "map_key" and lines is None:
+                key = value
+            elif event == "start_array" and lines is None:
+                lines = []
+            elif event == "end_array" and lines is not None:
+                yield key, lines
+                lines = None
+            elif event != "end_map" or lines is not None:
+                raise InputError(f"{path}: the value of {key!r} is not a list of strings; wanted "
+                                 'is a list of "left,top,width,height,score"')
 
 
 def parse(
-    path: Path | str, entries: Sequence[tuple[str, list[str]]], *, skip_bad: bool
-) -> tuple[list[Doubles], Skipped]:
-    """The boxes `[P, 5]` (left, top, width, height, score) of keys and their lines.
+    path: Path | str, entries: Sequence[tuple[str, list[str]]]
+) -> list[tuple[Doubles, Skipped]]:
+    """The boxes `[P, 5]` (left, top, width, height, score) of each entry, and its bad lines.
 
-    All are parsed at once, and one by one only where a line is bad. Raises `InputError` for one,
-    named by `path`, key and number; with `skip_bad` it is left out and counted.
+    All are parsed at once, and one by one only where a line is bad. Bad lines are left out, and
+    named by `path`, key and number.
     """
     together = [line for _, lines in entries for line in lines]
     table, bad = LINE.table(together, str, skip_bad=True)
     if not bad.count:
-        stops = np.cumsum([len(lines) for _, lines in entries])
-        return np.split(table, stops[:-1]) if entries else [], bad
-    parsed = [
-        LINE.table(lines, partial(_line_name, path, key), skip_bad=skip_bad)
-        for key, lines in entries
+        stops = np.cumsum([len(lines) for _, lines in entries], dtype=np.int64)
+        return [(rows, bad) for rows in np.split(table, stops)[:-1]]
+    return [
+        LINE.table(lines, partial(_line_name, path, key), skip_bad=True) for key, lines in entries
     ]
-    return [rows for rows, _ in parsed], sum((bad for _, bad in parsed), Skipped())
+
+
+def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
+    """Key, lines, boxes `[P, 5]` and bad lines of each entry; raises as `read_entries` does."""
+    entries = read_entries(path)
+    while block := list(islice(entries, _BLOCK)):
+        for (key, lines), (boxes, bad) in zip(block, parse(path, block), strict=True):
+            yield key, lines, boxes, bad
+
+
+@dataclass(frozen=True)
+class DetDb:
+    """All boxes of a det_db.
+
+    `folders` has, by folder, the position of each frame by its file stem; `skipped` the bad lines
+    of a folder that has some. The frame at position `n` has rows `starts[n]` to `starts[n + 1]` of
+    `boxes` `[N, 5]` (left, top, width, height, score).
+    """
+
+    folders: dict[Folder, dict[str, int]]
+    skipped: dict[Folder, Skipped]
+    starts: NDArray[np.int64]
+    boxes: Doubles
+
+    def at(self, position: int) -> Doubles:
+        """The boxes `[P, 5]` of a frame."""
+        return self.boxes[self.starts[position] : self.starts[position + 1]]
+
+    def scores(self, folder: Folder) -> Doubles:
+        """The scores of all boxes of a folder."""
+        positions = self.folders[folder].values()
+        return np.concatenate([self.at(position)[:, 4] for position in positions])
+
+
+def read_det_db(path: Path | str) -> DetDb:
+    """A whole det_db. Raises as `read_entries` does, and for two keys of one frame."""
+    folders: dict[Folder, dict[str, int]] = {}
+    skipped: dict[Folder, Skipped] = {}
+    starts, values = array("q", [0]), array("d")
+    by_prefix: dict[str, Folder] = {}
+    for key, _, boxes, bad in parsed_entries(path):
+        prefix, stem = split_key(key)
+        folder = by_prefix.get(prefix) or by_prefix.setdefault(prefix, components(prefix))
+        positions = folders.setdefault(folder, {})
+        if stem in positions:
+            raise InputError(f"{path}: the key {key!r} names a frame that has an entry already; "
+                             "keep one of them")
+        positions[sys.intern(stem)] = len(starts) - 1  # many sequences have the same names
+        values.frombytes(boxes.tobytes())
+        starts.append(starts[-1] + len(boxes))
+        if bad.count:
+            skipped[folder] = skipped.get(folder, Skipped()) + bad
+    return DetDb(folders, skipped, np.asarray(starts), np.asarray(values).reshape(-1, 5))
 
 
 def write_det_db(path: Path | str, entries: Iterable[tuple[str, list[str]]]) -> int:
@@ -103,110 +206,6 @@ def split_key(key: str) -> tuple[str, str]:
     prefix, _, name = key.replace("\\", "/").rstrip("/").rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     return prefix, stem if stem and f"{dot}{suffix}".lower() in _KEY_SUFFIXES else name
-
-
-class Index:
-    """Where the frames of a file are: `folders` has, by folder, each file stem's position in it.
-
-    Raises what `read_entries` does, and `InputError` when two keys name the same frame, or later,
-    when somebody wrote into the file meanwhile.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = path
-        self.folders: dict[Folder, dict[str, int]] = {}
-        self._places: dict[Folder, array[int]] = {}  # start and stop of each frame
-        self._state = self._look()
-        known: dict[str, Folder] = {}
-        for key, _, start, stop in read_entries(path):
-            prefix, stem = split_key(key)
-            if prefix not in known:
-                known[prefix] = components(prefix)
-            folder = known[prefix]
-            positions = self.folders.setdefault(folder, {})
-            if stem in positions:
-                raise self._same(folder, positions[stem], key)
-            positions[sys.intern(stem)] = len(positions)  # many sequences have the same names
-            self._places.setdefault(folder, array("Q")).extend((start, stop))
-
-    def lines(self, folder: Folder, positions: range) -> list[tuple[str, list[str]]]:
-        """Keys and lines of some frames of a folder, read from the file."""
-        places = self._places[folder]
-        with self._open() as file:
-            return [self._read(file, *places[2 * at : 2 * at + 2]) for at in positions]
-
-    def _read(self, file: BinaryIO, start: int, stop: int) -> tuple[str, list[str]]:
-        file.seek(start)
-        try:
-            ((key, lines),) = json.loads(b"{%b}" % file.read(stop - start)).items()
-        except ValueError:
-            raise self._changed() from None
-        return key, lines
-
-    def _open(self) -> BinaryIO:
-        if self._look() != self._state:
-            raise self._changed()
-        return Path(self.path).open("rb")
-
-    def _look(self) -> tuple[int, int]:
-        """What differs when somebody has written into the file."""
-        try:
-            about = Path(self.path).stat()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
-        if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{self.path} is no file that can be read twice; store it first")
-        return about.st_size, about.st_mtime_ns
-
-    def _same(self, folder: Folder, position: int, key: str) -> InputError:
-        ((other, _),) = self.lines(folder, range(position, position + 1))
-        if other == key:
-            return InputError(f"{self.path}: the key {key!r} occurs twice; keep one")
-        return InputError(f"{self.path}: the keys {other!r} and {key!r} name the same frame")
-
-    def _changed(self) -> InputError:
-        return InputError(f"{self.path} was changed while it was in use; start again")
-
-
-class SequenceBoxes:
-    """The boxes of one folder, checked as a whole and parsed again where they are asked for.
-
-    `scores` are the lowest and the highest, None without boxes. Raises `InputError` for a bad line,
-    named by key and number; with `skip_bad` it is left out and counted in `skipped`.
-    """
-
-    def __init__(self, index: Index, folder: Folder, *, skip_bad: bool) -> None:
-        self.positions = index.folders[folder]
-        self.skipped = Skipped()
-        self.scores: tuple[float, float] | None = None
-        self._index, self._folder, self._skip_bad = index, folder, skip_bad
-        self._blocks: dict[int, list[Doubles]] = {}  # the one asked for last is the last
-        for number in range(-(-len(self.positions) // _BLOCK)):
-            rows, skipped = self._parse(number)
-            self._keep(number, rows)
-            self.skipped += skipped
-            of_block = np.concatenate([frame[:, 4] for frame in rows])
-            if len(of_block):
-                low, high = self.scores or (np.inf, -np.inf)
-                self.scores = min(low, of_block.min()), max(high, of_block.max())
-
-    def at(self, position: int) -> Doubles:
-        """The boxes `[P, 5]` (left, top, width, height, score) of the frame at that position."""
-        number, place = divmod(position, _BLOCK)
-        rows = self._blocks.pop(number, None)
-        self._keep(number, self._parse(number)[0] if rows is None else rows)
-        return self._blocks[number][place]
-
-    def _keep(self, number: int, rows: list[Doubles]) -> None:
-        if len(self._blocks) >= _KEPT:
-            self._blocks.pop(next(iter(self._blocks)))
-        self._blocks[number] = rows
-
-    def _parse(self, number: int) -> tuple[list[Doubles], Skipped]:
-        start = number * _BLOCK
-        some = range(start, min(start + _BLOCK, len(self.positions)))
-        entries = self._index.lines(self._folder, some)
-        return parse(self._index.path, entries, skip_bad=self._skip_bad)
 
 
 def _line_name(path: Path | str, key: str, index: int) -> str:

@@ -1,4 +1,4 @@
-"""Proposals for a frame: from a stored file or from a live detector, behind one protocol."""
+"""The protocol of what gives a tracker its boxes, and live detectors by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tfsasm.detection import huggingface, yolox, yolox_torch
+from tfsasm.detection import huggingface, yolox
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
@@ -23,11 +23,12 @@ class Detector(Protocol):
         ...
 
     def report(self) -> list[str]:
-        """What the user should hear at the end, a sentence each; usually nothing.
+        """Notes for the user at the end, a sentence each; usually none.
 
-        Frames the source knew nothing of, lines that were left out, guesses that were made.
+        Frames without an entry, lines that were left out, assumptions that were made.
         """
         ...
+
 
 Settings = yolox.YoloxSettings | huggingface.HuggingFaceSettings
 
@@ -61,8 +62,10 @@ def detector(
         return huggingface.HuggingFaceDetector(name, chosen)
     if weights is None:
         return yolox.YoloxDetector(yolox.release_file(name), chosen)
-    if Path(weights).suffix.lower() in yolox_torch.SUFFIXES:
-        return yolox_torch.YoloxTorchDetector(weights, chosen, name=name)
+    if Path(weights).suffix.lower() in yolox.CHECKPOINT_SUFFIXES:
+        from tfsasm.detection.yolox_torch import YoloxTorchDetector
+
+        return YoloxTorchDetector(weights, chosen, name=name)
     return yolox.YoloxDetector(weights, chosen)
 
 

@@ -1,6 +1,6 @@
 """Object detectors of Hugging Face `transformers` (RT-DETR, D-FINE, DETR, YOLOS ...) as they are.
 
-The model's own image processor prepares the picture and reads the answer, so each is run as its
+The model's own image processor prepares the image and reads the outputs, so each is run as its
 authors mean it. Weights must be whole: the library would fill what a file lacks with noise.
 """
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import Floats, clip_boxes, suppress
+from tfsasm.detection.yolox import Floats, clip_boxes, without_duplicates
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import find_device
 
 if TYPE_CHECKING:
+    import torch
+
     from tfsasm.video.source import Frame
 
 PREFIX = "hf:"
@@ -38,8 +38,8 @@ class HuggingFaceSettings:
     labels: tuple[str, ...] = ("person",)
     """Wanted classes by the model's own labels, in any case."""
     nms_iou: float | None = None
-    """Of two boxes that overlap more, the lower is dropped. None for the models that answer each
-    object once, as DETR and its descendants do."""
+    """Of two boxes that overlap more, the lower is dropped. None for models that detect each object
+    once, as DETR and its descendants do."""
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     device: str = "cpu"
@@ -63,6 +63,8 @@ class HuggingFaceDetector:
     """
 
     def __init__(self, name: Path | str, settings: HuggingFaceSettings | None = None) -> None:
+        from tfsasm.pytorch import find_device
+
         self.settings = settings or HuggingFaceSettings()
         self._name = str(name).removeprefix(PREFIX)
         self._device = find_device(self.settings.device)
@@ -73,7 +75,7 @@ class HuggingFaceDetector:
             kind = type(self._processor).__name__
             raise InputError(f"{self._name} has a {kind}, which cannot read boxes")
         self._classes = _classes(model.config.id2label, self.settings.labels, self._name)
-        self._model = model.float().eval().requires_grad_(False).to(self._device)
+        self.model = model.float().eval().requires_grad_(False).to(self._device)
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -85,23 +87,25 @@ class HuggingFaceDetector:
         """Nothing: a live detector has an answer for every frame."""
         return []
 
-    @torch.inference_mode()
     def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        import torch
+
         height, width = image.shape[:2]
         rgb = np.ascontiguousarray(image[:, :, ::-1])
-        given = self._processor(images=rgb, return_tensors="pt", input_data_format="channels_last")
-        answer = self._model(**given.to(self._device))
-        (found,) = self._processor.post_process_object_detection(
-            answer, threshold=self.settings.score_threshold, target_sizes=[(height, width)]
-        )
-        wanted = torch.isin(found["labels"].cpu(), self._classes)
-        scores = found["scores"].cpu()[wanted].numpy().astype(np.float32)
-        xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
+        inputs = self._processor(images=rgb, return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            outputs = self.model(**inputs.to(self._device))
+            (found,) = self._processor.post_process_object_detection(
+                outputs, threshold=self.settings.score_threshold, target_sizes=[(height, width)]
+            )
+            wanted = torch.isin(found["labels"].cpu(), self._classes)
+            scores = found["scores"].cpu()[wanted].numpy().astype(np.float32)
+            xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
         order = np.argsort(-scores, kind="stable")
         xyxy, scores = xyxy[order], scores[order]
         if self.settings.nms_iou is not None:
-            xyxy, scores = suppress(xyxy, scores, self.settings.nms_iou)
+            xyxy, scores = without_duplicates(xyxy, scores, self.settings.nms_iou)
         return clip_boxes(xyxy, scores, width, height) if self.settings.clip else (xyxy, scores)
 
 
@@ -151,6 +155,8 @@ def _source(name: str) -> str:
 
 def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> torch.Tensor:
     """Numbers of the wanted labels."""
+    import torch
+
     by_label: dict[str, list[int]] = {}
     for number, label in names.items():
         by_label.setdefault(str(label).casefold(), []).append(int(number))

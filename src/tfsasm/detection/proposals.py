@@ -1,4 +1,5 @@
-"""Detector boxes of one frame, as the network takes them."""
+"""Detections of one frame as the trackers take them: checked, and normalised by the image's size.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import supervision as sv
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from tfsasm.boxes import normalised_boxes, xyxy_to_ltwh
+from tfsasm.boxes import cxcywh_to_xyxy, ltwh_to_xyxy, normalised_boxes, xyxy_to_ltwh
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import Doubles
-from tfsasm.tables import Table
+from tfsasm.tables import Array, Doubles, Table
 
 
 @dataclass(frozen=True)
 class Proposals(Table):
-    """Where a detector believes objects to be.
+    """Where a detector believes objects to be, in NumPy; `map` brings them to another library."""
 
-    `boxes` `[P, 4]` are normalised cxcywh by the original image size and may leave [0, 1];
-    `scores` `[P]` are in [0, 1]. Both float32.
-    """
-
-    boxes: Tensor
-    scores: Tensor
+    boxes: Array
+    """`[P, 4]` float32, cxcywh normalised by the original image size; may leave [0, 1]."""
+    scores: Array
+    """`[P]` float32 in [0, 1]."""
 
     @classmethod
     def empty(cls) -> Proposals:
         """A frame without a single detection, which is a normal frame."""
-        return cls(torch.zeros(0, 4), torch.zeros(0))
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     @classmethod
     def from_ltwh(
@@ -39,18 +34,21 @@ class Proposals(Table):
         width: int, height: int,
     ) -> Proposals:
         """Pixel boxes `[P, 4]` (left, top, width, height) of a `width` x `height` image."""
-        boxes = normalised_boxes(ltwh, width, height)
         confidences = np.asarray(scores, dtype=np.float64).reshape(-1).astype(np.float32)
-        return cls(torch.from_numpy(boxes), torch.from_numpy(confidences))
+        return cls(normalised_boxes(ltwh, width, height), confidences)
 
     @classmethod
     def from_xyxy(
         cls, xyxy: np.ndarray, scores: np.ndarray, width: int, height: int
     ) -> Proposals:
         """Pixel corner boxes `[P, 4]` of a `width` x `height` image."""
-        return cls.from_ltwh(
-            xyxy_to_ltwh(np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)), scores, width, height
-        )
+        corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
+        return cls.from_ltwh(xyxy_to_ltwh(corners), scores, width, height)
+
+    def in_pixels(self, width: int, height: int) -> sv.Detections:
+        """The same as detections in a `width` x `height` image, doubles."""
+        xyxy = cxcywh_to_xyxy(self.boxes.astype(np.float64)) * [width, height, width, height]
+        return sv.Detections(xyxy=xyxy, confidence=self.scores.astype(np.float64))
 
 
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
@@ -61,14 +59,12 @@ def as_proposals(detections: sv.Detections | None, width: int, height: int) -> P
 def as_detections(boxes: Doubles) -> sv.Detections:
     """Stored boxes `[P, 5]`, left, top, width, height in pixels and score, all of one class."""
     return sv.Detections(
-        xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]]),
-        confidence=boxes[:, 4], class_id=np.zeros(len(boxes), dtype=int),
+        xyxy=ltwh_to_xyxy(boxes[:, :4]), confidence=boxes[:, 4],
+        class_id=np.zeros(len(boxes), dtype=int),
     )  # fmt: skip
 
 
-def boxes_and_scores(
-    detections: sv.Detections | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles]:
     """Pixel corners `[P, 4]` and scores `[P]`, which are 1 where there are none.
 
     Raises `InputError` for a box with NaN, infinity or no area, naming its row.
@@ -78,11 +74,11 @@ def boxes_and_scores(
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
-    check_detections(xyxy, scores)
+    _check(xyxy, scores)
     return xyxy, scores
 
 
-def check_detections(xyxy: np.ndarray, scores: np.ndarray) -> None:
+def _check(xyxy: np.ndarray, scores: np.ndarray) -> None:
     """Raises `InputError` naming the first row that is no finite box `[P, 4]` of some size."""
     sizes = xyxy[:, 2:] - xyxy[:, :2]
     bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)

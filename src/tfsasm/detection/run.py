@@ -1,12 +1,15 @@
-"""`tfsasm detect`: a detector over a video or a data set, and its boxes kept for later runs."""
+"""A detector over videos or a data set, and its boxes kept for later runs.
+
+What is found goes into a journal beside the output at once, so that a run that was stopped or
+killed continues where it was.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,10 +17,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfsasm.datasets.sequences import Sequence
+from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals
@@ -37,8 +38,8 @@ _CUT = "cut short: "
 
 
 @dataclass(frozen=True)
-class Part:
-    """A video to go through."""
+class Video:
+    """A video to detect in."""
 
     name: str
     source: Path
@@ -48,7 +49,86 @@ class Part:
     """Frames, where that is known."""
 
 
-def folder_of(sequence: Sequence) -> str:
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    frames: int
+    boxes: int
+    notes: tuple[str, ...]
+    """Problems of the videos, a sentence each."""
+    truncated: bool
+    """Whether a video ended before its end."""
+
+
+Step = Callable[[str, int, int | None], None]
+"""Takes a video's name, the frames that were done now, and its length where that shows only now."""
+
+
+def detect(
+    videos: Sequence[Video], detector: Detector, output: Path, journal: Path, about: dict[str, Any],
+    *, overwrite: bool, step: Step,
+) -> Outcome:
+    """Detect in all frames of the videos and write `output`, a .json, a .txt or a folder.
+
+    The file `journal` keeps what is done and what `about` says of the run, and goes when `output`
+    is written; where it is there already, the run continues. Raises `InputError` for the journal
+    of another run, unless it may be overwritten.
+    """
+    with Journal(journal, about, overwrite=overwrite) as record:
+        for video in videos:
+            if video.name in record.finished:
+                step(video.name, video.length or 0, None)
+                continue
+            first = record.begun[1] if record.begun and record.begun[0] == video.name else 1
+            record.finish(video.name, _detect_video(video, first, detector, record, step))
+        frames, boxes = _write(record, output, videos)
+    journal.unlink()
+    notes = tuple(note for of_video in record.finished.values() for note in of_video)
+    return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
+
+
+def _detect_video(
+    video: Video, first: int, detector: Detector, journal: Journal, step: Step
+) -> list[str]:
+    """Detect from frame `first` on; returns the problems of the video."""
+    notes = []
+    with open_video(video.source, start=first) as source:
+        length = None if video.length or source.count is None else source.count + first - 1
+        step(video.name, first - 1, length)
+        try:
+            with closing(prefetch(source, _AHEAD)) as frames:
+                for frame in frames:
+                    height, width = frame.image.shape[:2]
+                    lines = as_lines(detector(frame), width, height)
+                    journal.add(FrameRecord(video.name, frame.number, key_of(video, frame), lines))
+                    step(video.name, 1, None)
+        except TruncatedInput as cut:
+            notes.append(f"{_CUT}{cut}")
+        return [*source.problems, *notes]
+
+
+def single_video(source: Path) -> Video:
+    """A video file or a folder of images. Raises `InputError` for what is not there."""
+    if not source.exists():
+        raise InputError(f"{source} does not exist; give a video or a folder of images. Cameras "
+                         "and streams are for tfsasm track")
+    names = [part for part in source.resolve().parts if part != "img1"]
+    return Video(source.stem if source.is_file() else names[-1], source, None, None)
+
+
+def data_set_videos(sequences: Sequence[DataSequence]) -> list[Video]:
+    """The sequences of a data set. Raises `InputError` for those without images."""
+    if without := [sequence.name for sequence in sequences if sequence.source is None]:
+        raise InputError(f"{len(without)} sequence(s) have no images: {', '.join(without[:5])}; "
+                         "add them, or choose others with --sequences")
+    return [
+        Video(sequence.name, sequence.source, folder_of(sequence), sequence.length)
+        for sequence in sequences if sequence.source is not None
+    ]  # fmt: skip
+
+
+def folder_of(sequence: DataSequence) -> str:
     """What the keys of a sequence begin with: `DanceTrack/train/dancetrack0001/img1`.
 
     Data set, folder around the sequence and name, wherever on this machine they lie.
@@ -62,7 +142,7 @@ def folder_of(sequence: Sequence) -> str:
 
 def as_lines(proposals: Proposals, width: int, height: int) -> list[str]:
     """`"left,top,width,height,score\\n"` in pixels: hundredths, scores in ten-thousandths."""
-    boxes = proposals.boxes.double().numpy() * np.array([width, height, width, height])
+    boxes = proposals.boxes.astype(np.float64) * np.array([width, height, width, height])
     sizes = boxes[:, 2:].clip(min=0.01)  # no box of nothing
     rows = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, sizes], axis=1).tolist()
     return [
@@ -71,34 +151,34 @@ def as_lines(proposals: Proposals, width: int, height: int) -> list[str]:
     ]
 
 
-def key_of(part: Part, frame: Frame) -> str:
+def key_of(video: Video, frame: Frame) -> str:
     """The name of a frame in a det_db: its path with the suffix `.txt`.
 
     Of a video, which has no paths, one is made of its name and the number.
     """
     if re.search(r"#\d+$", frame.name):
-        return f"{part.folder or part.name}/img1/{frame.number:08d}.txt"
+        return f"{video.folder or video.name}/img1/{frame.number:08d}.txt"
     prefix, stem = split_key(frame.name)
-    return "/".join([*components(prefix if part.folder is None else part.folder), f"{stem}.txt"])
+    return "/".join([*components(prefix if video.folder is None else video.folder), f"{stem}.txt"])
 
 
-def write(journal: Journal, output: Path, parts: list[Part]) -> tuple[int, int]:
+def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
     count = [0, 0]
 
     def counted() -> Iterator[FrameRecord]:
-        for found in journal.frames():
+        for record in journal.frames():
             count[0] += 1
-            count[1] += len(found.lines)
-            yield found
+            count[1] += len(record.lines)
+            yield record
 
     if output.suffix.lower() == ".json":
-        write_det_db(output, ((found.key, found.lines) for found in counted()))
+        write_det_db(output, ((record.key, record.lines) for record in counted()))
     elif output.suffix:
         _write_mot(output, counted())
     else:
-        empty = dict.fromkeys(part.name for part in parts)
-        for name, of_name in groupby(counted(), lambda found: found.sequence):
+        empty = dict.fromkeys(video.name for video in videos)
+        for name, of_name in groupby(counted(), lambda record: record.sequence):
             _write_mot(output / f"{name}.txt", of_name)
             empty.pop(name)
         for name in empty:
@@ -108,78 +188,9 @@ def write(journal: Journal, output: Path, parts: list[Part]) -> tuple[int, int]:
 
 def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for found in frames:
-            file.writelines(f"{found.number},-1,{line.strip()},-1,-1,-1\n" for line in found.lines)
-
-
-def _single(source: Path) -> Part:
-    if not source.exists():
-        raise InputError(f"{source} does not exist; give a video or a folder of images. What is "
-                         "live is for tfsasm track")
-    names = [part for part in source.resolve().parts if part != "img1"]
-    return Part(source.stem if source.is_file() else names[-1], source, None, None)
-
-
-def _detect_all(
-    parts: list[Part], find: Detector, journal: Journal, errors: Console, *, quiet: bool
-) -> None:
-    lengths = [part.length or 0 for part in parts]
-    with _progress(errors, sum(lengths), quiet=quiet) as step:
-        for part in parts:
-            if part.name in journal.finished:
-                step(part.name, part.length or 0, None)
-                continue
-            first = journal.begun[1] if journal.begun and journal.begun[0] == part.name else 1
-            journal.finish(part.name, _detect(part, first, find, journal, step))
-
-
-def _detect(
-    part: Part, first: int, find: Detector, journal: Journal,
-    step: Callable[[str, int, int | None], None],
-) -> list[str]:
-    """Look at one video from frame `first` on; returns what is to be told of it."""
-    notes = []
-    with open_video(part.source, start=first) as source:
-        whole = None if part.length or source.count is None else source.count + first - 1
-        step(part.name, first - 1, whole)
-        try:
-            with closing(prefetch(source, _AHEAD)) as frames:
-                for frame in frames:
-                    height, width = frame.image.shape[:2]
-                    lines = as_lines(find(frame), width, height)
-                    journal.add(FrameRecord(part.name, frame.number, key_of(part, frame), lines))
-                    step(part.name, 1, None)
-        except TruncatedInput as cut:
-            notes.append(f"{_CUT}{cut}")
-        return [*source.problems, *notes]
-
-
-@contextmanager
-def _progress(
-    errors: Console, total: int, *, quiet: bool
-) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A function to tell it which video is looked at, how many frames were, how many there are."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=quiet) as bar:
-        task = bar.add_task("detecting", total=total or None)
-
-        def step(name: str, frames: int, whole: int | None) -> None:
-            bar.update(task, description=f"detecting {name}", advance=frames)
-            if whole:
-                bar.update(task, total=whole)
-
-        yield step
-
-
-def _digest(path: Path | None) -> str | None:
-    """What tells one file of weights from another."""
-    if path is None:
-        return None
-    if not path.is_file():
-        return str(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        for record in frames:
+            lines = (line.strip() for line in record.lines)
+            file.writelines(f"{record.number},-1,{line},-1,-1,-1\n" for line in lines)
 
 
 class FrameRecord(NamedTuple):
@@ -197,8 +208,8 @@ class FrameRecord(NamedTuple):
 class Journal:
     """The record at `path` of the run that `about` describes: an earlier one's, or a new one.
 
-    `finished` has the sequences that are done, with what is to be told of each; `begun` is one that
-    is not, and the frame to go on with. Raises `InputError` when the file is of another run, unless
+    `finished` has the sequences that are done, with the notes on each; `begun` is one that is not,
+    and the frame to continue with. Raises `InputError` when the file is of another run, unless
     it may be overwritten.
     """
 
@@ -214,9 +225,9 @@ class Journal:
         if not whole:
             self._append(about)
 
-    def add(self, found: FrameRecord) -> None:
+    def add(self, record: FrameRecord) -> None:
         """Note a frame."""
-        self._append(found)
+        self._append(record)
 
     def finish(self, sequence: str, notes: list[str]) -> None:
         """Note that a sequence is done."""
@@ -259,7 +270,7 @@ class Journal:
                     return 0
                 raise InputError(
                     f"{self.path} is of another run ({_difference(before, about)}); give its "
-                    "options to go on with it, or --overwrite to begin anew"
+                    "options to continue it, or --overwrite to begin anew"
                 )
             good = file.tell()
             for line in file:
@@ -268,8 +279,8 @@ class Journal:
                     self.finished[row["done"]] = row["notes"]
                     self.begun = None
                 elif isinstance(row, list):
-                    found = FrameRecord(*row)
-                    self.begun, last = (found.sequence, found.number), good
+                    record = FrameRecord(*row)
+                    self.begun, last = (record.sequence, record.number), good
                 else:
                     break
                 good += len(line)

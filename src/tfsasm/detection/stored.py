@@ -11,18 +11,17 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tfsasm.detection.det_db import Folder, Index, SequenceBoxes, components
-from tfsasm.detection.json_stream import first_character
+from tfsasm.detection.det_db import Folder, components, first_character, read_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import Doubles, Skipped, read_detections
+from tfsasm.motchallenge import read_detections
+from tfsasm.tables import Doubles
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -33,14 +32,12 @@ MissingRule = Literal["empty", "error"]
 
 _NAMED = 5  # how many frames or sequences a message names before it only counts
 
-_KEPT = 8  # sequences whose boxes stay in memory
-
 
 class MotDetections:
     """Proposals of a MOT `det.txt`, found by the frame's number.
 
     `first` is the file's number of the source's first frame, above 1 where the file is of a longer
-    video. Raises `InputError` for a bad line (see `mot.read_detections`).
+    video. Raises `InputError` for a bad line (see `motchallenge.read_detections`).
     """
 
     def __init__(
@@ -49,10 +46,10 @@ class MotDetections:
     ) -> None:
         self._frames = read_detections(path, skip_bad=skip_bad)
         self._first = first
-        self._absent = _MissingFrames(path, missing)
+        self._missing = _MissingFrames(path, missing)
         self._notes = [str(self._frames.skipped)] if self._frames.skipped.count else []
         scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in self._frames.values())])
-        self._notes += _score_note(path, (scores.min(), scores.max()) if len(scores) else None)
+        self._notes += _score_note(path, scores)
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
@@ -60,11 +57,11 @@ class MotDetections:
 
     def boxes(self, frame: Frame) -> Doubles:
         """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
-        return self._absent.filled(self._frames.get(frame.number - 1 + self._first), frame)
+        return self._missing.filled(self._frames.get(frame.number - 1 + self._first), frame)
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range and frames without a line."""
-        return [*self._notes, *self._absent.report()]
+        return [*self._notes, *self._missing.report()]
 
 
 class DetectionDatabase:
@@ -72,8 +69,8 @@ class DetectionDatabase:
 
     The sequence is the one whose name is in the frame's path, or in `source_name`; a file of one
     sequence also serves a source whose path says nothing. Where names are shared (`train/a` and
-    `val/a`), the longer agreement of the folders above decides. A sequence is checked as a whole
-    when its first frame is asked for.
+    `val/a`), the longer agreement of the folders above decides. A bad line matters only when a
+    frame of its sequence is requested.
 
     Raises `InputError` for malformed JSON, repeated keys and bad lines (named by key and number),
     for a frame that could belong to several sequences, or whose sequence is not in the file.
@@ -85,19 +82,19 @@ class DetectionDatabase:
     ) -> None:
         self._path = path
         self._skip_bad = skip_bad
-        self._absent = _MissingFrames(path, missing)
+        self._missing = _MissingFrames(path, missing)
         self._source = components(source_name) if source_name else ()
-        self._index = Index(path)
-        self._keys = self._index.folders
-        self._sequences: dict[Folder, _Sequence] = {}  # the last one asked for is the last
-        self._checked: dict[Folder, tuple[Skipped, list[str]]] = {}
+        self._file = read_det_db(path)
+        self._sequences: dict[Folder, _Names] = {}
         self._by_name: dict[Folder, Folder | None] = {}
+        self._notes: list[str] = []
         self._guesses: dict[str, str] = {}
-        ready = [next(iter(self._keys))] if len(self._keys) == 1 else []
+        known = self._file.folders
+        sure = next(iter(known)) if len(known) == 1 else None
         if self._source and (named := self._named(())) is not None:
-            ready = [named]
-        for folder in ready:  # so that a bad line is found before any work
-            self._sequence(folder)
+            sure = named
+        if sure is not None:  # so that a bad line is found before any work
+            self._sequence(sure)
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
@@ -107,55 +104,52 @@ class DetectionDatabase:
         """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
         where, stem = _place(frame.name)
         folder = self._folder(where, stem)
-        rows = None if folder is None else self._rows(self._sequence(folder), frame, stem)
-        return self._absent.filled(rows, frame)
+        position = None if folder is None else self._position(folder, frame, stem)
+        return self._missing.filled(None if position is None else self._file.at(position), frame)
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
-        notes = list(self._guesses.values())
-        skipped = sum((skipped for skipped, _ in self._checked.values()), Skipped())
-        if skipped.count:
-            notes.insert(0, str(skipped))
-        notes += [note for _, of_scores in self._checked.values() for note in of_scores]
-        return [*notes, *self._absent.report()]
+        return [*self._notes, *self._guesses.values(), *self._missing.report()]
 
-    def _sequence(self, folder: Folder) -> _Sequence:
-        sequence = self._sequences.pop(folder, None)
-        if sequence is None:
-            sequence = _Sequence(SequenceBoxes(self._index, folder, skip_bad=self._skip_bad))
-            while len(self._sequences) >= _KEPT:
-                self._sequences.pop(next(iter(self._sequences)))
-        if folder not in self._checked:
-            boxes = sequence.boxes
-            self._checked[folder] = boxes.skipped, _score_note(self._path, boxes.scores)
-            if boxes.skipped.count:
-                log.warning("%s", boxes.skipped)
-        self._sequences[folder] = sequence
-        return sequence
+    def _sequence(self, folder: Folder) -> _Names:
+        """The frame names of a sequence whose lines were checked when it was first used."""
+        if folder not in self._sequences:
+            skipped = self._file.skipped.get(folder)
+            if skipped and not self._skip_bad:
+                raise InputError(skipped.first)
+            if skipped:
+                self._notes.append(str(skipped))
+                log.warning("%s", skipped)
+            self._notes += _score_note(self._path, self._file.scores(folder))
+            self._sequences[folder] = _Names(self._file.folders[folder])
+        return self._sequences[folder]
 
-    def _rows(self, sequence: _Sequence, frame: Frame, stem: str | None) -> Doubles | None:
-        if stem is not None and _form(stem) in sequence.forms:
-            return sequence.by_stem(stem)
+    def _position(self, folder: Folder, frame: Frame, stem: str | None) -> int | None:
+        names = self._sequence(folder)
+        if stem is not None and _form(stem) in names.forms:
+            return names.positions.get(stem)
         if stem is not None:
             self._guess("number", "frames are matched by their number in the source, since no key "
                         f"has a file name like {stem} (frame {frame.number})")
-        return sequence.by_number(frame.number)
+        return names.by_number.get(frame.number)
 
     def _folder(self, where: Folder, stem: str | None) -> Folder | None:
         """The sequence that a frame in folder `where` belongs to; None when it has no entry."""
-        if (named := self._named(where)) is not None or not self._keys:
+        known = self._file.folders
+        if (named := self._named(where)) is not None or not known:
             return named
-        told = next((_strip(h)[-1] for h in (where, self._source) if _is_benchmark(h)), None)
-        having = [folder for folder, keys in self._keys.items() if stem is None or stem in keys]
-        only = list(self._keys) if len(self._keys) == 1 else having
-        if len(only) == 1 and (told is None or not _strip(only[0])):
-            if _strip(only[0]):
+        sure = filter(_is_benchmark, (where, self._source))
+        name = next((_strip(path)[-1] for path in sure), None)
+        having = [folder for folder, stems in known.items() if stem is None or stem in stems]
+        fitting = list(known) if len(known) == 1 else having
+        if len(fitting) == 1 and (name is None or not _strip(fitting[0])):
+            if _strip(fitting[0]):
                 self._guess("folder", f"the frames of {_join(where)} are taken to be those of "
-                            f"{_join(only[0])}, the only ones that fit")
-            return only[0]
-        if told is None and not having:
+                            f"{_join(fitting[0])}, the only ones that fit")
+            return fitting[0]
+        if name is None and not having:
             return None
-        raise self._unknown(f"it has no sequence {told}" if told else "no name in it agrees", where)
+        raise self._unknown(f"it has no sequence {name}" if name else "no name in it agrees", where)
 
     def _named(self, where: Folder) -> Folder | None:
         """The sequence whose name is in the path `where`, or else in the source's own path."""
@@ -164,57 +158,48 @@ class DetectionDatabase:
         return self._by_name[where]
 
     def _find(self, where: Folder) -> Folder | None:
-        alike: list[Folder] = []
+        several: list[Folder] = []
         for path in (where, self._source):
             bare = (*path[:-1], PurePosixPath(path[-1]).stem) if path else ()  # a video: seq.mp4
             for candidate in (path, bare):
-                best = _best(self._keys, candidate)
+                best = _best(self._file.folders, candidate)
                 if len(best) == 1:
                     return best[0]
-                alike = alike or best
-        if alike:
-            fit = _some([_join(folder) for folder in alike])
+                several = several or best
+        if several:
+            fit = _some([_join(folder) for folder in several])
             raise self._unknown(f"{fit} agree with it alike", where)
         return None
 
     def _unknown(self, why: str, where: Folder) -> InputError:
-        known = _some([_join(_strip(folder)) for folder in self._keys])
+        known = _some([_join(_strip(folder)) for folder in self._file.folders])
         return InputError(
             f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
 
     def _guess(self, kind: str, what: str) -> None:
-        """Say once what was assumed."""
+        """Report once what was assumed."""
         if kind not in self._guesses:
             self._guesses[kind] = f"{self._path}: {what}"
             log.warning("%s", self._guesses[kind])
 
 
-class _Sequence:
-    """The checked entries of one folder, by file stem and by the number in it."""
+class _Names:
+    """The frames of one sequence: positions by file stem, and by the number in it if unique."""
 
-    def __init__(self, boxes: SequenceBoxes) -> None:
-        self.boxes = boxes
-        self.forms = {_form(stem) for stem in boxes.positions}
-
-    def by_stem(self, stem: str) -> Doubles | None:
-        position = self.boxes.positions.get(stem)
-        return None if position is None else self.boxes.at(position)
-
-    def by_number(self, number: int) -> Doubles | None:
-        """The only frame with that number in its name."""
-        position = self._numbers.get(number)
-        return None if position is None else self.boxes.at(position)
-
-    @cached_property
-    def _numbers(self) -> dict[int, int]:
-        numbers = [_trailing_number(stem) for stem in self.boxes.positions]
-        counts = Counter(numbers)
-        return {n: at for at, n in enumerate(numbers) if n is not None and counts[n] == 1}
+    def __init__(self, positions: dict[str, int]) -> None:
+        self.positions = positions
+        self.forms = {_form(stem) for stem in positions}
+        numbers = {stem: _trailing_number(stem) for stem in positions}
+        counts = Counter(numbers.values())
+        self.by_number = {
+            number: positions[stem] for stem, number in numbers.items()
+            if number is not None and counts[number] == 1
+        }  # fmt: skip
 
 
 class _MissingFrames:
-    """Frames that were asked for and not in the file."""
+    """Frames that were requested and are not in the file."""
 
     def __init__(self, path: Path | str, rule: MissingRule) -> None:
         self._path = path
@@ -254,11 +239,11 @@ def _proposals(rows: Doubles, frame: Frame) -> Proposals:
     return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
 
 
-def _score_note(path: Path | str, scores: tuple[float, float] | None) -> list[str]:
-    """A word about scores outside [0, 1], which some old detectors have."""
-    if scores is None or (scores[0] >= 0 and scores[1] <= 1):
+def _score_note(path: Path | str, scores: Doubles) -> list[str]:
+    """A note about scores outside [0, 1], which some old detectors have."""
+    if not len(scores) or (scores.min() >= 0 and scores.max() <= 1):
         return []
-    return [f"{path} has scores from {scores[0]:g} to {scores[1]:g}; expected are 0 to 1"]
+    return [f"{path} has scores from {scores.min():g} to {scores.max():g}; expected are 0 to 1"]
 
 
 def _place(name: str) -> tuple[Folder, str | None]:
@@ -290,14 +275,14 @@ def _agreement(folder: Folder, path: Folder) -> tuple[int, int, int, bool] | Non
 
     The deepest place of the name counts most, then how many folders above agree too, then `img1`.
     """
-    wanted, have = _strip(folder), _strip(path)
-    if not wanted or wanted[-1] not in have:
+    sequence, frame = _strip(folder), _strip(path)
+    if not sequence or sequence[-1] not in frame:
         return None
-    place = len(have) - have[::-1].index(wanted[-1])
-    if _is_benchmark(path) and place < len(have):
+    place = len(frame) - frame[::-1].index(sequence[-1])
+    if _is_benchmark(path) and place < len(frame):
         return None
-    above = _common(wanted, have[:place])
-    return place, above, _common(folder, path), len(wanted) == above
+    above = _common(sequence, frame[:place])
+    return place, above, _common(folder, path), len(sequence) == above
 
 
 def _common(a: Folder, b: Folder) -> int:

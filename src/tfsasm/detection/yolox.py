@@ -1,43 +1,59 @@
 """YOLOX (arXiv 2107.08430): letterbox in, boxes out, and its exports through onnxruntime.
 
 Megvii's exports leave the boxes as offsets in a grid; many others decode them inside. Which one a
-file is can be seen from its numbers, so there is one path for both. PyTorch checkpoints
-(`yolox_torch.py`) take the same path but for the network itself.
+file is shows in its numbers, so there is one path for both. PyTorch checkpoints (`yolox_torch.py`)
+take the same path but for the network itself.
 """
 
 from __future__ import annotations
 
-import logging
+import http.client
 import re
+import shutil
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
 
-from tfsasm.detection.assets import fetch
+from tfsasm.boxes import clipped, cxcywh_to_xyxy, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
+from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
 
-log = logging.getLogger(__name__)
-
 RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
 
-NAMES = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+SHA256 = {
+    "yolox-nano": "c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d",
+    "yolox-tiny": "427cc366d34e27ff7a03e2899b5e3671425c262ea2291f88bb942bc1cc70b0f7",
+    "yolox-s": "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063",
+    "yolox-m": "21ff6cfdeb53b013bac2249599e55f00bff3cfdfdab37ed7a4620818c1d15b3f",
+    "yolox-l": "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
+    "yolox-x": "c892d7aaf1c4746d8a4d675bec669a4db4f434b4ee1efb654bc9b353379c7c55",
+}
+"""Checksums of the ONNX files of the release. It publishes none; several projects that have
+downloaded the files pin these."""
+
+NAMES = tuple(SHA256)
+
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt")
+"""Files that hold a PyTorch checkpoint (`yolox_torch.py`)."""
 
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))  # the usual pyramid; the one of the P6 models
 
 _PAD = 114
 
 _USER = "YOLOX as an ONNX file"
+
+_TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 
@@ -60,13 +76,14 @@ class YoloxSettings:
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     input_size: tuple[int, int] | None = None
-    """Height and width the network sees. An ONNX file says it; an export with free sizes gets 416
-    when its name says nano or tiny, else 640. For a PyTorch file see `yolox_torch.habits`."""
+    """Height and width of the network's input. An ONNX file has it; an export with free sizes gets
+    416 when its name contains nano or tiny, else 640. For a PyTorch file see
+    `yolox_torch.usual_input`."""
     legacy: bool | None = None
     """For files from before YOLOX 0.1.1, and all of ByteTrack's: RGB, divided by 255, normalised
-    as for ImageNet. None: not for ONNX; for a PyTorch file see `yolox_torch.habits`."""
+    as for ImageNet. None: not for ONNX; for a PyTorch file see `yolox_torch.usual_input`."""
     decoded: bool | None = None
-    """Whether an ONNX file decodes its boxes itself; None: see for yourself (`is_decoded`)."""
+    """Whether an ONNX file decodes its boxes itself; None: by its numbers (`is_decoded`)."""
     threads: int = 2
     """Threads of one inference in onnxruntime."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
@@ -89,15 +106,60 @@ class YoloxSettings:
 def release_file(name: str) -> Path:
     """The ONNX file of Megvii's release for one of `NAMES`, downloaded once into the cache.
 
-    Raises `InputError` when onnxruntime is missing, or the download is not possible.
+    Raises `InputError` when onnxruntime is missing, and as `download` does.
     """
     import_onnxruntime(_USER)  # before a download that could not be used
-    url = f"{RELEASE}/{name.replace('-', '_')}.onnx"
-    return fetch(url, instead=", or name a file you have with --detector-weights FILE")
+    file = f"{name.replace('-', '_')}.onnx"
+    return download(f"{RELEASE}/{file}", cache_folder() / file, SHA256[name])
+
+
+def download(url: str, path: Path, checksum: str) -> Path:
+    """The file at `url`, at `path`; one that is there already is not downloaded again.
+
+    Raises `InputError` when there is no network, the download breaks off, or the file has another
+    SHA-256 than `checksum`; what was downloaded by then is removed.
+    """
+    if not path.is_file():
+        check_folder(path.parent)
+        try:
+            with atomic_path(path) as partial:
+                _copy(url, partial)
+                if sha256(partial) != checksum:
+                    raise ValueError("what came is not the file of the release, or a part of it")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise InputError(
+                f"cannot download {url} ({_reason(error)}); get it where there is a network and "
+                f"put it at {path}, or name a file you have with --detector-weights FILE"
+            ) from error
+    if sha256(path) != checksum:
+        raise InputError(
+            f"{path} is not {url}: its SHA-256 is {sha256(path)}, not {checksum}. Delete it to "
+            "download it again, or name it with --detector-weights FILE to use it as it is"
+        )
+    return path
+
+
+def _copy(url: str, target: Path) -> None:
+    """Download with a progress bar on the error stream."""
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, target.open("wb") as file:
+        size = int(response.headers.get("Content-Length") or 0)
+        description = f"downloading {url.rpartition('/')[2]}"
+        with wrap_file(response, size, description=description, console=Console(stderr=True)) as it:
+            shutil.copyfileobj(it, file)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return str(reason) or type(reason).__name__
 
 
 class Yolox:
-    """A YOLOX network as a source of proposals; subclasses say how it is run.
+    """A YOLOX network as a source of proposals; subclasses run it by `infer`.
 
     It is run once on a grey image, so that a file that is something else shows before any work.
     Raises `InputError` for one, and for a class that it doesn't have.
@@ -115,8 +177,8 @@ class Yolox:
         self._grid = grid(input_size, strides)
         self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
 
-    def _infer(self, batch: Floats) -> Any:
-        """The network's answer `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
+    def infer(self, batch: Floats) -> Any:
+        """The network's output `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
         raise NotImplementedError
 
     def __call__(self, frame: Frame) -> Proposals:
@@ -126,7 +188,7 @@ class Yolox:
         return Proposals.from_xyxy(xyxy, scores, width, height)
 
     def report(self) -> list[str]:
-        """Nothing: a live detector has an answer for every frame."""
+        """Nothing: a live detector has detections for every frame."""
         return []
 
     def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
@@ -139,7 +201,8 @@ class Yolox:
         if not self.decoded:
             boxes = decode(boxes, self._grid[chosen])
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
-        xyxy, scores = suppress(_corners(boxes) / scale, scores[chosen], self.settings.nms_iou)
+        xyxy = cxcywh_to_xyxy(boxes) / scale
+        xyxy, scores = without_duplicates(xyxy, scores[chosen], self.settings.nms_iou)
         if self.settings.clip:
             return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
         return xyxy, scores
@@ -150,7 +213,7 @@ class Yolox:
         if self.legacy:
             pixels = (pixels[:, :, ::-1] / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_STD
         batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
-        output = self._infer(batch)
+        output = self.infer(batch)
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
             raise InputError(_no_yolox(self._weights, f"its output is {np.shape(output)}"))
         return np.asarray(output[0], dtype=np.float32)
@@ -175,7 +238,8 @@ class YoloxDetector(Yolox):
             path, settings, size, legacy=bool(settings.legacy), decoded=settings.decoded
         )
 
-    def _infer(self, batch: Floats) -> Any:
+    def infer(self, batch: Floats) -> Any:
+        """See `Yolox.infer`. Raises `InputError` for a file that fails."""
         try:
             return self._session.run(None, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base of their own
@@ -228,7 +292,7 @@ def is_decoded(centres: Floats, cells: Floats) -> bool:
 
 
 def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[int, int]:
-    """Height and width the network sees: of the file, else the setting, else by the name."""
+    """Height and width of the network's input: of the file, else the setting, else by the name."""
     inputs = session.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
     # a free dimension has a name or nothing for its size
@@ -264,32 +328,26 @@ def _check_output(output: Floats, settings: YoloxSettings, weights: Path) -> Non
             weights, f"its scores go from {scores.min():.3g} to {scores.max():.3g}, not 0 to 1"))
     classes = output.shape[1] - 5
     if max(settings.classes) >= classes:
-        raise InputError(f"{weights} has {classes} classes, 0 to {classes - 1}; class "
-                         f"{max(settings.classes)} was asked for")
+        raise InputError(f"{weights} has {classes} classes, 0 to {classes - 1}; no class "
+                         f"{max(settings.classes)}")
 
 
-def _corners(boxes: Floats) -> Floats:
-    half = boxes[:, 2:] / 2
-    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
-
-
-def suppress(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
-    """Pixel corners `[P, 4]` and scores `[P]`, best first, without those that repeat a better one.
+def without_duplicates(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
+    """Pixel corners `[P, 4]` and scores `[P]`, best first, by non-maximum suppression.
 
     Boxes that are not finite are dropped.
     """
     finite = np.isfinite(xyxy).all(axis=1)
     xyxy, scores = xyxy[finite], scores[finite]
-    kept = nms(torch.from_numpy(xyxy), torch.from_numpy(scores), iou).numpy()
+    kept = suppress(xyxy, scores, iou)
     return xyxy[kept], scores[kept]
 
 
 def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats, Floats]:
     """The boxes within the image, without those that are less than a pixel wide or high there."""
-    limit = np.array([width, height, width, height], dtype=np.float32)
-    clipped = np.clip(xyxy, 0, limit)
-    visible = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(axis=1)
-    return clipped[visible], scores[visible]
+    within = clipped(xyxy, width, height)
+    visible = ((within[:, 2:] - within[:, :2]) >= 1).all(axis=1)
+    return within[visible], scores[visible]
 
 
 def _no_yolox(weights: Path, why: str) -> str:

@@ -1,17 +1,14 @@
 """YOLOX from PyTorch checkpoints: Megvii's, ByteTrack's, DanceTrack's (which made MOTRv2's boxes).
 
 `pixeltable-yolox` has the network under Megvii's parameter names. Of that package only the network
-and its reading of checkpoints are used. What it gets wrong or leaves open for these files is put
-right here: it wants to be told the size, which the tensors know; a file that does not fit is a
-list of all that is wrong; pictures go the way of `yolox.py`, since its own are never normalised.
+is used. What it leaves open for these files is settled here: the size follows from the tensors, a
+file that does not fit is a list of all that is wrong, and images are prepared by `yolox.py`, since
+its own are never normalised.
 """
 
 from __future__ import annotations
 
 import importlib
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +19,7 @@ from torch import Tensor, nn
 
 from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import find_device
-
-SUFFIXES = (".pth", ".pt", ".tar", ".ckpt")
-"""Files that hold a PyTorch checkpoint."""
+from tfsasm.pytorch import find_device, read_state_dict
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
 
@@ -41,8 +35,8 @@ State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Habits:
-    """How the code that a checkpoint was trained with shows it its pictures."""
+class UsualInput:
+    """The images that a checkpoint was trained on."""
 
     input_size: tuple[int, int]
     """Height and width."""
@@ -50,25 +44,25 @@ class Habits:
     """RGB, normalised as for ImageNet, rather than BGR from 0 to 255."""
 
 
-def habits(file: str, size: str, classes: int) -> Habits:
+def usual_input(file: str, size: str, classes: int) -> UsualInput:
     """What a checkpoint expects, by its file name, size (`yolox-x`) and number of classes.
 
-    YOLOX before 0.1.1 normalised its pictures and named its files `.pth.tar`; ByteTrack and
+    YOLOX before 0.1.1 normalised its images and named its files `.pth.tar`; ByteTrack and
     DanceTrack are built on it, detect one class, and see 800x1440 pixels (608x1088 the sizes up to
     s; from their experiment files). Later Megvii files see 640x640 or 416x416, not normalised.
     """
     legacy = Path(file).suffix.lower() == ".tar"
     if legacy and classes == 1:
-        return Habits((800, 1440) if size in _LARGE else (608, 1088), legacy)
+        return UsualInput((800, 1440) if size in _LARGE else (608, 1088), legacy)
     side = 416 if size in _SMALL else 640
-    return Habits((side, side), legacy)
+    return UsualInput((side, side), legacy)
 
 
 class YoloxTorchDetector(Yolox):
     """A YOLOX checkpoint as a source of proposals.
 
     `name` is the size that is expected, if any. Size and number of classes are read from the
-    tensors, the rest from `habits`, and both are told by `report`.
+    tensors, the rest from `usual_input`, and both are told by `report`.
 
     Raises `WeightsError` for a checkpoint that is missing, damaged, would run code or does not
     fit, `InputError` when the package is missing or the settings ask for what is not there.
@@ -88,7 +82,7 @@ class YoloxTorchDetector(Yolox):
                 f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
             )
         self._network = build(self.size, self.classes, state, path).to(self._device)
-        usual = habits(path.name, self.size, self.classes)
+        usual = usual_input(path.name, self.size, self.classes)
         legacy = usual.legacy if settings.legacy is None else settings.legacy
         self._assumed = settings.input_size is None or settings.legacy is None
         super().__init__(
@@ -107,7 +101,8 @@ class YoloxTorchDetector(Yolox):
         ]
 
     @torch.inference_mode()
-    def _infer(self, batch: Floats) -> Any:
+    def infer(self, batch: Floats) -> Any:
+        """See `Yolox.infer`."""
         return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
 
 
@@ -118,13 +113,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"there is no detector file {path}")
-    loaded = _load(path)
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    state = read_state_dict(path)
     return {name: tensor for name, tensor in state.items() if not _is_counter(name)}
 
 
@@ -177,24 +166,6 @@ def new_network(size: str, classes: int) -> nn.Module:
     network = config.get_model().eval()
     network.head.decode_in_inference = False
     return network
-
-
-def _load(path: Path) -> Any:
-    load = _package("yolox.utils").load_checkpoint
-    try:
-        return load(path)
-    except (
-        RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError,
-        AttributeError, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
-        # The texts of torch and the package are left out: they recommend to load it unsafely.
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error.__cause__))
-        if culprit is None:
-            raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
-        raise WeightsError(
-            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
-            "refused. Ask its author for a plain state dict"
-        ) from error
 
 
 def _package(module: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfsasm.boxes import xyxy_to_ltwh
 from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, find_videos, numbered, read_scalabel
 from tfsasm.errors import InputError
 from tfsasm.evaluation.classes import Labels
@@ -17,7 +18,7 @@ from tfsasm.motchallenge import read_tracks
 Frames = dict[str, list[ScalabelFrame]]
 
 
-def looks_like_bdd100k(place: Path) -> bool:
+def has_bdd100k_layout(place: Path) -> bool:
     """Whether a ground truth is label files rather than MOT sequence folders."""
     if place.is_file():
         return place.suffix == ".json"
@@ -66,11 +67,10 @@ def scalabel_labels(frames: Sequence[ScalabelFrame]) -> Labels:
     """The labels of one video's frames; frame `index` is number `index + 1`."""
     identities = numbered(frames)
     counts = [len(frame) for frame in frames]
-    xyxy = np.concatenate([np.zeros((0, 4)), *(frame.xyxy for frame in frames)])
     boxes = Trajectories.of(
         np.repeat([frame.index + 1 for frame in frames], counts),
         [identities[identity] for frame in frames for identity in frame.ids],
-        np.hstack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]]),
+        xyxy_to_ltwh(np.concatenate([np.zeros((0, 4)), *(frame.xyxy for frame in frames)])),
     )
     classes = [category for frame in frames for category in frame.categories]
     crowd = [crowded for frame in frames for crowded in frame.crowd.tolist()]
@@ -78,7 +78,7 @@ def scalabel_labels(frames: Sequence[ScalabelFrame]) -> Labels:
 
 
 def _video(path: Path, name: str) -> list[ScalabelFrame]:
-    """The frames of one video in a label file; a file of one video may call it otherwise."""
+    """The frames of one video in a label file; a file of one video may have another name for it."""
     videos = _read(path, path.stat().st_mtime_ns) if path.is_file() else read_scalabel(path)
     if name in videos:
         return videos[name]
@@ -89,5 +89,5 @@ def _video(path: Path, name: str) -> list[ScalabelFrame]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, stamp: int) -> Frames:
-    """A label file; that of a whole split is read once. `stamp` tells a file that was changed."""
+    """A label file; that of a whole split is read once. `stamp` is another once it was changed."""
     return read_scalabel(path)

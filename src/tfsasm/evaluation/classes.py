@@ -1,6 +1,6 @@
 """Scores of several classes, as TrackEval's `BDD100K` has them.
 
-Each class is scored for itself. What all classes say together depends on how they are weighed:
+Each class is scored for itself. Scores of all classes together depend on how they are weighed:
 `class_average` counts a class with ten boxes as much as one with ten thousand (the benchmark ranks
 by it), `combined` weighs by boxes, as it does for sequences.
 """
@@ -54,7 +54,7 @@ class ClassReport(Report):
     """Scores of each sequence and each class.
 
     A row of `sequences` is all classes of it, weighed by boxes, and so is `combined`.
-    `class_average` is the mean over `classes`, where a class that nobody has or finds scores 0;
+    `class_average` is the mean over `classes`, where a class without any box scores 0;
     its counts are sums.
     """
 
@@ -97,12 +97,13 @@ def score_classes(
         }
         progress(name)
     classes = {
-        kind: combine({name: one[kind] for name, one in measured.items()}) for kind in CATEGORIES
+        kind: combine({name: counts[kind] for name, counts in measured.items()})
+        for kind in CATEGORIES
     }
     return ClassReport(
-        sequences={name: scores_of(_weighed_by_boxes(one)) for name, one in measured.items()},
+        sequences={name: scores_of(_weighed_by_boxes(counts)) for name, counts in measured.items()},
         combined=scores_of(_weighed_by_boxes(classes)),
-        classes={kind: scores_of(one) for kind, one in classes.items()},
+        classes={kind: scores_of(counts) for kind, counts in classes.items()},
         class_average=scores_of(_averaged(classes)),
     )
 

@@ -1,7 +1,7 @@
-"""Which boxes are right: the matching behind MOTA, told box by box.
+"""False positives, misses and identity switches, box by box, by the matching of the CLEAR metrics.
 
-TrackEval counts misses, false boxes and identity switches; this says which they are, by the same
-rule, so that the numbers agree and a picture can show them.
+TrackEval counts them; this finds which they are, by the same rule, so that the numbers agree and
+a video can show them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from scipy.optimize import linear_sum_assignment
 from tfsasm.evaluation.protocols import EPS
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
 
-_STAYS = 1000.0  # worth of keeping the track of the frame before, above any overlap
+_CONTINUED = 1000.0  # worth of keeping the track of the frame before, above any overlap
+
+SHOWN_FOR = 12
+"""Frames for which an identity switch counts as recent, since one frame passes unseen."""
 
 
 @dataclass(frozen=True)
 class TrackingErrors:
-    """What is wrong with the rows of a truth `[N]` and of the tracks `[M]` that should match it."""
+    """Which rows of a ground truth `[N]` and of the tracks `[M]` for it are errors."""
 
     missed: NDArray[np.bool_]
     """`[N]`: no track covers this person."""
-    false: NDArray[np.bool_]
-    """`[M]`: nobody is covered by this box."""
+    false_positive: NDArray[np.bool_]
+    """`[M]`: this box covers no person."""
     switched: NDArray[np.bool_]
     """`[M]`: the person covered had another track when last covered."""
     before: NDArray[np.int64]
@@ -39,25 +42,68 @@ def tracking_errors(truth: Trajectories, tracks: Trajectories) -> TrackingErrors
     overlaps decides.
     """
     missed = np.ones(len(truth), dtype=bool)
-    false = np.ones(len(tracks), dtype=bool)
+    false_positive = np.ones(len(tracks), dtype=bool)
     before = np.full(len(tracks), -1, dtype=np.int64)
     switched = np.zeros(len(tracks), dtype=bool)
-    just: dict[int, int] = {}  # person -> track, in the frame before that had both
+    current: dict[int, int] = {}  # person -> track, in the frame before that had both
     last: dict[int, int] = {}  # person -> track, whenever that was
-    for people, boxes in in_both(truth.frames, tracks.frames):
-        ids = truth.ids[people]
-        names = np.array([just.get(person, -1) for person in ids.tolist()])
-        known = np.array([person in just for person in ids.tolist()])
-        overlap = overlaps(truth.ltwh[people], tracks.ltwh[boxes])
-        stays = (names[:, None] == tracks.ids[boxes][None]) & known[:, None]
-        worth = np.where(overlap < 0.5 - EPS, 0.0, _STAYS * stays + overlap)
+    for truth_rows, track_rows in in_both(truth.frames, tracks.frames):
+        people = truth.ids[truth_rows]
+        previous = np.array([current.get(person, -1) for person in people.tolist()])
+        known = np.array([person in current for person in people.tolist()])
+        overlap = overlaps(truth.ltwh[truth_rows], tracks.ltwh[track_rows])
+        continued = (previous[:, None] == tracks.ids[track_rows][None]) & known[:, None]
+        worth = np.where(overlap < 0.5 - EPS, 0.0, _CONTINUED * continued + overlap)
         a, b = linear_sum_assignment(-worth)
-        found = worth[a, b] > EPS
-        just = {}
-        for row, box in zip(people[a[found]].tolist(), boxes[b[found]].tolist(), strict=True):
+        matched = worth[a, b] > EPS
+        current = {}
+        pairs = zip(truth_rows[a[matched]].tolist(), track_rows[b[matched]].tolist(), strict=True)
+        for row, box in pairs:
             person, track = int(truth.ids[row]), int(tracks.ids[box])
-            missed[row] = false[box] = False
+            missed[row] = false_positive[box] = False
             if last.get(person, track) != track:
                 switched[box], before[box] = True, last[person]
-            just[person] = last[person] = track
-    return TrackingErrors(missed, false, switched, before)
+            current[person] = last[person] = track
+    return TrackingErrors(missed, false_positive, switched, before)
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """The errors of one frame, and how many there were up to it. Boxes are ltwh `[K, 4]`."""
+
+    tracks: tuple[tuple[NDArray[np.float64], int | None], ...]
+    """Boxes `[4]`: false positives with None, and tracks that lately took a person over, each with
+    the id of the track before."""
+    misses: NDArray[np.float64]
+    all_false_positives: int
+    all_misses: int
+    all_switches: int
+
+
+class ErrorsByFrame:
+    """The errors of a sequence frame by frame, counted from the frame `first` on."""
+
+    def __init__(self, truth: Trajectories, tracks: Trajectories, first: int = 1) -> None:
+        self._truth, self._tracks, self._first = truth, tracks, first
+        self._errors = tracking_errors(truth, tracks)
+
+    def of_frame(self, number: int) -> FrameErrors:
+        """The errors of the frame `number`, which is `first` or later."""
+        errors, tracks, truth = self._errors, self._tracks, self._truth
+        until = (tracks.frames >= self._first) & (tracks.frames <= number)
+        truth_until = (truth.frames >= self._first) & (truth.frames <= number)
+        here = tracks.frames == number
+        recent = errors.switched & until & (tracks.frames > number - SHOWN_FOR)
+        order = np.argsort(tracks.frames[recent], kind="stable")  # the latest switch counts
+        taken = dict(zip(tracks.ids[recent][order].tolist(), errors.before[recent][order].tolist(),
+                         strict=True))  # fmt: skip
+        rows = np.flatnonzero(here & (errors.false_positive | np.isin(tracks.ids, [*taken])))
+        return FrameErrors(
+            tuple((tracks.ltwh[row],
+                   None if errors.false_positive[row] else taken[int(tracks.ids[row])])
+                  for row in rows),
+            truth.ltwh[(truth.frames == number) & errors.missed],
+            int((errors.false_positive & until).sum()),
+            int((errors.missed & truth_until).sum()),
+            int((errors.switched & until).sum()),
+        )  # fmt: skip

@@ -80,7 +80,7 @@ def score(
 ) -> Report:
     """Score the results of several sequences, named alike on both sides.
 
-    `frames` gives the length of the sequences whose length is known. `progress` is told the name
+    `frames` gives the length of the sequences whose length is known. `progress` gets the name
     of each sequence when it is done. Raises `InputError` for a sequence that one side lacks (a
     sequence without any track is an empty table, not a missing one), and whatever
     `score_sequence` raises.
@@ -97,7 +97,7 @@ def score(
         measured[name] = measure(truth, results[name], lengths.get(name), name)
         progress(name)
     return Report(
-        sequences={name: scores_of(one) for name, one in measured.items()},
+        sequences={name: scores_of(counts) for name, counts in measured.items()},
         combined=scores_of(combine(measured)),
     )
 
@@ -132,13 +132,13 @@ def measure(truth: Trajectories, tracks: Trajectories, frames: int | None, name:
 def combine(measured: Mapping[str, Counts]) -> Counts:
     """Several sequences as one."""
     return {
-        key: metric.combine_sequences({name: one[key] for name, one in measured.items()})
+        key: metric.combine_sequences({name: counts[key] for name, counts in measured.items()})
         for key, metric in metrics().items()
     }
 
 
 def scores_of(measured: Counts) -> Scores:
-    """The numbers that people compare."""
+    """The scores in TrackEval's counts."""
     hota, clear, identity = measured["HOTA"], measured["CLEAR"], measured["Identity"]
     return Scores(
         **{name: 100 * float(np.mean(hota[name])) for name in _CURVES},

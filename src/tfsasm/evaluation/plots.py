@@ -1,4 +1,4 @@
-"""HOTA over its thresholds, as a picture."""
+"""Scores and timings as plots: .png, .pdf or .svg, written atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.evaluation.classes import ClassReport
 from tfsasm.evaluation.metrics import ALPHAS, Report, Scores
-from tfsasm.experiments.speed.stages import STAGES
 from tfsasm.files import atomic_path
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -21,24 +20,25 @@ _PARTS = {"HOTA": "black", "DetA": "tab:blue", "AssA": "tab:red", "LocA": "tab:g
 
 _NAMED = 12  # more lines than this cannot be told apart by a legend
 
+_PANELS = 3  # beside one another
 
-def check_picture(path: Path) -> None:
-    """Raises `InputError` for a file name that is not a picture's."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path} is not a picture that can be written; give {', '.join(SUFFIXES)}")
+
+def check_plot(path: Path | str) -> None:
+    """Raises `InputError` for a file name without one of the `SUFFIXES`."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is not an image file that can be written; give "
+                         f"{', '.join(SUFFIXES)}")  # fmt: skip
 
 
 def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
     """Draw the combined curves, and the HOTA of each sequence (or class) beside them.
 
-    Writes a .png, .pdf or .svg, atomically. Raises `InputError` for another suffix.
+    Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_picture(Path(path))
-    from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
-
+    check_plot(path)
     rows = report.classes if isinstance(report, ClassReport) else report.sequences
     kind = "classes" if isinstance(report, ClassReport) else "sequences"
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure = _figure((12, 4.4))
     left, right = figure.subplots(1, 2, sharey=True)
     for name, color in _PARTS.items():
         label = f"{name} {getattr(report.combined, name):.1f}"
@@ -51,10 +51,8 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
     right.set_title(f"HOTA of the {kind}")
     for axes in (left, right):
         axes.set(xlabel="overlap threshold α", xlim=(ALPHAS[0], ALPHAS[-1]), ylim=(0, 100))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=150)
+        _plain(axes)
+    _save(figure, path)
 
 
 def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> None:
@@ -71,13 +69,11 @@ def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> No
         _line(axes, scores, "HOTA", color=color, linewidth=1.2, label=label)
     label = f"combined {combined.HOTA:.1f}"
     _line(axes, combined, "HOTA", color="black", linewidth=2.5, label=label)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    _legend_beside(axes)
 
 
 def _line(axes: Any, scores: Scores, name: str, **style: Any) -> None:
     axes.plot(ALPHAS, scores.curves[name], **style)
-
-_COLUMNS = 3  # panels beside one another
 
 
 @dataclass(frozen=True)
@@ -99,14 +95,12 @@ def plot_tradeoff(
 ) -> None:
     """Draw a score over milliseconds per frame, a named point per tracker; up and left is better.
 
-    `points` are (milliseconds, score). Writes a .png, .pdf or .svg, atomically. Raises `InputError`
-    for another suffix.
+    `points` are (milliseconds, score). Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_picture(Path(path))
+    check_plot(path)
     from matplotlib import colormaps
-    from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = _figure((8, 5))
     axes = figure.subplots()
     ranked = sorted(points.items(), key=lambda point: -point[1][1])
     for index, (name, (milliseconds, score)) in enumerate(ranked):
@@ -120,9 +114,8 @@ def plot_tradeoff(
     axes.set(xlabel="milliseconds per frame, without the detector", ylabel=metric, title=title)
     axes.set_xlim(ticks[0], ticks[-1])
     axes.margins(y=0.12)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    _plain(axes)
+    _legend_beside(axes)
     _save(figure, path)
 
 
@@ -141,86 +134,104 @@ def plot_slices(
 ) -> None:
     """Draw slices of a grid as heat maps in the same colours; the best of all is framed.
 
-    Writes a .png, .pdf or .svg, atomically. Raises `InputError` for another suffix.
+    Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_picture(Path(path))
-    from matplotlib.figure import Figure
-
-    best = max(float(one.scores.max()) for one in slices)
-    limits = min(float(one.scores.min()) for one in slices), best
-    across = min(_COLUMNS, len(slices))
+    check_plot(path)
+    best = max(float(panel.scores.max()) for panel in slices)
+    limits = min(float(panel.scores.min()) for panel in slices), best
+    across = min(_PANELS, len(slices))
     down = -(-len(slices) // across)
-    width = 1.6 + max(0.75 * len(one.columns) for one in slices)
-    height = 1.5 + max(0.5 * len(one.rows) for one in slices)
-    figure = Figure(figsize=(across * max(width, 4.4), down * height + 0.5), layout="constrained")
+    width = 1.6 + max(0.75 * len(panel.columns) for panel in slices)
+    height = 1.5 + max(0.5 * len(panel.rows) for panel in slices)
+    figure = _figure((across * max(width, 4.4), down * height + 0.5))
     panels = np.atleast_1d(figure.subplots(down, across)).ravel()
-    for axes, one in zip(panels, slices, strict=False):
-        picture = _heat_map(axes, one, limits)
+    for axes, panel in zip(panels, slices, strict=False):
+        colors = _heat_map(axes, panel, limits)
     for axes in panels[len(slices):]:
         axes.set_visible(False)
-    figure.colorbar(picture, ax=list(panels), label=metric, shrink=0.8)
+    figure.colorbar(colors, ax=list(panels), label=metric, shrink=0.8)
     figure.suptitle(title)
     _save(figure, path)
 
 
-def _heat_map(axes: Any, one: Slice, limits: tuple[float, float]) -> Any:
+def _heat_map(axes: Any, panel: Slice, limits: tuple[float, float]) -> Any:
     from matplotlib.patches import Rectangle
 
-    picture = axes.imshow(one.scores, cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
-    axes.set_xticks(range(len(one.columns)), one.columns)
-    axes.set_yticks(range(len(one.rows)), one.rows)
-    axes.set(xlabel=one.across, ylabel=one.down)
-    axes.set_title(one.fixed, fontsize="small", wrap=True)
-    middle = sum(limits) / 2
-    for (row, column), score in np.ndenumerate(one.scores):
+    low, high = limits
+    colors = axes.imshow(panel.scores, cmap="viridis", vmin=low, vmax=high, aspect="auto")
+    axes.set_xticks(range(len(panel.columns)), panel.columns)
+    axes.set_yticks(range(len(panel.rows)), panel.rows)
+    axes.set(xlabel=panel.across, ylabel=panel.down)
+    axes.set_title(panel.fixed, fontsize="small", wrap=True)
+    middle = (low + high) / 2
+    for (row, column), score in np.ndenumerate(panel.scores):
         color = "white" if score < middle else "black"
         axes.text(column, row, f"{score:.1f}", ha="center", va="center", color=color)
-        if score == limits[1]:
+        if score == high:
             axes.add_patch(Rectangle(
                 (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2.5
             ))  # fmt: skip
-    return picture
+    return colors
 
 
-def _save(figure: Any, path: Path | str) -> None:
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=150)
+def plot_stages(
+    variants: Mapping[str, Mapping[str, Any]], stages: Sequence[str], path: Path | str
+) -> None:
+    """Draw the milliseconds of a frame, a bar per variant and a colour per stage.
 
-
-def draw_stages(told: dict[str, Any], path: Path) -> None:
-    """Milliseconds of a frame, a bar per variant and a colour per stage. Writes atomically."""
-    from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
-
-    variants = told["variants"]
-    figure = Figure(figsize=(9, 1.2 + 0.6 * len(variants)), layout="constrained")
+    Each variant has `stages` (name -> milliseconds) and `total_ms`. Raises `InputError` for another
+    suffix than `SUFFIXES`.
+    """
+    check_plot(path)
+    figure = _figure((9, 1.2 + 0.6 * len(variants)))
     axes = figure.subplots()
-    for row, one in enumerate(variants.values()):
+    for row, times in enumerate(variants.values()):
         start = 0.0
-        for number, stage in enumerate(STAGES):
-            width = one["stages"].get(stage, 0.0)
+        for number, stage in enumerate(stages):
+            width = times["stages"].get(stage, 0.0)
             axes.barh(row, width, left=start, color=f"C{number}", label="" if row else stage)
             start += width
-        axes.text(start, row, f" {one['total_ms']:.0f} ms", va="center")
+        axes.text(start, row, f" {times['total_ms']:.0f} ms", va="center")
     axes.set_yticks(range(len(variants)), list(variants))
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("milliseconds per frame")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=150)
+    _legend_beside(axes)
+    _save(figure, path)
 
 
-def draw_curves(told: dict[str, Any], path: Path) -> None:
-    """Every column of the rows over the first one, a panel each. Writes atomically."""
-    from matplotlib.figure import Figure
+def plot_columns(rows: Sequence[Mapping[str, float]], path: Path | str) -> None:
+    """Draw every column of the rows over the first one, a panel each.
 
-    across, *columns = told["rows"][0]
-    figure = Figure(figsize=(4 * len(columns), 3.2), layout="constrained")
+    Raises `InputError` for another suffix than `SUFFIXES`.
+    """
+    check_plot(path)
+    across, *columns = rows[0]
+    figure = _figure((4 * len(columns), 3.2))
     for axes, name in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
-        axes.plot([row[across] for row in told["rows"]], [row[name] for row in told["rows"]], "o-")
+        axes.plot([row[across] for row in rows], [row[name] for row in rows], "o-")
         axes.set(xlabel=across.replace("_", " "), title=name.replace("_", " "))
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    from matplotlib.figure import Figure  # not pyplot: no window, whatever the backend
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _plain(axes: Any) -> None:
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend_beside(axes: Any) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+
+
+def _save(figure: Any, path: Path | str) -> None:
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=150)

@@ -1,4 +1,4 @@
-"""The benchmarks' rules: which rows of a ground-truth file count, and which results are forgiven.
+"""The benchmarks' rules: which rows of a ground-truth file count, and which results are exempt.
 
 Every rule is what TrackEval's `MotChallenge2DBox` does for that benchmark. DanceTrack and SportsMOT
 are scored with that class as it is for MOT17; their files hold nothing but people who count, so
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from tfsasm.datasets.mot_folders import NAMES
+from tfsasm.datasets.mot_folders import dataset_of
 from tfsasm.errors import InputError
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
 from tfsasm.motchallenge import TrackRows
@@ -27,7 +27,7 @@ PEDESTRIAN = 1
 CLASSES = range(1, 14)
 """What the eighth column of MOT16 and later may hold."""
 
-_FORGIVEN = frozenset({2, 7, 8, 12})  # on a vehicle, static, distractor, reflection
+_EXEMPT = frozenset({2, 7, 8, 12})  # on a vehicle, static, distractor, reflection
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Protocol:
     """How a benchmark reads its ground truth.
 
     `classes` says whether the eighth column is a class: "yes", "no" (MOT15 has coordinates
-    there), or "maybe": it is, when all its values look like one. Results that cover a row of a
-    class in `forgiven` are taken out before scoring, neither right nor wrong.
+    there), or "maybe": it is, when all its values could be one. Results that cover a row of a
+    class in `exempt` are taken out before scoring, neither right nor wrong.
     """
 
     name: str
     classes: Literal["yes", "no", "maybe"] = "yes"
-    forgiven: frozenset[int] = _FORGIVEN
+    exempt: frozenset[int] = _EXEMPT
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -50,20 +50,17 @@ PROTOCOLS = {
         Protocol("mot15", "no", frozenset()),
         Protocol("mot16"),
         Protocol("mot17"),
-        Protocol("mot20", forgiven=_FORGIVEN | {6}),  # also vehicles
+        Protocol("mot20", exempt=_EXEMPT | {6}),  # also vehicles
         Protocol("sportsmot"),
         Protocol("mot", "maybe", frozenset()),
     )
 }
-"""By the name of the data set; `mot` is any folder of MOT files, with nothing forgiven."""
+"""By the name of the data set; `mot` is any folder of MOT files, with nothing exempt."""
 
 
 def guess_dataset(names: Iterable[str]) -> str | None:
-    """The data set that all sequence names belong to, None when they do not tell."""
-    kinds = {
-        next((kind for kind, form in NAMES.items() if form.fullmatch(name)), None)
-        for name in names
-    }
+    """The data set that all sequence names belong to, None when they are of none or of several."""
+    kinds = {dataset_of(name) for name in names}
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -84,8 +81,8 @@ def apply_protocol(
         )
     if protocol.classes == "yes":
         _check_classes(protocol, truth, name)
-        forgiven = np.isin(np.trunc(truth.label), [*protocol.forgiven])
-        tracks = tracks[~_covers(truth, forgiven, tracks)]
+        exempt = np.isin(np.trunc(truth.label), [*protocol.exempt])
+        tracks = tracks[~_covers(truth, exempt, tracks)]
     return trajectories(truth)[counted(truth, protocol)], tracks
 
 
@@ -99,8 +96,8 @@ def counted(truth: TrackRows, protocol: Protocol) -> NDArray[np.bool_]:
     label = truth.label
     if protocol.classes == "maybe":
         marked = truth.confidence != 0
-        looks = bool(((label >= 1) & (label <= 13) & (label == np.floor(label))).all())
-        return marked & (label == PEDESTRIAN) if looks else marked
+        classes = bool(((label >= 1) & (label <= 13) & (label == np.floor(label))).all())
+        return marked & (label == PEDESTRIAN) if classes else marked
     return marked if protocol.classes == "no" else marked & (np.trunc(label) == PEDESTRIAN)
 
 
@@ -139,5 +136,5 @@ def _check_classes(protocol: Protocol, truth: TrackRows, name: str) -> None:
         raise InputError(
             f"{name}: ground truth has {truth.label[bad]:g} as the class in frame "
             f"{truth.frame[bad]}; {protocol.name} has 1 to 13 in the eighth column. If these are "
-            "not its files, say --dataset mot"
+            "not its files, give --dataset mot"
         )

@@ -20,7 +20,7 @@ class Files(NamedTuple):
     truth: Path
     result: Path
     length: int | None
-    """Frames; None when only the boxes tell."""
+    """Frames; None when known from the boxes alone."""
 
 
 def pair_files(
@@ -52,7 +52,7 @@ def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]
     truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
     videos = {video_name(name): folder for name, folder in truths.items()}
     results, problems = find_results(place, ".txt")
-    answered = {video_name(name) for name in (*results, *problems)}
+    with_result = {video_name(name) for name in (*results, *problems)}
     files = {}
     for name, result in results.items():
         folder = truths.get(name) or videos.get(video_name(name))
@@ -66,7 +66,7 @@ def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]
                 files[name] = Files(folder / "gt" / "gt.txt", result, _length(folder))
             except InputError as error:
                 problems[name] = str(error)
-    missing = [name for name in truths if video_name(name) not in answered]
+    missing = [name for name in truths if video_name(name) not in with_result]
     return files, problems | {name: f"no result {name}.txt" for name in missing}
 
 

@@ -1,7 +1,7 @@
 """From files to scores, by the rules of a benchmark.
 
-A sequence that cannot be scored is told with its reason. By default that ends the work before any
-scoring; a caller may ask for the rest.
+A sequence that cannot be scored is reported with its reason. By default that ends the work before
+any scoring; a caller may ask for the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tfsasm.datasets.mot_folders import sequence_folders
 from tfsasm.errors import InputError
-from tfsasm.evaluation.bdd100k import load_labels, looks_like_bdd100k
+from tfsasm.evaluation.bdd100k import has_bdd100k_layout, load_labels
 from tfsasm.evaluation.classes import score_classes
 from tfsasm.evaluation.metrics import Report, score
 from tfsasm.evaluation.protocols import (
@@ -28,17 +28,17 @@ from tfsasm.evaluation.result_files import BDD100K, Files, pair_files
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
 from tfsasm.motchallenge import TrackRows, read_tracks
 
-_TOLD = 3  # problems that a message tells before it only counts
+_NAMED = 3  # problems that a message has before it only counts
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores and what there is to say about them."""
+    """Scores, by which rules, and what was left out."""
 
     report: Report
     dataset: str
     notes: tuple[str, ...] = ()
-    """What was guessed, and what looks odd."""
+    """What was guessed, and what is unusual."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Sequence -> why it was not scored."""
 
@@ -47,7 +47,7 @@ def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[
     """Ground truth of MOT sequence folders, `folder/NAME/gt/gt.txt`, by name.
 
     Without `names` it is every sequence that has such a file. Rows whose mark is 0 or whose class
-    is not a pedestrian are left out, and a result there counts as false. MOT16, 17 and 20 forgive
+    is not a pedestrian are left out, and a result there counts as false. MOT16, 17 and 20 exempt
     results on some of those, so their scores are lower here than by `score_files`. Raises
     `InputError` when nothing is found, or a file is missing or bad.
     """
@@ -85,9 +85,9 @@ def score_folders(
     """Score a folder of results against a folder of ground truth by the rules of `dataset`.
 
     `gt` holds `NAME/gt/gt.txt` (splits may be between), `results` holds `NAME.txt`, or TrackEval's
-    `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`; the notes say
-    so. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError` for
-    all; with `allow_missing` they are left out, as long as there are others.
+    `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`, with a note
+    on that. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError`
+    for all; with `allow_missing` they are left out, as long as there are others.
     """
     root, place = Path(gt), Path(results)
     notes = []
@@ -137,7 +137,7 @@ def score_files(
 
 
 def _guess(root: Path) -> str | None:
-    if looks_like_bdd100k(root):
+    if has_bdd100k_layout(root):
         return BDD100K
     return guess_dataset(folder.name for folder in sequence_folders("mot", root))
 
@@ -164,7 +164,7 @@ def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajec
 def _checked(truth: TrackRows, rule: Protocol) -> Trajectories:
     """The rows that must make sense: all where all take part, else those that count."""
     rows = trajectories(truth)
-    return rows if rule.forgiven else rows[counted(truth, rule)]
+    return rows if rule.exempt else rows[counted(truth, rule)]
 
 
 def _emptiness(name: str, truth: Sized, tracks: Sized) -> list[str]:
@@ -174,18 +174,18 @@ def _emptiness(name: str, truth: Sized, tracks: Sized) -> list[str]:
 
 def _guess_note(guess: str | None) -> str:
     if guess:
-        return f"scored as {guess}, by the names of the sequences; --dataset says otherwise"
+        return f"scored as {guess}, by the names of the sequences; --dataset applies other rules"
     return (
-        "scored as plain MOT files: nothing is forgiven; --dataset NAME applies a benchmark's rules"
+        "scored as plain MOT files: no box is exempt; --dataset NAME applies a benchmark's rules"
     )
 
 
 def _cannot(problems: Mapping[str, str], *, any_left: bool) -> str:
-    told = [f"{name}: {why}" for name, why in sorted(problems.items())[:_TOLD]]
-    more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    first = [f"{name}: {why}" for name, why in sorted(problems.items())[:_NAMED]]
+    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
     mend = "; mend it, or score the rest with --allow-missing" if any_left else ""
     count = "1 sequence" if len(problems) == 1 else f"{len(problems)} sequences"
-    return f"{count} cannot be scored: {'; '.join(told)}{more}{mend}"
+    return f"{count} cannot be scored: {'; '.join(first)}{more}{mend}"
 
 
 def to_json(scored: Scored) -> dict[str, Any]:
@@ -195,10 +195,10 @@ def to_json(scored: Scored) -> dict[str, Any]:
 
 
 def lines(scored: Scored) -> list[str]:
-    """What to say below the table."""
+    """Notes and sequences left out, to print below the table."""
     count, missing = len(scored.report.sequences), len(scored.left_out)
-    told = [*scored.notes]
+    texts = [*scored.notes]
     if missing:
-        told.append(f"combined is of {count} of {count + missing} sequences; left out:")
-        told += [f"  {name}: {why}" for name, why in sorted(scored.left_out.items())]
-    return told
+        texts.append(f"combined is of {count} of {count + missing} sequences; left out:")
+        texts += [f"  {name}: {why}" for name, why in sorted(scored.left_out.items())]
+    return texts

@@ -24,10 +24,10 @@ DETECTORS = ("DPM", "FRCNN", "SDP")
 
 @dataclass(frozen=True)
 class Server:
-    """Sequences by name, with their number of frames where it is common knowledge."""
+    """Sequences by name, with their number of frames where it is published."""
 
     wanted: Mapping[str, int | None]
-    """The test split; empty where only the data set itself tells."""
+    """The test split; empty where only the data set itself has it."""
     optional: Mapping[str, int | None] = field(default_factory=dict)
     """What may come along, all or nothing."""
     folder: str = ""

@@ -1,8 +1,8 @@
-"""What one method gains over another on the same sequences, and how sure that is.
+"""Differences between trackers on the same sequences, with bootstrap intervals.
 
-Sequences differ by far more than methods do, so only differences within a sequence tell. The
-interval says what the mean gain might have been on other sequences of the same kind: it resamples
-sequences, with replacement.
+Sequences differ by far more than trackers do, so only differences within a sequence count. The
+interval estimates what the mean difference might have been on other sequences of the same kind: it
+resamples sequences, with replacement.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Difference:
 def differences(
     reports: Mapping[str, Report], against: str | None = None, metrics: tuple[str, ...] = METRICS
 ) -> list[Difference]:
-    """The gains of every report over the one named `against`, by default the first.
+    """The differences of every report from the one named `against`, by default the first.
 
     Every metric draws the same sequences. Raises `InputError` when the reports are not of the same
     sequences, or there is none of that name.
@@ -61,16 +61,17 @@ def differences(
     if base not in reports:
         raise InputError(f"nothing to compare against: {base!r} is not among {', '.join(reports)}")
     names = list(reports[base].sequences)
-    if odd := [name for name, one in reports.items() if set(one.sequences) != set(names)]:
-        raise InputError(f"{odd[0]} and {base} are not of the same sequences")
+    others = [name for name in reports if set(reports[name].sequences) != set(names)]
+    if others:
+        raise InputError(f"{others[0]} and {base} are not of the same sequences")
     draws = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
     return [
-        _gain(name, base, metric, reports, draws)
+        _difference(name, base, metric, reports, draws)
         for name in reports if name != base for metric in metrics
     ]  # fmt: skip
 
 
-def _gain(
+def _difference(
     name: str, base: str, metric: str, reports: Mapping[str, Report], draws: np.ndarray
 ) -> Difference:
     ours, theirs = reports[name].sequences, reports[base].sequences

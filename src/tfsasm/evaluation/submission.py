@@ -1,4 +1,4 @@
-"""`tfsasm submit`: results as a zip that the evaluation server of a benchmark takes.
+"""Results as a zip that the evaluation server of a benchmark takes.
 
 Everything is checked before the zip appears, since servers allow few tries: every sequence is there
 and no other, lines have the ten columns, numbers make sense, no id is twice in a frame. The same
@@ -27,16 +27,16 @@ from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows
 from tfsasm.files import atomic_path
 from tfsasm.motchallenge import numbered_lines, read_text, read_tracks
 
-_TOLD = 5  # names or problems that a message tells before it only counts
+_NAMED = 5  # names or problems that a message has before it only counts
 
-_REST = ("1", "-1", "-1", "-1")  # the last four of ten columns, where a file lacks them
+_LAST_COLUMNS = ("1", "-1", "-1", "-1")  # the last four of ten, where a file lacks them
 
 Member = tuple[str, str]
 """Path inside the zip, and text."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Entry:
     """A sequence that belongs in the zip: its file, and its frames when they are known."""
 
     name: str
@@ -44,11 +44,16 @@ class Wanted:
     length: int | None
 
 
-def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Wanted]:
+def sequence_lengths(dataset: str, root: Path) -> dict[str, int]:
+    """Frames of the sequences in the folder of a split, for MOT17 by video."""
+    return {video_name(sequence.name): sequence.length for sequence in sequences(dataset, root)}
+
+
+def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Entry]:
     """The sequences that the server wants, each with its result, in order of name.
 
-    `lengths` are those of the sequences that are there. Where the server's own list is not common
-    knowledge they are that list, or else whatever has results is. Raises `InputError` for
+    `lengths` are those of the sequences that are there. Where the server's own list is not
+    published they stand for it, or else whatever has results does. Raises `InputError` for
     sequences that are missing, not wanted, or have two results.
     """
     server = SERVERS[dataset]
@@ -56,29 +61,29 @@ def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Want
     wanted: dict[str, int | None] = {**(server.wanted or lengths or dict.fromkeys(found))}
     if any(name in found for name in server.optional):
         wanted.update(server.optional)
-    told = [f"{name}: {why}" for name, why in sorted(problems.items())]
+    faults = [f"{name}: {why}" for name, why in sorted(problems.items())]
     if absent := sorted(wanted.keys() - {*found, *problems}):
-        told.append(f"no result for {_some(absent)}")
+        faults.append(f"no result for {_first_few(absent)}")
     if surplus := sorted(found.keys() - wanted.keys()):
-        told.append(f"not wanted: {_some(surplus)}")
-    if told:
-        raise InputError(f"{results} is not what the server takes: {'; '.join(told)}")
+        faults.append(f"not wanted: {_first_few(surplus)}")
+    if faults:
+        raise InputError(f"{results} is not what the server takes: {'; '.join(faults)}")
     known = {name: lengths.get(video_name(name), wanted[name]) for name in wanted}
-    return [Wanted(name, found[name], known[name]) for name in sorted(wanted)]
+    return [Entry(name, found[name], known[name]) for name in sorted(wanted)]
 
 
-def members(chosen: Iterable[Wanted], dataset: str) -> Iterator[Member]:
+def members(entries: Iterable[Entry], dataset: str) -> Iterator[Member]:
     """What goes into the zip, one by one. Raises `InputError` at the end for all that is unfit."""
     render = scalabel_text if dataset == "bdd100k" else mot_text
     suffix = "json" if dataset == "bdd100k" else "txt"
     problems: list[str] = []
-    for one in chosen:
+    for entry in entries:
         try:
-            yield f"{SERVERS[dataset].folder}{one.name}.{suffix}", render(one)
+            yield f"{SERVERS[dataset].folder}{entry.name}.{suffix}", render(entry)
         except InputError as error:
             problems.append(str(error))
     if problems:
-        raise InputError(f"not fit for the server: {_some(problems, '; ')}")
+        raise InputError(f"not fit for the server: {_first_few(problems, '; ')}")
 
 
 def write_zip(path: Path, members: Iterable[Member]) -> None:
@@ -93,38 +98,38 @@ def write_zip(path: Path, members: Iterable[Member]) -> None:
             archive.writestr(entry, text, zipfile.ZIP_DEFLATED, 9)
 
 
-def mot_text(one: Wanted) -> str:
+def mot_text(entry: Entry) -> str:
     """A result file with ten columns in each line, its numbers as written.
 
     Raises `InputError` for lines, frames, ids and boxes that make no sense.
     """
-    table = read_tracks(one.result)
-    _check(trajectories(table), one)
+    table = read_tracks(entry.result)
+    _check(trajectories(table), entry)
     if (table.label > 1).any():
         frame = table.frame[table.label > 1][0]
-        raise InputError(f"{one.result} has another class than a pedestrian in frame {frame}")
-    lines = numbered_lines(read_text(one.result))
+        raise InputError(f"{entry.result} has another class than a pedestrian in frame {frame}")
+    lines = numbered_lines(read_text(entry.result))
     return "".join(f"{_ten_columns(line)}\n" for _, line in lines)
 
 
-def scalabel_text(one: Wanted) -> str:
+def scalabel_text(entry: Entry) -> str:
     """The frames of a BDD100K video as Scalabel JSON, also those without a label.
 
-    Raises `InputError` as `mot_text` does, for a class that is not tracked, and when nothing tells
-    how many frames there are.
+    Raises `InputError` as `mot_text` does, for a class that is not tracked, and when the number
+    of frames is unknown.
     """
-    labels = result_labels(one.result, one.name)
-    _check(labels.boxes, one)
+    labels = result_labels(entry.result, entry.name)
+    _check(labels.boxes, entry)
     if odd := sorted({*labels.classes.tolist()} - {*CATEGORIES}):
-        raise InputError(f"{one.result} has {odd[0]!r}, which is none of {', '.join(CATEGORIES)}")
+        raise InputError(f"{entry.result} has {odd[0]!r}, which is none of {', '.join(CATEGORIES)}")
     rows = rows_by_frame(labels.boxes.frames)
     frames = [
         {
-            "name": f"{one.name}-{number:07d}.jpg", "videoName": one.name,
+            "name": f"{entry.name}-{number:07d}.jpg", "videoName": entry.name,
             "frameIndex": number - 1,
             "labels": [_label(labels, row) for row in rows.get(number, ())],
         }
-        for number in range(1, _frames(one) + 1)
+        for number in range(1, _frames(entry) + 1)
     ]  # fmt: skip
     return json.dumps(frames, separators=(",", ":")) + "\n"
 
@@ -137,31 +142,35 @@ def _label(labels: Labels, row: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _frames(one: Wanted) -> int:
-    if one.length:
-        return one.length
-    if one.result.suffix != ".json":
-        raise InputError(f"nothing tells how many frames {one.name} has; give --root, the folder "
-                         "that holds the split's images")  # fmt: skip
-    frames = video_frames(one.result, one.name)
+def _frames(entry: Entry) -> int:
+    if entry.length:
+        return entry.length
+    if entry.result.suffix != ".json":
+        raise InputError(
+            f"the number of frames of {entry.name} is unknown; give --root, the folder that holds "
+            "the split's images"
+        )
+    frames = video_frames(entry.result, entry.name)
     last = max((frame.index for frame in frames), default=-1)
     if last + 1 != len(frames):
-        raise InputError(f"{one.result} has {len(frames)} frames up to frameIndex {last}; servers "
-                         "want all of them, also without labels, or give --root")  # fmt: skip
+        raise InputError(
+            f"{entry.result} has {len(frames)} frames up to frameIndex {last}; servers want all of "
+            "them, also without labels, or give --root"
+        )
     return len(frames)
 
 
-def _check(boxes: Trajectories, one: Wanted) -> None:
-    check(boxes, one.length or last_frame(boxes), str(one.result))
+def _check(boxes: Trajectories, entry: Entry) -> None:
+    check(boxes, entry.length or last_frame(boxes), str(entry.result))
     if (boxes.ids < 0).any():
         bad = boxes[boxes.ids < 0]
-        raise InputError(f"{one.result} has id {bad.ids[0]} in frame {bad.frames[0]}; ids are 0 "
+        raise InputError(f"{entry.result} has id {bad.ids[0]} in frame {bad.frames[0]}; ids are 0 "
                          "or more")  # fmt: skip
 
 
 def _ten_columns(line: str) -> str:
     fields = [field.strip() for field in line.split(",")]
-    return ",".join([*fields, *_REST[len(fields) - 10 :]] if len(fields) < 10 else fields)
+    return ",".join([*fields, *_LAST_COLUMNS[len(fields) - 10 :]] if len(fields) < 10 else fields)
 
 
 def _results(dataset: str, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -192,13 +201,8 @@ def _under_three_names(
     return results, problems
 
 
-def _some(what: Sequence[str], between: str = ", ") -> str:
-    more = f"{between}and {len(what) - _TOLD} more" if len(what) > _TOLD else ""
-    return between.join(what[:_TOLD]) + more
+def _first_few(texts: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return between.join(texts[:_NAMED]) + more
 
 
-def _lengths(dataset: str, root: Path | None) -> dict[str, int]:
-    """Frames of the sequences in a folder, for MOT17 by video."""
-    if root is None:
-        return {}
-    return {video_name(one.name): one.length for one in sequences(dataset, root)}

@@ -1,4 +1,4 @@
-"""Scores for people and for spreadsheets."""
+"""Scores as tables for terminals and as CSV."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ def scores_table(
     return table
 
 
-def gains_table(gains: Sequence[Difference]) -> Table:
-    """A row per tracker: its mean gains over one other, and with each the 95 % interval.
+def differences_table(differences: Sequence[Difference]) -> Table:
+    """A row per tracker: its mean differences from a reference, each with its 95 % interval.
 
     Where a line would be too long for a terminal, the interval stands below the mean.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    metrics = list(dict.fromkeys(gain.metric for gain in gains))
-    longest = max(len(gain.name) for gain in gains)
-    below = longest + len(metrics) * (1 + max(len(gain.text) for gain in gains)) > _WIDTH
-    table.add_column(f"gain over {gains[0].against}", overflow="fold", min_width=longest)
+    metrics = list(dict.fromkeys(row.metric for row in differences))
+    longest = max(len(row.name) for row in differences)
+    below = longest + len(metrics) * (1 + max(len(row.text) for row in differences)) > _WIDTH
+    heading = f"difference from {differences[0].against}"
+    table.add_column(heading, overflow="fold", min_width=longest)
     for metric in metrics:
         table.add_column(metric, no_wrap=True)
     rows: dict[str, dict[str, str]] = {}
-    for gain in gains:
-        rows.setdefault(gain.name, {})[gain.metric] = (
-            gain.text.replace(" ", "\n", 1) if below else gain.text
+    for row in differences:
+        rows.setdefault(row.name, {})[row.metric] = (
+            row.text.replace(" ", "\n", 1) if below else row.text
         )
     for name, texts in rows.items():
         table.add_row(name, *(texts[metric] for metric in metrics))
@@ -80,10 +81,11 @@ def reports_csv(
 ) -> str:
     """The lines of `scores_csv` for each report in turn, led by its name.
 
-    `about` has for each name what to put between it and the scores, by column, alike for all.
+    `about` has the columns between each name and its scores: name -> column -> value, the same
+    columns for all.
     """
     columns = list(next(iter(about.values()), {}))
-    leads = {(name, *(about[name][c] for c in columns)): one for name, one in reports.items()}
+    leads = {(name, *(about[name][c] for c in columns)): reports[name] for name in reports}
     return _csv(leads, [label, *columns])
 
 

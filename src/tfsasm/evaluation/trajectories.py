@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy, xyxy_to_ltwh
 from tfsasm.errors import InputError
 
 
@@ -43,10 +43,10 @@ class Trajectories:
         """From the `(ids [K], xyxy [K, 4])` of consecutive frames, the first being frame 1."""
         none = np.zeros(0, dtype=np.int64)
         numbers, ids, boxes = [none], [none], [np.zeros((0, 4))]
-        for number, (found, corners) in enumerate(frames, start=1):
+        for number, (identities, corners) in enumerate(frames, start=1):
             xyxy = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
-            boxes.append(np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1))
-            ids.append(np.asarray(found).reshape(-1))
+            boxes.append(xyxy_to_ltwh(xyxy))
+            ids.append(np.asarray(identities).reshape(-1))
             numbers.append(np.full(len(xyxy), number))
         return cls.of(np.concatenate(numbers), np.concatenate(ids), np.concatenate(boxes))
 

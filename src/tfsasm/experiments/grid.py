@@ -1,18 +1,20 @@
-"""Settings by short name, and every combination of their values."""
+"""Every combination of the values of some settings, and slices through their scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations as combinations_of
 from itertools import product
 from operator import attrgetter
-from typing import TypeVar
+
+import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.settings import full_name, with_settings
+from tfsasm.evaluation.metrics import Report
+from tfsasm.evaluation.plots import Slice
+from tfsasm.settings import full_name, short_name, with_settings
 from tfsasm.tracking.config import TrackerConfig
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,3 +95,37 @@ def choose(text: str, rows: Sequence[GridPoint], config: TrackerConfig) -> GridP
         there = f"{len(found)} rows" if found else "no row"
         raise InputError(f"{there} of the grid with {text}; name one, such as {rows[0].label}")
     return found[0]
+
+
+def slices(
+    axes: Sequence[Axis], rows: Mapping[str, GridPoint], reports: Mapping[str, Report], best: str,
+    metric: str,
+) -> list[Slice]:
+    """Every two settings of the grid against each other, the others held at the best row's values.
+
+    A grid of one setting is a single strip; settings with one value have nothing to show.
+    """
+    at_best = rows[best].values
+    scores = {
+        tuple(rows[label].values.items()): getattr(report.combined, metric)
+        for label, report in reports.items()
+    }
+    wide = [axis for axis in axes if len(axis.values) > 1]
+    pairs = list(combinations_of(wide, 2)) or [(Axis("", ("",)), axis) for axis in wide]
+    return [_slice(down, across, at_best, scores) for down, across in pairs]
+
+
+def _slice(
+    down: Axis, across: Axis, at_best: Mapping[str, str],
+    scores: Mapping[tuple[tuple[str, str], ...], float],
+) -> Slice:
+    def score(row: str, column: str) -> float:
+        chosen = {down.setting: row, across.setting: column}
+        return scores[tuple((name, chosen.get(name, value)) for name, value in at_best.items())]
+
+    fixed = {k: v for k, v in at_best.items() if k not in (down.setting, across.setting)}
+    return Slice(
+        across.setting, across.values, down.setting, down.values,
+        np.array([[score(row, column) for column in across.values] for row in down.values]),
+        ", ".join(f"{short_name(name)} {value}" for name, value in fixed.items()),
+    )  # fmt: skip

@@ -1,85 +1,149 @@
-"""Whole sequences to result files, by a tracker that lives as long as its process."""
+"""What an experiment needs: sequences, detections and trackers, checked before any work."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sized
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from functools import partial
+import re
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from tfsasm.cli.chosen import Chosen, Followed, choose
-from tfsasm.cli.options import Following
 from tfsasm.datasets.mot_folders import video_name
-from tfsasm.datasets.sequences import Sequence
+from tfsasm.datasets.sequences import Sequence as DatasetSequence
 from tfsasm.detection.detectors import Detector, default_settings, detector
-from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
-from tfsasm.evaluation.result_files import result_file
-from tfsasm.experiments.pool import Work, some
-from tfsasm.files import atomic_path
+from tfsasm.evaluation.result_files import Files, result_file
+from tfsasm.files import check_folder
 from tfsasm.motchallenge import read_detections
-from tfsasm.tracking.named import QuerySpec, TrackerSpec
-from tfsasm.tracking.results import MotFile, rows
-from tfsasm.video.source import Frame, open_video
 
 if TYPE_CHECKING:
-    from tfsasm.cli import compare
+    from tfsasm.tracking.named import EmbedderSpec, NetworkSpec, TrackerSpec
 
-NOTHING = np.zeros((0, 0, 3), dtype=np.uint8)
-"""The image of a frame without a picture."""
+_NAMED = 3  # sequences that a message names before it only counts
 
 
 @dataclass(frozen=True)
-class LiveDetector:
-    """A detector by name, as the command line gives it."""
+class DetectorSpec:
+    """A live detector by name."""
 
     name: str
     weights: Path | None
     score: float
     changes: tuple[str, ...] = ()
+    """Single settings, as NAME=VALUE."""
+
+    def make(self, device: str) -> Detector:
+        """The detector on a PyTorch device. Raises `InputError`."""
+        settings = default_settings(
+            self.name, score_threshold=self.score, device=device, changes=self.changes
+        )
+        return detector(self.name, self.weights, settings)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One sequence: what to look at, and its boxes unless a detector finds them."""
+    """One sequence: its images, and its detections unless a detector finds them."""
 
-    sequence: Sequence
+    sequence: DatasetSequence
     source: Path | None
-    """Its pictures; None when nobody is to see any."""
+    """Its images; None when they are not used."""
     detections: Path | None
     first: int = 1
-    """The number that its first frame has among the boxes."""
+    """The number of its first frame in the file of detections."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All that a process needs to track any of the tasks, but for the tracker."""
+class Experiment:
+    """All that a process needs to run trackers over any of the sequences; it can be pickled."""
 
-    tasks: dict[str, Task]
-    output: Path
+    tasks: Mapping[str, Task]
+    """By the name of the sequence."""
+    trackers: Mapping[str, TrackerSpec]
+    """By label."""
+    folders: Mapping[str, Path]
+    """Where the result files of each tracker go."""
+    network: NetworkSpec
+    """Of all query trackers."""
+    embedder: EmbedderSpec
+    """Of all appearance trackers."""
+    detector: DetectorSpec | None = None
+    """None for stored detections."""
     device: str = "auto"
     """Of the detector."""
-    live: LiveDetector | None = None
+    min_score: float = -float("inf")
+    """Detections below this score are left out."""
     skip_bad: bool = False
+    """Leave out lines of detections that cannot be used."""
+    timed: bool = False
+    """Trackers are compared, also by their speed. Nothing is computed ahead then, a sequence of
+    another length than expected fails, and trackers without a network take stored detections in
+    pixels as they are. Otherwise all is as in `track_video`."""
+    first_id: int = 1
+    """The first identity in result files."""
+    scores: bool = True
+    """Whether result files hold scores."""
+    order: Literal["natural", "name"] = "natural"
+    """Of the images of a folder."""
+    todo: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Sequence -> labels of the trackers that have no result of it yet; all where it is missing."""
+
+    def labels(self, name: str) -> Sequence[str]:
+        """The trackers that are to run on a sequence."""
+        return self.todo.get(name, tuple(self.trackers))
+
+    def files(self) -> dict[str, dict[str, Files]]:
+        """By tracker, the files from which each sequence with ground truth is scored."""
+        return {
+            label: {
+                name: Files(truth, result_file(folder, name), task.sequence.length)
+                for name, task in self.tasks.items() if (truth := task.sequence.truth)
+            }
+            for label, folder in self.folders.items()
+        }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a sequence."""
+def make_tasks(
+    sequences: Sequence[DatasetSequence], *, detections: Path | None, source: Path | None,
+    live: bool = False, images: bool = True, second_half: bool = False,
+) -> dict[str, Task]:
+    """The tasks of some sequences. Raises `InputError` for detections that are missing.
 
-    frames: int
-    identities: int
-    seconds: float
-    notes: tuple[str, ...]
+    `source` replaces the images of a single one. `live` tasks need no detections, and without
+    `images` none are used. `second_half` are sequences whose detections are of whole videos.
+    """
+    check_source(source, sequences)
+    if detections and detections.is_file() and detections.suffix == ".txt" and len(sequences) > 1:
+        raise InputError(
+            f"{detections} is of one sequence, and there are {len(sequences)}; give a folder of "
+            "NAME.txt files or a det_db JSON, or choose one by --sequences"
+        )
+    tasks = {}
+    for sequence in sequences:
+        boxes = None if live else find_detections(detections, sequence)
+        first = _second_half(boxes, sequence) if boxes and second_half else 1
+        tasks[sequence.name] = Task(
+            sequence, (source or sequence.source) if images else None, boxes, first
+        )
+    return tasks
 
 
-def find_detections(given: Path | None, sequence: Sequence) -> Path:
-    """Stored boxes of a sequence: those beside it, or in `given`, a file or a folder.
+def check_source(source: Path | None, sequences: Sized) -> None:
+    """A video given by itself is of one sequence. Raises `InputError`."""
+    if source is not None and len(sequences) != 1:
+        raise InputError(
+            f"--source is for one sequence, and there are {len(sequences)}; choose it by "
+            "--sequences NAME"
+        )
+
+
+def check_workers(workers: int) -> None:
+    """Raises `InputError` for less than one process."""
+    if workers < 1:
+        raise InputError(f"workers is {workers}; give 1 or more")
+
+
+def find_detections(given: Path | None, sequence: DatasetSequence) -> Path:
+    """Stored detections of a sequence: those beside it, or in `given`, a file or a folder.
 
     A folder holds `NAME.txt`, `NAME/det.txt`, `NAME/det/det.txt` or `NAME.json`; for MOT17 also
     under the name without the public detector's. A file may also be one inside the folder of each
@@ -88,7 +152,7 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
     if given is None:
         if sequence.detections is None:
             raise InputError(
-                f"{sequence.name} has no det/det.txt beside it; say where the boxes come from: "
+                f"{sequence.name} has no det/det.txt beside it; give where the boxes come from: "
                 "--detections DIR or --detector yolox-nano"
             )
         return sequence.detections
@@ -111,136 +175,58 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
     raise InputError(f"no detections of {sequence.name} in {given}: wanted {sequence.name}.txt")
 
 
-def check_shared(detections: Path | None, sequences: int) -> None:
-    """A det.txt names no sequence, so it can serve one only. Raises `InputError`."""
-    if detections and detections.is_file() and detections.suffix == ".txt" and sequences > 1:
-        raise InputError(
-            f"{detections} is of one sequence, and there are {sequences}; give a folder of "
-            "NAME.txt files or a det_db JSON, or choose one by --sequences"
-        )
-
-
-def check_source(source: Path | None, chosen: Sized) -> None:
-    """A video given by itself is of one sequence. Raises `InputError`."""
-    if source is not None and len(chosen) != 1:
-        raise InputError(
-            f"--source is for one sequence, and there are {len(chosen)}; choose it by "
-            "--sequences NAME"
-        )
-
-
-def make_work(plan: Plan, asked: Following) -> Work:
-    """What tracks the sequences of a plan by name; it yields frames and returns an `Outcome`.
-
-    Raises `InputError` and `WeightsError` for what would fail on every sequence.
-    """
-    return partial(_track, plan, choose(asked), open_live(plan))
-
-
-def open_live(plan: Plan) -> Detector | None:
-    """The live detector of a plan, if it has one. Raises `InputError`."""
-    asked = plan.live
-    if asked is None:
-        return None
-    settings = default_settings(
-        asked.name, score_threshold=asked.score, device=plan.device, changes=asked.changes
-    )
-    return detector(asked.name, asked.weights, settings)
-
-
-def _track(
-    plan: Plan, chosen: Chosen, live: Detector | None, name: str
-) -> Generator[int, None, Outcome]:
-    """Track one sequence from a fresh state; its file appears when the last frame is done."""
-    task = plan.tasks[name]
-    identities: set[int] = set()
-    frames, began = 0, time.monotonic()
-    with ExitStack() as stack:
-        tracked, notes = _follow(plan, chosen, live, task, stack)
-        path = stack.enter_context(atomic_path(result_file(plan.output, name)))
-        file = stack.enter_context(MotFile(path, first_id=chosen.first_id, scores=chosen.scores))
-        for frame, tracks in tracked:
-            file.write(frame, tracks)
-            identities.update(row.id for row in rows(tracks))
-            frames += 1
-            yield frames
-    told = [*notes(), *length_notes(task, frames)]
-    return Outcome(frames, len(identities), time.monotonic() - began, tuple(told))
-
-
-def _follow(
-    plan: Plan, chosen: Chosen, live: Detector | None, task: Task, stack: ExitStack
-) -> tuple[Followed, Callable[[], list[str]]]:
-    """The tracks of each frame, and what there is to note when they are through."""
-    if task.source is None:
-        boxes = open_stored(task, skip_bad=plan.skip_bad)
-        tracked = chosen.follow_blindly(blind_frames(task), boxes)
-        return stack.enter_context(closing(tracked)), boxes.report
-    proposals = live or open_stored(task, skip_bad=plan.skip_bad)
-    source = stack.enter_context(open_video(task.source, order=chosen.order))
-    tracked = stack.enter_context(closing(chosen.follow(source, proposals)))
-    return tracked, lambda: [*source.problems, *proposals.report()]
-
-
-def length_notes(task: Task, frames: int) -> list[str]:
-    """What to say of a sequence that turned out to have so many frames."""
-    if frames == task.sequence.length:
-        return []
-    return [f"{frames} frames were tracked, {task.sequence.length} were expected"]
-
-
-def open_stored(task: Task, *, skip_bad: bool) -> MotDetections | DetectionDatabase:
-    """Stored boxes of a task."""
-    given = task.detections or ""
-    if task.first > 1:
-        return MotDetections(given, skip_bad=skip_bad, first=task.first)
-    return open_detections(given, source_name=place(task), skip_bad=skip_bad)
-
-
-def blind_frames(task: Task) -> Iterator[Frame]:
-    """Frames by number alone. They are called as those of a video, which are found by number."""
-    for number in range(1, task.sequence.length + 1):
-        yield Frame(NOTHING, number, f"{place(task)}#{number}", None)
-
-
-def place(task: Task) -> str:
-    """Where the pictures of a sequence are, or would be: tells a det_db of many which one it is."""
-    near = task.source if task.source and task.source.is_dir() else None
-    if near is None and task.sequence.truth:
-        near = task.sequence.truth.parent
-    above = near.resolve().parent.parent if near else Path()
-    return str(above / task.sequence.name / "img1")
-
-
-def _with_pictures(
-    job: compare.Compare, entrants: dict[str, TrackerSpec], chosen: list[Sequence]
+def without_images(
+    trackers: Mapping[str, TrackerSpec], sequences: Sequence[DatasetSequence],
+    source: Path | None, *, images: bool = True,
 ) -> tuple[dict[str, TrackerSpec], dict[str, str]]:
-    """The trackers that can run on all sequences, and why the others cannot."""
-    check_source(job.source, chosen)
-    blind = [one.name for one in chosen if one.source is None and job.source is None]
-    if not blind and not job.no_images:
-        return entrants, {}
-    why = "it needs pictures: "
-    why += "--no-images withholds them" if job.no_images else f"there are none of {some(blind)}"
-    skipped = {label: why for label, one in entrants.items() if isinstance(one, QuerySpec)}
-    if len(skipped) == len(entrants):
-        raise InputError(f"no tracker can run: {', '.join(skipped)}: {why}")
-    return {label: one for label, one in entrants.items() if label not in skipped}, skipped
+    """The trackers that can run on all sequences, and why the others cannot.
+
+    Raises `InputError` where none can.
+    """
+    check_source(source, sequences)
+    lacking = [one.name for one in sequences if one.source is None and source is None]
+    if images and not lacking:
+        return dict(trackers), {}
+    why = f"there are none of {first_few(lacking)}" if images else "--no-images withholds them"
+    skipped = {
+        label: f"it needs images: {why}" for label, spec in trackers.items() if spec.needs_images
+    }
+    if len(skipped) == len(trackers):
+        raise InputError(f"no tracker can run: {', '.join(skipped)}: it needs images: {why}")
+    return {label: spec for label, spec in trackers.items() if label not in skipped}, skipped
 
 
-def _second_half(boxes: Path, one: Sequence) -> int:
+def make_folders(place: Path, labels: Sequence[str], *, overwrite: bool) -> dict[str, Path]:
+    """A folder for each tracker's result files. Raises `InputError` for files that are there."""
+    folders = {label: place / re.sub(r"[^\w.,=-]", "_", label) for label in labels}
+    if len(set(folders.values())) < len(folders):
+        raise InputError(f"two trackers would share a folder: {', '.join(labels)}")
+    for folder in folders.values():
+        check_folder(folder)
+        if not overwrite and any(folder.glob("*.txt")):
+            raise InputError(f"{folder} has results; give another --output or --overwrite")
+    return folders
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names in a message, the first few if there are many."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _second_half(boxes: Path, sequence: DatasetSequence) -> int:
     """The frame of a whole video that is frame 1 of its second half, as ByteTrack's tools cut it.
 
-    Of n frames the second half has those after frame n // 2 + 1. The whole length is told by the
-    last frame that has a box.
+    Of n frames the second half has those after frame n // 2 + 1. The length of the whole is the
+    number of the last frame that has a box.
     """
     if boxes.suffix.lower() == ".json":
         raise InputError(f"--second-half takes MOT text, not {boxes}")
     frames = max(read_detections(boxes), default=0)
     cut = frames // 2 + 1
-    if frames - cut != one.length:
+    if frames - cut != sequence.length:
         raise InputError(
             f"{boxes} ends with frame {frames}, so its second half has {max(frames - cut, 0)} "
-            f"frames; {one.name} has {one.length}"
+            f"frames; {sequence.name} has {sequence.length}"
         )
     return cut + 1

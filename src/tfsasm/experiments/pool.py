@@ -2,7 +2,7 @@
 
 A pool that loses a process gives up all it was to do. Here a process that dies costs the one thing
 it was working on, and another takes its place. When the parent dies, killed or not, its workers
-end with the next thing they have to say.
+end with the next event that they send.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import signal
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -21,22 +21,15 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from tfsasm.errors import TfsasmError
 
-_PATIENCE = 20  # seconds that a process has to tidy up; the first frame compiles kernels
+_GRACE = 20  # seconds that a process has to tidy up; the first frame compiles kernels
 
 Work = Callable[[str], Generator[int, None, Any]]
-"""Works on one thing: yields how far it is, from time to time, and returns what came of it."""
+"""Works on one thing: yields how far it is, from time to time, and returns a result."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of `name`."""
+    """The result of the work on `name`."""
 
     name: str
     value: Any
@@ -57,7 +50,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why nothing came of `name`; `trace` is there for what is no message to the user."""
+    """Why `name` has no result; `trace` is set for what is no message to the user."""
 
     name: str
     message: str
@@ -69,9 +62,9 @@ Events = Generator[Event, None, None]
 
 
 def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) -> Events:
-    """Work on every name once, in order, and tell how it goes as it goes.
+    """Work on every name once, in order, and yield what happens as it happens.
 
-    `make` is called once per process and gives what does the work; with several workers it is
+    `make` is called once per process and returns the work; with several workers it is
     pickled, so it is a function of a module or a `partial` of one. One worker is this process. An
     exception ends the work on its name alone. Closing the generator ends the workers.
     """
@@ -115,11 +108,11 @@ class _Worker:
     def give(self, name: str | None) -> None:
         """The next name, or None to end."""
         self.name = name
-        with suppress(OSError):  # it has died; `hear` will find out
+        with suppress(OSError):  # it has died; `receive` will notice
             self.connection.send(name)
 
-    def hear(self) -> Event | None:
-        """Its next word; None when it has died."""
+    def receive(self) -> Event | None:
+        """Its next event; None when it has died."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -129,39 +122,39 @@ class _Worker:
     def end(self) -> None:
         """End it, when it has removed what it left half done."""
         self.process.terminate()
-        self.process.join(_PATIENCE)
+        self.process.join(_GRACE)
         self.process.kill()
         self.process.join()
         self.connection.close()
 
 
 def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Events:
-    crew = [_Worker(make) for _ in range(workers)]
+    pool = [_Worker(make) for _ in range(workers)]
     try:
-        for worker in crew:
+        for worker in pool:
             worker.give(names.popleft())
-        while busy := {worker.connection: worker for worker in crew if worker.name is not None}:
+        while busy := {worker.connection: worker for worker in pool if worker.name is not None}:
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
-                name, event = worker.name or "", worker.hear()
+                name, event = worker.name or "", worker.receive()
                 if event is None:
                     code = worker.process.exitcode
                     event = Failed(name, f"its process ended with code {code}; out of memory?")
-                    crew.remove(worker)
+                    pool.remove(worker)
                     worker.end()
                     if names:
                         worker = _Worker(make)
-                        crew.append(worker)
+                        pool.append(worker)
                 if not isinstance(event, Advanced):
                     worker.give(names.popleft() if names else None)
                 yield event
     finally:
-        for worker in crew:
+        for worker in pool:
             worker.end()
 
 
 def _serve(connection: Connection, make: Callable[[], Work]) -> None:
-    """The life of a worker."""
+    """What a worker process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # half-written files are removed
     try:
@@ -173,7 +166,7 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
             for event in _events(name, work):
                 connection.send(event)
     except (EOFError, OSError):
-        return  # nobody listens any more
+        return  # the parent has ended
 
 
 def _refuse(error: Exception, name: str) -> Generator[int, None, None]:
@@ -181,14 +174,10 @@ def _refuse(error: Exception, name: str) -> Generator[int, None, None]:
     raise error
     yield 0
 
-log = logging.getLogger(__name__)
-
-_NAMED = 3  # sequences that a message names before it only counts
-
 
 @dataclass
 class Run:
-    """What a run came to. `outcomes` are what the work returned, by name."""
+    """What a run came to: results and reasons of failure by name."""
 
     outcomes: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -197,14 +186,14 @@ class Run:
 
 def run_sequences(
     names: Sequence[str], make: Callable[[], Work], lengths: Mapping[str, int], workers: int,
-    errors: Console, *, quiet: bool = False, what: str = "sequences",
+    on_event: Callable[[Event], object] = lambda event: None,
 ) -> Run:
     """Work on the sequences named. Ctrl-C ends it; a failure costs one sequence.
 
-    `make` is called as by `workers.run_all`; the work yields how many of a sequence's `lengths`
-    frames are done. The threads of a process depend on `workers` alone, never on how much is left
-    to do: sums over another number of threads may round otherwise, and a resumed run must not.
-    `what` is what the display calls them.
+    `make` is called as by `run_all`; the work yields how many of a sequence's `lengths` frames are
+    done, and `on_event` is called with everything that happens. The threads of a process depend on
+    `workers` alone, never on how much is left to do: sums over another number of threads may round
+    otherwise, and a resumed run must not.
     """
     run, count = Run(), min(workers, len(names))
     usual = torch.get_num_threads()
@@ -214,12 +203,10 @@ def run_sequences(
         make()  # what would fail in every process is refused here, and downloads are done once
         names = sorted(names, key=lambda name: -lengths[name])
     try:
-        with _display(lengths, len(names), errors, what, quiet=quiet) as show, closing(
-            run_all(names, make, count)
-        ) as events:
+        with closing(run_all(names, make, count)) as events:
             for event in events:
-                _note(run, event)
-                show(event)
+                _add(event, run)
+                on_event(event)
     except KeyboardInterrupt:
         run.interrupted = True
     finally:
@@ -227,46 +214,15 @@ def run_sequences(
     return run
 
 
-def some(names: Sequence[str]) -> str:
-    """Names in a message, the first few if there are many."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
 def _with_threads(threads: int, make: Callable[[], Work]) -> Work:
     torch.set_num_threads(threads)
     return make()
 
 
-def _note(run: Run, event: Event) -> None:
+def _add(event: Event, run: Run) -> None:
     if isinstance(event, Finished):
         run.outcomes[event.name] = event.value
     elif isinstance(event, Failed):
         run.failures[event.name] = event.message
         if event.trace:
             log.error("%s: %s", event.name, event.trace)
-
-
-@contextmanager
-def _display(
-    lengths: Mapping[str, int], total: int, errors: Console, what: str, *, quiet: bool
-) -> Iterator[Callable[[Event], None]]:
-    """A bar for all sequences, and one for each that is being worked on."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, disable=quiet, transient=True) as bar:
-        whole = bar.add_task(what, total=total)
-        running: dict[str, TaskID] = {}
-
-        def show(event: Event) -> None:
-            name = event.name
-            if name not in running:
-                running[name] = bar.add_task(name, total=lengths[name])
-            if isinstance(event, Advanced):
-                bar.update(running[name], completed=event.done)
-            else:
-                bar.remove_task(running[name])
-                bar.advance(whole)
-
-        yield show

@@ -1,7 +1,7 @@
 """A folder of result files made under one set of settings, which a run that was killed can resume.
 
-A file under its name is a finished sequence; nothing else keeps count. The record beside them says
-by which settings they were made, so that no folder ever mixes two.
+A file under its name is a finished sequence; nothing else keeps count. The record beside them holds
+the settings by which they were made, so that no folder ever mixes two.
 """
 
 from __future__ import annotations
@@ -11,11 +11,35 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.files import check_folder, write_text
+from tfsasm.files import check_folder, sha256, write_text
 
-_TOLD = 5  # differences that a message tells before it only counts
+_NAMED = 5  # differences that a message names before it only counts
+
+_OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
+
+
+def claim_all(
+    folders: Mapping[str, Path], settings: Mapping[str, Mapping[str, Any]],
+    names: Collection[str], *, overwrite: bool = False, by_sequence: Collection[str] = (),
+) -> dict[str, tuple[str, ...]]:
+    """Claim a folder per tracker, each by its settings.
+
+    Returns for each of `names` that has a result missing the trackers whose result that is. See
+    `claim`.
+    """
+    done = {
+        label: claim(
+            folder, settings[label], names, overwrite=overwrite, by_sequence=by_sequence
+        )
+        for label, folder in folders.items()
+    }  # fmt: skip
+    missing = {
+        name: tuple(label for label in folders if name not in done[label]) for name in names
+    }
+    return {name: labels for name, labels in missing.items() if labels}
 
 
 def claim(
@@ -31,11 +55,11 @@ def claim(
     """
     check_folder(folder)
     wanted = json.loads(json.dumps(settings))
-    record = _read(folder)
-    if record is None and any(_visible(folder)):
+    before = _read(folder)
+    if before is None and any(_visible(folder)):
         raise InputError(f"{folder} holds other files; give a new or an empty folder")
-    known = set(record["sequences"]) if record else set()
-    was = record["settings"] if record else {}
+    known = set(before["sequences"]) if before else set()
+    was = before["settings"] if before else {}
     old = {name for name in known if result_file(folder, name).is_file()}
     both = [_only(these, by_sequence, old & set(names)) for these in (was, wanted)]
     if overwrite:
@@ -43,18 +67,45 @@ def claim(
             path.unlink(missing_ok=True)
         old = set()
     elif old and (changes := list(_differences(*both))):
-        more = f" and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""
+        more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
         raise InputError(
-            f"{folder} has results by other settings: {'; '.join(changes[:_TOLD])}{more}. Give "
+            f"{folder} has results by other settings: {'; '.join(changes[:_NAMED])}{more}. Give "
             "those, or another --output, or --overwrite to start anew"
         )
     for unfinished in folder.glob(".*partial-*"):
         unfinished.unlink(missing_ok=True)
     kept = _only(was, by_sequence, old - set(names))
     merged = {name: {**kept.get(name, {}), **wanted[name]} for name in by_sequence}
-    told = {"settings": wanted | merged, "sequences": sorted(known | set(names))}
-    write_text(folder / RECORD, json.dumps(told, indent=2) + "\n")
+    record = {"settings": wanted | merged, "sequences": sorted(known | set(names))}
+    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
     return {name for name in names if result_file(folder, name).is_file()}
+
+
+def model_settings(name: str, weights: Path | None) -> tuple[str, Any]:
+    """The name of a model and the digest of its file.
+
+    For a folder, a digest for each file that it is read from, so that the same model elsewhere is
+    the same. Raises `InputError` for files that cannot be read.
+    """
+    folder = Path(name.removeprefix(PREFIX))
+    if not name.startswith(PREFIX) or not folder.is_dir():
+        return name, None if weights is None else digest(weights)
+    files = sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL)
+    return f"{PREFIX}FOLDER", {path.name: digest(path) for path in files}
+
+
+def detections_setting(path: Path | None) -> str:
+    """How stored detections are recorded: a file by its content."""
+    if path is None:
+        return "beside each sequence"
+    if not path.exists():
+        return f"{path} in each sequence"
+    return str(path.resolve()) if path.is_dir() else digest(path)
+
+
+def digest(path: Path) -> str:
+    """A file by its content. Raises `InputError` for one that cannot be read."""
+    return f"sha256:{sha256(path)}"
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

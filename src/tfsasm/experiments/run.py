@@ -1,259 +1,267 @@
-"""Many trackers on one sequence at the same time: the same frames, the same boxes, each timed.
+"""Trackers over a sequence: the same frames and the same detections for all, each timed.
 
-A tracker's time is what it spends on a frame that is decoded already, with boxes that are found
-already. Methods of one network share the encoding, and each is charged for all of it, as if it
-were alone.
+Frames are read once, detections found once, and features computed once per network. A tracker's
+time is what it spends on a frame that is decoded already, with detections that are found already.
+Trackers that share a network or an embedding are each charged for all of it, as if alone.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import supervision as sv
 
-from tfsasm.cli.options import Embedding, Network, embedder_of
+from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals, as_detections
+from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import result_file
-from tfsasm.experiments.plan import Task, blind_frames, open_stored
+from tfsasm.experiments.plan import Experiment, Task
 from tfsasm.experiments.pool import Work
-from tfsasm.motchallenge import Doubles, result_line, write_results
-from tfsasm.motrv2.network import prepare
-from tfsasm.motrv2.transformer import Features
+from tfsasm.files import atomic_path
 from tfsasm.tracking.appearance.embedders import Embedder
-from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
-from tfsasm.tracking.baselines import Classic, ClassicRun, Told
-from tfsasm.tracking.config import TrackerConfig, default
-from tfsasm.tracking.load import load
-from tfsasm.tracking.named import AppearanceSpec, QuerySpec, TrackerSpec
-from tfsasm.tracking.query import QueryTracker, Report, begin, report, step
-from tfsasm.video.source import Frame, Source, open_video
+from tfsasm.tracking.named import AppearanceSpec, Models, QuerySpec
+from tfsasm.tracking.query import QueryTracker
+from tfsasm.tracking.results import MotFile
+from tfsasm.tracking.run import Tracker
+from tfsasm.video.prefetch import prefetch
+from tfsasm.video.source import Frame, open_video
 
+_AHEAD = 2  # frames read and encoded in advance where nothing is timed
 
-@dataclass(frozen=True)
-class Plan:
-    """All that a process needs for any of the tasks."""
+NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
+"""The image of a frame without one."""
 
-    tasks: Mapping[str, Task]
-    trackers: Mapping[str, TrackerSpec]
-    folders: Mapping[str, Path]
-    """Where each tracker's result files go."""
-    network: Network
-    """Of all methods."""
-    embedding: Embedding
-    """What all appearance trackers see people by."""
-    min_score: float
-    skip_bad: bool
+Stored = MotDetections | DetectionDatabase
+Given = Mapping[bool, "sv.Detections | Proposals"]
+"""The detections of a frame: True in pixels as they are stored, False as `track_video` gives them,
+normalised by the size of the image where there is one."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a sequence. `seconds` are those of each tracker."""
+    """What came of a sequence."""
 
     frames: int
+    elapsed: float
+    """Seconds, with reading and writing."""
+    identities: dict[str, int]
+    """By tracker."""
     seconds: dict[str, float]
+    """Of each tracker alone; meant for timed experiments."""
     notes: tuple[str, ...]
 
 
-def make_work(plan: Plan) -> Work:
-    """What tracks a sequence by name with all trackers; it yields frames, returns an `Outcome`.
+class Features(NamedTuple):
+    """What `prepare` gave for a frame, and the seconds it took."""
 
-    Raises `InputError` and `WeightsError` for a network that cannot be had.
-    """
-    network = None
-    if any(isinstance(entrant, QuerySpec) for entrant in plan.trackers.values()):
-        asked = plan.network
-        network = load(
-            asked.weights, short_side=asked.short_side, max_side=asked.max_side,
-            device=asked.device, precision=asked.precision,
-        )  # fmt: skip
-        _warm_up(network)
-    looks = None
-    if any(isinstance(entrant, AppearanceSpec) for entrant in plan.trackers.values()):
-        looks = embedder_of(plan.embedding)
-    return partial(_follow, plan, network, looks)
+    value: Any
+    seconds: float
 
 
-def _follow(
-    plan: Plan, network: QueryTracker | None, looks: Embedder | None, name: str
-) -> Generator[int, None, Outcome]:
-    """Track one sequence; the result files appear when the last frame is done."""
-    task = plan.tasks[name]
-    runs = _start(plan, network, looks)
-    stored = open_stored(task, skip_bad=plan.skip_bad)
-    lines: dict[str, list[str]] = {label: [] for label in plan.trackers}
-    seconds = dict.fromkeys(plan.trackers, 0.0)
-    frames = 0
-    with ExitStack() as stack:
-        source = stack.enter_context(open_video(task.source)) if task.source else None
-        for frame in source or blind_frames(task):
-            boxes = stored.boxes(frame)
-            boxes = boxes[boxes[:, 4] >= plan.min_score]
-            for label, told, spent in (answer for run in runs for answer in run(frame, boxes)):
-                lines[label] += _lines(frame.number, told)
-                seconds[label] += spent
-            frames += 1
-            yield frames
-    if frames != (length := task.sequence.length):
-        raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
-    for label, folder in plan.folders.items():
-        write_results(result_file(folder, name), lines[label])
-    return Outcome(frames, seconds, (*_problems(source), *stored.report()))
-
-Answers = Iterator[tuple[str, Told, float]]
-"""Of one frame: whose, what, and the seconds it took."""
-
-
-class _Alone:
-    """A classic tracker."""
-
-    def __init__(self, label: str, run: ClassicRun) -> None:
-        self._label, self._run = label, run
-
-    def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
-        image = frame.image if frame.image.size else None
-        began = time.perf_counter()
-        told = self._run.update(boxes, image)
-        yield self._label, told, time.perf_counter() - began
-
-
-class _Shared:
-    """An embedder whose answer serves all who ask for the same boxes of a frame."""
+class SharedEmbedder:
+    """An embedder that computes the same boxes of a frame once, however many trackers ask."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._asked: tuple[np.ndarray, np.ndarray] | None = None
-        self._answer = np.zeros((0, 0), dtype=np.float32)
-        self._spent = 0.0
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._embeddings = np.zeros((0, 0), dtype=np.float32)
+        self._seconds = 0.0
         self.saved = 0.0
-        """Seconds that askers would have needed, had they been alone."""
+        """Seconds more that trackers would have needed, each alone."""
 
     def __call__(self, image: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
-        asked = self._asked
-        if asked and asked[0] is image and np.array_equal(asked[1], xyxy):
-            self.saved += self._spent
-            return self._answer
+        """Embeddings `[P, C]` of the boxes `[P, 4]`."""
+        last = self._last
+        if last and last[0] is image and np.array_equal(last[1], xyxy):
+            self.saved += self._seconds
+            return self._embeddings
         began = time.perf_counter()
-        self._answer = self._embedder(image, xyxy)
-        self._spent, self._asked = time.perf_counter() - began, (image, xyxy)
-        return self._answer
+        self._embeddings = self._embedder(image, xyxy)
+        self._seconds, self._last = time.perf_counter() - began, (image, xyxy)
+        return self._embeddings
 
 
-class _Looking:
-    """Appearance trackers, with one embedder for all of them."""
+def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
+    """What runs the trackers on a sequence by name; it yields frames and returns an `Outcome`.
 
-    def __init__(self, configs: Mapping[str, AppearanceConfig], looks: Embedder | None) -> None:
-        self._shared = _Shared(looks) if looks else None
-        self._trackers = {
-            label: AppearanceTracker(self._shared, config) for label, config in configs.items()
-        }
+    `detector` finds the boxes instead of what the experiment names. Raises `InputError` and
+    `WeightsError` for what would fail on every sequence.
+    """
+    specs = experiment.trackers.values()
+    network = embedder = None
+    if any(isinstance(spec, QuerySpec) for spec in specs):
+        network = experiment.network.load()
+        if experiment.timed:
+            _warm_up(QueryTracker(network))
+    if any(isinstance(spec, AppearanceSpec) for spec in specs):
+        one = experiment.embedder.make()
+        embedder = SharedEmbedder(one) if one else None
+    models = Models(network, embedder)
+    trackers = {label: spec.make(models) for label, spec in experiment.trackers.items()}
+    if detector is None and experiment.detector:
+        detector = experiment.detector.make(experiment.device)
+    return partial(run_sequence, experiment, trackers, detector, embedder)
 
-    def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
-        image = frame.image if frame.image.size else None
-        found = as_detections(boxes)
-        for label, tracker in self._trackers.items():
-            saved, began = self._saved(), time.perf_counter()
-            told = tracker.update(found, image)
-            spent = time.perf_counter() - began + self._saved() - saved
-            ids, scores = np.asarray(told.tracker_id), np.asarray(told.confidence)
-            yield label, Told(ids, np.asarray(told.xyxy, dtype=np.float64), scores), spent
 
-    def _saved(self) -> float:
-        return self._shared.saved if self._shared else 0.0
+def run_sequence(
+    experiment: Experiment, trackers: Mapping[str, Tracker], detector: Detector | None,
+    embedder: SharedEmbedder | None, name: str,
+) -> Generator[int, None, Outcome]:
+    """Run the trackers on one sequence, each from a fresh state.
+
+    Result files appear when the last frame is done. `detector` is None for stored detections,
+    `embedder` the one that appearance trackers share. Raises `InputError`.
+    """
+    task = experiment.tasks[name]
+    chosen = {label: trackers[label] for label in experiment.labels(name)}
+    for tracker in chosen.values():
+        tracker.reset()
+    ids: dict[str, set[int]] = {label: set() for label in chosen}
+    seconds = dict.fromkeys(chosen, 0.0)
+    found = detector or open_stored(task, skip_bad=experiment.skip_bad)
+    frames, began = 0, time.monotonic()
+    with ExitStack() as stack:
+        source = None
+        if task.source:
+            source = stack.enter_context(open_video(str(task.source), order=experiment.order))
+        ready = _prepared(experiment, chosen, found, source or _numbered(task), stack)
+        files = {label: _result(experiment, label, name, stack) for label in chosen}
+        for frame, given, features in ready:
+            for label, tracker in chosen.items():
+                detections = given[experiment.timed and not isinstance(tracker, QueryTracker)]
+                tracks, spent = _update(tracker, frame, detections, features[label], embedder)
+                seconds[label] += spent
+                files[label].write(frame, tracks)
+                ids[label].update(np.asarray(tracks.tracker_id).tolist())
+            frames += 1
+            yield frames
+        notes = [*(source.problems if source else ()), *found.report()]
+        notes += _length_notes(task, frames, strict=experiment.timed)
+    identities = {label: len(each) for label, each in ids.items()}
+    return Outcome(frames, time.monotonic() - began, identities, seconds, tuple(notes))
 
 
-class _Together:
-    """Methods of one network."""
+def open_stored(task: Task, *, skip_bad: bool) -> Stored:
+    """The stored detections of a task. Raises `InputError`."""
+    path = task.detections or ""
+    if task.first > 1:
+        return MotDetections(path, skip_bad=skip_bad, first=task.first)
+    return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad)
 
-    def __init__(self, network: QueryTracker, configs: Mapping[str, TrackerConfig]) -> None:
-        self._network = network
-        self._followers = {label: Follower(network, one) for label, one in configs.items()}
 
-    def __call__(self, frame: Frame, boxes: Doubles) -> Answers:
-        height, width = frame.image.shape[:2]
-        proposals = Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height)
-        began = time.perf_counter()
-        features = encode(self._network, frame.image)
-        if self._network.model.learned_content.is_cuda:
-            torch.cuda.synchronize()  # or the first method would be charged for it
-        shared = time.perf_counter() - began
-        for label, follower in self._followers.items():
+def _prepared(
+    experiment: Experiment, trackers: Mapping[str, Tracker], found: Detector,
+    frames: Iterable[Frame], stack: ExitStack,
+) -> Iterator[tuple[Frame, Given, Mapping[str, Features]]]:
+    """Frames with their detections and the features of each tracker, in advance if untimed."""
+    ahead = 0 if experiment.timed else _AHEAD
+    detected = ((frame, _detections(experiment, found, frame)) for frame in frames)
+    first = stack.enter_context(closing(prefetch(detected, ahead)))
+    ready = ((frame, given, _features(trackers, frame)) for frame, given in first)
+    return stack.enter_context(closing(prefetch(ready, ahead)))
+
+
+def _detections(experiment: Experiment, found: Detector, frame: Frame) -> Given:
+    """The detections of a frame, in the forms that the trackers take."""
+    if frame.image.size and not experiment.timed:
+        proposals = found(frame)
+        return {False: proposals[proposals.scores >= experiment.min_score]}
+    if not isinstance(found, Stored):
+        raise InputError("without images, and in a comparison, detections are stored ones")
+    boxes = found.boxes(frame)
+    boxes = boxes[boxes[:, 4] >= experiment.min_score]
+    pixels = as_detections(boxes)
+    if not frame.image.size:
+        return {True: pixels, False: pixels}
+    height, width = frame.image.shape[:2]
+    return {
+        True: pixels, False: Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height)
+    }  # fmt: skip
+
+
+def _features(trackers: Mapping[str, Tracker], frame: Frame) -> dict[str, Features]:
+    """What each tracker prepares of a frame, once per network."""
+    if not frame.image.size:
+        return dict.fromkeys(trackers, Features(None, 0.0))
+    by_network: dict[int, Features] = {}
+    for tracker in trackers.values():
+        key = _network(tracker)
+        if key not in by_network:
             began = time.perf_counter()
-            told = follower.update(features, proposals, width, height)
-            spent = shared + time.perf_counter() - began
-            yield label, Told(told.ids.numpy() + 1, told.xyxy.numpy(), told.scores.numpy()), spent
+            [value] = tracker.prepare([frame.image])
+            _synchronise()  # or the first tracker would be charged for it
+            by_network[key] = Features(value, time.perf_counter() - began)
+    return {label: by_network[_network(tracker)] for label, tracker in trackers.items()}
 
 
-def _start(
-    plan: Plan, network: QueryTracker | None, looks: Embedder | None
-) -> list[_Alone | _Looking | _Together]:
-    """Fresh trackers for a sequence."""
-    runs: list[_Alone | _Looking | _Together] = [
-        _Alone(label, one.start())
-        for label, one in plan.trackers.items() if isinstance(one, Classic)
-    ]  # fmt: skip
-    by_looks = {
-        k: one.config for k, one in plan.trackers.items() if isinstance(one, AppearanceSpec)
-    }
-    if by_looks:
-        runs.append(_Looking(by_looks, looks))
-    if network:
-        methods = {k: one.config for k, one in plan.trackers.items() if isinstance(one, QuerySpec)}
-        runs.append(_Together(network, methods))
-    return runs
+def _network(tracker: Tracker) -> int:
+    """Identifies the network of a tracker, or else the tracker."""
+    return id(getattr(tracker, "network", tracker))
 
 
-def _warm_up(network: QueryTracker) -> None:
+def _update(
+    tracker: Tracker, frame: Frame, detections: sv.Detections | Proposals, features: Features,
+    embedder: SharedEmbedder | None,
+) -> tuple[sv.Detections, float]:
+    """The tracks of a frame, and the seconds that the tracker would have needed alone."""
+    image = frame.image if frame.image.size else None
+    saved, began = embedder.saved if embedder else 0.0, time.perf_counter()
+    tracks = tracker.update(detections, image, features.value)
+    spent = time.perf_counter() - began + (embedder.saved - saved if embedder else 0.0)
+    return tracks, features.seconds + spent
+
+
+def _result(experiment: Experiment, label: str, name: str, stack: ExitStack) -> MotFile:
+    """The result file of a tracker, which appears when `stack` ends without an exception."""
+    path = stack.enter_context(atomic_path(result_file(experiment.folders[label], name)))
+    return stack.enter_context(
+        MotFile(path, first_id=experiment.first_id, scores=experiment.scores)
+    )
+
+
+def _length_notes(task: Task, frames: int, *, strict: bool) -> list[str]:
+    """What to note of a sequence that turned out to have so many frames."""
+    length = task.sequence.length
+    if frames == length:
+        return []
+    if strict:
+        raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
+    return [f"{frames} frames were tracked, {length} were expected"]
+
+
+def _numbered(task: Task) -> Iterator[Frame]:
+    """Frames without images. They are named as those of a video, which are found by number."""
+    for number in range(1, task.sequence.length + 1):
+        yield Frame(NO_IMAGE, number, f"{_image_folder(task)}#{number}", None)
+
+
+def _image_folder(task: Task) -> str:
+    """Where the images of a sequence are, or would be: a det_db of many knows it by that."""
+    near = task.source if task.source and task.source.is_dir() else None
+    if near is None and task.sequence.truth:
+        near = task.sequence.truth.parent
+    above = near.resolve().parent.parent if near else Path()
+    return str(above / task.sequence.name / "img1")
+
+
+def _warm_up(tracker: QueryTracker) -> None:
     """Compile and allocate before anything is timed."""
     grey = np.full((64, 64, 3), 128, dtype=np.uint8)
-    box = Proposals.from_ltwh([[16, 16, 32, 32]], [0.9], 64, 64)
-    follower = Follower(network, default())
     for _ in range(2):
-        follower.update(encode(network, grey), box, 64, 64)
+        tracker.update(Proposals.from_ltwh([[16, 16, 32, 32]], [0.9], 64, 64), grey)
 
 
-def _lines(frame: int, told: Told) -> list[str]:
-    table = zip(told.ids.tolist(), told.xyxy, told.scores.tolist(), strict=True)
-    return [result_line(frame, number, box, confidence=score) for number, box, score in table]
-
-
-def _problems(source: Source | None) -> list[str]:
-    return list(source.problems) if source else []
-
-
-@torch.inference_mode()
-def encode(tracker: QueryTracker, image: np.ndarray) -> Features:
-    """What the network sees in a uint8 BGR image `[H, W, 3]`."""
-    pixels = prepare(image, tracker.network.short_side, tracker.network.max_side)
-    return tracker.model.encode(pixels.to(tracker.model.learned_content.device))
-
-
-class Follower:
-    """One method on one sequence. The state and method of `tracker` itself are not used."""
-
-    def __init__(self, tracker: QueryTracker, config: TrackerConfig) -> None:
-        self._model, self._config = tracker.model, config
-        self._state = begin(tracker.model, config)
-
-    def update(
-        self, features: Features, proposals: Proposals, width: int, height: int
-    ) -> Report:
-        """The tracks of the next frame, in pixels of its `width` x `height` image, on the CPU."""
-        found = proposals.to(self._model.learned_content.device)
-        self._state, answer = step(self._model, self._state, features, found, self._config)
-        return report(answer, width, height, self._config).to("cpu")
-
-
-def result_lines(frame: int, told: Report, *, first_id: int = 1, scores: bool = True) -> list[str]:
-    """The tracks of a frame as lines of a result file; see `outputs.MotFile`."""
-    table = zip(told.ids.tolist(), told.xyxy.tolist(), told.scores.tolist(), strict=True)
-    return [
-        result_line(frame, identity + first_id, xyxy, confidence=score if scores else None)
-        for identity, xyxy, score in table
-    ]
+def _synchronise() -> None:
+    """Wait for the GPU, where PyTorch uses one."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,35 +1,32 @@
-"""Results in files to scores: `tfsasm score`, and the results of many trackers at once."""
+"""The results of many trackers, scored on the same sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
-
-from rich.console import Console
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import Files
 from tfsasm.evaluation.score import Scored, score_files
-from tfsasm.experiments.pool import Work, run_sequences
+from tfsasm.experiments.pool import Event, Work, run_sequences
 
 Filed = Mapping[str, Mapping[str, Files]]
 """By tracker, the files of each sequence."""
 
 
 def score_all(
-    files: Filed, dataset: str, problems: Mapping[str, str], workers: int, errors: Console, *,
-    quiet: bool = False,
+    files: Filed, dataset: str, problems: Mapping[str, str], workers: int,
+    on_event: Callable[[Event], object] = lambda event: None,
 ) -> dict[str, Scored]:
-    """Score many trackers on the same sequences: those of which each has a result with a meaning.
+    """Score many trackers on the same sequences: those of which each has a valid result.
 
-    `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` when
-    nothing is left, and `KeyboardInterrupt`.
+    `problems` names sequences that are known to be unfit, with the reason. `on_event` is called as
+    by `run_sequences`, with the trackers as names. Raises `InputError` when nothing is left, and
+    `KeyboardInterrupt`.
     """
     counts = {label: len(group) for label, group in files.items()}
     make = partial(_scoring, files, dataset, problems)
-    run = run_sequences(
-        list(files), make, counts, workers, errors, quiet=quiet, what="scoring"
-    )
+    run = run_sequences(list(files), make, counts, workers, on_event)
     if run.interrupted:
         raise KeyboardInterrupt
     for label, why in run.failures.items():
@@ -37,7 +34,7 @@ def score_all(
     scored = {label: run.outcomes[label] for label in files}
     left_out = {name: why for one in scored.values() for name, why in one.left_out.items()}
     if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
-        return score_all(files, dataset, left_out, workers, errors, quiet=quiet)
+        return score_all(files, dataset, left_out, workers, on_event)
     return scored
 
 

@@ -100,6 +100,8 @@ def sampling_locations(offsets: Tensor, shapes: Shapes, reference: Tensor, point
 
 _SLICE = 4096  # queries that `plain` answers at a time
 
+_LARGE = 10_000  # tokens from which on compiled kernels save much; the published network has 23,674
+
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
@@ -132,6 +134,8 @@ def _kernel(value: Tensor, points: int) -> Kernel:
     if asked in ("auto", "native") and kernels.serves(value, points):
         running = not torch.is_grad_enabled() and _has_order(value, points)
         return in_order if running else kernels.native
+    if asked == "auto" and value.shape[1] > _LARGE:
+        kernels.warn_of_absence()
     whole = value.dtype in (torch.float32, torch.float64)
     if asked in ("auto", "fused") and whole and _has_numba():
         from tfsasm.motrv2.fused import fused
@@ -145,7 +149,7 @@ def _asked() -> str:
     if asked not in ("auto", "native", "fused", "gather", "plain"):
         raise InputError(f"{ENVIRONMENT} is auto, native, fused, gather or plain, not {asked!r}")
     if asked == "native" and kernels.library() is None:
-        raise InputError(f"{ENVIRONMENT}=native needs a C++ compiler with OpenMP, such as g++")
+        raise InputError(f"{ENVIRONMENT}=native needs tfsasm built where a C++ compiler is")
     if asked == "fused" and not _has_numba():
         raise InputError(f'{ENVIRONMENT}=fused needs numba: pip install "tfsasm[fast]"')
     return asked

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.backbone import TRUNKS
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
@@ -100,12 +99,15 @@ class MOTRv2(nn.Module):
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
         return self.encoder(maps, level_positions(shapes, masks, self.level_embed), masks)
 
-    def queries(self, proposals: Proposals) -> Queries:
-        """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1)."""
-        scores = embed_coordinates(proposals.scores[:, None], self.config.width)
+    def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
+        """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1).
+
+        `boxes` `[P, 4]` are normalised cxcywh, `scores` `[P]` the detector's.
+        """
+        content = embed_coordinates(scores[:, None], self.config.width) + self.proposal_content
         return Queries(
-            content=torch.cat([self.learned_content, scores + self.proposal_content]),
-            boxes=torch.cat([self.learned_boxes, proposals.boxes]),
+            content=torch.cat([self.learned_content, content]),
+            boxes=torch.cat([self.learned_boxes, boxes]),
         )
 
     def denoising_queries(self, boxes: Tensor) -> Queries:

@@ -1,16 +1,65 @@
-"""From a decoded frame to what `MOTRv2.encode` takes (SPEC 2.1)."""
+"""MOTRv2 as a `Network`: frames in, predictions out, no gradients."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.transformer import Features
+from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb
 
 
+class TorchNetwork:
+    """A `MOTRv2` or `FastMOTRv2` as a tracker calls it, in `torch.inference_mode`."""
+
+    def __init__(self, model: MOTRv2, config: NetworkConfig) -> None:
+        self.model, self.config = model, config
+        self.learned, self.parameters = len(model.learned_boxes), model.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.learned_content.device
+
+    def asarray(self, values: np.ndarray) -> Tensor:
+        """A tensor of the same values on the model's device."""
+        return torch.from_numpy(values).to(self.device)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
+        """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
+        sides = self.config.short_side, self.config.max_side
+        pixels = torch.cat([prepare(image, *sides) for image in images])
+        features = self.model.encode(pixels.to(self.device))
+        return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
+
+    @torch.inference_mode()
+    def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
+        """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
+        return self.model.queries(boxes, scores)
+
+    @torch.inference_mode()
+    def decode(self, features: Features, queries: Queries) -> Prediction:
+        """Predictions for Q queries in one image; the score is that of the first class."""
+        layers = self.model.decode(features, queries)
+        first, last = layers[0], layers[-1]
+        scores = last.logits[:, 0].sigmoid()
+        return Prediction(scores, last.boxes, first.boxes, last.embeddings)
+
+    @torch.inference_mode()
+    def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
+        """Content `[A, C]` of the next frame for A tracks."""
+        return self.model.interaction(content, boxes, embeddings)
+
+
 def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:
-    """BGR uint8 `[H, W, 3]` to normalised RGB float32 `[1, 3, h, w]`."""
+    """BGR uint8 `[H, W, 3]` to normalised RGB float32 `[1, 3, h, w]` (SPEC 2.1)."""
     rgb = resized_rgb(image, short_side, max_side)
     return normalise(torch.from_numpy(rgb).permute(2, 0, 1)[None])
 

@@ -18,6 +18,7 @@ from tfsasm.motrv2.deformable_attention import DeformableAttention, level_sizes
 from tfsasm.motrv2.exact import Linear, linear, products
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid, embed_whole_grid
+from tfsasm.runtime.network import Queries
 from tfsasm.tables import Table
 
 
@@ -40,16 +41,6 @@ class Features:
         padding = None if self.padding is None else self.padding[one]
         ratios = None if self.valid_ratios is None else self.valid_ratios[one]
         return Features(self.tokens[one], self.shapes, padding, ratios)
-
-
-@dataclass(frozen=True)
-class Queries(Table):
-    """What the decoder is asked."""
-
-    content: Tensor
-    """`[Q, C]`."""
-    boxes: Tensor
-    """Reference boxes `[Q, 4]`, normalised cxcywh, used as they are (QUIRK-5)."""
 
 
 @dataclass(frozen=True)

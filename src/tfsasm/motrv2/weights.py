@@ -7,13 +7,8 @@ parameter names; `PUBLISHED` is the whole translation.
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import torch
@@ -24,6 +19,7 @@ from tfsasm.errors import WeightsError
 from tfsasm.files import atomic_path
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.pytorch import read_state_dict
 
 PUBLISHED = (  # ours, published
     ("backbone.", "backbone.0.body."),
@@ -113,7 +109,7 @@ def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
     if path.suffix == ".safetensors":
         state, inside = _read_safetensors(path)
         return state, inside or config
-    return _state_dict(_read_pickle(path), path), config
+    return read_state_dict(path), config
 
 
 def _config(text: str | bytes, origin: Path) -> NetworkConfig:
@@ -132,34 +128,6 @@ def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
     return state, None if config is None else _config(config, path)
-
-
-def _read_pickle(path: Path) -> Any:
-    """Load a PyTorch file without running anything that is in it."""
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Torch's own text is left out: it recommends to load the file unsafely.
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if culprit is None:
-            raise WeightsError(f"{path} is not a PyTorch checkpoint") from error
-        raise WeightsError(
-            f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
-            f"refused. Ask its author for a plain state dict or safetensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
-
-
-def _state_dict(loaded: Any, path: Path) -> State:
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
-    return state
 
 
 def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:

@@ -13,7 +13,7 @@ _NEVER = -1  # of the threshold; the largest int would still give back 2 GB that
 def keep_freed_memory() -> bool:
     """Tell glibc to serve large blocks from its heap and not to give freed ones back.
 
-    A network frees and asks for the same large buffers frame after frame; by default each goes back
+    A network frees and allocates the same large buffers in each frame; by default each goes back
     to the system and comes in anew, page by page: 5,000 faults a frame of `tiny`, 17 after this. It
     concerns the whole process, so a library must not do it; the command line does. Returns whether
     it took effect (glibc only).

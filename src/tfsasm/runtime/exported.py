@@ -1,15 +1,15 @@
-"""An exported network: the graphs, and the little arithmetic between them."""
+"""An exported network as a `Network`: the graphs, and the little arithmetic between them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.runtime.boxes import Floats
 from tfsasm.runtime.manifest import (
     GRAPHS,
     MANIFEST,
@@ -19,16 +19,19 @@ from tfsasm.runtime.manifest import (
     names_of,
     read_manifest,
 )
+from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.runtime.preprocess import resized_rgb
 from tfsasm.runtime.sessions import OPENERS
-from tfsasm.runtime.support import Proposals
-from tfsasm.runtime.tracker import Features, Prediction, Queries
+from tfsasm.tables import Floats
 
 Runtime = Literal["onnx", "openvino"]
 
+Features = list[Floats]
+"""An encoded image: `[1, h, w, C]` per level."""
+
 
 class ExportedNetwork:
-    """The four calls of the network, on arrays. Not thread-safe within one of them."""
+    """A `Network` on NumPy arrays. Not thread-safe within one of its calls."""
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,
@@ -40,9 +43,6 @@ class ExportedNetwork:
         """
         folder = Path(folder)
         self.manifest: Manifest = read_manifest(folder)
-        for name, side in (("short_side", short_side), ("max_side", max_side)):
-            if side is not None and side < 1:
-                raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
         self.short_side = short_side or self.manifest.short_side
         self.max_side = max_side or self.manifest.max_side
         levels = self.manifest.levels
@@ -53,57 +53,64 @@ class ExportedNetwork:
         )
         self._levels = level_names(levels)
         self.learned = len(self.manifest.learned_boxes)
+        self.parameters = self.manifest.parameters
         self._probe(folder)
 
     def _probe(self, folder: Path) -> None:
-        """Ask about nothing, so that graphs which do not fit the record show before any work.
+        """Run the graphs on nothing, so that a misfit to the record shows before any work.
 
-        About several things at once: a decoder whose first question is a single query answers
-        every later one wrongly in OpenVINO 2026.4.
+        With several queries at once: a decoder whose first call has a single query answers every
+        later one wrongly in OpenVINO 2026.4.
         """
         channels = self.manifest.learned_content.shape[1]
-        some = Queries(np.zeros((7, channels), np.float32), np.full((7, 4), 0.5, np.float32))
+        queries = Queries(np.zeros((7, channels), np.float32), np.full((7, 4), 0.5, np.float32))
         try:
             maps = [np.zeros((1, 3, 2, channels), np.float32)] * len(self._levels)
-            answer = self.decode(maps, some)
-            self.interact(some.content, some.boxes, answer.embeddings)
+            prediction = self.decode(maps, queries)
+            self.interact(queries.content, queries.boxes, prediction.embeddings)
         except Exception as error:  # the runtimes' errors share no base of their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(
-                f"the graphs in {folder} do not fit its {MANIFEST}, which says {channels} channels "
+                f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
                 f"({reason}); make it again with tfsasm export"
             ) from error
 
-    def encode(self, image: np.ndarray) -> Features:
-        """Encode a uint8 BGR image `[H, W, 3]`; needs no state."""
-        pixels = resized_rgb(image, self.short_side, self.max_side)
-        return list(self._encode({"image": pixels}))
+    def asarray(self, values: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return values
 
-    def queries(self, proposals: Proposals) -> Queries:
-        """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1)."""
+    def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
+        """Features of uint8 BGR images `[H, W, 3]`, one after the other."""
+        sizes = self.short_side, self.max_side
+        return [list(self._encode({"image": resized_rgb(image, *sizes)})) for image in images]
+
+    def queries(self, boxes: Floats, scores: Floats) -> Queries:
+        """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
         known = self.manifest
-        scores = embed_scores(proposals.scores, known.learned_content.shape[1])
+        content = embed_scores(scores, known.learned_content.shape[1]) + known.proposal_content
         return Queries(
-            content=np.concat([known.learned_content, scores + known.proposal_content]),
-            boxes=np.concat([known.learned_boxes, proposals.boxes]),
+            content=np.concat([known.learned_content, content]),
+            boxes=np.concat([known.learned_boxes, boxes]),
         )
 
     def decode(self, features: Features, queries: Queries) -> Prediction:
-        """Answer Q queries about one image."""
+        """Predictions for Q queries in one image."""
         if len(queries) == 0:
             none = queries.boxes
             return Prediction(np.zeros(0, np.float32), none, none, queries.content)
         maps = dict(zip(self._levels, features, strict=True))
-        answer = self._decode({"content": queries.content, "boxes": queries.boxes} | maps)
-        return Prediction(*answer)
+        return Prediction(
+            *self._decode({"content": queries.content, "boxes": queries.boxes} | maps)
+        )
 
     def interact(self, content: Floats, boxes: Floats, embeddings: Floats) -> Floats:
-        """Query interaction of A tracks (SPEC 6.3): their next content `[A, C]`."""
+        """Content `[A, C]` of the next frame for A tracks."""
         return self._interact({"content": content, "boxes": boxes, "embeddings": embeddings})[0]
 
 
 def embed_scores(scores: Floats, features: int) -> Floats:
-    """Sine encoding `[P, features]` of scores `[P]`; twin of `model.encoding.embed_coordinates`."""
+    """Sine encoding `[P, features]` of scores `[P]`, as `embed_coordinates` in PyTorch (SPEC 5.1).
+    """
     index = np.arange(features, dtype=np.float32)
     wavelength = np.float32(10000) ** (2 * (index // 2) / np.float32(features))
     phase = scores[:, None] * np.float32(2 * math.pi) / wavelength

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfsasm.errors import InputError
 from tfsasm.files import write_text
-from tfsasm.runtime.boxes import Floats
+from tfsasm.tables import Floats
 
 MANIFEST = "tfsasm.json"
 
@@ -72,8 +72,8 @@ def write_manifest(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -
         name: value.tolist()  # float32 survives the decimal digits exactly
         for name, value in vars(manifest).items() if isinstance(value, np.ndarray)
     }  # fmt: skip
-    told = {"format": _FORMAT, **about, **vars(manifest), **arrays}
-    write_text(folder / MANIFEST, json.dumps(told, indent=1) + "\n")
+    record = {"format": _FORMAT, **about, **vars(manifest), **arrays}
+    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -85,13 +85,13 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"{folder} has no {MANIFEST}; give the folder that tfsasm export made")
     try:
-        told = json.loads(path.read_bytes())
-        if told["format"] != _FORMAT:
-            raise ValueError(f"its format is {told['format']!r}, not {_FORMAT}")
-        counts = {name: _count(told, name) for name in _COUNTS}
-        content = _table(told, "learned_content")
-        boxes = _table(told, "learned_boxes", len(content), 4)
-        proposal = _table(told, "proposal_content", 1, content.shape[1])
+        record = json.loads(path.read_bytes())
+        if record["format"] != _FORMAT:
+            raise ValueError(f"its format is {record['format']!r}, not {_FORMAT}")
+        counts = {name: _count(record, name) for name in _COUNTS}
+        content = _table(record, "learned_content")
+        boxes = _table(record, "learned_boxes", len(content), 4)
+        proposal = _table(record, "proposal_content", 1, content.shape[1])
         return Manifest(
             **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal
         )
@@ -102,16 +102,16 @@ def read_manifest(folder: Path) -> Manifest:
 _COUNTS = ("short_side", "max_side", "levels", "parameters")
 
 
-def _count(told: Mapping[str, Any], name: str) -> int:
-    value = told[name]
+def _count(record: Mapping[str, Any], name: str) -> int:
+    value = record[name]
     if type(value) is not int or value < 1:
         raise ValueError(f"{name} is {value!r}, not a whole number from 1 up")
     return value
 
 
-def _table(told: Mapping[str, Any], name: str, *shape: int) -> Floats:
+def _table(record: Mapping[str, Any], name: str, *shape: int) -> Floats:
     """A table of finite numbers, of this shape if one is given."""
-    table = np.array(told[name], dtype=np.float32)
+    table = np.array(record[name], dtype=np.float32)
     if table.ndim != 2 or shape not in ((), table.shape) or not np.isfinite(table).all():
         wanted = " x ".join(map(str, shape)) or "rows of"
         raise ValueError(f"{name} is not a table of {wanted} numbers")

@@ -1,4 +1,4 @@
-"""Pictures and pixel boxes, brought to the scale of a network. NumPy and OpenCV alone."""
+"""Images at the scale of a network. NumPy and OpenCV alone."""
 
 from __future__ import annotations
 

@@ -1,23 +1,22 @@
 """The classic trackers of `trackers` (Roboflow, Apache-2.0), through its public API.
 
-They see boxes and scores alone; BoT-SORT also looks at the frame, for the camera's motion, where
-there is one. Unless told otherwise they run at the defaults that their classes declare, which are
-read back from them, so that a table made with another version says so itself.
+They take boxes and scores alone; BoT-SORT also takes the frame, for the camera's motion, where
+there is one. Unless changed they run at the defaults that their classes declare, which are read
+back from them, so that a table made with another version shows its own.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import supervision as sv
 
-from tfsasm.detection.proposals import as_detections
+from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import Doubles
 
 CLASSICS = {
     "sort": "SORTTracker",
@@ -28,74 +27,65 @@ CLASSICS = {
 }
 """Name -> class in `trackers`."""
 
-LOOKS_AT_FRAMES = {"botsort"}
+USE_FRAMES = {"botsort"}
+"""Those that take the camera's motion from the frames."""
 
 
-class Told(NamedTuple):
-    """The tracks of one frame, as plain arrays."""
+class ClassicTracker:
+    """A classic tracker by name, with the parameters that are not at their defaults.
 
-    ids: NDArray[np.int64]
-    """`[K]`, from 1."""
-    xyxy: NDArray[np.floating]
-    """`[K, 4]` in pixels."""
-    scores: NDArray[np.floating]
-    """`[K]`."""
-
-
-@dataclass(frozen=True)
-class Classic:
-    """One of `CLASSICS`, with the parameters that are not at their defaults."""
-
-    name: str
-    changed: Mapping[str, Any]
-
-    @property
-    def looks(self) -> bool:
-        """Whether it takes the camera's motion from the frames."""
-        return self.name in LOOKS_AT_FRAMES
-
-    def parameters(self) -> dict[str, Any]:
-        """All its parameters, ready for JSON: a class by its name."""
-        values = _defaults(self.name) | dict(self.changed)
-        return {k: v.__name__ if isinstance(v, type) else v for k, v in values.items()}
-
-    def start(self) -> ClassicRun:
-        """A fresh one, for one sequence."""
-        return ClassicRun(_class(self.name)(**self.changed), looks=self.looks)
-
-
-class ClassicRun:
-    """A classic tracker on one sequence."""
-
-    def __init__(self, tracker: Any, *, looks: bool) -> None:
-        self._tracker, self._looks = tracker, looks
-
-    def update(self, boxes: Doubles, image: np.ndarray | None) -> Told:
-        """The confirmed tracks of the next frame; nothing is filled in afterwards.
-
-        `boxes` `[P, 5]` are left, top, width, height and score; `image` is uint8 BGR `[H, W, 3]`.
-        """
-        tracked = self._tracker.update(as_detections(boxes), image if self._looks else None)
-        ids, scores = np.asarray(tracked.tracker_id, dtype=np.int64), tracked.confidence
-        confirmed = ids >= 0  # -1: seen, but not yet a track
-        return Told(ids[confirmed] + 1, tracked.xyxy[confirmed], np.asarray(scores)[confirmed])
-
-
-def classic(name: str, settings: Sequence[tuple[str, str]] = ()) -> Classic:
-    """A classic tracker by name, with parameters given as text.
-
-    Raises `InputError` where `trackers` is not installed, for a parameter that it does not have,
-    and for one that no text can give.
+    Nothing is filled in afterwards: a frame has the tracks that are confirmed by then.
     """
-    declared = _defaults(name)
+
+    def __init__(self, name: str, changed: Mapping[str, Any] | None = None) -> None:
+        """Raises `InputError` where `trackers` is not installed."""
+        self._kind, self._changed = _class(name), dict(changed or {})
+        self._frames = name in USE_FRAMES
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of another video, ids start at 1."""
+        self._tracker = self._kind(**self._changed)
+
+    def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Nothing: there is no network."""
+        return [None] * len(images)
+
+    def update(
+        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        prepared: Any = None,
+    ) -> sv.Detections:
+        """The confirmed tracks of the next frame, `tracker_id` from 1.
+
+        `detections` are in pixels, `frame` is uint8 BGR `[H, W, 3]`. Raises `InputError` for
+        proposals without a frame.
+        """
+        if isinstance(detections, Proposals):
+            if frame is None:
+                raise InputError("proposals are in units of the image; give the frame")
+            detections = detections.in_pixels(frame.shape[1], frame.shape[0])
+        given = sv.Detections.empty() if detections is None else detections
+        tracked = self._tracker.update(given, frame if self._frames else None)
+        ids = np.asarray(tracked.tracker_id, dtype=np.int64)
+        confirmed = ids >= 0  # -1: detected, but not yet a track
+        return replace(tracked[confirmed], tracker_id=ids[confirmed] + 1)
+
+
+def parse(name: str, settings: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Parameters of a classic tracker, given as text.
+
+    Raises `InputError` where `trackers` is not installed, for a parameter that the tracker does not
+    have, and for one that no text can give.
+    """
+    defaults = declared(name)
     changed = {}
     for key, text in settings:
-        if key not in declared:
-            raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(declared)}")
-        changed[key] = _parse(name, key, text, declared[key])
+        if key not in defaults:
+            raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(defaults)}")
+        changed[key] = _parse(name, key, text, defaults[key])
     if changed:
         _try(name, changed)
-    return Classic(name, changed)
+    return changed
 
 
 def _parse(name: str, key: str, text: str, default: object) -> bool | int | float | str:
@@ -117,8 +107,8 @@ def _try(name: str, changed: Mapping[str, Any]) -> None:
         raise InputError(f"{name} does not take these parameters: {error}") from error
 
 
-def _defaults(name: str) -> dict[str, Any]:
-    """Parameters that the class declares, and their defaults."""
+def declared(name: str) -> dict[str, Any]:
+    """Parameters that the class of a tracker declares, and their defaults."""
     return {p.name: p.default for p in inspect.signature(_class(name)).parameters.values()}
 
 

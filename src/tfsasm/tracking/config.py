@@ -1,7 +1,4 @@
-"""The settings of the method, whatever computes it.
-
-Apart from the code that they steer, so that what tracks without torch reads the same ones.
-"""
+"""The settings of the query tracker, and its presets."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ NO_ID = -1
 
 @dataclass(frozen=True)
 class LifecycleConfig:
-    """Scores and patience of the published run. The inequalities differ on purpose (QUIRK-10)."""
+    """Births, losses and deaths as published. The inequalities differ on purpose (QUIRK-10)."""
 
     birth_score: float = 0.5
     """A query without identity at or above it is born."""
@@ -31,13 +28,13 @@ class LifecycleConfig:
 class MemoryConfig:
     """When the sparse memory stores and what it prefers.
 
-    The defaults are the published run (SPEC 8). `docs/fidelity.md` says what each one departs from.
+    The defaults are the published run (SPEC 8). `docs/fidelity.md` has what each departs from.
     """
 
     capacity: int = 10
     """Views kept per track; the oldest is dropped first. 0 turns the memory off."""
     min_travel: float = 0.1
-    """Travel since the last store that asks for a new one, in the unit of `Observation.travel`."""
+    """Travel since the last store that makes a new one, in the unit of `Observation.travel`."""
     max_gap: int = 10
     """Frames without a store after which one is forced (strictly more than)."""
     min_score: float = 0.8
@@ -57,7 +54,7 @@ class MotionConfig:
     """How far the reference of a track runs ahead. The default is the released code: not at all."""
 
     lead: float = 0.0
-    """Share of the expected way; 0: the reference stays where the track was last seen."""
+    """Share of the predicted displacement; 0: the reference box stays where the track was seen."""
     gain: float = 0.3
     """Weight of the latest displacement in the velocity."""
     fade: float = 0.9
@@ -68,23 +65,24 @@ class MotionConfig:
 class AssociationConfig:
     """What the tracker takes from the detector. The defaults are the released code: nothing."""
 
-    claim_iou: float = 1.0
-    """A live track claims at most one proposal, whose box overlaps its own this much; 1: none."""
-    claim_held: float = 0.0
-    """Share of that overlap measured from the box a track came with, not from its answer."""
-    again_iou: float = 1.0
-    """A live track left without may claim a sure detection that nobody has claimed and that
-    overlaps the box it came with this much; 1: no second round."""
-    again_score: float = 0.0
-    """Detector's score from which a detection is sure enough for that."""
-    snap: bool = False
-    """A track takes over the box of the proposal it claims."""
-    required: bool = False
-    """A track without a claim counts as absent, however sure the network is."""
-    trust: float = 0.0
-    """A track is at least as sure as this share of its claimed proposal's score."""
-    birth_overlap: float = 1.0
-    """Nothing is born on a present track or on a better newborn: the largest IoU allowed."""
+    match_iou: float = 1.0
+    """A live track is matched with at most one detection, whose IoU with its box is at least this;
+    1: none."""
+    reference_weight: float = 0.0
+    """Share of that IoU measured from the reference box of the track, not from its prediction."""
+    second_iou: float = 1.0
+    """A second association: a live track without a match may take an unmatched detection of at
+    least `second_score` whose IoU with the reference box is at least this; 1: none."""
+    second_score: float = 0.0
+    """Detector's score that the second association needs."""
+    use_detection_box: bool = False
+    """A track takes over the box of the detection that it is matched with."""
+    match_required: bool = False
+    """A track without a match counts as absent, however sure the network is."""
+    detection_weight: float = 0.0
+    """A track's score is at least this share of its detection's."""
+    duplicate_iou: float = 1.0
+    """No birth on a present track or on a better new one: the largest IoU allowed."""
     birth_score: float = 0.0
     """Detector's score that a birth needs; above 0, learned queries are never born."""
 
@@ -99,7 +97,7 @@ class TrackerConfig:
     lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     refresh_score: float = 0.5
-    """A track above it takes this frame's answer in; the others stay frozen (QUIRK-13)."""
+    """A track above it is updated by this frame's prediction; the others stay frozen (QUIRK-13)."""
     report_score: float = 0.5
     """Tracks above it are reported."""
     report_area: float = 100.0
@@ -114,12 +112,12 @@ class TrackerConfig:
     """Which feature the memory sees: the content that entered the frame (released, QUIRK-22), the
     decoder's output, or the content made for the next frame."""
     present_at_birth: bool = True
-    """Whether a newborn's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
+    """Whether a new track's view may be kept. Its incoming content is a mere score (QUIRK-22)."""
     present_when_lost: bool = True
     """Whether an absent track's view may be kept, as released (QUIRK-21)."""
     motion: MotionConfig = field(default_factory=MotionConfig)
-    """Where the network is asked to look for a track; released: where it was last seen."""
-    support: AssociationConfig = field(default_factory=AssociationConfig)
+    """Where the reference box of a track is put; released: where it was last seen."""
+    association: AssociationConfig = field(default_factory=AssociationConfig)
     """What is taken from the detector rather than from the network; released: nothing."""
 
 
@@ -134,7 +132,7 @@ class Preset:
     """Whether numbers are to be those of the released code to the last bit, where that is possible;
     see `tfsasm.load`."""
     scores: bool = True
-    """Whether MOT files tell scores. The released code wrote 1."""
+    """Whether MOT files hold scores. The released code wrote 1."""
     order: Literal["natural", "name"] = "natural"
     """Of the images of a folder. The released code sorted their names."""
 
@@ -145,7 +143,7 @@ def released() -> TrackerConfig:
 
 
 def paper() -> TrackerConfig:
-    """What the paper says: travel between frames, overlap with live tracks, an empty first slot."""
+    """As in the paper: travel between frames, overlap with live tracks, an empty first slot."""
     base = released()
     memory = replace(
         base.memory, first_overlap=1.0, gap_needs_score=True, store_without_candidate=False
@@ -162,12 +160,12 @@ def motrv2() -> TrackerConfig:
 
 
 def default() -> TrackerConfig:
-    """The best that measurement has found for `tiny`: it leans on the detector (docs/results.md).
+    """The best that measurement has found for `tiny`: it relies on the detector (docs/results.md).
 
-    The shipped network is less sure of itself and places boxes less well than the detector it is
-    given, so tracks live on the boxes they claim, at lower scores, and are looked for where they
-    were going. The memory is the paper's, at a
-    score that this network reaches. For published weights take `released()`.
+    The shipped network has lower scores and places boxes less well than the detector it is given,
+    so tracks take the boxes of the detections they are matched with, at lower scores, and their
+    reference boxes are predicted ahead. The memory is the paper's, at a score that this network
+    reaches. For published weights take `released()`.
     """
     base = paper()
     return replace(
@@ -177,11 +175,12 @@ def default() -> TrackerConfig:
         report_score=0.2,
         memory=replace(base.memory, min_score=0.4),
         motion=MotionConfig(lead=1.0),
-        support=AssociationConfig(
-            claim_iou=0.4, claim_held=1.0, again_iou=0.2, again_score=0.6, snap=True,
-            required=True, birth_overlap=0.4, birth_score=0.7,
+        association=AssociationConfig(
+            match_iou=0.4, reference_weight=1.0, second_iou=0.2, second_score=0.6,
+            use_detection_box=True, match_required=True, duplicate_iou=0.4, birth_score=0.7,
         ),
     )  # fmt: skip
+
 
 PRESETS = {
     "released": Preset(released, first_id=0, exact=True, scores=False, order="name"),

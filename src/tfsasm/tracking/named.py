@@ -1,17 +1,22 @@
-"""Trackers by name: methods of this package, and the classics."""
+"""Trackers by name: presets of this package and classic ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from tfsasm.errors import InputError
+from tfsasm.runtime.network import Network
 from tfsasm.settings import with_settings
+from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.gallery import GalleryConfig
-from tfsasm.tracking.appearance.tracker import AppearanceConfig
-from tfsasm.tracking.baselines import CLASSICS, Classic, classic
+from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
+from tfsasm.tracking.baselines import CLASSICS, USE_FRAMES, ClassicTracker, declared, parse
 from tfsasm.tracking.config import PRESETS, TrackerConfig, preset
+from tfsasm.tracking.load import load
+from tfsasm.tracking.query import QueryTracker
 
 ALIASES = {"tfsasm": "default"}
 
@@ -19,14 +24,61 @@ APPEARANCE = {
     "appearance": AppearanceConfig(),
     "motion": AppearanceConfig(gallery=GalleryConfig(kind="none")),
 }
-"""The appearance tracker, and what is left of it when it does not look at anybody."""
+"""The appearance tracker, with and without appearance embeddings."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network of query trackers in PyTorch; the fields are as in `tfsasm.load`."""
+
+    weights: str = "tiny"
+    short_side: int | None = None
+    max_side: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    exact: bool = False
+
+    def load(self) -> Network:
+        """The network. Raises as `tfsasm.load` does."""
+        return load(
+            self.weights, device=self.device, short_side=self.short_side, max_side=self.max_side,
+            precision=self.precision, exact=self.exact,
+        ).network  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """An embedder of appearance trackers; the fields are as in `tfsasm.embedder`."""
+
+    name: str | None = None
+    weights: Path | None = None
+    changes: tuple[str, ...] = ()
+
+    def make(self) -> Embedder | None:
+        """The embedder; None for motion alone. Raises as `tfsasm.embedder` does."""
+        return embedder(self.name, self.weights, self.changes)
+
+
+class Models(NamedTuple):
+    """What trackers are made with; all of them share it."""
+
+    network: Network | None = None
+    embedder: Embedder | None = None
 
 
 @dataclass(frozen=True)
 class QuerySpec:
-    """The network under one method. It needs pictures."""
+    """The query tracker under one method."""
 
     config: TrackerConfig
+    needs_images: ClassVar[bool] = True
+    uses_images: ClassVar[bool] = True
+
+    def make(self, models: Models) -> QueryTracker:
+        """The tracker, on the network of `models`."""
+        if models.network is None:
+            raise InputError("a query tracker needs a network")
+        return QueryTracker(models.network, self.config)
 
     def parameters(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
@@ -35,17 +87,44 @@ class QuerySpec:
 
 @dataclass(frozen=True)
 class AppearanceSpec:
-    """The appearance tracker under one method. It makes do without pictures, by motion alone."""
+    """The appearance tracker under one method. Without images it tracks by motion alone."""
 
     config: AppearanceConfig
-    looks: bool = True
-    """It takes the camera's motion from the frames, and people's looks."""
+    needs_images: ClassVar[bool] = False
+    uses_images: ClassVar[bool] = True
+
+    def make(self, models: Models) -> AppearanceTracker:
+        """The tracker, with the embedder of `models`."""
+        return AppearanceTracker(models.embedder, self.config)
 
     def parameters(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
         return asdict(self.config)
 
-TrackerSpec = QuerySpec | AppearanceSpec | Classic
+
+@dataclass(frozen=True)
+class ClassicSpec:
+    """One of `CLASSICS`, with the parameters that are not at their defaults."""
+
+    name: str
+    changed: Mapping[str, Any]
+    needs_images: ClassVar[bool] = False
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether it estimates the camera's motion from the frames."""
+        return self.name in USE_FRAMES
+
+    def make(self, models: Models) -> ClassicTracker:
+        """The tracker."""
+        return ClassicTracker(self.name, self.changed)
+
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, ready for JSON: a class by its name."""
+        values = declared(self.name) | dict(self.changed)
+        return {k: v.__name__ if isinstance(v, type) else v for k, v in values.items()}
+
+TrackerSpec = QuerySpec | AppearanceSpec | ClassicSpec
 
 
 def parse_trackers(texts: Sequence[str]) -> dict[str, TrackerSpec]:
@@ -54,14 +133,14 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, TrackerSpec]:
     Each text is a list with commas, of `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`. Raises
     `InputError` for an unknown name or setting, a tracker that is there twice, and an empty list.
     """
-    entrants: dict[str, TrackerSpec] = {}
+    specs: dict[str, TrackerSpec] = {}
     for text in (part for given in texts for part in _split(given)):
-        if text in entrants:
+        if text in specs:
             raise InputError(f"{text} is among the trackers twice")
-        entrants[text] = _entrant(text)
-    if not entrants:
+        specs[text] = _spec(text)
+    if not specs:
         raise InputError(f"no tracker; there are {', '.join(_known())}")
-    return entrants
+    return specs
 
 
 def _split(text: str) -> list[str]:
@@ -75,11 +154,11 @@ def _split(text: str) -> list[str]:
     return found
 
 
-def _entrant(text: str) -> TrackerSpec:
+def _spec(text: str) -> TrackerSpec:
     name, colon, rest = text.partition(":")
     settings = [_pair(text, part) for part in rest.split(",")] if colon else []
     if name in CLASSICS:
-        return classic(name, settings)
+        return ClassicSpec(name, parse(name, settings))
     if name in APPEARANCE:
         return AppearanceSpec(with_settings(APPEARANCE[name], dict(settings)))
     name = ALIASES.get(name, name)

@@ -1,1 +1,1 @@
-"""training"""
+"""Training: losses, clips, the loop."""

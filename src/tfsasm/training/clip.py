@@ -1,7 +1,7 @@
 """A training clip: the tracker's own functions driven by the ground truth (SPEC 9.4-9.8).
 
 There is no second path for training. The network encodes, decodes and refreshes as it does when
-tracking; only the identities come from `match_frame` instead of `lifecycle`.
+tracking; only the identities come from `match_frame` instead of `association.update_status`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.transformer import Features, Prediction, Queries
 from tfsasm.tables import Table
@@ -28,6 +27,16 @@ from tfsasm.training.losses import (
 
 
 @dataclass(frozen=True)
+class FrameDetections(Table):
+    """What a detector found in a frame."""
+
+    boxes: Tensor
+    """`[P, 4]` float32, normalised cxcywh."""
+    scores: Tensor
+    """`[P]` float32."""
+
+
+@dataclass(frozen=True)
 class Clip:
     """A few frames of one video, ready for the network."""
 
@@ -35,7 +44,7 @@ class Clip:
     """Normalised RGB `[T, 3, h, w]`."""
     targets: list[Targets]
     """Ground truth, one per frame."""
-    proposals: list[Proposals]
+    detections: list[FrameDetections]
     """Detections, one per frame."""
 
     def to(self, device: torch.device) -> Clip:
@@ -43,7 +52,7 @@ class Clip:
         return Clip(
             self.images.to(device),
             [targets.to(device) for targets in self.targets],
-            [proposals.to(device) for proposals in self.proposals],
+            [detections.to(device) for detections in self.detections],
         )
 
 
@@ -55,18 +64,18 @@ class ClipConfig:
     denoising: float = 0.05
     """Noise of the denoising queries as a share of the box; 0 leaves them out."""
     keep_score: float = 0.5
-    """A query without identity goes on to the next frame above this score (SPEC 9.7)."""
+    """A query without identity is kept for the next frame above this score (SPEC 9.7)."""
     keep_iou: float = 0.5
-    """A query forgets its identity when its box overlaps the target no more than this."""
+    """A query loses its identity when its box overlaps the target no more than this."""
     refresh_score: float = 0.5
     """A track is refreshed above this score..."""
     refresh_matched: bool = False
-    """...or whenever it answers for a target. Early in training few tracks score above 0.5, and
-    without this they never learn to be refreshed; the published recipe starts from COCO weights."""
+    """...or whenever a target is assigned to it. Early in training few tracks score above 0.5, and
+    without this refreshing is never learned; the published recipe starts from COCO weights."""
     track_drop: float = 0.0
-    """Chance of losing each track between frames, so that births happen in mid-clip (MOTR 0.1)."""
+    """Chance of dropping each track between frames, for births in mid-clip (MOTR 0.1)."""
     false_tracks: float = 0.0
-    """Chance per track of carrying on a strong query without identity beside it (MOTR 0.3)."""
+    """Chance per track of keeping a confident query without identity beside it (MOTR 0.3)."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,8 @@ class ClipTracks(Table):
     queries: Queries
 
     @classmethod
-    def newcomers(cls, queries: Queries) -> ClipTracks:
-        """Queries that stand for nobody yet. Their IoU starts at 1 (SPEC 5.3)."""
+    def unassigned(cls, queries: Queries) -> ClipTracks:
+        """Queries without an identity. Their IoU starts at 1 (SPEC 5.3)."""
         n, device = len(queries), queries.boxes.device
         ids = torch.full((n,), NO_ID, dtype=torch.int64, device=device)
         return cls(ids, torch.ones(n, device=device), queries)
@@ -97,16 +106,16 @@ def clip_loss(
     features = model.encode(clip.images)
     carried: ClipTracks | None = None
     losses = []
-    for index, (targets, proposals) in enumerate(zip(clip.targets, clip.proposals, strict=True)):
-        asked = ClipTracks.newcomers(model.queries(proposals))
-        asked = asked if carried is None else ClipTracks.cat([asked, carried])
+    for index, (targets, found) in enumerate(zip(clip.targets, clip.detections, strict=True)):
+        new = ClipTracks.unassigned(model.queries(found.boxes, found.scores))
+        tracks = new if carried is None else ClipTracks.cat([new, carried])
         noised = _denoising(model, targets, config, generator)
-        predictions, denoised = _decode(model, features[index], asked.queries, noised)
-        matches = match_frame(asked.ids, asked.iou, predictions[-1], targets, config.loss)
+        predictions, denoised = _decode(model, features[index], tracks.queries, noised)
+        matches = match_frame(tracks.ids, tracks.iou, predictions[-1], targets, config.loss)
         losses.append(
-            frame_loss(predictions, asked.ids, matches, targets, config.loss, denoised=denoised)
+            frame_loss(predictions, tracks.ids, matches, targets, config.loss, denoised=denoised)
         )
-        carried = carry_on(model, asked, predictions[-1], matches, config, generator)
+        carried = next_tracks(model, tracks, predictions[-1], matches, config, generator)
     return total_loss(losses, sum(len(t) for t in clip.targets), config.loss)
 
 
@@ -126,35 +135,35 @@ def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) 
 
 
 def _decode(
-    model: MOTRv2, features: Features, asked: Queries, noised: Queries | None
+    model: MOTRv2, features: Features, queries: Queries, noised: Queries | None
 ) -> tuple[list[Prediction], list[Prediction]]:
     """Predictions of the normal and of the denoising queries, one per layer each."""
     if noised is None:
-        return model.decode(features, asked), []
-    n = len(asked)
-    forbidden = denoising_mask(n, len(noised), asked.boxes.device)
-    both = model.decode(features, Queries.cat([asked, noised]), forbidden)
+        return model.decode(features, queries), []
+    n = len(queries)
+    attention_mask = denoising_mask(n, len(noised), queries.boxes.device)
+    both = model.decode(features, Queries.cat([queries, noised]), attention_mask)
     return [p[:n] for p in both], [p[n:] for p in both]
 
 
-def carry_on(
-    model: MOTRv2, asked: ClipTracks, answer: Prediction, matches: Matches, config: ClipConfig,
-    generator: torch.Generator | None = None,
+def next_tracks(
+    model: MOTRv2, tracks: ClipTracks, prediction: Prediction, matches: Matches,
+    config: ClipConfig, generator: torch.Generator | None = None,
 ) -> ClipTracks:
-    """The queries that go on to the next frame, refreshed (SPEC 9.7)."""
-    score = answer.logits.detach().sigmoid().amax(dim=1)
-    known = matches.ids != NO_ID
-    keep = known | (score > config.keep_score)
+    """The queries that are kept for the next frame, refreshed (SPEC 9.7)."""
+    score = prediction.logits.detach().sigmoid().amax(dim=1)
+    has_id = matches.ids != NO_ID
+    keep = has_id | (score > config.keep_score)
     if config.track_drop:
-        keep &= ~(known & _chance(len(keep), config.track_drop, generator, keep.device))
+        keep &= ~(has_id & _chance(len(keep), config.track_drop, generator, keep.device))
     if config.false_tracks:
-        keep |= _false_tracks(known, score, config.false_tracks, generator)
+        keep |= _false_tracks(has_id, score, config.false_tracks, generator)
 
     ids = torch.where(matches.iou <= config.keep_iou, NO_ID, matches.ids)
-    seen = score > config.refresh_score
+    present = score > config.refresh_score
     if config.refresh_matched:
-        seen = seen | ((ids != NO_ID) & (matches.target != NO_TARGET))
-    refreshed = model.refresh(asked.queries[keep], answer[keep], seen[keep])
+        present = present | ((ids != NO_ID) & (matches.target != NO_TARGET))
+    refreshed = model.refresh(tracks.queries[keep], prediction[keep], present[keep])
     return ClipTracks(ids[keep], matches.iou[keep], refreshed)
 
 
@@ -163,10 +172,10 @@ def _chance(n: int, p: float, generator: torch.Generator | None, device: torch.d
 
 
 def _false_tracks(
-    known: Tensor, score: Tensor, share: float, generator: torch.Generator | None
+    has_id: Tensor, score: Tensor, share: float, generator: torch.Generator | None
 ) -> Tensor:
     """As many of the most confident queries without identity as tracks were drawn."""
-    count = int((_chance(len(known), share, generator, known.device) & known).sum())
-    strays = torch.where(known, -1.0, score)
-    chosen = strays.topk(min(count, int((~known).sum()))).indices
-    return torch.zeros_like(known).index_fill(0, chosen, True)
+    count = int((_chance(len(has_id), share, generator, has_id.device) & has_id).sum())
+    without = torch.where(has_id, -1.0, score)
+    best = without.topk(min(count, int((~has_id).sum()))).indices
+    return torch.zeros_like(has_id).index_fill(0, best, True)

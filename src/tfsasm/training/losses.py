@@ -1,7 +1,7 @@
-"""Who should have answered what, and how wrong it was: MOTRv2's losses (SPEC 9.4-9.7).
+"""Targets assigned to queries, and MOTRv2's losses (SPEC 9.4-9.7).
 
-Pure functions over one frame. A query that carries a ground-truth identity answers for it in every
-later frame; the others compete for the targets nobody answers for.
+Pure functions over one frame. A query that carries a ground-truth identity keeps that target in
+every later frame; the others are assigned to the remaining targets (Hungarian assignment).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class Matches(Table):
-    """What each of N queries stands for after a frame."""
+    """The target of each of N queries after a frame."""
 
     ids: Tensor
-    """Ground-truth identity or `NOBODY`, `[N]` int64."""
+    """Ground-truth identity or `NO_ID`, `[N]` int64."""
     target: Tensor
     """Row of `Targets` or `NO_TARGET`, `[N]` int64."""
     iou: Tensor
@@ -58,22 +58,22 @@ class Matches(Table):
 
 @torch.no_grad()
 def match_frame(
-    ids: Tensor, iou: Tensor, answer: Prediction, targets: Targets, config: LossConfig
+    ids: Tensor, iou: Tensor, prediction: Prediction, targets: Targets, config: LossConfig
 ) -> Matches:
-    """Give every target a query (SPEC 9.5).
+    """Assign every target to a query (SPEC 9.5).
 
-    `ids` `[N]` and `iou` `[N]` are what the queries carry, `answer` the last layer's prediction.
+    `ids` `[N]` and `iou` `[N]` are what the queries carry, `prediction` that of the last layer.
     """
     target = _inherited(ids, targets)
-    free, open_ = _free_and_open(ids, target, targets)
-    rows, columns = _assign(answer, targets, free, open_, config)
+    free, unassigned = _free_and_unassigned(ids, target, targets)
+    rows, columns = _assign(prediction, targets, free, unassigned, config)
     target[rows] = columns
     ids = ids.clone()
     ids[rows] = targets.ids[columns]
 
     paired = (ids != NO_ID) & (target != NO_TARGET)
     overlap = iou_pairs(
-        cxcywh_to_xyxy(answer.boxes[paired]), cxcywh_to_xyxy(targets.boxes[target[paired]])
+        cxcywh_to_xyxy(prediction.boxes[paired]), cxcywh_to_xyxy(targets.boxes[target[paired]])
     )
     iou = iou.clone()
     iou[paired] = overlap
@@ -87,35 +87,35 @@ def _inherited(ids: Tensor, targets: Targets) -> Tensor:
     return torch.where(same.any(1), same.long().argmax(1), NO_TARGET)
 
 
-def _free_and_open(ids: Tensor, target: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def _free_and_unassigned(ids: Tensor, target: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     free = (ids == NO_ID).nonzero()[:, 0]
-    answered = torch.zeros(len(targets), dtype=torch.bool, device=ids.device)
-    answered[target[target != NO_TARGET]] = True
-    return free, (~answered).nonzero()[:, 0]
+    assigned = torch.zeros(len(targets), dtype=torch.bool, device=ids.device)
+    assigned[target[target != NO_TARGET]] = True
+    return free, (~assigned).nonzero()[:, 0]
 
 
 def _assign(
-    answer: Prediction, targets: Targets, free: Tensor, open_: Tensor, config: LossConfig
+    prediction: Prediction, targets: Targets, free: Tensor, unassigned: Tensor, config: LossConfig
 ) -> tuple[Tensor, Tensor]:
-    """Cheapest pairs of free queries and open targets: query rows and target rows."""
-    if len(free) == 0 or len(open_) == 0:
-        return free[:0], open_[:0]
-    costs = matching_cost(answer[free], targets[open_], config)
-    # After a diverged step costs are NaN, which SciPy refuses; the loss will tell.
+    """Cheapest pairs of free queries and unassigned targets: query rows and target rows."""
+    if len(free) == 0 or len(unassigned) == 0:
+        return free[:0], unassigned[:0]
+    costs = matching_cost(prediction[free], targets[unassigned], config)
+    # After a diverged step costs are NaN, which SciPy refuses; `train_step` refuses the loss.
     rows, columns = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
-    return free[torch.as_tensor(rows)], open_[torch.as_tensor(columns)]
+    return free[torch.as_tensor(rows)], unassigned[torch.as_tensor(columns)]
 
 
-def matching_cost(answer: Prediction, targets: Targets, config: LossConfig) -> Tensor:
-    """Cost `[Q, G]` of letting each query answer for each target (SPEC 9.5 item 3).
+def matching_cost(prediction: Prediction, targets: Targets, config: LossConfig) -> Tensor:
+    """Cost `[Q, G]` of assigning each target to each query (SPEC 9.5 item 3).
 
     The focal part always uses alpha 0.25: it ranks queries and is no part of the loss.
     """
-    p = answer.logits.sigmoid().amax(dim=1)
+    p = prediction.logits.sigmoid().amax(dim=1)
     positive = 0.25 * (1 - p) ** 2 * -(p + 1e-8).log()
     negative = 0.75 * p**2 * -(1 - p + 1e-8).log()
-    distance = torch.cdist(answer.boxes, targets.boxes, p=1)
-    giou = giou_matrix(cxcywh_to_xyxy(answer.boxes), cxcywh_to_xyxy(targets.boxes))
+    distance = torch.cdist(prediction.boxes, targets.boxes, p=1)
+    giou = giou_matrix(cxcywh_to_xyxy(prediction.boxes), cxcywh_to_xyxy(targets.boxes))
     return (
         config.box_weight * distance
         + config.class_weight * (positive - negative)[:, None]
@@ -129,16 +129,16 @@ def frame_loss(
 ) -> dict[str, Tensor]:
     """All unweighted losses of one frame, as sums (SPEC 9.6).
 
-    `predictions` are of the N normal queries, one per layer, the last being the answer; `before`
-    `[N]` the identities they carried into the frame; `denoised` those of the G denoising queries,
-    row k about target k. Names: `ce`, `bbox`, `giou` of the last layer, `aux{l}_...` of the
-    others, `ps{k}_bbox` and `ps{k}_giou` of the denoising ones (0 is the last layer).
+    `predictions` are of the N normal queries, one per layer; `before` `[N]` the identities they
+    carried into the frame; `denoised` those of the G denoising queries, row k about target k.
+    Names: `ce`, `bbox`, `giou` of the last layer, `aux{l}_...` of the others, `ps{k}_bbox` and
+    `ps{k}_giou` of the denoising ones (0 is the last layer).
     """
     losses = _pair_losses(predictions[-1], matches.target, targets, config)
     inherited = _inherited(before, targets)
-    free, open_ = _free_and_open(before, inherited, targets)
+    free, unassigned = _free_and_unassigned(before, inherited, targets)
     for layer, prediction in enumerate(predictions[:-1]):
-        rows, columns = _assign(_detached(prediction), targets, free, open_, config)
+        rows, columns = _assign(_detached(prediction), targets, free, unassigned, config)
         target = inherited.clone()
         target[rows] = columns
         own = _pair_losses(prediction, target, targets, config)

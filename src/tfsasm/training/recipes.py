@@ -1,23 +1,15 @@
-"""Training: one loop, one clip at a time, resumable to the exact step.
-
-What is unusual here: the weights that are validated and kept are a running average, since clips
-come one by one and the last step alone is noisy. With `backbone_lr=0` the trunk is frozen and runs
-with its batch norms folded.
-"""
+"""Recipes: the settings of a training run, and those that belong to a network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig, full, tiny
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SamplingConfig
 from tfsasm.training.losses import LossConfig
-
-if TYPE_CHECKING:
-    from tfsasm.cli import train
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class TrainConfig:
     steps: int = 100_000
     lr: float = 2e-4
     backbone_lr: float = 2e-5
-    """0 freezes the trunk."""
+    """0 freezes the backbone."""
     offsets_scale: float = 0.1
     """Learning rate of the sampling offsets, as a share of `lr`."""
     weight_decay: float = 1e-4
@@ -38,10 +30,10 @@ class TrainConfig:
     decay_from: float = 0.8
     """Share of the run after which the rate falls: to a tenth at once, or to zero as a cosine."""
     cosine: bool = False
-    trust_boxes: bool = False
-    """Start with box heads that leave the reference as it is. The published start makes boxes much
-    smaller at first, which suits a COCO checkpoint that overwrites it, and costs thousands of steps
-    from scratch, where proposals already have the right size."""
+    neutral_box_heads: bool = False
+    """Start with box heads that leave the reference box as it is. The published start makes boxes
+    much smaller at first, which suits a COCO checkpoint that overwrites it, and costs thousands of
+    steps from scratch, where detections already have the right size."""
     average: float = 0.0
     """Weight of the past in the running average of the weights; 0 keeps the last step's."""
     lengths: tuple[tuple[float, int], ...] = ((0.0, 5),)
@@ -56,13 +48,13 @@ class TrainConfig:
 
 
 def recipe_tiny(cycle: int = 1) -> TrainConfig:
-    """How the shipped `tiny` was trained (docs/results.md), from scratch but for its trunk.
+    """How the shipped `tiny` was trained (docs/results.md), from scratch but for its backbone.
 
-    Its second cycle goes on from the weights of the first, on longer clips.
+    Its second cycle continues from the weights of the first, on longer clips.
     """
     clip = ClipConfig(
         refresh_matched=True, track_drop=0.05, false_tracks=0.1,
-        denoising=0.3,  # at the published 0.05 there is nothing to gain from looking at the image
+        denoising=0.3,  # at the published 0.05 there is nothing to gain from the image
         loss=LossConfig(focal_alpha=0.5),
     )  # fmt: skip
     if cycle == 2:
@@ -72,21 +64,27 @@ def recipe_tiny(cycle: int = 1) -> TrainConfig:
         )  # fmt: skip
     return TrainConfig(
         clip=clip, steps=3_000, lr=8e-4, backbone_lr=0.0, offsets_scale=0.5, warmup=300,
-        decay_from=0.45, cosine=True, trust_boxes=True, average=0.998,
+        decay_from=0.45, cosine=True, neutral_box_heads=True, average=0.998,
         lengths=((0.0, 2), (0.3, 3), (0.5, 4), (0.8, 5)),
     )  # fmt: skip
 
 
-def _recipe(job: train.Train) -> tuple[NetworkConfig, TrainConfig, SamplingConfig]:
-    if job.cycle == 2 and not (job.init and job.network == "tiny"):
-        raise InputError("the second cycle is that of `tiny` and goes on from --init FILE")
-    small = job.network == "tiny"
-    network, config = (tiny(), recipe_tiny(job.cycle)) if small else (full(), TrainConfig())
-    sampling = SamplingConfig(frames=max(n for _, n in config.lengths), blank=0.1)
-    config = replace(
-        config, seed=job.seed, precision=job.precision, workers=job.workers,
-        steps=job.steps or config.steps, lr=job.lr or config.lr,
-        trust_boxes=config.trust_boxes and not job.init,  # trained box heads stay as they are
-        checkpoint_minutes=job.checkpoint_minutes, validate_minutes=job.validate_minutes,
-    )  # fmt: skip
-    return network, config, sampling
+def recipe(
+    network: Literal["tiny", "full"], cycle: int = 1, *, from_checkpoint: bool = False
+) -> tuple[NetworkConfig, TrainConfig]:
+    """The configuration of a network and the recipe that goes with it.
+
+    Raises `InputError` for a second cycle of another network than tiny, or from scratch.
+    """
+    if cycle == 2 and not (from_checkpoint and network == "tiny"):
+        raise InputError("the second cycle is that of `tiny` and continues from --init FILE")
+    if network == "full":
+        return full(), TrainConfig()
+    config = recipe_tiny(cycle)
+    # Trained box heads stay as they are.
+    return tiny(), replace(config, neutral_box_heads=cycle == 1 and not from_checkpoint)
+
+
+def sampling_of(config: TrainConfig) -> SamplingConfig:
+    """Clips that are long enough for the whole run."""
+    return SamplingConfig(frames=max(frames for _, frames in config.lengths), blank=0.1)

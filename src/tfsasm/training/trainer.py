@@ -1,8 +1,8 @@
 """Training: one loop, one clip at a time, resumable to the exact step.
 
 What is unusual here: the weights that are validated and kept are a running average, since clips
-come one by one and the last step alone is noisy. With `backbone_lr=0` the trunk is frozen and runs
-with its batch norms folded.
+come one by one and the last step alone is noisy. With `backbone_lr=0` the backbone is frozen and
+runs with its batch norms folded.
 """
 
 from __future__ import annotations
@@ -20,17 +20,47 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.files import atomic_path
+from tfsasm.files import atomic_path, check_folder
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import BoxHead
 from tfsasm.motrv2.weights import save_model
+from tfsasm.pytorch import find_device, read_checkpoint_file
 from tfsasm.training.clip import Clip, clip_loss
 from tfsasm.training.data import Blocks, normalised, stream
+from tfsasm.training.initialise import new_model
 from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.reports import Progress, Reports
 
 log = logging.getLogger(__name__)
+
+Validate = Callable[[MOTRv2], Mapping[str, float]]
+"""Scores by name of a network that is ready to track."""
+
+
+def train(
+    network: NetworkConfig, config: TrainConfig, blocks: Blocks, output: Path, *,
+    init: Path | None = None, backbone_weights: Path | None = None, device: str = "auto",
+    validate: Validate | None = None, progress: Progress | None = None,
+    notice: Callable[[str], None] = log.info,
+) -> TrainState:
+    """Train to the last step, from `output/last.pt` if there is one; see `new_model` and `fit`.
+
+    `notice` takes sentences about the start. Raises `InputError` and `WeightsError` for what cannot
+    be used, before any work.
+    """
+    check_folder(output)
+    place = find_device(device)
+    model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
+    if taken:
+        notice(taken)
+    run, checkpoint = start(model.to(place), network, config), output / "last.pt"
+    if checkpoint.exists():
+        resume(run, checkpoint)
+        notice(f"resumed at step {run.step}")
+    fit(run, blocks, output, validate=validate, progress=progress)
+    return run
 
 
 @dataclass
@@ -43,38 +73,38 @@ class TrainState:
     optimizer: torch.optim.AdamW
     generator: torch.Generator
     average: dict[str, Tensor]
-    trunk: dict[str, Tensor] | None
-    """The frozen trunk as it is saved; the model runs a folded copy. None when it is trained."""
+    frozen_backbone: dict[str, Tensor] | None
+    """The backbone as it is saved; the model runs a folded copy. None when it is trained."""
     step: int = 0
 
 
 def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainState:
-    """A run at step 0 that takes `model` over. What is frozen no longer asks for gradients."""
-    trunk = None
-    if config.trust_boxes:
+    """A run at step 0 that takes `model` over. What is frozen has no gradients."""
+    backbone = None
+    if config.neutral_box_heads:
         cast(BoxHead, model.decoder.box_heads[0]).reset(size_bias=0.0)
     for name, parameter in model.backbone.named_parameters():
         fixed = config.backbone_lr == 0 or name.startswith(model.backbone.frozen)
         parameter.requires_grad_(not fixed)
     if config.backbone_lr == 0:
-        trunk = _freeze_trunk(model)
+        backbone = _freeze_backbone(model)
     generator = torch.Generator().manual_seed(config.seed)
     optimizer = _optimizer(model, config)
-    return TrainState(model, network, config, optimizer, generator, _snapshot(model), trunk)
+    return TrainState(model, network, config, optimizer, generator, _snapshot(model), backbone)
 
 
-def _freeze_trunk(model: MOTRv2) -> dict[str, Tensor]:
-    trunk = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
+def _freeze_backbone(model: MOTRv2) -> dict[str, Tensor]:
+    state = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
     model.backbone = fold_batch_norms(model.backbone).requires_grad_(False)
-    return trunk
+    return state
 
 
 def state_of(run: TrainState) -> dict[str, Tensor]:
-    """The model's state dict with the trunk as it is saved."""
+    """The model's state dict with the backbone as it is saved."""
     state = run.model.state_dict()
-    if run.trunk is None:
+    if run.frozen_backbone is None:
         return state
-    return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.trunk
+    return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.frozen_backbone
 
 
 def _snapshot(model: nn.Module) -> dict[str, Tensor]:
@@ -113,8 +143,7 @@ def clip_length(step: int, config: TrainConfig) -> int:
 
 def fit(
     run: TrainState, blocks: Blocks, output: Path, *,
-    validate: Callable[[MOTRv2], Mapping[str, float]] | None = None,
-    progress: Callable[[int, Mapping[str, float]], None] | None = None,
+    validate: Validate | None = None, progress: Progress | None = None,
 ) -> None:
     """Train `run` to its last step, writing into `output`.
 
@@ -123,21 +152,27 @@ def fit(
     the one before.
     """
     output.mkdir(parents=True, exist_ok=True)
-    reports = _Reports(output, progress)
+    config, reports = run.config, Reports(output, run.config.log_every, progress)
+
+    def report_scores() -> None:
+        if validate:
+            scores = validate(averaged(run))
+            reports.write(run.step, {f"val/{name}": value for name, value in scores.items()})
+
     saved = validated = time.monotonic()
-    for clip in stream(blocks, skip=run.step, workers=run.config.workers):
-        if run.step >= run.config.steps:
+    for clip in stream(blocks, skip=run.step, workers=config.workers):
+        if run.step >= config.steps:
             break
-        reports.add(run, train_step(run, clip))
-        if time.monotonic() - saved > 60 * run.config.checkpoint_minutes:
+        values = train_step(run, clip)
+        reports.add(run.step, values)
+        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
             save(run, output)
             saved = time.monotonic()
-        if validate and time.monotonic() - validated > 60 * run.config.validate_minutes:
-            reports.write(run, validation(run, validate))
+        if time.monotonic() - validated > 60 * config.validate_minutes:
+            report_scores()
             validated = time.monotonic()
     save(run, output)
-    if validate:
-        reports.write(run, validation(run, validate))
+    report_scores()
     reports.close()
 
 
@@ -229,74 +264,25 @@ def resume(run: TrainState, path: Path) -> None:
     _load_state(run, state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.generator.set_state(state["generator"])
-    run.average = state["average"]
+    run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
     run.step = state["step"]
 
 
 def _load_state(run: TrainState, state: dict[str, Tensor]) -> None:
-    if run.trunk is None:
+    if run.frozen_backbone is None:
         run.model.load_state_dict(state)
         return
     whole = MOTRv2(run.network.model)
     whole.load_state_dict(state)
-    run.trunk = _freeze_trunk(whole)
+    run.frozen_backbone = _freeze_backbone(whole)
     run.model.load_state_dict(whole.state_dict())
 
 _HARMLESS = {"workers", "checkpoint_minutes", "validate_minutes", "log_every"}
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, weights_only=True)
-        return {key: state[key] for key in (
-            "model", "average", "step", "optimizer", "generator", "network", "config"
-        )}  # fmt: skip
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
-
-
-class _Reports:
-    """Averages what the steps report; writes it to a file of JSON lines and to TensorBoard."""
-
-    def __init__(
-        self, output: Path, progress: Callable[[int, Mapping[str, float]], None] | None
-    ) -> None:
-        self._file = (output / "log.jsonl").open("a", encoding="utf-8")
-        self._progress = progress
-        self._sums: dict[str, float] = {}
-        self._count, self._since = 0, time.monotonic()
-        self._board = _tensorboard(output)
-
-    def add(self, run: TrainState, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        if run.step % run.config.log_every == 0:
-            means = {name: value / self._count for name, value in self._sums.items()}
-            now = time.monotonic()
-            self.write(run, means | {"seconds": (now - self._since) / self._count})
-            self._sums, self._count, self._since = {}, 0, now
-
-    def write(self, run: TrainState, values: Mapping[str, float]) -> None:
-        rounded = {name: round(value, 5) for name, value in values.items()}
-        self._file.write(json.dumps({"step": run.step, **rounded}) + "\n")
-        self._file.flush()
-        if self._progress:
-            self._progress(run.step, rounded)
-        for name, value in values.items():
-            if self._board:
-                self._board.add_scalar(name, value, run.step)
-
-    def close(self) -> None:
-        self._file.close()
-        if self._board:
-            self._board.close()
-
-
-def _tensorboard(output: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
-        return None
-    return SummaryWriter(str(output))
+    state = read_checkpoint_file(path)
+    keys = ("model", "average", "step", "optimizer", "generator", "network", "config")
+    if not isinstance(state, dict) or not state.keys() >= set(keys):
+        raise WeightsError(f"{path} is not a checkpoint to resume from")
+    return state

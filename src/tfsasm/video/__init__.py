@@ -1,1 +1,1 @@
-"""video"""
+"""Frames in, annotated video out."""

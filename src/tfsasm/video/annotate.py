@@ -1,13 +1,8 @@
-"""Tracks drawn on frames, and frames written as a video that a browser plays.
-
-What is unusual here: an interrupted run keeps its work. Whatever ends the `with` block of a
-`VideoWriter`, the frames written so far become a whole, playable file.
-"""
+"""Boxes, labels and trails of tracks, and marks of errors, drawn on frames."""
 
 from __future__ import annotations
 
 import colorsys
-import logging
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -18,13 +13,17 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.video.writer import _resized
-
-log = logging.getLogger(__name__)
+from tfsasm.video.writer import resized
 
 PALETTE_SIZE = 987  # a Fibonacci number, where golden-ratio hues close into a circle
 
 TONES = ((0.95, 1.0), (0.55, 1.0), (0.95, 0.65))  # saturation, value; ids of like hue differ here
+
+FALSE_POSITIVE, MISS, IDENTITY_SWITCH = (60, 60, 255), (0, 190, 255), (255, 80, 255)  # BGR
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+_FAR = 30_000  # OpenCV draws with 16-bit pixels
 
 
 def identity_color(tracker_id: int) -> sv.Color:
@@ -41,7 +40,7 @@ def _text_color(background: sv.Color) -> sv.Color:
 
 @cache
 def _palettes() -> tuple[sv.ColorPalette, sv.ColorPalette]:
-    """Colours of identities, and of letters upon them."""
+    """Colours of identities, and of text on them."""
     colors = [identity_color(i) for i in range(PALETTE_SIZE)]
     return sv.ColorPalette(colors), sv.ColorPalette([_text_color(color) for color in colors])
 
@@ -49,7 +48,7 @@ def _palettes() -> tuple[sv.ColorPalette, sv.ColorPalette]:
 class Annotator:
     """Draws boxes, `#id score` labels and trails; remembers the last `trail` positions of each id.
 
-    One annotator per video; `trail=0` draws none. Lines and letters follow the image size.
+    One annotator per video; `trail=0` draws none. Lines and text scale with the image.
     """
 
     def __init__(self, *, trail: int = 30) -> None:
@@ -68,7 +67,7 @@ class Annotator:
         )
 
     def annotate(self, image: np.ndarray, detections: sv.Detections) -> np.ndarray:
-        """A copy of `image` (uint8 BGR `[H, W, 3]`) with what was tracked in it.
+        """A copy of `image` (uint8 BGR `[H, W, 3]`) with its tracks.
 
         `detections` have pixel `xyxy`; without `tracker_id` (or with -1) they are drawn in grey,
         without `confidence` they get no score. Call it once per frame, also without detections.
@@ -82,13 +81,13 @@ class Annotator:
             scene = self._trace.annotate(scene, tracks)
         if not len(tracks):
             return scene
-        colors, letters = _palettes()
+        colors, text_colors = _palettes()
         by_track = sv.ColorLookup.TRACK
         boxes = sv.BoxAnnotator(color=colors, thickness=thickness, color_lookup=by_track)
         scale = min(max(0.65 * sv.calculate_optimal_text_scale(size), 0.35), 1.0)
         labels = sv.LabelAnnotator(
             color=colors,
-            text_color=letters,
+            text_color=text_colors,
             text_scale=scale,
             text_thickness=1 + (scale > 0.8),
             text_padding=max(1, round(5 * scale)),
@@ -105,9 +104,7 @@ def _only_drawable(detections: sv.Detections) -> sv.Detections:
         confidence=detections.confidence,
         tracker_id=np.full(len(detections), -1) if ids is None else np.asarray(ids, dtype=int),
     )
-    far = 30_000  # OpenCV draws with 16-bit pixels
-    placed = (np.abs(tracks.xyxy) < far).all(axis=1)
-    return cast(sv.Detections, tracks[placed])
+    return cast(sv.Detections, tracks[(np.abs(tracks.xyxy) < _FAR).all(axis=1)])
 
 
 def _labels(tracks: sv.Detections) -> list[str]:
@@ -124,7 +121,7 @@ def side_by_side(
     height = left.shape[0]
     if right.shape[0] != height:
         width = max(1, round(right.shape[1] * height / right.shape[0]))
-        right = _resized(right, width, height)
+        right = resized(right, width, height)
     strip = max(18, round(0.06 * height))
     gap = np.zeros((height + strip, max(2, height // 150), 3), np.uint8)
     panels = [
@@ -137,45 +134,38 @@ def side_by_side(
 def _title(text: str, width: int, height: int) -> np.ndarray:
     """A dark strip with `text` as large as fits."""
     strip = np.full((height, width, 3), 32, np.uint8)
-    font = cv2.FONT_HERSHEY_SIMPLEX
     scale = 0.026 * height
-    while scale >= 0.2 and cv2.getTextSize(text, font, scale, 1)[0][0] > 0.96 * width:
+    while scale >= 0.2 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > 0.96 * width:
         scale *= 0.95  # widths do not grow in step with the scale
     if text and scale >= 0.2:  # less is a smear
-        (text_width, text_height), _ = cv2.getTextSize(text, font, scale, 1)
+        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, 1)
         at = ((width - text_width) // 2, (height + text_height) // 2)
-        cv2.putText(strip, text, at, font, scale, (255, 255, 255), 1 + (scale > 0.9), cv2.LINE_AA)
+        cv2.putText(strip, text, at, _FONT, scale, (255, 255, 255), 1 + (scale > 0.9), cv2.LINE_AA)
     return strip
-
-FALSE, MISSED, SWITCHED = (60, 60, 255), (0, 190, 255), (255, 80, 255)  # BGR
-
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-_FAR = 30_000  # OpenCV draws with 16-bit pixels
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something to point at: a box `ltwh` `[4]` in pixels, in a colour (BGR) and with a word."""
+    """An error to point at: a box `ltwh` `[4]` in pixels, a colour (BGR) and a label."""
 
     ltwh: NDArray[np.float64]
     color: tuple[int, int, int]
-    word: str
+    label: str
 
 
-def marked(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
-    """The image (uint8 BGR `[H, W, 3]`), drawn upon: a frame around each mark and its word."""
+def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
+    """Draw a frame around each mark and its label, into `image` (uint8 BGR `[H, W, 3]`) itself."""
     height, width = image.shape[:2]
     thick = max(2, round(min(height, width) / 250))
     scale = max(0.4, min(height, width) / 1400)
-    for one in marks:
-        left, top, w, h = np.clip(one.ltwh, -_FAR, _FAR).round().astype(int).tolist()
+    for mark in marks:
+        left, top, w, h = np.clip(mark.ltwh, -_FAR, _FAR).round().astype(int).tolist()
         low, high = (left - thick, top - thick), (left + w + thick, top + h + thick)
         cv2.rectangle(image, low, high, (0, 0, 0), thick + 2)  # sets it off from tracks' colours
-        cv2.rectangle(image, low, high, one.color, thick)
-        (wide, tall), _ = cv2.getTextSize(one.word, _FONT, scale, 1)
+        cv2.rectangle(image, low, high, mark.color, thick)
+        (wide, tall), _ = cv2.getTextSize(mark.label, _FONT, scale, 1)
         x = min(max(low[0], 0), width - wide)
         y = min(max(high[1], 0), height - tall - 6)  # below the box, or as low as there is room
-        cv2.rectangle(image, (x, y), (x + wide, y + tall + 6), one.color, -1)
-        cv2.putText(image, one.word, (x, y + tall + 3), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.rectangle(image, (x, y), (x + wide, y + tall + 6), mark.color, -1)
+        cv2.putText(image, mark.label, (x, y + tall + 3), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return image

@@ -1,8 +1,7 @@
-"""Frames of a video file, an image folder, a camera or a stream, numbered from 1 as released.
+"""Images of a video file, a camera or a stream, by PyAV: in order, upright, as far as they go.
 
-What is unusual here: a source that is damaged still gives all it has. Frames before the damage
-come out as usual; then the iterator raises `TruncatedInput`, so that a caller can keep the work
-done so far and still tell its user. Pixels of images are those of `cv2.imread` to the last bit.
+A damaged file still gives all it has. Where a packet fails is counted and decoding goes on; why it
+stopped before the end is kept as a reason, for the caller to report after the last good image.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time as clock
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,8 +17,7 @@ from urllib.parse import urlsplit
 import av.device
 import numpy as np
 
-from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.video.source import Frame, Source
+from tfsasm.errors import InputError
 from tfsasm.video.truncation import container_is_cut
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
@@ -27,24 +25,55 @@ STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is 
 REORDERED = 16  # frames a decoder may still hold when a later packet fails
 
 
-class _Video(Source):
-    """What PyAV opens. Local files are decoded on all cores, `live` ones without delay."""
+class Decoder:
+    """An open video. Local files are decoded on all cores, `live` ones without delay.
 
-    def __init__(
-        self, address: str, label: str, numbers: range, *, live: bool, format: str | None = None
-    ) -> None:
-        super().__init__(label, numbers)
+    `rate` is in frames per second, exact, None when unknown; `size` is `(width, height)` of the
+    first image. `declared` is the number of frames in the file's header and `total` the same or
+    else what its length amounts to; 0 when the file has neither. `damage` holds, for each packet
+    that failed, how many images had come out before it.
+
+    Raises `InputError` when there is no image to decode.
+    """
+
+    def __init__(self, address: str, label: str, *, live: bool, format: str | None = None) -> None:
+        self.label = label
+        self.damage: list[int] = []
         self._path = None if live else Path(address)
-        self._damage: list[int] = []  # how many frames had come out when a packet failed
-        self._failure = ""  # why reading stopped, when it was not the end
+        self._failure = ""  # why decoding stopped, when it was not the end
         self._container = _open_container(address, label, live, format)
         try:
-            self._start(live)
+            self._open_stream(live)
+            self._start()
         except BaseException:
             self._container.close()
             raise
 
-    def _start(self, live: bool) -> None:
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Images in order, not converted yet. A last one that is marked as damaged is left out."""
+        return self._images
+
+    def close(self) -> None:
+        """Release the file or the device."""
+        self._container.close()
+
+    def time(self, image: av.VideoFrame, number: int) -> float | None:
+        """Seconds from the first image to this one, the `number`-th; None without a clock."""
+        if image.time is not None and self._zero is not None and not self._without_times:
+            return image.time - self._zero
+        return None if self.rate is None else float((number - 1) / self.rate)
+
+    def early_end(self, reached: int) -> str:
+        """Why the file ended after `reached` images although it has more; empty at its real end."""
+        if self._failure:
+            return self._failure
+        if self._path is not None and container_is_cut(self._path):
+            return "the file is shorter than it says"
+        if self.damage and self.damage[-1] > reached - REORDERED:
+            return "its last frames are damaged"
+        return ""
+
+    def _open_stream(self, live: bool) -> None:
         attached = av.stream.Disposition.attached_pic  # the cover of a song
         streams = [s for s in self._container.streams.video if not s.disposition & attached]
         if not streams or self._container.format.name == "tty":  # FFmpeg plays .txt files
@@ -52,70 +81,39 @@ class _Video(Source):
         self._stream = streams[0]
         self._stream.thread_type = "SLICE" if live else "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
-        self._clock_rate = Fraction(rate) if rate and rate <= 1000 else None  # 90000: a guess
-        self.rate = self._clock_rate and self._clock_rate / self._numbers.step
-        self._metronomic = self._container.format.name == "avi"  # its times are in storage order
-        self._total = self._declared_frames()
-        if self._total:
-            self._expect(self._total)
-        if self._stream.frames and not self.count:
-            raise self._nothing_chosen(self._total)
-        self._pictures = self._decode()
-        first = next(self._pictures, None)
+        self.rate = Fraction(rate) if rate and rate <= 1000 else None  # 90000: a guess
+        self._without_times = self._container.format.name == "avi"  # its times are in storage order
+        self.declared: int = self._stream.frames
+        seconds = Fraction(self._container.duration or 0, av.time_base)
+        self.total = self.declared or max(0, round(seconds * (self.rate or 0)))
+
+    def _start(self) -> None:
+        images = self._decode()
+        first = next(images, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
         self._zero = first.time
-        self._pictures = itertools.chain([first], self._pictures)
+        self._images = itertools.chain([first], images)
         sideways = _quarter_turns(first) % 2 == 1
         self.size = (first.height, first.width) if sideways else (first.width, first.height)
 
-    def close(self) -> None:
-        """Let go of the file or the device. A closed source has no more frames."""
-        super().close()
-        self._container.close()
-
-    def _declared_frames(self) -> int:
-        """Frames by the file's own header, else by its length; 0 when it says neither."""
-        if self._stream.frames:
-            return self._stream.frames
-        seconds = Fraction(self._container.duration or 0, av.time_base)
-        return max(0, round(seconds * (self._clock_rate or 0)))
-
-    def _read(self) -> Generator[Frame, None, None]:
-        number = 0
-        for number, picture in enumerate(self._pictures, start=1):
-            if number in self._numbers:
-                name = f"{self.label}#{number}"
-                yield Frame(_to_bgr(picture), number, name, self._time(picture, number))
-            if number + 1 >= self._numbers.stop:
-                return self._tell_damage()
-        self._check_end(number)
-        if number < self._numbers.start:
-            raise self._nothing_chosen(number)
-
-    def _time(self, picture: av.VideoFrame, number: int) -> float | None:
-        if picture.time is not None and self._zero is not None and not self._metronomic:
-            return picture.time - self._zero
-        return None if self._clock_rate is None else float((number - 1) / self._clock_rate)
-
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Every picture in order. A last one that is marked as damaged is left out."""
         count = 0
         held: av.VideoFrame | None = None
         for packet in self._packets():
             try:
-                pictures = packet.decode()
+                images = packet.decode()
             except av.error.FFmpegError:
-                self._damage.append(count)
+                self.damage.append(count)
                 continue
-            for picture in pictures:
+            for image in images:
                 if held is not None:  # damaged, but the video goes on
-                    self._damage.append(count)
+                    self.damage.append(count)
                     yield held
-                held = picture if picture.is_corrupt else None
+                held = image if image.is_corrupt else None
                 count += 1
                 if held is None:
-                    yield picture
+                    yield image
         if held is not None:
             self._failure = "its last frame is damaged"
 
@@ -143,29 +141,32 @@ class _Video(Source):
                 return
             previous = packet
 
-    def _tell_damage(self) -> None:
-        if self._damage:
-            self._report(
-                f"{self.label} is damaged (times: {len(self._damage)}), first after frame "
-                f"{self._damage[0]}; reading went on"
-            )
 
-    def _check_end(self, reached: int) -> None:
-        """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
-        failure = self._failure
-        if not failure and self._path is not None and container_is_cut(self._path):
-            failure = "the file is shorter than it says"
-        if not failure and self._damage and self._damage[-1] > reached - REORDERED:
-            failure = "its last frames are damaged"
-        of_total = f" of {self._total}" if self._total else ""
-        if failure:
-            raise TruncatedInput(
-                f"{self.label} ends early: {failure}; frame {reached}{of_total} was the last good"
-                " one"
-            )
-        self._tell_damage()
-        if self._stream.frames and reached < self._total - max(2, self._total // 100):
-            self._report(f"{self.label} declares {self._total} frames; {reached} could be decoded")
+def open_stream(address: str) -> Decoder:
+    """A network stream (`rtsp://`, `http://`); its label is the address without the password."""
+    parts = urlsplit(address)
+    label = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return Decoder(address, label, live=True)
+
+
+def open_camera(index: int) -> Decoder:
+    """A camera of this computer, counted from 0. Raises `InputError` when there is none."""
+    label = f"camera {index}"
+    if sys.platform == "linux":
+        return Decoder(f"/dev/video{index}", label, live=True, format="v4l2")
+    if sys.platform == "darwin":
+        return Decoder(str(index), label, live=True, format="avfoundation")
+    names = [d.name for d in av.device.enumerate_input_devices("dshow") if "video" in d.media_types]
+    if index >= len(names):
+        raise InputError(f"{label} does not exist; there are {len(names)} cameras, from 0 on")
+    return Decoder(f"video={names[index]}", label, live=True, format="dshow")
+
+
+def to_bgr(image: av.VideoFrame) -> np.ndarray:
+    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned upright."""
+    pixels = image.to_ndarray(format="bgr24")
+    turns = _quarter_turns(image)
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def _open_container(
@@ -183,29 +184,6 @@ def _open_container(
         raise InputError(f"{label} {what}: {reason}") from error
 
 
-def _open_camera(index: int, numbers: range) -> _Video:
-    label = f"camera {index}"
-    if sys.platform == "linux":
-        return _Video(f"/dev/video{index}", label, numbers, live=True, format="v4l2")
-    if sys.platform == "darwin":
-        return _Video(str(index), label, numbers, live=True, format="avfoundation")
-    names = [d.name for d in av.device.enumerate_input_devices("dshow") if "video" in d.media_types]
-    if index >= len(names):
-        raise InputError(f"{label} does not exist; there are {len(names)} cameras, from 0 on")
-    return _Video(f"video={names[index]}", label, numbers, live=True, format="dshow")
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _quarter_turns(picture: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that bring a phone's picture upright."""
-    return round(picture.rotation / 90) % 4
-
-
-def _to_bgr(picture: av.VideoFrame) -> np.ndarray:
-    image = picture.to_ndarray(format="bgr24")
-    turns = _quarter_turns(picture)
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def _quarter_turns(image: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns that bring a phone's image upright."""
+    return round(image.rotation / 90) % 4

@@ -1,22 +1,23 @@
-"""Work done beside the main thread, in order: `ahead` of it or `behind` it.
+"""Work in a second thread, in order: `prefetch` before the main thread needs it, calls after.
 
-PyTorch, OpenCV, FFmpeg and onnxruntime let go of the interpreter while they compute, so a second
+PyTorch, OpenCV, FFmpeg and onnxruntime release the interpreter while they compute, so a second
 thread is a second core. Queues are short: a live source must not lag, and frames are large.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
 from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 T = TypeVar("T")
 
 P = ParamSpec("P")
 
-_PATIENCE = 0.1  # seconds between two looks at whether the other side is still there
+_END: Any = object()
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
@@ -28,36 +29,17 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     if depth == 0:
         yield from items
         return
-    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
-    done = threading.Event()
-
-    def put(item: tuple[T] | BaseException | None) -> None:
-        while not done.is_set():
-            try:
-                return ready.put(item, timeout=_PATIENCE)
-            except queue.Full:
-                continue
-
-    def make() -> None:
-        try:
-            for item in items:
-                put((item,))
-                if done.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # whatever it is, the other side must hear of it
-            put(error)
-
-    thread = threading.Thread(target=make, name="tfsasm-ahead", daemon=True)
-    thread.start()
+    source = iter(items)
+    thread = ThreadPoolExecutor(1, "tfsasm-prefetch")
+    waiting: deque[Future[T]] = deque(
+        thread.submit(next, source, _END) for _ in range(depth + 1)  # one of them in work
+    )
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(thread.submit(next, source, _END))
+            yield item
     finally:
-        done.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
 class BackgroundCalls(Generic[P]):
@@ -69,35 +51,34 @@ class BackgroundCalls(Generic[P]):
 
     def __init__(self, function: Callable[P, object], depth: int) -> None:
         self._function = function
-        self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(depth)
+        self._places = Semaphore(depth + 1)  # one of them in work
+        self._thread = ThreadPoolExecutor(1, "tfsasm-background")
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="tfsasm-behind", daemon=True)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call the function soon; waits while too many calls are open."""
         self._raise()
-        self._calls.put(lambda: self._function(*args, **kwargs))
+        self._places.acquire()
+        self._thread.submit(self._call, *args, **kwargs)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._calls.put(None)
-        self._thread.join()
+        self._thread.shutdown()
         if error is None:
             self._raise()
 
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            if self._error is not None:
-                continue  # keep the queue moving, so that nobody waits for ever
-            try:
-                call()
-            except BaseException as error:
-                self._error = error
+    def _call(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            if self._error is None:
+                self._function(*args, **kwargs)
+        except BaseException as error:  # raised in the main thread
+            self._error = error
+        finally:
+            self._places.release()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -1,4 +1,9 @@
-"""A source of frames: what all kinds have in common."""
+"""Frames of a video file, a folder of images, a camera or a stream, numbered from 1 (SPEC 2.2).
+
+A damaged source still gives all it has: frames before the damage come out as usual, then the
+iterator raises `TruncatedInput`, so that a caller can keep the work done so far and still report
+it. Pixels of image files are those of `cv2.imread` to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +23,19 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.truncation import image_is_cut
 
 log = logging.getLogger(__name__)
 
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     `image` is uint8 BGR `[H, W, 3]`. `number` is the 1-based position in the whole source (SPEC
     2.2), whatever `start` and `stride` are. `name` is the image's path as given, in posix form,
@@ -40,7 +50,7 @@ class Frame:
 
 
 class Source:
-    """Frames in order, read once, like the lines of an open file. Made by `open_source`.
+    """Frames in order, read once, like the lines of an open file. Made by `open_video`.
 
     `rate` is the number of frames per second that come out (so a stride divides it), exact, None
     when unknown; `size` is `(width, height)` of the first frame; `count` is how many frames are
@@ -73,7 +83,7 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file or the device. A closed source has no more frames."""
+        """Release the file or the device. A closed source has no more frames."""
         self._frames.close()
 
     def _read(self) -> Generator[Frame, None, None]:
@@ -84,18 +94,66 @@ class Source:
         log.warning("%s", problem)
 
     def _expect(self, total: int) -> None:
-        chosen = self._numbers
-        self.count = len(range(chosen.start, min(chosen.stop, total + 1), chosen.step))
+        numbers = self._numbers
+        self.count = len(range(numbers.start, min(numbers.stop, total + 1), numbers.step))
 
-    def _nothing_chosen(self, total: int) -> InputError:
+    def _none_in_range(self, total: int) -> InputError:
         start = self._numbers.start
         return InputError(
             f"{self.label} has {total} frames and none from {start} on; choose a start <= {total}"
         )
 
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
-)  # fmt: skip
+
+class Video(Source):
+    """What PyAV decodes: a file, a camera or a stream."""
+
+    def __init__(self, decoder: Decoder, numbers: range) -> None:
+        super().__init__(decoder.label, numbers)
+        self._decoder = decoder
+        self.rate = decoder.rate and decoder.rate / numbers.step
+        self.size = decoder.size
+        if decoder.total:
+            self._expect(decoder.total)
+        if decoder.declared and not self.count:
+            decoder.close()
+            raise self._none_in_range(decoder.total)
+
+    def close(self) -> None:
+        """Release the file or the device. A closed source has no more frames."""
+        super().close()
+        self._decoder.close()
+
+    def _read(self) -> Generator[Frame, None, None]:
+        number = 0
+        for number, image in enumerate(self._decoder, start=1):
+            if number in self._numbers:
+                time = self._decoder.time(image, number)
+                yield Frame(to_bgr(image), number, f"{self.label}#{number}", time)
+            if number + 1 >= self._numbers.stop:
+                return self._report_damage()
+        self._check_end(number)
+        if number < self._numbers.start:
+            raise self._none_in_range(number)
+
+    def _report_damage(self) -> None:
+        if damage := self._decoder.damage:
+            self._report(
+                f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
+                "reading went on"
+            )
+
+    def _check_end(self, reached: int) -> None:
+        """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
+        total, declared = self._decoder.total, self._decoder.declared
+        if reason := self._decoder.early_end(reached):
+            of_total = f" of {total}" if total else ""
+            raise TruncatedInput(
+                f"{self.label} ends early: {reason}; frame {reached}{of_total} was the last good "
+                "one"
+            )
+        self._report_damage()
+        if declared and reached < total - max(2, total // 100):
+            self._report(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
 class ImageSequence(Source):
@@ -109,7 +167,7 @@ class ImageSequence(Source):
         self._clock_rate = clock_rate
         self._expect(len(paths))
         if not self.count:
-            raise self._nothing_chosen(len(paths))
+            raise self._none_in_range(len(paths))
         self.rate = clock_rate and clock_rate / numbers.step
         with contextlib.suppress(TruncatedInput):  # raised when its turn comes
             height, width = self._load(numbers.start).shape[:2]
@@ -214,7 +272,7 @@ def open_video(
     stride: int = 1,
     order: Literal["natural", "name"] = "natural",
 ) -> Source:
-    """Open whatever shows people moving, and look at its first frame.
+    """Open a source of frames and decode its first one.
 
     `source` is a video file, an image, a folder of images, a MOT sequence folder (its `img1` is
     read, at the rate in its `seqinfo.ini`), a camera index (`0` or `"0"`) or an address
@@ -226,22 +284,20 @@ def open_video(
 
     Raises `InputError` when nothing can be read or no frame is in the range.
     """
-    from tfsasm.video.decoder import _open_camera, _Video, _without_password
-
     numbers = _frame_numbers(start, end, stride)
     text = str(source)
     if "://" in text:
-        return _Video(text, _without_password(text), numbers, live=True)
+        return Video(open_stream(text), numbers)
     path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
-        return _open_camera(int(text), numbers)
+        return Video(open_camera(int(text)), numbers)
     if path.is_dir():
         return open_folder(path, numbers, order)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence([path], path.as_posix(), numbers, None)
-    return _Video(text, path.as_posix(), numbers, live=False)
+    return Video(Decoder(text, path.as_posix(), live=False), numbers)
 
 
 def _frame_numbers(start: int, end: int | None, stride: int) -> range:

@@ -1,4 +1,4 @@
-"""Whether a file has lost its end, which decoders seldom say.
+"""Whether a file has lost its end, which decoders seldom report.
 
 They stop quietly there, or hide it behind grey pixels.
 """
@@ -27,7 +27,7 @@ def image_is_cut(data: bytes) -> bool:
 
 
 def container_is_cut(path: Path) -> bool:
-    """Whether an MP4, AVI or Matroska file is shorter than its outermost boxes say.
+    """Whether an MP4, AVI or Matroska file is shorter than its outermost boxes declare.
 
     FFmpeg stops quietly at such an end. Formats without lengths (MPEG-TS) are never called cut.
     """

@@ -1,4 +1,4 @@
-"""Tracks drawn on frames, and frames written as a video that a browser plays.
+"""Frames written as a video that a browser plays, or as single images.
 
 What is unusual here: an interrupted run keeps its work. Whatever ends the `with` block of a
 `VideoWriter`, the frames written so far become a whole, playable file.
@@ -25,15 +25,16 @@ log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi")
 
-UNKNOWN_RATE = Fraction(25)  # frames per second where nobody knows, as FFmpeg assumes
+UNKNOWN_RATE = Fraction(25)  # frames per second where none is known, as FFmpeg assumes
 
-SNAP = Fraction(2, 1000)  # seconds by which a container may have rounded a regular time
+ROUNDING = Fraction(2, 1000)  # seconds by which a container may have rounded a regular time
 
 
-def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image (uint8 BGR `[H, W, 3]`) at another size, averaged where it shrinks."""
     shrinks = width * height < image.shape[0] * image.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=way))
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method))
 
 
 class VideoWriter:
@@ -62,12 +63,12 @@ class VideoWriter:
         self.frames = 0
         suffix = self.path.suffix.lower()
         exact = None if rate is None else Fraction(rate).limit_denominator(100_000)
-        self._sink: _Movie | _Stills
+        self._sink: _VideoFile | _ImageFolder
         if self.path.is_dir() or not suffix or str(path).endswith(("/", "\\")):
-            self._sink = _Stills(self.path, overwrite)
+            self._sink = _ImageFolder(self.path, overwrite)
         elif suffix in VIDEO_SUFFIXES:
             check_output(self.path, overwrite=overwrite)
-            self._sink = _Movie(self.path, exact, {"crf": str(crf), "preset": preset})
+            self._sink = _VideoFile(self.path, exact, {"crf": str(crf), "preset": preset})
         else:
             raise InputError(
                 f"{self.path} ends in {suffix}, which is no video that can be written; give "
@@ -101,10 +102,10 @@ class VideoWriter:
         except InputError as second:
             if error is None:
                 raise
-            log.warning("%s", second)  # the first error says more
+            log.warning("%s", second)  # the first error is the cause
 
 
-class _Stills:
+class _ImageFolder:
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give a folder, or a name ending in .mp4")
@@ -127,7 +128,7 @@ class _Stills:
         """Nothing: every image is whole already."""
 
 
-class _Movie:
+class _VideoFile:
     """An H.264 encoder that opens with the first frame and writes beside its target."""
 
     def __init__(self, path: Path, rate: Fraction | None, options: dict[str, str]) -> None:
@@ -142,7 +143,7 @@ class _Movie:
         self._unit = Fraction(1, unit)
         if self._regular:
             self._unit, self._tick = 1 / self._rate, 1
-        self._snap = 0 if rate is None else min(int(SNAP / self._unit), self._tick // 4)
+        self._rounding = 0 if rate is None else min(int(ROUNDING / self._unit), self._tick // 4)
         self._zero: float | None = None
         self._last: int | None = None
         self._container: Any = None
@@ -160,7 +161,7 @@ class _Movie:
             raise self._refused(error) from error
 
     def close(self, *, keep: bool) -> None:
-        """Flush and rename; without `keep`, or when that fails, remove what was begun."""
+        """Flush and rename; without `keep`, or when that fails, remove what was written."""
         container, self._container = self._container, None
         if container is None:
             return
@@ -186,7 +187,7 @@ class _Movie:
         stream.time_base = stream.codec_context.time_base = self._unit
         if self._regular:
             stream.codec_context.max_b_frames = 0  # AVI has no display order of its own
-        # Browsers assume BT.709 for HD and BT.601 below, so that is what is written and said.
+        # Browsers assume BT.709 for HD and BT.601 below, so that is what is written and declared.
         self._matrix, code = ("ITU709", 1) if height >= 720 else ("ITU601", 6)
         for name in ("colorspace", "color_primaries", "color_trc"):
             setattr(stream.codec_context, name, code)
@@ -200,14 +201,14 @@ class _Movie:
         return frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
 
     def _pts(self, time: float | None) -> int:
-        """When a frame is shown, in units: after the last one, on the beat if that is near."""
+        """When a frame is shown, in units: after the last one, at a regular time if one is near."""
         if time is None or self._regular:
             return 0 if self._last is None else self._last + self._tick
         if self._zero is None:
             self._zero = time - float((self._last or 0) * self._unit)
         at = round(Fraction(time - self._zero) / self._unit)
-        beat = round(Fraction(at, self._tick)) * self._tick
-        shown = beat if abs(beat - at) <= self._snap else at
+        regular = round(Fraction(at, self._tick)) * self._tick
+        shown = regular if abs(regular - at) <= self._rounding else at
         return shown if self._last is None else max(shown, self._last + 1)
 
     def _refused(self, error: Exception) -> InputError:
@@ -215,14 +216,14 @@ class _Movie:
 
 
 def _fitted(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """`image` in a picture of `width` x `height`: an edge line repeated, or black bars."""
+    """`image` in one of `width` x `height`: an edge line repeated, or black bars."""
     h, w = image.shape[:2]
     if (w, h) == (width, height):
         return image
     if (w + w % 2, h + h % 2) == (width, height):
         return np.pad(image, ((0, height - h), (0, width - w), (0, 0)), mode="edge")
     scale = min(width / w, height / h)
-    inner = _resized(image, max(1, round(w * scale)), max(1, round(h * scale)))
+    inner = resized(image, max(1, round(w * scale)), max(1, round(h * scale)))
     canvas = np.zeros((height, width, 3), np.uint8)
     top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
     canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner

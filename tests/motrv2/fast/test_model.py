@@ -8,7 +8,6 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import released_model
-from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.backbone import FrozenBatchNorm2d, MobileNetV2
 from tfsasm.motrv2.fast import backbone
 from tfsasm.motrv2.fast import model as module
@@ -35,10 +34,10 @@ def model():
 
 
 def answers(model, images):
-    asked = Proposals(torch.rand(4, 4, generator=torch.Generator().manual_seed(1)), torch.ones(4))
+    boxes = torch.rand(4, 4, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         features = model.encode(images)
-        last = model.decode(features[0], model.queries(asked))[-1]
+        last = model.decode(features[0], model.queries(boxes, torch.ones(4)))[-1]
     return features.tokens.float(), last.boxes, last.logits
 
 

@@ -44,7 +44,8 @@ def test_the_sparse_gallery_is_the_memory_itself():
     """Whatever is written, its views are those of `memory.write`, and its mean theirs."""
     config = GalleryConfig()
     views, dice = gallery(config), np.random.default_rng(0)
-    state, plain = views.empty(4, 8), memory.empty(4, 8, config.memory)
+    blank = np.zeros((4, 8), np.float32)
+    state, plain = views.empty(4, 8), memory.empty(blank, config.memory)
     for _ in range(40):
         people = [int(p) if p >= 0 else None for p in dice.integers(-2, 8, 4)]
         seen = observation(people, travel=float(dice.uniform(0, 0.4)))

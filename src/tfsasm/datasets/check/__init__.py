@@ -1,6 +1,6 @@
-"""`tfsasm datasets check`: what is there of a data set, what is missing, what contradicts itself.
+"""Checks of data sets: what is there, what is missing, what is contradictory.
 
-Whatever is wrong with one file is written down, and the next is looked at.
+A problem with one file is recorded, and the next file is checked.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from tfsasm.datasets import bdd100k, crowdhuman
-from tfsasm.datasets.check.labels import check_pictures, check_videos
+from tfsasm.datasets.check.labels import check_crowds, check_videos
 from tfsasm.datasets.check.mot import check_folders
-from tfsasm.datasets.check.report import Inspection
+from tfsasm.datasets.check.report import DatasetReport
 from tfsasm.datasets.mot_folders import FOLDERS, all_folders, guess_dataset
 from tfsasm.errors import InputError
 
@@ -23,10 +23,10 @@ CHECKED = (*FOLDERS, "bdd100k", "crowdhuman")
 def check(
     root: Path, dataset: str | None = None, split: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Inspection]:
-    """Look at all of a data set, or at every data set that `root` holds when none is named.
+) -> list[DatasetReport]:
+    """Check all of a data set, or every data set that `root` holds when none is named.
 
-    Raises `InputError` only when there is nothing to look at.
+    `progress` gets (done, all) sequences. Raises `InputError` only when there is nothing to check.
     """
     if dataset is not None and dataset not in CHECKED:
         raise InputError(f"no data set {dataset!r}; there are {', '.join(CHECKED)}")
@@ -38,9 +38,9 @@ def check(
             f"no data set in {root}{f' with a split {split!r}' if split else ''}: wanted "
             "SPLIT/SEQUENCE/img1, images/track and labels/box_track_20, or annotation_train.odgt"
         )
-    looks = {"bdd100k": check_videos, "crowdhuman": check_pictures}
+    others = {"bdd100k": check_videos, "crowdhuman": check_crowds}
     return [
-        looks.get(name, partial(check_folders, name))(root, split, progress) for name in names
+        others.get(name, partial(check_folders, name))(root, split, progress) for name in names
     ]
 
 

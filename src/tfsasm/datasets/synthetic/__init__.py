@@ -1,1 +1,1 @@
-"""datasets.synthetic"""
+"""Rendered videos of look-alike people, with ground truth and simulated detections."""

@@ -21,10 +21,10 @@ class Camera:
         return self.zoom[frame] * (points - self.centre) + self.centre + self.shift[frame]
 
     def matrix(self, frame: int, offset: np.ndarray) -> np.ndarray:
-        """The 2x3 transform of a picture whose left top corner lies at `offset`."""
+        """The 2x3 transform of an image whose left top corner lies at `offset`."""
         moved = self.apply(frame, np.asarray(offset, dtype=float))
         zoom = self.zoom[frame]
-        # Pixel centres: a picture pixel i covers [i, i + 1).
+        # Pixel centres: an image pixel i covers [i, i + 1).
         x, y = moved + zoom / 2 - 0.5
         return np.array([[zoom, 0, x], [0, zoom, y]])
 

@@ -1,4 +1,4 @@
-"""What synthetic clips to make, and what a frame of one holds."""
+"""Settings of synthetic clips, and what a frame of one holds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SceneConfig:
     `min_visibility` of the body is in sight. `detector_quality` runs from 0 (YOLOX-nano) to 1
     (YOLOX-X) and is drawn nearer to its lower end; boxes at or below `min_score` are not reported.
     Chances per clip: `alike` that its people dress alike, `camera_motion` that the camera moves;
-    `leave` is the chance that a person's next way leads out of the image. `photographs` uses
-    scikit-image's pictures as textures where that package is installed: a seed repeats exactly
+    `leave` is the chance that a person's next walk leads out of the image. `photographs` uses
+    scikit-image's photographs as textures where that package is installed: a seed repeats exactly
     only with the same choice and the same installation.
     """
 
@@ -63,7 +63,7 @@ class SceneConfig:
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """One frame and what is true of it.
+    """One frame and its ground truth.
 
     `image` uint8 `[H, W, 3]` BGR. `boxes` float32 `[G, 4]` ltwh pixels: the whole person, also the
     covered part, cut at the image border. `ids` int64 `[G]` from 1, kept over absences.

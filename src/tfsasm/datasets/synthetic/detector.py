@@ -1,7 +1,7 @@
 """A detector that is as wrong as a real one, without running one.
 
-Unusual here: all errors are correlated in time. A detector that sees nearly the same picture makes
-nearly the same mistake, so jitter, scores, misses, duplicates and false boxes are each driven by a
+Unusual here: all errors are correlated in time. A detector that gets nearly the same image makes
+nearly the same error, so jitter, scores, misses, duplicates and false boxes are each driven by a
 slow random process rather than drawn anew in every frame. The constants are fitted to YOLOX-nano on
 surveillance video (`quality` 0) and YOLOX-X on dance video (`quality` 1), both after NMS at 0.7.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from tfsasm.boxes import clipped, iou_matrix, suppress, xyxy_to_ltwh
 
 NMS_IOU = 0.7  # what the real detectors were run with
 
@@ -32,7 +34,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class DetectorStatistics:
-    """One detector's statistics; see `manners`."""
+    """One detector's statistics; see `detector_statistics`."""
 
     jitter: np.ndarray  # relative: centre by width, centre by height, log width, log height
     bias: np.ndarray
@@ -41,7 +43,7 @@ class DetectorStatistics:
     spread: float
     occlusion: float  # logit lost per covered share beyond the tolerance
     tolerance: float
-    blindness: float  # how deep the rare spells of not seeing somebody are
+    dropout: float  # logit lost in the rare spells of missing a person
     pull: float  # how far boxes shrink to the visible part
     smallness: float  # logit lost per octave below 32 pixels
     ghosts: float  # mean logit of wrong boxes on people
@@ -66,7 +68,7 @@ def detector_statistics(rng: np.random.Generator, quality: float) -> DetectorSta
         spread=between(0.5, 0.6),
         occlusion=between(14.0, 6.0) * rng.lognormal(0, 0.2),
         tolerance=between(0.24, 0.5) + rng.normal(0, 0.05),
-        blindness=between(18.0, 5.0),
+        dropout=between(18.0, 5.0),
         pull=between(1.0, 0.5),
         smallness=between(1.6, 0.8),
         ghosts=between(-4.5, -7.4) + rng.normal(0, 0.3),
@@ -86,9 +88,9 @@ class SimulatedDetector:
         """`clutter` `[K, 4]` ltwh things that look like people; `size` is (width, height)."""
         self._rng, self._style, self._size, self._floor = rng, style, size, min_score
         self._error = rng.normal(0, 1, (people, 4))
-        self._mood = rng.normal(0, 1, people)
-        self._blind = rng.normal(0, 1, people)
-        self._taste = rng.normal(0, 0.35, people)
+        self._confidence = rng.normal(0, 1, people)
+        self._dropout = rng.normal(0, 1, people)
+        self._offset = rng.normal(0, 0.35, people)
         self._pull = rng.normal(0, 1, people)
         self._ghost = rng.normal(0, 1, (people, _GHOSTS))
         self._shape = self._new_shapes(people)
@@ -106,9 +108,10 @@ class SimulatedDetector:
         """Boxes of the next frame, float32 `[P, 5]` (ltwh pixels, score), best first."""
         self._advance()
         boxes = [self._people(truth), self._ghosts(truth), self._static(zoom, shift)]
-        found = np.concatenate(boxes)
-        found = found[found[:, 4] > self._floor]
-        return suppress(_clip(found, self._size), NMS_IOU).astype(np.float32)
+        rows = np.concatenate(boxes)
+        rows = _inside(rows[rows[:, 4] > self._floor], self._size)
+        rows = rows[suppress(rows[:, :4], rows[:, 4], NMS_IOU)]
+        return np.column_stack([xyxy_to_ltwh(rows[:, :4]), rows[:, 4]]).astype(np.float32)
 
     def _advance(self) -> None:
         """Let every error drift on; 0.8 to 0.9 of it stays from one frame to the next."""
@@ -118,8 +121,8 @@ class SimulatedDetector:
             return keep * state + np.sqrt(1 - keep**2) * rng.normal(0, 1, state.shape)
 
         self._error = drift(self._error, 0.88)
-        self._mood = drift(self._mood, 0.85)
-        self._blind = drift(self._blind, 0.95)
+        self._confidence = drift(self._confidence, 0.85)
+        self._dropout = drift(self._dropout, 0.95)
         self._pull = drift(self._pull, 0.88)
         self._ghost = drift(self._ghost, 0.86)
         self._place = drift(self._place, 0.85)
@@ -133,8 +136,8 @@ class SimulatedDetector:
         hidden = _covered(truth, self._size)
         tall = np.maximum(truth.boxes[:, 3] - truth.boxes[:, 1], 1)
         logit = (
-            style.confidence + self._taste + style.spread * self._mood
-            - style.blindness * np.maximum(self._blind - 1.55, 0)
+            style.confidence + self._offset + style.spread * self._confidence
+            - style.dropout * np.maximum(self._dropout - 1.55, 0)
             - style.occlusion * np.maximum(hidden - style.tolerance - 0.1 * self._pull, 0.0)
             - style.smallness * np.clip(np.log2(32 / tall), 0, 5)
         )  # fmt: skip
@@ -232,41 +235,17 @@ def _shake(boxes: np.ndarray, error: np.ndarray, bias: np.ndarray) -> np.ndarray
 
 def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each xyxy box the other one that overlaps it most, and their IoU (0 when alone)."""
-    overlap = iou(boxes, boxes)
+    overlap = iou_matrix(boxes, boxes, 1e-9)
     np.fill_diagonal(overlap, 0)
     partner = overlap.argmax(axis=1)
     return partner, overlap[np.arange(len(boxes)), partner]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union `[A, B]` of xyxy boxes."""
-    near = np.maximum(a[:, None, :2], b[None, :, :2])
-    far = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(far - near, 0, None), axis=2)
-    area_a, area_b = (np.prod(np.clip(x[:, 2:] - x[:, :2], 0, None), axis=1) for x in (a, b))
-    return shared / np.maximum(area_a[:, None] + area_b[None] - shared, 1e-9)
-
-
-def suppress(found: np.ndarray, threshold: float) -> np.ndarray:
-    """Greedy non-maximum suppression of xyxy + score `[P, 5]`. Returns ltwh + score, best first."""
-    found = found[np.argsort(-found[:, 4], kind="stable")]
-    clash = iou(found[:, :4], found[:, :4]) > threshold
-    alive = np.ones(len(found), bool)
-    for row in np.flatnonzero(np.triu(clash, 1).any(axis=1)):
-        if alive[row]:
-            alive[row + 1 :] &= ~clash[row, row + 1 :]
-    kept = found[alive]
-    kept[:, 2:4] -= kept[:, :2]
-    return kept
-
-
-def _clip(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes cut at the image border; those of less than two pixels fall away."""
-    clipped = found.copy()
-    clipped[:, [0, 2]] = np.clip(found[:, [0, 2]], 0, size[0])
-    clipped[:, [1, 3]] = np.clip(found[:, [1, 3]], 0, size[1])
-    extent = clipped[:, 2:4] - clipped[:, :2]
-    return clipped[(extent >= 2).all(axis=1)]
+def _inside(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Rows `[P, 5]` (xyxy, score) cut at the image border; of less than two pixels none remains."""
+    xyxy = clipped(rows[:, :4], *size)
+    wide = (xyxy[:, 2:] - xyxy[:, :2] >= 2).all(axis=1)
+    return np.column_stack([xyxy, rows[:, 4]])[wide]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

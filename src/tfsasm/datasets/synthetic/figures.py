@@ -41,7 +41,7 @@ _LIMBS = np.array(
         (2, 3, 0.038, 0.044, 0.015),  # head
         (20, 21, 0.052, 0.046, 0.015),  # hair
         (22, 23, 0.060, 0.070, 0.0),  # backpack
-        (10, 11, 0.0, 0.0, 0.0),  # bag in a hand: radii from the cast
+        (10, 11, 0.0, 0.0, 0.0),  # bag in a hand: radii from the person
     ]
 )  # fmt: skip
 
@@ -61,14 +61,14 @@ _TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
 _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
 
 
-def skeletons(cast: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:
+def skeletons(people: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:
     """Joints `[T, G, JOINTS, 3]` in the view frame, the ground point of each person at the origin.
 
     `yaw` `[T, G]` turns the body, 0 faces the camera; `jump` `[T, G]` lifts it.
     """
     joints = np.zeros((*yaw.shape, JOINTS, 3))
     left_right = np.array([1.0, -1.0])
-    wide = (0.5 + 0.5 * cast.build)[:, None] * left_right
+    wide = (0.5 + 0.5 * people.build)[:, None] * left_right
     joints[..., HIPS, 0] = 0.055 * wide
     leg = _swing(pose[..., HIP], pose[..., SPREAD] * left_right)
     shin = _swing(pose[..., HIP] - pose[..., KNEE], pose[..., SPREAD] * left_right)
@@ -78,11 +78,11 @@ def skeletons(cast: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray)
     joints[..., TOES, :] = joints[..., ANKLES, :] + 0.105 * foot
     _pose_torso(joints, pose, wide)
     _pose_arms(joints, pose, left_right)
-    _pose_extras(joints, cast)
+    _pose_extras(joints, people)
     lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
     joints[..., 1] += (jump - lowest)[..., None]
     turned = _turn(joints, yaw)
-    return turned * cast.height[:, None, None]
+    return turned * people.height[:, None, None]
 
 
 def _pose_torso(joints: np.ndarray, pose: np.ndarray, wide: np.ndarray) -> None:
@@ -104,10 +104,10 @@ def _pose_arms(joints: np.ndarray, pose: np.ndarray, left_right: np.ndarray) -> 
     joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
 
 
-def _pose_extras(joints: np.ndarray, cast: People) -> None:
+def _pose_extras(joints: np.ndarray, people: People) -> None:
     back = np.array([0.0, 0.0, -1.0])
     joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
-    hanging = np.where(cast.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
+    hanging = np.where(people.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
     joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
     joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
     joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
@@ -144,7 +144,7 @@ class Outlines:
 
 
 def outlines(
-    cast: People, joints: np.ndarray, feet: np.ndarray, size: np.ndarray, pitch: float,
+    people: People, joints: np.ndarray, feet: np.ndarray, size: np.ndarray, pitch: float,
     light: np.ndarray,
 ) -> Outlines:
     """Project one frame's skeletons `[G, JOINTS, 3]` and outline every body part.
@@ -155,30 +155,30 @@ def outlines(
     up = joints[..., 1] * np.cos(pitch) - joints[..., 2] * np.sin(pitch)
     near = joints[..., 2] * np.cos(pitch) + joints[..., 1] * np.sin(pitch) * 0.3
     points = feet[:, None] + size[:, None, None] * np.stack([joints[..., 0], -up], axis=-1)
-    unit = (size * cast.height)[:, None]
+    unit = (size * people.height)[:, None]
     start, end = _LIMBS[:, 0].astype(int), _LIMBS[:, 1].astype(int)
-    radii = _radii(cast) * unit[..., None]
+    radii = _radii(people) * unit[..., None]
     a, b = points[:, start], points[:, end]
     a[:, _HAND_BAG], b[:, _HAND_BAG] = points[:, 10], points[:, 10] + unit * np.array([0, 0.09])
     limbs = _capsules(a, b, radii)
     shift = 0.38 * radii.mean(axis=-1, keepdims=True) * light
     lit = _capsules(a + shift, b + shift, 0.58 * radii)
-    torso, stripes, skirt = _trunk(cast, points, unit)
+    torso, stripes, skirt = _trunk(people, points, unit)
     middle = torso.mean(axis=1, keepdims=True)
     lit_torso = middle + 0.7 * (torso - middle) + 0.035 * unit[..., None] * light
     depth = (near[:, start] + near[:, end]) / 2 + _LIMBS[:, 4]
     trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
     order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
     return Outlines(
-        limbs, lit, torso, lit_torso, stripes, skirt, order, _bounds(cast, limbs, torso, skirt)
+        limbs, lit, torso, lit_torso, stripes, skirt, order, _bounds(people, limbs, torso, skirt)
     )
 
 
-def _radii(cast: People) -> np.ndarray:
-    radii = np.repeat(_LIMBS[None, :, 2:4], len(cast), axis=0)
-    radii[:, :12] *= (0.35 + 0.65 * cast.build)[:, None, None]
-    radii[:, _HAND_BAG] = 0.055 * cast.hand_bag[:, None]
-    radii[:, _BACKPACK] *= cast.backpack[:, None]
+def _radii(people: People) -> np.ndarray:
+    radii = np.repeat(_LIMBS[None, :, 2:4], len(people), axis=0)
+    radii[:, :12] *= (0.35 + 0.65 * people.build)[:, None, None]
+    radii[:, _HAND_BAG] = 0.055 * people.hand_bag[:, None]
+    radii[:, _BACKPACK] *= people.backpack[:, None]
     return radii
 
 
@@ -194,13 +194,13 @@ def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 
 def _trunk(
-    cast: People, points: np.ndarray, unit: np.ndarray
+    people: People, points: np.ndarray, unit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Torso, stripes across it and skirt. Widths come from the joints, so a turned body is slim."""
     axis = points[:, PELVIS] - points[:, NECK]
     across = np.stack([-axis[:, 1], axis[:, 0]], axis=1)
     across /= np.linalg.norm(axis, axis=1, keepdims=True) + 1e-6
-    stout = unit[:, 0] * (0.25 + 0.75 * cast.build)
+    stout = unit[:, 0] * (0.25 + 0.75 * people.build)
 
     def half_width(pair: slice, flesh: float) -> np.ndarray:
         span = points[:, pair][:, 0] - points[:, pair][:, 1]
@@ -221,28 +221,28 @@ def _trunk(
     left, right = edges(levels, np.interp(levels, _TORSO_LEVELS, _TORSO_PROFILE))
     stripes = np.stack([left[:, ::2], left[:, 1::2], right[:, 1::2], right[:, ::2]], axis=2)
     hips = points[:, HIPS].mean(axis=1)
-    hem = hips + cast.skirt[:, None] * (points[:, KNEES].mean(axis=1) - hips)
-    flare = (half_width(KNEES, 0.06) * cast.skirt + bottom)[:, None] * across
+    hem = hips + people.skirt[:, None] * (points[:, KNEES].mean(axis=1) - hips)
+    flare = (half_width(KNEES, 0.06) * people.skirt + bottom)[:, None] * across
     belt = (bottom * 0.95)[:, None] * across
     skirt = np.stack([hips - belt, hips + belt, hem + flare, hem - flare], axis=1)
     return torso, stripes, skirt
 
 
 def _bounds(
-    cast: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
+    people: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
 ) -> np.ndarray:
     flat = limbs.reshape(len(limbs), limbs.shape[1] * limbs.shape[2], 2)
-    dressed = np.where((cast.skirt > 0)[:, None, None], skirt, torso[:, :4])
+    dressed = np.where((people.skirt > 0)[:, None, None], skirt, torso[:, :4])
     points = np.concatenate([flat, torso, dressed], axis=1)
     # A backpack or bag that is not carried has radius 0, but still a place: on or inside the body,
     # except for the bag, whose lower end is left out.
-    if not cast.hand_bag.all():
+    if not people.hand_bag.all():
         start = _HAND_BAG * 12
-        empty = np.flatnonzero(~cast.hand_bag)
+        empty = np.flatnonzero(~people.hand_bag)
         points[empty, start : start + 12] = torso[empty, :1]
-    if not cast.backpack.all():
+    if not people.backpack.all():
         start = _BACKPACK * 12
-        empty = np.flatnonzero(~cast.backpack)
+        empty = np.flatnonzero(~people.backpack)
         points[empty, start : start + 12] = torso[empty, :1]
     return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
@@ -260,10 +260,10 @@ class Wardrobe:
     cloth: np.ndarray
 
 
-def make_wardrobe(rng: np.random.Generator, cast: People, contrast: float) -> Wardrobe:
+def make_wardrobe(rng: np.random.Generator, people: People, contrast: float) -> Wardrobe:
     """Choose every part's colour; `contrast` is how far light and shadow side differ (0 to 1)."""
-    slots = _slots(cast)
-    base = cast.colours[np.arange(len(cast))[:, None], slots].astype(float)
+    slots = _slots(people)
+    base = people.colours[np.arange(len(people))[:, None], slots].astype(float)
     def tones(gain: float) -> list[list[tuple[int, ...]]]:
         shaded = np.clip(base * gain + 6 * (gain - 1), 0, 255).astype(int)
         return [[(*map(int, c), 255) for c in person] for person in shaded]
@@ -271,13 +271,13 @@ def make_wardrobe(rng: np.random.Generator, cast: People, contrast: float) -> Wa
     return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), _folds(rng))
 
 
-def _slots(cast: People) -> np.ndarray:
+def _slots(people: People) -> np.ndarray:
     """Which colour each part has, `[G, L + 3]`."""
     limbs = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG]
-    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(cast), axis=0)
-    slots[cast.bare_legs, 2:4] = SKIN
-    slots[cast.bare_legs & (cast.skirt > 0), :4] = SKIN
-    slots[cast.short_sleeves, 8:10] = SKIN
+    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(people), axis=0)
+    slots[people.bare_legs, 2:4] = SKIN
+    slots[people.bare_legs & (people.skirt > 0), :4] = SKIN
+    slots[people.short_sleeves, 8:10] = SKIN
     return slots
 
 
@@ -290,7 +290,7 @@ def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
 
 
 def draw(
-    cast: People, clothes: Wardrobe, shape: Outlines, person: int, streak: int = 0
+    people: People, clothes: Wardrobe, shape: Outlines, person: int, streak: int = 0
 ) -> tuple[np.ndarray, int, int]:
     """Draw one person. Returns a premultiplied BGRA patch and the pixel of its left top corner.
 
@@ -301,7 +301,7 @@ def draw(
     tall = y1 - y0
     fine = 4 if tall < 50 else 3 if tall < 90 else 2 if tall < 170 else 1
     patch = np.zeros((tall * fine, (x1 - x0) * fine, 4), np.uint8)
-    _fill(patch, cast, clothes, shape, person, np.array([x0, y0]), fine)
+    _fill(patch, people, clothes, shape, person, np.array([x0, y0]), fine)
     # The edge between lit and shaded is soft on cloth and skin: blur before shrinking.
     soft = max(tall * fine // 70, 1) | 1
     if soft > 1:
@@ -316,7 +316,7 @@ def draw(
 
 
 def _fill(
-    patch: np.ndarray, cast: People, clothes: Wardrobe, shape: Outlines, person: int,
+    patch: np.ndarray, people: People, clothes: Wardrobe, shape: Outlines, person: int,
     origin: np.ndarray, fine: int,
 ) -> None:
     line = cv2.LINE_8 if fine > 1 else cv2.LINE_AA
@@ -332,13 +332,13 @@ def _fill(
             whole, shining = fixed(np.stack([shape.torso[person], shape.lit_torso[person]]))
             cv2.fillPoly(patch, [whole], dark[part], line, 4)
             cv2.fillPoly(patch, [shining], bright[part], line, 4)
-            if cast.striped[person]:
+            if people.striped[person]:
                 cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
         elif part == _SKIRT:
-            if cast.skirt[person] > 0:
+            if people.skirt[person] > 0:
                 cv2.fillConvexPoly(patch, fixed(shape.skirt[person]), dark[part], line, 4)
-        elif (part != _HAND_BAG or cast.hand_bag[person]) and (
-            part != _BACKPACK or cast.backpack[person]
+        elif (part != _HAND_BAG or people.hand_bag[person]) and (
+            part != _BACKPACK or people.backpack[person]
         ):
             cv2.fillConvexPoly(patch, limbs[part], dark[part], line, 4)
             cv2.fillConvexPoly(patch, lit[part], bright[part], line, 4)

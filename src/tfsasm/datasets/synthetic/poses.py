@@ -76,9 +76,9 @@ def _spins(
 ) -> np.ndarray:
     turns = (rng.random((keys, people)) < rng.choice([0.0, 0.1, 0.25])) * rng.choice([-1, 1])
     before = np.concatenate([np.zeros((1, people)), np.cumsum(turns, axis=0)])
-    who = np.arange(people)
+    each = np.arange(people)
     facing = rng.choice([0.0, 0.0, 0.5, np.pi]) + rng.normal(0, 0.25, people)
-    return facing + 2 * np.pi * (before[index, who] + turns[index, who] * _smooth(part))
+    return facing + 2 * np.pi * (before[index, each] + turns[index, each] * _smooth(part))
 
 
 def _key_poses(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Frames of a clip that is decided: people and places, lens and sensor, and what is true of it."""
+"""Frames of a planned clip: people and places, lens and sensor, and the ground truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tfsasm.boxes import clipped, xyxy_to_ltwh
 from tfsasm.datasets.synthetic import figures
 from tfsasm.datasets.synthetic.camera import Camera
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
@@ -19,7 +20,7 @@ from tfsasm.datasets.synthetic.trajectories import Motion
 
 @dataclass(frozen=True)
 class Optics:
-    """What lens, sensor and codec do to a picture."""
+    """What lens, sensor and codec do to an image."""
 
     gain: np.ndarray  # [T]
     gamma: float
@@ -39,9 +40,9 @@ class PlannedClip:
     ground: Ground
     scenery: Scenery
     camera: Camera
-    cast: People
+    people: People
     clothes: Wardrobe
-    act: Motion
+    motion: Motion
     optics: Optics
     detector: SimulatedDetector
     rng: np.random.Generator
@@ -52,7 +53,7 @@ def render(clip: PlannedClip, config: SceneConfig, frame: int) -> SyntheticFrame
     size = (config.width, config.height)
     shapes, feet, streak = _shapes(clip, frame)
     image = background(clip, frame, size)
-    if clip.optics.shadow > 0 and len(clip.cast):
+    if clip.optics.shadow > 0 and len(clip.people):
         _shadows(image, clip, frame, feet)
     owners = np.zeros((config.height, config.width), np.uint8)
     area = _people(image, owners, clip, frame, shapes, feet, streak)
@@ -75,14 +76,14 @@ def background(clip: PlannedClip, frame: int, size: tuple[int, int]) -> np.ndarr
 
 
 def _shapes(clip: PlannedClip, frame: int) -> tuple[Outlines, np.ndarray, np.ndarray]:
-    """Everybody's outlines, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
+    """Outlines of all people, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
     def on_screen(at: int) -> tuple[np.ndarray, np.ndarray]:
-        pixel, unit = clip.ground.project(clip.act.place[at])
+        pixel, unit = clip.ground.project(clip.motion.place[at])
         return clip.camera.apply(at, pixel), unit * clip.camera.zoom[at]
 
     feet, unit = on_screen(frame)
     shapes = figures.outlines(
-        clip.cast, clip.act.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
+        clip.people, clip.motion.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
     )
     before = on_screen(max(frame - 1, 0))[0]
     streak = np.abs(feet[:, 0] - before[:, 0]) * clip.optics.shutter
@@ -95,7 +96,7 @@ def _people(
 ) -> np.ndarray:
     """Paint people and occluders from far to near. Fills `owners`; returns body areas `[G]`."""
     height, width = owners.shape
-    area = np.zeros(len(clip.cast))
+    area = np.zeros(len(clip.people))
     fronts = clip.scenery.occluders
     rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
     bounds = shapes.bounds
@@ -103,11 +104,11 @@ def _people(
     seen = np.all(inside, axis=1)
     order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
     for index in order.tolist():
-        if index >= len(clip.cast):
-            _paste(image, owners, *_front(clip, frame, index - len(clip.cast)), 0)
+        if index >= len(clip.people):
+            _paste(image, owners, *_front(clip, frame, index - len(clip.people)), 0)
         elif seen[index]:
             blur = int(streak[index])
-            patch = figures.draw(clip.cast, clip.clothes, shapes, index, blur if blur > 1 else 0)
+            patch = figures.draw(clip.people, clip.clothes, shapes, index, blur if blur > 1 else 0)
             area[index] = np.count_nonzero(patch[0][..., 3] > 127)
             _paste(image, owners, *patch, index + 1)
     return area
@@ -119,9 +120,9 @@ def _front(clip: PlannedClip, frame: int, index: int) -> tuple[np.ndarray, int, 
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     zoom = clip.camera.zoom[frame]
     matrix = np.array([[zoom, 0, left - x0], [0, zoom, top - y0]])
-    height, width = front.picture.shape[:2]
+    height, width = front.image.shape[:2]
     size = (int(width * zoom) + 2, int(height * zoom) + 2)
-    return cv2.warpAffine(front.picture, matrix, size, flags=cv2.INTER_LINEAR), x0, y0
+    return cv2.warpAffine(front.image, matrix, size, flags=cv2.INTER_LINEAR), x0, y0
 
 
 def _paste(
@@ -143,12 +144,12 @@ def _paste(
 
 
 def _shadows(image: np.ndarray, clip: PlannedClip, frame: int, feet: np.ndarray) -> None:
-    """Darken the ground: a soft blob under everybody, or a shadow thrown by a low light."""
+    """Darken the ground: a soft blob under each person, or a shadow thrown by a low light."""
     height, width = image.shape[:2]
     share = 4  # a quarter of the resolution is enough for something soft
     mask = np.full((height // share + 1, width // share + 1), 255, np.uint8)
     dark = 255 * (1 - clip.optics.shadow)
-    _, unit = clip.ground.project(clip.act.place[frame])
+    _, unit = clip.ground.project(clip.motion.place[frame])
     unit = unit * clip.camera.zoom[frame] / share
     throw = clip.optics.cast_shadow
     flat = max(np.sin(abs(clip.ground.pitch)), 0.12)
@@ -185,7 +186,7 @@ def _expose(image: np.ndarray, clip: PlannedClip, frame: int) -> np.ndarray:
 
 
 def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.ndarray) -> Truth:
-    """Visibility and visible extent of everybody from the map of who owns which pixel."""
+    """Visibility and visible extent of each person from the map of the pixels that are theirs."""
     people = len(area)
     counts = cv2.calcHist([owners], [0], None, [256], [0, 256]).reshape(-1)[1 : people + 1]
     visibility = counts / np.maximum(area, 1)
@@ -203,9 +204,7 @@ def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.
 def _annotate(
     image: np.ndarray, truth: Truth, found: np.ndarray, config: SceneConfig
 ) -> SyntheticFrame:
-    far = np.array([config.width, config.height] * 2)
-    corners = np.clip(truth.boxes, 0, far)
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
     enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
     enough &= (boxes[:, 2:] >= 2).all(axis=1)
     return SyntheticFrame(

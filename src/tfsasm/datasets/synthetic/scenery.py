@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-# Pictures in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
+# Images in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
 _PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "ihc", "coins")
 
 _SURFACES = ("brick", "grass", "gravel")
@@ -58,7 +59,7 @@ class Ground:
 class Occluder:
     """A pole, tree or box among the people: premultiplied BGRA, image left and top, foot row."""
 
-    picture: np.ndarray
+    image: np.ndarray
     left: float
     top: float
     foot: float
@@ -95,16 +96,14 @@ def make_scenery(
 
 @cache
 def _photographs() -> dict[str, np.ndarray]:
-    """The wheel's own pictures as BGR, or nothing without scikit-image. Never from the network."""
+    """The wheel's own images as BGR, or nothing without scikit-image. Never from the network."""
     try:
         import skimage
     except ImportError:
         return {}
-    from pathlib import Path
-
     folder = Path(skimage.__file__).parent / "data"
     found = {name: cv2.imread(str(folder / f"{name}.png")) for name in (*_PHOTOGRAPHS, *_SURFACES)}
-    return {name: picture for name, picture in found.items() if picture is not None}
+    return {name: image for name, image in found.items() if image is not None}
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, ...]) -> np.ndarray:
@@ -207,25 +206,25 @@ def _upright(rng: np.random.Generator, height: int, width: int, photographs: boo
     top, bottom = _colour(rng, high=250), _colour(rng)
     ramp = np.linspace(0, 1, height)[:, None, None]
     cloud = _noise(rng, height, width, (3, 20, 90))[..., None] * np.float32(rng.uniform(1, 12))
-    picture = ((1 - ramp) * top + ramp * bottom).astype(np.float32) + cloud
-    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    image = ((1 - ramp) * top + ramp * bottom).astype(np.float32) + cloud
+    image = np.clip(image, 0, 255).astype(np.uint8)
     if kind in (0, 1):
-        _windows(rng, picture)
+        _windows(rng, image)
     elif kind == 2:
-        _trees(rng, picture)
+        _trees(rng, image)
     elif kind == 3:
         surface = _texture(rng, 256, photographs)
-        picture = np.tile(surface, (height // 256 + 1, width // 256 + 1, 1))[:height, :width].copy()
-        _panels(rng, picture)
+        image = np.tile(surface, (height // 256 + 1, width // 256 + 1, 1))[:height, :width].copy()
+        _panels(rng, image)
     elif kind == 4:
-        picture = _whole_photograph(rng, picture, photographs)
+        image = _whole_photograph(rng, image, photographs)
     else:
-        _panels(rng, picture)
-    return picture
+        _panels(rng, image)
+    return image
 
 
-def _windows(rng: np.random.Generator, picture: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def _windows(rng: np.random.Generator, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
     pitch_x, pitch_y = rng.integers(18, 130), rng.integers(24, 130)
     w, h = pitch_x * rng.uniform(0.4, 0.92), pitch_y * rng.uniform(0.4, 0.9)
     glass, frame = _colour(rng, low=15, high=160), _colour(rng, low=60, high=255)
@@ -233,36 +232,36 @@ def _windows(rng: np.random.Generator, picture: np.ndarray) -> None:
         for x in range(int(rng.integers(0, pitch_x)), width, int(pitch_x)):
             pane = np.clip(glass + rng.normal(0, 18), 0, 255)
             corner = (int(x + w), int(y + h))
-            cv2.rectangle(picture, (x, y), corner, pane.tolist(), -1)
-            cv2.rectangle(picture, (x, y), corner, frame.tolist(), int(rng.integers(1, 3)))
-            if rng.random() < 0.3:  # a reflection or somebody's lamp
+            cv2.rectangle(image, (x, y), corner, pane.tolist(), -1)
+            cv2.rectangle(image, (x, y), corner, frame.tolist(), int(rng.integers(1, 3)))
+            if rng.random() < 0.3:  # a reflection or a lamp
                 centre = (int(x + w * rng.random()), int(y + h * rng.random()))
                 axes = (int(w * 0.2) + 1, int(h * 0.08) + 1)
-                cv2.ellipse(picture, centre, axes, 0, 0, 360, _colour(rng).tolist(), -1)
+                cv2.ellipse(image, centre, axes, 0, 0, 360, _colour(rng).tolist(), -1)
 
 
-def _trees(rng: np.random.Generator, picture: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def _trees(rng: np.random.Generator, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
     green = np.array([rng.uniform(20, 70), rng.uniform(50, 120), rng.uniform(25, 90)])
     for _ in range(int(rng.integers(40, 160))):
         shade = np.clip(green * rng.uniform(0.5, 1.5) + rng.normal(0, 8, 3), 0, 255).tolist()
         centre = (int(rng.uniform(0, width)), int(height * rng.beta(2.5, 1.2)))
         axes = (int(rng.uniform(6, 45)), int(rng.uniform(5, 35)))
-        cv2.ellipse(picture, centre, axes, rng.uniform(0, 180), 0, 360, shade, -1)
+        cv2.ellipse(image, centre, axes, rng.uniform(0, 180), 0, 360, shade, -1)
 
 
-def _panels(rng: np.random.Generator, picture: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def _panels(rng: np.random.Generator, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
     for _ in range(int(rng.integers(0, 16))):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         w, h = rng.uniform(4, 160), rng.uniform(4, height * 0.8 + 5)
         box = (int(x), int(y)), (int(x + w), int(y + h))
         thick = -1 if rng.random() < 0.6 else int(rng.integers(1, 5))
-        cv2.rectangle(picture, *box, _colour(rng, 0.4, 10, 250).tolist(), thick)
+        cv2.rectangle(image, *box, _colour(rng, 0.4, 10, 250).tolist(), thick)
     for x in rng.uniform(0, width, int(rng.integers(0, 9))):
         sway = rng.normal(0, 6)
         colour = _colour(rng, 0.2, 10, 250).tolist()
-        cv2.line(picture, (int(x), 0), (int(x + sway), height), colour, int(rng.integers(1, 7)))
+        cv2.line(image, (int(x), 0), (int(x + sway), height), colour, int(rng.integers(1, 7)))
 
 
 def _whole_photograph(
@@ -271,13 +270,13 @@ def _whole_photograph(
     """A random crop of a photograph in changed colours, as large as `canvas`."""
     choice, corner, share = rng.integers(0, len(_PHOTOGRAPHS)), rng.random(2), rng.uniform(0.3, 1)
     flip, gain, shift = rng.random() < 0.5, rng.uniform(0.4, 1.2, 3), rng.uniform(-30, 50)
-    picture = _photographs().get(_PHOTOGRAPHS[choice]) if photographs else None
-    if picture is None:
+    image = _photographs().get(_PHOTOGRAPHS[choice]) if photographs else None
+    if image is None:
         return canvas
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     h, w = max(int(height * share), 1), max(int(width * share), 1)
     y, x = int(corner[0] * (height - h)), int(corner[1] * (width - w))
-    crop = picture[y : y + h, x : x + w]
+    crop = image[y : y + h, x : x + w]
     crop = crop[:, ::-1] if flip else crop
     crop = cv2.resize(crop, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.clip(crop * (0.7 * gain.mean() + 0.3 * gain) + shift, 0, 255).astype(np.uint8)
@@ -392,10 +391,10 @@ def _occluder(rng: np.random.Generator, ground: Ground, wall: float) -> Occluder
     w = int(np.clip(unit * wide * rng.uniform(0.7, 1.3), 2, ground.width / 2))
     round_ = np.sqrt(1 - np.linspace(-0.95, 0.95, w) ** 2) if wide < 0.2 else np.ones(w)
     shade = (0.55 + 0.45 * round_)[None, :, None]
-    picture = _colour(rng, 0.4, 20, 210) * shade + _noise(rng, h, w, (2, 8))[..., None] * 8
+    image = _colour(rng, 0.4, 20, 210) * shade + _noise(rng, h, w, (2, 8))[..., None] * 8
     cover = np.full((h, w, 1), 255.0)
-    picture = np.concatenate([np.clip(picture, 0, 255), cover], axis=2).astype(np.uint8)
+    image = np.concatenate([np.clip(image, 0, 255), cover], axis=2).astype(np.uint8)
     if wide > 0.2 and rng.random() < 0.3:  # a fence lets people shine through
-        picture[:, :: max(w // 6, 2)] = 0
+        image[:, :: max(w // 6, 2)] = 0
     left = rng.uniform(0, ground.width) - w / 2
-    return Occluder(np.ascontiguousarray(picture), float(left), float(foot - h), float(foot))
+    return Occluder(np.ascontiguousarray(image), float(left), float(foot - h), float(foot))

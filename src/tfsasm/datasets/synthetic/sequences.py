@@ -1,6 +1,6 @@
 """Videos of look-alike people that never existed, with ground truth and a detector's boxes.
 
-Unusual here: a clip is decided completely before its first frame is drawn. Where everybody goes,
+Unusual here: a clip is decided completely before its first frame is drawn. Where people go,
 how they move and what the camera does are arrays over time; rendering only reads them, so frames
 can be streamed and a seed always means the same video. Images and detections use separate random
 streams: tuning the simulated detector leaves every pixel as it was.
@@ -25,7 +25,7 @@ from tfsasm.datasets.synthetic.figures import make_wardrobe
 from tfsasm.datasets.synthetic.people import People, make_people
 from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
 from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery, make_scenery
-from tfsasm.datasets.synthetic.trajectories import play, smoothed
+from tfsasm.datasets.synthetic.trajectories import plan_motion, smoothed
 from tfsasm.errors import InputError
 from tfsasm.files import writing
 
@@ -34,7 +34,7 @@ def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
     """Make the frames of one clip, one at a time. Equal `(seed, config)` give equal frames."""
     if seed < 0:
         raise InputError(f"seed must not be negative, but is {seed}")
-    clip = _plan(seed, config)
+    clip = plan_clip(seed, config)
     for frame in range(config.frames):
         yield render(clip, config, frame)
 
@@ -47,11 +47,12 @@ def sequence_seed(seed: int, index: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0])
 
 
-def _plan(seed: int, config: SceneConfig) -> PlannedClip:
+def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
+    """All of a clip but its images: what `render` draws frame by frame."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
     world, wear, moves, scene, lens, sensor, errors = streams
     kind = config.kinds[int(world.integers(0, len(config.kinds)))]
-    people = _between(world, config.people or {"street": (3, 15)}.get(kind, (5, 14)))
+    count = _between(world, config.people or {"street": (3, 15)}.get(kind, (5, 14)))
     ground, rows = _stage(world, kind, config)
     times = np.arange(config.frames) / _frame_rate(world, kind, config)
     beyond = rows[0] - max(ground.horizon, -0.2 * config.height)
@@ -60,23 +61,23 @@ def _plan(seed: int, config: SceneConfig) -> PlannedClip:
     share = {"street": 1.0, "dance": 0.4, "sport": 0.0}[kind]
     occluders = _between(world, config.occluders) if world.random() < share else 0
     scenery = make_scenery(scene, ground, wall, occluders, config.photographs)
-    cast, contrast = _dress(wear, kind, people, config)
-    act = play(moves, kind, ground, rows, times, cast, config.leave)
+    people, contrast = _dress(wear, kind, count, config)
+    motion = plan_motion(moves, kind, ground, rows, times, people, config.leave)
     follow = None
-    if kind == "sport" and people:
-        follow = smoothed(ground.project(act.place)[0].mean(axis=1), 9)
+    if kind == "sport" and count:
+        follow = smoothed(ground.project(motion.place)[0].mean(axis=1), 9)
     camera = make_camera(lens, times, (config.width, config.height), follow, config.camera_motion)
-    scenery, cast = _grade(sensor, scenery, cast)
-    clothes = make_wardrobe(wear, cast, contrast)
+    scenery, people = _grade(sensor, scenery, people)
+    clothes = make_wardrobe(wear, people, contrast)
     worst, best = config.detector_quality
     quality = worst + (best - worst) * errors.random() ** 2  # what runs live is seldom the best
     typical = (sum(rows) / 2 - ground.horizon) / ground.camera_height
     detector = SimulatedDetector(
-        errors, detector_statistics(errors, quality), people, scenery.clutter,
+        errors, detector_statistics(errors, quality), count, scenery.clutter,
         (config.width, config.height), typical, config.min_score,
     )
     optics = _optics(sensor, config)
-    return PlannedClip(ground, scenery, camera, cast, clothes, act, optics, detector, sensor)
+    return PlannedClip(ground, scenery, camera, people, clothes, motion, optics, detector, sensor)
 
 
 def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
@@ -109,42 +110,42 @@ def _stage(
 
 
 def _dress(
-    rng: np.random.Generator, kind: str, people: int, config: SceneConfig
+    rng: np.random.Generator, kind: str, count: int, config: SceneConfig
 ) -> tuple[People, float]:
     alike = rng.random() < config.alike
     if kind == "sport":
-        cast = make_people(rng, people, 2 + (rng.random() < 0.2), 0.0)
+        people = make_people(rng, count, 2 + (rng.random() < 0.2), 0.0)
     elif alike:
         costumes, spread = int(rng.choice([1, 1, 2])), float(rng.choice([0, 0.05, 0.2]))
-        cast = make_people(rng, people, costumes, spread)
+        people = make_people(rng, count, costumes, spread)
     else:
-        cast = make_people(rng, people, people, 0.3)
-    return cast, rng.uniform(0.15, 0.7)
+        people = make_people(rng, count, count, 0.3)
+    return people, rng.uniform(0.15, 0.7)
 
 
 def _grade(
-    rng: np.random.Generator, scenery: Scenery, cast: People
+    rng: np.random.Generator, scenery: Scenery, people: People
 ) -> tuple[Scenery, People]:
     """Tint and saturation of the whole clip, applied where it is cheap: to canvas and colours."""
     keep = (1.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.1)[int(rng.integers(0, 4))]
     tint = 1 + rng.normal(0, 0.06) * np.array([-1, 0, 1]) + rng.normal(0, 0.015, 3)
     luma = np.array([0.114, 0.587, 0.299])
     matrix = (keep * np.eye(3) + (1 - keep) * luma) * tint[:, None]
-    colours = cast.colours
-    if len(cast):
+    colours = people.colours
+    if len(people):
         colours = cv2.transform(colours, matrix)
     canvas = cv2.transform(scenery.canvas, matrix)
     fronts = [_tinted(front, matrix) for front in scenery.occluders]
     return (
         replace(scenery, canvas=canvas, occluders=fronts),
-        replace(cast, colours=colours),
+        replace(people, colours=colours),
     )
 
 
 def _tinted(front: Occluder, matrix: np.ndarray) -> Occluder:
-    picture = front.picture.copy()
-    picture[..., :3] = cv2.transform(np.ascontiguousarray(picture[..., :3]), matrix)
-    return replace(front, picture=picture)
+    image = front.image.copy()
+    image[..., :3] = cv2.transform(np.ascontiguousarray(image[..., :3]), matrix)
+    return replace(front, image=image)
 
 
 def _optics(rng: np.random.Generator, config: SceneConfig) -> Optics:
@@ -182,7 +183,7 @@ def write_sequences(
     visibility), `det/det.txt` (frame, -1, left, top, width, height, score) and `seqinfo.ini`. A
     folder appears under its name only when complete, so whatever stops this leaves whole sequences;
     killing the process may leave one hidden folder besides (its name begins with a dot).
-    `progress` is told (done, all) after each. Raises `InputError` when a folder exists already
+    `progress` gets (done, all) after each. Raises `InputError` when a folder exists already
     and `overwrite` is not set, before anything is written.
     """
     output = Path(output)
@@ -223,9 +224,9 @@ def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> 
         (folder / part).mkdir()
     truth, found = [], []
     for number, frame in enumerate(render_clip(seed, config), start=1):
-        picture = folder / "img1" / f"{number:08d}.jpg"
-        if not cv2.imwrite(str(picture), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise InputError(f"cannot write {picture}")
+        path = folder / "img1" / f"{number:08d}.jpg"
+        if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
+            raise InputError(f"cannot write {path}")
         for box, identity, seen in zip(frame.boxes, frame.ids, frame.visibility, strict=True):
             place = ",".join(f"{value:.2f}" for value in box)
             truth.append(f"{number},{identity},{place},1,1,{seen:.3f}\n")

@@ -1,4 +1,4 @@
-"""Where the people of a clip go, and how they move on the way: arrays over all of its time."""
+"""Trajectories of the people of a clip, and how they move: arrays over all of its time."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from tfsasm.datasets.synthetic.scenery import Ground
 
 @dataclass(frozen=True)
 class Motion:
-    """Who is where: `place` `[T, G, 2]` on the ground, `joints` `[T, G, J, 3]`."""
+    """Where each person is: `place` `[T, G, 2]` on the ground, `joints` `[T, G, J, 3]`."""
 
     place: np.ndarray
     joints: np.ndarray
 
 
-def play(
+def plan_motion(
     rng: np.random.Generator, kind: str, ground: Ground, rows: tuple[float, float],
-    times: np.ndarray, cast: People, leave: float,
+    times: np.ndarray, people: People, leave: float,
 ) -> Motion:
     """What the people of a clip of this kind do at `times` `[T]`, seconds.
 
-    `rows` are the image rows (far, near) that feet may reach, `leave` the chance that a next way
+    `rows` are the image rows (far, near) that feet may reach, `leave` the chance that a next walk
     leads out of the image.
     """
-    people = len(cast)
-    if not people or not len(times):
+    count = len(people)
+    if not count or not len(times):
         return Motion(
-            np.zeros((len(times), people, 2)), np.zeros((len(times), people, figures.JOINTS, 3))
+            np.zeros((len(times), count, 2)), np.zeros((len(times), count, figures.JOINTS, 3))
         )
     step = times[1] - times[0] if len(times) > 1 else 0.1
     # Smoothing needs neighbours: plan a second more at either end, and cut it off again.
     extra = int(np.ceil(1 / step))
     longer = np.arange(-extra, len(times) + extra) * step
-    planner = {"dance": _formations, "street": _errands, "sport": _game}[kind]
-    place = planner(rng, ground, rows, longer, people, leave)
+    planner = {"dance": _dancers, "street": _pedestrians, "sport": _players}[kind]
+    place = planner(rng, ground, rows, longer, count, leave)
     place = smoothed(place.reshape(len(longer), -1), int(0.5 / step)).reshape(place.shape)
     velocity = np.gradient(place, step, axis=0)[extra : extra + len(times)]
     place = place[extra : extra + len(times)]
     speed = np.linalg.norm(velocity, axis=-1)
     pace = np.clip(speed / 0.75, 0, 2)
     stride = 0.82 * (1 + 0.6 * np.clip(pace - 1, 0, 1))
-    phase = np.cumsum(speed * step * 2 * np.pi / stride, axis=0) + rng.uniform(0, 6.3, people)
+    phase = np.cumsum(speed * step * 2 * np.pi / stride, axis=0) + rng.uniform(0, 6.3, count)
     pose = poses.walk_pose(rng, phase, pace)
-    # Someone who stands still keeps looking somewhere.
-    gaze = velocity + 0.04 * rng.normal(0, 1, (people, 2))
+    # A person who stands still keeps facing somewhere.
+    gaze = velocity + 0.04 * rng.normal(0, 1, (count, 2))
     yaw = np.arctan2(gaze[..., 0], -gaze[..., 1])
     jump = np.zeros_like(yaw)
     if kind == "dance":
-        dance = poses.dance_pose(rng, times, people)
+        dance = poses.dance_pose(rng, times, count)
         pose, yaw, jump = _dancing(pose, dance, pace), dance.spin, dance.jump
-    return Motion(place, figures.skeletons(cast, pose, yaw, jump))
+    return Motion(place, figures.skeletons(people, pose, yaw, jump))
 
 
 def _dancing(walk: np.ndarray, dance: Dance, pace: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def smoothed(track: np.ndarray, frames: int) -> np.ndarray:
     return cv2.blur(track, (1, frames | 1), borderType=cv2.BORDER_REPLICATE)
 
 
-def _errands(
+def _pedestrians(
     rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
     people: int, leave: float,
 ) -> np.ndarray:
@@ -88,18 +88,18 @@ def _errands(
             drift = smoothed(rng.normal(0, 0.15, (len(times), 2)), max(len(times) // 3, 2))
             place[:, person] = place[:, person - 1] + beside + drift
             continue
-        place[:, person] = _errand(rng, ground, rows, times, leave)
+        place[:, person] = _pedestrian(rng, ground, rows, times, leave)
     return place
 
 
-def _errand(
+def _pedestrian(
     rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
     leave: float,
 ) -> np.ndarray:
     speed = rng.uniform(0.5, 1.0)
     stops: list[np.ndarray] = []
     clock = [times[0] - rng.uniform(0, 8)]
-    lanes = rng.random() < 0.5  # crossing the picture rather than strolling
+    lanes = rng.random() < 0.5  # crossing the image rather than strolling
     while not stops or clock[-1] < times[-1]:
         x = float(rng.uniform(-0.05, 1.05))
         if lanes or rng.random() < leave:
@@ -116,7 +116,7 @@ def _errand(
     return np.stack([np.interp(times, clock, track[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _formations(
+def _dancers(
     rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
     people: int, leave: float,
 ) -> np.ndarray:
@@ -151,8 +151,8 @@ def _between_stations(
     start = rng.uniform(0.0, 0.4)
     ease = np.clip((part - start) / rng.uniform(0.4, 1 - start), 0, 1)
     ease = (ease * ease * (3 - 2 * ease))[..., None]
-    who = np.arange(people)
-    place = (1 - ease) * stations[index, who] + ease * stations[index + 1, who]
+    each = np.arange(people)
+    place = (1 - ease) * stations[index, each] + ease * stations[index + 1, each]
     sway = rng.uniform(0, 0.08, (people, 2)) * rng.choice([0.3, 1, 2])
     beat = rng.uniform(2, 7) + rng.normal(0, 0.2, people)
     waves = np.sin(times[:, None] * beat + rng.uniform(0, 6.3, people))
@@ -182,11 +182,11 @@ def _slots(rng: np.random.Generator, people: int) -> np.ndarray:
     return slots * [tight, 1] + rng.normal(0, 0.05, (people, 2))
 
 
-def _game(
+def _players(
     rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
     people: int, leave: float,
 ) -> np.ndarray:
-    """Players chase a ball that changes its mind; everybody keeps roughly to a role around it."""
+    """Players chase a ball that changes direction; each keeps roughly to a role around it."""
     far, near = (ground.locate(np.array([ground.width / 2, row]))[1] for row in rows)
     half_wide = ground.width / 2 * (far + near) / 2 / ground.focal
     reach = np.array([1.2 * half_wide, (far - near) / 2])

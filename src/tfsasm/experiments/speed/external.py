@@ -18,10 +18,12 @@ from tfsasm.video.source import open_video
 _FRAMES = 60  # of the synthetic video
 
 
-def pair(command: str, source: Path | None, sides: tuple[int, int], rounds: int) -> dict[str, Any]:
+def run_pair(
+    command: str, source: Path | None, sides: tuple[int, int], rounds: int
+) -> dict[str, Any]:
     """Wall clock of whole runs, start included: `{"frames": ..., "rows": [...]}`.
 
-    Raises `InputError` for a command that cannot be run or fails, with the end of what it said.
+    Raises `InputError` for a command that cannot be run or fails, with the end of its output.
     """
     if "{source}" not in command:
         raise InputError("--baseline needs {source} where the video's path goes")
@@ -34,7 +36,7 @@ def pair(command: str, source: Path | None, sides: tuple[int, int], rounds: int)
         boxes = Path(folder) / "det.txt"
         boxes.write_text("".join(f"{i + 1},-1,50,50,40,80,0.9\n" for i in range(frames)))
         ours = [
-            sys.executable, "-c", "from tfsasm.cli.main import main; main()", "track", "--source",
+            sys.executable, "-m", "tfsasm", "track", "--source",
             str(video), "--detections", str(boxes), "--quiet", "--overwrite", "--mot-output",
             str(Path(folder) / "ours.txt"),
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a frame asks for, and what this machine could do."""
+"""What a frame needs, and what this machine could do."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def gflop(network: NetworkConfig, height: int, width: int, queries: int) -> dict
     with torch.device("meta"), torch.no_grad():
         model = MOTRv2(network.model)
         image = torch.empty(1, 3, *sides)
-        asked = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
+        content = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
         backbone = _flops(lambda: model.backbone(image))
         with FlopCounterMode(display=False) as encoding:
             features = model.encode(image)
-        decoder = _flops(lambda: model.decode(features, asked))
+        decoder = _flops(lambda: model.decode(features, content))
     encoder = encoding.get_total_flops() - backbone
     counts = {"backbone": backbone, "encoder": encoder, "decoder": decoder}
     return {name: count / 1e9 for name, count in counts.items()}

@@ -1,4 +1,4 @@
-"""The variants in alternation: medians of every stage, memory, and ratios."""
+"""Variants in alternation: medians of every stage, memory, and ratios."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ import torch
 
 from tfsasm.detection.detectors import Detector
 from tfsasm.experiments.speed import machine
-from tfsasm.experiments.speed.graphs import RUNTIMES, in_runtime, write_graphs
 from tfsasm.experiments.speed.stages import (
     STAGES,
     Measurement,
     Variant,
     Workload,
-    in_pytorch,
+    measure,
+    prepare_variant,
     some_proposals,
     steady,
-    turn,
     write_clip,
 )
-from tfsasm.experiments.speed.variants import as_variant, network, precision_of
+from tfsasm.experiments.speed.variants import (
+    RUNTIMES,
+    load_network,
+    make_variant,
+    precision_of,
+)
+from tfsasm.motrv2.export import export
+from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.precision import KINDS
 
 
@@ -45,39 +51,35 @@ class Settings:
 
 def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     """The results as they go into the JSON file."""
-    with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
-        graphs = Path(folder) / "graphs"
+    with TemporaryDirectory(prefix="tfsasm-bench-") as name:
+        folder = Path(name)
+        exported = folder / "export"
         if set(RUNTIMES).intersection(settings.variants):
-            # Not in this process: the kernel counts its size in those that it starts.
-            machine.peak_mb(_write_graphs, settings, graphs)
+            # Not in this process: the system counts its size in the peak of those that it starts.
+            machine.peak_mb(_export, settings, exported)
         memory = {
-            name: machine.peak_mb(_alone, settings, name, graphs) for name in settings.variants
+            name: machine.peak_mb(_alone, settings, name, exported) for name in settings.variants
         }
-        work = _workload(settings, Path(folder), detector)
-        ways = {name: _way(settings, name, graphs, work) for name in settings.variants}
+        work = _workload(settings, folder, detector)
+        variants = {name: _variant(settings, name, exported, work) for name in settings.variants}
         rates = {name: machine.gemm_rate(KINDS[name]) for name in ("fp32", "bf16")}
-        turns: dict[str, list[Measurement]] = {name: [] for name in ways}
-        for lap in range(settings.rounds + 1):
-            for name, way in ways.items():
-                done = turn(way, work, Path(folder) / "out.mp4")
-                if lap:  # the first is a rehearsal
-                    turns[name].append(done)
+        measured = _alternate(variants, work, settings.rounds, folder / "out.mp4")
     queries = work.network.model.learned_queries + 2 * settings.tracks
     needed = machine.gflop(work.network, settings.height, settings.width, queries)
-    told = {
-        name: _summary(turns[name], memory[name], needed, _rates_of(name, rates))
+    rows = {
+        name: _summary(measured[name], memory[name], needed, _rates_of(name, rates))
         for name in settings.variants
     }
     ratios = {
-        name: round(told["plain"]["total_ms"] / one["total_ms"], 3)
-        for name, one in told.items() if "plain" in told and name != "plain"
+        name: round(rows["plain"]["total_ms"] / row["total_ms"], 3)
+        for name, row in rows.items() if "plain" in rows and name != "plain"
     }  # fmt: skip
     return {
-        "variants": told, "ratio_to_plain": ratios,
+        "variants": rows, "ratio_to_plain": ratios,
         "gflop": {name: round(count, 3) for name, count in needed.items()},
         "machine": {
             "processor": machine.processor(), "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "torch": torch.__version__, "kernels": kernels.describe(),
             "gemm_gflop_per_s": {name: round(rate, 1) for name, rate in rates.items()},
         },
         "settings": {
@@ -88,31 +90,42 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _way(settings: Settings, name: str, graphs: Path, work: Workload) -> Variant:
-    for runtime in RUNTIMES:
-        if runtime == name:
-            return in_runtime(graphs, runtime, work)
-    return in_pytorch(as_variant(name, network(settings.network, settings.weights)[0]), work)
+def _alternate(
+    variants: dict[str, Variant], work: Workload, rounds: int, output: Path
+) -> dict[str, list[Measurement]]:
+    """So many measurements of each variant, after one that is not counted."""
+    measured: dict[str, list[Measurement]] = {name: [] for name in variants}
+    for lap in range(rounds + 1):
+        for name, variant in variants.items():
+            found = measure(variant, work, output)
+            if lap:
+                measured[name].append(found)
+    return measured
 
 
-def _write_graphs(settings: Settings, graphs: Path) -> None:
-    write_graphs(*network(settings.network, settings.weights), graphs)
+def _variant(settings: Settings, name: str, exported: Path, work: Workload) -> Variant:
+    model, config = load_network(settings.network, settings.weights)
+    return prepare_variant(make_variant(name, model, config, exported), work)
+
+
+def _export(settings: Settings, folder: Path) -> None:
+    export(*load_network(settings.network, settings.weights), folder, "onnx")
 
 
 def _workload(settings: Settings, folder: Path, detector: Detector | None) -> Workload:
     clip = folder / "clip.mp4"
     write_clip(clip, settings.height, settings.width, settings.frames)
-    config = network(settings.network, settings.weights)[1]
-    boxes = some_proposals(settings.tracks)
-    return Workload(clip, config, steady(), boxes, settings.tracks, detector)
+    config = load_network(settings.network, settings.weights)[1]
+    proposals = some_proposals(settings.tracks)
+    return Workload(clip, config, steady(), proposals, settings.tracks, detector)
 
 
-def _alone(settings: Settings, name: str, graphs: Path) -> None:
+def _alone(settings: Settings, name: str, exported: Path) -> None:
     """What a process of its own does, to see how much memory it takes."""
     torch.set_num_threads(settings.threads)
     with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
         work = _workload(settings, Path(folder), None)
-        turn(_way(settings, name, graphs, work), work, Path(folder) / "out.mp4")
+        measure(_variant(settings, name, exported, work), work, Path(folder) / "out.mp4")
 
 
 def _rates_of(name: str, rates: dict[str, float]) -> dict[str, float]:
@@ -122,12 +135,12 @@ def _rates_of(name: str, rates: dict[str, float]) -> dict[str, float]:
 
 
 def _summary(
-    turns: list[Measurement], memory: float, needed: dict[str, float], rates: dict[str, float]
+    measured: list[Measurement], memory: float, needed: dict[str, float], rates: dict[str, float]
 ) -> dict[str, Any]:
-    totals = [one.total for one in turns]
+    totals = [frame.total for frame in measured]
     stages = {
-        name: round(statistics.median(one.stages[name] for one in turns), 3)
-        for name in STAGES if name in turns[0].stages
+        name: round(statistics.median(frame.stages[name] for frame in measured), 3)
+        for name in STAGES if name in measured[0].stages
     }  # fmt: skip
     return {
         "total_ms": round(statistics.median(totals), 3),
@@ -137,6 +150,6 @@ def _summary(
             name: round(count / (stages[name] / 1e3) / rates[name], 3)
             for name, count in needed.items() if name in stages
         },
-        "page_faults": round(statistics.median(one.faults for one in turns)),
+        "page_faults": round(statistics.median(frame.faults for frame in measured)),
         "peak_rss_mb": round(memory, 1),
     }  # fmt: skip

@@ -1,125 +1,134 @@
-"""How time and memory grow: with tracks, image size, memory capacity and the length of a video."""
+"""How time and memory grow: with tracks, image size, memory capacity and the length of a video.
+
+Every function returns the rows of a table; times are medians in milliseconds, after one run that is
+not counted.
+"""
 
 from __future__ import annotations
 
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tfsasm.detection.proposals import Proposals
 from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
-from tfsasm.experiments.speed.variants import network
-from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.motrv2.transformer import Features
 from tfsasm.runtime.preprocess import resized_shape
 from tfsasm.tables import Table
 from tfsasm.tracking import memory
-from tfsasm.tracking.config import MemoryConfig
+from tfsasm.tracking.config import MemoryConfig, TrackerConfig
 from tfsasm.tracking.memory import Memory, Observation
-from tfsasm.tracking.query import step
+from tfsasm.tracking.query import TrackerState, step
 
-if TYPE_CHECKING:
-    from tfsasm.cli import bench
+Rows = list[dict[str, Any]]
 
 TRACKS = (10, 20, 50, 100, 200, 350, 500)
 
 SHORT_SIDES = {"tiny": (192, 288, 384, 512, 640), "full": (320, 480, 640, 800)}
+"""Shorter sides of images in pixels, by the network."""
 
 CAPACITIES = (0, 1, 2, 5, 10, 20, 50, 100)
 
 _MANY = 200  # tracks, where the memory's size is what grows
 
-_WIDEST = 16 / 9
+_ASPECT = 16 / 9
 
 
-def by_tracks(job: bench.Bench) -> dict[str, Any]:
-    """Everything but the image's encoding, which does not know how many tracks there are."""
-    model, features = _encoded(job, None)
-    rows = []
-    for tracks in TRACKS:
-        config = steady()
-        state, asked = busy_state(model, config, tracks), some_proposals(tracks)
+def by_tracks(network: TorchNetwork, rounds: int, tracks: Sequence[int] = TRACKS) -> Rows:
+    """Everything but the image's encoding, which does not depend on the number of tracks."""
+    features = _encoded(network)
+    rows, config = [], steady()
+    for count in tracks:
+        state = _state(network, config, count)
         rows.append({
-            "tracks": tracks,
-            "step_ms": _median(lambda: step(model, state, features, asked, config), job.rounds),  # noqa: B023
-            "memory_ms": _memory_ms(state.tracks.memory, config.memory, job.rounds),
+            "tracks": count,
+            "step_ms": _step_ms(network, state, features, count, rounds),
+            "memory_ms": _memory_ms(state.tracks.memory, config.memory, rounds),
             "state_mb": _bytes(state.tracks) / 1e6,
         })  # fmt: skip
-    return {"rows": rows}
+    return rows
 
 
-def by_size(job: bench.Bench) -> dict[str, Any]:
-    """Encoding and one step of 20 tracks, over the shorter side of a 16:9 image."""
+def by_size(network: TorchNetwork, rounds: int, sides: Sequence[int], tracks: int) -> Rows:
+    """Encoding and one step of so many tracks, over the shorter side of a 16:9 image."""
     rows = []
-    for side in SHORT_SIDES[job.network]:
-        model, features = _encoded(job, side)
-        image = torch.zeros(1, 3, side, int(side * _WIDEST))
-        config, asked = steady(), some_proposals(job.tracks)
-        state = busy_state(model, config, job.tracks)
+    for side in sides:
+        features = _encoded(network, side)
+        image = torch.zeros(1, 3, side, int(side * _ASPECT))
+        state = _state(network, steady(), tracks)
         rows.append({
             "short_side": side,
             "tokens": features.tokens.shape[1],
-            "encode_ms": _median(lambda: _encode(model, image), job.rounds),  # noqa: B023
-            "step_ms": _median(lambda: step(model, state, features, asked, config), job.rounds),  # noqa: B023
+            "encode_ms": _median(lambda: _encode(network.model, image), rounds),  # noqa: B023
+            "step_ms": _step_ms(network, state, features, tracks, rounds),
             "peak_rss_mb": _peak_mb(),
         })  # fmt: skip
-    return {"rows": rows}
+    return rows
 
 
-def by_capacity(job: bench.Bench) -> dict[str, Any]:
+def by_capacity(
+    network: TorchNetwork, rounds: int, capacities: Sequence[int] = CAPACITIES
+) -> Rows:
     """A write and a read of 200 tracks, over the views kept of each."""
-    model, _ = network(job.network, job.weights)
     rows = []
-    for capacity in CAPACITIES:
+    for capacity in capacities:
         config = replace(steady(), memory=MemoryConfig(capacity=capacity))
-        kept = busy_state(model, config, _MANY).tracks.memory
+        views = _state(network, config, _MANY).tracks.memory
         rows.append({
             "capacity": capacity,
-            "memory_ms": _memory_ms(kept, config.memory, job.rounds),
-            "state_mb": _bytes(kept) / 1e6,
+            "memory_ms": _memory_ms(views, config.memory, rounds),
+            "state_mb": _bytes(views) / 1e6,
         })  # fmt: skip
-    return {"rows": rows}
+    return rows
 
 
-def by_length(job: bench.Bench) -> dict[str, Any]:
-    """Steps of a long video, tracks coming and going; a row for each tenth of it."""
-    model, features = _encoded(job, 64)
+def by_length(network: TorchNetwork, frames: int, tracks: int) -> Rows:
+    """Steps of a long video, tracks coming and going; a row for each tenth of its frames."""
+    features = _encoded(network, 64)
     config = replace(steady(), lifecycle=replace(steady().lifecycle, birth_score=-1.0))
-    state = busy_state(model, config, job.tracks)
-    rows, each = [], max(1, job.length // 10)
+    state = _state(network, config, tracks)
+    no_detections = Proposals.empty().map(network.asarray)
+    rows, each = [], max(1, frames // 10)
     for tenth in range(10):
         began = time.perf_counter()
         for _ in range(each):
-            state, _ = step(model, state, features, Proposals.empty(), config)
-            state = replace(state, tracks=state.tracks[: job.tracks])  # the oldest make room
+            state, _ = step(network, state, features, no_detections, config)
+            state = replace(state, tracks=state.tracks[:tracks])  # as many as before
         rows.append({
             "frames": (tenth + 1) * each,
             "step_ms": 1e3 * (time.perf_counter() - began) / each,
             "identities": state.next_id,
             "resident_mb": _resident_mb(),
         })  # fmt: skip
-    return {"rows": rows}
-
-GROWTH: dict[str, Callable[[bench.Bench], dict[str, Any]]] = {
-    "tracks": by_tracks, "size": by_size, "capacity": by_capacity, "length": by_length
-}  # fmt: skip
+    return rows
 
 
-def _encoded(job: bench.Bench, side: int | None) -> tuple[MOTRv2, Features]:
-    """The fast network and an empty image in it: as published, or with this shorter side."""
-    loaded, config = network(job.network, job.weights)
-    model = FastMOTRv2(loaded)
+def _state(network: TorchNetwork, config: TrackerConfig, tracks: int) -> TrackerState:
+    return busy_state(network, network.model.config.width, config, tracks)
+
+
+def _encoded(network: TorchNetwork, side: int | None = None) -> Features:
+    """Features of an empty image, as large as the network takes a video's, or with this side."""
+    config = network.config
     height, width = resized_shape(1080, 1920, config.short_side, config.max_side)
     if side is not None:
-        height, width = side, int(side * _WIDEST)
-    return model, _encode(model, torch.zeros(1, 3, height, width))
+        height, width = side, int(side * _ASPECT)
+    return _encode(network.model, torch.zeros(1, 3, height, width))
+
+
+def _step_ms(
+    network: TorchNetwork, state: TrackerState, features: Features, proposals: int, rounds: int
+) -> float:
+    detections, config = some_proposals(proposals).map(network.asarray), steady()
+    return _median(lambda: step(network, state, features, detections, config), rounds)
 
 
 @torch.inference_mode()
@@ -127,22 +136,22 @@ def _encode(model: MOTRv2, image: Tensor) -> Features:
     return model.encode(image)
 
 
-def _memory_ms(kept: Memory, config: MemoryConfig, rounds: int) -> float:
+def _memory_ms(views: Memory, config: MemoryConfig, rounds: int) -> float:
     """A write and a read."""
-    n, channels = kept.candidate.shape
+    n, channels = views.candidate.shape
     some = torch.full((n,), 0.05)
-    seen = Observation(
+    observation = Observation(
         torch.randn(n, channels), some, some, torch.ones(n), torch.ones(n, dtype=torch.bool)
     )
 
     def work() -> None:
-        memory.read(memory.write(kept, seen, config), seen.feature)
+        memory.read(memory.write(views, observation, config), observation.feature)
 
     return _median(work, 10 * rounds)
 
 
 def _median(work: Callable[[], object], times: int) -> float:
-    """Milliseconds, after a rehearsal."""
+    """Milliseconds, the first run not counted."""
     spent = []
     for _ in range(times + 1):
         began = time.perf_counter()
@@ -153,8 +162,8 @@ def _median(work: Callable[[], object], times: int) -> float:
 
 def _bytes(rows: Table) -> int:
     total = 0
-    for thing in vars(rows).values():
-        total += _bytes(thing) if isinstance(thing, Table) else thing.nbytes
+    for column in vars(rows).values():
+        total += _bytes(column) if isinstance(column, Table) else column.nbytes
     return total
 
 
@@ -163,7 +172,7 @@ def _peak_mb() -> float:
 
 
 def _resident_mb() -> float:
-    """Of this moment where the system tells, else the most there was."""
+    """Now, where the system tells; else the most there was."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize() / 1e6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +15,12 @@ import torch
 
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals
-from tfsasm.motrv2 import network as images
+from tfsasm.motrv2 import network as torch_network
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.transformer import Queries
+from tfsasm.motrv2.network import TorchNetwork
+from tfsasm.runtime import exported
+from tfsasm.runtime.exported import ExportedNetwork
+from tfsasm.runtime.network import Network, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
 from tfsasm.tracking.query import Origins, TrackerState, Tracks, report, step
@@ -46,7 +48,7 @@ class Workload:
 
 @dataclass
 class Clock:
-    """Seconds by stage; an inner stage counts in the outer one too until `own` takes it out."""
+    """Seconds by stage; an inner stage counts in the outer one too until `own` subtracts it."""
 
     spent: dict[str, float] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class Clock:
 
     @contextmanager
     def watch(self, owner: Any, attribute: str, name: str) -> Iterator[None]:
-        """Time the calls of a function of a module or an object while the block lasts."""
+        """Time the calls of a function of a module or an object inside the block."""
         function = getattr(owner, attribute)
         own = attribute in vars(owner)
 
@@ -79,19 +81,19 @@ class Clock:
                 delattr(owner, attribute)
 
     def own(self, outer: str, *inner: str) -> None:
-        """Let `outer` be what it took beside the stages inside it."""
+        """Subtract the stages inside `outer` from it."""
         if outer in self.spent:
             self.spent[outer] -= sum(self.spent.get(name, 0.0) for name in inner)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a few frames cost, each."""
+    """What a frame costs, on average over a few."""
 
     stages: dict[str, float]
     """Milliseconds."""
     faults: float
-    """Pages that the system had to bring in."""
+    """Page faults."""
 
     @property
     def total(self) -> float:
@@ -101,41 +103,45 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Variant:
-    """How a variant does its part of a frame."""
+    """A network that is timed, and the same tracks for each frame."""
 
+    network: Network
+    before: TrackerState
+    """What the tracker knows before a frame."""
+    proposals: Proposals
     watched: tuple[tuple[Any, str, str], ...]
     """Functions, as owner and attribute, and the stages that they are."""
-    encode: Callable[[np.ndarray], Any]
-    """BGR image to features."""
-    step: Callable[[Any], Any]
-    """Features to the answer of a frame, from the same state each time."""
-    report: Callable[[Any, int, int], Any]
-    """Answer, width and height to what is drawn."""
 
 
-def in_pytorch(model: MOTRv2, work: Workload) -> Variant:
-    """The way of `tfsasm track` without a runtime."""
-    begin = busy_state(model, work.config, work.tracks)
-    sides = work.network.short_side, work.network.max_side
+def prepare_variant(network: Network, work: Workload) -> Variant:
+    """`network`, in PyTorch or exported, with the tracks of the workload."""
+    inner: list[tuple[Any, str, str]]
+    if isinstance(network, ExportedNetwork):
+        encoding, inner = "backbone and encoder", [(exported, "resized_rgb", "preprocess")]
+    else:
+        assert isinstance(network, TorchNetwork)
+        encoding = "encoder"
+        inner = [(torch_network, "prepare", "preprocess"),
+                 (network.model.backbone, "forward", "backbone")]  # fmt: skip
+    width = work.network.model.width
     return Variant(
+        network, busy_state(network, width, work.config, work.tracks),
+        work.proposals.map(network.asarray),
         (
-            (images, "prepare", "preprocess"), (model.backbone, "forward", "backbone"),
-            (model, "encode", "encoder"), (model, "decode", "decoder"),
-            (model, "refresh", "interaction"), (memory, "read", "memory read"),
+            *inner, (network, "encode", encoding), (network, "decode", "decoder"),
+            (network, "interact", "interaction"), (memory, "read", "memory read"),
             (memory, "write", "memory write"),
         ),
-        lambda image: model.encode(images.prepare(image, *sides)),
-        lambda features: step(model, begin, features, work.proposals, work.config)[1],
-        lambda answer, width, height: report(answer, width, height, work.config),
     )  # fmt: skip
 
 
-def turn(way: Variant, work: Workload, output: Path) -> Measurement:
-    """All frames of the workload's video, from the same state each."""
+def measure(variant: Variant, work: Workload, output: Path) -> Measurement:
+    """All frames of the workload's video, each from the same state."""
     clock, frames = Clock(), 0
+    network, config = variant.network, work.config
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     with ExitStack() as stack:
-        for owner, attribute, name in way.watched:
+        for owner, attribute, name in variant.watched:
             stack.enter_context(clock.watch(owner, attribute, name))
         source = stack.enter_context(open_video(str(work.video)))
         writer = stack.enter_context(VideoWriter(output, source.rate, overwrite=True))
@@ -149,43 +155,36 @@ def turn(way: Variant, work: Workload, output: Path) -> Measurement:
             if work.detector is not None:
                 with clock.stage("detector"):
                     work.detector(frame)
-            with torch.inference_mode():
-                features = way.encode(frame.image)
-                with clock.stage("lifecycle"):
-                    answer = way.step(features)
+            features = network.encode([frame.image])[0]
+            with clock.stage("lifecycle"):
+                _, result = step(network, variant.before, features, variant.proposals, config)
             with clock.stage("output"):
                 height, width = frame.image.shape[:2]
-                told = Origins().attach(way.report(answer, width, height))
-                writer.write(annotator.annotate(frame.image, told), frame.time)
+                tracks = Origins().attach(report(result, width, height, config))
+                writer.write(annotator.annotate(frame.image, tracks), frame.time)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-    clock.own("encoder", "backbone")
+    clock.own("encoder", "backbone", "preprocess")
     clock.own("backbone and encoder", "preprocess")
     clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")
     per_frame = {name: 1e3 * clock.spent[name] / frames for name in STAGES if name in clock.spent}
     return Measurement(per_frame, faults / frames)
 
 
-def busy_state(model: MOTRv2, config: TrackerConfig, tracks: int) -> TrackerState:
-    """So many tracks all over the image, their memories half full."""
-    rows = busy_tracks(model.config.width, config, tracks)
-    return TrackerState(rows.to(model.learned_content.device), next_id=tracks)
-
-
-def busy_tracks(width: int, config: TrackerConfig, tracks: int) -> Tracks:
-    """The rows of `busy_state`, queries `[tracks, width]`, on the CPU."""
+def busy_state(network: Network, width: int, config: TrackerConfig, tracks: int) -> TrackerState:
+    """`tracks` tracks all over the image, queries `[tracks, width]`, memories half full."""
     g = torch.Generator().manual_seed(0)
-    boxes = torch.rand(tracks, 4, generator=g) * 0.3 + 0.2
-    content = torch.randn(tracks, width, generator=g)
-    remembered = memory.empty(tracks, width, config.memory)
-    filled = torch.arange(config.memory.capacity) >= config.memory.capacity // 2
+    boxes = torch.rand(tracks, 4, generator=g).numpy() * np.float32(0.3) + np.float32(0.2)
+    content = torch.randn(tracks, width, generator=g).numpy()
+    empty = memory.empty(content, config.memory)
+    filled = np.arange(config.memory.capacity) >= config.memory.capacity // 2
     remembered = replace(
-        remembered, valid=filled.expand(tracks, -1).clone(),
-        features=torch.randn(tracks, config.memory.capacity, width, generator=g),
+        empty, valid=np.tile(filled, (tracks, 1)),
+        features=torch.randn(tracks, config.memory.capacity, width, generator=g).numpy(),
     )  # fmt: skip
-    nothing = torch.zeros(tracks, dtype=torch.int64)
-    return Tracks(
-        torch.arange(tracks), nothing, Queries(content, boxes), remembered, torch.zeros(tracks, 2)
-    )
+    zeros = np.zeros(tracks, dtype=np.int64)
+    velocity = np.zeros((tracks, 2), dtype=np.float32)
+    rows = Tracks(np.arange(tracks), zeros, Queries(content, boxes), remembered, velocity)
+    return TrackerState(rows.map(network.asarray), next_id=tracks)
 
 
 def steady() -> TrackerConfig:
@@ -195,16 +194,17 @@ def steady() -> TrackerConfig:
 
 
 def some_proposals(count: int) -> Proposals:
-    """Boxes all over the image."""
+    """Detections all over the image."""
     g = torch.Generator().manual_seed(1)
-    return Proposals(torch.rand(count, 4, generator=g) * 0.3 + 0.2, torch.rand(count, generator=g))
+    boxes = torch.rand(count, 4, generator=g) * 0.3 + 0.2
+    return Proposals(boxes.numpy(), torch.rand(count, generator=g).numpy())
 
 
 def write_clip(path: Path, height: int, width: int, frames: int) -> None:
-    """A video in which a textured picture moves, so that decoding and encoding have work."""
+    """A video of a moving texture, so that decoding and encoding have work."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 255, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-    picture = np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))[:height, :width]
+    texture = np.kron(coarse, np.ones((8, 8, 1), dtype=np.uint8))[:height, :width]
     with VideoWriter(path, None, overwrite=True) as writer:
         for index in range(frames):
-            writer.write(np.roll(picture, 3 * index, axis=1), None)
+            writer.write(np.roll(texture, 3 * index, axis=1), None)

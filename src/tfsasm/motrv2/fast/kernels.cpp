@@ -1,28 +1,45 @@
-// The inner loops of deformable attention and of the layer around it; model/native.py compiles and
-// calls them. Nothing here is needed: where there is no compiler, the same is done by other means.
+// The inner loops of deformable attention and of the layer around it; hatch_build.py compiles them,
+// kernels.py calls them. Without a compiler PyTorch's own operations do the same.
 //
-// Unusual here: vectors are GCC's and Clang's portable extension, 64 bytes wide whatever the
-// machine; the compiler splits them where registers are smaller. Threads are OpenMP's, and the file
-// is linked without its library, so that the pool is the one PyTorch has brought.
+// Unusual here: the file is compiled once per LEVEL of the processor's instructions, and the
+// functions of all levels lie in one library, with the level at the end of their names. Everything
+// else must be local to its level (a template of the standard library would be shared, with the
+// instructions of any of them), so small functions of <algorithm> and <cmath> are written anew.
+// Vectors are GCC's and Clang's portable extension, 64 bytes wide whatever the machine; the compiler
+// splits them where registers are smaller. Threads are OpenMP's, and the library is linked without
+// OpenMP's own, so that the pool is the one PyTorch has brought.
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
+#ifndef LEVEL
+#define LEVEL base
+#endif
+
 namespace {
 
-constexpr int MOST = 64;        // points of a head: levels times points per level
-constexpr int WIDE = 16;        // points that are placed together; MOST is a multiple
+constexpr int MAX_POINTS = 64;  // of a head: levels times points per level; as in kernels.py
+constexpr int MAX_CHANNELS = 256;  // of a head, in `attend`; as in kernels.py
+constexpr int GROUP = 16;       // points that are placed together; MAX_POINTS is a multiple
 constexpr int IN_ORDER = 16;    // points of a head that `sample` adds up in PyTorch's order
 #if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 constexpr bool QUICK_FMA = true;
 #else
 constexpr bool QUICK_FMA = false;  // a call each: then `sample` adds up as it likes
 #endif
-constexpr int BLOCK = 256;      // queries that look at one head in turn: what they see stays cached
-constexpr int WORTH = 1 << 15;  // samples below which waking threads costs more than it saves
+constexpr int BLOCK = 256;      // queries that attend to one head in turn: its values stay cached
+constexpr int MIN_PARALLEL = 1 << 15;  // samples below which waking threads costs more than it saves
+
+template <class T> inline T min(T a, T b) { return b < a ? b : a; }
+template <class T> inline T max(T a, T b) { return a < b ? b : a; }
+template <class T> inline void fill(T* to, int count, T value) {
+  for (int i = 0; i < count; ++i) to[i] = value;
+}
+inline float floor(float x) { return __builtin_floorf(x); }
+inline double floor(double x) { return __builtin_floor(x); }
+inline float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
+inline double fma(double x, double y, double z) { return __builtin_fma(x, y, z); }
 
 struct bf16 {
   uint16_t bits;
@@ -73,8 +90,8 @@ inline Lanes<float>::vector load(const bf16* p) {
 
 // e^x to two units in the last place, in plain arithmetic, so that loops over it become vectors.
 inline float exponential(float x) {
-  x = std::min(std::max(x, -87.0f), 88.0f);
-  const float n = std::floor(x * 1.44269504f + 0.5f);
+  x = min(max(x, -87.0f), 88.0f);
+  const float n = floor(x * 1.44269504f + 0.5f);
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -89,20 +106,20 @@ inline float exponential(float x) {
   return p * power;
 }
 
-// The feature levels, repeated for each point of a head. Loops over points go in steps of WIDE, so
-// that they become whole vectors; the points that fill up the last step count nothing.
+// The feature levels, repeated for each point of a head. Loops over points go in steps of GROUP, so
+// that they become whole vectors; the points that fill up the last step have no weight.
 struct Levels {
   int points, padded;  // points of all levels together
-  int32_t height[MOST], width[MOST], start[MOST];
+  int32_t height[MAX_POINTS], width[MAX_POINTS], start[MAX_POINTS];
 
-  Levels(int64_t levels, int64_t each, const int64_t* shapes)
-      : points(levels * each), padded((points + WIDE - 1) / WIDE * WIDE) {
-    std::fill_n(height, MOST, 1);
-    std::fill_n(width, MOST, 1);
-    std::fill_n(start, MOST, 0);
+  Levels(int64_t levels, int64_t per_level, const int64_t* shapes)
+      : points(levels * per_level), padded((points + GROUP - 1) / GROUP * GROUP) {
+    fill(height, MAX_POINTS, 1);
+    fill(width, MAX_POINTS, 1);
+    fill(start, MAX_POINTS, 0);
     int64_t first = 0;
     for (int level = 0; level < levels; ++level) {
-      for (int k = level * each; k < (level + 1) * each; ++k) {
+      for (int k = level * per_level; k < (level + 1) * per_level; ++k) {
         height[k] = shapes[2 * level];
         width[k] = shapes[2 * level + 1];
         start[k] = first;
@@ -115,27 +132,27 @@ struct Levels {
 // The four pixels around each point of a head: tokens, and what of each counts. A pixel outside
 // the map counts nothing and is replaced by one of the border.
 template <class R> struct Corners {
-  int32_t token[4][MOST];
-  R share[4][MOST];
+  int32_t token[4][MAX_POINTS];
+  R share[4][MAX_POINTS];
 
   // (x, y) in pixels, the first centre at 0.
   void place(const Levels& at, const R* xs, const R* ys, const R* weights) {
-    for (int from = 0; from < at.padded; from += WIDE)
-      for (int i = from; i < from + WIDE; ++i) {
+    for (int from = 0; from < at.padded; from += GROUP)
+      for (int i = from; i < from + GROUP; ++i) {
         const int32_t w = at.width[i], h = at.height[i];
         R x = xs[i], y = ys[i];
         const bool near = (x > -1) & (y > -1) & (x < R(w)) & (y < R(h));
         x = near ? x : R(0);
         y = near ? y : R(0);
         const R weight = near ? weights[i] : R(0);
-        const R left = std::floor(x), top = std::floor(y);
+        const R left = floor(x), top = floor(y);
         const int32_t x0 = int32_t(left), y0 = int32_t(top);
         const R fx = x - left, fy = y - top;
         const R west = x0 >= 0 ? 1 - fx : R(0), east = x0 + 1 < w ? fx : R(0);
         const R north = (y0 >= 0 ? 1 - fy : R(0)) * weight, south = (y0 + 1 < h ? fy : R(0)) * weight;
-        const int32_t xa = std::max(x0, 0), xb = std::min(x0 + 1, w - 1);
-        const int32_t above = at.start[i] + std::max(y0, 0) * w;
-        const int32_t below = at.start[i] + std::min(y0 + 1, h - 1) * w;
+        const int32_t xa = max(x0, 0), xb = min(x0 + 1, w - 1);
+        const int32_t above = at.start[i] + max(y0, 0) * w;
+        const int32_t below = at.start[i] + min(y0 + 1, h - 1) * w;
         token[0][i] = above + xa;
         token[1][i] = above + xb;
         token[2][i] = below + xa;
@@ -198,9 +215,9 @@ template <class R> struct Corners {
   }
 
   inline R weighted(int i, R weight, const R* value, size_t stride) const {
-    R sum = std::fma(share[0][i], value[token[0][i] * stride], R(-0.0));
-    for (int c = 1; c < 4; ++c) sum = std::fma(share[c][i], value[token[c][i] * stride], sum);
-    return std::fma(sum, weight, R(-0.0));
+    R sum = fma(share[0][i], value[token[0][i] * stride], R(-0.0));
+    for (int c = 1; c < 4; ++c) sum = fma(share[c][i], value[token[c][i] * stride], sum);
+    return fma(sum, weight, R(-0.0));
   }
 
   template <class V> void gather(int points, const V* value, size_t stride, int width, R* out) const {
@@ -227,22 +244,22 @@ template <class R> struct Corners {
 template <class V, class R>
 void sample(const V* value, const R* locations, const R* weights, R* out, int64_t batch,
             int64_t tokens, int64_t queries, int64_t heads, int64_t width, int64_t levels,
-            int64_t each, const int64_t* shapes, int threads) {
-  const Levels at(levels, each, shapes);
+            int64_t per_level, const int64_t* shapes, int threads) {
+  const Levels at(levels, per_level, shapes);
   const int points = at.points;
-#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > WORTH)
+#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > MIN_PARALLEL)
   for (int64_t row = 0; row < batch * queries; ++row) {
     const V* image = value + row / queries * tokens * heads * width;
     Corners<R> corners;
-    R x[MOST] = {}, y[MOST] = {}, weight[MOST] = {};
+    R x[MAX_POINTS] = {}, y[MAX_POINTS] = {}, weight[MAX_POINTS] = {};
     for (int64_t m = 0; m < heads; ++m) {
       const R* place = locations + (row * heads + m) * points * 2;
       const R* given = weights + (row * heads + m) * points;
       R* to = out + (row * heads + m) * width;
       const bool in_order = QUICK_FMA && std::is_same<V, R>::value && points == IN_ORDER;
-      for (int i = 0; i < points; ++i) {  // by way of [-1, 1], as `grid_sample` is told places
-        x[i] = std::fma((2 * place[2 * i] - 1) + 1, R(at.width[i]) / 2, R(-0.5));
-        y[i] = std::fma((2 * place[2 * i + 1] - 1) + 1, R(at.height[i]) / 2, R(-0.5));
+      for (int i = 0; i < points; ++i) {  // by way of [-1, 1], as in `grid_sample`
+        x[i] = fma((2 * place[2 * i] - 1) + 1, R(at.width[i]) / 2, R(-0.5));
+        y[i] = fma((2 * place[2 * i + 1] - 1) + 1, R(at.height[i]) / 2, R(-0.5));
         weight[i] = in_order ? R(1) : given[i];
       }
       corners.place(at, x, y, weight);
@@ -261,12 +278,12 @@ void sample(const V* value, const R* locations, const R* weights, R* out, int64_
 template <class R>
 void sample_backward(const R* value, const R* locations, const R* weights, const R* grad,
                      R* to_value, R* to_locations, R* to_weights, int64_t batch, int64_t tokens,
-                     int64_t queries, int64_t heads, int64_t width, int64_t levels, int64_t each,
+                     int64_t queries, int64_t heads, int64_t width, int64_t levels, int64_t per_level,
                      const int64_t* shapes, int threads) {
-  const Levels at(levels, each, shapes);
+  const Levels at(levels, per_level, shapes);
   const int points = at.points;
   const int64_t stride = heads * width;
-#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > WORTH)
+#pragma omp parallel for num_threads(threads) if (batch * queries * heads * points > MIN_PARALLEL)
   for (int64_t job = 0; job < batch * heads; ++job) {
     const int64_t b = job / heads, m = job % heads;
     const R* image = value + b * tokens * stride + m * width;
@@ -280,7 +297,7 @@ void sample_backward(const R* value, const R* locations, const R* weights, const
         const R x = locations[2 * sample] * R(w) - R(0.5), y = locations[2 * sample + 1] * R(h) - R(0.5);
         to_locations[2 * sample] = to_locations[2 * sample + 1] = to_weights[sample] = 0;
         if (!(x > -1 && y > -1 && x < R(w) && y < R(h))) continue;
-        const R left = std::floor(x), top = std::floor(y), fx = x - left, fy = y - top;
+        const R left = floor(x), top = floor(y), fx = x - left, fy = y - top;
         const int32_t x0 = int32_t(left), y0 = int32_t(top);
         const R near[4] = {(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy};
         R dot[4] = {0, 0, 0, 0};
@@ -307,39 +324,41 @@ void sample_backward(const R* value, const R* locations, const R* weights, const
   }
 }
 
-// Softmax, places and `sample` in one pass. `asked` [Q, 3 * M * L * K] is what the query's linear
-// layers say: offsets [M, L, K, 2], then logits [M, L * K]. `reference` [Q, 2] are points (x, y) or,
-// when `boxes`, [Q, 4] cxcywh, in [0, 1] of the image. An offset is in pixels of its level, or in
-// half boxes, shared among the points.
+// Softmax, places and `sample` in one pass. `offsets_and_weights` [Q, 3 * M * L * K] is what the
+// linear layers make of the queries: offsets [M, L, K, 2], then logits [M, L * K]. `reference` [Q, 2]
+// are points (x, y) or, when `boxes`, [Q, 4] cxcywh, in [0, 1] of the image. An offset is in pixels of
+// its level, or in half boxes, shared among the points.
 template <class V, class I, class O>
-void attend(const V* value, const I* asked, const float* reference, O* out, int64_t queries,
-            int64_t heads, int64_t width, int64_t levels, int64_t each, const int64_t* shapes,
-            int boxes, int threads) {
-  const Levels at(levels, each, shapes);
+void attend(const V* value, const I* offsets_and_weights, const float* reference, O* out,
+            int64_t queries, int64_t heads, int64_t width, int64_t levels, int64_t per_level,
+            const int64_t* shapes, int boxes, int threads) {
+  const Levels at(levels, per_level, shapes);
   const int points = at.points;
   const int64_t jobs = (queries + BLOCK - 1) / BLOCK * heads;
-#pragma omp parallel for num_threads(threads) if (queries * heads * points > WORTH)
+#pragma omp parallel for num_threads(threads) if (queries * heads * points > MIN_PARALLEL)
   for (int64_t job = 0; job < jobs; ++job) {
     const int64_t m = job % heads, first = job / heads * BLOCK;
-    const int64_t last = std::min(first + BLOCK, queries);
+    const int64_t last = min(first + BLOCK, queries);
     Corners<float> corners;
-    float x[MOST], y[MOST], weight[MOST], seen[256];
-    I offset[2 * MOST] = {}, logit[MOST];
-    std::fill_n(logit, MOST, lowest<I>());
+    float x[MAX_POINTS], y[MAX_POINTS], weight[MAX_POINTS], attended[MAX_CHANNELS];
+    I offset[2 * MAX_POINTS] = {}, logit[MAX_POINTS];
+    fill(logit, MAX_POINTS, lowest<I>());
     for (int64_t q = first; q < last; ++q) {
-      const I* offsets = asked + q * 3 * heads * points + m * 2 * points;
-      const I* logits = asked + (q * 3 + 2) * heads * points + m * points;
+      const I* offsets = offsets_and_weights + q * 3 * heads * points + m * 2 * points;
+      const I* logits = offsets_and_weights + (q * 3 + 2) * heads * points + m * points;
       if (points != at.padded) {
-        offsets = std::copy_n(offsets, 2 * points, offset) - 2 * points;
-        logits = std::copy_n(logits, points, logit) - points;
+        std::memcpy(offset, offsets, 2 * points * sizeof(I));
+        std::memcpy(logit, logits, points * sizeof(I));
+        offsets = offset;
+        logits = logit;
       }
       const float* box = reference + q * (boxes ? 4 : 2);
-      const float reach_x = boxes ? box[2] * (0.5f / each) : 0.0f;
-      const float reach_y = boxes ? box[3] * (0.5f / each) : 0.0f;
-      float most = -INFINITY, total = 0;
-      for (int from = 0; from < at.padded; from += WIDE) {
+      const float reach_x = boxes ? box[2] * (0.5f / per_level) : 0.0f;
+      const float reach_y = boxes ? box[3] * (0.5f / per_level) : 0.0f;
+      float most = -__builtin_inff(), total = 0;
+      for (int from = 0; from < at.padded; from += GROUP) {
 #pragma omp simd reduction(max : most)
-        for (int i = from; i < from + WIDE; ++i) {
+        for (int i = from; i < from + GROUP; ++i) {
           const float w = at.width[i], h = at.height[i];
           x[i] = box[0] * w - 0.5f + to_float(offsets[2 * i]) * (boxes ? reach_x * w : 1.0f);
           y[i] = box[1] * h - 0.5f + to_float(offsets[2 * i + 1]) * (boxes ? reach_y * h : 1.0f);
@@ -347,9 +366,9 @@ void attend(const V* value, const I* asked, const float* reference, O* out, int6
           most = weight[i] > most ? weight[i] : most;
         }
       }
-      for (int from = 0; from < at.padded; from += WIDE) {
+      for (int from = 0; from < at.padded; from += GROUP) {
 #pragma omp simd reduction(+ : total)
-        for (int i = from; i < from + WIDE; ++i) {
+        for (int i = from; i < from + GROUP; ++i) {
           weight[i] = exponential(weight[i] - most);
           total += weight[i];
         }
@@ -357,20 +376,20 @@ void attend(const V* value, const I* asked, const float* reference, O* out, int6
       const float share = 1.0f / total;
       for (int i = 0; i < at.padded; ++i) weight[i] *= share;
       corners.place(at, x, y, weight);
-      corners.gather(points, value + m * width, heads * width, width, seen);
+      corners.gather(points, value + m * width, heads * width, width, attended);
       O* to = out + (q * heads + m) * width;
-      for (int64_t d = 0; d < width; ++d) put(to[d], seen[d]);
+      for (int64_t d = 0; d < width; ++d) put(to[d], attended[d]);
     }
   }
 }
 
 // x + y, normalised over the channels: to `out` (may be x), and where wanted to `copy` and, with
-// the position added, to `placed`, both of the kind that matrix products take.
+// the position added, to `with_position`, both of the kind that matrix products take.
 template <class V>
 void add_norm(const float* x, const V* y, const float* gain, const float* bias, float eps,
-              float* out, V* copy, const float* position, V* placed, int64_t rows, int64_t width,
-              int threads) {
-#pragma omp parallel for num_threads(threads) if (rows * width > WORTH)
+              float* out, V* copy, const float* position, V* with_position, int64_t rows,
+              int64_t width, int threads) {
+#pragma omp parallel for num_threads(threads) if (rows * width > MIN_PARALLEL)
   for (int64_t row = 0; row < rows; ++row) {
     const float* a = x + row * width;
     const V* b = y + row * width;
@@ -384,47 +403,48 @@ void add_norm(const float* x, const V* y, const float* gain, const float* bias, 
     const float mean = sum / width;
 #pragma omp simd reduction(+ : squares)
     for (int64_t d = 0; d < width; ++d) squares += (to[d] - mean) * (to[d] - mean);
-    const float scale = 1.0f / std::sqrt(squares / width + eps);
+    const float scale = 1.0f / __builtin_sqrtf(squares / width + eps);
     for (int64_t d = 0; d < width; ++d) to[d] = (to[d] - mean) * scale * gain[d] + bias[d];
     if (copy)
       for (int64_t d = 0; d < width; ++d) put(copy[row * width + d], to[d]);
-    if (placed)
+    if (with_position)
       for (int64_t d = 0; d < width; ++d)
-        put(placed[row * width + d], to[d] + position[row * width + d]);
+        put(with_position[row * width + d], to[d] + position[row * width + d]);
   }
 }
 
 }  // namespace
 
-#define SIZES int64_t batch, int64_t tokens, int64_t queries, int64_t heads, int64_t width, \
-              int64_t levels, int64_t each, const int64_t* shapes, int threads
-#define SIZE_NAMES batch, tokens, queries, heads, width, levels, each, shapes, threads
+#define JOIN_(name, level) name##_##level
+#define JOIN(name, level) JOIN_(name, level)
+#define EXPORT(name) extern "C" __attribute__((visibility("default"))) void JOIN(name, LEVEL)
 
-#define SAMPLE(name, V, R)                                                                     \
-  extern "C" void sample_##name(const V* value, const R* locations, const R* weights, R* out,  \
-                                SIZES) {                                                       \
-    sample(value, locations, weights, out, SIZE_NAMES);                                        \
+#define SIZES int64_t batch, int64_t tokens, int64_t queries, int64_t heads, int64_t width, \
+              int64_t levels, int64_t per_level, const int64_t* shapes, int threads
+#define SIZE_NAMES batch, tokens, queries, heads, width, levels, per_level, shapes, threads
+
+#define SAMPLE(name, V, R)                                                                      \
+  EXPORT(sample_##name)(const V* value, const R* locations, const R* weights, R* out, SIZES) {  \
+    sample(value, locations, weights, out, SIZE_NAMES);                                         \
   }
-#define BACKWARD(name, R)                                                                      \
-  extern "C" void backward_##name(const R* value, const R* locations, const R* weights,        \
-                                  const R* grad, R* to_value, R* to_locations, R* to_weights,  \
-                                  SIZES) {                                                     \
-    sample_backward(value, locations, weights, grad, to_value, to_locations, to_weights,       \
-                    SIZE_NAMES);                                                               \
+#define BACKWARD(name, R)                                                                       \
+  EXPORT(backward_##name)(const R* value, const R* locations, const R* weights, const R* grad,  \
+                          R* to_value, R* to_locations, R* to_weights, SIZES) {                 \
+    sample_backward(value, locations, weights, grad, to_value, to_locations, to_weights,        \
+                    SIZE_NAMES);                                                                \
   }
-#define ATTEND(name, V, I, O)                                                                  \
-  extern "C" void attend_##name(const V* value, const I* asked, const float* reference, O* out,\
-                                int64_t queries, int64_t heads, int64_t width, int64_t levels, \
-                                int64_t each, const int64_t* shapes, int boxes, int threads) { \
-    attend(value, asked, reference, out, queries, heads, width, levels, each, shapes, boxes,   \
-           threads);                                                                           \
+#define ATTEND(name, V, I, O)                                                                   \
+  EXPORT(attend_##name)(const V* value, const I* offsets_and_weights, const float* reference,   \
+                        O* out, int64_t queries, int64_t heads, int64_t width, int64_t levels,  \
+                        int64_t per_level, const int64_t* shapes, int boxes, int threads) {     \
+    attend(value, offsets_and_weights, reference, out, queries, heads, width, levels,           \
+           per_level, shapes, boxes, threads);                                                  \
   }
-#define ADD_NORM(name, V)                                                                      \
-  extern "C" void add_norm_##name(const float* x, const V* y, const float* gain,               \
-                                  const float* bias, float eps, float* out, V* copy,           \
-                                  const float* position, V* placed, int64_t rows,              \
-                                  int64_t width, int threads) {                                \
-    add_norm(x, y, gain, bias, eps, out, copy, position, placed, rows, width, threads);        \
+#define ADD_NORM(name, V)                                                                       \
+  EXPORT(add_norm_##name)(const float* x, const V* y, const float* gain, const float* bias,     \
+                          float eps, float* out, V* copy, const float* position,                \
+                          V* with_position, int64_t rows, int64_t width, int threads) {         \
+    add_norm(x, y, gain, bias, eps, out, copy, position, with_position, rows, width, threads);  \
   }
 
 SAMPLE(f32, float, float)
@@ -437,3 +457,28 @@ ATTEND(bf16, bf16, bf16, bf16)
 ATTEND(mixed, bf16, float, float)
 ADD_NORM(f32, float)
 ADD_NORM(bf16, bf16)
+
+#ifdef COMMON  // of all levels, compiled with the lowest one
+
+// Which levels this processor, and the system on it, can run: 0 base, 1 also avx2, 2 also avx512.
+extern "C" __attribute__((visibility("default"))) int highest_level() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") ? 2 : 1;
+#else
+  return 0;
+#endif
+}
+
+// Whether OpenMP distributes the work among threads.
+extern "C" __attribute__((visibility("default"))) int has_threads() {
+#ifdef _OPENMP
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+#endif

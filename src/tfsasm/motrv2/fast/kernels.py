@@ -1,127 +1,105 @@
-"""The C++ of `kernels.cpp`, compiled by this machine's compiler when first used.
+"""The C++ kernels of `kernels.cpp`, which are compiled when the package is built.
 
-Unusual here: nothing is built when the package is installed, and nothing needs this module. The
-library lands in the cache folder under a name made of the source, the compiler's flags and the
-processor, so that a home shared by several machines has one for each. Where there is no compiler,
-or no OpenMP as PyTorch's, `library` is None and other kernels do the work.
+Unusual here: nothing needs this module. Where the package was built without a compiler, `library`
+is None and PyTorch's own operations serve. The library holds every function once per level of the
+processor's instructions; the highest that this machine has is used.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
-import tempfile
 from functools import cache, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from tfsasm.files import cache_folder
+from tfsasm.errors import InputError
 
 Shapes = list[tuple[int, int]]
 """Height and width of each feature level."""
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT = "TFSASM_CXX"
-"""Environment variable that names the C++ compiler; empty for none at all."""
+ENVIRONMENT = "TFSASM_CPU"
+"""Environment variable that names one of the `LEVELS`, to use a lower one than there is, or is
+`none`, to use no compiled kernels."""
 
-MOST_POINTS = 64  # of a head over all levels; MOST in kernels.cpp
+LEVELS = ("base", "avx2", "avx512")
+"""Levels of instructions, from the lowest: what every processor has, AVX2 with FMA, AVX-512."""
 
-MOST_CHANNELS = 256  # of a head, in `attend`
+MAX_POINTS = 64  # of a head over all levels; as in kernels.cpp
 
-_FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
-
-_PATIENCE = 120.0  # seconds for a compiler
+MAX_CHANNELS = 256  # of a head, in `attend`; as in kernels.cpp
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
 
-@cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None when there can be none here."""
-    compiler = _compiler()
-    if compiler is None or os.name != "posix":
-        return None
-    try:
-        path = _built(compiler)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
-        log.debug("no compiled kernels: %s", error)
-        return None
-
-
-def _compiler() -> list[str] | None:
-    asked = os.environ.get(ENVIRONMENT)
-    if asked is not None:
-        return shlex.split(asked) or None
-    found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    return [found] if found else None
-
-
-def _built(compiler: list[str]) -> Path:
-    """Path of the library; compiled unless it is there. Raises when that fails."""
-    source = files("tfsasm.motrv2").joinpath("kernels.cpp").read_bytes()
-    flags = [*_FLAGS, *_machine_flags()]
-    about = "\n".join([*compiler, *flags, _processor(), torch.__version__]).encode()
-    name = f"kernels-{hashlib.sha256(source + about).hexdigest()[:16]}.so"
-    target = cache_folder() / "kernels" / name
-    if target.is_file():
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = target.parent
-    except OSError:  # nowhere to keep it: a read-only system without a home
-        folder = Path(_temporary().name)
-        target = folder / name
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        text, thing, made = (Path(work) / f"kernels.{end}" for end in ("cpp", "o", "so"))
-        text.write_bytes(source)
-        for command in ([*flags, "-c", text, "-o", thing], ["-shared", thing, "-o", made]):
-            subprocess.run(
-                [*compiler, *map(str, command)], check=True, capture_output=True, timeout=_PATIENCE
-            )
-        os.replace(made, target)  # whole or not at all, also when two processes compile
-    return target
+    """The compiled kernels; None when the package was built without them or `TFSASM_CPU=none`."""
+    return None if os.environ.get(ENVIRONMENT) == "none" else _library()
 
 
 @cache
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="tfsasm-kernels-")
-
-
-def _machine_flags() -> list[str]:
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        return ["-march=native", "-mprefer-vector-width=512"]
-    return ["-mcpu=native"]
-
-
-def _processor() -> str:
-    """What the machine code depends on."""
+def _library() -> ctypes.CDLL | None:
+    path = Path(__file__).with_name("libkernels.so")
+    if not path.is_file():
+        return None
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    kinds = ("flags", "model name", "Features")
-    told = sorted({line for line in lines if line.startswith(kinds)})
-    return "\n".join([platform.machine(), sys.platform, *told])
+        return ctypes.CDLL(str(path))
+    except OSError as error:  # for another system, or no OpenMP like the compiler's in PyTorch
+        log.warning("compiled kernels cannot be loaded: %s", error)
+        return None
+
+
+def levels() -> tuple[str, ...]:
+    """The levels that this machine can run, from the lowest; empty without kernels."""
+    found = library()
+    return () if found is None else LEVELS[: found.highest_level() + 1]
+
+
+def level() -> str:
+    """The level of instructions in use, of `levels`.
+
+    Raises `InputError` when `TFSASM_CPU` names one that this machine has not.
+    """
+    return _level(os.environ.get(ENVIRONMENT))
+
+
+@cache
+def _level(name: str | None) -> str:
+    there = levels()
+    if name and name not in there:
+        raise InputError(f"{ENVIRONMENT} is one of none, {', '.join(there)} here, not {name!r}")
+    return name or there[-1]
+
+
+def describe() -> str:
+    """Which kernels are in use, in a few words for people."""
+    found = library()
+    if found is None:
+        if os.environ.get(ENVIRONMENT) == "none":
+            return f"no compiled kernels: {ENVIRONMENT} is none"
+        return "no compiled kernels: tfsasm was built without a C++ compiler"
+    return f"compiled kernels for {level()}" + ("" if found.has_threads() else ", one thread")
+
+
+@cache
+def warn_of_absence() -> None:
+    """Log once that a large network would be faster with compiled kernels."""
+    if _library() is None:
+        log.warning("no compiled kernels: a network of this size is slower without; install a C++ "
+                    "compiler such as g++, then tfsasm again from source")  # fmt: skip
 
 
 def serves(value: Tensor, points: int) -> bool:
-    """Whether these kernels can work on this value, with so many points a head."""
+    """Whether these kernels take this value, with so many points per head."""
     return (
         value.device.type == "cpu" and value.dtype in _SUFFIX
-        and points <= MOST_POINTS and library() is not None
+        and points <= MAX_POINTS and library() is not None
     )  # fmt: skip
 
 
@@ -168,23 +146,24 @@ def _forward(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) 
 
 
 def attend(
-    value: Tensor, shapes: Shapes, asked: Tensor, reference: Tensor, points: int,
+    value: Tensor, shapes: Shapes, offsets_and_weights: Tensor, reference: Tensor, points: int,
     out: Tensor | None = None,
 ) -> Tensor:
     """Softmax, sampling points and weighted sums of one image in one pass; no gradient.
 
-    `value` `[S, M, D]`; `asked` `[Q, 3 * M * L * K]` are the offsets `[M, L, K, 2]` and then the
-    logits `[M, L, K]` of each query, K = `points` a level; `reference` float32 are points `[Q, 2]`
-    or boxes `[Q, 4]`. Returns `[Q, M * D]`, of the kind of `asked`: float32 with either value, or
-    bfloat16 with its own.
+    `value` `[S, M, D]`; `offsets_and_weights` `[Q, 3 * M * L * K]` are the offsets `[M, L, K, 2]`
+    and then the logits `[M, L, K]` of each query, K = `points` per level; `reference` float32 are
+    points `[Q, 2]` or boxes `[Q, 4]`. Returns `[Q, M * D]`, of the dtype of `offsets_and_weights`:
+    float32 with either value, or bfloat16 with a bfloat16 value.
     """
+    given = offsets_and_weights.contiguous()
     queries, size = reference.shape
     heads, width = value.shape[1:]
     if out is None:
-        out = asked.new_empty(queries, heads * width)
-    kind = "mixed" if value.dtype != asked.dtype else _SUFFIX[value.dtype]
+        out = given.new_empty(queries, heads * width)
+    kind = "mixed" if value.dtype != given.dtype else _SUFFIX[value.dtype]
     _run(
-        f"attend_{kind}", value.contiguous(), asked.contiguous(), reference.contiguous(), out,
+        f"attend_{kind}", value.contiguous(), given, reference.contiguous(), out,
         queries, heads, width, len(shapes), points, _table(tuple(shapes)), ctypes.c_int(size == 4),
     )  # fmt: skip
     return out
@@ -192,16 +171,17 @@ def attend(
 
 def add_norm(
     x: Tensor, y: Tensor, norm: torch.nn.LayerNorm, out: Tensor, copy: Tensor | None = None,
-    position: Tensor | None = None, placed: Tensor | None = None,
+    position: Tensor | None = None, with_position: Tensor | None = None,
 ) -> None:
     """Write `norm(x + y)` `[N, C]` to `out`, float32 as `x`, which it may be.
 
-    Where given, `copy` gets the same and `placed` the same plus `position`, of the kind of `y`.
+    Where given, `copy` gets the same and `with_position` the same plus `position`, of the dtype of
+    `y`.
     """
     rows, width = x.shape
     _run(
         f"add_norm_{_SUFFIX[y.dtype]}", x, y, norm.weight, norm.bias, ctypes.c_float(norm.eps), out,
-        copy, position, placed, rows, width,
+        copy, position, with_position, rows, width,
     )  # fmt: skip
 
 
@@ -224,9 +204,9 @@ def _call(name: str, dtype: torch.dtype, *given: Any) -> None:
 def _run(name: str, *given: Any) -> None:
     """Call a kernel with tensors as pointers, whole numbers as int64, and PyTorch's threads."""
     arguments = [
-        ctypes.c_void_p(thing.data_ptr()) if isinstance(thing, Tensor)
-        else ctypes.c_int64(thing) if isinstance(thing, int)
-        else thing
-        for thing in given
+        ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor)
+        else ctypes.c_int64(value) if isinstance(value, int)
+        else value
+        for value in given
     ]  # fmt: skip
-    getattr(library(), name)(*arguments, ctypes.c_int(torch.get_num_threads()))
+    getattr(library(), f"{name}_{level()}")(*arguments, ctypes.c_int(torch.get_num_threads()))

@@ -219,7 +219,7 @@ class FastAttention(nn.Module):
         if (
             kernels.serves(value, self.levels * self.points)
             and value.dtype in (torch.float32, torch.bfloat16)
-            and value.shape[-1] <= kernels.MOST_CHANNELS
+            and value.shape[-1] <= kernels.MAX_CHANNELS
         ):
             return kernels.attend(value, shapes, asked, reference, self.points)
         grid = (self.heads, self.levels, self.points)

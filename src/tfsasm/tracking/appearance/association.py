@@ -270,8 +270,7 @@ def _overlap(tracks: Doubles, boxes: Doubles, rules: MatchConfig) -> Doubles:
 
 
 def by_position(pairs: Candidates) -> tuple[Doubles, Flags]:
-    """Cost and gate `[N, D]` for low scores: whoever covers a person has a share in its embedding.
-    """
+    """Cost and gate `[N, D]` for low scores: a covered person's embedding is partly another's."""
     overlap = iou_matrix(pairs.predicted, pairs.boxes, TINY)
     return 1 - overlap, overlap >= pairs.match.low_gate
 

@@ -12,8 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tfsasm.tables import Doubles, Flags
-from tfsasm.tracking.appearance.embedders import Image
+from tfsasm.tables import Doubles, Flags, Image
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
-from tfsasm.tables import Doubles, Floats, Integers
+from tfsasm.tables import Doubles, Floats, Image, Integers
 
-Image = NDArray[np.uint8]
-
-HUGGING_FACE = "hf:"
-"""What the name of a Hugging Face model begins with: `hf:OWNER/NAME`, `hf:./folder`."""
-NAMES = f"hist, none, osnet or reid with the file of its weights, {HUGGING_FACE}OWNER/NAME"
+NAMES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNER/NAME"
 """The embedders that there are, for messages."""
 
 
@@ -57,7 +53,7 @@ def embedder(
         return HistogramEmbedder(with_settings(HistogramSettings(), settings))
     if name == "none":
         return None
-    if not reads_file and not name.startswith(HUGGING_FACE):
+    if not reads_file and not name.startswith(PREFIX):
         raise InputError(f"no embedder {name!r}; there are {NAMES}")
     from tfsasm.tracking.appearance import reid
 
@@ -102,16 +98,6 @@ def crops(image: Image, xyxy: Doubles, height: int, width: int) -> Image:
     rows = _samples(xyxy[:, 1], xyxy[:, 3], height, image.shape[0])
     columns = _samples(xyxy[:, 0], xyxy[:, 2], width, image.shape[1])
     return image[rows[:, :, None], columns[:, None, :]]
-
-
-def smooth_crop(image: Image, box: Doubles, height: int, width: int) -> Image:
-    """One box (pixel corners) cut at the image border, resized bilinearly `[height, width, 3]`."""
-    rows, columns = image.shape[:2]
-    x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
-    y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)
-    part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    resized: Any = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
-    return resized
 
 
 def _samples(low: Doubles, high: Doubles, count: int, limit: int) -> Integers:

@@ -12,11 +12,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
-from tfsasm.runtime import memory
-from tfsasm.runtime.memory import Memory, Observation
 from tfsasm.tables import Doubles, Flags, Floats, Integers, Table
+from tfsasm.tracking import memory
 from tfsasm.tracking.appearance.association import TINY
 from tfsasm.tracking.config import MemoryConfig
+from tfsasm.tracking.memory import Memory, Observation
 
 FAR = np.float32(2)
 """The largest cosine distance: that of a track without embeddings."""
@@ -52,8 +52,8 @@ class Gallery(Protocol):
         """The table of `n` new tracks, for embeddings of `channels` values: nothing yet."""
         ...
 
-    def write(self, state: Any, seen: Observation) -> Any:
-        """The table after one frame; only rows with `seen.present` have an embedding in it."""
+    def write(self, state: Any, observation: Observation) -> Any:
+        """The table after one frame; only rows that are `present` have an embedding in it."""
         ...
 
     def distances(self, state: Any, embeddings: Floats) -> Floats:
@@ -116,7 +116,7 @@ class NoGallery:
         """See `Gallery`."""
         return NoViews(np.zeros(n, bool))
 
-    def write(self, state: NoViews, seen: Observation) -> NoViews:
+    def write(self, state: NoViews, observation: Observation) -> NoViews:
         """See `Gallery`."""
         return state
 
@@ -147,18 +147,19 @@ class SparseGallery:
     def empty(self, n: int, channels: int) -> SparseViews:
         """See `Gallery`."""
         none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
-        return SparseViews(blank, none, blank, memory.empty(n, channels, self.config.memory))
+        return SparseViews(blank, none, blank, memory.empty(blank, self.config.memory))
 
-    def write(self, state: SparseViews, seen: Observation) -> SparseViews:
+    def write(self, state: SparseViews, observation: Observation) -> SparseViews:
         """See `Gallery`."""
         if not self.config.overlap:
-            seen = replace(seen, overlap=np.zeros_like(seen.overlap))
-        after, changed = _written(state.memory, seen, self.config.memory)
-        current = np.where(seen.present[:, None], seen.feature, state.current)
+            none = np.zeros_like(observation.overlap)
+            observation = replace(observation, overlap=none)
+        after, changed = _written(state.memory, observation, self.config.memory)
+        current = np.where(observation.present[:, None], observation.feature, state.current)
         stored = after.valid.any(axis=1, keepdims=True)
         mean = np.where(stored, state.mean, current)
-        mean[changed] = _mean_view(after[changed])
-        return SparseViews(current, state.known | seen.present, mean, after)
+        mean[changed] = memory.mean_view(after[changed])
+        return SparseViews(current, state.known | observation.present, mean, after)
 
     def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
         """See `Gallery`."""
@@ -191,13 +192,12 @@ class AverageGallery:
         """See `Gallery`."""
         return Average(np.zeros((n, channels), np.float32), np.zeros(n, bool))
 
-    def write(self, state: Average, seen: Observation) -> Average:
+    def write(self, state: Average, observation: Observation) -> Average:
         """See `Gallery`."""
-        mixed = self.momentum * state.mean + (1 - self.momentum) * seen.feature
-        mean = np.where(state.known[:, None], mixed, seen.feature)
-        return Average(
-            np.where(seen.present[:, None], mean, state.mean), state.known | seen.present
-        )
+        mixed = self.momentum * state.mean + (1 - self.momentum) * observation.feature
+        mean = np.where(state.known[:, None], mixed, observation.feature)
+        mean = np.where(observation.present[:, None], mean, state.mean)
+        return Average(mean, state.known | observation.present)
 
     def distances(self, state: Average, embeddings: Floats) -> Floats:
         """See `Gallery`."""
@@ -226,13 +226,13 @@ class LastGallery:
             np.zeros((n, self.views, channels), np.float32), np.zeros((n, self.views), bool)
         )
 
-    def write(self, state: LastViews, seen: Observation) -> LastViews:
+    def write(self, state: LastViews, observation: Observation) -> LastViews:
         """See `Gallery`."""
-        pushed = np.concat([state.features[:, 1:], seen.feature[:, None]], axis=1)
-        valid = np.concat([state.valid[:, 1:], seen.present[:, None]], axis=1)
+        pushed = np.concat([state.features[:, 1:], observation.feature[:, None]], axis=1)
+        valid = np.concat([state.valid[:, 1:], observation.present[:, None]], axis=1)
         return LastViews(
-            np.where(seen.present[:, None, None], pushed, state.features),
-            np.where(seen.present[:, None], valid, state.valid),
+            np.where(observation.present[:, None, None], pushed, state.features),
+            np.where(observation.present[:, None], valid, state.valid),
         )
 
     def distances(self, state: LastViews, embeddings: Floats) -> Floats:
@@ -241,20 +241,19 @@ class LastGallery:
 
 
 def _written(
-    state: Memory, seen: Observation, config: MemoryConfig
+    state: Memory, observation: Observation, config: MemoryConfig
 ) -> tuple[Memory, Integers]:
     """`memory.write`, and the rows that stored a view.
 
     A store is rare, and all views of all tracks are much to copy. So the rest of the memory is
     written first, for a capacity of none, and the views only where it came to a store.
     """
-    slim = memory.write(
-        replace(state, features=state.features[:, :0], valid=state.valid[:, :0]), seen, config
-    )
+    slim = replace(state, features=state.features[:, :0], valid=state.valid[:, :0])
+    slim = memory.write(slim, observation, config)
     rows = np.flatnonzero(slim.gap == 0)
     if not len(rows):
         return replace(slim, features=state.features, valid=state.valid), rows
-    full = memory.write(state[rows], seen[rows], config)
+    full = memory.write(state[rows], observation[rows], config)
     features, valid = state.features.copy(), state.valid.copy()
     features[rows], valid[rows] = full.features, full.valid
     return replace(slim, features=features, valid=valid), rows
@@ -272,9 +271,3 @@ def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))
-
-
-def _mean_view(state: Memory) -> Floats:
-    weight = state.valid.astype(np.float32)
-    total = (state.features * weight[..., None]).sum(axis=1)
-    return np.asarray(total / np.maximum(weight.sum(axis=1, keepdims=True), 1))

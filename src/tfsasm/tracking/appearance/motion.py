@@ -59,6 +59,13 @@ class Motion(Table):
         half = np.maximum(self.box[:, 2:], 1.0) / 2
         return np.hstack([self.box[:, :2] - half, self.box[:, :2] + half])
 
+    def with_rows(self, rows: Integers, new: Motion) -> Motion:
+        """The same with `rows` `[K]` replaced by `new` of K tracks."""
+        columns = {name: column.copy() for name, column in vars(self).items()}
+        for name, column in columns.items():
+            column[rows] = getattr(new, name)
+        return Motion(**columns)
+
 
 def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
     """New tracks at `boxes` `[N, 4]` (cxcywh, pixels), at rest."""

@@ -6,15 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from tfsasm.errors import InputError
 from tfsasm.runtime.sessions import onnx_session
-from tfsasm.tables import Doubles, Floats
-from tfsasm.tracking.appearance.embedders import Image, smooth_crop
+from tfsasm.tables import Doubles, Floats, Image
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet, RGB
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+def _crop(image: Image, box: Doubles, height: int, width: int) -> Image:
+    """One box (pixel corners) cut at the image border, resized bilinearly `[height, width, 3]`."""
+    rows, columns = image.shape[:2]
+    x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
+    y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)
+    part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    resized: Any = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class ReidEmbedder:
         """Unit vectors `[P, C]`; see `Embedder`."""
         if not len(xyxy):
             return np.zeros((0, self.channels), dtype=np.float32)
-        crops = np.stack([smooth_crop(image, box, self._height, self._width) for box in xyxy])
+        crops = np.stack([_crop(image, box, self._height, self._width) for box in xyxy])
         size = self._batch or self.settings.batch
         vectors = np.concatenate(
             [self._run(crops[i : i + size]) for i in range(0, len(crops), size)]
@@ -128,7 +138,7 @@ class HuggingFaceEmbedder:
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Vectors `[P, C]`; see `Embedder`."""
         size, height, width = self.settings.batch, self.settings.height, self.settings.width
-        crops = [smooth_crop(image, box, height, width)[..., ::-1] for box in xyxy]
+        crops = [_crop(image, box, height, width)[..., ::-1] for box in xyxy]
         none = np.zeros((0, self._channels), np.float32)
         return np.concatenate(
             [none, *(self._run(crops[i : i + size]) for i in range(0, len(crops), size))]

@@ -8,20 +8,18 @@ is used and nothing is filled in: a track that is reported in a frame has a dete
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import supervision as sv
 
-from tfsasm.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from tfsasm.detection.detectors import Detector
+from tfsasm.boxes import xyxy_to_cxcywh
 from tfsasm.detection.proposals import Proposals, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Doubles, Floats, Integers, Table
+from tfsasm.tables import Doubles, Floats, Image, Integers, Table
 from tfsasm.tracking.appearance import association, motion
 from tfsasm.tracking.appearance.association import (
     AppearanceReliability,
@@ -30,7 +28,7 @@ from tfsasm.tracking.appearance.association import (
     MatchConfig,
 )
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
-from tfsasm.tracking.appearance.embedders import Embedder, Image, unit_vectors
+from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
 from tfsasm.tracking.appearance.motion import (
     Displacements,
@@ -40,9 +38,11 @@ from tfsasm.tracking.appearance.motion import (
     PersistenceConfig,
 )
 from tfsasm.tracking.config import NO_ID
-from tfsasm.tracking.run import open_frames, proposal_source
-from tfsasm.video.prefetch import prefetch
+from tfsasm.tracking.run import track_video
 from tfsasm.video.source import Frame, Source
+
+if TYPE_CHECKING:
+    from tfsasm.detection.detectors import Detector
 
 EMBEDDING = "embedding"
 """Under this key of `detections.data` detections may bring their own embeddings."""
@@ -87,6 +87,8 @@ class State:
     persistence: Persistence = field(default_factory=Persistence)
     next_id: int = 1
     frame: int = 0
+    channels: int = 0
+    """Values of an embedding; 0 until the first ones come."""
 
 
 @dataclass(frozen=True)
@@ -109,30 +111,19 @@ class FrameDetections:
         return replace(self, xyxy=self.xyxy[rows], scores=self.scores[rows], embeddings=embeddings)
 
 
-@dataclass(frozen=True)
-class Matched(Table):
-    """The tracks of a frame that have a detection in it."""
-
-    ids: Integers
-    """`[K]`, from 1."""
-    rows: Integers
-    """The detection of each `[K]`."""
-
-
-def begin(views: Gallery, channels: int, config: AppearanceConfig) -> State:
-    """The state before the first frame: no tracks. Embeddings will have `channels` values."""
+def begin(views: Gallery, config: AppearanceConfig) -> State:
+    """The state before the first frame: no tracks."""
     nothing = FrameDetections(np.zeros((0, 4)), np.zeros(0))
-    return State(_tentative(nothing, views, channels, config))
+    return State(_tentative(nothing, views, 0, config))
 
 
 def step(
-    state: State, detections: FrameDetections, views: Gallery, config: AppearanceConfig,
-    channels: int = 0,
-) -> tuple[State, Matched]:
-    """One frame: the next state, and the tracks that have a detection in it.
+    state: State, detections: FrameDetections, views: Gallery, config: AppearanceConfig
+) -> tuple[State, Integers, Integers]:
+    """One frame: the next state, and the matches to report.
 
-    The result does not depend on the order of the detections, except for those that are alike in
-    box and score.
+    These are the ids `[K]` of tracks and the rows `[K]` of their detections. The result does not
+    depend on the order of the detections, except for those that are alike in box and score.
     """
     persistence = state.persistence.share(config.persistence.min_pairs)
     config = replace(config, kalman=motion.with_persistence(config.kalman, persistence))
@@ -148,20 +139,21 @@ def step(
 
     born = association.births(found.xyxy, found.scores, matches, config.match)
     if len(born):
-        new = _tentative(found[born], views, channels, config)
+        new = _tentative(found[born], views, state.channels, config)
         if state.frame == 0 or config.match.hits <= 1:  # there were no tracks before
             new = replace(new, ids=next_id + np.arange(len(born)))
             next_id += len(born)
         tracks, matches = Tracks.cat([tracks, new]), np.concatenate([matches, born])
     reported = (tracks.ids != NO_ID) & (matches >= 0)
-    matched = Matched(tracks.ids[reported], order[matches[reported]])
+    ids, rows = tracks.ids[reported], order[matches[reported]]
     alive = tracks.missed <= np.where(tracks.ids != NO_ID, config.match.max_lost_frames, 0)
     tracks = tracks if alive.all() else tracks[alive]
-    return State(tracks, reliability, learned, next_id, state.frame + 1), matched
+    state = State(tracks, reliability, learned, next_id, state.frame + 1, state.channels)
+    return state, ids, rows
 
 
 def _order(detections: FrameDetections, low_score: float) -> Integers:
-    """The detections in use, from the highest score down, equal ones from the left."""
+    """Detections that are not below `low_score`, highest score first, equal ones from the left."""
     order = np.lexsort((*detections.xyxy.T[::-1], -detections.scores))
     return order[detections.scores[order] >= low_score]
 
@@ -244,18 +236,10 @@ def _update_tracks(
     updated = Tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
-        motion=_with_rows(tracks.motion, rows, corrected), last_box=last_box,
+        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
         displacements=displacements, appearance=appearance,
     )  # fmt: skip
     return updated, persistence, state.next_id + int(confirmed.sum())
-
-
-def _with_rows(table: Motion, rows: Integers, new: Motion) -> Motion:
-    """`table` with some rows replaced."""
-    columns = {name: column.copy() for name, column in vars(table).items()}
-    for name, column in columns.items():
-        column[rows] = getattr(new, name)
-    return Motion(**columns)
 
 
 def _tentative(
@@ -291,9 +275,8 @@ class AppearanceTracker:
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
-        self._channels = 0
         self._camera = CameraMotion(self.config.camera)
-        self.state: State = begin(self._gallery, 0, self.config)
+        self.state: State = begin(self._gallery, self.config)
 
     def update(
         self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
@@ -319,31 +302,19 @@ class AppearanceTracker:
             if self.config.camera.enabled:
                 warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
         seen = FrameDetections(xyxy, scores, embeddings, warp, size)
-        self.state, matched = step(state, seen, self._gallery, self.config, self._channels)
-        return _reported(found, scores, matched)
+        self.state, ids, rows = step(state, seen, self._gallery, self.config)
+        return _reported(found, scores, ids, rows)
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Nothing: what this tracker computes ahead of a frame depends on its detections."""
+        """Nothing to prepare: all work depends on the detections."""
         return [None] * len(images)
 
     def track(
-        self, source: Source | Path | str | int, *,
-        detections: Detector | Path | str | None = None,
-        detector: Detector | str | None = None,
-        start: int = 1, end: int | None = None, stride: int = 1,
-        order: Literal["natural", "name"] = "natural", in_advance: int = 2,
+        self, source: Source | Path | str | int, detector: Detector | Path | str, *,
+        prefetch: int = 2,
     ) -> Iterator[tuple[Frame, sv.Detections]]:
-        """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
-
-        The arguments are those of `tfsasm.Tracker.track`.
-        """
-        proposals = proposal_source(detections, detector, source)
-        opened = open_frames(source, start=start, end=end, stride=stride, order=order)
-        self.reset()
-        ready = ((frame, proposals(frame)) for frame in opened)
-        with opened, closing(prefetch(ready, in_advance)) as fetched:
-            for frame, boxes in fetched:
-                yield frame, self.update(boxes, frame.image)
+        """Track a whole video from a fresh state; see `track_video`."""
+        return track_video(self, source, detector, prefetch=prefetch)
 
     def _embeddings(
         self, found: sv.Detections, xyxy: Doubles, scores: Doubles, image: Image | None
@@ -365,23 +336,21 @@ class AppearanceTracker:
 
     def _state_for(self, embeddings: Floats | None) -> State:
         """The state with a gallery for embeddings of this length, made when the first ones come."""
-        if embeddings is None or embeddings.shape[1] == self._channels:
-            return self.state
+        state = self.state
+        if embeddings is None or embeddings.shape[1] == state.channels:
+            return state
         channels = embeddings.shape[1]
-        if self._channels:
+        if state.channels:
             raise InputError(
-                f"embeddings of {channels} values came after embeddings of {self._channels}; use "
+                f"embeddings of {channels} values came after embeddings of {state.channels}; use "
                 "one embedder for a whole video, and reset() before another"
             )
-        self._channels = channels
-        tracks = self.state.tracks
-        blank = self._gallery.empty(len(tracks), channels)
-        return replace(self.state, tracks=replace(tracks, appearance=blank))
+        blank = self._gallery.empty(len(state.tracks), channels)
+        tracks = replace(state.tracks, appearance=blank)
+        return replace(state, tracks=tracks, channels=channels)
 
 
-def to_embed(
-    state: State, xyxy: Doubles, scores: Doubles, config: AppearanceConfig
-) -> Integers:
+def to_embed(state: State, xyxy: Doubles, scores: Doubles, config: AppearanceConfig) -> Integers:
     """The detections `[E]` to embed: those of high score, of `xyxy` `[P, 4]` and `scores` `[P]`.
 
     With `appearance.refresh` over 1, without those that belong to a confirmed track by position
@@ -402,24 +371,21 @@ def to_embed(
     return high[~(np.append(rest, False)[track] & (track >= 0))]
 
 
-def _reported(found: sv.Detections, scores: Doubles, matched: Matched) -> sv.Detections:
+def _reported(found: sv.Detections, scores: Doubles, ids: Integers, rows: Integers) -> Any:
     """The detections that belong to a track, in their order, with all that was attached to them."""
-    order = np.argsort(matched.rows)
-    rows = matched.rows[order]
+    order = np.argsort(rows)
     classes = np.zeros(len(scores), dtype=int) if found.class_id is None else found.class_id
+    ids, rows = ids[order], rows[order]
     chosen: Any = found[rows]
-    return replace(
-        chosen, confidence=scores[rows], class_id=classes[rows], tracker_id=matched.ids[order]
-    )
+    return replace(chosen, confidence=scores[rows], class_id=classes[rows], tracker_id=ids)
 
 
 def _in_pixels(detections: sv.Detections | Proposals | None, image: Image | None) -> sv.Detections:
+    """Detections of any kind in pixels; `Proposals` are normalised by the size of the image."""
     if detections is None:
         return sv.Detections.empty()
     if isinstance(detections, sv.Detections):
         return detections
     if image is None:
         raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
-    height, width = image.shape[:2]
-    xyxy = cxcywh_to_xyxy(detections.boxes.double()).numpy() * [width, height, width, height]
-    return sv.Detections(xyxy=xyxy, confidence=detections.scores.double().numpy())
+    return detections.in_pixels(image.shape[1], image.shape[0])

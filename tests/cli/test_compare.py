@@ -1,39 +1,59 @@
-"""`tfsasm compare`: everybody gets the same, and is scored alike."""
+"""`tfsasm compare`: all trackers get the same, and are scored alike."""
 
 import csv
-import functools
 import json
 import shutil
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from helpers.scenes import write_folders
-from tfsasm.experiments import compare
-from tfsasm.experiments import run as side_by_side
-from tfsasm.tracking import baselines
-from tfsasm.tracking.baselines import Told
-from tfsasm.tracking.load import load
-
-LOAD = functools.lru_cache(load)
 
 
 class Eager:
-    """Gives every box an identity of its own row: the fake that stands for the classics."""
+    """Gives every detection an identity of its own row: stands for the package `trackers`."""
 
     seen = []
 
     def __init__(self, buffer=30):
         self.buffer = buffer
 
-    def update(self, boxes, image):
-        self.seen.append((boxes, image))
+    def update(self, detections, image):
+        self.seen.append((detections, image))
         if self.buffer == 13:
             raise RuntimeError("bad luck")
-        xyxy = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]])
         late = 0 if self.buffer else 1
-        return Told(np.arange(1, len(boxes) + 1)[late:], xyxy[late:], boxes[late:, 4])
+        found = detections[late:]
+        return replace(found, tracker_id=np.arange(len(detections))[late:])
 
+
+class Stopping(Eager):
+    def update(self, detections, image):
+        raise KeyboardInterrupt
+
+
+class Twice(Eager):
+    """With a buffer of 7, all identities of a sequence's first frame are the same, once."""
+
+    def update(self, detections, image):
+        tracks = super().update(detections, image)
+        odd = self.buffer == 7 and len(Eager.seen) == 2 * 7
+        return replace(tracks, tracker_id=np.zeros_like(tracks.tracker_id)) if odd else tracks
+
+
+def ltwhs(detections):
+    """Left, top, width, height and score `[P, 5]`."""
+    xyxy = detections.xyxy
+    return np.column_stack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], detections.confidence])
+
+
+def package(kind):
+    """The package `trackers`, all of it a tracker of this kind."""
+    names = ("SORT", "ByteTrack", "OCSORT", "BoTSORT", "CBIoU")
+    return SimpleNamespace(**{f"{name}Tracker": kind for name in names})
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +63,8 @@ def wide_terminal(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch):
-    """No package of others is needed, and the network is loaded once."""
     Eager.seen = []
-    monkeypatch.setattr(side_by_side, "load", LOAD)
-    monkeypatch.setattr(baselines, "_class", lambda name: Eager)
-    monkeypatch.setattr(
-        baselines.Classic, "start", lambda self: Eager(**self.changed)
-    )
+    monkeypatch.setitem(sys.modules, "trackers", package(Eager))
 
 
 @pytest.fixture
@@ -70,7 +85,7 @@ def compare_(tfsasm, clips, small_weights):
     return run
 
 
-def told(path):
+def content(path):
     return json.loads(path.read_text())
 
 
@@ -84,8 +99,8 @@ def test_a_method_is_scored_as_evaluate_scores_it(compare_, tfsasm, clips, small
     for preset in ("paper", "motrv2"):
         tfsasm("evaluate", "--root", clips, "--weights", small_weights, "--preset", preset,
                "--output", tmp_path / preset, "--quiet")  # fmt: skip
-        wanted = told(tmp_path / preset / "scores.json")
-        found = told(tmp_path / "c.json")["trackers"][preset]
+        wanted = content(tmp_path / preset / "scores.json")
+        found = content(tmp_path / "c.json")["trackers"][preset]
         assert found["combined"] == wanted["combined"]
         assert found["sequences"] == wanted["sequences"]
         for name in "abc":
@@ -93,12 +108,12 @@ def test_a_method_is_scored_as_evaluate_scores_it(compare_, tfsasm, clips, small
             assert (ours / f"{name}.txt").read_text() == (theirs / f"{name}.txt").read_text()
 
 
-def test_the_table_has_everybody_with_score_and_speed(compare_, tmp_path):
+def test_the_table_has_every_tracker_with_score_and_speed(compare_, tmp_path):
     outcome = compare_(trackers="tfsasm,paper:capacity=0,sort", json=tmp_path / "c.json")
     assert outcome.code == 0, outcome.err
     assert "3 sequences, 15 frames, boxes of score 0 and more" in outcome.out
     assert "ms/frame" in outcome.out
-    for label, found in told(tmp_path / "c.json")["trackers"].items():
+    for label, found in content(tmp_path / "c.json")["trackers"].items():
         [row] = [x.split() for x in outcome.out.splitlines() if x.split()[:1] == [label]][:1]
         combined = found["combined"]
         assert row[1:3] == [f"{combined['HOTA']:.1f}", f"{combined['DetA']:.1f}"]
@@ -108,7 +123,7 @@ def test_the_table_has_everybody_with_score_and_speed(compare_, tmp_path):
 
 def test_everything_needed_to_repeat_it_is_in_the_json(compare_, tmp_path):
     compare_(trackers="paper:capacity=0,sort:buffer=7", json=tmp_path / "c.json")
-    found = told(tmp_path / "c.json")
+    found = content(tmp_path / "c.json")
     assert found["trackers"]["sort:buffer=7"]["parameters"] == {"buffer": 7}
     method = found["trackers"]["paper:capacity=0"]["parameters"]
     assert (method["memory"]["capacity"], method["travel"]) == (0, "frames")
@@ -121,7 +136,7 @@ def test_everything_needed_to_repeat_it_is_in_the_json(compare_, tmp_path):
 
 def test_gains_are_over_the_first(compare_, tmp_path):
     outcome = compare_(trackers="sort,sort:buffer=0", json=tmp_path / "c.json")
-    gains = told(tmp_path / "c.json")["gains"]
+    gains = content(tmp_path / "c.json")["gains"]
     assert [(g["name"], g["against"], g["metric"]) for g in gains] == [
         ("sort:buffer=0", "sort", metric) for metric in ("HOTA", "AssA", "IDF1")
     ]
@@ -151,23 +166,23 @@ def test_two_workers_give_the_same_scores(compare_, tmp_path):
         outcome = compare_(trackers="paper,motrv2", workers=workers,
                            json=tmp_path / f"{workers}.json")  # fmt: skip
         assert outcome.code == 0, outcome.err
-    one, two = (told(tmp_path / f"{workers}.json")["trackers"] for workers in (1, 2))
+    one, two = (content(tmp_path / f"{workers}.json")["trackers"] for workers in (1, 2))
     assert [one[name]["sequences"] for name in one] == [two[name]["sequences"] for name in one]
 
 
-# What everybody gets
+# What every tracker gets
 
 
-def test_weak_boxes_are_withheld_from_everybody(compare_, clips):
+def test_detections_of_low_score_are_left_out_for_all(compare_, clips):
     compare_(trackers="sort", min_score=0.5)
     rows = np.loadtxt(clips / "a/det/det.txt", delimiter=",")
     wanted = rows[(rows[:, 0] == 1) & (rows[:, 6] >= 0.5), 2:7]
     assert 0 < len(wanted) < (rows[:, 0] == 1).sum()
-    np.testing.assert_array_equal(Eager.seen[0][0], wanted)
+    np.testing.assert_allclose(ltwhs(Eager.seen[0][0]), wanted, rtol=1e-12)
     assert len(Eager.seen) == 15
 
 
-def test_pictures_are_read_only_for_who_looks_at_them(compare_, clips):
+def test_images_are_read_only_for_trackers_that_use_them(compare_, clips):
     compare_(trackers="sort")
     assert {image is None for _, image in Eager.seen} == {True}
     Eager.seen.clear()
@@ -181,7 +196,7 @@ def test_pictures_are_read_only_for_who_looks_at_them(compare_, clips):
 @pytest.mark.parametrize("given", ["boxes.txt in each", "a folder", "a det_db"])
 def test_detections_may_be_others(compare_, clips, tmp_path, given):
     compare_(trackers="sort")
-    wanted = [boxes for boxes, _ in Eager.seen]
+    wanted = [ltwhs(found) for found, _ in Eager.seen]
     Eager.seen.clear()
     database = {}
     (tmp_path / "boxes").mkdir()
@@ -204,7 +219,7 @@ def test_detections_may_be_others(compare_, clips, tmp_path, given):
     outcome = compare_(trackers="sort", detections=detections)
     assert outcome.code == 0, outcome.err
     for (found, _), boxes in zip(Eager.seen, wanted, strict=True):
-        np.testing.assert_array_equal(found, boxes)
+        np.testing.assert_array_equal(ltwhs(found), boxes)
 
 
 @pytest.mark.parametrize("whole", [7, 8])
@@ -214,7 +229,7 @@ def test_boxes_may_be_of_the_whole_video(compare_, clips, whole):
     (clips / "c/det/det.txt").write_text("".join(lines))
     outcome = compare_("--sequences", "c", "--second-half", trackers="sort")
     assert outcome.code == 0, outcome.err
-    left = [boxes[0, 0] for boxes, _ in Eager.seen]
+    left = [found.xyxy[0, 0] for found, _ in Eager.seen]
     assert left == [10 * n for n in range(whole - 2, whole + 1)]
 
 
@@ -224,52 +239,52 @@ def test_boxes_of_another_whole_are_refused(compare_, clips):
     assert "det.txt ends with frame 6, so its second half has 2 frames; a has 6" in outcome.err
 
 
-# Who takes part
+# Which trackers take part
 
 
-def test_without_pictures_only_the_blind_run(compare_, clips, tmp_path):
+def test_without_images_only_trackers_run_that_need_none(compare_, clips, tmp_path):
     for name in "abc":
         shutil.rmtree(clips / name / "img1")
     outcome = compare_(trackers="tfsasm,motrv2,botsort,sort", json=tmp_path / "c.json")
     assert outcome.code == 0, outcome.err
-    assert "not run: tfsasm: it needs pictures: there are none of a, b, c" in outcome.out
-    assert "botsort saw no pictures of a, b, c, so it knows no camera motion" in outcome.out
-    found = told(tmp_path / "c.json")
+    assert "not run: tfsasm: it needs images: there are none of a, b, c" in outcome.out
+    assert "botsort had no images of a, b, c, so no camera motion" in outcome.out
+    found = content(tmp_path / "c.json")
     assert set(found["trackers"]) == {"botsort", "sort"}
     assert set(found["skipped"]) == {"tfsasm", "motrv2"}
 
 
-def test_a_video_may_replace_the_pictures(compare_, clips, tmp_path):
+def test_a_video_may_replace_the_images(compare_, clips, tmp_path):
     compare_("--sequences", "a", json=tmp_path / "wanted.json")
     (clips / "a/img1").rename(tmp_path / "frames")
     outcome = compare_("--sequences", "a", source=tmp_path / "frames", json=tmp_path / "c.json")
     assert outcome.code == 0, outcome.err
-    wanted, found = (told(tmp_path / f"{name}.json")["trackers"] for name in ("wanted", "c"))
+    wanted, found = (content(tmp_path / f"{name}.json")["trackers"] for name in ("wanted", "c"))
     assert {k: v["combined"] for k, v in found.items()} == {
         k: v["combined"] for k, v in wanted.items()
     }
 
 
-@pytest.mark.parametrize(("flags", "complaint"), [
-    pytest.param(["--no-images"], "no tracker can run: paper: it needs pictures", id="no pictures"),
+@pytest.mark.parametrize(("flags", "message"), [
+    pytest.param(["--no-images"], "no tracker can run: paper: it needs images", id="no images"),
     pytest.param(["--source", "x.mp4"], "--source is for one sequence, and there are 3", id="one"),
     pytest.param(["--workers", 0], "workers is 0", id="no workers"),
     pytest.param(["--precision", "fp16", "--device", "cpu"], "fp16 is for GPUs", id="precision"),
     pytest.param(["--trackers", "fast"], "no tracker 'fast'", id="unknown tracker"),
-    pytest.param(["--plot", "c.txt"], "is not a picture", id="no picture"),
+    pytest.param(["--plot", "c.txt"], "is not an image file", id="no plot"),
     pytest.param(["--json", "x", "--csv", "x"], "two outputs have the same name", id="one name"),
     pytest.param(["--detections", "a.json"], "a.json does not exist, neither by itself nor in",
                  id="no boxes"),
     pytest.param(["--trackers", "paper", "paper:capacity=1", "paper_capacity=1"], "no tracker",
                  id="a name with no colon"),
 ])  # fmt: skip
-def test_what_cannot_be_done_is_said_before_any_work(
-    compare_, tmp_path, monkeypatch, flags, complaint
+def test_what_cannot_be_done_is_refused_before_any_work(
+    compare_, tmp_path, monkeypatch, flags, message
 ):
     monkeypatch.chdir(tmp_path)
     outcome = compare_(*flags, trackers=None if "--trackers" in flags else "paper")
     assert outcome.code == 2
-    assert complaint in outcome.err
+    assert message in outcome.err
     assert not Eager.seen
 
 
@@ -281,7 +296,7 @@ def test_without_truth_there_is_nothing_to_compare(compare_, clips):
 
 
 @pytest.mark.parametrize("option", ["json", "csv", "plot", "output"])
-def test_nothing_is_replaced_without_being_told_to(compare_, tmp_path, option):
+def test_nothing_is_replaced_without_overwrite(compare_, tmp_path, option):
     place = tmp_path / ("out" if option == "output" else "c.png")
     assert compare_(trackers="sort", **{option: place}).code == 0
     refused = compare_(trackers="sort", **{option: place})
@@ -293,28 +308,21 @@ def test_nothing_is_replaced_without_being_told_to(compare_, tmp_path, option):
 # What goes wrong on the way
 
 
-def test_a_sequence_that_fails_is_left_out_for_everybody(compare_, clips, tmp_path):
+def test_a_sequence_that_fails_is_left_out_for_all(compare_, clips, tmp_path):
     image = clips / "b/img1/00000005.png"
     image.write_bytes(image.read_bytes()[:500])
     outcome = compare_(json=tmp_path / "c.json")
     assert outcome.code == 1
     assert "left out: b: " in outcome.out
-    found = told(tmp_path / "c.json")
+    found = content(tmp_path / "c.json")
     assert all(set(one["sequences"]) == {"a", "c"} for one in found["trackers"].values())
     assert "00000005.png (frame 5 of 6) is cut off" in found["left_out"]["b"]
 
 
-def test_a_result_that_makes_no_sense_is_left_out_for_everybody(compare_, monkeypatch, tmp_path):
-    real = Eager.update
-
-    def twice(self, boxes, image):
-        told = real(self, boxes, image)
-        odd = self.buffer == 7 and len(Eager.seen) == 2 * 7
-        return told._replace(ids=np.ones_like(told.ids)) if odd else told
-
-    monkeypatch.setattr(Eager, "update", twice)
+def test_an_invalid_result_is_left_out_for_all(compare_, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "trackers", package(Twice))
     outcome = compare_(trackers="sort,sort:buffer=7", json=tmp_path / "c.json")
-    found = told(tmp_path / "c.json")
+    found = content(tmp_path / "c.json")
     assert all(set(one["sequences"]) == {"a", "c"} for one in found["trackers"].values())
     assert "has id 1 twice in frame 1" in outcome.out
 
@@ -335,58 +343,32 @@ def test_when_everything_fails_it_is_an_error(compare_):
 
 
 def test_ctrl_c_ends_it_without_a_table(compare_, monkeypatch, tmp_path):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Eager, "update", stop)
+    monkeypatch.setitem(sys.modules, "trackers", package(Stopping))
     outcome = compare_(trackers="sort", json=tmp_path / "c.json")
     assert outcome.code == 130
     assert "stopped; nothing is scored" in outcome.out
     assert not (tmp_path / "c.json").exists()
 
 
-def test_missing_boxes_are_told(compare_, clips):
+def test_missing_detections_are_noted(compare_, clips):
     outcome = compare_(trackers="sort")
     assert "det.txt has no entry for 1 frame(s), taken as empty: 5 (" in outcome.out
-
-
-def test_folders_are_named_after_trackers(tmp_path):
-    found = compare._folders(tmp_path, dict.fromkeys(["sort", "default:memory.capacity=0"]),
-                             overwrite=False)  # fmt: skip
-    assert [folder.name for folder in found.values()] == ["sort", "default_memory.capacity=0"]
 
 
 # The appearance tracker
 
 
-def test_appearance_and_motion_take_part_with_pictures_and_without(compare_, tmp_path):
+def test_appearance_and_motion_take_part_with_images_and_without(compare_, tmp_path):
     trackers = "appearance,motion,appearance:kind=ema,appearance:min_travel=0.2"
     outcome = compare_(trackers=trackers, json=tmp_path / "c.json")
     assert outcome.code == 0, outcome.err
-    found = told(tmp_path / "c.json")["trackers"]
+    found = content(tmp_path / "c.json")["trackers"]
     assert list(found) == trackers.split(",")
     assert found["motion"]["parameters"]["gallery"]["kind"] == "none"
     assert found["appearance:kind=ema"]["parameters"]["gallery"]["kind"] == "ema"
     outcome = compare_("--no-images", trackers="appearance,motion")
     assert outcome.code == 0, outcome.err
-    assert "appearance saw no pictures" in outcome.out
+    assert "appearance had no images" in outcome.out
     rows = [line.split()[1:8] for line in outcome.out.splitlines()
             if line.split()[:1] in (["appearance"], ["motion"])]  # fmt: skip
-    assert rows[0][:6] == rows[1][:6]  # without looks it is motion alone
-
-
-def test_one_embedding_serves_all_and_each_is_charged_for_it():
-    image, boxes = np.zeros((9, 9, 3), np.uint8), np.array([[0.0, 0, 4, 8]])
-    calls = []
-
-    def look(image, xyxy):
-        calls.append(len(xyxy))
-        return np.ones((len(xyxy), 2), np.float32)
-
-    shared = side_by_side._Shared(look)
-    for _ in range(3):
-        assert shared(image, boxes).shape == (1, 2)
-    assert calls == [1]
-    assert shared.saved > 0
-    shared(image, boxes[:0])
-    assert calls == [1, 0]
+    assert rows[0][:6] == rows[1][:6]  # without images it is motion alone

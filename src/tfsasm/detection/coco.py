@@ -1,0 +1,178 @@
+"""COCO results as a stream of frames, and the list of images that gives them names."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ijson
+import numpy as np
+
+from tfsasm.detection.det_db import JsonEvents, components, json_events
+from tfsasm.detection.formats import FrameBoxes, Reading, as_line, place
+from tfsasm.errors import InputError
+from tfsasm.files import atomic_path
+from tfsasm.motchallenge import Skipped, read_text
+
+ImageId = int | str
+
+_LARGEST = 2.0**53
+
+_DEPTH = 50  # of lists and objects in one another, such as segmentations that results may have
+
+_WANTED = 'one list of {"image_id", "category_id", "bbox", "score"}'
+
+
+class CocoImages:
+    """Keys of the images of a COCO file by id, and ids by key.
+
+    Raises `InputError` for a file without `images`, or where two share an id or a name.
+    """
+
+    def __init__(self, path: Path, prefix: str | None = None) -> None:
+        self._path = path
+        self.keys: dict[ImageId, str] = {}
+        self._ids: dict[tuple[str, ...], ImageId] = {}
+        for number, row in enumerate(_image_rows(path), start=1):
+            identity = row.get("id") if isinstance(row, dict) else None
+            name = row.get("file_name") if isinstance(row, dict) else None
+            if not isinstance(identity, int | str) or not isinstance(name, str) or not name:
+                raise InputError(f"{path}: image {number} needs an id and a file_name, not {row!r}")
+            folder, stem = place(name)
+            if identity in self.keys or (*folder, stem) in self._ids:
+                raise InputError(f"{path}: image {number} ({name}, id {identity}) is there twice")
+            self._ids[*folder, stem] = identity
+            self.keys[identity] = "/".join([*components(prefix or ""), *folder, f"{stem}.txt"])
+
+    def identity(self, key: str) -> ImageId:
+        """The id of a frame: of the image whose path has most in common with its key's end."""
+        folder, stem = place(key)
+        path = (*folder, stem)
+        for start in range(len(path)):
+            if path[start:] in self._ids:
+                return self._ids[path[start:]]
+        raise InputError(f"{key} is not among the images of {self._path}")
+
+
+def read_coco(path: Path, reading: Reading, images: CocoImages | None) -> Iterator[FrameBoxes]:
+    """The images of a results file, those of the table in its order, each of them once.
+
+    Without a table, those that have results, by id. Raises `InputError` naming the item for results
+    that cannot be used, or whose image is not in the table.
+    """
+    numbers: dict[ImageId, int] = {}
+    keys = [] if images is None else list(images.keys.values())
+    if images is not None:
+        numbers = {identity: number for number, identity in enumerate(images.keys)}
+    image, category, values = array("q"), array("q"), array("d")
+    for item, row in enumerate(_items(path), start=1):
+        try:
+            identity, label, box = _result(row)
+            if images is not None and identity not in numbers:
+                raise ValueError(f"image {identity!r} is not in the table of images")
+        except ValueError as error:
+            where = f"{path}, item {item}"
+            reading.leave_out(Skipped(1, f"{where}: {error}", (where,)))
+            continue
+        if identity not in numbers:
+            numbers[identity] = len(keys)
+            keys.append(json.dumps(identity))
+        image.append(numbers[identity])
+        category.append(label)
+        values.extend(box)
+    return _by_image(keys, np.asarray(image), np.asarray(category), np.asarray(values))
+
+
+def write_coco(
+    path: Path, frames: Iterable[FrameBoxes], images: CocoImages | None, category: int
+) -> int:
+    """Write results as they come, atomically; returns how many.
+
+    Without a table the keys are ids, as `read_coco` gives them. Boxes without a class get
+    `category`.
+    """
+    count = 0
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("[")
+        for frame in frames:
+            identity = images.identity(frame.key) if images else json.loads(frame.key)
+            labels = frame.categories or [category] * len(frame.boxes)
+            for label, (*box, score) in zip(labels, frame.boxes.tolist(), strict=True):
+                row = {"image_id": identity, "category_id": label, "bbox": box, "score": score}
+                file.write(",\n" * (count > 0) + json.dumps(row))
+                count += 1
+        file.write("]\n")
+    return count
+
+
+def _by_image(
+    keys: list[str], image: np.ndarray, category: np.ndarray, values: np.ndarray
+) -> Iterator[FrameBoxes]:
+    order = np.argsort(image, kind="stable")
+    stops = np.searchsorted(image[order], np.arange(len(keys)), side="right")
+    boxes = values.reshape(-1, 5)
+    for key, rows in zip(keys, np.split(order, stops[:-1]) if keys else [], strict=True):
+        lines = [as_line(box) for box in boxes[rows].tolist()]
+        yield FrameBoxes(key, lines, boxes[rows], category[rows].tolist())
+
+
+def _image_rows(path: Path) -> list[Any]:
+    try:
+        loaded = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    rows = loaded.get("images") if isinstance(loaded, dict) else loaded
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f'{path} has no images; wanted is a COCO file with "images": [...]')
+    return rows
+
+
+def _items(path: Path) -> Iterator[Any]:
+    """The items of the list that a JSON file is, one at a time."""
+    with json_events(path) as events:
+        if next(events) != ("start_array", None):
+            raise InputError(f"{path} is not COCO results; wanted is {_WANTED}")
+        for event, value in _until(events, "end_array"):
+            yield _value(events, event, value)
+
+
+def _value(events: JsonEvents, event: str, value: Any, depth: int = 0, /) -> Any:
+    """The JSON value that begins with an event."""
+    if depth > _DEPTH:
+        raise ijson.JSONError(f"more than {_DEPTH} lists and objects in one another")
+    if event == "start_array":
+        items = _until(events, "end_array")
+        return [_value(events, of_item, item, depth + 1) for of_item, item in items]
+    if event == "start_map":
+        keys = _until(events, "end_map")
+        return {key: _value(events, *next(events), depth + 1) for _, key in keys}
+    return value
+
+
+def _until(events: JsonEvents, end: str) -> JsonEvents:
+    return iter(partial(next, events), (end, None))
+
+
+def _result(row: Any) -> tuple[ImageId, int, list[float]]:
+    """Image, class and box (left, top, width, height, score) of an item, checked."""
+    if not isinstance(row, dict):
+        raise ValueError(f"it is {str(row)[:40]!r}; wanted is an object as in {_WANTED}")
+    identity, label = row.get("image_id"), row.get("category_id")
+    if not isinstance(identity, int | str) or isinstance(identity, bool):
+        raise ValueError(f"image_id {identity!r} is neither a whole number nor a word")
+    if type(label) is not int or abs(label) > _LARGEST:
+        raise ValueError(f"category_id {label!r} is not a whole number")
+    box = row.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"bbox {str(box)[:40]!r} is not [left, top, width, height]")
+    numbers = [*box, row.get("score")]
+    for name, value in zip(("left", "top", "width", "height", "score"), numbers, strict=True):
+        if type(value) not in (int, float) or not abs(value) <= _LARGEST:  # never true of NaN
+            raise ValueError(f"{name} {value!r} is not a number of sane size")
+        if name in ("width", "height") and value <= 0:
+            raise ValueError(f"{name} {value!r} is not positive")
+    return identity, label, [float(value) for value in numbers]

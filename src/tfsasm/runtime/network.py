@@ -1,0 +1,67 @@
+"""What a tracker needs of a network, whichever library computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfsasm.tables import Array, Table
+
+
+@dataclass(frozen=True)
+class Queries(Table):
+    """What the decoder starts from: content and reference box of each query."""
+
+    content: Array
+    """`[Q, C]`."""
+    boxes: Array
+    """Reference boxes `[Q, 4]`, normalised cxcywh, used as they are (QUIRK-5)."""
+
+
+@dataclass(frozen=True)
+class Prediction(Table):
+    """What the decoder predicts, row by row with the queries."""
+
+    scores: Array
+    """`[Q]`."""
+    boxes: Array
+    """`[Q, 4]` normalised cxcywh, of the last layer."""
+    first_boxes: Array
+    """`[Q, 4]`, of the first layer."""
+    embeddings: Array
+    """`[Q, C]`."""
+
+
+class Network(Protocol):
+    """The network of a query tracker (SPEC 3 to 6).
+
+    Arrays are NumPy's or PyTorch's, the same in all calls.
+    """
+
+    learned: int
+    """Learned queries that stand before those of the detections."""
+    parameters: int
+    """How many numbers were learned, a rough measure of the work per frame."""
+
+    def asarray(self, values: np.ndarray) -> Array:
+        """An array of the network's library, where it computes."""
+        ...
+
+    def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Features of each of some uint8 BGR images `[H, W, 3]` of one size; needs no state."""
+        ...
+
+    def queries(self, boxes: Array, scores: Array) -> Queries:
+        """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
+        ...
+
+    def decode(self, features: Any, queries: Queries) -> Prediction:
+        """Scores, boxes and embeddings of Q queries in one image."""
+        ...
+
+    def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
+        """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3)."""
+        ...

@@ -1,0 +1,139 @@
+"""Any tracker over a whole video."""
+
+import numpy as np
+import pytest
+
+from helpers.scenes import all_same
+from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.tracking.appearance.tracker import AppearanceTracker
+from tfsasm.tracking.config import released
+from tfsasm.tracking.load import load
+from tfsasm.tracking.query import QueryTracker
+from tfsasm.tracking.run import threads_of_a_part, track_video
+from tfsasm.video.source import open_video
+
+
+@pytest.fixture
+def tracker(small_weights):
+    return load(small_weights, released())
+
+
+def as_updated(tracker, scene, numbers=range(1, 13)):
+    """The tracks of a fresh tracker of the same network that is updated frame by frame."""
+    other = QueryTracker(tracker.network, tracker.config)
+    return [other.update(scene.proposals(n - 1), scene.images[n - 1]) for n in numbers]
+
+
+def test_a_video_is_tracked_frame_by_frame(scene, tracker):
+    given = list(tracker.track(scene.folder, scene.detections))
+    assert [frame.number for frame, _ in given] == list(range(1, 13))
+    wanted = as_updated(tracker, scene)
+    assert all_same([tracks for _, tracks in given], wanted)
+
+
+def test_tracks_come_as_the_frames_are_read(scene, tracker):
+    run = tracker.track(scene.folder, scene.detections)
+    next(run)
+    assert tracker.state.frame == 1
+    next(run)
+    assert tracker.state.frame == 2
+    run.close()
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 30])
+def test_what_is_done_in_advance_changes_no_result(scene, tracker, prefetch):
+    wanted = list(tracker.track(scene.folder, scene.detections))
+    run = tracker.track(scene.folder, scene.detections, prefetch=prefetch)
+    found = list(run)
+    assert [frame.number for frame, _ in found] == [frame.number for frame, _ in wanted]
+    assert all_same([tracks for _, tracks in found], [tracks for _, tracks in wanted])
+
+
+@pytest.mark.parametrize("batch", [
+    pytest.param(3, id="the last batch is short"),
+    pytest.param(100, id="all at once"),
+])
+def test_frames_may_be_encoded_together(scene, tracker, batch):
+    wanted = list(tracker.track(scene.folder, scene.detections))
+    found = list(tracker.track(scene.folder, scene.detections, batch=batch))
+    for (frame, ours), (at, theirs) in zip(found, wanted, strict=True):
+        assert frame.number == at.number
+        assert ours.tracker_id.tolist() == theirs.tracker_id.tolist()
+        np.testing.assert_allclose(ours.xyxy, theirs.xyxy, atol=0.01)
+
+
+def test_every_video_starts_afresh(scene, tracker):
+    first = [tracks for _, tracks in tracker.track(scene.folder, scene.detections)]
+    again = [tracks for _, tracks in tracker.track(scene.folder, scene.detections)]
+    assert all_same(first, again)
+
+
+@pytest.mark.parametrize("kind", ["path", "name", "function"])
+def test_detections_may_come_from_a_file_or_a_function(scene, tracker, kind):
+    given = []
+
+    def function(frame):
+        given.append(frame.number)
+        return scene.proposals(frame.number - 1)
+
+    detector = {"path": scene.detections, "name": str(scene.detections), "function": function}[kind]
+    tracks = [tracks for _, tracks in tracker.track(scene.folder, detector)]
+    assert all_same(tracks, as_updated(tracker, scene))
+    assert given == (list(range(1, 13)) if kind == "function" else [])
+
+
+@pytest.mark.parametrize(("given", "numbers"), [
+    pytest.param({"start": 3}, range(3, 13), id="start"),
+    pytest.param({"end": 4}, range(1, 5), id="end"),
+    pytest.param({"stride": 5}, [1, 6, 11], id="stride"),
+    pytest.param({"start": 2, "end": 9, "stride": 3}, [2, 5, 8], id="all three"),
+])
+def test_a_part_of_a_video(scene, tracker, given, numbers):
+    """Boxes stay with their frames."""
+    run = list(tracker.track(open_video(scene.folder, **given), scene.detections))
+    assert [frame.number for frame, _ in run] == list(numbers)
+    wanted = as_updated(tracker, scene, numbers)
+    assert all_same([tracks for _, tracks in run], wanted)
+
+
+def test_an_open_source_is_used_as_it_is(scene, tracker):
+    source = open_video(scene.folder, start=4, stride=4)
+    run = list(tracker.track(source, open_detections(scene.detections)))
+    assert [frame.number for frame, _ in run] == [4, 8, 12]
+    assert list(source) == []  # closed
+
+
+def test_an_unknown_detector_is_named(scene, tracker):
+    with pytest.raises(InputError, match="yolo-9000"):
+        next(tracker.track(scene.folder, "yolo-9000"))
+
+
+def test_a_damaged_video_is_tracked_up_to_the_damage(scene, tracker, tmp_path):
+    folder = tmp_path / "img1"
+    folder.mkdir()
+    for path in scene.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    damaged = folder / "00000004.png"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    got = []
+    with pytest.raises(TruncatedInput, match=r"00000004.png \(frame 4 of 12\)"):
+        got.extend(tracker.track(folder, scene.detections))
+    assert [frame.number for frame, _ in got] == [1, 2, 3]
+
+
+def test_any_tracker_will_do(scene):
+    tracker, other = AppearanceTracker(), AppearanceTracker()
+    tracks = [tracks for _, tracks in track_video(tracker, scene.folder, scene.detections)]
+    wanted = [other.update(scene.proposals(i), image) for i, image in enumerate(scene.images)]
+    assert all_same(tracks, wanted)
+    assert any(len(one) for one in tracks)
+
+
+@pytest.mark.parametrize(("parameters", "cores", "threads"), [
+    pytest.param(3_000_000, 8, 4, id="a small network shares the cores with what works beside it"),
+    pytest.param(3_000_000, 1, 1, id="of one core there is one"),
+    pytest.param(42_000_000, 8, 8, id="a large one takes them all"),
+])
+def test_threads_of_a_part(parameters, cores, threads):
+    assert threads_of_a_part(parameters, cores) == threads

