@@ -59,7 +59,7 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
     if "part" in way:
         monkeypatch.setattr(module, "CHUNK", way["part"])
     if "library" in way:
-        monkeypatch.setattr(module.native, "library", lambda: None)
+        monkeypatch.setattr(module.kernels, "library", lambda: None)
     if "packs" in way:
         monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
     fast = FastMOTRv2(copy.deepcopy(model))
@@ -70,7 +70,7 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
 @pytest.mark.parametrize("library", [True, False], ids=["compiled", "not compiled"])
 def test_narrow_numbers_give_nearly_the_same(model, library, monkeypatch):
     if not library:
-        monkeypatch.setattr(module.native, "library", lambda: None)
+        monkeypatch.setattr(module.kernels, "library", lambda: None)
     fast = FastMOTRv2(copy.deepcopy(model), Precision.everywhere(torch.bfloat16))
     ours, theirs = answers(fast, pictures()), answers(model, pictures())
     assert (ours[0] - theirs[0]).abs().max() < 0.15
