@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -15,3 +17,11 @@ def test_the_example_of_the_memory_runs():
     with contextlib.redirect_stdout(printed):
         exec(code, {})
     assert printed.getvalue() == "[0 1 2]\n"
+
+
+@pytest.mark.parametrize("document", sorted({*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")}),
+                         ids=lambda path: path.name)  # fmt: skip
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing

@@ -134,7 +134,7 @@ def chosen(monkeypatch):
         if not compiler:
             monkeypatch.setattr(deformable_attention.kernels, "library", lambda: None)
         return deformable_attention._kernel(
-            torch.zeros(1) if value is None else value, points
+            torch.zeros(1, 1) if value is None else value, points
         ).__name__
 
     return kernel
@@ -142,7 +142,7 @@ def chosen(monkeypatch):
 
 @needs_compiler
 def test_with_a_compiler_our_own_is_taken(chosen):
-    value = torch.zeros(1)
+    value = torch.zeros(1, 1)
     assert chosen("auto", compiler=True) == "native"
     assert chosen("auto", compiler=True, value=value.bfloat16()) == "native"
     assert chosen("auto", compiler=True, value=value.half()) != "native"
@@ -158,7 +158,7 @@ def test_without_a_compiler_it_cannot_be_asked_for(chosen):
 def test_the_quickest_that_serves_is_taken(chosen):
     assert chosen("auto") == "fused"
     assert chosen("fused") == "fused"
-    assert chosen("auto", value=torch.zeros(1, dtype=torch.bfloat16)) == "plain"
+    assert chosen("auto", value=torch.zeros(1, 1, dtype=torch.bfloat16)) == "plain"
     assert chosen("plain") == "plain"
     with torch.no_grad():
         assert chosen("gather") == "gather"
@@ -173,7 +173,7 @@ def test_without_numba_there_is_always_a_way(chosen):
 
 
 def test_another_device_gets_pytorch_alone(chosen):
-    assert chosen("auto", value=torch.zeros(1, device="meta")) == "plain"
+    assert chosen("auto", value=torch.zeros(1, 1, device="meta")) == "plain"
 
 
 def test_an_unknown_kernel_is_refused_by_name(chosen):

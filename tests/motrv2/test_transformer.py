@@ -232,7 +232,7 @@ def ask(golden, maps, *, remembers, masks):
     content, boxes = tensor(golden["query_embed"]), tensor(golden["ref_pts"])
     if remembers:
         bank, valid = tensor(golden["mem_bank"]), ~tensor(golden["mem_pad"])
-        state = memory.empty(11, 256, MemoryConfig())
+        state = memory.empty(torch.zeros(11, 256), MemoryConfig())
         content = memory.read(replace(state, features=bank, valid=valid), content)
     with torch.no_grad():
         return model.decode(

@@ -39,9 +39,6 @@ def load(
     Raises `WeightsError` for a file that cannot be loaded or does not fit, `InputError` for a side
     below 1, a device that is not there or cannot do it, and a folder or package that is missing.
     """
-    for name, side in (("short_side", short_side), ("max_side", max_side)):
-        if side is not None and side < 1:
-            raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
     if runtime == "torch":
         network = torch_network(
             weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
@@ -50,10 +47,17 @@ def load(
         return QueryTracker(network, config)
     if exact or precision != "auto":
         raise InputError("an export has its own precision; leave precision and exact out")
+    _check_sides(short_side, max_side)
     exported = ExportedNetwork(
         weights, runtime, threads=threads, device=device, short_side=short_side, max_side=max_side
     )
     return QueryTracker(exported, config)
+
+
+def _check_sides(short_side: int | None, max_side: int | None) -> None:
+    for name, side in (("short_side", short_side), ("max_side", max_side)):
+        if side is not None and side < 1:
+            raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
 
 
 def embedded(name: str) -> Path:
@@ -74,6 +78,7 @@ def torch_network(
     from tfsasm.motrv2.weights import load_model
     from tfsasm.pytorch import find_device
 
+    _check_sides(short_side, max_side)
     place = find_device(device)
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
