@@ -7,21 +7,16 @@ from helpers.golden_data import tensor, vectors
 from helpers.samples import SHAPES, case, slow_sample
 from tfsasm.errors import InputError
 from tfsasm.motrv2 import deformable_attention
-from tfsasm.motrv2.deformable_attention import gather, level_by_level, plain, sample
+from tfsasm.motrv2.deformable_attention import sample
+from tfsasm.motrv2.exact import in_order, is_exact
 from tfsasm.motrv2.fast.kernels import library, native
+from tfsasm.motrv2.sampling import gather, level_by_level, plain
 
 KERNELS = {"plain": plain, "gather": gather, "level by level": level_by_level}
-try:
-    from tfsasm.motrv2.fused import fused
-
-    KERNELS["fused"] = fused
-except ImportError:
-    fused = None
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 if library() is not None:
     KERNELS["native"] = native
 needs_compiler = pytest.mark.skipif("native" not in KERNELS, reason="needs a C++ compiler")
-needs_numba = pytest.mark.skipif(fused is None, reason='needs numba: pip install "tfsasm[fast]"')
 
 
 @every_kernel
@@ -82,7 +77,7 @@ def test_the_core_is_that_of_the_released_code(kernel):
 
 
 @pytest.mark.parametrize("kernel", [
-    "plain", pytest.param("fused", marks=needs_numba),
+    "plain",
     pytest.param("native", marks=needs_compiler),
 ])  # fmt: skip
 def test_the_derivative_is_right(kernel):
@@ -92,50 +87,19 @@ def test_the_derivative_is_right(kernel):
     )
 
 
-@needs_numba
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_share_the_work_without_a_trace(threads, monkeypatch):
-    monkeypatch.setattr("tfsasm.motrv2.fused._SMALL", 1)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        found, wanted = outcome(fused), outcome(plain)
-    finally:
-        torch.set_num_threads(before)
-    for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs)
 
-
-def outcome(kernel):
-    """The sum and its gradients, in float32 as the network has them."""
-    given = [t.requires_grad_() for t in case(queries=7, width=16, dtype=torch.float32)]
-    out = kernel(given[0], SHAPES, *given[1:])
-    out.backward(torch.linspace(-1, 1, out.numel()).view_as(out))
-    return [out, *(t.grad for t in given)]
-
-
-@needs_numba
-def test_what_is_not_a_number_stays_where_it_is():
-    value, locations, weights = case(batch=1, queries=3, dtype=torch.float32)
-    locations[0, 1, 0, 0, 0] = torch.nan
-    weights[0, 2] = torch.nan
-    found = fused(value, SHAPES, locations, weights)
-    assert found[0, :2].isfinite().all()
-    assert found[0, 2].isnan().any()
 
 
 @pytest.fixture
 def chosen(monkeypatch):
     """The name of the kernel that `sample` would take, for a tensor and what is asked for."""
 
-    def kernel(asked, numba=True, compiler=False, value=None, points=16):
-        monkeypatch.setenv(deformable_attention.ENVIRONMENT, asked)
-        monkeypatch.setattr(deformable_attention, "_has_numba", lambda: numba)
+    def kernel(wanted, compiler=False, value=None, points=16):
+        monkeypatch.setenv("TFSASM_SAMPLING", wanted)
         if not compiler:
-            monkeypatch.setattr(deformable_attention.kernels, "library", lambda: None)
-        return deformable_attention._kernel(
-            torch.zeros(1, 1) if value is None else value, points
-        ).__name__
+            monkeypatch.setenv("TFSASM_CPU", "none")
+        value = torch.zeros(1, 1) if value is None else value
+        return deformable_attention.kernel_for(value, points).__name__
 
     return kernel
 
@@ -154,22 +118,11 @@ def test_without_a_compiler_it_cannot_be_asked_for(chosen):
         chosen("native")
 
 
-@needs_numba
-def test_the_quickest_that_serves_is_taken(chosen):
-    assert chosen("auto") == "fused"
-    assert chosen("fused") == "fused"
-    assert chosen("auto", value=torch.zeros(1, 1, dtype=torch.bfloat16)) == "plain"
-    assert chosen("plain") == "plain"
+def test_without_a_compiler_there_is_always_a_kernel(chosen):
+    assert chosen("auto") == "plain"
     with torch.no_grad():
-        assert chosen("gather") == "gather"
-
-
-def test_without_numba_there_is_always_a_way(chosen):
-    assert chosen("auto", numba=False) == "plain"
-    with torch.no_grad():
-        assert chosen("auto", numba=False) == "gather"
-    with pytest.raises(InputError, match=r"pip install .*fast"):
-        chosen("fused", numba=False)
+        assert chosen("auto") == chosen("gather") == "gather"
+        assert chosen("plain") == "plain"
 
 
 def test_another_device_gets_pytorch_alone(chosen):
@@ -177,7 +130,7 @@ def test_another_device_gets_pytorch_alone(chosen):
 
 
 def test_an_unknown_kernel_is_refused_by_name(chosen):
-    with pytest.raises(InputError, match="is auto, native, fused, gather or plain, not 'x'"):
+    with pytest.raises(InputError, match="is auto, native, gather or plain, not 'x'"):
         chosen("x")
 
 
@@ -193,29 +146,13 @@ def test_an_export_holds_pytorch_alone():
     torch.testing.assert_close(exported.module()(*given), plain(given[0], SHAPES, *given[1:]))
 
 
-@needs_numba
-def test_a_system_on_which_nothing_can_be_kept_compiles_every_time(monkeypatch):
-    from tfsasm.motrv2 import fused as module
-
-    numba, compile_ = module.numba, module.numba.njit
-
-    def njit(*, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compile_(**options)
-
-    monkeypatch.setattr(numba, "njit", njit)
-    module._kernels.cache_clear()
-    given = case(width=5)
-    torch.testing.assert_close(fused(given[0], SHAPES, *given[1:]), plain(*with_shapes(given)))
-    module._kernels.cache_clear()
 
 
-@pytest.mark.parametrize("quick", [True, False], ids=["compiled", "not to the last bit here"])
+
+@pytest.mark.parametrize("cpu", ["", "none"], ids=["compiled", "not compiled"])
 @pytest.mark.parametrize("points", [3, 4], ids=["another number of points", "the published number"])
-def test_in_order_is_plain_to_the_last_bit(quick, points, monkeypatch):
-    if not quick:
-        monkeypatch.setattr(deformable_attention, "_is_plain", lambda points: False)
+def test_in_order_is_plain_to_the_last_bit(cpu, points, monkeypatch):
+    monkeypatch.setenv("TFSASM_CPU", cpu)
     g = torch.Generator().manual_seed(4)
     shapes = [(9, 14), (5, 7), (3, 4), (1, 1)]
     value = torch.randn(2, 174, 3, 37, generator=g)
@@ -223,7 +160,7 @@ def test_in_order_is_plain_to_the_last_bit(quick, points, monkeypatch):
     weights = torch.rand(2, 40, 3, 4, points, generator=g)
     with torch.inference_mode():
         ours, wanted = (
-            k(value, shapes, places, weights) for k in (deformable_attention.in_order, plain)
+            k(value, shapes, places, weights) for k in (in_order, plain)
         )
     assert torch.equal(ours, wanted)
     assert ours.stride() == wanted.stride()
@@ -231,4 +168,4 @@ def test_in_order_is_plain_to_the_last_bit(quick, points, monkeypatch):
 
 @needs_compiler
 def test_in_order_is_compiled_where_it_can_be():
-    assert deformable_attention._is_plain(16)
+    assert is_exact(torch.zeros(1, 1, 1, 1), 16)
