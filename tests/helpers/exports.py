@@ -14,19 +14,19 @@ from rich.console import Console
 from helpers.fakes import SMALL
 from helpers.scenes import lively_model
 from tfsasm.cli import export
-from tfsasm.motrv2.backbone import TRUNKS, MobileNetV2
+from tfsasm.motrv2.backbone import BACKBONES, MobileNetV2
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.weights import save_model
 
 
-class ShortTrunk(MobileNetV2):
-    """Three blocks instead of seventeen, which takes half as long to export."""
+class ShortBackbone(MobileNetV2):
+    """Four blocks instead of seventeen, which takes half as long to export."""
 
-    _plan = ((1, 32, 1, 4), (1, 96, 1, 2), (1, 320, 1, 2))
-    _taps = (1, 2, 3)
+    plan = [[1, 16, 1, 2], [1, 32, 1, 2], [1, 96, 1, 2], [1, 320, 1, 2]]
+    taps = (2, 3, 4)
 
 
-TRUNKS["short"] = ShortTrunk
+BACKBONES["short"] = ShortBackbone
 NETWORK = NetworkConfig(replace(SMALL, backbone="short"), short_side=64, max_side=112)
 
 

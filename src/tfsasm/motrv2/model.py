@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfsasm.motrv2.backbone import TRUNKS
+from tfsasm.motrv2.backbone import BACKBONES
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
 from tfsasm.motrv2.exact import Linear
@@ -67,7 +67,7 @@ class MOTRv2(nn.Module):
         super().__init__()
         self.config = config
         c, sizes = config, (config.width, config.feedforward, config.heads)
-        self.backbone = TRUNKS[c.backbone]()
+        self.backbone = BACKBONES[c.backbone]()
         self.projections = _projections(self.backbone.channels, c.width, c.levels)
         self.level_embed = nn.Parameter(torch.empty(c.levels, c.width))
         self.encoder = Encoder(c.encoder_layers, *sizes, c.levels, c.points)

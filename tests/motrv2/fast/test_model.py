@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.ops import FrozenBatchNorm2d
 
 from helpers.fakes import SMALL
 from helpers.golden_data import released_model
-from tfsasm.motrv2.backbone import FrozenBatchNorm2d, MobileNetV2
-from tfsasm.motrv2.fast import backbone
+from tfsasm.motrv2.backbone import MobileNetV2
 from tfsasm.motrv2.fast import model as module
-from tfsasm.motrv2.fast.backbone import FusedBackbone
+from tfsasm.motrv2.fast.backbone import FusedBackbone, blocks_of
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, packs
 from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
 from tfsasm.motrv2.fast.precision import ActivationStatistics, Precision
@@ -97,30 +97,30 @@ def test_it_is_not_for_saving(model):
         FastMOTRv2(copy.deepcopy(model)).state_dict()
 
 
-def test_the_published_trunk_too():
-    trunk = released_model().backbone
+def test_the_published_backbone_too():
+    backbone = released_model().backbone
     with torch.inference_mode():
-        ours, theirs = FusedBackbone(trunk, torch.float32)(pictures()), trunk(pictures())
+        ours, theirs = FusedBackbone(backbone, torch.float32)(pictures()), backbone(pictures())
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
 
 
-def mobile_trunk(shift):
-    """A trunk whose batch norms know what they are given; into block 2 go `shift` and a little."""
+def mobile_backbone(shift):
+    """Batch norms know their inputs; those of block 2 are `shift` and a little."""
     torch.manual_seed(0)
-    trunk = MobileNetV2().eval().requires_grad_(False)
-    norms = [module for module in trunk.modules() if isinstance(module, FrozenBatchNorm2d)]
+    backbone = MobileNetV2().eval().requires_grad_(False)
+    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
     for norm in norms:
         norm.bias.uniform_(0, 1)
         norm.register_forward_pre_hook(learn_statistics)
-    last = trunk.features[1].conv[-1]
+    last = backbone.features[1].conv[-1]
     last.weight.fill_(0.05)
     last.bias.fill_(shift)
     with torch.inference_mode(False):
-        trunk(pictures())
+        backbone(pictures())
     for norm in norms:
         norm._forward_pre_hooks.clear()
-    return trunk
+    return backbone
 
 
 def learn_statistics(norm, given):
@@ -128,25 +128,25 @@ def learn_statistics(norm, given):
     norm.running_var.copy_(given[0].var((0, 2, 3)))
 
 
-@pytest.mark.parametrize(("shift", "wide"), [
-    pytest.param(0.0, 0, id="all can bear it"),
-    pytest.param(10.0, 3, id="one cannot, nor those before it"),
+@pytest.mark.parametrize(("shift", "count"), [
+    pytest.param(0.0, 0, id="rounding spoils none"),
+    pytest.param(10.0, 3, id="one, and so those before it"),
 ])
-def test_blocks_that_rounding_would_spoil_stay_float32(shift, wide):
-    trunk, images = mobile_trunk(shift), pictures()
-    narrow = FusedBackbone(trunk, torch.bfloat16)
-    kinds = [block.dtype for block in narrow.blocks]
-    assert kinds == [torch.float32] * wide + [torch.bfloat16] * (len(kinds) - wide)
-    assert FusedBackbone(trunk, torch.float32).wide == 0
+def test_blocks_that_rounding_would_spoil_stay_float32(shift, count):
+    backbone, images = mobile_backbone(shift), pictures()
+    rounded = FusedBackbone(backbone, torch.bfloat16)
+    kinds = [block.dtype for block in rounded.blocks]
+    assert kinds == [torch.float32] * count + [torch.bfloat16] * (len(kinds) - count)
+    assert FusedBackbone(backbone, torch.float32).float32_blocks == 0
     with torch.inference_mode():
-        ours, theirs = narrow(images)[0].float(), trunk(images)[0]
-    assert (ours - theirs).norm() < 0.06 * theirs.norm()  # 0.4 if all blocks were narrow
+        ours, theirs = rounded(images)[0].float(), backbone(images)[0]
+    assert (ours - theirs).norm() < 0.06 * theirs.norm()  # 0.4 if all blocks were rounded
 
 
 def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
     if not packs(torch.bfloat16, torch.device("cpu")):
         pytest.skip("oneDNN has no bfloat16 on this processor, and elsewhere a bias is rounded too")
-    blocks, _ = backbone._blocks(mobile_trunk(shift=10.0))
+    blocks, _ = blocks_of(mobile_backbone(shift=10.0))
     (layer, given), *_ = blocks[2].inputs(blocks[1].leaves(ActivationStatistics.of_images()))
     assert given.mean.tolist() == [10.0] * len(given.mean)
     even = given.mean.float().view(1, -1, 1, 1)

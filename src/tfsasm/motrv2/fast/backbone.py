@@ -1,9 +1,9 @@
-"""A trunk for running only: batch norms, activations and sums inside the convolutions.
+"""A backbone for running only: batch norms, activations and sums inside the convolutions.
 
-What is unusual here: which blocks may be narrow is not a list of names. The batch norms tell how
+What is unusual here: which blocks run in bfloat16 is not a list of names. The batch norms tell how
 large the inputs of a convolution are, so it is known what rounding would do to its answers. Where
 that is much, the block and all before it, whose errors it would magnify, stay float32. And what the
-rounded weights miss on average, the bias puts back.
+rounded weights miss on average, the bias makes up for.
 """
 
 from __future__ import annotations
@@ -13,40 +13,38 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import FrozenBatchNorm2d
 
-from tfsasm.motrv2.backbone import (
-    Bottleneck,
-    FrozenBatchNorm2d,
-    InvertedResidual,
-    MobileNetV2,
-    Trunk,
-)
+from tfsasm.motrv2.backbone import Backbone, MobileNetV2
 from tfsasm.motrv2.fast.layers import PackedConv
 from tfsasm.motrv2.fast.precision import ActivationStatistics, mean_answer, rounding_noise
 
 MAX_ROUNDING_ERROR = 0.02
-"""Largest error of a convolution's answers, relative to their spread, with which it is narrow.
+"""Largest error of a convolution's answers, relative to their spread, with which it may be rounded.
 
 In bfloat16 the convolutions of ResNet-50 and MobileNetV2 come to less than 0.01, but one of
 MobileNetV2 to 0.5, from which nearly all of the network's error came (docs/performance.md)."""
 
 
 class FusedBackbone(nn.Module):
-    """A trunk of `dtype`, but for leading blocks that cannot bear it."""
+    """A backbone in `dtype`, but for leading blocks that rounding would spoil."""
 
-    def __init__(self, trunk: Trunk, dtype: torch.dtype) -> None:
+    def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
         super().__init__()
-        self.channels = trunk.channels
-        blocks, self.ends = _blocks(trunk)
-        self.wide = _wide(blocks, dtype)
+        self.channels = backbone.channels
+        blocks, self.ends = blocks_of(backbone)
+        self.float32_blocks = float32_blocks(blocks, dtype)
         given, made = ActivationStatistics.of_images(), []
         for index, block in enumerate(blocks):
-            made.append(_FastBlock(block, given, torch.float32 if index < self.wide else dtype))
+            kind = torch.float32 if index < self.float32_blocks else dtype
+            made.append(_FastBlock(block, given, kind))
             given = block.leaves(given)
         self.blocks = nn.ModuleList(made)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """As the trunk's, channels last; a map is of the dtype of the block that it leaves."""
+        """As the backbone's, channels last; a map is of the dtype of the block that it leaves."""
         x = x.to(memory_format=torch.channels_last)
         maps = []
         for index, block in enumerate(self.blocks):
@@ -98,66 +96,67 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Block:
-    """Layers one after the other, and the way round them."""
+    """Layers one after the other, and a shortcut past them."""
 
     layers: list[_Layer]
-    way_round: _Layer | None = None
-    skips: bool = False
-    """What comes in is added at the end; through `way_round` where there is one."""
+    shortcut: _Layer | None = None
+    residual: bool = False
+    """The input is added at the end; through `shortcut` where there is one."""
     pools: bool = False
 
     def inputs(self, given: ActivationStatistics) -> list[tuple[_Layer, ActivationStatistics]]:
-        """All layers with what they are given; the way round comes last."""
+        """All layers with what they are given; the shortcut comes last."""
         before = [given, *(layer.leaves() for layer in self.layers[:-1])]
         pairs = list(zip(self.layers, before, strict=True))
-        return pairs if self.way_round is None else [*pairs, (self.way_round, given)]
+        return pairs if self.shortcut is None else [*pairs, (self.shortcut, given)]
 
     def leaves(self, given: ActivationStatistics) -> ActivationStatistics:
-        """What comes out; pooling is not thought of."""
-        beside = given if self.way_round is None else self.way_round.leaves()
-        return self.layers[-1].leaves(beside if self.skips else None)
+        """Its answers; pooling is not taken into account."""
+        beside = given if self.shortcut is None else self.shortcut.leaves()
+        return self.layers[-1].leaves(beside if self.residual else None)
 
 
 class _FastBlock(nn.Module):
     def __init__(self, block: _Block, given: ActivationStatistics, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype, self.skips = dtype, block.skips
+        self.dtype, self.residual = dtype, block.residual
         packed = [layer.packed(inputs, dtype) for layer, inputs in block.inputs(given)]
         count = len(block.layers)
         self.layers = nn.ModuleList(packed[:count])
-        self.way_round = packed[count] if block.way_round is not None else nn.Identity()
+        self.shortcut = packed[count] if block.shortcut is not None else nn.Identity()
         self.after = nn.MaxPool2d(3, 2, 1) if block.pools else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
-        skip = self.way_round(x) if self.skips else None
+        skip = self.shortcut(x) if self.residual else None
         *before, last = self.layers
         for layer in before:
             x = layer(x)
         return self.after(last(x, skip))
 
 
-def _wide(blocks: list[_Block], dtype: torch.dtype) -> int:
+def float32_blocks(blocks: list[_Block], dtype: torch.dtype) -> int:
     """How many leading blocks stay float32."""
-    wide, given = 0, ActivationStatistics.of_images()
+    count, given = 0, ActivationStatistics.of_images()
     if dtype == torch.float32:
-        return wide
+        return count
     for index, block in enumerate(blocks, start=1):
         if any(
             layer.noise(inputs, dtype) > MAX_ROUNDING_ERROR for layer, inputs in block.inputs(given)
         ):
-            wide = index
+            count = index
         given = block.leaves(given)
-    return wide
+    return count
 
 
-def _blocks(trunk: Trunk) -> tuple[list[_Block], tuple[int, ...]]:
+def blocks_of(backbone: Backbone) -> tuple[list[_Block], tuple[int, ...]]:
     """All blocks, the stem as the first, and those after which the maps are taken."""
-    if isinstance(trunk, MobileNetV2):
-        stem, *rest = trunk.features
-        return [_Block([_relu6(stem)]), *map(_inverted, rest)], trunk._taps
-    first = _Block([_Layer(trunk.conv1, trunk.bn1, "relu")], pools=True)
-    stages = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
+    if isinstance(backbone, MobileNetV2):
+        stem, *rest = backbone.features
+        return [_Block([_relu6(stem)]), *map(_inverted, rest)], backbone.taps
+    stem = cast(FrozenBatchNorm2d, backbone.bn1)
+    first = _Block([_Layer(backbone.conv1, stem, "relu")], pools=True)
+    stages = backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4
     return [first, *(_bottleneck(block) for stage in stages for block in stage)], (7, 13, 16)
 
 
@@ -165,17 +164,17 @@ def _inverted(block: nn.Module) -> _Block:
     whole = cast(InvertedResidual, block)
     *outer, conv, norm = whole.conv
     last = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
-    return _Block([*map(_relu6, outer), last], skips=whole.skips)
+    return _Block([*map(_relu6, outer), last], residual=whole.use_res_connect)
 
 
 def _bottleneck(block: nn.Module) -> _Block:
     whole = cast(Bottleneck, block)
     pairs = (whole.conv1, whole.bn1), (whole.conv2, whole.bn2), (whole.conv3, whole.bn3)
-    way_round = None
+    shortcut = None
     if whole.downsample is not None:
         conv, norm = cast(nn.Sequential, whole.downsample)
-        way_round = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
-    return _Block([_Layer(*pair, "relu") for pair in pairs], way_round, skips=True)
+        shortcut = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
+    return _Block([_Layer(*pair, "relu") for pair in pairs], shortcut, residual=True)
 
 
 def _relu6(layers: nn.Module) -> _Layer:
