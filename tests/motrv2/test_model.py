@@ -63,8 +63,8 @@ def test_denoising_queries_share_one_content(small):
 
 
 def test_denoising_queries_see_and_are_not_seen():
-    forbidden = denoising_mask(2, 1)
-    assert forbidden.tolist() == [[False, False, True], [False, False, True], [False] * 3]
+    attention_mask = denoising_mask(2, 1)
+    assert attention_mask.tolist() == [[False, False, True], [False, False, True], [False] * 3]
     assert denoising_mask(2, 0).shape == (2, 2)
 
 

@@ -29,12 +29,12 @@ def test_it_is_multi_head_attention(queries, gradient):
 def test_what_is_forbidden_is_not_looked_at():
     mine, theirs = pair()
     x = torch.randn(1, 6, 32)
-    forbidden = torch.zeros(6, 6, dtype=torch.bool)
-    forbidden[:4, 4:] = True
-    wanted = theirs(x, x, x, attn_mask=forbidden, need_weights=False)[0]
-    torch.testing.assert_close(mine(x, x, forbidden), wanted, rtol=1e-5, atol=1e-6)
+    attention_mask = torch.zeros(6, 6, dtype=torch.bool)
+    attention_mask[:4, 4:] = True
+    wanted = theirs(x, x, x, attn_mask=attention_mask, need_weights=False)[0]
+    torch.testing.assert_close(mine(x, x, attention_mask), wanted, rtol=1e-5, atol=1e-6)
     changed = x.clone()
     changed[:, 4:] += 1
-    before, after = mine(x, x, forbidden), mine(changed, changed, forbidden)
+    before, after = mine(x, x, attention_mask), mine(changed, changed, attention_mask)
     torch.testing.assert_close(after[:, :4], before[:, :4])
     assert not torch.allclose(after[:, 4:], before[:, 4:])

@@ -175,9 +175,9 @@ def test_the_order_of_the_queries_does_not_matter(decoder, features):
 def test_a_forbidden_query_is_not_seen(decoder, features):
     """The first three see one another only; the last two see all."""
     asked = questions(5)
-    forbidden = torch.zeros(5, 5, dtype=torch.bool)
-    forbidden[:3, 3:] = True
-    masked, open_ = decoder(asked, features, forbidden)[-1], decoder(asked, features)[-1]
+    attention_mask = torch.zeros(5, 5, dtype=torch.bool)
+    attention_mask[:3, 3:] = True
+    masked, open_ = decoder(asked, features, attention_mask)[-1], decoder(asked, features)[-1]
     alone = decoder(asked[:3], features)[-1]
     torch.testing.assert_close(masked.boxes[:3], alone.boxes, rtol=0, atol=1e-5)
     assert (open_.boxes[:3] - alone.boxes).abs().max() > 1e-4

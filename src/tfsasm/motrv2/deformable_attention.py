@@ -20,7 +20,7 @@ _LARGE = 2_000_000  # numbers, from which on compiled kernels save much; the ful
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few learned points per head and level instead of everywhere."""
+    """Each query attends to a few learned points per head and level instead of everywhere."""
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class DeformableAttention(nn.Module):
 
 
 def sample_by(kernel: Kernel, model: nn.Module) -> None:
-    """Have all deformable attention inside `model` sample by this kernel, whatever is quickest."""
+    """Have all deformable attention inside `model` sample by this kernel instead of the fastest."""
     for module in model.modules():
         if isinstance(module, DeformableAttention):
             module.sample = kernel

@@ -60,7 +60,7 @@ def products(x: Tensor, y: Tensor) -> Tensor:
 
 def _serves(x: Tensor, weight: Tensor) -> bool:
     if torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return False  # before anything is asked about sizes, which may be free
+        return False  # before any look at sizes, which may be free
     plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
     several = x.numel() >= _FEW * x.shape[-1] and weight.shape[-2] > 1
     return plain and several and torch.backends.mkldnn.is_available()

@@ -33,7 +33,7 @@ from tfsasm.motrv2.transformer import (
 
 
 class Interaction(FeedForward):
-    """Query interaction: tracks look at one another and take this frame in (QIMv2, SPEC 6.3)."""
+    """Query interaction: tracks attend to one another and take this frame in (QIMv2, SPEC 6.3)."""
 
     def __init__(
         self, width: int, feedforward: int, heads: int, box_turns: float, place_values: bool
@@ -52,16 +52,16 @@ class Interaction(FeedForward):
     def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
         """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`."""
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        placed = (embeddings + position)[None]
-        value = placed if self.place_values else embeddings[None]
-        looked = self.self_attn(placed, value)
-        x = self.norm1(embeddings + looked[0])
+        with_position = (embeddings + position)[None]
+        value = with_position if self.place_values else embeddings[None]
+        attended = self.self_attn(with_position, value)
+        x = self.norm1(embeddings + attended[0])
         x = self.norm2(x + self.feed_forward(x))
         return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
 
 
 class MOTRv2(nn.Module):
-    """Deformable DETR that is asked about proposals and tracks."""
+    """Deformable DETR whose queries are proposals and tracks."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -115,10 +115,10 @@ class MOTRv2(nn.Module):
         return Queries(self.denoising_content.expand(len(boxes), -1), boxes)
 
     def decode(
-        self, features: Features, queries: Queries, forbidden: Tensor | None = None
+        self, features: Features, queries: Queries, attention_mask: Tensor | None = None
     ) -> list[Prediction]:
         """Answer Q queries about one image: one `Prediction` of length Q per layer."""
-        return self.decoder(queries, features, forbidden)
+        return self.decoder(queries, features, attention_mask)
 
     def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
         """Queries of the next frame for A tracks (SPEC 6.3).
@@ -135,11 +135,11 @@ class MOTRv2(nn.Module):
 
 
 def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cpu") -> Tensor:
-    """Normal queries may not look at denoising ones, which see everything (SPEC 4.7)."""
+    """Normal queries must not attend to denoising ones, which attend to all (SPEC 4.7)."""
     total = normal + denoising
-    forbidden = torch.zeros(total, total, dtype=torch.bool, device=device)
-    forbidden[:normal, normal:] = True
-    return forbidden
+    attention_mask = torch.zeros(total, total, dtype=torch.bool, device=device)
+    attention_mask[:normal, normal:] = True
+    return attention_mask
 
 
 def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.ModuleList:

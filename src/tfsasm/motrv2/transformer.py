@@ -63,7 +63,7 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """linear2(relu(linear1(x))): the part of a layer that looks at one row alone."""
+    """linear2(relu(linear1(x))), row by row."""
 
     linear1: Linear
     linear2: Linear
@@ -151,7 +151,7 @@ def pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor
 
 
 class DecoderLayer(FeedForward):
-    """Queries look at one another, then at the image (SPEC 4.4)."""
+    """Queries attend to one another, then to the image (SPEC 4.4)."""
 
     def __init__(
         self, width: int, feedforward: int, heads: int, levels: int, points: int,
@@ -168,24 +168,24 @@ class DecoderLayer(FeedForward):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(
-        self, content: Tensor, boxes: Tensor, features: Features, forbidden: Tensor | None
+        self, content: Tensor, boxes: Tensor, features: Features, attention_mask: Tensor | None
     ) -> Tensor:
         """Content `[B, Q, C]` and boxes `[B, Q, 4]` to the next content `[B, Q, C]`.
 
-        `forbidden` `[Q, Q]`: row may not look at column.
+        `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
         """
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        placed = content + position
-        value = placed if self.place_values else content
-        looked = self.self_attn(placed, value, forbidden)
-        content = self.norm2(content + looked)
+        with_position = content + position
+        value = with_position if self.place_values else content
+        attended = self.self_attn(with_position, value, attention_mask)
+        content = self.norm2(content + attended)
         reference = boxes[:, :, None].expand(-1, -1, len(features.shapes), -1)
         if features.valid_ratios is not None:
             reference = reference * features.valid_ratios.repeat(1, 1, 2)[:, None]
-        seen = self.cross_attn(
+        attended = self.cross_attn(
             content + position, features.tokens, features.shapes, reference, features.padding
         )
-        content = self.norm1(content + seen)
+        content = self.norm1(content + attended)
         return self.norm3(content + self.feed_forward(content))
 
 
@@ -205,7 +205,7 @@ class BoxHead(nn.Module):
 
     @torch.no_grad()
     def reset(self, size_bias: float) -> None:
-        """Answer with no correction of the centre and this one of the size, whatever is asked."""
+        """Start with no correction of the centre and `size_bias` as that of the size."""
         last = cast(Linear, self.layers[-1])
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -228,7 +228,7 @@ class Decoder(nn.Module):
         self.class_heads = nn.ModuleList(Linear(width, classes) for _ in range(layers))
 
     def forward(
-        self, queries: Queries, features: Features, forbidden: Tensor | None = None
+        self, queries: Queries, features: Features, attention_mask: Tensor | None = None
     ) -> list[Prediction]:
         """One `Prediction` per layer, each of the length of `queries`; the last is the answer.
 
@@ -239,7 +239,7 @@ class Decoder(nn.Module):
         for layer, box_head, class_head in zip(
             self.layers, self.box_heads, self.class_heads, strict=True
         ):
-            content = layer(content, boxes, features, forbidden)
+            content = layer(content, boxes, features, attention_mask)
             refined = (box_head(content) + inverse_sigmoid(boxes)).sigmoid()
             predictions.append(Prediction(class_head(content)[0], refined[0], content[0]))
             boxes = refined.detach()
@@ -276,18 +276,21 @@ class SelfAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, placed: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
-        """Queries and keys `placed` `[B, Q, C]` and `value` alike to `[B, Q, C]`.
+    def forward(
+        self, with_position: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Queries and keys `with_position` `[B, Q, C]` and `value` alike to `[B, Q, C]`.
 
-        `forbidden` `[Q, Q]`: row may not look at column.
+        `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
         """
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        inputs = with_position, with_position, value
         q, k, v = (
             linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for x, weight, bias in zip((placed, placed, value), weights, biases, strict=True)
+            for x, weight, bias in zip(inputs, weights, biases, strict=True)
         )
-        likeness = products(q * math.sqrt(1 / q.shape[-1]), k)
-        if forbidden is not None:
-            likeness = likeness.masked_fill(forbidden, -math.inf)
-        seen = products(likeness.softmax(-1), v.transpose(-1, -2))
-        return self.out_proj(seen.transpose(1, 2).flatten(2))
+        similarity = products(q * math.sqrt(1 / q.shape[-1]), k)
+        if attention_mask is not None:
+            similarity = similarity.masked_fill(attention_mask, -math.inf)
+        attended = products(similarity.softmax(-1), v.transpose(-1, -2))
+        return self.out_proj(attended.transpose(1, 2).flatten(2))

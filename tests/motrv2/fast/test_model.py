@@ -68,7 +68,7 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
 
 
 @pytest.mark.parametrize("library", [True, False], ids=["compiled", "not compiled"])
-def test_narrow_numbers_give_nearly_the_same(model, library, monkeypatch):
+def test_bfloat16_gives_nearly_the_same(model, library, monkeypatch):
     if not library:
         monkeypatch.setattr(module.kernels, "library", lambda: None)
     fast = FastMOTRv2(copy.deepcopy(model), Precision.everywhere(torch.bfloat16))
@@ -161,7 +161,7 @@ def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
 
 
 @pytest.mark.parametrize("part", ["backbone", "encoder", "decoder"])
-def test_a_part_may_be_narrow_alone(model, part):
+def test_a_part_may_be_bfloat16_alone(model, part):
     fast = FastMOTRv2(copy.deepcopy(model), Precision(**{part: torch.bfloat16}))
     with torch.inference_mode():
         tokens = fast.encode(pictures()).tokens
@@ -177,14 +177,15 @@ def test_self_attention(together, queries, masked):
     g = torch.Generator().manual_seed(5)
     usual = SelfAttention(16, 4).requires_grad_(False)
     usual.in_proj_bias.normal_(generator=g)
-    placed, content = torch.randn(2, 1, queries, 16, generator=g)
-    value = placed if together else content
-    forbidden = torch.rand(queries, queries, generator=g) < 0.3 if masked else None
+    with_position, content = torch.randn(2, 1, queries, 16, generator=g)
+    value = with_position if together else content
+    attention_mask = torch.rand(queries, queries, generator=g) < 0.3 if masked else None
     if masked:
-        forbidden.fill_diagonal_(False)
+        attention_mask.fill_diagonal_(False)
     with torch.inference_mode():
-        ours = FastSelfAttention(usual, together=together)(placed, value, forbidden)
-        torch.testing.assert_close(ours, usual(placed, value, forbidden), rtol=0, atol=1e-5)
+        ours = FastSelfAttention(usual, together=together)(with_position, value, attention_mask)
+        wanted = usual(with_position, value, attention_mask)
+        torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])

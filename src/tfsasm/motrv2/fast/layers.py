@@ -1,8 +1,8 @@
 """Linear layers and convolutions with weights packed once for oneDNN, activations fused in.
 
 Unusual here: PyTorch calls one library for a matrix product and another for a convolution, and
-asks each of them to rearrange the weights every time. On many processors oneDNN is the quicker of
-the two, and quicker still with weights in its own order. Where its operators are missing, PyTorch's
+asks each of them to rearrange the weights every time. On many processors oneDNN is the faster of
+the two, and faster still with weights in its own order. Where its operators are missing, PyTorch's
 ordinary ones do the same.
 """
 

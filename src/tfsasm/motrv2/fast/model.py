@@ -1,4 +1,4 @@
-"""The same network for running only: quicker, equal up to rounding, in float32 or narrower.
+"""The same network for running only: faster, equal up to rounding, in float32 or bfloat16.
 
 What is unusual here: an encoder layer goes through its tokens in parts. Only the values must be
 there for all of them; everything after is row by row, so a part's intermediate results stay in the
@@ -63,8 +63,8 @@ class FastMOTRv2(MOTRv2):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
                 layer.cross_attn, precision.decoder, torch.float32
             )
-            _quicken(layer)
-        _quicken(self.interaction)
+            _fuse_self_attention(layer)
+        _fuse_self_attention(self.interaction)
         for part in (self.decoder, self.interaction):
             _pack_linears(part)
         for name in (
@@ -132,35 +132,35 @@ class _Work:
 
     tokens: Tensor
     """`[S, C]` float32."""
-    narrow: Tensor
+    cast: Tensor
     """The same as matrix products take them; `tokens` itself where that is float32."""
-    placed: Tensor
+    with_position: Tensor
     """With the position added."""
     position: Tensor
 
     @classmethod
     def begin(cls, tokens: Tensor, plan: _Plan, dtype: torch.dtype) -> _Work:
         tokens = tokens.contiguous()
-        placed = (tokens + plan.position).to(dtype)
-        return cls(tokens, tokens.to(dtype), placed, plan.position)
+        with_position = (tokens + plan.position).to(dtype)
+        return cls(tokens, tokens.to(dtype), with_position, plan.position)
 
     def add_norm(
-        self, part: slice, y: Tensor, norm: nn.LayerNorm, *, placed: bool = False
+        self, part: slice, y: Tensor, norm: nn.LayerNorm, *, with_position: bool = False
     ) -> None:
         """Tokens of a part become `norm(tokens + y)`."""
-        x, copy = self.tokens[part], self.narrow[part]
-        position, goal = self.position[part], self.placed[part]
+        x, copy = self.tokens[part], self.cast[part]
+        position, goal = self.position[part], self.with_position[part]
         if kernels.serves(y, 1) and x.dtype == torch.float32:
-            twice = None if self.narrow is self.tokens else copy
-            if placed:
+            twice = None if self.cast is self.tokens else copy
+            if with_position:
                 kernels.add_norm(x, y, norm, x, twice, position, goal)
             else:
                 kernels.add_norm(x, y, norm, x, twice)
             return
         x.copy_(norm(x + y))
-        if self.narrow is not self.tokens:
+        if self.cast is not self.tokens:
             copy.copy_(x)
-        if placed:
+        if with_position:
             goal.copy_(x + position)
 
 
@@ -175,29 +175,32 @@ class FastEncoderLayer(nn.Module):
 
     def forward(self, work: _Work, shapes: Shapes, reference: Tensor) -> None:
         """Change the tokens of one image."""
-        value = self.attention.values(work.narrow)
+        value = self.attention.values(work.cast)
         for first in range(0, len(work.tokens), CHUNK):
             part = slice(first, first + CHUNK)
-            seen = self.attention.look(work.placed[part], value, shapes, reference[part])
-            work.add_norm(part, seen, self.norm1)
-            y = self.second(self.first(work.narrow[part], "relu"))
-            work.add_norm(part, y, self.norm2, placed=True)
+            query = work.with_position[part]
+            attended = self.attention.attend(query, value, shapes, reference[part])
+            work.add_norm(part, attended, self.norm1)
+            y = self.second(self.first(work.cast[part], "relu"))
+            work.add_norm(part, y, self.norm2, with_position=True)
 
 
 class FastAttention(nn.Module):
-    """A `DeformableAttention` whose queries ask for places and weights by one matrix product.
+    """A `DeformableAttention` whose offsets and weights come from one matrix product.
 
-    Its values are of `dtype`, its queries and answers of `asking`.
+    Its values are of `dtype`, its queries and answers of `query_dtype`.
     """
 
     def __init__(
-        self, attention: DeformableAttention, dtype: torch.dtype, asking: torch.dtype
+        self, attention: DeformableAttention, dtype: torch.dtype, query_dtype: torch.dtype
     ) -> None:
         super().__init__()
         self.heads, self.levels, self.points = attention.heads, attention.levels, attention.points
         self.value_proj = _linear(dtype, attention.value_proj)
-        self.ask = _linear(asking, attention.sampling_offsets, attention.attention_weights)
-        self.output = _linear(asking, attention.output_proj)
+        self.offsets_and_weights = _linear(
+            query_dtype, attention.sampling_offsets, attention.attention_weights
+        )
+        self.output = _linear(query_dtype, attention.output_proj)
 
     def forward(
         self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
@@ -205,32 +208,35 @@ class FastAttention(nn.Module):
     ) -> Tensor:
         """As `DeformableAttention`, of one image."""
         value = self.values(source[0])
-        return self.look(query[0], value, shapes, reference[0, :, 0])[None]
+        return self.attend(query[0], value, shapes, reference[0, :, 0])[None]
 
     def values(self, source: Tensor) -> Tensor:
         """Values `[S, M, D]` of `[S, C]`."""
         return self.value_proj(source.to(self.value_proj.dtype)).unflatten(-1, (self.heads, -1))
 
-    def look(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
+    def attend(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """Answers `[Q, C]` to `query` `[Q, C]`."""
-        return self.output(self._sample(value, shapes, self.ask(query), reference))
+        return self.output(self._sample(value, shapes, self.offsets_and_weights(query), reference))
 
-    def _sample(self, value: Tensor, shapes: Shapes, asked: Tensor, reference: Tensor) -> Tensor:
+    def _sample(
+        self, value: Tensor, shapes: Shapes, projected: Tensor, reference: Tensor
+    ) -> Tensor:
         if (
             kernels.serves(value, self.levels * self.points)
             and value.dtype in (torch.float32, torch.bfloat16)
             and value.shape[-1] <= kernels.MAX_CHANNELS
         ):
-            return kernels.attend(value, shapes, asked, reference, self.points)
+            return kernels.attend(value, shapes, projected, reference, self.points)
         grid = (self.heads, self.levels, self.points)
-        offsets, logits = asked.float().split((2 * asked.shape[-1] // 3, asked.shape[-1] // 3), -1)
+        third = projected.shape[-1] // 3
+        offsets, logits = projected.float().split((2 * third, third), -1)
         weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, grid[1:])
         reference = reference[:, None].expand(-1, self.levels, -1)
         places = sampling_locations(
             offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points
         )
-        seen = sample(value[None].float(), shapes, places[None], weights[None])[0]
-        return seen.to(asked.dtype)
+        sampled = sample(value[None].float(), shapes, places[None], weights[None])[0]
+        return sampled.to(projected.dtype)
 
 
 class FastSelfAttention(nn.Module):
@@ -242,23 +248,25 @@ class FastSelfAttention(nn.Module):
         self.heads, self.together = attention.heads, together
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
         count = len(weight) if together else 2 * len(weight) // 3
-        self.ask = PackedLinear(weight[:count], bias[:count], torch.float32)
+        self.project = PackedLinear(weight[:count], bias[:count], torch.float32)
         if not together:
             self.value = PackedLinear(weight[count:], bias[count:], torch.float32)
         self.out_proj = _linear(torch.float32, attention.out_proj)
 
-    def forward(self, placed: Tensor, value: Tensor, forbidden: Tensor | None = None) -> Tensor:
+    def forward(
+        self, with_position: Tensor, value: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
         """As `SelfAttention`."""
-        asked = self.ask(placed) if self.together else torch.cat(
-            [self.ask(placed), self.value(value)], -1
+        projected = self.project(with_position) if self.together else torch.cat(
+            [self.project(with_position), self.value(value)], -1
         )
-        q, k, v = asked.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        allowed = None if forbidden is None else ~forbidden
-        seen = F.scaled_dot_product_attention(q, k, v, allowed)
-        return self.out_proj(seen.transpose(1, 2).flatten(2))
+        q, k, v = projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        allowed = None if attention_mask is None else ~attention_mask
+        attended = F.scaled_dot_product_attention(q, k, v, allowed)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
-def _quicken(layer: DecoderLayer | Interaction) -> None:
+def _fuse_self_attention(layer: DecoderLayer | Interaction) -> None:
     attention = FastSelfAttention(layer.self_attn, together=layer.place_values)
     layer.self_attn = attention  # type: ignore[assignment]
 

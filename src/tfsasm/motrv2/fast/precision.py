@@ -1,4 +1,4 @@
-"""How wide the numbers of each part of the network are."""
+"""The precision of each part of the network, and what rounding does to a convolution."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """What convolutions and matrix products of each part take and give."""
+    """The dtype that convolutions and matrix products of each part take and give."""
 
     backbone: torch.dtype = torch.float32
-    """Blocks that cannot bear it stay float32; see `FastTrunk`."""
+    """Blocks that rounding would spoil stay float32; see `FusedBackbone`."""
     encoder: torch.dtype = torch.float32
     decoder: torch.dtype = torch.float32
     """The values of its tokens; its queries stay float32."""
@@ -28,6 +28,11 @@ class Precision:
     def everywhere(cls, dtype: torch.dtype) -> Precision:
         """The same in all parts."""
         return cls(dtype, dtype, dtype)
+
+
+_PARTS = [field.name for field in fields(Precision)]
+
+_EXAMPLE = "or for single parts, such as backbone=bf16,encoder=fp32"
 
 
 def parse_precision(text: str, device: str = "cpu") -> Precision:
@@ -61,13 +66,10 @@ def _parse(text: str) -> Precision:
         parts[name] = KINDS[kind]
     return Precision(**parts)
 
-_PARTS = [field.name for field in fields(Precision)]
-
-_EXAMPLE = "or for single parts, such as backbone=bf16,encoder=fp32"
-
 
 def _known() -> str:
     return ", ".join(KINDS)
+
 
 _USUAL = math.sqrt(0.75 / (3 * math.log(4)))
 """Root mean square of a rounding error, in halves of the last place of a number, over numbers whose
@@ -76,7 +78,7 @@ leading digits are spread as they usually are."""
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """Of each channel, as if it were normal and channels knew nothing of one another."""
+    """Mean and variance of each channel, as if channels were normal and independent."""
 
     mean: Tensor
     """`[C]`."""
@@ -85,15 +87,15 @@ class ActivationStatistics:
 
     @classmethod
     def of_images(cls) -> ActivationStatistics:
-        """Of normalised RGB."""
+        """Statistics of normalised RGB images."""
         return cls(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
 
     def __add__(self, other: ActivationStatistics) -> ActivationStatistics:
-        """Of a sum."""
+        """Statistics of a sum."""
         return ActivationStatistics(self.mean + other.mean, self.variance + other.variance)
 
     def after(self, activation: str) -> ActivationStatistics:
-        """Behind `none`, `relu` or `relu6`."""
+        """Statistics after `none`, `relu` or `relu6`."""
         if activation == "none":
             return self
         mean, square = _above(self.mean, self.variance)
@@ -115,7 +117,7 @@ def _above(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 def mean_answer(weight: Tensor, given: ActivationStatistics) -> Tensor:
     """Mean answer `[O]` of a convolution of `weight` `[O, C / groups, k, k]` without bias.
 
-    Of a rounding error of the weights it is what a bias can take back.
+    Of the rounding error of the weights, it is the part for which a bias can make up.
     """
     return _by_channel(weight, given.mean)
 
