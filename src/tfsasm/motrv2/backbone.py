@@ -22,8 +22,10 @@ class ResNet50(resnet.ResNet):
     frozen = ("conv1", "layer1")  # the published recipe never trains these (SPEC 3.1)
 
     def __init__(self) -> None:
-        super().__init__(resnet.Bottleneck, [3, 4, 6, 3], norm_layer=FrozenBatchNorm2d)
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(resnet.Bottleneck, [3, 4, 6, 3], norm_layer=FrozenBatchNorm2d)
         del self.avgpool, self.fc
+        _reset_convolutions(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised RGB `[B, 3, H, W]` to three maps of `channels` at 1/8, 1/16 and 1/32."""
@@ -45,9 +47,11 @@ class MobileNetV2(mobilenetv2.MobileNetV2):
     """Expansion, channels, blocks and stride of each group of blocks; None for the published."""
 
     def __init__(self) -> None:
-        super().__init__(inverted_residual_setting=self.plan, norm_layer=FrozenBatchNorm2d)
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(inverted_residual_setting=self.plan, norm_layer=FrozenBatchNorm2d)
         self.features = nn.Sequential(*self.features[: self.taps[-1] + 1])
         del self.classifier
+        _reset_convolutions(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Normalised RGB `[B, 3, H, W]` to three maps of `channels` at 1/8, 1/16 and 1/32."""
@@ -57,6 +61,13 @@ class MobileNetV2(mobilenetv2.MobileNetV2):
             if index in self.taps:
                 maps.append(x)
         return maps
+
+
+def _reset_convolutions(backbone: nn.Module) -> None:
+    """PyTorch's own initial values, so that a seed means the same network in every version."""
+    for part in backbone.modules():
+        if isinstance(part, nn.Conv2d):
+            part.reset_parameters()
 
 
 Backbone = ResNet50 | MobileNetV2
