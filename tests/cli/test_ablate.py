@@ -121,6 +121,7 @@ def test_scores_are_drawn_where_there_is_more_than_one_row(run, tmp_path):
     assert "ablation.png" not in single.out
 
 
+@pytest.mark.slow  # the same engine as in `evaluate`
 def test_two_workers_give_the_same_files(run, tmp_path):
     run()
     outcome = run("--workers", 2, output=tmp_path / "two")

@@ -57,6 +57,7 @@ def test_growth_is_a_table_and_a_plot(tfsasm, small_weights, tmp_path):
     assert "<svg" in plot.read_text()
 
 
+@pytest.mark.slow
 def test_another_program_gets_the_same_video(tfsasm, tmp_path):
     file = tmp_path / "pair.json"
     reads = "import sys; assert open(sys.argv[1], 'rb').read(); open(sys.argv[2], 'w')"

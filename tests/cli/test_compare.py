@@ -161,6 +161,7 @@ def test_a_picture_is_drawn(compare_, tmp_path):
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow  # the same engine as in `evaluate`
 def test_two_workers_give_the_same_scores(compare_, tmp_path):
     for workers in (1, 2):
         outcome = compare_(trackers="paper,motrv2", workers=workers,

@@ -139,9 +139,9 @@ def _track(
     summary, began = Summary(), time.monotonic()
     try:
         for frame, tracks in tracked:
-            write(frame, tracks)
-            summary.frames += 1
+            summary.frames += 1  # first, for Ctrl-C may come while the frame is written
             summary.identities.update(row.id for row in rows(tracks))
+            write(frame, tracks)
             rate = summary.frames / (time.monotonic() - began)
             advance(f"{rate:5.1f} fps {len(tracks):3} tracks")
     except TruncatedInput as cut:
