@@ -54,7 +54,7 @@ def content(folder):
 # What comes out
 
 
-@pytest.mark.parametrize("preset", ["paper", "released"])
+@pytest.mark.parametrize("preset", ["paper", pytest.param("released", marks=pytest.mark.slow)])
 def test_every_row_is_what_evaluate_gives(run, tfsasm, clips, small_weights, tmp_path, preset):
     outcome = run(preset=preset)
     assert outcome.code == 0, outcome.err

@@ -37,7 +37,7 @@ EXPORT_NOISE = dict.fromkeys(("mem_bank", "accum_dist", "query_pos", "ref_pts"),
 def test_forty_frames_are_those_of_the_released_code(sampling, monkeypatch, two_threads):
     """19 identities, 4 deaths, 27 stores."""
     monkeypatch.setenv("TFSASM_SAMPLING", sampling)
-    assert distance_of_lines(in_pytorch(released_model())) == 0
+    assert distance_of_lines(in_pytorch(released_model()), exactly=True) == 0
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def in_pytorch(model):
     return TorchNetwork(model, config)
 
 
-def distance_of_lines(network, noise=KERNEL_NOISE):
+def distance_of_lines(network, noise=KERNEL_NOISE, *, exactly=False):
     """How far result lines are off, in hundredths of a pixel; the state is checked on the way."""
     golden = vectors("run_tol20")
     state, lines = begin(network, METHOD), []
@@ -75,6 +75,7 @@ def distance_of_lines(network, noise=KERNEL_NOISE):
         assert_as_released(state.tracks.map(as_numpy), output.map(as_numpy), wanted, noise)
         lines += result_lines(index + 1, report(output, WIDTH, HEIGHT, METHOD))
     assert len(lines) == 117
+    assert not exactly or lines == golden["lines"].tolist()  # byte for byte
     mine, theirs = (
         np.array([line.split(",") for line in some], dtype=float)
         for some in (lines, golden["lines"].tolist())
