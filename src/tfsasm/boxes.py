@@ -14,6 +14,8 @@ import numpy as np
 
 from tfsasm.tables import Array, Floats, Integers, namespace
 
+_BLOCK = 64  # boxes that are compared with all others at once
+
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
     """Centre and size `[..., 4]` to corners `[..., 4]`."""
@@ -133,11 +135,14 @@ def suppress(xyxy: np.ndarray, scores: np.ndarray, iou: float) -> Integers:
     A box `[P, 4]` (corners, of some area) goes if its IoU with a kept one of a higher score `[P]`,
     or of the same and listed before, is above `iou`.
     """
-    order = np.argsort(-scores, kind="stable")
-    boxes, alive = xyxy[order], np.ones(len(order), dtype=bool)
+    order, kept = np.argsort(-scores, kind="stable"), []
     threshold = np.float64(iou)  # not rounded to the boxes' float32 before it is compared
-    for row in range(len(boxes)):
-        if alive[row]:
-            rest = alive[row + 1 :]
-            rest &= ~(iou_pairs(boxes[row], boxes[row + 1 :]) > threshold)
-    return order[alive]
+    while len(order):
+        boxes, alive = xyxy[order], np.ones(len(order), dtype=bool)
+        covers = np.triu(iou_matrix(boxes[:_BLOCK], boxes) > threshold, 1)
+        for row in np.flatnonzero(covers.any(axis=1)):
+            if alive[row]:
+                alive &= ~covers[row]
+        kept.append(order[:_BLOCK][alive[:_BLOCK]])
+        order = order[_BLOCK:][alive[_BLOCK:]]
+    return np.concatenate([order, *kept])

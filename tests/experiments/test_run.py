@@ -1,5 +1,7 @@
 """Trackers that share frames, detections and features give what each gives alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from helpers.scenes import write_folders
 from tfsasm.datasets.sequences import sequences
 from tfsasm.errors import InputError
 from tfsasm.experiments.plan import Experiment, make_folders, make_tasks
-from tfsasm.experiments.run import SharedEmbedder, make_work, run_sequence
+from tfsasm.experiments.run import SharedEmbedder, make_work, open_stored, run_sequence
 from tfsasm.tracking.config import default, paper, released
 from tfsasm.tracking.load import load
 from tfsasm.tracking.named import EmbedderSpec, Models, NetworkSpec, QuerySpec
@@ -52,9 +54,9 @@ def test_trackers_of_a_network_share_its_features_and_nothing_else(
     experiment, small_weights, tmp_path
 ):
     network = CountingNetwork(load(small_weights).network)
-    specs = experiment.trackers.items()
+    specs, stored = experiment.trackers.items(), partial(open_stored, skip_bad=False)
     trackers = {label: spec.make(Models(network)) for label, spec in specs}
-    done = outcome(run_sequence(experiment, trackers, None, None, "a"))
+    done = outcome(run_sequence(experiment, trackers, stored, None, "a"))
     assert (done.frames, network.images) == (6, 6)
     texts = {label: (folder / "a.txt").read_text() for label, folder in experiment.folders.items()}
     assert len(set(texts.values())) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def predicted(
 class FakeNetwork:
     """A `Network` without weights: the features of a frame are its prediction, by `predicted`."""
 
-    parameters = 0
+    parameters, inference = 0, nullcontext
 
     def __init__(self, library: Any = torch, learned: int = 0) -> None:
         self.library, self.learned = library, learned

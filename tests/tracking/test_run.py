@@ -1,5 +1,7 @@
 """Any tracker over a whole video."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,14 @@ def test_any_tracker_will_do(scene):
 ])
 def test_threads_of_a_part(parameters, cores, threads):
     assert threads_of_a_part(parameters, cores) == threads
+
+
+@pytest.mark.parametrize(("kind", "count"), [("appearance", 1), ("query", 2)])
+def test_only_what_is_prepared_gets_a_thread_of_its_own(scene, tracker, kind, count):
+    run = track_video(
+        AppearanceTracker() if kind == "appearance" else tracker, scene.folder, scene.detections
+    )
+    before = set(threading.enumerate())
+    next(run)
+    assert len(set(threading.enumerate()) - before) == count
+    run.close()

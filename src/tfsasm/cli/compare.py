@@ -176,7 +176,8 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
     folders = make_folders(place, list(trackers), overwrite=options.overwrite)
     experiment = Experiment(
         tasks, trackers, folders, network_spec(options), embedder_spec(options),
-        min_score=options.min_score, skip_bad=options.skip_bad_detections, timed=True,
+        min_score=options.min_score, skip_bad=options.skip_bad_detections,
+        timed=True, in_pixels=True, strict_length=True,
     )  # fmt: skip
     return experiment, skipped
 

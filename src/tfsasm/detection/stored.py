@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tfsasm.detection.det_db import Folder, components, first_character, read_det_db
+from tfsasm.detection.det_db import DetDb, Folder, components, first_character, read_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_detections
@@ -70,7 +70,7 @@ class DetectionDatabase:
     The sequence is the one whose name is in the frame's path, or in `source_name`; a file of one
     sequence also serves a source whose path says nothing. Where names are shared (`train/a` and
     `val/a`), the longer agreement of the folders above decides. A bad line matters only when a
-    frame of its sequence is requested.
+    frame of its sequence is requested. `read` may be a cached `read_det_db`.
 
     Raises `InputError` for malformed JSON, repeated keys and bad lines (named by key and number),
     for a frame that could belong to several sequences, or whose sequence is not in the file.
@@ -78,13 +78,13 @@ class DetectionDatabase:
 
     def __init__(
         self, path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
-        missing: MissingRule = "empty",
+        missing: MissingRule = "empty", read: Callable[[Path | str], DetDb] = read_det_db,
     ) -> None:
         self._path = path
         self._skip_bad = skip_bad
         self._missing = _MissingFrames(path, missing)
         self._source = components(source_name) if source_name else ()
-        self._file = read_det_db(path)
+        self._file = read(path)
         self._sequences: dict[Folder, _Names] = {}
         self._by_name: dict[Folder, Folder | None] = {}
         self._notes: list[str] = []
@@ -313,14 +313,14 @@ def _some(names: Sequence[str]) -> str:
 
 def open_detections(
     path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
-    missing: Literal["empty", "error"] = "empty",
+    missing: MissingRule = "empty", read: Callable[[Path | str], DetDb] = read_det_db,
 ) -> MotDetections | DetectionDatabase:
     """Stored detections: a MOT `det.txt` or a det_db JSON, by suffix and first character.
 
     `source_name` is the video or folder the frames come from, best as a full path: it helps to
     find the sequence in a JSON when a frame's own name says too little. A frame the file does not
     know has no proposals and is counted for the report; with `missing="error"` it is an
-    `InputError`.
+    `InputError`. `read` is as for `DetectionDatabase`.
 
     Raises `InputError` naming file and line (or key) for anything that cannot be used; `skip_bad`
     leaves bad detection lines out and counts them.
@@ -328,5 +328,7 @@ def open_detections(
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON")
     if Path(path).suffix.lower() == ".json" or first_character(path) in ("{", "["):
-        return DetectionDatabase(path, source_name=source_name, skip_bad=skip_bad, missing=missing)
+        return DetectionDatabase(
+            path, source_name=source_name, skip_bad=skip_bad, missing=missing, read=read
+        )
     return MotDetections(path, skip_bad=skip_bad, missing=missing)

@@ -75,9 +75,12 @@ class Experiment:
     skip_bad: bool = False
     """Leave out lines of detections that cannot be used."""
     timed: bool = False
-    """Trackers are compared, also by their speed. Nothing is computed ahead then, a sequence of
-    another length than expected fails, and trackers without a network take stored detections in
-    pixels as they are. Otherwise all is as in `track_video`."""
+    """The seconds of each tracker count: networks are warmed up, and nothing is computed ahead."""
+    in_pixels: bool = False
+    """Trackers without a network take stored detections as they are, not normalised by the image as
+    `track_video` gives them."""
+    strict_length: bool = False
+    """A sequence of another length than expected fails."""
     first_id: int = 1
     """The first identity in result files."""
     scores: bool = True

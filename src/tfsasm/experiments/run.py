@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import supervision as sv
 
+from tfsasm.detection.det_db import DetDb, read_det_db
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
@@ -109,17 +110,24 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
     trackers = {label: spec.make(models) for label, spec in experiment.trackers.items()}
     if detector is None and experiment.detector:
         detector = experiment.detector.make(experiment.device)
-    return partial(run_sequence, experiment, trackers, detector, embedder)
+    read = lru_cache(1)(read_det_db)  # one file may be of all sequences
+    stored = partial(open_stored, skip_bad=experiment.skip_bad, read=read)
+    detectors = stored if detector is None else partial(_any_task, detector)
+    return partial(run_sequence, experiment, trackers, detectors, embedder)
+
+
+def _any_task(detector: Detector, task: Task) -> Detector:
+    return detector
 
 
 def run_sequence(
-    experiment: Experiment, trackers: Mapping[str, Tracker], detector: Detector | None,
+    experiment: Experiment, trackers: Mapping[str, Tracker], detectors: Callable[[Task], Detector],
     embedder: SharedEmbedder | None, name: str,
 ) -> Generator[int, None, Outcome]:
     """Run the trackers on one sequence, each from a fresh state.
 
-    Result files appear when the last frame is done. `detector` is None for stored detections,
-    `embedder` the one that appearance trackers share. Raises `InputError`.
+    Result files appear when the last frame is done. `detectors` gives the detector of a task,
+    `embedder` is the one that appearance trackers share. Raises `InputError`.
     """
     task = experiment.tasks[name]
     chosen = {label: trackers[label] for label in experiment.labels(name)}
@@ -127,7 +135,7 @@ def run_sequence(
         tracker.reset()
     ids: dict[str, set[int]] = {label: set() for label in chosen}
     seconds = dict.fromkeys(chosen, 0.0)
-    found = detector or open_stored(task, skip_bad=experiment.skip_bad)
+    found = detectors(task)
     frames, began = 0, time.monotonic()
     with ExitStack() as stack:
         source = None
@@ -137,7 +145,7 @@ def run_sequence(
         files = {label: _result(experiment, label, name, stack) for label in chosen}
         for frame, given, features in ready:
             for label, tracker in chosen.items():
-                detections = given[experiment.timed and not isinstance(tracker, QueryTracker)]
+                detections = given[experiment.in_pixels and not isinstance(tracker, QueryTracker)]
                 tracks, spent = _update(tracker, frame, detections, features[label], embedder)
                 seconds[label] += spent
                 files[label].write(frame, tracks)
@@ -145,17 +153,20 @@ def run_sequence(
             frames += 1
             yield frames
         notes = [*(source.problems if source else ()), *found.report()]
-        notes += _length_notes(task, frames, strict=experiment.timed)
+        notes += _length_notes(task, frames, strict=experiment.strict_length)
     identities = {label: len(each) for label, each in ids.items()}
     return Outcome(frames, time.monotonic() - began, identities, seconds, tuple(notes))
 
 
-def open_stored(task: Task, *, skip_bad: bool) -> Stored:
-    """The stored detections of a task. Raises `InputError`."""
+def open_stored(
+    task: Task, *, skip_bad: bool, read: Callable[[Path | str], DetDb] = read_det_db
+) -> Stored:
+    """The stored detections of a task. `read` may be a cached `read_det_db`. Raises `InputError`.
+    """
     path = task.detections or ""
     if task.first > 1:
         return MotDetections(path, skip_bad=skip_bad, first=task.first)
-    return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad)
+    return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad, read=read)
 
 
 def _prepared(
@@ -172,7 +183,7 @@ def _prepared(
 
 def _detections(experiment: Experiment, found: Detector, frame: Frame) -> Given:
     """The detections of a frame, in the forms that the trackers take."""
-    if frame.image.size and not experiment.timed:
+    if frame.image.size and not experiment.in_pixels:
         proposals = found(frame)
         return {False: proposals[proposals.scores >= experiment.min_score]}
     if not isinstance(found, Stored):

@@ -18,6 +18,8 @@ from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb
 class TorchNetwork:
     """A `MOTRv2` or `FastMOTRv2` as a tracker calls it, in `torch.inference_mode`."""
 
+    inference = torch.inference_mode
+
     def __init__(self, model: MOTRv2, config: NetworkConfig) -> None:
         self.model, self.config = model, config
         self.learned, self.parameters = len(model.learned_boxes), model.size

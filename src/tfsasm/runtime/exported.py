@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,8 @@ Features = list[Floats]
 
 class ExportedNetwork:
     """A `Network` on NumPy arrays. Not thread-safe within one of its calls."""
+
+    inference = nullcontext
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,

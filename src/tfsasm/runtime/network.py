@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,6 +46,10 @@ class Network(Protocol):
     """Learned queries that stand before those of the detections."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
+
+    def inference(self) -> AbstractContextManager[object]:
+        """A block in which its library need not track gradients."""
+        ...
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""

@@ -17,6 +17,7 @@ import supervision as sv
 
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
+from tfsasm.tracking.run import Tracker
 
 CLASSICS = {
     "sort": "SORTTracker",
@@ -31,7 +32,7 @@ USE_FRAMES = {"botsort"}
 """Those that take the camera's motion from the frames."""
 
 
-class ClassicTracker:
+class ClassicTracker(Tracker):
     """A classic tracker by name, with the parameters that are not at their defaults.
 
     Nothing is filled in afterwards: a frame has the tracks that are confirmed by then.
@@ -46,10 +47,6 @@ class ClassicTracker:
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self._tracker = self._kind(**self._changed)
-
-    def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Nothing: there is no network."""
-        return [None] * len(images)
 
     def update(
         self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,

@@ -97,6 +97,14 @@ def step(
     `features` come from `network.encode`; `proposals` are arrays of the network. The order of the
     tracks is that of the released code: new ones first (QUIRK-12).
     """
+    with network.inference():
+        return _step(network, state, features, proposals, config)
+
+
+def _step(
+    network: Network, state: TrackerState, features: Any, proposals: Proposals,
+    config: TrackerConfig,
+) -> tuple[TrackerState, TrackOutput]:
     new = _new_tracks(network.queries(proposals.boxes, proposals.scores), config)
     tracks = Tracks.cat([new, state.tracks])
     prediction, matches, status = _predict(

@@ -36,9 +36,9 @@ class Tracker(Protocol):
         """What `update` needs of each of some images of one size, and needs no state.
 
         It may be computed ahead, in a batch, or once for many trackers: the features of a network.
-        None for each where there is nothing.
+        None for each where there is nothing, which a class that inherits from this one says.
         """
-        ...
+        return [None] * len(images)
 
     def update(
         self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
@@ -66,9 +66,10 @@ def track_video(
     frames = source if isinstance(source, Source) else open_video(source)
     tracker.reset()
     detected = ((frame, detect(frame)) for frame in frames)
+    ahead = 0 if type(tracker).prepare is Tracker.prepare else prefetch  # nothing to prepare
     with (
         frames, closing(threads.prefetch(detected, prefetch)) as found,
-        closing(threads.prefetch(_prepared(tracker, found, batch), prefetch)) as ready,
+        closing(threads.prefetch(_prepared(tracker, found, batch), ahead)) as ready,
     ):  # fmt: skip
         for frame, proposals, prepared in ready:
             yield frame, tracker.update(proposals, frame.image, prepared)

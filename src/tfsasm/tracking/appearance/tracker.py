@@ -7,7 +7,7 @@ is used and nothing is filled in: a track that is reported in a frame has a dete
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ from tfsasm.tracking.appearance.motion import (
     PersistenceConfig,
 )
 from tfsasm.tracking.config import NO_ID
-from tfsasm.tracking.run import track_video
+from tfsasm.tracking.run import Tracker, track_video
 from tfsasm.video.source import Frame, Source
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def _tentative(
     )  # fmt: skip
 
 
-class AppearanceTracker:
+class AppearanceTracker(Tracker):
     """Tracks objects through one video at a time, by motion and appearance.
 
     `embedder` is any `Embedder`; None for motion alone, or for embeddings that come with the
@@ -304,10 +304,6 @@ class AppearanceTracker:
         seen = FrameDetections(xyxy, scores, embeddings, warp, size)
         self.state, ids, rows = step(state, seen, self._gallery, self.config)
         return _reported(found, scores, ids, rows)
-
-    def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Nothing to prepare: all work depends on the detections."""
-        return [None] * len(images)
 
     def track(
         self, source: Source | Path | str | int, detector: Detector | Path | str, *,
