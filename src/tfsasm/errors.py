@@ -3,7 +3,9 @@
 The command line prints these as one line and exits with a code; anything else is a defect of ours.
 """
 
+from __future__ import annotations
 
+from collections.abc import Sequence
 
 
 class TfsasmError(Exception):
@@ -20,3 +22,9 @@ class WeightsError(TfsasmError, ValueError):
 
 class TruncatedInput(TfsasmError):
     """A source ended early. What came before is good; raised after the last good frame."""
+
+
+def first_few(texts: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """What a message lists, the first `most` if there are many, and how many more."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return between.join(texts[:most]) + more

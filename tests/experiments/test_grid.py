@@ -63,7 +63,7 @@ def test_a_row_is_chosen_by_its_values(text):
     pytest.param("capacity=5", "2 rows of the grid with capacity=5; name one, such as memory.",
                  id="several"),
     pytest.param("capacity=7,travel=frames", "no row of the grid with capacity=7", id="none"),
-    pytest.param("capacity", "wanted is NAME=VALUE", id="no value"),
+    pytest.param("capacity", "--against takes NAME=VALUE, not 'capacity'", id="no value"),
 ])
 def test_a_row_is_refused(text, complaint):
     with pytest.raises(InputError, match=re.escape(complaint)):

@@ -3,7 +3,7 @@
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.experiments.plan import first_few, make_folders
+from tfsasm.experiments.plan import make_folders
 
 
 def test_folders_are_named_after_trackers(tmp_path):
@@ -14,8 +14,3 @@ def test_folders_are_named_after_trackers(tmp_path):
 def test_two_trackers_need_two_folders(tmp_path):
     with pytest.raises(InputError, match="two trackers would share a folder"):
         make_folders(tmp_path, ["paper:capacity=1", "paper_capacity=1"], overwrite=False)
-
-
-def test_a_message_names_the_first_few():
-    assert first_few(["a", "b"]) == "a, b"
-    assert first_few(list("abcde")) == "a, b, c and 2 more"

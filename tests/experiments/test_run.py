@@ -10,9 +10,10 @@ from tfsasm.datasets.sequences import sequences
 from tfsasm.errors import InputError
 from tfsasm.experiments.plan import Experiment, make_folders, make_tasks
 from tfsasm.experiments.run import SharedEmbedder, make_work, open_stored, run_sequence
+from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import default, paper, released
-from tfsasm.tracking.load import load
-from tfsasm.tracking.named import EmbedderSpec, Models, NetworkSpec, QuerySpec
+from tfsasm.tracking.load import load, torch_network
+from tfsasm.tracking.named import QuerySpec
 from tfsasm.tracking.results import MotFile
 
 METHODS = {"paper": paper(), "released": released(), "default": default()}
@@ -38,7 +39,7 @@ def experiment(scene, small_weights, tmp_path):
     tasks = make_tasks(sequences("mot", root, None, ()), detections=None, source=None)
     trackers = {label: QuerySpec(config) for label, config in METHODS.items()}
     folders = make_folders(tmp_path / "out", list(trackers), overwrite=False)
-    return Experiment(tasks, trackers, folders, NetworkSpec(str(small_weights)), EmbedderSpec())
+    return Experiment(tasks, trackers, folders, partial(torch_network, small_weights), embedder)
 
 
 def outcome(steps):
@@ -55,7 +56,7 @@ def test_trackers_of_a_network_share_its_features_and_nothing_else(
 ):
     network = CountingNetwork(load(small_weights).network)
     specs, stored = experiment.trackers.items(), partial(open_stored, skip_bad=False)
-    trackers = {label: spec.make(Models(network)) for label, spec in specs}
+    trackers = {label: spec.make(network, None) for label, spec in specs}
     done = outcome(run_sequence(experiment, trackers, stored, None, "a"))
     assert (done.frames, network.images) == (6, 6)
     texts = {label: (folder / "a.txt").read_text() for label, folder in experiment.folders.items()}

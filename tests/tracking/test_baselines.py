@@ -105,9 +105,9 @@ def test_parameters_can_be_put_into_json(name):
 
 @needs_trackers
 def test_parameters_can_be_given():
-    settings = [("lost_track_buffer", "5"), ("minimum_iou_threshold", "0.25")]
+    settings = {"lost_track_buffer": "5", "minimum_iou_threshold": "0.25"}
     assert parse("ocsort", settings) == {"lost_track_buffer": 5, "minimum_iou_threshold": 0.25}
-    assert parse("botsort", [("enable_cmc", "false")]) == {"enable_cmc": False}
+    assert parse("botsort", {"enable_cmc": "false"}) == {"enable_cmc": False}
 
 
 @needs_trackers
@@ -120,7 +120,7 @@ def test_parameters_can_be_given():
 ])
 def test_what_is_no_parameter_is_refused(setting, message):
     with pytest.raises(InputError, match=message):
-        parse("ocsort", [setting])
+        parse("ocsort", dict([setting]))
 
 
 def test_without_the_package_the_message_has_the_command_that_installs_it(monkeypatch):

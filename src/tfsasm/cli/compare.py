@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.evaluate import embedder_spec, network_spec
+from tfsasm.cli.evaluate import embedder_loader, network_loader
 from tfsasm.cli.options import (
     DatasetOptions,
     EmbedderOptions,
@@ -25,7 +25,7 @@ from tfsasm.cli.options import (
     WorkerOptions,
 )
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 
 if TYPE_CHECKING:
     from tfsasm.evaluation.metrics import Report
@@ -152,7 +152,6 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
     from tfsasm.experiments.plan import (
         Experiment,
         check_workers,
-        first_few,
         make_folders,
         make_tasks,
         without_images,
@@ -175,7 +174,7 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
     )  # fmt: skip
     folders = make_folders(place, list(trackers), overwrite=options.overwrite)
     experiment = Experiment(
-        tasks, trackers, folders, network_spec(options), embedder_spec(options),
+        tasks, trackers, folders, network_loader(options), embedder_loader(options),
         min_score=options.min_score, skip_bad=options.skip_bad_detections,
         timed=True, in_pixels=True, strict_length=True,
     )  # fmt: skip
@@ -199,7 +198,6 @@ def _table(options: Options, comparison: Comparison) -> Any:
 
 def _lines(options: Options, comparison: Comparison) -> list[str]:
     """What to print below the tables."""
-    from tfsasm.experiments.plan import first_few
 
     experiment, run, scored = comparison.experiment, comparison.run, comparison.scored
     lines = [f"scored by the rules of {options.dataset}; detections are found beforehand and take "

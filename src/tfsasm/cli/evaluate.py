@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,15 @@ from tfsasm.cli.options import (
     refuse_foreign_options,
 )
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.experiments.plan import Experiment
     from tfsasm.experiments.pool import Run
-    from tfsasm.tracking.named import EmbedderSpec, NetworkSpec, TrackerSpec
+    from tfsasm.runtime.network import Network
+    from tfsasm.tracking.appearance.embedders import Embedder
+    from tfsasm.tracking.named import TrackerSpec
 
 IMAGES = "images"
 """The setting that records of each sequence whether it has images."""
@@ -55,7 +57,6 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    from tfsasm.experiments.plan import first_few
     from tfsasm.experiments.results import claim_all
     from tfsasm.experiments.run import make_work
 
@@ -114,28 +115,28 @@ def make_experiment(
     if with_network:  # a preset also decides how files are read and written
         form = {"first_id": method.first_id, "scores": method.scores, "order": method.order}
     return Experiment(
-        tasks, trackers, folders, network_spec(options, exact=exact), embedder_spec(options),
+        tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
         detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,
     )  # fmt: skip
 
 
-def network_spec(options: NetworkOptions, *, exact: bool = False) -> NetworkSpec:
-    """The network that the options name."""
-    from tfsasm.tracking.named import NetworkSpec
+def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
+    """What loads the network that the options name, in this process or another."""
+    from tfsasm.tracking.load import torch_network
 
-    return NetworkSpec(
-        options.weights, options.short_side, options.max_side, options.device, options.precision,
-        exact,
+    return partial(
+        torch_network, options.weights, short_side=options.short_side, max_side=options.max_side,
+        device=options.device, precision=options.precision, exact=exact,
     )  # fmt: skip
 
 
-def embedder_spec(options: object) -> EmbedderSpec:
-    """The embedder that the options name, if they do."""
-    from tfsasm.tracking.named import EmbedderSpec
+def embedder_loader(options: object) -> Callable[[], Embedder | None]:
+    """What loads the embedder that the options name, if they do."""
+    from tfsasm.tracking.appearance.embedders import embedder
 
     if not isinstance(options, EmbedderOptions):
-        return EmbedderSpec()
-    return EmbedderSpec(options.embedder, options.embedder_weights, options.embedder_set)
+        return embedder
+    return partial(embedder, options.embedder, options.embedder_weights, options.embedder_set)
 
 
 def run_experiment(

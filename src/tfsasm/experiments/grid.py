@@ -13,7 +13,7 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.evaluation.metrics import Report
 from tfsasm.evaluation.plots import Slice
-from tfsasm.settings import full_name, short_name, with_settings
+from tfsasm.settings import full_name, pairs, short_name, with_settings
 from tfsasm.tracking.config import TrackerConfig
 
 
@@ -84,12 +84,8 @@ def choose(text: str, rows: Sequence[GridPoint], config: TrackerConfig) -> GridP
 
     Raises `InputError` when there is none, or several.
     """
-    wanted: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise InputError(f"wanted is NAME=VALUE,NAME=VALUE, not {text!r}")
-        wanted[full_name(name.strip(), config)] = value.strip()
+    given = pairs(text.split(","), "--against")
+    wanted = {full_name(name, config): value for name, value in given.items()}
     found = [row for row in rows if wanted.items() <= row.values.items()]
     if len(found) != 1:
         there = f"{len(found)} rows" if found else "no row"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 from tfsasm.datasets.mot_folders import video_name
 from tfsasm.datasets.sequences import Sequence as DatasetSequence
 from tfsasm.detection.detectors import Detector, default_settings, detector
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import Files, result_file
 from tfsasm.files import check_folder
 from tfsasm.motchallenge import read_detections
 
 if TYPE_CHECKING:
-    from tfsasm.tracking.named import EmbedderSpec, NetworkSpec, TrackerSpec
-
-_NAMED = 3  # sequences that a message names before it only counts
+    from tfsasm.runtime.network import Network
+    from tfsasm.tracking.appearance.embedders import Embedder
+    from tfsasm.tracking.named import TrackerSpec
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Experiment:
     """By label."""
     folders: Mapping[str, Path]
     """Where the result files of each tracker go."""
-    network: NetworkSpec
-    """Of all query trackers."""
-    embedder: EmbedderSpec
-    """Of all appearance trackers."""
+    network: Callable[[], Network]
+    """Loads that of all query trackers."""
+    embedder: Callable[[], Embedder | None]
+    """Loads that of all appearance trackers."""
     detector: DetectorSpec | None = None
     """None for stored detections."""
     device: str = "auto"
@@ -209,12 +209,6 @@ def make_folders(place: Path, labels: Sequence[str], *, overwrite: bool) -> dict
         if not overwrite and any(folder.glob("*.txt")):
             raise InputError(f"{folder} has results; give another --output or --overwrite")
     return folders
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Names in a message, the first few if there are many."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _second_half(boxes: Path, sequence: DatasetSequence) -> int:

@@ -205,7 +205,12 @@ def run_sequences(
     try:
         with closing(run_all(names, make, count)) as events:
             for event in events:
-                _add(event, run)
+                if isinstance(event, Finished):
+                    run.outcomes[event.name] = event.value
+                elif isinstance(event, Failed):
+                    run.failures[event.name] = event.message
+                    if event.trace:
+                        log.error("%s: %s", event.name, event.trace)
                 on_event(event)
     except KeyboardInterrupt:
         run.interrupted = True
@@ -217,12 +222,3 @@ def run_sequences(
 def _with_threads(threads: int, make: Callable[[], Work]) -> Work:
     torch.set_num_threads(threads)
     return make()
-
-
-def _add(event: Event, run: Run) -> None:
-    if isinstance(event, Finished):
-        run.outcomes[event.name] = event.value
-    elif isinstance(event, Failed):
-        run.failures[event.name] = event.message
-        if event.trace:
-            log.error("%s: %s", event.name, event.trace)

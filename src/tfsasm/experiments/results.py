@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.detection.huggingface import PREFIX
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
 from tfsasm.files import check_folder, sha256, write_text
-
-_NAMED = 5  # differences that a message names before it only counts
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
@@ -67,10 +65,9 @@ def claim(
             path.unlink(missing_ok=True)
         old = set()
     elif old and (changes := list(_differences(*both))):
-        more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
         raise InputError(
-            f"{folder} has results by other settings: {'; '.join(changes[:_NAMED])}{more}. Give "
-            "those, or another --output, or --overwrite to start anew"
+            f"{folder} has results by other settings: {first_few(changes, 5, '; ')}. Give those, "
+            "or another --output, or --overwrite to start anew"
         )
     for unfinished in folder.glob(".*partial-*"):
         unfinished.unlink(missing_ok=True)

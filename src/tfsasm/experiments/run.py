@@ -29,7 +29,7 @@ from tfsasm.experiments.plan import Experiment, Task
 from tfsasm.experiments.pool import Work
 from tfsasm.files import atomic_path
 from tfsasm.tracking.appearance.embedders import Embedder
-from tfsasm.tracking.named import AppearanceSpec, Models, QuerySpec
+from tfsasm.tracking.named import AppearanceSpec, QuerySpec
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.tracking.results import MotFile
 from tfsasm.tracking.run import Tracker
@@ -42,10 +42,6 @@ NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 """The image of a frame without one."""
 
 Stored = MotDetections | DetectionDatabase
-Given = Mapping[bool, "sv.Detections | Proposals"]
-"""The detections of a frame: True in pixels as they are stored, False as `track_video` gives them,
-normalised by the size of the image where there is one."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -59,6 +55,13 @@ class Outcome:
     seconds: dict[str, float]
     """Of each tracker alone; meant for timed experiments."""
     notes: tuple[str, ...]
+
+
+class FrameDetections(NamedTuple):
+    """The detections of a frame, for trackers with a network and for those without."""
+
+    for_network: sv.Detections | Proposals
+    for_others: sv.Detections | Proposals
 
 
 class Features(NamedTuple):
@@ -100,14 +103,13 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
     specs = experiment.trackers.values()
     network = embedder = None
     if any(isinstance(spec, QuerySpec) for spec in specs):
-        network = experiment.network.load()
+        network = experiment.network()
         if experiment.timed:
             _warm_up(QueryTracker(network))
     if any(isinstance(spec, AppearanceSpec) for spec in specs):
-        one = experiment.embedder.make()
+        one = experiment.embedder()
         embedder = SharedEmbedder(one) if one else None
-    models = Models(network, embedder)
-    trackers = {label: spec.make(models) for label, spec in experiment.trackers.items()}
+    trackers = {label: spec.make(network, embedder) for label, spec in experiment.trackers.items()}
     if detector is None and experiment.detector:
         detector = experiment.detector.make(experiment.device)
     read = lru_cache(1)(read_det_db)  # one file may be of all sequences
@@ -145,8 +147,8 @@ def run_sequence(
         files = {label: _result(experiment, label, name, stack) for label in chosen}
         for frame, given, features in ready:
             for label, tracker in chosen.items():
-                detections = given[experiment.in_pixels and not isinstance(tracker, QueryTracker)]
-                tracks, spent = _update(tracker, frame, detections, features[label], embedder)
+                boxes = given.for_network if hasattr(tracker, "network") else given.for_others
+                tracks, spent = _update(tracker, frame, boxes, features[label], embedder)
                 seconds[label] += spent
                 files[label].write(frame, tracks)
                 ids[label].update(np.asarray(tracks.tracker_id).tolist())
@@ -172,7 +174,7 @@ def open_stored(
 def _prepared(
     experiment: Experiment, trackers: Mapping[str, Tracker], found: Detector,
     frames: Iterable[Frame], stack: ExitStack,
-) -> Iterator[tuple[Frame, Given, Mapping[str, Features]]]:
+) -> Iterator[tuple[Frame, FrameDetections, Mapping[str, Features]]]:
     """Frames with their detections and the features of each tracker, in advance if untimed."""
     ahead = 0 if experiment.timed else _AHEAD
     detected = ((frame, _detections(experiment, found, frame)) for frame in frames)
@@ -181,22 +183,22 @@ def _prepared(
     return stack.enter_context(closing(prefetch(ready, ahead)))
 
 
-def _detections(experiment: Experiment, found: Detector, frame: Frame) -> Given:
-    """The detections of a frame, in the forms that the trackers take."""
+def _detections(experiment: Experiment, found: Detector, frame: Frame) -> FrameDetections:
     if frame.image.size and not experiment.in_pixels:
         proposals = found(frame)
-        return {False: proposals[proposals.scores >= experiment.min_score]}
+        proposals = proposals[proposals.scores >= experiment.min_score]
+        return FrameDetections(proposals, proposals)
     if not isinstance(found, Stored):
         raise InputError("without images, and in a comparison, detections are stored ones")
     boxes = found.boxes(frame)
     boxes = boxes[boxes[:, 4] >= experiment.min_score]
     pixels = as_detections(boxes)
     if not frame.image.size:
-        return {True: pixels, False: pixels}
+        return FrameDetections(pixels, pixels)
     height, width = frame.image.shape[:2]
-    return {
-        True: pixels, False: Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height)
-    }  # fmt: skip
+    return FrameDetections(
+        Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height), pixels
+    )
 
 
 def _features(trackers: Mapping[str, Tracker], frame: Frame) -> dict[str, Features]:

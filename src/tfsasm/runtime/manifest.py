@@ -26,6 +26,8 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 _FORMAT = 1
 
+_COUNTS = ("short_side", "max_side", "levels", "parameters")
+
 _AGAIN = "make it again with tfsasm export"
 
 
@@ -98,8 +100,6 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not the record of an export: {reason}; {_AGAIN}") from error
-
-_COUNTS = ("short_side", "max_side", "levels", "parameters")
 
 
 def _count(record: Mapping[str, Any], name: str) -> int:

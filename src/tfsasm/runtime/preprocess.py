@@ -7,9 +7,8 @@ import numpy as np
 
 from tfsasm.errors import InputError
 
-MEAN = (0.485, 0.456, 0.406)
-
-STD = (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the pixels of ImageNet, RGB in [0, 1]."""
 
 
 def as_bgr(frame: np.ndarray) -> np.ndarray:

@@ -112,15 +112,17 @@ def openvino_opener(threads: int, device: str) -> Opener:
     if place == "CPU":
         settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
 
+    def compiled(model: Any) -> Any:
+        return core.compile_model(model, place, settings).create_infer_request()
+
     def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
         try:
             model = core.read_model(path)
-            any_size = core.compile_model(model, place, settings).create_infer_request()
+            any_size = compiled(model)
         except Exception as error:
             raise _unreadable(path, error, _AGAIN) from error
         _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
         _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
-
         sized: dict[tuple[int, ...], Any] = {}
 
         def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -129,7 +131,7 @@ def openvino_opener(threads: int, device: str) -> Opener:
                 shape = arrays["image"].shape
                 if not sized:
                     model.reshape(list(shape))
-                    sized[shape] = core.compile_model(model, place, settings).create_infer_request()
+                    sized[shape] = compiled(model)
                 request = sized.get(shape, any_size)
             results = request.infer(dict(arrays), share_inputs=True)
             return [results[name] for name in outputs]

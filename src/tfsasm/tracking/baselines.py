@@ -8,7 +8,7 @@ back from them, so that a table made with another version shows its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +68,7 @@ class ClassicTracker(Tracker):
         return replace(tracked[confirmed], tracker_id=ids[confirmed] + 1)
 
 
-def parse(name: str, settings: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def parse(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
     """Parameters of a classic tracker, given as text.
 
     Raises `InputError` where `trackers` is not installed, for a parameter that the tracker does not
@@ -76,12 +76,15 @@ def parse(name: str, settings: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """
     defaults = declared(name)
     changed = {}
-    for key, text in settings:
+    for key, text in settings.items():
         if key not in defaults:
             raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(defaults)}")
         changed[key] = _parse(name, key, text, defaults[key])
     if changed:
-        _try(name, changed)
+        try:  # the tracker itself judges the values
+            _class(name)(**changed)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{name} does not take these parameters: {error}") from error
     return changed
 
 
@@ -94,14 +97,6 @@ def _parse(name: str, key: str, text: str, default: object) -> bool | int | floa
     except (ValueError, KeyError) as error:
         what = {bool: "true or false", int: "a whole number"}.get(kind, "a number")
         raise InputError(f"{key} of {name} is {what}, not {text!r}") from error
-
-
-def _try(name: str, changed: Mapping[str, Any]) -> None:
-    """Let the tracker itself judge the values."""
-    try:
-        _class(name)(**changed)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{name} does not take these parameters: {error}") from error
 
 
 def declared(name: str) -> dict[str, Any]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from tfsasm.errors import InputError
 from tfsasm.runtime.network import Network
-from tfsasm.settings import with_settings
-from tfsasm.tracking.appearance.embedders import Embedder, embedder
+from tfsasm.settings import pairs, with_settings
+from tfsasm.tracking.appearance.embedders import Embedder
 from tfsasm.tracking.appearance.gallery import GalleryConfig
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.baselines import CLASSICS, USE_FRAMES, ClassicTracker, declared, parse
 from tfsasm.tracking.config import PRESETS, TrackerConfig, preset
-from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
 
 ALIASES = {"tfsasm": "default"}
@@ -28,45 +26,6 @@ APPEARANCE = {
 
 
 @dataclass(frozen=True)
-class NetworkSpec:
-    """A network of query trackers in PyTorch; the fields are as in `tfsasm.load`."""
-
-    weights: str = "tiny"
-    short_side: int | None = None
-    max_side: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    exact: bool = False
-
-    def load(self) -> Network:
-        """The network. Raises as `tfsasm.load` does."""
-        return load(
-            self.weights, device=self.device, short_side=self.short_side, max_side=self.max_side,
-            precision=self.precision, exact=self.exact,
-        ).network  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EmbedderSpec:
-    """An embedder of appearance trackers; the fields are as in `tfsasm.embedder`."""
-
-    name: str | None = None
-    weights: Path | None = None
-    changes: tuple[str, ...] = ()
-
-    def make(self) -> Embedder | None:
-        """The embedder; None for motion alone. Raises as `tfsasm.embedder` does."""
-        return embedder(self.name, self.weights, self.changes)
-
-
-class Models(NamedTuple):
-    """What trackers are made with; all of them share it."""
-
-    network: Network | None = None
-    embedder: Embedder | None = None
-
-
-@dataclass(frozen=True)
 class QuerySpec:
     """The query tracker under one method."""
 
@@ -74,11 +33,11 @@ class QuerySpec:
     needs_images: ClassVar[bool] = True
     uses_images: ClassVar[bool] = True
 
-    def make(self, models: Models) -> QueryTracker:
-        """The tracker, on the network of `models`."""
-        if models.network is None:
+    def make(self, network: Network | None, embedder: Embedder | None) -> QueryTracker:
+        """The tracker, on that network."""
+        if network is None:
             raise InputError("a query tracker needs a network")
-        return QueryTracker(models.network, self.config)
+        return QueryTracker(network, self.config)
 
     def parameters(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
@@ -93,9 +52,9 @@ class AppearanceSpec:
     needs_images: ClassVar[bool] = False
     uses_images: ClassVar[bool] = True
 
-    def make(self, models: Models) -> AppearanceTracker:
-        """The tracker, with the embedder of `models`."""
-        return AppearanceTracker(models.embedder, self.config)
+    def make(self, network: Network | None, embedder: Embedder | None) -> AppearanceTracker:
+        """The tracker, with that embedder."""
+        return AppearanceTracker(embedder, self.config)
 
     def parameters(self) -> dict[str, Any]:
         """All settings, ready for JSON."""
@@ -115,14 +74,15 @@ class ClassicSpec:
         """Whether it estimates the camera's motion from the frames."""
         return self.name in USE_FRAMES
 
-    def make(self, models: Models) -> ClassicTracker:
-        """The tracker."""
+    def make(self, network: Network | None, embedder: Embedder | None) -> ClassicTracker:
+        """The tracker, which needs neither."""
         return ClassicTracker(self.name, self.changed)
 
     def parameters(self) -> dict[str, Any]:
         """All parameters, ready for JSON: a class by its name."""
         values = declared(self.name) | dict(self.changed)
         return {k: v.__name__ if isinstance(v, type) else v for k, v in values.items()}
+
 
 TrackerSpec = QuerySpec | AppearanceSpec | ClassicSpec
 
@@ -156,22 +116,15 @@ def _split(text: str) -> list[str]:
 
 def _spec(text: str) -> TrackerSpec:
     name, colon, rest = text.partition(":")
-    settings = [_pair(text, part) for part in rest.split(",")] if colon else []
+    settings = pairs(rest.split(","), f"tracker {name}") if colon else {}
     if name in CLASSICS:
         return ClassicSpec(name, parse(name, settings))
     if name in APPEARANCE:
-        return AppearanceSpec(with_settings(APPEARANCE[name], dict(settings)))
+        return AppearanceSpec(with_settings(APPEARANCE[name], settings))
     name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise InputError(f"no tracker {name!r}; there are {', '.join(_known())}")
-    return QuerySpec(with_settings(preset(name).make(), dict(settings)))
-
-
-def _pair(text: str, part: str) -> tuple[str, str]:
-    name, equals, value = part.partition("=")
-    if not equals:
-        raise InputError(f"settings of a tracker are NAME:SETTING=VALUE, not {text!r}")
-    return name.strip(), value.strip()
+    return QuerySpec(with_settings(preset(name).make(), settings))
 
 
 def _known() -> list[str]:

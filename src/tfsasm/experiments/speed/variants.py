@@ -9,7 +9,6 @@ from typing import get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig, full
@@ -83,12 +82,10 @@ def in_plain_pytorch(model: MOTRv2) -> MOTRv2:
     sample_by(plain, model)
     for module in model.modules():
         if isinstance(module, Linear):
-            module.forward = partial(_linear, module)  # type: ignore[method-assign]
+            module.forward = partial(  # type: ignore[method-assign]
+                F.linear, weight=module.weight, bias=module.bias
+            )
     return model
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return F.linear(x, layer.weight, layer.bias)
 
 
 def in_released_order(model: MOTRv2) -> MOTRv2:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tfsasm.tables import Doubles, Flags, Image
+from tfsasm.tables import Doubles, Image
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,10 @@ def _warp(last: View, view: View, config: CameraConfig) -> Doubles | None:
     warp, inliers = cv2.estimateAffinePartial2D(
         start, end, method=cv2.RANSAC, ransacReprojThreshold=config.tolerance
     )
-    if warp is None or not _agree(inliers.ravel() == 1, config):
+    if warp is None:
+        return None
+    if inliers.sum() < config.min_inliers or inliers.mean() < config.min_inlier_share:
         return None
     warp = warp.astype(np.float64)
     warp[:, 2] /= view.scale
     return warp
-
-
-def _agree(inliers: Flags, config: CameraConfig) -> bool:
-    return bool(inliers.sum() >= config.min_inliers and inliers.mean() >= config.min_inlier_share)

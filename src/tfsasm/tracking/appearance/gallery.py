@@ -67,7 +67,7 @@ def gallery(config: GalleryConfig) -> Gallery:
         return SparseGallery(config)
     if config.kind == "ema":
         return AverageGallery(config.momentum)
-    return LastGallery(config.views) if config.kind == "last" else NoGallery()
+    return LastGallery(config.views if config.kind == "last" else 0)
 
 
 def observe(
@@ -98,31 +98,6 @@ def _largest_overlap(xyxy: Doubles) -> Doubles:
     overlaps = iou_matrix(xyxy, xyxy, TINY)
     np.fill_diagonal(overlaps, 0.0)
     return np.asarray(overlaps.max(axis=1, initial=0.0))
-
-
-@dataclass(frozen=True)
-class NoViews(Table):
-    """N tracks without appearance."""
-
-    known: Flags
-    """`[N]`, always False."""
-
-
-@dataclass(frozen=True)
-class NoGallery:
-    """Remembers nothing, so that motion decides alone."""
-
-    def empty(self, n: int, channels: int) -> NoViews:
-        """See `Gallery`."""
-        return NoViews(np.zeros(n, bool))
-
-    def write(self, state: NoViews, observation: Observation) -> NoViews:
-        """See `Gallery`."""
-        return state
-
-    def distances(self, state: NoViews, embeddings: Floats) -> Floats:
-        """See `Gallery`."""
-        return np.full((len(state), len(embeddings)), FAR)
 
 
 @dataclass(frozen=True)
@@ -216,7 +191,7 @@ class LastViews(Table):
 
 @dataclass(frozen=True)
 class LastGallery:
-    """The last views, of which the nearest counts (DeepSORT)."""
+    """The last views, of which the nearest counts (DeepSORT); with 0 views nothing is known."""
 
     views: int
 
@@ -265,7 +240,7 @@ def _distances(views: Any, known: Flags, embeddings: Floats) -> Floats:
 
 def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
     alike = np.where(valid[..., None], _unit(views) @ embeddings.T, 1 - FAR)
-    return np.asarray(1 - alike.max(axis=1))
+    return np.asarray(1 - alike.max(axis=1, initial=1 - FAR))
 
 
 def _unit(vectors: Floats) -> Floats:

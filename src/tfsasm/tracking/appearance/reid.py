@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError
+from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.runtime.sessions import onnx_session
 from tfsasm.tables import Doubles, Floats, Image
 
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # of ImageNet, RGB
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+_MEAN, _STD = np.array(MEAN, dtype=np.float32), np.array(STD, dtype=np.float32)
 
 
 def _crop(image: Image, box: Doubles, height: int, width: int) -> Image:
