@@ -1,1 +1,1 @@
-"""experiments"""
+"""Trackers over data sets: evaluate, compare and ablate are one engine."""

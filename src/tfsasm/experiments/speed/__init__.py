@@ -1,1 +1,1 @@
-"""experiments.speed"""
+"""What a frame costs: stages, variants of the network, growth, other programs."""

@@ -82,8 +82,13 @@ def _measured(send: Any, work: Callable[..., None], *given: Any) -> None:
 
     keep_freed_memory()  # as the command line does
     work(*given)
+    send.send(own_peak_mb())
+
+
+def own_peak_mb() -> float:
+    """Largest resident memory of this process so far, in MB."""
     unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB here
-    send.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def processor() -> str:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tfsasm.detection.proposals import Proposals
+from tfsasm.experiments.speed.machine import own_peak_mb
 from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork
@@ -69,7 +70,7 @@ def by_size(network: TorchNetwork, rounds: int, sides: Sequence[int], tracks: in
             "tokens": features.tokens.shape[1],
             "encode_ms": _median(lambda: _encode(network.model, image), rounds),  # noqa: B023
             "step_ms": _step_ms(network, state, features, tracks, rounds),
-            "peak_rss_mb": _peak_mb(),
+            "peak_rss_mb": own_peak_mb(),
         })  # fmt: skip
     return rows
 
@@ -167,14 +168,10 @@ def _bytes(rows: Table) -> int:
     return total
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
 def _resident_mb() -> float:
     """Now, where the system tells; else the most there was."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize() / 1e6
     except OSError:
-        return _peak_mb()
+        return own_peak_mb()
