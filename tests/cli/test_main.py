@@ -122,7 +122,7 @@ FROZEN = {
         "detector output source dataset root split sequences detector_weights detector_set score "
         "overwrite device quiet"
     ),
-    "detections": "tool",  # those of the tools are in detection/test_edit.py
+    "detections": "tool",  # those of the tools are in test_detections.py
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "

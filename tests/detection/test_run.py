@@ -1,221 +1,101 @@
-"""`tfsasm detect`: boxes of a video or a data set into files, and on after a kill."""
+"""Names and lines of what is detected; the journal, from which a killed run continues."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers.scenes import write_images
-from tfsasm.cli.detect import Options
 from tfsasm.datasets.sequences import Sequence
-from tfsasm.detection import detectors
 from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.run import Journal, as_lines, folder_of
-from tfsasm.detection.stored import open_detections
+from tfsasm.detection.run import FrameRecord, Journal, as_lines, folder_of
 from tfsasm.errors import InputError
-from tfsasm.video.source import open_video
 
-WIDTH, HEIGHT = 64, 48
-
-
-def pictures(count, seed):
-    """Frames whose top left pixel tells which they are."""
-    images = [np.zeros((HEIGHT, WIDTH, 3), np.uint8) for _ in range(count)]
-    for number, image in enumerate(images, start=1):
-        image[0, 0] = (seed, number, 0)
-    return images
+ABOUT = {"detector": "yolox-s", "sources": ["a", "b"]}
 
 
-class Finder:
-    """Two boxes a frame that depend on the frame alone; every fifth frame has none."""
-
-    def __init__(self, stop_at=None):
-        self.seen, self.stop_at = [], stop_at
-
-    def __call__(self, frame):
-        seed, number = map(int, frame.image[0, 0, :2])
-        if self.stop_at == (seed, number):
-            raise KeyboardInterrupt
-        self.seen.append((seed, number))
-        if number % 5 == 0:
-            return Proposals.empty()
-        boxes = np.array([[seed, number, 10.25, 20], [1, 2, 30, 4.5]])
-        return Proposals.from_ltwh(boxes, [0.5, number / 100], WIDTH, HEIGHT)
-
-    def report(self):
-        return ["a word of the detector"]
+def found(sequence, number):
+    return FrameRecord(sequence, number, f"{sequence}/{number}.txt", [f"{number},1,2,3,0.5\n"])
 
 
-@pytest.fixture
-def finder(monkeypatch):
-    found = Finder()
-    monkeypatch.setattr(detectors, "detector", lambda *_: found)
-    return found
+def begin(path):
+    """Sequence a done, two frames of b."""
+    with Journal(path, ABOUT) as journal:
+        journal.add(found("a", 1))
+        journal.finish("a", ["a note"])
+        journal.add(found("b", 1))
+        journal.add(found("b", 2))
+    return path
 
 
-@pytest.fixture
-def dance(tmp_path):
-    """A small DanceTrack: two sequences of 6 and 4 frames."""
-    for seed, (name, count) in enumerate([("dancetrack0001", 6), ("dancetrack0002", 4)], start=1):
-        folder = tmp_path / "DanceTrack" / "train" / name
-        write_images(folder / "img1", pictures(count, seed))
-        (folder / "seqinfo.ini").write_text(
-            f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={count}\n"
-            f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.png\n")
-    return tmp_path / "DanceTrack"
+def test_a_new_record_is_empty(tmp_path):
+    with Journal(tmp_path / "p", ABOUT) as journal:
+        assert (journal.finished, journal.begun, list(journal.frames())) == ({}, None, [])
 
 
-@pytest.fixture
-def detect(tfsasm):
-    def run(*words, output, **options):
-        pairs = [(f"--{name}", value) for name, value in options.items()]
-        return tfsasm("detect", "--detector", "yolox-nano", "--output", output,
-                      *(part for pair in pairs for part in pair), *words)
-
-    return run
+def test_frames_come_back_in_order(tmp_path):
+    with Journal(tmp_path / "p", ABOUT) as journal:
+        journal.add(found("a", 1))
+        journal.finish("a", [])
+        journal.add(found("b", 1))
+        assert list(journal.frames()) == [found("a", 1), found("b", 1)]
 
 
-def test_a_data_set_becomes_a_det_db_with_the_official_keys(detect, finder, dance, tmp_path):
-    outcome = detect(output=tmp_path / "db.json", dataset="dancetrack", root=dance, split="train")
-    assert outcome.code == 0, outcome
-    assert "wrote 18 boxes of 10 frames" in outcome.out
-    assert "a word of the detector" in outcome.out
-    table = json.loads((tmp_path / "db.json").read_text())
-    assert next(iter(table)) == "DanceTrack/train/dancetrack0001/img1/00000001.txt"
-    assert len(table) == 10
-    assert table["DanceTrack/train/dancetrack0002/img1/00000003.txt"] == [
-        "2.00,3.00,10.25,20.00,0.5000\n", "1.00,2.00,30.00,4.50,0.0300\n"]
-    assert table["DanceTrack/train/dancetrack0001/img1/00000005.txt"] == []
-    assert not (tmp_path / "db.json.partial").exists()
+def test_the_last_frame_of_a_stopped_run_is_done_again(tmp_path):
+    with Journal(begin(tmp_path / "p"), ABOUT) as journal:
+        assert journal.finished == {"a": ["a note"]}
+        assert journal.begun == ("b", 2)
+        journal.add(found("b", 2))
+        journal.add(found("b", 3))
+        assert list(journal.frames()) == [found("a", 1), *(found("b", n) for n in (1, 2, 3))]
 
 
-def test_what_was_stored_is_what_the_detector_found(detect, finder, dance, tmp_path):
-    for output in ("db.json", "a.txt"):
-        source = dance / "train" / "dancetrack0001"
-        assert detect(output=tmp_path / output, source=source).code == 0
-        stored = open_detections(tmp_path / output)
-        for frame in open_video(source):
-            wanted, got = finder(frame), stored(frame)
-            np.testing.assert_allclose(got.boxes, wanted.boxes, atol=1e-3, rtol=0)
-            np.testing.assert_allclose(got.scores, wanted.scores, atol=1e-4, rtol=0)
+def test_wherever_it_was_cut_it_goes_on_to_the_same_end(tmp_path):
+    """Every length that a kill may leave."""
+    whole = begin(tmp_path / "whole").read_bytes()
+    wanted = [found("a", 1), found("b", 1), found("b", 2)]
+    for length in range(len(whole) + 1):
+        path = tmp_path / "cut"
+        path.write_bytes(whole[:length])
+        with Journal(path, ABOUT) as journal:
+            for sequence, frames in (("a", 1), ("b", 2)):
+                if sequence in journal.finished:
+                    continue
+                first = journal.begun[1] if journal.begun and journal.begun[0] == sequence else 1
+                for number in range(first, frames + 1):
+                    journal.add(found(sequence, number))
+                journal.finish(sequence, [])
+            assert list(journal.frames()) == wanted, length
 
 
-def test_a_data_set_becomes_a_folder_of_text(detect, finder, dance, tmp_path):
-    assert detect(output=tmp_path / "out", dataset="dancetrack", root=dance).code == 0
-    assert {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "out").iterdir()
-            } == {"dancetrack0001.txt": 10, "dancetrack0002.txt": 8}
-    assert (tmp_path / "out" / "dancetrack0002.txt").read_text().startswith(
-        "1,-1,2.00,1.00,10.25,20.00,0.5000,-1,-1,-1\n")
+def test_what_follows_a_damaged_line_is_done_again(tmp_path):
+    path = begin(tmp_path / "p")
+    path.write_bytes(path.read_bytes().replace(b'["b", 1', b'\0\0\0\0'))
+    with Journal(path, ABOUT) as journal:
+        assert journal.begun is None
+        assert list(journal.frames()) == [found("a", 1)]
 
 
-def test_a_video_gets_keys_that_are_found_again(detect, finder, tmp_path):
-    from tfsasm.video.writer import VideoWriter
-
-    with VideoWriter(tmp_path / "clip.mp4", 10) as video:
-        for number, image in enumerate(pictures(6, 1)):
-            video.write(image, number / 10)
-    outcome = detect(output=tmp_path / "db.json", source=tmp_path / "clip.mp4")
-    assert outcome.code == 0, outcome
-    assert list(json.loads((tmp_path / "db.json").read_text()))[:1] == ["clip/img1/00000001.txt"]
-    stored = open_detections(tmp_path / "db.json", source_name=str(tmp_path / "clip.mp4"))
-    assert [len(stored(frame)) > 0 for frame in open_video(tmp_path / "clip.mp4")] == [
-        len(finder(frame)) > 0 for frame in open_video(tmp_path / "clip.mp4")]
-    assert stored.report() == []
-
-
-@pytest.mark.parametrize("at", [(1, 1), (1, 2), (1, 6), (2, 1), (2, 3)], ids=str)
-@pytest.mark.parametrize("output", ["db.json", "out"])
-def test_a_stopped_run_goes_on_to_the_same_end(
-    detect, finder, dance, tmp_path, monkeypatch, at, output
-):
-    options = {"dataset": "dancetrack", "root": dance}
-    assert detect(output=tmp_path / "whole" / output, **options).code == 0
-    stopped = Finder(stop_at=at)
-    monkeypatch.setattr(detectors, "detector", lambda *_: stopped)
-    (tmp_path / "parts").mkdir()
-    target = tmp_path / "parts" / output
-    outcome = detect(output=target, **options)
-    assert outcome.code == 130
-    assert f"{target}.partial holds what is done" in outcome.err
-    assert not target.is_file()
-
-    rest = Finder()
-    monkeypatch.setattr(detectors, "detector", lambda *_: rest)
-    assert detect(output=target, **options).code == 0
-    assert len(stopped.seen) + len(rest.seen) <= 11, "at most one frame is done again"
-    for path in (tmp_path / "whole").rglob("*.*"):
-        again = tmp_path / "parts" / path.relative_to(tmp_path / "whole")
-        assert again.read_bytes() == path.read_bytes()
-    assert not Path(f"{target}.partial").exists()
-
-
-def test_another_run_does_not_go_on_with_it(detect, finder, dance, tmp_path):
-    finder.stop_at = (1, 3)
-    options = {"dataset": "dancetrack", "root": dance, "output": tmp_path / "db.json"}
-    assert detect(**options).code == 130
-    outcome = detect(**options, score=0.5)
-    assert outcome.code == 2
-    assert "db.json.partial is of another run (settings was" in outcome.err
-    finder.stop_at = None
-    assert detect("--overwrite", **options, score=0.5).code == 0
-
-
-def test_a_damaged_picture_ends_its_sequence_and_the_rest_goes_on(detect, finder, dance, tmp_path):
-    (dance / "train" / "dancetrack0001" / "img1" / "00000004.png").write_bytes(b"\x89PNG")
-    outcome = detect(output=tmp_path / "db.json", dataset="dancetrack", root=dance)
-    assert outcome.code == 3
-    assert "cut short: " in outcome.out
-    assert "00000004.png" in outcome.out
-    assert len(json.loads((tmp_path / "db.json").read_text())) == 3 + 4
-
-
-@pytest.mark.parametrize(("options", "problem"), [
-    pytest.param({"output": "o.json"}, "give what to detect in", id="no input"),
-    pytest.param({"output": "o.json", "source": "x", "dataset": "mot"}, "give what to detect in",
-                 id="two inputs"),
-    pytest.param({"output": "o.json", "dataset": "mot"}, "give the folder of mot: --root",
-                 id="no root"),
-    pytest.param({"output": "o.json", "source": "lost.mp4"}, "lost.mp4 does not exist", id="lost"),
-    pytest.param({"output": "o.json", "source": "rtsp://x/y"}, "streams are for tfsasm track",
-                 id="a stream"),
-    pytest.param({"output": "o.csv", "source": "DanceTrack/train/dancetrack0001"},
-                 "give a .json, a .txt or a folder", id="another suffix"),
-    pytest.param({"output": "o.txt", "dataset": "dancetrack", "root": "DanceTrack"},
-                 "can hold one sequence", id="one text for many"),
-    pytest.param({"output": "old.json", "dataset": "dancetrack", "root": "DanceTrack"},
-                 "old.json exists", id="an output that is there"),
-    pytest.param({"output": "old", "dataset": "dancetrack", "root": "DanceTrack"},
-                 "dancetrack0002.txt exists", id="a text that is there"),
-    pytest.param({"output": "o.json", "dataset": "dancetrack", "root": "blind"},
-                 "1 sequence(s) have no images: dancetrack0003", id="no images"),
+@pytest.mark.parametrize(("content", "problem"), [
+    pytest.param(None, "of another run .detector was 'yolox-s', is 'yolox-x'", id="other options"),
+    pytest.param(b"a picture\n", "no record of a run at all", id="another file"),
 ])
-def test_what_cannot_be_done_is_found_before_any_work(
-    detect, dance, tmp_path, monkeypatch, options, problem
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(detectors, "detector", lambda *_: pytest.fail("work was begun"))
-    (tmp_path / "old.json").write_text("{}")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "dancetrack0002.txt").write_text("")
-    blind = tmp_path / "blind" / "dancetrack" / "val" / "dancetrack0003"
-    (blind / "det").mkdir(parents=True)
-    (blind / "det" / "det.txt").write_text("1,-1,1,1,2,2,1\n")
-    outcome = detect(**options)
-    assert outcome.code == 2
-    assert problem in outcome.err
+def test_a_record_of_something_else_is_kept_unless_it_may_go(tmp_path, content, problem):
+    path = begin(tmp_path / "p")
+    if content:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    about = ABOUT | {"detector": "yolox-x"}
+    with pytest.raises(InputError, match=problem):
+        Journal(path, about)
+    assert path.read_bytes() == before
+    with Journal(path, about, overwrite=True) as journal:
+        assert list(journal.frames()) == []
+    assert json.loads(path.read_bytes()) == about
 
 
-def test_an_unknown_detector_is_named_with_the_known_ones(tfsasm, dance, tmp_path):
-    outcome = tfsasm("detect", "--detector", "yolov9", "--source", dance / "train/dancetrack0001",
-                     "--output", tmp_path / "o.json")
-    assert outcome.code == 2
-    assert "no detector 'yolov9'; there are yolox-nano" in outcome.err
+def test_overwriting_still_goes_on_with_the_same_run(tmp_path):
+    with Journal(begin(tmp_path / "p"), ABOUT, overwrite=True) as journal:
+        assert journal.begun == ("b", 2)
 
 
 @pytest.mark.parametrize(("dataset", "source", "folder"), [
@@ -234,57 +114,3 @@ def test_a_box_is_never_written_as_nothing(tmp_path):
     lines = as_lines(
         Proposals(np.float32([[0.5, 0.5, 1e-9, 0.5]]), np.float32([0.123456])), 100, 50)
     assert lines == ["50.00,12.50,0.01,25.00,0.1235\n"]
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-sys.path[:0] = {tests!r}
-from test_run import Finder
-from tfsasm.cli import main
-from tfsasm.detection import detectors
-class Slow(Finder):
-    def __call__(self, frame):
-        time.sleep(0.05)
-        return super().__call__(frame)
-detectors.detector = lambda *_: Slow()
-main.main(["detect", "--detector", "yolox-nano", "--dataset", "dancetrack", "--root", {root!r},
-          "--output", {output!r}])
-"""
-
-
-@pytest.mark.slow
-def test_killing_it_at_random_points_changes_nothing(detect, finder, dance, tmp_path):
-    """SIGKILL, until it gets to its end."""
-    assert detect(output=tmp_path / "whole.json", dataset="dancetrack", root=dance).code == 0
-    output = tmp_path / "killed.json"
-    folders = [str(folder) for folder in Path(__file__).parents[:2]]
-    code = KILLED.format(tests=folders, root=str(dance), output=str(output))
-    kills = 0
-    partial = Path(f"{output}.partial")
-    while not output.exists():
-        before = partial.stat().st_size if partial.exists() else 0
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as running:
-            while running.poll() is None and (
-                not partial.exists() or partial.stat().st_size <= before + 150 * (kills % 3)
-            ):
-                time.sleep(0.01)
-            if running.poll() is None and kills < 10:
-                os.kill(running.pid, signal.SIGKILL)
-                kills += 1
-    assert kills > 2
-    assert output.read_bytes() == (tmp_path / "whole.json").read_bytes()
-
-
-def test_the_record_says_what_run_it_is_of(detect, finder, dance, tmp_path):
-    finder.stop_at = (1, 2)
-    detect(output=tmp_path / "db.json", dataset="dancetrack", root=dance)
-    about = json.loads((tmp_path / "db.json.partial").read_text().splitlines()[0])
-    assert about["detector"] == "yolox-nano"
-    assert about["settings"]["score_threshold"] == 0.1
-    with pytest.raises(InputError, match="of another run"):
-        Journal(tmp_path / "db.json.partial", {})
-
-
-def test_detect_is_described(tfsasm):
-    assert "Example: tfsasm detect --source video.mp4" in Options.__doc__

@@ -16,6 +16,7 @@ from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output, sha256
 
 if TYPE_CHECKING:
+    from tfsasm.detection.detectors import Detector
     from tfsasm.detection.run import Video
 
 
@@ -58,17 +59,20 @@ class Options:
     """No progress bar."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(
+    options: Options, console: Console, errors: Console, *, detector: Detector | None = None
+) -> int:
     """Detect, or continue what was begun, and write the boxes when all is done.
 
-    Raises `InputError` before any work for what cannot be read or written.
+    `detector` finds the boxes instead of what the options name. Raises `InputError` before any
+    work for what cannot be read or written.
     """
-    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection import detectors
     from tfsasm.detection.run import detect
 
     videos = _videos(options)
     _check_output(options, videos)
-    settings = default_settings(
+    settings = detectors.default_settings(
         options.detector, score_threshold=options.score, device=options.device,
         changes=options.detector_set,
     )  # fmt: skip
@@ -79,7 +83,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         "settings": asdict(settings) | {"device": ""},
         "sources": [str(video.source.resolve()) for video in videos],
     }
-    find = detector(options.detector, weights, settings)
+    detector = detector or detectors.detector(options.detector, weights, settings)
     journal = options.output.with_name(f"{options.output.name}.partial")
     with progress(errors, quiet=options.quiet) as bar:
         total = sum(video.length or 0 for video in videos)
@@ -92,14 +96,14 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
         try:
             outcome = detect(
-                videos, find, options.output, journal, about, overwrite=options.overwrite,
+                videos, detector, options.output, journal, about, overwrite=options.overwrite,
                 step=step,
             )  # fmt: skip
         except KeyboardInterrupt:
             print_lines(errors, f"stopped; {journal} holds what is done, and the same command "
                                 "continues it")
             return INTERRUPTED
-    print_lines(console, *outcome.notes, *find.report(),
+    print_lines(console, *outcome.notes, *detector.report(),
                 f"wrote {outcome.boxes:,} boxes of {outcome.frames:,} frames: {options.output}")
     return TRUNCATED if outcome.truncated else OK
 
