@@ -1,5 +1,6 @@
 """Trackers that share frames, detections and features give what each gives alone."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from helpers.scenes import write_folders
 from tfsasm.datasets.sequences import sequences
+from tfsasm.detection.det_db import write_det_db
 from tfsasm.errors import InputError
 from tfsasm.experiments.plan import Experiment, make_folders, make_tasks
 from tfsasm.experiments.run import SharedEmbedder, make_work, open_stored, run_sequence
@@ -98,6 +100,19 @@ def test_a_sequence_that_fails_leaves_no_file(experiment, tmp_path):
     with pytest.raises(InputError, match="no detections of this frame"):
         outcome(make_work(experiment, Broken())("a"))
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_det_db_of_several_sequences_is_read_once(experiment, tmp_path):
+    path = tmp_path / "det_db.json"
+    write_det_db(path, (
+        (f"{name}/img1/{number:08d}.txt", ["10,10,20,30,0.9\n"])
+        for name in "ab" for number in range(1, 7)
+    ))  # fmt: skip
+    tasks = {name: replace(task, detections=path) for name, task in experiment.tasks.items()}
+    work = make_work(replace(experiment, tasks=tasks))
+    assert outcome(work("a")).notes == ()
+    path.unlink()
+    assert outcome(work("b")).notes == ()
 
 
 def test_one_embedding_serves_all_and_each_is_charged_for_it():
