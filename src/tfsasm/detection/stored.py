@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +19,7 @@ import numpy as np
 
 from tfsasm.detection.det_db import DetDb, Folder, components, first_character, read_det_db
 from tfsasm.detection.proposals import Proposals
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import read_detections
 from tfsasm.tables import Doubles
 
@@ -167,12 +167,12 @@ class DetectionDatabase:
                     return best[0]
                 several = several or best
         if several:
-            fit = _some([_join(folder) for folder in several])
+            fit = first_few([_join(folder) for folder in several], _NAMED)
             raise self._unknown(f"{fit} agree with it alike", where)
         return None
 
     def _unknown(self, why: str, where: Folder) -> InputError:
-        known = _some([_join(_strip(folder)) for folder in self._file.folders])
+        known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
         return InputError(
             f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
@@ -304,11 +304,6 @@ def _trailing_number(stem: str) -> int | None:
 
 def _join(folder: Folder) -> str:
     return "/".join(folder) or "(no folder)"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def open_detections(
