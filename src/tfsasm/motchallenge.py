@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfsasm.errors import InputError
+from tfsasm.files import reading
 from tfsasm.tables import Doubles, Integers, Table
 
 log = logging.getLogger(__name__)
@@ -204,11 +205,8 @@ class TrackRows(Table):
 def read_text(path: Path | str) -> str:
     """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give a file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        with reading(path):
+            return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
