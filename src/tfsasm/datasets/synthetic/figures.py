@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.datasets.synthetic.people import BAG, BOTTOM, HAIR, SHOES, SKIN, TOP, TRIM, People
 from tfsasm.datasets.synthetic.poses import ABDUCT, ELBOW, HIP, KNEE, LEAN, SHOULDER, SPREAD, TILT
@@ -228,9 +229,7 @@ def _trunk(
     return torso, stripes, skirt
 
 
-def _bounds(
-    people: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
-) -> np.ndarray:
+def _bounds(people: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray) -> np.ndarray:
     flat = limbs.reshape(len(limbs), limbs.shape[1] * limbs.shape[2], 2)
     dressed = np.where((people.skirt > 0)[:, None, None], skirt, torso[:, :4])
     points = np.concatenate([flat, torso, dressed], axis=1)
@@ -260,7 +259,7 @@ class Wardrobe:
     cloth: np.ndarray
 
 
-def make_wardrobe(rng: np.random.Generator, people: People, contrast: float) -> Wardrobe:
+def make_wardrobe(rng: Generator, people: People, contrast: float) -> Wardrobe:
     """Choose every part's colour; `contrast` is how far light and shadow side differ (0 to 1)."""
     slots = _slots(people)
     base = people.colours[np.arange(len(people))[:, None], slots].astype(float)
@@ -281,7 +280,7 @@ def _slots(people: People) -> np.ndarray:
     return slots
 
 
-def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
+def _folds(rng: Generator, size: int = 512) -> np.ndarray:
     coarse = cv2.resize(rng.standard_normal((size // 16, size // 10), np.float32), (size, size))
     fine = cv2.resize(rng.standard_normal((size // 4, size // 3), np.float32), (size, size))
     folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)
