@@ -163,12 +163,13 @@ def key_of(video: Video, frame: Frame) -> str:
 
 def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
-    count = [0, 0]
+    frames = boxes = 0
 
     def counted() -> Iterator[FrameRecord]:
+        nonlocal frames, boxes
         for record in journal.frames():
-            count[0] += 1
-            count[1] += len(record.lines)
+            frames += 1
+            boxes += len(record.lines)
             yield record
 
     if output.suffix.lower() == ".json":
@@ -176,13 +177,13 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
     elif output.suffix:
         _write_mot(output, counted())
     else:
-        empty = dict.fromkeys(video.name for video in videos)
+        empty = {video.name for video in videos}
         for name, of_name in groupby(counted(), lambda record: record.sequence):
             _write_mot(output / f"{name}.txt", of_name)
-            empty.pop(name)
+            empty.remove(name)
         for name in empty:
             _write_mot(output / f"{name}.txt", iter(()))
-    return count[0], count[1]
+    return frames, boxes
 
 
 def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
