@@ -18,6 +18,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Says which file cannot be read, and why. Raises `InputError`."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
 def writing(path: Path | str) -> Iterator[None]:
     """Says which file there was no room for, since the system does not. Raises `InputError`."""
     try:
@@ -107,11 +118,8 @@ def check_folder(folder: Path | str) -> Path:
 
 def sha256(path: Path | str) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises `InputError` when it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(path), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

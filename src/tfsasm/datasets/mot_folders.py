@@ -178,12 +178,16 @@ def listed_names(root: Path, split: str) -> list[str] | None:
     return None
 
 
-def siblings(folder: Path) -> list[Path]:
-    """The other folders of a MOT17 video: same images, same truth, other detections."""
-    if not (match := _MOT17.fullmatch(folder.name)):
-        return []
-    others = [folder.with_name(f"{match[1]}-{name}") for name in _PREFERRED if name != match[2]]
-    return [other for other in others if other.is_dir()]
+def copies(folder: Path, dataset: str) -> list[Path]:
+    """The folder, then the others of a MOT17 video: same images, same truth, other detections."""
+    match = _MOT17.fullmatch(folder.name) if dataset == "mot17" else None
+    others = [folder.with_name(f"{match[1]}-{name}") for name in _PREFERRED] if match else []
+    return [folder, *(other for other in others if other != folder and other.is_dir())]
+
+
+def image_folder(folder: Path, dataset: str, name: str) -> Path | None:
+    """Where the images of a sequence are: in its subfolder `name`, or in that of a copy."""
+    return next((copy / name for copy in copies(folder, dataset) if has_images(copy / name)), None)
 
 
 def video_name(name: str) -> str:

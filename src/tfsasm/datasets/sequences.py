@@ -14,12 +14,11 @@ from tfsasm.datasets.bdd100k import HEIGHT, RATE, WIDTH, Video, find_videos
 from tfsasm.datasets.mot_folders import (
     FOLDERS,
     PublicDetector,
-    has_images,
+    image_folder,
     image_names,
     image_size,
     read_seqinfo,
     sequence_folders,
-    siblings,
     video_name,
 )
 from tfsasm.errors import InputError
@@ -85,9 +84,7 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     """
     info_file = folder / "seqinfo.ini"
     info = read_seqinfo(info_file) if info_file.is_file() else None
-    images = info.images if info else "img1"
-    copies = [folder, *siblings(folder)] if dataset == "mot17" else [folder]
-    source = next((copy / images for copy in copies if has_images(copy / images)), None)
+    source = image_folder(folder, dataset, info.images if info else "img1")
     truth, detections = (
         path if path.is_file() else None
         for path in (folder / "gt" / "gt.txt", folder / "det" / "det.txt")

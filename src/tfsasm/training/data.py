@@ -7,6 +7,7 @@ run that resumes at block k gets exactly the clips that it would have got.
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tfsasm.boxes import normalised_boxes
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
+from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
@@ -174,19 +176,36 @@ class _Blocks(Dataset[list[Clip]]):
         return 1 << 30  # endless
 
     def __getitem__(self, index: int) -> list[Clip]:
-        cv2.setNumThreads(1)  # this runs in a worker process of its own
         return [to_clip(clip) for clip in self.blocks(self.start + index)]
 
 
 def stream(blocks: Blocks, *, skip: int = 0, workers: int = 1) -> Iterator[Clip]:
-    """Clips of an endless stream, made in other processes, from clip number `skip` on."""
+    """Clips of an endless stream, made in other processes, from clip number `skip` on.
+
+    The processes are new ones, never forks: a fork of a process whose OpenCV has started threads
+    waits for them for ever. So `blocks` must be something that can be pickled, else `InputError`.
+    """
     per_block = len(blocks(0)) if skip else 1
     ahead = skip % per_block
-    dataset = _Blocks(blocks, skip // per_block)
-    loader = DataLoader(
-        dataset, batch_size=None, sampler=range(len(dataset)), num_workers=workers,
-        prefetch_factor=2 if workers else None,
-    )  # fmt: skip
-    for clips in loader:
+    for clips in _in_workers(_Blocks(blocks, skip // per_block), workers):
         yield from clips[ahead:]
         ahead = 0
+
+
+def _in_workers(dataset: _Blocks, workers: int) -> Iterator[list[Clip]]:
+    loader = DataLoader(
+        dataset, batch_size=None, sampler=range(len(dataset)), num_workers=workers,
+        prefetch_factor=2 if workers else None, worker_init_fn=_one_thread,
+        multiprocessing_context="spawn" if workers else None,
+    )  # fmt: skip
+    try:
+        return iter(loader)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"{dataset.blocks!r} cannot be sent to another process; give a function of a module, "
+            "or workers=0"
+        ) from error
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)
