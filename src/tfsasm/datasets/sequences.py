@@ -107,7 +107,7 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
         )  # fmt: skip
     length = _guess_length(folder, source, truth, detections)
     size = (source and image_size(source / image_names(source)[0])) or (None, None)
-    return Sequence(folder.name, dataset, length, *size, None, source, truth, detections)
+    return Sequence(folder.name, dataset, length, size[0], size[1], None, source, truth, detections)
 
 
 def _chosen(there: dict[str, T], names: tuple[str, ...]) -> list[T]:
