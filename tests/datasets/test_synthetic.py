@@ -113,10 +113,10 @@ def test_a_box_holds_its_person():
             clip.optics, shadow=0.0, noise=None, jpeg=0, softness=0.0, shutter=0.0, gamma=1.0
         )
         clip = replace(clip, optics=replace(plain, gain=np.ones(config.frames)))
-        frame = rendering.render(clip, config, 0)
+        frame = rendering.render(clip, 0)
         if not len(frame.ids):
             continue
-        empty = rendering.background(clip, 0, (config.width, config.height))
+        empty = rendering.background(clip, 0)
         changed = cv2.absdiff(frame.image, empty).max(axis=2) > 24
         rows, columns = np.nonzero(changed)
         left, top, right, bottom = ltwh_to_xyxy(frame.boxes)[0]

@@ -133,6 +133,10 @@ def parse(
     ]
 
 
+def _line_name(path: Path | str, key: str, index: int) -> str:
+    return f"{path}, key {key!r}, line {index + 1}"
+
+
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
     """Key, lines, boxes `[P, 5]` and bad lines of each entry; raises as `read_entries` does."""
     entries = read_entries(path)
@@ -207,7 +211,3 @@ def split_key(key: str) -> tuple[str, str]:
     prefix, _, name = key.replace("\\", "/").rstrip("/").rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     return prefix, stem if stem and f"{dot}{suffix}".lower() in _KEY_SUFFIXES else name
-
-
-def _line_name(path: Path | str, key: str, index: int) -> str:
-    return f"{path}, key {key!r}, line {index + 1}"

@@ -1,5 +1,4 @@
-"""Detections of one frame as the trackers take them: checked, and normalised by the image's size.
-"""
+"""Detections of a frame as the trackers take them: checked, and normalised by the image's size."""
 
 from __future__ import annotations
 
@@ -74,7 +73,14 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
-    _check(xyxy, scores)
+    sizes = xyxy[:, 2:] - xyxy[:, :2]
+    bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
+            f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
+        )
     return xyxy, scores
 
 
@@ -101,15 +107,3 @@ class PixelCheck:
 def look_normalised(xyxy: np.ndarray) -> bool:
     """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
     return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())
-
-
-def _check(xyxy: np.ndarray, scores: np.ndarray) -> None:
-    """Raises `InputError` naming the first row that is no finite box `[P, 4]` of some size."""
-    sizes = xyxy[:, 2:] - xyxy[:, :2]
-    bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise InputError(
-            f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
-            f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
-        )

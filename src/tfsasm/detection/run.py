@@ -20,6 +20,7 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
+from tfsasm.detection.formats import mot_lines
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import atomic_path, writing
@@ -163,12 +164,13 @@ def key_of(video: Video, frame: Frame) -> str:
 
 def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
-    count = [0, 0]
+    frames = boxes = 0
 
     def counted() -> Iterator[FrameRecord]:
+        nonlocal frames, boxes
         for record in journal.frames():
-            count[0] += 1
-            count[1] += len(record.lines)
+            frames += 1
+            boxes += len(record.lines)
             yield record
 
     if output.suffix.lower() == ".json":
@@ -176,20 +178,19 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
     elif output.suffix:
         _write_mot(output, counted())
     else:
-        empty = dict.fromkeys(video.name for video in videos)
+        empty = {video.name for video in videos}
         for name, of_name in groupby(counted(), lambda record: record.sequence):
             _write_mot(output / f"{name}.txt", of_name)
-            empty.pop(name)
+            empty.remove(name)
         for name in empty:
             _write_mot(output / f"{name}.txt", iter(()))
-    return count[0], count[1]
+    return frames, boxes
 
 
 def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for record in frames:
-            lines = (line.strip() for line in record.lines)
-            file.writelines(f"{record.number},-1,{line},-1,-1,-1\n" for line in lines)
+            file.writelines(mot_lines(record.number, record.lines))
 
 
 class FrameRecord(NamedTuple):

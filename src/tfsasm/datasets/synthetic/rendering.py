@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.boxes import clipped, xyxy_to_ltwh
 from tfsasm.datasets.synthetic import figures
@@ -15,7 +16,6 @@ from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
 from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
 from tfsasm.datasets.synthetic.people import People
 from tfsasm.datasets.synthetic.scenery import Ground, Scenery
-from tfsasm.datasets.synthetic.trajectories import Motion
 
 
 @dataclass(frozen=True)
@@ -35,57 +35,74 @@ class Optics:
 
 @dataclass(frozen=True)
 class PlannedClip:
-    """All that is decided before the first frame is drawn; `rng` is the sensor's."""
+    """All that is decided before the first frame is drawn; `rng` is the sensor's.
 
+    People are at `place` `[T, G, 2]` on the ground, with `joints` `[T, G, JOINTS, 3]`.
+    """
+
+    config: SceneConfig
     ground: Ground
     scenery: Scenery
     camera: Camera
     people: People
     clothes: Wardrobe
-    motion: Motion
+    place: np.ndarray
+    joints: np.ndarray
     optics: Optics
     detector: SimulatedDetector
-    rng: np.random.Generator
+    rng: Generator
 
 
-def render(clip: PlannedClip, config: SceneConfig, frame: int) -> SyntheticFrame:
+def render(clip: PlannedClip, frame: int) -> SyntheticFrame:
     """One frame of a clip, 0 the first; they have to be drawn in order, for the noise's sake."""
-    size = (config.width, config.height)
+    config = clip.config
     shapes, feet, streak = _shapes(clip, frame)
-    image = background(clip, frame, size)
+    image = background(clip, frame)
     if clip.optics.shadow > 0 and len(clip.people):
         _shadows(image, clip, frame, feet)
     owners = np.zeros((config.height, config.width), np.uint8)
     area = _people(image, owners, clip, frame, shapes, feet, streak)
-    truth = _truth(owners, area, shapes.bounds, streak)
     image = _expose(image, clip, frame)
-    shift = clip.camera.shift[frame]
-    found = clip.detector.detect(truth, clip.camera.zoom[frame], shift)
-    return _annotate(image, truth, found, config)
+    truth = _truth(owners, area, shapes.bounds, streak)
+    found = clip.detector.detect(truth, clip.camera.zoom[frame], clip.camera.shift[frame])
+    boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
+    enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
+    enough &= (boxes[:, 2:] >= 2).all(axis=1)
+    return SyntheticFrame(
+        image=image,
+        boxes=boxes[enough].astype(np.float32),
+        ids=np.flatnonzero(enough).astype(np.int64) + 1,
+        visibility=truth.visibility[enough].astype(np.float32),
+        detections=found,
+    )
 
 
-def background(clip: PlannedClip, frame: int, size: tuple[int, int]) -> np.ndarray:
-    """The place without people, as the camera sees it: BGR of `size` (width, height)."""
+def background(clip: PlannedClip, frame: int) -> np.ndarray:
+    """The place without people, as the camera sees it: BGR."""
+    width, height = clip.config.width, clip.config.height
     if clip.camera.zoom[frame] == 1 and not clip.camera.shift[frame].any():
         x, y = clip.scenery.offset.astype(int)  # a camera at rest needs no warp
-        return clip.scenery.canvas[y : y + size[1], x : x + size[0]].copy()
+        return clip.scenery.canvas[y : y + height, x : x + width].copy()
     matrix = clip.camera.matrix(frame, -clip.scenery.offset)
     return cv2.warpAffine(
-        clip.scenery.canvas, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+        clip.scenery.canvas, matrix, (width, height), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )  # fmt: skip
+
+
+def _on_screen(clip: PlannedClip, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ground points `[G, 2]` of all people, and pixels `[G]` of a body height."""
+    pixel, unit = clip.ground.project(clip.place[frame])
+    return clip.camera.apply(frame, pixel), unit * clip.camera.zoom[frame]
 
 
 def _shapes(clip: PlannedClip, frame: int) -> tuple[Outlines, np.ndarray, np.ndarray]:
     """Outlines of all people, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
-    def on_screen(at: int) -> tuple[np.ndarray, np.ndarray]:
-        pixel, unit = clip.ground.project(clip.motion.place[at])
-        return clip.camera.apply(at, pixel), unit * clip.camera.zoom[at]
-
-    feet, unit = on_screen(frame)
+    feet, unit = _on_screen(clip, frame)
     shapes = figures.outlines(
-        clip.people, clip.motion.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
+        clip.people, clip.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
     )
-    before = on_screen(max(frame - 1, 0))[0]
+    before, _ = _on_screen(clip, max(frame - 1, 0))
     streak = np.abs(feet[:, 0] - before[:, 0]) * clip.optics.shutter
     return shapes, feet, np.clip(streak, 0, 0.15 * unit).astype(int)
 
@@ -149,8 +166,8 @@ def _shadows(image: np.ndarray, clip: PlannedClip, frame: int, feet: np.ndarray)
     share = 4  # a quarter of the resolution is enough for something soft
     mask = np.full((height // share + 1, width // share + 1), 255, np.uint8)
     dark = 255 * (1 - clip.optics.shadow)
-    _, unit = clip.ground.project(clip.motion.place[frame])
-    unit = unit * clip.camera.zoom[frame] / share
+    _, unit = _on_screen(clip, frame)
+    unit = unit / share
     throw = clip.optics.cast_shadow
     flat = max(np.sin(abs(clip.ground.pitch)), 0.12)
     for person, foot in enumerate(np.clip(feet / share, -4000, 4000)):
@@ -199,18 +216,3 @@ def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.
         x, y, w, h = cv2.boundingRect(mine)
         visible[person] = x0 + x, y0 + y, x0 + x + w, y0 + y + h
     return Truth(bounds, visible, np.clip(visibility, 0, 1))
-
-
-def _annotate(
-    image: np.ndarray, truth: Truth, found: np.ndarray, config: SceneConfig
-) -> SyntheticFrame:
-    boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
-    enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
-    enough &= (boxes[:, 2:] >= 2).all(axis=1)
-    return SyntheticFrame(
-        image=image,
-        boxes=boxes[enough].astype(np.float32),
-        ids=np.flatnonzero(enough).astype(np.int64) + 1,
-        visibility=truth.visibility[enough].astype(np.float32),
-        detections=found,
-    )
