@@ -54,7 +54,7 @@ def test_boxes_from_0_to_1_are_said_to_look_normalised(make):
 
 @TRACKERS
 def test_normalised_boxes_may_leave_the_image_a_little(make):
-    leaving = NORMALISED + [[-0.12, 0.0, 0.0, 0.0], [0.35, 0.0, 0.35, 0.25]]
+    leaving = NORMALISED + np.array([[-0.12, 0.0, 0.0, 0.0], [0.35, 0.0, 0.35, 0.25]])
     with pytest.raises(InputError, match="look normalised"):
         make().update(found(leaving), IMAGE)
 
@@ -98,7 +98,7 @@ def test_a_detector_of_ones_own_that_takes_shares_for_pixels_is_told_so(make):
 def test_a_det_txt_of_normalised_boxes_is_named(tmp_path):
     path = tmp_path / "det.txt"
     path.write_text("1,-1,0.1,0.2,0.1,0.3,0.9\n2,-1,0.6,0.3,0.1,0.5,0.9\n")
-    with pytest.raises(InputError, match=r"all 2 boxes in .*det\.txt .*0\.1,0\.2,0\.1,0\.3.*pixels"):
+    with pytest.raises(InputError, match=r"all 2 boxes in .*det\.txt .*0\.1,0\.2,0\.1,0\.3.*pixel"):
         open_detections(path)
 
 
