@@ -85,16 +85,13 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     return target
 
 
-def check_outputs(
-    paths: Iterable[Path | str | None], *, overwrite: bool,
-    inputs: Iterable[Path | str | None] = (),
-) -> None:
+def check_outputs(paths: Iterable[Path | str | None], *, overwrite: bool) -> None:
     """Refuse the output files of a command before any work is done; None is an absent one.
 
     Raises `InputError` as `check_output` and `check_distinct` do.
     """
     outputs = [path for path in paths if path is not None]
-    check_distinct(outputs, inputs)
+    check_distinct(outputs)
     for path in outputs:
         check_output(path, overwrite=overwrite)
 

@@ -133,6 +133,10 @@ def parse(
     ]
 
 
+def _line_name(path: Path | str, key: str, index: int) -> str:
+    return f"{path}, key {key!r}, line {index + 1}"
+
+
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
     """Key, lines, boxes `[P, 5]` and bad lines of each entry; raises as `read_entries` does."""
     entries = read_entries(path)
@@ -159,10 +163,10 @@ class DetDb:
         """The boxes `[P, 5]` of a frame."""
         return self.boxes[self.starts[position] : self.starts[position + 1]]
 
-    def scores(self, folder: Folder) -> Doubles:
-        """The scores of all boxes of a folder."""
+    def of(self, folder: Folder) -> Doubles:
+        """All boxes `[N, 5]` of a folder."""
         positions = self.folders[folder].values()
-        return np.concatenate([self.at(position)[:, 4] for position in positions])
+        return np.concatenate([self.at(position) for position in positions])
 
 
 def read_det_db(path: Path | str) -> DetDb:
@@ -207,7 +211,3 @@ def split_key(key: str) -> tuple[str, str]:
     prefix, _, name = key.replace("\\", "/").rstrip("/").rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     return prefix, stem if stem and f"{dot}{suffix}".lower() in _KEY_SUFFIXES else name
-
-
-def _line_name(path: Path | str, key: str, index: int) -> str:
-    return f"{path}, key {key!r}, line {index + 1}"

@@ -89,7 +89,7 @@ def write_mot(path: Path, frames: Iterable[FrameBoxes]) -> None:
                     f"{path} holds one sequence, and there are more, such as {'/'.join(where)}; "
                     "give a folder, or a .json"
                 )
-            file.writelines(_mot_lines(frame, numbers))
+            file.writelines(_frame_lines(frame, numbers))
 
 
 def write_mot_folder(folder: Path, frames: Iterable[FrameBoxes], *, overwrite: bool) -> None:
@@ -109,7 +109,7 @@ def write_mot_folder(folder: Path, frames: Iterable[FrameBoxes], *, overwrite: b
                     if where != of_name:
                         raise InputError(f"{'/'.join(of_name)} and {'/'.join(where)} have the same "
                                          f"name {name!r}, so the same file; write a .json")
-                    file.writelines(_mot_lines(frame, numbers))
+                    file.writelines(_frame_lines(frame, numbers))
         targets = {name: check_output(folder / f"{name}.txt", overwrite=overwrite)
                    for name in known}
         for name, target in targets.items():
@@ -123,12 +123,17 @@ def _named_sequence(frame: FrameBoxes) -> str:
     return name
 
 
-def _mot_lines(frame: FrameBoxes, numbers: set[int]) -> list[str]:
+def _frame_lines(frame: FrameBoxes, numbers: set[int]) -> list[str]:
     number = number_of(frame.key)
     if number in numbers:
         raise InputError(f"{frame.key}: another frame of its sequence has the number {number} too")
     numbers.add(number)
-    return [f"{number},-1,{line.strip()},-1,-1,-1\n" for line in frame.lines]
+    return mot_lines(number, frame.lines)
+
+
+def mot_lines(number: int, lines: Iterable[str]) -> list[str]:
+    """Lines of a `det.txt` from those of a det_db."""
+    return [f"{number},-1,{line.strip()},-1,-1,-1\n" for line in lines]
 
 
 def det_files(folder: Path) -> dict[str, Path]:

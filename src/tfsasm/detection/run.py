@@ -20,6 +20,7 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
+from tfsasm.detection.formats import mot_lines
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import atomic_path, writing
@@ -189,8 +190,7 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
 def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for record in frames:
-            lines = (line.strip() for line in record.lines)
-            file.writelines(f"{record.number},-1,{line},-1,-1,-1\n" for line in lines)
+            file.writelines(mot_lines(record.number, record.lines))
 
 
 class FrameRecord(NamedTuple):

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.boxes import clipped, cxcywh_to_xyxy, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
+from tfsasm.tables import Floats, Image
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -57,8 +57,6 @@ _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ class Yolox:
         """Nothing: a live detector has detections for every frame."""
         return []
 
-    def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
         canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
         output = self._run(canvas)
@@ -197,7 +195,7 @@ class Yolox:
             return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
         return xyxy, scores
 
-    def _run(self, canvas: NDArray[np.uint8]) -> Floats:
+    def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
         pixels: Floats = canvas.astype(np.float32)
         if self.legacy:
@@ -236,9 +234,7 @@ class YoloxDetector(Yolox):
             raise InputError(f"{self._weights} cannot be run: {last_line(error)}") from error
 
 
-def letterbox(
-    image: NDArray[np.uint8], size: tuple[int, int]
-) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, tuple[float, float]]:
     """The image in the top left of a grey canvas `size` (height, width), and its scale in x and y.
 
     As YOLOX does it: one factor, cut to whole pixels. The scales returned are those of the whole

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
+from tfsasm.detection.yolox import Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.pytorch import differences, find_device, read_state_dict, refuse
+from tfsasm.tables import Floats
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
 

@@ -37,6 +37,7 @@ PUBLISHED = (  # ours, published
 )
 
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
+"""A published file has each box head twice."""
 
 State = dict[str, Tensor]
 
@@ -49,15 +50,21 @@ def published_name(ours: str) -> str:
     raise KeyError(ours)
 
 
+def twin(published: str) -> str:
+    """The other published name of a box head's tensor; of any other tensor the same name."""
+    if published.startswith(BOX_HEADS_ALIAS):
+        return BOX_HEADS + published.removeprefix(BOX_HEADS_ALIAS)
+    if published.startswith(BOX_HEADS):
+        return BOX_HEADS_ALIAS + published.removeprefix(BOX_HEADS)
+    return published
+
+
 def to_published(state: Mapping[str, Tensor]) -> State:
     """Our state dict under published names, the aliases of the box heads included."""
     renamed = {published_name(name): tensor for name, tensor in state.items()}
-    aliases = {
-        BOX_HEADS_ALIAS + name[len(BOX_HEADS) :]: tensor
-        for name, tensor in renamed.items()
-        if name.startswith(BOX_HEADS)
+    return renamed | {
+        twin(name): tensor for name, tensor in renamed.items() if name.startswith(BOX_HEADS)
     }
-    return renamed | aliases
 
 
 def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) -> State:
@@ -70,9 +77,9 @@ def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) 
     expected = to_published(model.state_dict())
     problems = differences(expected, published)
     for alias in sorted(name for name in published if name.startswith(BOX_HEADS_ALIAS)):
-        twin = BOX_HEADS + alias[len(BOX_HEADS_ALIAS) :]
-        if twin in published and not torch.equal(published[alias], published[twin]):
-            problems.append(f"differs from its twin {twin}: {alias}")
+        head = twin(alias)
+        if head in published and not torch.equal(published[alias], published[head]):
+            problems.append(f"differs from its twin {head}: {alias}")
     refuse(problems, f"{origin} does not fit the network")
     return {name: published[published_name(name)] for name in model.state_dict()}
 

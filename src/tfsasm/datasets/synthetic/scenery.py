@@ -18,7 +18,6 @@ from numpy.random import Generator
 
 # Images in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
 _PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "ihc", "coins")
-
 _SURFACES = ("brick", "grass", "gravel")
 
 _MARGIN = 0.3  # canvas beyond each side of the image, as a fraction of it
@@ -222,10 +221,9 @@ def _upright(rng: Generator, height: int, width: int, photographs: bool) -> np.n
     elif kind == 3:
         surface = _texture(rng, 256, photographs)
         image = np.tile(surface, (height // 256 + 1, width // 256 + 1, 1))[:height, :width].copy()
-        _panels(rng, image)
     elif kind == 4:
         image = _whole_photograph(rng, image, photographs)
-    else:
+    if kind in (3, 5):
         _panels(rng, image)
     return image
 
@@ -368,10 +366,9 @@ def _car(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> 
     for wheel in (0.22, 0.78):
         cv2.circle(canvas, (int(x + w * wheel), y + h - h // 6), max(h // 6, 1), (25, 25, 25), -1)
 
-_Draw = Callable[[Generator, np.ndarray, int, int, int, int], None]
 
 # drawing, height in body heights, width by height
-_CLUTTER: tuple[tuple[_Draw, float, float], ...] = (
+_CLUTTER: tuple[tuple[Callable[..., None], float, float], ...] = (
     (_pole, 2.0, 0.08), (_pole, 1.1, 0.12), (_bin, 0.6, 0.6), (_bin, 0.9, 0.4), (_cone, 0.4, 0.6),
     (_bush, 0.7, 1.0), (_poster, 1.0, 0.45), (_tripod, 0.9, 0.45), (_car, 0.85, 2.4),
 )  # fmt: skip

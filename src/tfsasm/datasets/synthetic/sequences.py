@@ -28,7 +28,9 @@ from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
 from tfsasm.datasets.synthetic.scenery import Ground, Scenery, make_scenery
 from tfsasm.datasets.synthetic.trajectories import plan_motion, smoothed
 from tfsasm.errors import InputError
-from tfsasm.files import writing
+from tfsasm.files import check_folder, writing
+
+_LTWH = "{:.2f},{:.2f},{:.2f},{:.2f}"
 
 
 def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
@@ -182,10 +184,7 @@ def write_sequences(
     taken = [folder.name for folder in folders if folder.exists()]
     if taken and not overwrite:
         raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {output}: {error.strerror}") from error
+    check_folder(output)
     for index, folder in enumerate(folders):
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
         try:
@@ -219,11 +218,9 @@ def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> 
         if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
             raise InputError(f"cannot write {path}")
         for box, identity, seen in zip(frame.boxes, frame.ids, frame.visibility, strict=True):
-            place = ",".join(f"{value:.2f}" for value in box)
-            truth.append(f"{number},{identity},{place},1,1,{seen:.3f}\n")
-        for detection in frame.detections:
-            place = ",".join(f"{value:.2f}" for value in detection[:4])
-            found.append(f"{number},-1,{place},{detection[4]:.4f}\n")
+            truth.append(f"{number},{identity},{_LTWH.format(*box)},1,1,{seen:.3f}\n")
+        for *box, score in frame.detections:
+            found.append(f"{number},-1,{_LTWH.format(*box)},{score:.4f}\n")
     (folder / "gt" / "gt.txt").write_text("".join(truth))
     (folder / "det" / "det.txt").write_text("".join(found))
     (folder / "seqinfo.ini").write_text(
