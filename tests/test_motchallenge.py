@@ -280,16 +280,3 @@ def test_width_is_the_double_difference_of_the_float32_corners():
 
 def test_a_score_can_take_the_place_of_the_literal_one():
     assert motchallenge.result_line(1, 2, [0, 0, 1, 1], confidence=0.93).split(",")[6] == "0.9300"
-
-
-def test_results_are_written_with_plain_line_ends_and_read_back(tmp_path):
-    path = tmp_path / "new" / "seq.txt"
-    motchallenge.write_results(path, [motchallenge.result_line(f, 7, [1, 2, 4, 6]) for f in (1, 2)])
-    assert path.read_bytes() == (
-        b"1,7,1.00,2.00,3.00,4.00,1,-1,-1,-1\n2,7,1.00,2.00,3.00,4.00,1,-1,-1,-1\n")
-    assert motchallenge.read_tracks(path).frame.tolist() == [1, 2]
-
-
-def test_no_results_make_an_empty_file(tmp_path):
-    motchallenge.write_results(tmp_path / "seq.txt", [])
-    assert (tmp_path / "seq.txt").read_bytes() == b""

@@ -5,7 +5,7 @@ The command line prints these as one line and exits with a code; anything else i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class TfsasmError(Exception):
@@ -22,6 +22,14 @@ class WeightsError(TfsasmError, ValueError):
 
 class TruncatedInput(TfsasmError):
     """A source ended early. What came before is good; raised after the last good frame."""
+
+
+ErrorHandler = Callable[[InputError], None]
+
+
+def raise_error(error: InputError) -> None:
+    """Raise it: what readers of many entries do with a bad one unless told otherwise."""
+    raise error
 
 
 def first_few(texts: Sequence[str], most: int = 3, between: str = ", ") -> str:

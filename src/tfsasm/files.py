@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tfsasm.errors import InputError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Says which file cannot be read, and why. Raises `InputError`."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give a file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -52,6 +65,11 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
 def check_output(path: Path | str, *, overwrite: bool) -> Path:
     """Refuse an output file before any work is done.
 
@@ -67,16 +85,13 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     return target
 
 
-def check_outputs(
-    paths: Iterable[Path | str | None], *, overwrite: bool,
-    inputs: Iterable[Path | str | None] = (),
-) -> None:
+def check_outputs(paths: Iterable[Path | str | None], *, overwrite: bool) -> None:
     """Refuse the output files of a command before any work is done; None is an absent one.
 
     Raises `InputError` as `check_output` and `check_distinct` do.
     """
     outputs = [path for path in paths if path is not None]
-    check_distinct(outputs, inputs)
+    check_distinct(outputs)
     for path in outputs:
         check_output(path, overwrite=overwrite)
 
@@ -107,11 +122,8 @@ def check_folder(folder: Path | str) -> Path:
 
 def sha256(path: Path | str) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises `InputError` when it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(path), Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tfsasm.errors import InputError
-from tfsasm.files import write_text
-from tfsasm.tables import Doubles
+from tfsasm.files import reading
+from tfsasm.tables import Doubles, Integers, Table
 
 log = logging.getLogger(__name__)
 
 _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
+    ((), lambda x: abs(x) < math.inf, "is not finite"),
+    ((), lambda x: abs(x) <= _LARGEST, "is too large"),
+    (("width", "height"), lambda x: x > 0, "is not positive"),
+    (("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"),
+    (("frame",), lambda x: x >= 1, "is below 1, the first frame"),
+)
+"""Which fields (none named: all), what is true of a good value or of each of a column, and what is
+said of a bad one."""
 
 _PLACES = 100  # bad lines that a message names
 
@@ -70,11 +82,13 @@ class LineFormat:
             few = "too few fields" if len(fields) < self.fewest else "too many fields"
             raise ValueError(f"{few}: {len(fields)} where {self._wanted()}; {self.mend}")
         values = []
-        for name, field in zip(self.names, fields, strict=False):
+        for name, rules, field in zip(self.names, self._rules, fields, strict=False):
             value = _number(field)
-            problem = self._problem(name, value)
-            if value is None or problem:
-                raise ValueError(f"{name} {field.strip()!r} {problem}; {self.mend}")
+            if value is None:
+                raise ValueError(f"{name} {field.strip()!r} is not a number; {self.mend}")
+            for good, problem in rules:
+                if not good(value):
+                    raise ValueError(f"{name} {field.strip()!r} {problem}; {self.mend}")
             values.append(value)
         return values
 
@@ -86,81 +100,55 @@ class LineFormat:
         `where(index)` names a line in the `InputError` that a bad one raises; with `skip_bad` it
         is left out and counted.
         """
-        blocks = [self._pad([])]
-        skipped = Skipped()
+        table, skipped = np.full((len(lines), len(self.names)), np.nan), Skipped()
+        count = 0
         for start in range(0, len(lines), _BLOCK):
             part = lines[start : start + _BLOCK]
             block = self._parse_all(part)
-            if block is None:
-                rows, bad = self._parse_each(part, start, where)
-                if bad.count and not skip_bad:
-                    raise InputError(bad.first)
-                block, skipped = self._pad(rows), skipped + bad
-            blocks.append(block)
-        return np.concatenate(blocks), skipped
-
-    def _parse_each(
-        self, lines: Sequence[str], start: int, where: Callable[[int], str]
-    ) -> tuple[list[list[float]], Skipped]:
-        rows: list[list[float]] = []
-        bad = Skipped()
-        for index, line in enumerate(lines, start=start):
-            try:
-                rows.append(self.parse(line))
-            except ValueError as error:
-                place = where(index)
-                bad += Skipped(1, f"{place}: {error}", (place,))
-        return rows, bad
+            if block is not None:
+                table[count : count + len(part), : block.shape[1]] = block
+                count += len(part)
+                continue
+            for index, line in enumerate(part, start=start):
+                try:
+                    values = self.parse(line)
+                except ValueError as error:
+                    bad = Skipped(1, f"{where(index)}: {error}", (where(index),))
+                    if not skip_bad:
+                        raise InputError(bad.first) from error
+                    skipped += bad
+                else:
+                    table[count, : len(values)] = values
+                    count += 1
+        return table[:count], skipped
 
     def _parse_all(self, lines: Sequence[str]) -> Doubles | None:
         """The same as `parse` of every line, or None when any of them is not as it must be."""
-        counts = np.fromiter((line.count(",") + 1 for line in lines), np.int64, len(lines))
-        table = np.full((len(lines), len(self.names)), np.nan)
-        for count in np.unique(counts).tolist():
-            rows = np.flatnonzero(counts == count)
-            if not self.fewest <= count <= len(self.names):
-                return None
-            text = lines if len(rows) == len(lines) else [lines[row] for row in rows.tolist()]
-            try:
-                block = np.loadtxt(text, delimiter=",", comments=None, ndmin=2)
-            except ValueError:
-                return None
-            if block.shape != (len(rows), count) or not self._good(block):
-                return None
-            table[rows, :count] = block
-        return table
-
-    def _pad(self, rows: Sequence[Sequence[float]]) -> Doubles:
-        table = np.full((len(rows), len(self.names)), np.nan)
-        for target, row in zip(table, rows, strict=True):
-            target[: len(row)] = row
-        return table
-
-    def _problem(self, name: str, value: float | None) -> str | None:
-        if value is None:
-            return "is not a number"
-        if self.names.index(name) >= self.checked:
+        counts = np.array([line.count(",") + 1 for line in lines])
+        most = counts.max()
+        if counts.min() < self.fewest or most > len(self.names):
             return None
-        if not math.isfinite(value):
-            return "is not finite"
-        if abs(value) > _LARGEST:
-            return "is too large"
-        if name in ("width", "height") and value <= 0:
-            return "is not positive"
-        if name in ("frame", "id") and not value.is_integer():
-            return "is not a whole number"
-        return "is below 1, the first frame" if name == "frame" and value < 1 else None
+        if counts.min() < most:
+            lines = [line + ",nan" * (most - line.count(",") - 1) for line in lines]
+        try:
+            block = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2)
+        except ValueError:
+            return None
+        if block.shape != (len(lines), most):
+            return None
+        for index, rules in enumerate(self._rules[:most]):
+            column = block[counts > index, index]
+            if not all(good(column).all() for good, _ in rules):
+                return None
+        return block
 
-    def _good(self, block: Doubles) -> bool:
-        good = bool((np.abs(block[:, : self.checked]) <= _LARGEST).all())  # never true of NaN
-        for name, column in zip(self.names, block.T, strict=False):
-            if name in ("width", "height"):
-                good = good and bool((column > 0).all())
-            if name in ("frame", "id"):
-                good = good and bool((column == np.floor(column)).all())
-            if name == "frame":
-                good = good and bool((column >= 1).all())
-        return good
+    @cached_property
+    def _rules(self) -> list[list[tuple[Callable[[Any], Any], str]]]:
+        """What is true of a good value of each field, and what is said of a bad one."""
+        return [
+            [(good, bad) for of, good, bad in _RULES if i < self.checked and (not of or name in of)]
+            for i, name in enumerate(self.names)
+        ]
 
     def _wanted(self) -> str:
         most = len(self.names)
@@ -197,7 +185,7 @@ class DetectionsByFrame(dict[int, Doubles]):
 
 
 @dataclass(frozen=True)
-class TrackRows:
+class TrackRows(Table):
     """The boxes of a ground-truth or result file, one row per line, in the file's order.
 
     `frame` `[N]` from 1 and `identity` `[N]` are int64; `ltwh` `[N, 4]` is double, pixels (left,
@@ -206,25 +194,19 @@ class TrackRows:
     absent). All as written: old files keep other things in the last three.
     """
 
-    frame: NDArray[np.int64]
-    identity: NDArray[np.int64]
+    frame: Integers
+    identity: Integers
     ltwh: Doubles
     confidence: Doubles
     label: Doubles
     visibility: Doubles
 
-    def __len__(self) -> int:
-        return len(self.frame)
-
 
 def read_text(path: Path | str) -> str:
     """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give a file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        with reading(path):
+            return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
@@ -267,15 +249,13 @@ def read_tracks(path: Path | str) -> TrackRows:
 def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
     """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
     table, skipped = _read_table(path, layout, skip_bad=True)
-    return table, list(_problems(path, layout)) if skipped.count else []
-
-
-def _problems(path: Path | str, layout: LineFormat) -> Iterator[str]:
-    for number, line in numbered_lines(read_text(path)):
+    problems = []
+    for number, line in numbered_lines(read_text(path)) if skipped.count else ():
         try:
             layout.parse(line)
         except ValueError as error:
-            yield f"{path}:{number}: {error}"
+            problems.append(f"{path}:{number}: {error}")
+    return table, problems
 
 
 def result_line(
@@ -290,11 +270,6 @@ def result_line(
     score = "1" if confidence is None else f"{confidence:.4f}"
     box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
     return f"{frame},{identity},{box},{score},-1,-1,-1"
-
-
-def write_results(path: Path | str, lines: Iterable[str]) -> None:
-    """Write result lines, each given without its line end, atomically."""
-    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:

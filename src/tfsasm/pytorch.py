@@ -6,6 +6,7 @@ import argparse
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,21 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
     return state
+
+
+def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Every name of a state dict that is missing or surplus, and every shape that is wrong."""
+    problems = [f"missing: {name}" for name in expected if name not in found]
+    problems += [f"surplus: {name}" for name in found if name not in expected]
+    for name, tensor in expected.items():
+        if name in found and found[name].shape != tensor.shape:
+            shapes = f"{list(found[name].shape)} instead of {list(tensor.shape)}"
+            problems.append(f"wrong shape: {name} is {shapes}")
+    return problems
+
+
+def refuse(problems: list[str], what: str) -> None:
+    """Raises a `WeightsError` that lists all problems, where there are any."""
+    if problems:
+        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise WeightsError("\n  ".join([f"{what}, {count}:", *problems]))

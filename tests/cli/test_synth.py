@@ -34,7 +34,7 @@ def test_impossible_settings_are_refused(tfsasm, tmp_path):
     (tmp_path / "file").touch()
     outcome = tfsasm("synth", "--output", tmp_path / "file", "--sequences", 1)
     assert outcome.code == 2
-    assert "cannot make the folder" in outcome.err
+    assert "cannot write in" in outcome.err
     outcome = tfsasm("synth", "--output", tmp_path / "out", "--width", 3)
     assert outcome.code == 2
     assert "width and height must be at least 8" in outcome.err

@@ -36,7 +36,7 @@ def test_a_sound_sequence_has_nothing_to_say(tmp_path):
     found = one(tmp_path)
     assert (found.name, found.frames, found.size, found.images) == ("a", 3, (32, 24), 3)
     assert (found.boxes, found.identities, found.detections) == (3, 1, 3)
-    assert (found.problems, found.notes) == ((), ())
+    assert (found.problems, found.notes) == ([], [])
 
 
 def spoil(name, text):
@@ -104,7 +104,7 @@ def test_a_defect_is_a_problem(tmp_path, change, problem):
 def test_what_may_be_meant_is_a_note(tmp_path, change, remark):
     change(make(tmp_path / "a"))
     found = one(tmp_path)
-    assert found.problems == ()
+    assert found.problems == []
     assert [note for note in found.notes if remark in note] if remark else not found.notes
 
 
@@ -114,7 +114,7 @@ def test_every_bad_line_is_named_up_to_a_limit(tmp_path):
     problems = one(tmp_path).problems
     lines = [problem.split(": ")[0].rsplit(":")[-1] for problem in problems[:10]]
     assert lines == [str(number) for number in range(4, 14)]
-    assert problems[10:] == ("... and 4 more bad line(s) in the same file",)
+    assert problems[10:] == ["... and 4 more bad line(s) in the same file"]
 
 
 def test_one_defect_does_not_hide_the_others(tmp_path):
@@ -138,8 +138,8 @@ def test_what_only_some_lack_is_a_problem_and_what_all_lack_a_note(tmp_path):
     make(tmp_path / "test" / "c", truth=False)
     (report,) = check(tmp_path, "mot")
     assert [row.problems for row in report.sequences] == [
-        (), ("no images, though other sequences beside it have some",), ()]  # fmt: skip
-    assert report.notes == ("test: no ground truth", "train: no detections")
+        [], ["no images, though other sequences beside it have some"], []]  # fmt: skip
+    assert report.notes == ["test: no ground truth", "train: no detections"]
 
 
 def test_copies_of_a_video_must_agree(tmp_path):
@@ -152,8 +152,8 @@ def test_copies_of_a_video_must_agree(tmp_path):
     problems = [row.problems for row in report.sequences]
     other = "gt.txt differs from that of MOT17-02-{}, which is the same video"
     assert problems == [
-        (other.format("FRCNN"), other.format("SDP")), (other.format("DPM"),),
-        (other.format("DPM"),)]  # fmt: skip
+        [other.format("FRCNN"), other.format("SDP")], [other.format("DPM")],
+        [other.format("DPM")]]  # fmt: skip
 
 
 def test_a_list_and_its_folder_are_compared(tmp_path):
@@ -161,8 +161,8 @@ def test_a_list_and_its_folder_are_compared(tmp_path):
     (tmp_path / "splits_txt").mkdir()
     (tmp_path / "splits_txt/val.txt").write_text("v_abcdefghijk_c001\nv_abcdefghijk_c002\n")
     (report,) = check(tmp_path, "sportsmot", "val")
-    assert report.problems == (
-        "splits_txt/val.txt names 1 sequence(s) that are not there, the first: v_abcdefghijk_c002",)
+    assert report.problems == [
+        "splits_txt/val.txt names 1 sequence(s) that are not there, the first: v_abcdefghijk_c002"]
 
 
 def test_several_data_sets_are_told_apart(tmp_path):
@@ -226,11 +226,11 @@ def test_images_are_held_against_labels(tmp_path):
     (report,) = check(tmp_path)
     v, w = report.sequences
     assert (v.frames, v.images, v.boxes, v.identities) == (2, 1, 2, 1)
-    assert v.problems == (
+    assert v.problems == [
         "v has 1 images for 2 frames",
-        "1 labelled frame(s) without an image, the first: v-0000002.jpg")  # fmt: skip
-    assert v.notes == ("labels: categories that are not tracked: boat",)
-    assert (w.frames, w.images, w.boxes, w.problems) == (1, 0, 0, ())
+        "1 labelled frame(s) without an image, the first: v-0000002.jpg"]  # fmt: skip
+    assert v.notes == ["labels: categories that are not tracked: boat"]
+    assert (w.frames, w.images, w.boxes, w.problems) == (1, 0, 0, [])
 
 
 # CrowdHuman

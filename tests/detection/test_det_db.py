@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tfsasm.detection.det_db import (
-    first_character,
+    kind_of,
     parse,
     parsed_entries,
     read_det_db,
@@ -39,7 +39,7 @@ def test_the_boxes_of_every_frame_are_found_by_folder_and_name(tmp_path):
     for number in (1, 999, 1000, 1001, 2500):
         assert database.at(stems[f"{number:06d}"]).tolist() == [[number, 5, 10.5, 20, 0.5]]
     assert database.at(stems["none"]).shape == (0, 5)
-    assert database.scores(("b",)).tolist() == [0.5] * 3
+    assert database.of(("b",))[:, 4].tolist() == [0.5] * 3
     assert database.skipped == {}
 
 
@@ -109,15 +109,16 @@ def test_wherever_it_is_cut_the_file_is_refused(tmp_path):
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     for path, problem in ((tmp_path, "is a folder"), (tmp_path / "no", "cannot read")):
-        for read in (read_det_db, first_character):
-            with pytest.raises(InputError, match=problem):
-                read(path)
+        with pytest.raises(InputError, match=problem):
+            read_det_db(path)
 
 
-@pytest.mark.parametrize(("content", "wanted"), [
-    ("", ""), (" \n{", "{"), ("\ufeff [", "["), ("1,2", "1")])
-def test_the_first_character_tells_the_kind(tmp_path, content, wanted):
-    assert first_character(write(tmp_path / "x", content)) == wanted
+@pytest.mark.parametrize(("name", "content", "kind"), [
+    ("x", "", "mot"), ("x.JSON", "", "det_db"), ("x", " \n{", "det_db"), ("x", "\ufeff [", "coco"),
+    ("x.json", "[", "coco"), ("x.txt", "1,2", "mot")])
+def test_the_first_character_tells_the_kind(tmp_path, name, content, kind):
+    assert kind_of(write(tmp_path / name, content)) == kind
+    assert kind_of(tmp_path) == "mot"
 
 
 def test_what_is_written_is_what_json_would_write(tmp_path):

@@ -18,11 +18,12 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import synthetic_sequence
+from tfsasm.datasets.synthetic.config import SyntheticFrame
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.tracking.run import Tracker
-from tfsasm.training.data import LabelledFrame, RawClip
+from tfsasm.training.data import RawClip
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
 WIDTH, HEIGHT, FRAMES = 128, 96, 12
@@ -145,7 +146,7 @@ def drawn_clip(seed: int, frames: int = 3) -> RawClip:
             image[y : y + h, x : x + w] = colour
         noisy = boxes + random.normal(0, 0.7, boxes.shape)
         found = np.concatenate([noisy, [[0.9], [0.7]]], axis=1)
-        clip.append(LabelledFrame(image, boxes, np.array([3, 8]), found))
+        clip.append(SyntheticFrame(image, boxes, np.array([3, 8]), np.ones(2), found))
     return clip
 
 

@@ -27,7 +27,6 @@ from tfsasm.motrv2.weights import (
     save_model,
     to_published,
 )
-from tfsasm.training.initialise import initialise_from
 
 NETWORK = NetworkConfig(SMALL, short_side=96, max_side=160)
 
@@ -412,98 +411,3 @@ def test_the_refusal_has_a_reason_and_no_bad_advice(tmp_path, published, functio
         load_model(path)
     assert "weights_only" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
-
-
-# A start from Deformable DETR (SPEC 9.10)
-
-NEW = ["position.weight", "query_embed.weight", "refine_embed.weight", "yolox_embed.weight"]
-
-
-def coco(published):
-    """A COCO checkpoint of the small network: other heads, other queries, no interaction."""
-    state = {name: torch.randn_like(value) for name, value in published.items()}
-    state = {n: v for n, v in state.items() if n not in NEW and not n.startswith("track_embed.")}
-    for name in state:
-        if name.startswith(BOX_HEADS_ALIAS):
-            state[name] = state[BOX_HEADS + name.removeprefix(BOX_HEADS_ALIAS)]
-    state["query_embed.weight"] = torch.randn(300, 2 * SMALL.width)
-    state["transformer.reference_points.weight"] = torch.randn(2, SMALL.width)
-    state["transformer.reference_points.bias"] = torch.randn(2)
-    for layer in range(SMALL.decoder_layers):
-        state[f"class_embed.{layer}.weight"] = torch.randn(91, SMALL.width)
-        state[f"class_embed.{layer}.bias"] = torch.randn(91)
-    return state
-
-
-def test_a_coco_detector_starts_a_tracker(published):
-    start = MOTRv2(SMALL)
-    before = {name: v.clone() for name, v in to_published(start.state_dict()).items()}
-    given = coco(published)
-    report = initialise_from(start, given)
-    after = to_published(start.state_dict())
-
-    heads = [f"class_embed.{n}.{p}" for n in range(2) for p in ("weight", "bias")]
-    interaction = [name for name in after if name.startswith("track_embed.")]
-    assert sorted(report.sliced) == sorted(heads)
-    assert sorted(report.own) == sorted(NEW + interaction)
-    assert report.dropped == [
-        "transformer.reference_points.bias", "transformer.reference_points.weight"]
-    assert set(report.taken) == set(given) - set(heads) - set(report.dropped) - set(NEW)
-    assert f"{BOX_HEADS}0.layers.2.weight" in report.taken
-    assert f"{BOX_HEADS_ALIAS}0.layers.2.weight" in report.taken
-
-    for name in report.taken:
-        assert torch.equal(after[name], given[name]), name
-    for name in report.sliced:  # COCO class 1 is a person
-        assert torch.equal(after[name], given[name][1:2]), name
-    for name in report.own:
-        assert torch.equal(after[name], before[name]), name
-
-
-@pytest.mark.parametrize("classes", [1, 2, 3])
-def test_more_classes_take_more_rows(published, classes):
-    start, given = MOTRv2(replace(SMALL, classes=classes)), coco(published)
-    initialise_from(start, given)
-    found = to_published(start.state_dict())["class_embed.0.weight"]
-    assert torch.equal(found, given["class_embed.0.weight"][1 : 1 + classes])
-
-
-def test_any_other_misfit_keeps_the_initial_value(published):
-    start, given = MOTRv2(SMALL), coco(published)
-    given["class_embed.0.weight"] = torch.randn(91, 7)
-    given["transformer.level_embed"] = torch.randn(9, SMALL.width)
-    before = start.level_embed.clone()
-    report = initialise_from(start, given)
-    assert {"class_embed.0.weight", "transformer.level_embed"} <= set(report.own)
-    assert torch.equal(start.level_embed, before)
-
-
-@pytest.mark.parametrize("missing", [
-    pytest.param(BOX_HEADS, id="only the second name"),
-    pytest.param(BOX_HEADS_ALIAS, id="only the first name"),
-])
-def test_either_name_of_a_box_head_serves(published, missing):
-    start, given = MOTRv2(SMALL), coco(published)
-    heads = {n.removeprefix(BOX_HEADS): v for n, v in given.items() if n.startswith(BOX_HEADS)}
-    initialise_from(start, {n: v for n, v in given.items() if not n.startswith(missing)})
-    assert heads
-    for name, value in heads.items():
-        assert torch.equal(start.state_dict()[f"decoder.box_heads.{name}"], value), name
-
-
-@pytest.mark.parametrize("missing", [BOX_HEADS, BOX_HEADS_ALIAS])
-def test_a_head_that_was_taken_is_not_told_as_left(published, missing):
-    given = coco(published)
-    given = {n: v for n, v in given.items() if not n.startswith(missing)}
-    report = initialise_from(MOTRv2(SMALL), given)
-    assert not [name for name in report.own if "bbox_embed" in name]
-
-
-def test_the_report_is_four_lines(published):
-    report = initialise_from(MOTRv2(SMALL), coco(published))
-    lines = report.summary().splitlines()
-    counts = [(line.split()[0], int(line.split()[1].strip(":"))) for line in lines]
-    assert counts == [(kind, len(names)) for kind, names in vars(report).items()]
-    assert [kind for kind, _ in counts] == ["taken", "sliced", "dropped", "own"]
-    assert "class_embed.0.weight" in lines[1]
-    assert "backbone" not in lines[0]

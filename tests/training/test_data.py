@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from helpers.scenes import drawn_blocks, drawn_clip
+from tfsasm.datasets.synthetic.config import SyntheticFrame
 from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.training.data import (
-    LabelledFrame,
     SamplingConfig,
     SyntheticBlocks,
     augment,
@@ -33,7 +33,7 @@ def rng(seed=0):
 def numbered(count):
     """Frames that carry their number as the identity of their only person."""
     image, box, found = np.zeros((4, 4, 3), np.uint8), np.ones((1, 4)), np.ones((1, 5))
-    return [LabelledFrame(image, box, np.array([n]), found) for n in range(count)]
+    return [SyntheticFrame(image, box, np.array([n]), np.ones(1), found) for n in range(count)]
 
 
 def numbers(clips):
@@ -174,9 +174,10 @@ def test_chances_are_what_they_say(name, value, share):
 def test_targets_and_proposals_are_normalised_and_the_image_is_rgb():
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 200  # blue
-    frame = LabelledFrame(
-        image, np.array([[10.0, 20, 30, 10]]), np.array([7]), np.array([[80.0, 0, 40, 50, 0.6]])
-    )
+    frame = SyntheticFrame(
+        image, np.array([[10.0, 20, 30, 10]]), np.array([7]), np.ones(1),
+        np.array([[80.0, 0, 40, 50, 0.6]]),
+    )  # fmt: skip
     clip = to_clip([frame, frame])
     assert clip.images.shape == (2, 3, 50, 100)
     assert clip.images.dtype == torch.uint8
@@ -189,9 +190,10 @@ def test_targets_and_proposals_are_normalised_and_the_image_is_rgb():
 
 
 def test_a_frame_without_people_is_a_normal_frame():
-    empty = LabelledFrame(
-        np.zeros((8, 8, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 5))
-    )
+    empty = SyntheticFrame(
+        np.zeros((8, 8, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0),
+        np.zeros((0, 5)),
+    )  # fmt: skip
     clip = to_clip([empty])
     assert (len(clip.targets[0]), len(clip.detections[0])) == (0, 0)
     assert clip.targets[0].boxes.shape == (0, 4)

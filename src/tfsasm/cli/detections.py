@@ -16,13 +16,11 @@ from rich.console import Console
 from tfsasm.cli.options import InputPath, OptionalFile, OptionalName, OutputPath
 from tfsasm.cli.progress import print_lines
 from tfsasm.detection.coco import CocoImages, read_coco, write_coco
-from tfsasm.detection.det_db import write_det_db
+from tfsasm.detection.det_db import Kind, kind_of, write_det_db
 from tfsasm.detection.edit import Frames, filter_boxes, merge, rekey
 from tfsasm.detection.formats import (
     FrameBoxes,
-    Kind,
     Reading,
-    kind_of,
     once,
     read_frames,
     write_mot,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
-from tfsasm.errors import InputError
+from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.motchallenge import read_text
 
 CATEGORIES = (
@@ -36,8 +36,6 @@ _OLD_NAMES = {
     "person": "pedestrian", "bike": "bicycle", "motor": "motorcycle", "van": "car",
     "caravan": "car",
 }  # fmt: skip
-
-_Labels = tuple[Path, int | None]
 
 _IMAGES = "images/track"
 
@@ -75,25 +73,24 @@ class Video:
     """One video of a split, as far as it is there."""
 
     name: str
-    length: int
-    """Frames."""
     images: Path | None
     labels: Path | None
     """The video's own file, or that of its split."""
+    labelled: int | None
+    """Frames with labels; None as long as the video's own file is unopened."""
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a video is; `frames` are the labelled ones, None as long as its file is unopened."""
-
-    name: str
-    images: Path | None
-    labels: Path | None
-    frames: int | None
+    @property
+    def length(self) -> int:
+        """Frames: as many as images, or else as are labelled. Raises as `video_frames` does."""
+        if self.images:
+            return len(image_names(self.images))
+        if self.labelled is None and self.labels:
+            return len(video_frames(self.labels, self.name))
+        return self.labelled or 0
 
 
 def read_scalabel(
-    path: Path | str, on_error: Callable[[InputError], None] | None = None
+    path: Path | str, on_error: ErrorHandler = raise_error
 ) -> dict[str, list[ScalabelFrame]]:
     """Frames by video, in order of their index, from a label file or a folder of them.
 
@@ -105,16 +102,23 @@ def read_scalabel(
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     if not files:
         raise InputError(f"{place} holds no label file (*.json)")
-    report = on_error or _raise
     videos: dict[str, dict[int, ScalabelFrame]] = {}
     for file in files:
-        for frame in _frames(file, report):
+        for frame in _frames(file, on_error):
             known = videos.setdefault(frame.video, {})
             if frame.index in known:
                 twice = f"{frame.index} twice ({known[frame.index].name} and {frame.name})"
-                report(InputError(f"{place}: {frame.video} has frame {twice}"))
+                on_error(InputError(f"{place}: {frame.video} has frame {twice}"))
             known[frame.index] = frame
     return {name: [frames[n] for n in sorted(frames)] for name, frames in sorted(videos.items())}
+
+
+def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
+    """The frames of one video of a label file. Raises `InputError` when it is not in there."""
+    videos = read_scalabel(path)
+    if name not in videos:
+        raise InputError(f"{path} has no video {name}; it has {', '.join(videos) or 'none'}")
+    return videos[name]
 
 
 def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
@@ -127,36 +131,32 @@ def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names, start=1)}
 
 
-def find_videos(root: Path, split: str | None = None) -> list[Video]:
+def find_videos(
+    root: Path, split: str | None = None, on_error: ErrorHandler = raise_error
+) -> list[Video]:
     """Videos of a split, of all splits when none is given, in order of name.
 
     `root` is the folder of `images/track` and `labels/box_track_20` or the one around it; the
-    images or the labels alone will do, and so will one label file. The length is the number of
-    images, or else of labelled frames. Raises `InputError` when there is nothing.
+    images or the labels alone will do, and so will one label file. Label files of a whole split
+    are read, with `on_error` as in `read_scalabel`. Raises `InputError` when there is nothing.
     """
-    return [_video(place) for place in locate(root, split)]
-
-
-def locate(
-    root: Path, split: str | None = None, on_error: Callable[[InputError], None] | None = None
-) -> list[Place]:
-    """The same without opening the file of a single video; `on_error` as in `read_scalabel`."""
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
-    for base in _bases(root):
-        images = _images(base / _IMAGES, split)
-        labels = {
-            name: found for place in _LABEL_FOLDERS
-            for name, found in _labels(base / place, split, on_error).items()
-        }  # fmt: skip
+    places = [(base / _IMAGES, [base / name for name in _LABEL_FOLDERS]) for base in _bases(root)]
+    for image_place, label_places in (*places, (root, [root])):
+        folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
+        images = {folder.name: folder for folder in folders if has_images(folder)}
+        labels: dict[str, tuple[Path, int | None]] = {}
+        for place in label_places:
+            labels |= _labels(place, split, on_error)
         if images or labels:
-            return _places(images, labels)
-    images, labels = _images(root, split), _labels(root, split, on_error)
-    if not images and not labels:
-        part = split or "SPLIT"
-        wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
-        raise InputError(f"no video of bdd100k in {root}: wanted {wanted}")
-    return _places(images, labels)
+            return [
+                Video(name, images.get(name), *labels.get(name, (None, None)))
+                for name in sorted({*images, *labels})
+            ]
+    part = split or "SPLIT"
+    wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
+    raise InputError(f"no video of bdd100k in {root}: wanted {wanted}")
 
 
 def is_root(root: Path) -> bool:
@@ -169,22 +169,17 @@ def _bases(root: Path) -> tuple[Path, ...]:
     return root, root / "bdd100k", root / "BDD100K"
 
 
-def _images(place: Path, split: str | None) -> dict[str, Path]:
-    """Folders of images by video."""
-    folders = (folder for part in _parts(place, split) for folder in subfolders(part))
-    return {folder.name: folder for folder in folders if has_images(folder)}
-
-
 def _labels(
-    place: Path, split: str | None, on_error: Callable[[InputError], None] | None
-) -> dict[str, _Labels]:
-    """Label files by video, and their frames. The file of a single video is not opened."""
+    place: Path, split: str | None, on_error: ErrorHandler
+) -> dict[str, tuple[Path, int | None]]:
+    """Label file of each video and its labelled frames; None for a file of its own, unopened."""
+    files = [place] if place.is_file() else []
+    files += [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
     names = (f"{split}.json", f"box_track_{split}.json")
-    files = [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
     files += [place / name for name in names if (place / name).is_file()]
-    found: dict[str, _Labels] = {}
-    for file in [place] if place.is_file() else files:
-        if place.is_file() or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
+    found: dict[str, tuple[Path, int | None]] = {}
+    for file in files:
+        if file == place or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
             videos = read_scalabel(file, on_error)
             found |= {name: (file, len(frames)) for name, frames in videos.items()}
         elif not file.stem.endswith("_cocofmt"):
@@ -199,39 +194,11 @@ def _parts(place: Path, split: str | None) -> list[Path]:
     return [place] if place.name == split else [place / split]
 
 
-def _places(images: Mapping[str, Path], labels: Mapping[str, _Labels]) -> list[Place]:
-    return [
-        Place(name, images.get(name), *labels.get(name, (None, None)))
-        for name in sorted({*images, *labels})
-    ]
-
-
-def _video(place: Place) -> Video:
-    length = place.frames or 0
-    if place.images:
-        length = len(image_names(place.images))
-    elif place.frames is None and place.labels:
-        length = len(video_frames(place.labels, place.name))
-    return Video(place.name, length, place.images, place.labels)
-
-
-def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
-    """The frames of one video of a label file. Raises `InputError` when it is not in there."""
-    videos = read_scalabel(path)
-    if name not in videos:
-        raise InputError(f"{path} has no video {name}; it has {', '.join(videos) or 'none'}")
-    return videos[name]
-
-
-def _raise(error: InputError) -> None:
-    raise error
-
-
-def _frames(path: Path, report: Callable[[InputError], None]) -> Iterator[ScalabelFrame]:
+def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
     try:
         entries = _entries(path)
     except InputError as error:
-        report(error)
+        on_error(error)
         return
     for position, entry in enumerate(entries):
         try:
@@ -239,7 +206,7 @@ def _frames(path: Path, report: Callable[[InputError], None]) -> Iterator[Scalab
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = entry.get("name") if isinstance(entry, dict) else None
             problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            report(InputError(f"{path}, frame {name or position}: {problem}"))
+            on_error(InputError(f"{path}, frame {name or position}: {problem}"))
 
 
 def _entries(path: Path) -> list[Any]:

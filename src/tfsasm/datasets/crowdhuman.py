@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.errors import InputError
+from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.motchallenge import read_text
 
 
@@ -58,9 +58,7 @@ def find_image(root: Path, name: str) -> Path | None:
     return None
 
 
-def read_odgt(
-    path: Path | str, on_error: Callable[[InputError], None] | None = None
-) -> Iterator[CrowdImage]:
+def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterator[CrowdImage]:
     """Images of an annotation file, one by one.
 
     Raises `InputError` naming file, line and box for whatever is missing or not a number.
@@ -71,16 +69,10 @@ def read_odgt(
             if line.strip():
                 yield _image(json.loads(line))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            refused = InputError(f"{path}:{number}: {_problem(error)}")
-            if on_error is None:
-                raise refused from error
-            on_error(refused)
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not valid JSON at column {error.colno}: {error.msg}"
-    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+            if isinstance(error, json.JSONDecodeError):
+                problem = f"not valid JSON at column {error.colno}: {error.msg}"
+            on_error(InputError(f"{path}:{number}: {problem}"))
 
 
 def _image(entry: Mapping[str, Any]) -> CrowdImage:

@@ -7,41 +7,33 @@ absent; there it may exempt a result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.boxes import ltwh_to_xyxy
-from tfsasm.datasets.bdd100k import CATEGORIES, numbered, video_frames
+from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, numbered, video_frames
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.sequences import Sequence
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_tracks
+from tfsasm.tables import Doubles, Integers, Table
 
 NOT_PEOPLE = (3, 4, 5, 6, 9, 10, 11)
 """Classes of MOT16 and later that are vehicles and things that cover people (SPEC 9.1)."""
 
 
 @dataclass(frozen=True)
-class TruthRows:
+class TruthRows(Table):
     """Boxes to be learned, one row per box and frame, in the file's order."""
 
-    frames: NDArray[np.int64]
+    frames: Integers
     """`[N]` from 1."""
-    ids: NDArray[np.int64]
+    ids: Integers
     """`[N]`, the same object wherever it occurs in the sequence."""
-    xyxy: NDArray[np.float64]
+    xyxy: Doubles
     """`[N, 4]` pixels, not clipped to the image."""
-    labels: NDArray[np.int64]
+    labels: Integers
     """`[N]` class from 0: always 0, but for BDD100K its place in `CATEGORIES`."""
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: Any) -> Self:
-        """The rows that a mask, an index array or a slice chooses."""
-        return type(self)(self.frames[index], self.ids[index], self.xyxy[index], self.labels[index])
 
 
 def truth_rows(sequence: Sequence) -> TruthRows:
@@ -53,7 +45,15 @@ def truth_rows(sequence: Sequence) -> TruthRows:
     """
     if sequence.truth is None:
         raise InputError(f"{sequence.name} of {sequence.dataset} has no ground truth")
-    return _of_bdd100k(sequence) if sequence.dataset == "bdd100k" else _of_mot(sequence)
+    if sequence.dataset == "bdd100k":
+        return _scalabel_rows(video_frames(sequence.truth, sequence.name))
+    table = read_tracks(sequence.truth)
+    keep = table.confidence != 0
+    if sequence.dataset != "mot15":
+        keep &= ~np.isin(table.label, NOT_PEOPLE)
+    table = table[keep]
+    labels = np.zeros(len(table), np.int64)
+    return TruthRows(table.frame, table.identity, ltwh_to_xyxy(table.ltwh), labels)
 
 
 def crowd_rows(image: CrowdImage) -> TruthRows:
@@ -68,29 +68,16 @@ def crowd_rows(image: CrowdImage) -> TruthRows:
     )
 
 
-def _of_mot(sequence: Sequence) -> TruthRows:
-    table = read_tracks(sequence.truth or "")
-    keep = table.confidence != 0
-    if sequence.dataset != "mot15":
-        keep &= ~np.isin(table.label, NOT_PEOPLE)
-    rows = TruthRows(
-        table.frame, table.identity, ltwh_to_xyxy(table.ltwh), np.zeros(len(table), np.int64)
-    )
-    return rows[keep]
-
-
-def _of_bdd100k(sequence: Sequence) -> TruthRows:
-    frames = video_frames(sequence.truth, sequence.name) if sequence.truth else []
+def _scalabel_rows(frames: list[ScalabelFrame]) -> TruthRows:
     identities = numbered(frames)
     rows = [
-        (frame.index + 1, identities[identity], *box, CATEGORIES.index(category))
+        (frame.index + 1, identities[identity], CATEGORIES.index(category), *box)
         for frame in frames
         for identity, box, category, drop in zip(
-            frame.ids, frame.xyxy.tolist(), frame.categories, frame.ignored | frame.crowd,
-            strict=True,
+            frame.ids, frame.xyxy, frame.categories, frame.ignored | frame.crowd, strict=True
         )
         if category in CATEGORIES and not drop
     ]
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    whole = table[:, [0, 1, 6]].astype(np.int64)
-    return TruthRows(whole[:, 0], whole[:, 1], table[:, 2:6], whole[:, 2])
+    numbers, ids, labels = table[:, :3].T.astype(np.int64)
+    return TruthRows(numbers, ids, table[:, 3:], labels)

@@ -64,15 +64,14 @@ def read_coco(path: Path, reading: Reading, images: CocoImages | None) -> Iterat
     Without a table, those that have results, by id. Raises `InputError` naming the item for results
     that cannot be used, or whose image is not in the table.
     """
-    numbers: dict[ImageId, int] = {}
-    keys = [] if images is None else list(images.keys.values())
-    if images is not None:
-        numbers = {identity: number for number, identity in enumerate(images.keys)}
+    known = images.keys if images else {}
+    keys = list(known.values())
+    numbers = {identity: number for number, identity in enumerate(known)}
     image, category, values = array("q"), array("q"), array("d")
     for item, row in enumerate(_items(path), start=1):
         try:
             identity, label, box = _result(row)
-            if images is not None and identity not in numbers:
+            if images and identity not in numbers:
                 raise ValueError(f"image {identity!r} is not in the table of images")
         except ValueError as error:
             where = f"{path}, item {item}"

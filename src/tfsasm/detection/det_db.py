@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ijson
 import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path
+from tfsasm.files import atomic_path, reading
 from tfsasm.motchallenge import LineFormat, Skipped
 from tfsasm.tables import Doubles
 
@@ -33,6 +33,8 @@ LINE = LineFormat(
 )
 
 Folder = tuple[str, ...]
+
+Kind = Literal["mot", "det_db", "coco"]
 
 JsonEvents = Iterator[tuple[str, Any]]
 
@@ -50,17 +52,14 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     Raises `InputError` for a file that cannot be read, is not UTF-8 or not JSON, with the text
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
-    try:
-        with Path(path).open("rb") as file:
-            if file.peek(3).startswith(codecs.BOM_UTF8):
-                file.read(3)
+    with reading(path), Path(path).open("rb") as file:
+        if file.peek(3).startswith(codecs.BOM_UTF8):
+            file.read(3)
+        try:
             yield ijson.basic_parse(file, use_float=True, buf_size=_BUFFER)
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give a file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {_reason(error)}; make it again") from error
+        except (ijson.JSONError, UnicodeDecodeError) as error:
+            why = _reason(error)
+            raise InputError(f"{path} is not valid JSON: {why}; make it again") from error
 
 
 def _reason(error: Exception) -> str:
@@ -72,16 +71,18 @@ def _reason(error: Exception) -> str:
     return f"{reason} near {near}" if near else reason
 
 
-def first_character(path: Path | str) -> str:
-    """What a file begins with, blanks and a byte order mark apart; `""` for an empty one."""
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(256).removeprefix(codecs.BOM_UTF8)
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give a file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return start.lstrip()[:1].decode("latin-1")
+def kind_of(path: Path) -> Kind:
+    """What a file of detections is, by its first character; a folder holds MOT text.
+
+    Raises `InputError` for a file that cannot be read.
+    """
+    if path.is_dir():
+        return "mot"
+    with reading(path), path.open("rb") as file:
+        start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith(b"["):
+        return "coco"
+    return "det_db" if start.startswith(b"{") or path.suffix.lower() == ".json" else "mot"
 
 
 def read_entries(path: Path | str) -> Iterator[tuple[str, list[str]]]:
@@ -132,6 +133,10 @@ def parse(
     ]
 
 
+def _line_name(path: Path | str, key: str, index: int) -> str:
+    return f"{path}, key {key!r}, line {index + 1}"
+
+
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
     """Key, lines, boxes `[P, 5]` and bad lines of each entry; raises as `read_entries` does."""
     entries = read_entries(path)
@@ -158,10 +163,10 @@ class DetDb:
         """The boxes `[P, 5]` of a frame."""
         return self.boxes[self.starts[position] : self.starts[position + 1]]
 
-    def scores(self, folder: Folder) -> Doubles:
-        """The scores of all boxes of a folder."""
+    def of(self, folder: Folder) -> Doubles:
+        """All boxes `[N, 5]` of a folder."""
         positions = self.folders[folder].values()
-        return np.concatenate([self.at(position)[:, 4] for position in positions])
+        return np.concatenate([self.at(position) for position in positions])
 
 
 def read_det_db(path: Path | str) -> DetDb:
@@ -206,7 +211,3 @@ def split_key(key: str) -> tuple[str, str]:
     prefix, _, name = key.replace("\\", "/").rstrip("/").rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     return prefix, stem if stem and f"{dot}{suffix}".lower() in _KEY_SUFFIXES else name
-
-
-def _line_name(path: Path | str, key: str, index: int) -> str:
-    return f"{path}, key {key!r}, line {index + 1}"

@@ -13,23 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from tfsasm.detection.det_db import (
-    LINE,
-    components,
-    first_character,
-    parsed_entries,
-    split_key,
-)
+from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, check_folder, check_output
 from tfsasm.motchallenge import Skipped, read_detections
 from tfsasm.tables import Doubles
 
 _LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
-
-Kind = Literal["mot", "det_db", "coco"]
 
 
 class FrameBoxes(NamedTuple):
@@ -65,16 +57,6 @@ class Reading:
         self.skipped += bad
 
 
-def kind_of(path: Path) -> Kind:
-    """What a file of detections is, by its first character; a folder holds MOT text."""
-    if path.is_dir():
-        return "mot"
-    first = first_character(path)
-    if first == "[":
-        return "coco"
-    return "det_db" if first == "{" or path.suffix.lower() == ".json" else "mot"
-
-
 def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
     """The frames of a det_db, a `det.txt` or a folder of such; each of them once.
 
@@ -85,7 +67,7 @@ def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
         files = det_files(path)
         parts = (_read_mot(file, name, reading, path) for name, file in files.items())
         return once(frame for part in parts for frame in part)
-    if path.suffix.lower() == ".json" or first_character(path) == "{":
+    if kind_of(path) != "mot":
         return once(_read_det_db(path, reading))
     name = path.parent.parent.name if path.parent.name == "det" else path.stem
     above = path.resolve().parents[2] if path.parent.name == "det" else None
@@ -101,13 +83,13 @@ def write_mot(path: Path, frames: Iterable[FrameBoxes]) -> None:
     numbers: set[int] = set()
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for frame in frames:
-            where = place(frame.key)[0]
+            where, _ = place(frame.key)
             if where != (folder := where if folder is None else folder):
                 raise InputError(
                     f"{path} holds one sequence, and there are more, such as {'/'.join(where)}; "
                     "give a folder, or a .json"
                 )
-            file.writelines(_mot_lines(frame, numbers))
+            file.writelines(_frame_lines(frame, numbers))
 
 
 def write_mot_folder(folder: Path, frames: Iterable[FrameBoxes], *, overwrite: bool) -> None:
@@ -122,12 +104,12 @@ def write_mot_folder(folder: Path, frames: Iterable[FrameBoxes], *, overwrite: b
         for name, part in groupby(frames, _named_sequence):
             with (Path(partial) / f"{name}.txt").open("a", encoding="utf-8", newline="\n") as file:
                 for frame in part:
-                    where = place(frame.key)[0]
+                    where, _ = place(frame.key)
                     of_name, numbers = known.setdefault(name, (where, set()))
                     if where != of_name:
                         raise InputError(f"{'/'.join(of_name)} and {'/'.join(where)} have the same "
                                          f"name {name!r}, so the same file; write a .json")
-                    file.writelines(_mot_lines(frame, numbers))
+                    file.writelines(_frame_lines(frame, numbers))
         targets = {name: check_output(folder / f"{name}.txt", overwrite=overwrite)
                    for name in known}
         for name, target in targets.items():
@@ -141,12 +123,17 @@ def _named_sequence(frame: FrameBoxes) -> str:
     return name
 
 
-def _mot_lines(frame: FrameBoxes, numbers: set[int]) -> list[str]:
+def _frame_lines(frame: FrameBoxes, numbers: set[int]) -> list[str]:
     number = number_of(frame.key)
     if number in numbers:
         raise InputError(f"{frame.key}: another frame of its sequence has the number {number} too")
     numbers.add(number)
-    return [f"{number},-1,{line.strip()},-1,-1,-1\n" for line in frame.lines]
+    return mot_lines(number, frame.lines)
+
+
+def mot_lines(number: int, lines: Iterable[str]) -> list[str]:
+    """Lines of a `det.txt` from those of a det_db."""
+    return [f"{number},-1,{line.strip()},-1,-1,-1\n" for line in lines]
 
 
 def det_files(folder: Path) -> dict[str, Path]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import Floats, clip_boxes, without_duplicates
+from tfsasm.detection.yolox import clip_boxes, without_duplicates
 from tfsasm.errors import InputError, WeightsError
+from tfsasm.tables import Floats, Image
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ class HuggingFaceDetector:
         """Nothing: a live detector has an answer for every frame."""
         return []
 
-    def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
         import torch
 
@@ -115,10 +115,16 @@ def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
     `name` is a folder or a name on the hub, `kind` the class of transformers that loads it, `what`
     is what the model should be, in words.
     """
-    transformers = _import_transformers()
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError(
+            'Hugging Face models need transformers: pip install "tfsasm[hf]", or bring detections '
+            "as a file"
+        ) from error
     source = _source(name)
     try:
-        with _quiet(transformers):
+        with _quiet(transformers.utils.logging):
             processor = transformers.AutoImageProcessor.from_pretrained(source)
             model, about = getattr(transformers, kind).from_pretrained(
                 source, output_loading_info=True
@@ -168,31 +174,18 @@ def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> torc
     return torch.tensor([n for label in wanted for n in by_label[label.casefold()]])
 
 
-def _import_transformers() -> Any:
-    """transformers, which is an extra. Raises `InputError` saying how to install it."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise InputError(
-            'Hugging Face models need transformers: pip install "tfsasm[hf]", or bring detections '
-            "as a file"
-        ) from error
-    return transformers
-
-
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without its progress bars and warnings: what matters is said by us."""
-    words = transformers.utils.logging
-    level, bars = words.get_verbosity(), words.is_progress_bar_enabled()
-    words.set_verbosity_error()
-    words.disable_progress_bar()
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without progress bars and warnings of transformers: what matters is said by us."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        words.set_verbosity(level)
+        logging.set_verbosity(level)
         if bars:
-            words.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,4 @@
-"""Detections of one frame as the trackers take them: checked, and normalised by the image's size.
-"""
+"""Detections of a frame as the trackers take them: checked, and normalised by the image's size."""
 
 from __future__ import annotations
 
@@ -74,12 +73,6 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
-    _check(xyxy, scores)
-    return xyxy, scores
-
-
-def _check(xyxy: np.ndarray, scores: np.ndarray) -> None:
-    """Raises `InputError` naming the first row that is no finite box `[P, 4]` of some size."""
     sizes = xyxy[:, 2:] - xyxy[:, :2]
     bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
     if bad.any():
@@ -88,3 +81,29 @@ def _check(xyxy: np.ndarray, scores: np.ndarray) -> None:
             f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
             f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
         )
+    return xyxy, scores
+
+
+class PixelCheck:
+    """Refuses boxes of a video that look normalised, until some are in pixels for certain."""
+
+    def __init__(self) -> None:
+        self._certain = False
+
+    def __call__(self, xyxy: np.ndarray, size: tuple[int, int] | None = None) -> None:
+        """Check the corners `[P, 4]` of one frame of some width and height. Raises `InputError`."""
+        if self._certain or len(xyxy) == 0 or (size and min(size) <= 2):  # they may be pixels then
+            return
+        if look_normalised(xyxy):
+            first = [round(float(value), 4) for value in xyxy[0]]
+            raise InputError(
+                f"all boxes of this frame lie within 0 to 1 (the first is {first}), so they look "
+                "normalised; boxes are xyxy in pixels: multiply x by the width of the image and y "
+                "by its height"
+            )
+        self._certain = True
+
+
+def look_normalised(xyxy: np.ndarray) -> bool:
+    """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
+    return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())

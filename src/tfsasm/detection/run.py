@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
+from tfsasm.detection.formats import mot_lines
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import atomic_path, writing
@@ -66,25 +66,26 @@ Step = Callable[[str, int, int | None], None]
 
 
 def detect(
-    videos: Sequence[Video], detector: Detector, output: Path, journal: Path, about: dict[str, Any],
-    *, overwrite: bool, step: Step,
+    videos: Sequence[Video], detector: Detector, output: Path, journal_file: Path,
+    about: dict[str, Any], *, overwrite: bool, step: Step,
 ) -> Outcome:
     """Detect in all frames of the videos and write `output`, a .json, a .txt or a folder.
 
-    The file `journal` keeps what is done and what `about` says of the run, and goes when `output`
+    `journal_file` keeps what is done and what `about` says of the run, and goes when `output`
     is written; where it is there already, the run continues. Raises `InputError` for the journal
     of another run, unless it may be overwritten.
     """
-    with Journal(journal, about, overwrite=overwrite) as record:
+    with Journal(journal_file, about, overwrite=overwrite) as journal:
         for video in videos:
-            if video.name in record.finished:
+            if video.name in journal.finished:
                 step(video.name, video.length or 0, None)
                 continue
-            first = record.begun[1] if record.begun and record.begun[0] == video.name else 1
-            record.finish(video.name, _detect_video(video, first, detector, record, step))
-        frames, boxes = _write(record, output, videos)
-    journal.unlink()
-    notes = tuple(note for of_video in record.finished.values() for note in of_video)
+            begun, number = journal.begun or ("", 1)
+            first = number if begun == video.name else 1
+            journal.finish(video.name, _detect_video(video, first, detector, journal, step))
+        frames, boxes = _write(journal, output, videos)
+    journal_file.unlink()
+    notes = tuple(note for of_video in journal.finished.values() for note in of_video)
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
 
 
@@ -164,12 +165,13 @@ def key_of(video: Video, frame: Frame) -> str:
 
 def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
-    count = [0, 0]
+    frames = boxes = 0
 
     def counted() -> Iterator[FrameRecord]:
+        nonlocal frames, boxes
         for record in journal.frames():
-            count[0] += 1
-            count[1] += len(record.lines)
+            frames += 1
+            boxes += len(record.lines)
             yield record
 
     if output.suffix.lower() == ".json":
@@ -177,20 +179,19 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
     elif output.suffix:
         _write_mot(output, counted())
     else:
-        empty = dict.fromkeys(video.name for video in videos)
+        empty = {video.name for video in videos}
         for name, of_name in groupby(counted(), lambda record: record.sequence):
             _write_mot(output / f"{name}.txt", of_name)
-            empty.pop(name)
+            empty.remove(name)
         for name in empty:
             _write_mot(output / f"{name}.txt", iter(()))
-    return count[0], count[1]
+    return frames, boxes
 
 
 def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for record in frames:
-            lines = (line.strip() for line in record.lines)
-            file.writelines(f"{record.number},-1,{line},-1,-1,-1\n" for line in lines)
+            file.writelines(mot_lines(record.number, record.lines))
 
 
 class FrameRecord(NamedTuple):
@@ -246,10 +247,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with writing(self.path):
             self._file.close()
 
@@ -264,7 +262,7 @@ class Journal:
             line = file.readline()
             if not line.endswith(b"\n"):  # killed before anything was done
                 return 0
-            before = _value(line)
+            before = _row(line)
             if before != about:
                 if overwrite:
                     return 0
@@ -274,7 +272,7 @@ class Journal:
                 )
             good = file.tell()
             for line in file:
-                row = _value(line) if line.endswith(b"\n") else None
+                row = _row(line)
                 if isinstance(row, dict):
                     self.finished[row["done"]] = row["notes"]
                     self.begun = None
@@ -287,15 +285,13 @@ class Journal:
         return good if self.begun is None else last
 
 
-def _value(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _row(line: bytes) -> Any:
+    """What a line holds; None for one that is damaged, or cut by a kill."""
+    with suppress(ValueError):
+        return json.loads(line) if line.endswith(b"\n") else None
 
 
 def _difference(before: Any, about: dict[str, Any]) -> str:
-    """What the two runs differ in."""
     if not isinstance(before, dict):
         return "or no record of a run at all"
     names = [name for name in about if before.get(name) != about[name]]

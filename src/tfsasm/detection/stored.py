@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tfsasm.detection.det_db import DetDb, Folder, components, first_character, read_det_db
-from tfsasm.detection.proposals import Proposals
-from tfsasm.errors import InputError
+from tfsasm.boxes import ltwh_to_xyxy
+from tfsasm.detection.det_db import DetDb, Folder, components, kind_of, read_det_db
+from tfsasm.detection.proposals import Proposals, look_normalised
+from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import read_detections
 from tfsasm.tables import Doubles
 
@@ -33,7 +34,77 @@ MissingRule = Literal["empty", "error"]
 _NAMED = 5  # how many frames or sequences a message names before it only counts
 
 
-class MotDetections:
+class _Stored:
+    """Boxes that a file has of frames, and what is to be said of the file."""
+
+    def __init__(self, path: Path | str, missing: MissingRule) -> None:
+        self._path, self._rule = path, missing
+        self._notes: list[str] = []
+        self._guesses: dict[str, str] = {}
+        self._absent = 0
+        self._first_absent: list[str] = []
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The proposals of `frame`, in the file's order."""
+        height, width = frame.image.shape[:2]
+        rows = self.boxes(frame)
+        return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
+
+    def boxes(self, frame: Frame) -> Doubles:
+        """As the file has them: `[P, 5]` left, top, width, height in pixels and score.
+
+        None, and counted, for a frame that is not in the file. Raises `InputError` for one when
+        that is an error.
+        """
+        rows = self._find(frame)
+        if rows is not None:
+            return rows
+        label = f"{frame.number} ({frame.name})"
+        if self._rule == "error":
+            raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
+                             "frames count as frames without detections")
+        self._absent += 1
+        if len(self._first_absent) < _NAMED:
+            self._first_absent.append(label)
+        return np.zeros((0, 5))
+
+    def report(self) -> list[str]:
+        """Lines left out, scores out of range, guesses made and frames without an entry."""
+        notes = [*self._notes, *self._guesses.values()]
+        if self._absent:
+            more = ", ..." if self._absent > len(self._first_absent) else ""
+            notes.append(f"{self._path} has no entry for {self._absent} frame(s), taken as empty: "
+                         f"{', '.join(self._first_absent)}{more}")
+        return notes
+
+    def _find(self, frame: Frame) -> Doubles | None:
+        raise NotImplementedError
+
+    def _guess(self, kind: str, what: str) -> None:
+        """Report once what was assumed."""
+        if kind not in self._guesses:
+            self._guesses[kind] = f"{self._path}: {what}"
+            log.warning("%s", self._guesses[kind])
+
+    def _check(self, boxes: Doubles) -> None:
+        """Note scores outside [0, 1], which some old detectors have, among `boxes` `[P, 5]`.
+
+        Raises `InputError` if the boxes look normalised.
+        """
+        if look_normalised(ltwh_to_xyxy(boxes[:, :4])):
+            first = ",".join(f"{value:g}" for value in boxes[0, :4])
+            raise InputError(
+                f"all {len(boxes)} boxes in {self._path} lie within 0 to 1 (the first is {first}), "
+                "so they look normalised; wanted are left, top, width and height in pixels: "
+                "multiply them by the width and height of the image"
+            )
+        scores = boxes[:, 4]
+        if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+            self._notes.append(f"{self._path} has scores from {scores.min():g} to "
+                               f"{scores.max():g}; expected are 0 to 1")
+
+
+class MotDetections(_Stored):
     """Proposals of a MOT `det.txt`, found by the frame's number.
 
     `first` is the file's number of the source's first frame, above 1 where the file is of a longer
@@ -44,27 +115,19 @@ class MotDetections:
         self, path: Path | str, *, skip_bad: bool = False, missing: MissingRule = "empty",
         first: int = 1,
     ) -> None:
+        super().__init__(path, missing)
         self._frames = read_detections(path, skip_bad=skip_bad)
-        self._first = first
-        self._missing = _MissingFrames(path, missing)
-        self._notes = [str(self._frames.skipped)] if self._frames.skipped.count else []
-        scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in self._frames.values())])
-        self._notes += _score_note(path, scores)
+        self._before = first - 1
+        if self._frames.skipped.count:
+            self._notes.append(str(self._frames.skipped))
+        rows = np.concatenate([np.zeros((0, 5)), *self._frames.values()])
+        self._check(rows)
 
-    def __call__(self, frame: Frame) -> Proposals:
-        """The proposals of `frame`, in the file's order."""
-        return _proposals(self.boxes(frame), frame)
-
-    def boxes(self, frame: Frame) -> Doubles:
-        """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
-        return self._missing.filled(self._frames.get(frame.number - 1 + self._first), frame)
-
-    def report(self) -> list[str]:
-        """Lines left out, scores out of range and frames without a line."""
-        return [*self._notes, *self._missing.report()]
+    def _find(self, frame: Frame) -> Doubles | None:
+        return self._frames.get(frame.number + self._before)
 
 
-class DetectionDatabase:
+class DetectionDatabase(_Stored):
     """Proposals of a det_db JSON: one object, key -> list of `"left,top,width,height,score\\n"`.
 
     The sequence is the one whose name is in the frame's path, or in `source_name`; a file of one
@@ -80,15 +143,12 @@ class DetectionDatabase:
         self, path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
         missing: MissingRule = "empty", read: Callable[[Path | str], DetDb] = read_det_db,
     ) -> None:
-        self._path = path
+        super().__init__(path, missing)
         self._skip_bad = skip_bad
-        self._missing = _MissingFrames(path, missing)
         self._source = components(source_name) if source_name else ()
         self._file = read(path)
         self._sequences: dict[Folder, _Names] = {}
         self._by_name: dict[Folder, Folder | None] = {}
-        self._notes: list[str] = []
-        self._guesses: dict[str, str] = {}
         known = self._file.folders
         sure = next(iter(known)) if len(known) == 1 else None
         if self._source and (named := self._named(())) is not None:
@@ -96,20 +156,20 @@ class DetectionDatabase:
         if sure is not None:  # so that a bad line is found before any work
             self._sequence(sure)
 
-    def __call__(self, frame: Frame) -> Proposals:
-        """The proposals of `frame`, in the file's order."""
-        return _proposals(self.boxes(frame), frame)
-
-    def boxes(self, frame: Frame) -> Doubles:
-        """As the file has them: `[P, 5]` left, top, width, height in pixels and score."""
+    def _find(self, frame: Frame) -> Doubles | None:
         where, stem = _place(frame.name)
         folder = self._folder(where, stem)
-        position = None if folder is None else self._position(folder, frame, stem)
-        return self._missing.filled(None if position is None else self._file.at(position), frame)
-
-    def report(self) -> list[str]:
-        """Lines left out, scores out of range, guesses made and frames without an entry."""
-        return [*self._notes, *self._guesses.values(), *self._missing.report()]
+        if folder is None:
+            return None
+        names = self._sequence(folder)
+        if stem is not None and _form(stem) in names.forms:
+            position = names.positions.get(stem)
+        else:
+            if stem is not None:
+                self._guess("number", "frames are matched by their number in the source, since no "
+                            f"key has a file name like {stem} (frame {frame.number})")
+            position = names.by_number.get(frame.number)
+        return None if position is None else self._file.at(position)
 
     def _sequence(self, folder: Folder) -> _Names:
         """The frame names of a sequence whose lines were checked when it was first used."""
@@ -120,18 +180,9 @@ class DetectionDatabase:
             if skipped:
                 self._notes.append(str(skipped))
                 log.warning("%s", skipped)
-            self._notes += _score_note(self._path, self._file.scores(folder))
+            self._check(self._file.of(folder))
             self._sequences[folder] = _Names(self._file.folders[folder])
         return self._sequences[folder]
-
-    def _position(self, folder: Folder, frame: Frame, stem: str | None) -> int | None:
-        names = self._sequence(folder)
-        if stem is not None and _form(stem) in names.forms:
-            return names.positions.get(stem)
-        if stem is not None:
-            self._guess("number", "frames are matched by their number in the source, since no key "
-                        f"has a file name like {stem} (frame {frame.number})")
-        return names.by_number.get(frame.number)
 
     def _folder(self, where: Folder, stem: str | None) -> Folder | None:
         """The sequence that a frame in folder `where` belongs to; None when it has no entry."""
@@ -154,10 +205,10 @@ class DetectionDatabase:
     def _named(self, where: Folder) -> Folder | None:
         """The sequence whose name is in the path `where`, or else in the source's own path."""
         if where not in self._by_name:
-            self._by_name[where] = self._find(where)
+            self._by_name[where] = self._search(where)
         return self._by_name[where]
 
-    def _find(self, where: Folder) -> Folder | None:
+    def _search(self, where: Folder) -> Folder | None:
         several: list[Folder] = []
         for path in (where, self._source):
             bare = (*path[:-1], PurePosixPath(path[-1]).stem) if path else ()  # a video: seq.mp4
@@ -167,21 +218,15 @@ class DetectionDatabase:
                     return best[0]
                 several = several or best
         if several:
-            fit = _some([_join(folder) for folder in several])
+            fit = first_few([_join(folder) for folder in several], _NAMED)
             raise self._unknown(f"{fit} agree with it alike", where)
         return None
 
     def _unknown(self, why: str, where: Folder) -> InputError:
-        known = _some([_join(_strip(folder)) for folder in self._file.folders])
+        known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
         return InputError(
             f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
-
-    def _guess(self, kind: str, what: str) -> None:
-        """Report once what was assumed."""
-        if kind not in self._guesses:
-            self._guesses[kind] = f"{self._path}: {what}"
-            log.warning("%s", self._guesses[kind])
 
 
 class _Names:
@@ -196,54 +241,6 @@ class _Names:
             number: positions[stem] for stem, number in numbers.items()
             if number is not None and counts[number] == 1
         }  # fmt: skip
-
-
-class _MissingFrames:
-    """Frames that were requested and are not in the file."""
-
-    def __init__(self, path: Path | str, rule: MissingRule) -> None:
-        self._path = path
-        self._rule = rule
-        self._count = 0
-        self._first: list[str] = []
-
-    def filled(self, rows: Doubles | None, frame: Frame) -> Doubles:
-        """The boxes of `frame`; none, and counted, when it is not in the file.
-
-        Raises `InputError` when a missing frame is an error.
-        """
-        if rows is not None:
-            return rows
-        self._note(frame)
-        return np.zeros((0, 5))
-
-    def _note(self, frame: Frame) -> None:
-        label = f"{frame.number} ({frame.name})"
-        if self._rule == "error":
-            raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
-                             "frames count as frames without detections")
-        self._count += 1
-        if len(self._first) < _NAMED:
-            self._first.append(label)
-
-    def report(self) -> list[str]:
-        if not self._count:
-            return []
-        more = ", ..." if self._count > len(self._first) else ""
-        return [f"{self._path} has no entry for {self._count} frame(s), taken as empty: "
-                f"{', '.join(self._first)}{more}"]
-
-
-def _proposals(rows: Doubles, frame: Frame) -> Proposals:
-    height, width = frame.image.shape[:2]
-    return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
-
-
-def _score_note(path: Path | str, scores: Doubles) -> list[str]:
-    """A note about scores outside [0, 1], which some old detectors have."""
-    if not len(scores) or (scores.min() >= 0 and scores.max() <= 1):
-        return []
-    return [f"{path} has scores from {scores.min():g} to {scores.max():g}; expected are 0 to 1"]
 
 
 def _place(name: str) -> tuple[Folder, str | None]:
@@ -306,11 +303,6 @@ def _join(folder: Folder) -> str:
     return "/".join(folder) or "(no folder)"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
 def open_detections(
     path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
     missing: MissingRule = "empty", read: Callable[[Path | str], DetDb] = read_det_db,
@@ -327,8 +319,8 @@ def open_detections(
     """
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON")
-    if Path(path).suffix.lower() == ".json" or first_character(path) in ("{", "["):
-        return DetectionDatabase(
-            path, source_name=source_name, skip_bad=skip_bad, missing=missing, read=read
-        )
-    return MotDetections(path, skip_bad=skip_bad, missing=missing)
+    if kind_of(Path(path)) == "mot":
+        return MotDetections(path, skip_bad=skip_bad, missing=missing)
+    return DetectionDatabase(
+        path, source_name=source_name, skip_bad=skip_bad, missing=missing, read=read
+    )

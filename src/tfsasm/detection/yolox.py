@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import re
 import shutil
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.boxes import clipped, cxcywh_to_xyxy, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
+from tfsasm.tables import Floats, Image
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -58,8 +57,6 @@ _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def download(url: str, path: Path, checksum: str) -> Path:
                     raise ValueError("what came is not the file of the release, or a part of it")
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise InputError(
-                f"cannot download {url} ({_reason(error)}); get it where there is a network and "
+                f"cannot download {url} ({error}); get it where there is a network and "
                 f"put it at {path}, or name a file you have with --detector-weights FILE"
             ) from error
     if sha256(path) != checksum:
@@ -151,13 +148,6 @@ def _copy(url: str, target: Path) -> None:
             shutil.copyfileobj(it, file)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code} {error.reason}"
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    return str(reason) or type(reason).__name__
-
-
 class Yolox:
     """A YOLOX network as a source of proposals; subclasses run it by `infer`.
 
@@ -172,9 +162,7 @@ class Yolox:
         self.settings, self.input_size, self.legacy = settings, input_size, legacy
         self._weights = weights
         probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
-        strides = _strides(probe, input_size, weights)
-        _check_output(probe, settings, weights)
-        self._grid = grid(input_size, strides)
+        self._grid = _checked_grid(probe, input_size, settings, weights)
         self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
 
     def infer(self, batch: Floats) -> Any:
@@ -191,7 +179,7 @@ class Yolox:
         """Nothing: a live detector has detections for every frame."""
         return []
 
-    def detect(self, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
         canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
         output = self._run(canvas)
@@ -207,7 +195,7 @@ class Yolox:
             return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
         return xyxy, scores
 
-    def _run(self, canvas: NDArray[np.uint8]) -> Floats:
+    def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
         pixels: Floats = canvas.astype(np.float32)
         if self.legacy:
@@ -215,7 +203,7 @@ class Yolox:
         batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
         output = self.infer(batch)
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
-            raise InputError(_no_yolox(self._weights, f"its output is {np.shape(output)}"))
+            raise _no_yolox(self._weights, f"its output is {np.shape(output)}")
         return np.asarray(output[0], dtype=np.float32)
 
 
@@ -246,9 +234,7 @@ class YoloxDetector(Yolox):
             raise InputError(f"{self._weights} cannot be run: {last_line(error)}") from error
 
 
-def letterbox(
-    image: NDArray[np.uint8], size: tuple[int, int]
-) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, tuple[float, float]]:
     """The image in the top left of a grey canvas `size` (height, width), and its scale in x and y.
 
     As YOLOX does it: one factor, cut to whole pixels. The scales returned are those of the whole
@@ -300,7 +286,7 @@ def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[i
     if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 4 or fixed not in (
         [1, 3], [1], [3], []
     ):
-        raise InputError(_no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} {shape}"))
+        raise _no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} {shape}")
     side = 416 if re.search("nano|tiny", weights.stem.lower()) else 640
     free = settings.input_size or (side, side)
     height, width = (s if isinstance(s, int) else f for s, f in zip(shape[2:], free, strict=True))
@@ -310,26 +296,22 @@ def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[i
     return height, width
 
 
-def _strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int, ...]:
-    counts = {}
-    for strides in _STRIDES:
-        counts[sum((size[0] // s) * (size[1] // s) for s in strides)] = strides
-    if len(output) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        raise InputError(
-            _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}"))
-    return counts[len(output)]
-
-
-def _check_output(output: Floats, settings: YoloxSettings, weights: Path) -> None:
-    scores = output[:, 4:]
-    if not (scores.min() >= 0 and scores.max() <= 1):
-        raise InputError(_no_yolox(
-            weights, f"its scores go from {scores.min():.3g} to {scores.max():.3g}, not 0 to 1"))
+def _checked_grid(
+    output: Floats, size: tuple[int, int], settings: YoloxSettings, weights: Path
+) -> Floats:
+    """The grid that an output has, which must be one of a YOLOX with the wanted classes."""
+    grids = {len(cells): cells for cells in (grid(size, strides) for strides in _STRIDES)}
+    if len(output) not in grids:
+        wanted = " or ".join(map(str, grids))
+        raise _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}")
+    low, high = output[:, 4:].min(), output[:, 4:].max()
+    if not (low >= 0 and high <= 1):
+        raise _no_yolox(weights, f"its scores go from {low:.3g} to {high:.3g}, not 0 to 1")
     classes = output.shape[1] - 5
     if max(settings.classes) >= classes:
         raise InputError(f"{weights} has {classes} classes, 0 to {classes - 1}; no class "
                          f"{max(settings.classes)}")
+    return grids[len(output)]
 
 
 def without_duplicates(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
@@ -350,6 +332,8 @@ def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[F
     return within[visible], scores[visible]
 
 
-def _no_yolox(weights: Path, why: str) -> str:
-    return (f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in "
-            "and [1, cells, 5 + classes] out, without NMS inside")
+def _no_yolox(weights: Path, why: str) -> InputError:
+    return InputError(
+        f"{weights} is not a YOLOX export: {why}. Wanted is one float image [1, 3, H, W] in and "
+        "[1, cells, 5 + classes] out, without NMS inside"
+    )

@@ -8,18 +8,17 @@ its own are never normalised.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tfsasm.detection.yolox import Floats, Yolox, YoloxSettings
+from tfsasm.detection.yolox import Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import find_device, read_state_dict
+from tfsasm.pytorch import differences, find_device, read_state_dict, refuse
+from tfsasm.tables import Floats
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
 
@@ -34,28 +33,19 @@ _LARGE = ("yolox-m", "yolox-l", "yolox-x")
 State = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class UsualInput:
-    """The images that a checkpoint was trained on."""
-
-    input_size: tuple[int, int]
-    """Height and width."""
-    legacy: bool
-    """RGB, normalised as for ImageNet, rather than BGR from 0 to 255."""
-
-
-def usual_input(file: str, size: str, classes: int) -> UsualInput:
+def usual_input(file: str, size: str, classes: int) -> tuple[tuple[int, int], bool]:
     """What a checkpoint expects, by its file name, size (`yolox-x`) and number of classes.
 
-    YOLOX before 0.1.1 normalised its images and named its files `.pth.tar`; ByteTrack and
-    DanceTrack are built on it, detect one class, and see 800x1440 pixels (608x1088 the sizes up to
-    s; from their experiment files). Later Megvii files see 640x640 or 416x416, not normalised.
+    Height and width of its images, and whether they are legacy: RGB, normalised as for ImageNet,
+    rather than BGR from 0 to 255. YOLOX was so before 0.1.1, and named its files `.pth.tar`;
+    ByteTrack and DanceTrack are built on it, detect one class, and see 800x1440 pixels (608x1088
+    the sizes up to s; from their experiment files). Later Megvii files see 640x640 or 416x416.
     """
     legacy = Path(file).suffix.lower() == ".tar"
     if legacy and classes == 1:
-        return UsualInput((800, 1440) if size in _LARGE else (608, 1088), legacy)
+        return (800, 1440) if size in _LARGE else (608, 1088), legacy
     side = 416 if size in _SMALL else 640
-    return UsualInput((side, side), legacy)
+    return (side, side), legacy
 
 
 class YoloxTorchDetector(Yolox):
@@ -75,19 +65,20 @@ class YoloxTorchDetector(Yolox):
         settings = settings or YoloxSettings()
         path = Path(weights)
         self._device = find_device(settings.device)
-        state = read_state(path)
+        # stripped files lack the counters, and nothing uses them
+        state = {name: t for name, t in read_state_dict(path).items() if not _is_counter(name)}
         self.size, self.classes = recognise(state, path)
         if name not in (None, self.size):
             raise InputError(
                 f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
             )
         self._network = build(self.size, self.classes, state, path).to(self._device)
-        usual = usual_input(path.name, self.size, self.classes)
-        legacy = usual.legacy if settings.legacy is None else settings.legacy
         self._assumed = settings.input_size is None or settings.legacy is None
+        input_size, legacy = usual_input(path.name, self.size, self.classes)
         super().__init__(
-            path, settings, settings.input_size or usual.input_size, legacy=legacy, decoded=False
-        )
+            path, settings, settings.input_size or input_size, decoded=False,
+            legacy=legacy if settings.legacy is None else settings.legacy,
+        )  # fmt: skip
 
     def report(self) -> list[str]:
         """How the file was taken, where the settings left that open."""
@@ -104,17 +95,6 @@ class YoloxTorchDetector(Yolox):
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`."""
         return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by Megvii's names, read without running anything in it.
-
-    `num_batches_tracked` are left out: nothing uses them, and stripped files lack them.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no detector file {path}")
-    state = read_state_dict(path)
-    return {name: tensor for name, tensor in state.items() if not _is_counter(name)}
 
 
 def recognise(state: State, path: Path) -> tuple[str, int]:
@@ -134,22 +114,11 @@ def recognise(state: State, path: Path) -> tuple[str, int]:
 def build(size: str, classes: int, state: State, path: Path) -> nn.Module:
     """The network of that size with these tensors, float32, giving raw boxes.
 
-    Raises one `WeightsError` that lists every name that is missing or surplus and every shape that
-    is wrong.
+    Raises one `WeightsError` that lists all that does not fit.
     """
     network = new_network(size, classes)
     wanted = {n: tensor for n, tensor in network.state_dict().items() if not _is_counter(n)}
-    problems = [f"missing: {name}" for name in wanted if name not in state]
-    problems += [f"surplus: {name}" for name in state if name not in wanted]
-    for name in wanted:
-        if name in state and state[name].shape != wanted[name].shape:
-            shapes = f"{list(state[name].shape)} instead of {list(wanted[name].shape)}"
-            problems.append(f"wrong shape: {name} is {shapes}")
-    if problems:
-        listing = "\n  ".join(problems)
-        raise WeightsError(
-            f"{path} does not fit a {size}, {len(problems)} problem(s):\n  {listing}"
-        )
+    refuse(differences(wanted, state), f"{path} does not fit a {size}")
     tensors = {name: tensor.float() for name, tensor in state.items()}
     network.load_state_dict(network.state_dict() | tensors)
     return network.requires_grad_(False)
@@ -161,23 +130,18 @@ def new_network(size: str, classes: int) -> nn.Module:
     By way of the package's configuration: modules made directly have batch norms of another
     epsilon (1e-5) than all the checkpoints (1e-3).
     """
-    config = _package("yolox.config").YoloxConfig.get_named_config(size)
-    config.num_classes = classes
-    network = config.get_model().eval()
-    network.head.decode_in_inference = False
-    return network
-
-
-def _package(module: str) -> Any:
-    """A module of pixeltable-yolox, which is an extra."""
     try:
-        importlib.import_module("yolox.config")  # Megvii's own package has the name but not this
-        return importlib.import_module(module)
+        from yolox.config import YoloxConfig  # Megvii's own package has the name but not this
     except ImportError as error:
         raise InputError(
             'YOLOX from a PyTorch file needs pixeltable-yolox: pip install "tfsasm[yolox]" '
             f"(without Megvii's yolox beside it), or export the file to ONNX ({error})"
         ) from error
+    config = YoloxConfig.get_named_config(size)
+    config.num_classes = classes
+    network = config.get_model().eval()
+    network.head.decode_in_inference = False
+    return network
 
 
 def _is_counter(name: str) -> bool:

@@ -19,7 +19,7 @@ from tfsasm.errors import WeightsError
 from tfsasm.files import atomic_path
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.pytorch import read_state_dict
+from tfsasm.pytorch import differences, read_state_dict, refuse
 
 PUBLISHED = (  # ours, published
     ("backbone.", "backbone.0.body."),
@@ -37,6 +37,7 @@ PUBLISHED = (  # ours, published
 )
 
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
+"""A published file has each box head twice."""
 
 State = dict[str, Tensor]
 
@@ -49,15 +50,21 @@ def published_name(ours: str) -> str:
     raise KeyError(ours)
 
 
+def twin(published: str) -> str:
+    """The other published name of a box head's tensor; of any other tensor the same name."""
+    if published.startswith(BOX_HEADS_ALIAS):
+        return BOX_HEADS + published.removeprefix(BOX_HEADS_ALIAS)
+    if published.startswith(BOX_HEADS):
+        return BOX_HEADS_ALIAS + published.removeprefix(BOX_HEADS)
+    return published
+
+
 def to_published(state: Mapping[str, Tensor]) -> State:
     """Our state dict under published names, the aliases of the box heads included."""
     renamed = {published_name(name): tensor for name, tensor in state.items()}
-    aliases = {
-        BOX_HEADS_ALIAS + name[len(BOX_HEADS) :]: tensor
-        for name, tensor in renamed.items()
-        if name.startswith(BOX_HEADS)
+    return renamed | {
+        twin(name): tensor for name, tensor in renamed.items() if name.startswith(BOX_HEADS)
     }
-    return renamed | aliases
 
 
 def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) -> State:
@@ -68,30 +75,13 @@ def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) 
     """
     published = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
     expected = to_published(model.state_dict())
-    problems = _differences(expected, published)
+    problems = differences(expected, published)
     for alias in sorted(name for name in published if name.startswith(BOX_HEADS_ALIAS)):
-        twin = BOX_HEADS + alias[len(BOX_HEADS_ALIAS) :]
-        if twin in published and not torch.equal(published[alias], published[twin]):
-            problems.append(f"differs from its twin {twin}: {alias}")
-    _raise_for(problems, origin)
+        head = twin(alias)
+        if head in published and not torch.equal(published[alias], published[head]):
+            problems.append(f"differs from its twin {head}: {alias}")
+    refuse(problems, f"{origin} does not fit the network")
     return {name: published[published_name(name)] for name in model.state_dict()}
-
-
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    problems = [f"missing: {name}" for name in expected if name not in found]
-    problems += [f"surplus: {name}" for name in found if name not in expected]
-    for name, tensor in expected.items():
-        if name in found and found[name].shape != tensor.shape:
-            shapes = f"{list(found[name].shape)} instead of {list(tensor.shape)}"
-            problems.append(f"wrong shape: {name} is {shapes}")
-    return problems
-
-
-def _raise_for(problems: list[str], origin: str) -> None:
-    if problems:
-        listing = "\n  ".join(problems)
-        count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-        raise WeightsError(f"{origin} does not fit the network, {count}:\n  {listing}")
 
 
 def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
@@ -141,7 +131,8 @@ def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
     if any(name.startswith(BOX_HEADS) for name in state):
         state = from_published(state, model, str(path))
     else:
-        _raise_for(_differences(model.state_dict(), state), str(path))
+        problems = differences(model.state_dict(), state)
+        refuse(problems, f"{path} does not fit the network")
     model.load_state_dict({k: v.float() for k, v in state.items()}, strict=True)
     return model.eval().requires_grad_(False), config
 

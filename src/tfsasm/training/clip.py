@@ -109,7 +109,10 @@ def clip_loss(
     for index, (targets, found) in enumerate(zip(clip.targets, clip.detections, strict=True)):
         new = ClipTracks.unassigned(model.queries(found.boxes, found.scores))
         tracks = new if carried is None else ClipTracks.cat([new, carried])
-        noised = _denoising(model, targets, config, generator)
+        noised = None
+        if config.denoising:
+            boxes = noise_boxes(targets.boxes, config.denoising, generator)
+            noised = model.denoising_queries(boxes)
         predictions, denoised = _decode(model, features[index], tracks.queries, noised)
         matches = match_frame(tracks.ids, tracks.iou, predictions[-1], targets, config.loss)
         losses.append(
@@ -117,14 +120,6 @@ def clip_loss(
         )
         carried = next_tracks(model, tracks, predictions[-1], matches, config, generator)
     return total_loss(losses, sum(len(t) for t in clip.targets), config.loss)
-
-
-def _denoising(
-    model: MOTRv2, targets: Targets, config: ClipConfig, generator: torch.Generator | None
-) -> Queries | None:
-    if not config.denoising:
-        return None
-    return model.denoising_queries(noise_boxes(targets.boxes, config.denoising, generator))
 
 
 def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
@@ -156,8 +151,10 @@ def next_tracks(
     keep = has_id | (score > config.keep_score)
     if config.track_drop:
         keep &= ~(has_id & _chance(len(keep), config.track_drop, generator, keep.device))
-    if config.false_tracks:
-        keep |= _false_tracks(has_id, score, config.false_tracks, generator)
+    if config.false_tracks:  # as many as tracks were drawn, the most confident ones
+        drawn = _chance(len(keep), config.false_tracks, generator, keep.device) & has_id
+        without = torch.where(has_id, -1.0, score)
+        keep[without.topk(min(int(drawn.sum()), int((~has_id).sum()))).indices] = True
 
     ids = torch.where(matches.iou <= config.keep_iou, NO_ID, matches.ids)
     present = score > config.refresh_score
@@ -169,13 +166,3 @@ def next_tracks(
 
 def _chance(n: int, p: float, generator: torch.Generator | None, device: torch.device) -> Tensor:
     return (torch.rand(n, generator=generator) < p).to(device)
-
-
-def _false_tracks(
-    has_id: Tensor, score: Tensor, share: float, generator: torch.Generator | None
-) -> Tensor:
-    """As many of the most confident queries without identity as tracks were drawn."""
-    count = int((_chance(len(has_id), share, generator, has_id.device) & has_id).sum())
-    without = torch.where(has_id, -1.0, score)
-    best = without.topk(min(count, int((~has_id).sum()))).indices
-    return torch.zeros_like(has_id).index_fill(0, best, True)

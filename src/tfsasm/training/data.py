@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tfsasm.boxes import normalised_boxes
@@ -24,21 +25,7 @@ from tfsasm.motrv2.network import normalise
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
-
-@dataclass(frozen=True)
-class LabelledFrame:
-    """One frame with its truth and its detections, in pixels."""
-
-    image: np.ndarray
-    """BGR uint8 `[H, W, 3]`."""
-    boxes: np.ndarray
-    """Ground truth `[G, 4]` ltwh."""
-    ids: np.ndarray
-    """`[G]` int64."""
-    detections: np.ndarray
-    """`[P, 5]` ltwh and score."""
-
-RawClip = list[LabelledFrame]
+RawClip = list[SyntheticFrame]
 
 Blocks = Callable[[int], list[RawClip]]
 """An endless stream of clips in blocks of equal length, by number."""
@@ -96,17 +83,12 @@ class SyntheticBlocks:
         sampling = self.sampling
         width, height = sampling.sizes[rng.integers(len(sampling.sizes))]
         scene = SceneConfig(width=width, height=height, frames=sampling.sequence_frames)
-        frames = [_labelled(frame) for frame in render_clip(seed, scene)]
-        for clip in cut(frames, rng, sampling):
+        for clip in cut(list(render_clip(seed, scene)), rng, sampling):
             yield augment(clip, rng, sampling)
 
 
-def _labelled(frame: SyntheticFrame) -> LabelledFrame:
-    return LabelledFrame(frame.image, frame.boxes, frame.ids, frame.detections)
-
-
 def cut(
-    frames: Sequence[LabelledFrame], rng: np.random.Generator, sampling: SamplingConfig
+    frames: Sequence[SyntheticFrame], rng: np.random.Generator, sampling: SamplingConfig
 ) -> Iterator[RawClip]:
     """Disjoint clips of `sampling.frames` frames at one random interval."""
     interval = int(rng.integers(1, sampling.max_interval + 1))
@@ -135,7 +117,7 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
     ]
 
 
-def _flipped(frame: LabelledFrame) -> LabelledFrame:
+def _flipped(frame: SyntheticFrame) -> SyntheticFrame:
     width = frame.image.shape[1]
 
     def mirror(boxes: np.ndarray) -> np.ndarray:
@@ -143,8 +125,10 @@ def _flipped(frame: LabelledFrame) -> LabelledFrame:
         mirrored[:, 0] = width - boxes[:, 0] - boxes[:, 2]
         return mirrored
 
-    image = np.ascontiguousarray(frame.image[:, ::-1])
-    return LabelledFrame(image, mirror(frame.boxes), frame.ids, mirror(frame.detections))
+    return replace(
+        frame, image=np.ascontiguousarray(frame.image[:, ::-1]), boxes=mirror(frame.boxes),
+        detections=mirror(frame.detections),
+    )  # fmt: skip
 
 
 def _recoloured(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
@@ -155,26 +139,28 @@ def _recoloured(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
 
 
-def to_clip(frames: Sequence[LabelledFrame]) -> Clip:
+def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
     """Tensors of a clip, images still uint8 RGB: quick to hand from one process to another."""
     height, width = frames[0].image.shape[:2]
+
+    def boxes(ltwh: np.ndarray) -> Tensor:
+        return torch.from_numpy(normalised_boxes(ltwh, width, height))
+
     images = np.stack([frame.image[:, :, ::-1].transpose(2, 0, 1) for frame in frames])
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
-        targets=[_targets(frame, width, height) for frame in frames],
-        detections=[_detections(frame, width, height) for frame in frames],
+        targets=[
+            Targets(boxes(frame.boxes), torch.from_numpy(frame.ids.astype(np.int64)))
+            for frame in frames
+        ],
+        detections=[
+            FrameDetections(
+                boxes(frame.detections[:, :4]),
+                torch.from_numpy(frame.detections[:, 4].astype(np.float32)),
+            )
+            for frame in frames
+        ],
     )
-
-
-def _targets(frame: LabelledFrame, width: int, height: int) -> Targets:
-    boxes = torch.from_numpy(normalised_boxes(frame.boxes, width, height))
-    return Targets(boxes, torch.from_numpy(np.asarray(frame.ids, dtype=np.int64)))
-
-
-def _detections(frame: LabelledFrame, width: int, height: int) -> FrameDetections:
-    boxes = normalised_boxes(frame.detections[:, :4], width, height)
-    scores = frame.detections[:, 4].astype(np.float32)
-    return FrameDetections(torch.from_numpy(boxes), torch.from_numpy(scores))
 
 
 def normalised(clip: Clip, frames: int | None = None) -> Clip:

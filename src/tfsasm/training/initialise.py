@@ -14,12 +14,11 @@ from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import (
-    BOX_HEADS,
-    BOX_HEADS_ALIAS,
     State,
     published_name,
     read_checkpoint,
     to_published,
+    twin,
 )
 from tfsasm.training.recipes import TrainConfig
 
@@ -111,38 +110,23 @@ def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitRepor
     Of a class head with more rows than the model's, the rows from 1 on are taken: COCO class 1
     is a person. Every other mismatch keeps the model's own value, and the report says so.
     """
-    report = InitReport([], [], [], [])
     target = to_published(model.state_dict())
-    report.dropped.extend(sorted(set(published) - set(target)))
+    report = InitReport([], [], sorted(set(published) - set(target)), [])
     new: State = {}
-    # A file may lack one of the two names of a box head; either one serves.
-    twins = {_twin(name): tensor for name, tensor in published.items()}
     for name, own in target.items():
-        given = published.get(name, twins.get(name))
+        given = published.get(name, published.get(twin(name)))  # either name of a box head serves
         if given is not None and given.shape == own.shape:
             new[name] = given
             report.taken.append(name)
-        elif given is not None and _sliceable(name, given, own):
-            new[name] = given[1 : 1 + own.shape[0]]
+        elif (
+            given is not None and name.startswith("class_embed.")
+            and given.shape[1:] == own.shape[1:] and len(given) > len(own)
+        ):  # fmt: skip
+            new[name] = given[1 : 1 + len(own)]
             report.sliced.append(name)
         else:
             report.own.append(name)
-    names = {name: published_name(name) for name in model.state_dict()}
-    ours = {name: new[theirs] for name, theirs in names.items() if theirs in new}
-    model.load_state_dict(ours, strict=False)
+    model.load_state_dict({
+        name: new.get(published_name(name), own) for name, own in model.state_dict().items()
+    })
     return report
-
-
-def _twin(name: str) -> str | None:
-    """The other published name of a box head's tensor."""
-    if name.startswith(BOX_HEADS_ALIAS):
-        return BOX_HEADS + name[len(BOX_HEADS_ALIAS) :]
-    return BOX_HEADS_ALIAS + name[len(BOX_HEADS) :] if name.startswith(BOX_HEADS) else None
-
-
-def _sliceable(name: str, given: Tensor, own: Tensor) -> bool:
-    return (
-        name.startswith("class_embed.")
-        and given.shape[1:] == own.shape[1:]
-        and given.shape[0] > own.shape[0]
-    )

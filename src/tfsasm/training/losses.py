@@ -6,7 +6,7 @@ every later frame; the others are assigned to the remaining targets (Hungarian a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,14 +64,11 @@ def match_frame(
 
     `ids` `[N]` and `iou` `[N]` are what the queries carry, `prediction` that of the last layer.
     """
-    target = _inherited(ids, targets)
-    free, unassigned = _free_and_unassigned(ids, target, targets)
-    rows, columns = _assign(prediction, targets, free, unassigned, config)
-    target[rows] = columns
+    target, new = assign(ids, prediction, targets, config)
     ids = ids.clone()
-    ids[rows] = targets.ids[columns]
+    ids[new] = targets.ids[target[new]]
 
-    paired = (ids != NO_ID) & (target != NO_TARGET)
+    paired = target != NO_TARGET
     overlap = iou_pairs(
         cxcywh_to_xyxy(prediction.boxes[paired]), cxcywh_to_xyxy(targets.boxes[target[paired]])
     )
@@ -80,30 +77,26 @@ def match_frame(
     return Matches(ids, target, iou)
 
 
-def _inherited(ids: Tensor, targets: Targets) -> Tensor:
-    same = (ids[:, None] == targets.ids[None]) & (ids != NO_ID)[:, None]
-    if len(targets) == 0:
-        return torch.full_like(ids, NO_TARGET)
-    return torch.where(same.any(1), same.long().argmax(1), NO_TARGET)
-
-
-def _free_and_unassigned(ids: Tensor, target: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    free = (ids == NO_ID).nonzero()[:, 0]
-    assigned = torch.zeros(len(targets), dtype=torch.bool, device=ids.device)
-    assigned[target[target != NO_TARGET]] = True
-    return free, (~assigned).nonzero()[:, 0]
-
-
-def _assign(
-    prediction: Prediction, targets: Targets, free: Tensor, unassigned: Tensor, config: LossConfig
+@torch.no_grad()
+def assign(
+    ids: Tensor, prediction: Prediction, targets: Targets, config: LossConfig
 ) -> tuple[Tensor, Tensor]:
-    """Cheapest pairs of free queries and unassigned targets: query rows and target rows."""
-    if len(free) == 0 or len(unassigned) == 0:
-        return free[:0], unassigned[:0]
-    costs = matching_cost(prediction[free], targets[unassigned], config)
+    """The row of `targets`, or `NO_TARGET`, of queries that carry `ids`; both are `[N]`.
+
+    A query inherits the target of its identity. Those without identity share the targets that are
+    left, by the cheapest assignment; the rows of the queries that get one are returned too.
+    """
+    same = (ids[:, None] == targets.ids) & (ids != NO_ID)[:, None]
+    target = torch.full_like(ids, NO_TARGET)
+    rows, columns = same.nonzero(as_tuple=True)
+    target[rows] = columns
+    free, left = (ids == NO_ID).nonzero()[:, 0], (~same.any(0)).nonzero()[:, 0]
+    costs = matching_cost(prediction[free], targets[left], config)
     # After a diverged step costs are NaN, which SciPy refuses; `train_step` refuses the loss.
-    rows, columns = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
-    return free[torch.as_tensor(rows)], unassigned[torch.as_tensor(columns)]
+    pairs = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
+    new, theirs = (torch.as_tensor(side) for side in pairs)
+    target[free[new]] = left[theirs]
+    return target, free[new]
 
 
 def matching_cost(prediction: Prediction, targets: Targets, config: LossConfig) -> Tensor:
@@ -135,22 +128,14 @@ def frame_loss(
     `ps{k}_giou` of the denoising ones (0 is the last layer).
     """
     losses = _pair_losses(predictions[-1], matches.target, targets, config)
-    inherited = _inherited(before, targets)
-    free, unassigned = _free_and_unassigned(before, inherited, targets)
     for layer, prediction in enumerate(predictions[:-1]):
-        rows, columns = _assign(_detached(prediction), targets, free, unassigned, config)
-        target = inherited.clone()
-        target[rows] = columns
+        target, _ = assign(before, prediction, targets, config)
         own = _pair_losses(prediction, target, targets, config)
         losses |= {f"aux{layer}_{name}": value for name, value in own.items()}
     for index, prediction in enumerate([*denoised[-1:], *denoised[:-1]]):
         own = _box_losses(prediction.boxes, targets.boxes)
         losses |= {f"ps{index}_{name}": value for name, value in own.items()}
     return losses
-
-
-def _detached(prediction: Prediction) -> Prediction:
-    return prediction.map(torch.Tensor.detach)
 
 
 def _pair_losses(
@@ -191,14 +176,10 @@ def total_loss(
 
     Parts are named `frame_{f}_loss_{...}` as in the published logs.
     """
-    normaliser = max(targets, 1)
-    parts = {name: value / normaliser for name, value in _named(frames)}
-    total = torch.stack([loss_weight(name, config) * value for name, value in parts.items()]).sum()
-    return total, parts
-
-
-def _named(frames: Sequence[dict[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    parts = {}
     for index, losses in enumerate(frames):
         for name, value in losses.items():
-            stage, _, kind = name.rpartition("_")
-            yield f"frame_{index}_{stage + '_' if stage else ''}loss_{kind}", value
+            stage, separator, kind = name.rpartition("_")
+            parts[f"frame_{index}_{stage}{separator}loss_{kind}"] = value / max(targets, 1)
+    total = torch.stack([loss_weight(name, config) * value for name, value in parts.items()]).sum()
+    return total, parts

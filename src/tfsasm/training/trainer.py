@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -88,9 +88,12 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainSt
         parameter.requires_grad_(not fixed)
     if config.backbone_lr == 0:
         backbone = _freeze_backbone(model)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    average = {name: parameter.detach().clone() for name, parameter in trained.items()}
     generator = torch.Generator().manual_seed(config.seed)
-    optimizer = _optimizer(model, config)
-    return TrainState(model, network, config, optimizer, generator, _snapshot(model), backbone)
+    return TrainState(
+        model, network, config, _optimizer(trained, config), generator, average, backbone
+    )
 
 
 def _freeze_backbone(model: MOTRv2) -> dict[str, Tensor]:
@@ -107,23 +110,14 @@ def state_of(run: TrainState) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.frozen_backbone
 
 
-def _snapshot(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _optimizer(model: MOTRv2, config: TrainConfig) -> torch.optim.AdamW:
+def _optimizer(trained: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(_rate(name, config), []).append(parameter)
+    for name, parameter in trained.items():
+        rate = config.lr * (config.offsets_scale if "sampling_offsets" in name else 1.0)
+        rate = config.backbone_lr if name.startswith("backbone.") else rate
+        groups.setdefault(rate, []).append(parameter)
     settings = [{"params": group, "lr": rate, "base": rate} for rate, group in groups.items()]
     return torch.optim.AdamW(settings, weight_decay=config.weight_decay)
-
-
-def _rate(name: str, config: TrainConfig) -> float:
-    if name.startswith("backbone."):
-        return config.backbone_lr
-    return config.lr * (config.offsets_scale if "sampling_offsets" in name else 1.0)
 
 
 def schedule(step: int, config: TrainConfig) -> float:
@@ -224,13 +218,6 @@ def averaged(run: TrainState) -> MOTRv2:
     return model.eval().requires_grad_(False)
 
 
-def validation(
-    run: TrainState, validate: Callable[[MOTRv2], Mapping[str, float]]
-) -> dict[str, float]:
-    """Scores of the averaged weights."""
-    return {f"val/{name}": value for name, value in validate(averaged(run)).items()}
-
-
 def save(run: TrainState, output: Path) -> None:
     """Write `last.pt` and `model.safetensors`, each atomically."""
     settings = json.dumps(asdict(run.config))
@@ -245,44 +232,34 @@ def save(run: TrainState, output: Path) -> None:
     save_model(output / "model.safetensors", averaged(run), run.network, half=True, notes=notes)
 
 
+_MAY_CHANGE = {"workers", "checkpoint_minutes", "validate_minutes", "log_every"}
+
+
 def resume(run: TrainState, path: Path) -> None:
     """Bring `run` to where `path` (a `last.pt`) left off, exactly.
 
     Raises `WeightsError` for a file that is not such a checkpoint or of another network, and when
     the configuration of the run differs from the one that made it.
     """
-    state = _read_run(path)
+    state = read_checkpoint_file(path)
+    keys = ("model", "average", "step", "optimizer", "generator", "network", "config")
+    if not isinstance(state, dict) or not state.keys() >= set(keys):
+        raise WeightsError(f"{path} is not a checkpoint to resume from")
     theirs = json.loads(state["config"])
     ours = json.loads(json.dumps(asdict(run.config)))
-    changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _HARMLESS]
+    changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]
     if changed or state["network"] != run.network.to_json():
         what = ", ".join(changed) or "the network"
         raise WeightsError(
             f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
             "another --output"
         )
-    _load_state(run, state["model"])
+    whole = MOTRv2(run.network.model)
+    whole.load_state_dict(state["model"])
+    if run.frozen_backbone is not None:
+        run.frozen_backbone = _freeze_backbone(whole)
+    run.model.load_state_dict(whole.state_dict())
     run.optimizer.load_state_dict(state["optimizer"])
     run.generator.set_state(state["generator"])
     run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
     run.step = state["step"]
-
-
-def _load_state(run: TrainState, state: dict[str, Tensor]) -> None:
-    if run.frozen_backbone is None:
-        run.model.load_state_dict(state)
-        return
-    whole = MOTRv2(run.network.model)
-    whole.load_state_dict(state)
-    run.frozen_backbone = _freeze_backbone(whole)
-    run.model.load_state_dict(whole.state_dict())
-
-_HARMLESS = {"workers", "checkpoint_minutes", "validate_minutes", "log_every"}
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    state = read_checkpoint_file(path)
-    keys = ("model", "average", "step", "optimizer", "generator", "network", "config")
-    if not isinstance(state, dict) or not state.keys() >= set(keys):
-        raise WeightsError(f"{path} is not a checkpoint to resume from")
-    return state

@@ -60,11 +60,9 @@ class Annotator:
     def reset(self) -> None:
         """Forget all trails, for the next video."""
         self._trace = sv.TraceAnnotator(
-            color=_palettes()[0],
-            position=sv.Position.BOTTOM_CENTER,
-            trace_length=max(self._trail, 1),
-            color_lookup=sv.ColorLookup.TRACK,
-        )
+            color=_palettes()[0], position=sv.Position.BOTTOM_CENTER,
+            trace_length=max(self._trail, 1), color_lookup=sv.ColorLookup.TRACK,
+        )  # fmt: skip
 
     def annotate(self, image: np.ndarray, detections: sv.Detections) -> np.ndarray:
         """A copy of `image` (uint8 BGR `[H, W, 3]`) with its tracks.
@@ -86,13 +84,10 @@ class Annotator:
         boxes = sv.BoxAnnotator(color=colors, thickness=thickness, color_lookup=by_track)
         scale = min(max(0.65 * sv.calculate_optimal_text_scale(size), 0.35), 1.0)
         labels = sv.LabelAnnotator(
-            color=colors,
-            text_color=text_colors,
-            text_scale=scale,
-            text_thickness=1 + (scale > 0.8),
-            text_padding=max(1, round(5 * scale)),
+            color=colors, text_color=text_colors, text_scale=scale,
+            text_thickness=1 + (scale > 0.8), text_padding=max(1, round(5 * scale)),
             color_lookup=by_track,
-        )
+        )  # fmt: skip
         return labels.annotate(boxes.annotate(scene, tracks), tracks, labels=_labels(tracks))
 
 

@@ -91,7 +91,8 @@ class Source:
     def _read(self) -> Generator[Frame, None, None]:
         raise NotImplementedError
 
-    def _report(self, problem: str) -> None:
+    def warn(self, problem: str) -> None:
+        """Keep a sentence for the end, and log it."""
         self.problems.append(problem)
         log.warning("%s", problem)
 
@@ -106,7 +107,7 @@ class Source:
         )
 
 
-class Video(Source):
+class VideoSource(Source):
     """What PyAV decodes: a file, a camera or a stream."""
 
     def __init__(self, decoder: Decoder, numbers: range) -> None:
@@ -140,13 +141,13 @@ class Video(Source):
         """Report what was found on the way. Raises `TruncatedInput` when frames were lost."""
         at = self._decoder.timeline
         if damage := at.damage:
-            self._report(
+            self.warn(
                 f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
                 "reading went on"
             )
         if restarts := at.restarts:
             numbers = first_few([str(number) for number in restarts], 5)
-            self._report(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
+            self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
             raise TruncatedInput(
                 f"{self.label} is damaged: {missing}; the others keep their numbers"
@@ -171,7 +172,7 @@ class Video(Source):
             )
         self._check_whole()
         if declared and reached < total - max(2, total // 100):
-            self._report(f"{self.label} declares {total} frames; {reached} could be decoded")
+            self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
 class ImageSequence(Source):
@@ -220,11 +221,9 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
 
     Natural order puts `2.jpg` before `10.jpg`; `name` is that of the released code (SPEC 2.2).
     """
-    inner = folder / "img1"
-    place = folder
-    names = _image_names(folder, order)
-    if not names and inner.is_dir():
-        place, names = inner, _image_names(inner, order)
+    place, names = folder, _image_names(folder, order)
+    if not names and (folder / "img1").is_dir():
+        place, names = folder / "img1", _image_names(folder / "img1", order)
     if not names:
         raise InputError(
             f"{folder.as_posix()} holds no images ({' '.join(IMAGE_SUFFIXES)}) and no img1 folder "
@@ -233,11 +232,10 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     rate, problem = _seqinfo_rate(place)
     images = ImageSequence([place / name for name in names], place.as_posix(), numbers, rate)
     if problem:
-        images._report(problem)
-    by_name = sorted(names)
-    for number, (name, other) in enumerate(zip(names, by_name, strict=True), start=1):
+        images.warn(problem)
+    for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
-            images._report(
+            images.warn(
                 f"{place.as_posix()}: frames are read in natural order, which differs from name "
                 f"order first at frame {number} ({name}, by name {other}); pad the numbers with "
                 "zeros to make both agree"
@@ -283,11 +281,7 @@ def _seqinfo_rate(folder: Path) -> tuple[Fraction | None, str | None]:
 
 
 def open_video(
-    source: str | Path | int,
-    *,
-    start: int = 1,
-    end: int | None = None,
-    stride: int = 1,
+    source: str | Path | int, *, start: int = 1, end: int | None = None, stride: int = 1,
     order: Literal["natural", "name"] = "natural",
 ) -> Source:
     """Open a source of frames and decode its first one.
@@ -307,17 +301,17 @@ def open_video(
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
     if "://" in text:
-        return Video(open_stream(text), numbers)
+        return VideoSource(open_stream(text), numbers)
     path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
-        return Video(open_camera(int(text)), numbers)
+        return VideoSource(open_camera(int(text)), numbers)
     if path.is_dir():
         return open_folder(path, numbers, order)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence([path], path.as_posix(), numbers, None)
-    return Video(Decoder(text, path.as_posix(), live=False), numbers)
+    return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)
 
 
 def _frame_numbers(start: int, end: int | None, stride: int) -> range:

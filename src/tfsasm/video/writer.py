@@ -49,13 +49,8 @@ class VideoWriter:
     """
 
     def __init__(
-        self,
-        path: Path | str,
-        rate: Fraction | float | None,
-        *,
-        crf: int = 23,
-        preset: str = "superfast",
-        overwrite: bool = False,
+        self, path: Path | str, rate: Fraction | float | None, *, crf: int = 23,
+        preset: str = "superfast", overwrite: bool = False,
     ) -> None:
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise InputError(f"a frame rate of {rate} cannot be written; give a number above 0")
@@ -138,11 +133,11 @@ class _VideoFile:
         self._options = options
         self._rate = rate or UNKNOWN_RATE
         self._regular = path.suffix.lower() == ".avi"
-        finer = math.ceil(10_000 / self._rate.numerator)
-        self._unit = Fraction(1, self._rate.numerator * finer)
-        self._tick = self._rate.denominator * finer  # units from frame to frame
-        if self._regular:
-            self._unit, self._tick = 1 / self._rate, 1
+        self._unit, self._tick = 1 / self._rate, 1  # seconds; units from frame to frame
+        if not self._regular:
+            finer = math.ceil(10_000 / self._rate.numerator)
+            self._unit = Fraction(1, self._rate.numerator * finer)
+            self._tick = self._rate.denominator * finer
         self._rounding = 0 if rate is None else min(int(ROUNDING / self._unit), self._tick // 4)
         self._zero: float | None = None
         self._last: int | None = None

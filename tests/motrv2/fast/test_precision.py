@@ -1,10 +1,17 @@
-"""How users say how wide numbers are."""
+"""Precision as users name it, and what rounding does to a convolution."""
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tfsasm.errors import InputError
-from tfsasm.motrv2.fast.precision import Precision, parse_precision
+from tfsasm.motrv2.fast.precision import (
+    ActivationStatistics,
+    Precision,
+    mean_answer,
+    parse_precision,
+    rounding_noise,
+)
 
 WHOLE, NARROW, HALF = torch.float32, torch.bfloat16, torch.float16
 
@@ -37,3 +44,65 @@ def test_float16_is_for_gpus():
 def test_anything_else_is_said(text, said):
     with pytest.raises(InputError, match=said):
         parse_precision(text)
+
+
+# What batch norms tell of a convolution's inputs, against inputs themselves
+
+MANY = 400_000
+
+
+def normal(mean, spread, generator):
+    """Values `[MANY, C]` of channels that know nothing of one another."""
+    return mean + spread * torch.randn(MANY, len(mean), generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.mark.parametrize(("name", "function"), [
+    ("none", lambda x: x), ("relu", torch.relu), ("relu6", lambda x: x.clamp(0, 6))
+])  # fmt: skip
+def test_what_leaves_an_activation(name, function, generator):
+    mean = torch.tensor([0.0, -2.0, 2.0, 5.5, 9.0, -40.0, 1.0], dtype=torch.float64)
+    spread = torch.tensor([1.0, 1.0, 0.5, 2.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    told = ActivationStatistics(mean, spread**2).after(name)
+    seen = function(normal(mean, spread, generator))
+    torch.testing.assert_close(told.mean, seen.mean(0), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(told.variance, seen.var(0), rtol=0.03, atol=0.01)
+
+
+def test_a_sum_of_two():
+    a, b = (
+        ActivationStatistics(torch.ones(2), torch.ones(2)),
+        ActivationStatistics(torch.ones(2), 2 * torch.ones(2)),
+    )
+    both = a + b
+    assert both.mean.tolist() == [2, 2]
+    assert both.variance.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4], ids=["all with all", "two groups", "depthwise"])
+def test_the_mean_answer_is_that_of_an_even_picture(groups, generator):
+    weight = torch.randn(8, 4 // groups, 3, 3, generator=generator, dtype=torch.float64)
+    mean = torch.randn(4, generator=generator, dtype=torch.float64)
+    even = mean[None, :, None, None].expand(1, 4, 3, 3)
+    wanted = F.conv2d(even, weight, groups=groups).flatten()
+    torch.testing.assert_close(mean_answer(weight, ActivationStatistics(mean, mean**2)), wanted)
+
+
+@pytest.mark.parametrize(("mean", "low", "high"), [
+    pytest.param(0.0, 0.001, 0.005, id="inputs about zero"),
+    pytest.param(100.0, 0.1, 0.5, id="inputs that hardly differ"),
+])
+def test_noise_is_what_rounding_does(mean, low, high, generator):
+    weight = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    given = ActivationStatistics(torch.full((5,), mean).double(), torch.ones(5).double())
+    x = normal(given.mean, given.variance.sqrt(), generator)
+    answers = x @ weight.T
+    narrow, rounded = (t.to(torch.bfloat16).double() for t in (x, weight))
+    seen = ((narrow @ rounded.T - answers) ** 2).mean().sqrt() / answers.var(0).mean().sqrt()
+    told = rounding_noise(weight[..., None, None], given, answers.std(0), torch.bfloat16)
+    assert low < told < high
+    assert told == pytest.approx(float(seen), rel=0.6)  # the same few weights: no average

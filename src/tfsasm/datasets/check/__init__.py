@@ -5,14 +5,14 @@ A problem with one file is recorded, and the next file is checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from tfsasm.datasets import bdd100k, crowdhuman
 from tfsasm.datasets.check.labels import check_crowds, check_videos
 from tfsasm.datasets.check.mot import check_folders
-from tfsasm.datasets.check.report import DatasetReport
+from tfsasm.datasets.check.report import DatasetReport, Progress
 from tfsasm.datasets.mot_folders import FOLDERS, all_folders, guess_dataset
 from tfsasm.errors import InputError
 
@@ -22,7 +22,7 @@ CHECKED = (*FOLDERS, "bdd100k", "crowdhuman")
 
 def check(
     root: Path, dataset: str | None = None, split: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[DatasetReport]:
     """Check all of a data set, or every data set that `root` holds when none is named.
 
@@ -39,9 +39,7 @@ def check(
             "SPLIT/SEQUENCE/img1, images/track and labels/box_track_20, or annotation_train.odgt"
         )
     others = {"bdd100k": check_videos, "crowdhuman": check_crowds}
-    return [
-        others.get(name, partial(check_folders, name))(root, split, progress) for name in names
-    ]
+    return [others.get(name, partial(check_folders, name))(root, split, progress) for name in names]
 
 
 def present(root: Path, split: str | None = None) -> Iterator[str]:

@@ -2,171 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.datasets.check.report import (
     DatasetReport,
-    Findings,
+    Progress,
     SequenceReport,
     check_boxes,
-    check_empty_frames,
-    check_identities,
     check_images,
+    counted,
 )
 from tfsasm.datasets.mot_folders import (
     SeqInfo,
     all_folders,
-    has_images,
-    image_names,
-    image_size,
+    copies,
+    image_folder,
     listed_names,
     read_seqinfo,
-    siblings,
 )
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import DETECTION, TRACK, LineFormat, inspect
-
-_PARTS: dict[str, Callable[[SequenceReport], bool]] = {
-    "images": lambda row: row.images > 0,
-    "ground truth": lambda row: row.boxes is not None,
-    "detections": lambda row: row.detections is not None,
-}
-"""What a sequence may have, and whether it does."""
+from tfsasm.tables import Doubles
 
 
 def check_folders(
-    dataset: str, root: Path, split: str | None, progress: Callable[[int, int], None]
+    dataset: str, root: Path, split: str | None, progress: Progress
 ) -> DatasetReport:
     """All sequence folders of a data set of the MOT family, MOT17's copies too."""
-    findings = Findings()
+    report = DatasetReport(dataset, root)
     folders = all_folders(dataset, root, split)
     if dataset == "sportsmot" and split is not None:
-        _check_list(findings, root, split, {folder.name for folder in folders})
-    rows = []
-    for done, folder in enumerate(folders):
-        progress(done, len(folders))
-        rows.append(check_sequence(folder, root, dataset))
-    progress(len(folders), len(folders))
-    rows = _compare(rows, [folder.parent for folder in folders], findings)
-    return DatasetReport(
-        dataset, root, tuple(rows), tuple(findings.problems), tuple(findings.notes)
-    )
+        _check_list(report, split, {folder.name for folder in folders})
+    report.sequences += [
+        check_sequence(folder, root, dataset) for folder in counted(folders, progress)
+    ]
+    _compare(report, [folder.parent for folder in folders])
+    return report
 
 
 def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> SequenceReport:
     """One MOT sequence folder: each of its files, and each against the others."""
-    findings = Findings()
-    info = _check_seqinfo(findings, folder)
-    copies = [folder, *siblings(folder)] if dataset == "mot17" else [folder]
-    name = info.images if info else "img1"
-    images = next((copy / name for copy in copies if has_images(copy / name)), folder / name)
-    frames, size = (info.length, (info.width, info.height)) if info else (None, None)
-    count = check_images(findings, images, frames, size)
-    frames = frames or count or None
-    if size is None and count:
-        size = image_size(images / image_names(images)[0])
-    truth = _check_rows(findings, folder / "gt" / "gt.txt", TRACK, frames, size)
-    detections = _check_rows(findings, folder / "det" / "det.txt", DETECTION, frames, size)
+    name = folder.relative_to(root).as_posix() if folder != root else folder.name
+    row = SequenceReport(name)
+    info = _check_seqinfo(row, folder)
+    if info:
+        row.frames, row.size = info.length, (info.width, info.height)
+    check_images(row, image_folder(folder, dataset, info.images if info else "img1"))
+    truth = _check_rows(row, folder / "gt" / "gt.txt", TRACK)
+    detections = _check_rows(row, folder / "det" / "det.txt", DETECTION)
+    last = [int(rows[:, 0].max()) for rows in (truth, detections) if rows is not None and len(rows)]
+    row.frames = row.frames or max(last, default=None)
     if truth is not None:
-        _check_copies(findings, folder, copies)
-    return SequenceReport(
-        name=folder.relative_to(root).as_posix() if folder != root else folder.name,
-        frames=frames or _last(truth, detections), size=size, images=count,
-        boxes=None if truth is None else len(truth),
-        identities=None if truth is None else len(np.unique(truth[:, 1])),
-        detections=None if detections is None else len(detections),
-        problems=tuple(findings.problems), notes=tuple(findings.notes),
-    )  # fmt: skip
+        _check_copies(row, folder, dataset)
+        row.boxes, row.identities = len(truth), len(np.unique(truth[:, 1]))
+    if detections is not None:
+        row.detections = len(detections)
+    return row
 
 
-def _check_seqinfo(findings: Findings, folder: Path) -> SeqInfo | None:
+def _check_seqinfo(row: SequenceReport, folder: Path) -> SeqInfo | None:
     path = folder / "seqinfo.ini"
     if not path.is_file():
-        findings.note(
+        row.notes.append(
             "no seqinfo.ini; length and size are those of the images, the rate is unknown"
         )
         return None
     try:
         info = read_seqinfo(path)
     except InputError as error:
-        findings.problem(str(error))
+        row.problems.append(str(error))
         return None
     if info.name not in ("", folder.name):
-        findings.note(f"seqinfo.ini calls the sequence {info.name}")
+        row.notes.append(f"seqinfo.ini calls the sequence {info.name}")
     return info
 
 
-def _check_rows(
-    findings: Findings,
-    path: Path,
-    layout: LineFormat,
-    frames: int | None,
-    size: tuple[int, int] | None,
-) -> NDArray[np.float64] | None:
+def _check_rows(row: SequenceReport, path: Path, layout: LineFormat) -> Doubles | None:
     """The good rows of a gt.txt or det.txt; None when there is no such file."""
+    what = path.name
     if not path.is_file():
         if path.parent.is_dir():
-            findings.problem(f"{path.parent.name} has no {path.name}")
+            row.problems.append(f"{path.parent.name} has no {what}")
         return None
     try:
         rows, problems = inspect(path, layout)
     except InputError as error:
-        findings.problem(str(error))
+        row.problems.append(str(error))
         return None
-    what = path.name
-    findings.bad_lines(problems)
-    check_boxes(findings, what, rows, frames, size)
-    check_empty_frames(findings, what, rows[:, 0], frames)
+    row.add_bad_lines(problems)
+    check_boxes(row, what, rows)
     if layout is TRACK:
-        check_identities(findings, what, rows)
+        keys, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
+        if len(double := keys[counts > 1]):
+            first = "first id {1:.0f} in frame {0:.0f}".format(*double[0])
+            row.problems.append(f"{what}: an id twice in a frame, {len(double)} time(s), {first}")
     elif len(rows):
         low, high = rows[:, 6].min(), rows[:, 6].max()
         if low < 0 or high > 1:
-            findings.note(f"{what}: scores from {low:g} to {high:g}, not 0 to 1")
+            row.notes.append(f"{what}: scores from {low:g} to {high:g}, not 0 to 1")
     return rows
 
 
-def _check_copies(findings: Findings, folder: Path, copies: Sequence[Path]) -> None:
+def _check_copies(row: SequenceReport, folder: Path, dataset: str) -> None:
     """MOT17 keeps its truth three times."""
     own = (folder / "gt" / "gt.txt").read_bytes()
-    for other in copies[1:]:
+    for other in copies(folder, dataset)[1:]:
         path = other / "gt" / "gt.txt"
         if path.is_file() and path.read_bytes() != own:
-            findings.problem(f"gt.txt differs from that of {other.name}, which is the same video")
+            differs = f"gt.txt differs from that of {other.name}"
+            row.problems.append(f"{differs}, which is the same video")
 
 
-def _check_list(findings: Findings, root: Path, split: str, there: set[str]) -> None:
-    names = listed_names(root, split)
+def _check_list(report: DatasetReport, split: str, there: set[str]) -> None:
+    names, file = listed_names(report.root, split), f"splits_txt/{split}.txt"
     if names is None:
-        findings.note(f"no splits_txt/{split}.txt; the folder decides what belongs to the split")
+        report.notes.append(f"no {file}; the folder decides what belongs to the split")
     elif missing := sorted(set(names) - there):
-        findings.problem(
-            f"splits_txt/{split}.txt names {len(missing)} sequence(s) that are not there, "
-            f"the first: {missing[0]}"
-        )
+        lost = f"{len(missing)} sequence(s) that are not there, the first: {missing[0]}"
+        report.problems.append(f"{file} names {lost}")
 
 
-def _compare(
-    rows: list[SequenceReport], places: list[Path], findings: Findings
-) -> list[SequenceReport]:
+def _compare(report: DatasetReport, places: list[Path]) -> None:
     """What some sequences of a folder have and others lack is a problem; else a note."""
-    for what, has in _PARTS.items():
-        having = {place for place, row in zip(places, rows, strict=True) if has(row)}
-        for place in sorted({*places} - having):
-            findings.note(f"{place.name}: no {what}")
-        problem = f"no {what}, though other sequences beside it have some"
-        rows = [
-            replace(row, problems=(*row.problems, problem))
-            if place in having and not has(row) else row
-            for place, row in zip(places, rows, strict=True)
-        ]  # fmt: skip
-    return rows
-
-
-def _last(*tables: NDArray[np.float64] | None) -> int | None:
-    return max((int(t[:, 0].max()) for t in tables if t is not None and len(t)), default=None)
+    rows = list(zip(places, report.sequences, strict=True))
+    for what, lacking in (
+        ("images", [row.images == 0 for row in report.sequences]),
+        ("ground truth", [row.boxes is None for row in report.sequences]),
+        ("detections", [row.detections is None for row in report.sequences]),
+    ):
+        having = {place for place, lacks in zip(places, lacking, strict=True) if not lacks}
+        report.notes += [f"{place.name}: no {what}" for place in sorted({*places} - having)]
+        for (place, row), lacks in zip(rows, lacking, strict=True):
+            if lacks and place in having:
+                row.problems.append(f"no {what}, though other sequences beside it have some")

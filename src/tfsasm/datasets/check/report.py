@@ -1,22 +1,24 @@
-"""Problems and notes of a data set, and the checks that all layouts share.
+"""Reports on data sets, and the checks that all layouts share.
 
-A problem is a contradiction or a loss; a note is worth knowing and may be intended. Nothing here
-raises for what it finds, and a count with the first case stands for many alike.
+A problem is a contradiction, a damage or a loss; a note is worth knowing and may be intended.
+Nothing here raises for what it finds, and a count with the first case stands for many alike.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from tfsasm.datasets.mot_folders import image_names, image_size
+from tfsasm.tables import Array, Doubles
+
+T = TypeVar("T")
+
+Progress = Callable[[int, int], None]
 
 _SHOWN = 10  # of bad lines; the rest is counted
 
@@ -24,56 +26,40 @@ _NUMBER = re.compile(r"(\d{1,18})$")
 
 
 @dataclass
-class Findings:
-    """Problems and notes as they come up."""
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def problem(self, text: str) -> None:
-        """Something that contradicts, is damaged or is missing where it should be."""
-        self.problems.append(text)
-
-    def note(self, text: str) -> None:
-        """Something that may be intended."""
-        self.notes.append(text)
-
-    def bad_lines(self, problems: Sequence[str]) -> None:
-        """Lines that cannot be used, each by name, up to a limit."""
-        self.problems += problems[:_SHOWN]
-        if (rest := len(problems) - _SHOWN) > 0:
-            self.problem(f"... and {rest} more bad line(s) in the same file")
-
-
-@dataclass(frozen=True)
 class SequenceReport:
     """What is there of one sequence, or of one annotation file of single images."""
 
     name: str
     """Its path below the root."""
-    frames: int | None
+    frames: int | None = None
     """Its length; None when unknown."""
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None = None
     """Width and height in pixels."""
-    images: int
-    boxes: int | None
+    images: int = 0
+    boxes: int | None = None
     """Ground-truth rows, also those that do not count; None without ground truth."""
-    identities: int | None
-    detections: int | None
+    identities: int | None = None
+    detections: int | None = None
     """Rows of the detections beside it; None without."""
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_bad_lines(self, problems: Sequence[str]) -> None:
+        """Lines that cannot be used, each by name, up to a limit."""
+        self.problems += problems[:_SHOWN]
+        if (rest := len(problems) - _SHOWN) > 0:
+            self.problems.append(f"... and {rest} more bad line(s) in the same file")
 
 
-@dataclass(frozen=True)
+@dataclass
 class DatasetReport:
     """What a check found; `problems` and `notes` here belong to no single sequence."""
 
     dataset: str
     root: Path
-    sequences: tuple[SequenceReport, ...]
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    sequences: list[SequenceReport] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def problem_count(self) -> int:
@@ -94,100 +80,90 @@ class DatasetReport:
         return asdict(self) | {"root": str(self.root), "problem_count": self.problem_count}
 
 
-def check_images(
-    findings: Findings, folder: Path, frames: int | None, size: tuple[int, int] | None
-) -> int:
-    """Count a folder's images, look at their numbers and at the sizes in their headers."""
-    names = image_names(folder)
-    if names and frames is not None and len(names) != frames:
-        findings.problem(f"{folder.name} has {len(names)} images for {frames} frames")
-    _check_numbers(findings, folder, names)
+def counted(items: Sequence[T], progress: Progress) -> Iterator[T]:
+    """The items, each announced to `progress` as (done, all) before it is worked on."""
+    for done, item in enumerate(items):
+        progress(done, len(items))
+        yield item
+    progress(len(items), len(items))
+
+
+def check_images(row: SequenceReport, folder: Path | None) -> None:
+    """Count a folder's images, look at their numbers and at the sizes in their headers.
+
+    They say what length and size the sequence has when nothing else does.
+    """
+    names = image_names(folder) if folder else []
+    row.images = len(names)
+    if not folder or not names:
+        return
+    if row.frames is not None and len(names) != row.frames:
+        row.problems.append(f"{folder.name} has {len(names)} images for {row.frames} frames")
+    _check_numbers(row, folder, names)
     sizes = {name: image_size(folder / name) for name in names}
-    if bad := [name for name, read in sizes.items() if read is None]:
-        findings.problem(f"{_many(bad, 'image')} cannot be read, the first: {folder.name}/{bad[0]}")
-    wanted = size or next((read for read in sizes.values() if read), None)
-    if other := [name for name, read in sizes.items() if read and read != wanted]:
-        width, height = sizes[other[0]] or (0, 0)
-        usual = "" if wanted is None else f", not {wanted[0]}x{wanted[1]}"
-        findings.problem(
-            f"{_many(other, 'image')} of another size, the first: "
-            f"{folder.name}/{other[0]} is {width}x{height}{usual}"
+    if bad := [name for name, size in sizes.items() if size is None]:
+        first = f"{folder.name}/{bad[0]}"
+        row.problems.append(f"{_many(bad)} cannot be read, the first: {first}")
+    wanted = row.size or next((size for size in sizes.values() if size), (0, 0))
+    if other := [name for name, size in sizes.items() if size and size != wanted]:
+        first = "{}/{} is {}x{}, not {}x{}".format(
+            folder.name, other[0], *(sizes[other[0]] or ()), *wanted
         )
-    return len(names)
+        row.problems.append(f"{_many(other)} of another size, the first: {first}")
+    row.frames, row.size = row.frames or len(names), row.size or sizes[names[0]]
 
 
-def check_boxes(
-    findings: Findings, what: str, rows: NDArray[np.float64], frames: int | None,
-    size: tuple[int, int] | None,
-) -> None:
-    """Frame numbers and places of the rows `[N, 6]`: frame, id, left, top, width, height."""
-    if frames is not None:
-        _count(findings, what, "after the last frame", rows, rows[:, 0] > frames)
-    if size is not None:
-        left, top, width, height = rows[:, 2:6].T
-        right, bottom = left + width, top + height
-        out = (right <= 0) | (bottom <= 0) | (left >= size[0]) | (top >= size[1])
-        cut = (left < 0) | (top < 0) | (right > size[0]) | (bottom > size[1])
-        _count(findings, what, "outside the image", rows, out)
+def check_boxes(row: SequenceReport, what: str, boxes: Doubles) -> None:
+    """Frame numbers and places of boxes `[N, 6]`: frame, id, left, top, width, height.
+
+    Frames without a box may be intended, so they are only noted.
+    """
+    if row.frames is not None:
+        count_boxes(row, what, "after the last frame", boxes, boxes[:, 0] > row.frames)
+    if row.size is not None:
+        near, far = boxes[:, 2:4], boxes[:, 2:4] + boxes[:, 4:6]
+        out = ((far <= 0) | (near >= row.size)).any(axis=1)
+        cut = ((near < 0) | (far > row.size)).any(axis=1)
+        count_boxes(row, what, "outside the image", boxes, out)
         if over := int((cut & ~out).sum()):
-            findings.note(f"{what}: {over} of {len(rows)} boxes reach over the image's border")
+            row.notes.append(f"{what}: {over} of {len(boxes)} boxes reach over the image's border")
+    present = {int(number) for number in boxes[:, 0]}
+    length = row.frames or max(present, default=0)
+    if empty := [number for number in range(1, length + 1) if number not in present]:
+        row.notes.append(f"{what}: no box in {len(empty)} frame(s), the first: {empty[0]}")
 
 
-def check_identities(findings: Findings, what: str, rows: NDArray[np.float64]) -> None:
-    """No identity may be twice in a frame."""
-    keys, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
-    double = keys[counts > 1]
-    if len(double):
-        frame, identity = double[0].astype(int)
-        findings.problem(
-            f"{what}: an id twice in a frame, {len(double)} time(s), "
-            f"first id {identity} in frame {frame}"
-        )
-
-
-def check_empty_frames(
-    findings: Findings, what: str, numbers: Iterable[float], frames: int | None
+def count_boxes(
+    row: SequenceReport, what: str, how: str, boxes: Doubles, bad: Array
 ) -> None:
-    """Frames without a row may be intended, so they are only noted."""
-    present = {int(number) for number in numbers}
-    empty = [n for n in range(1, (frames or max(present, default=0)) + 1) if n not in present]
-    if empty:
-        findings.note(f"{what}: no box in {len(empty)} frame(s), the first: {empty[0]}")
+    """A problem, if any of the boxes `[N, 6]` is `bad` `[N]`."""
+    if bad.any():
+        frame, identity = boxes[bad][0, :2].astype(int)
+        first = f"first in frame {frame} (id {identity})"
+        row.problems.append(f"{what}: {bad.sum()} box(es) {how}, {first}")
 
 
-def _check_numbers(findings: Findings, folder: Path, names: Sequence[str]) -> None:
+def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> None:
     """Frames are counted by position, so a missing image shifts all that come after it."""
-    matches = [_NUMBER.search(Path(name).stem) for name in names]
-    if not all(matches):
-        unnumbered = [name for name, match in zip(names, matches, strict=True) if not match]
-        findings.note(f"{_many(unnumbered, 'image')} without a number, the first: {unnumbered[0]}")
+    matches = {name: _NUMBER.search(Path(name).stem) for name in names}
+    if unnumbered := [name for name, match in matches.items() if not match]:
+        row.notes.append(f"{_many(unnumbered)} without a number, the first: {unnumbered[0]}")
         return
-    counts = Counter(int(match[1]) for match in matches if match)
-    if not counts:
-        return
+    counts = Counter(int(match[1]) for match in matches.values() if match)
     first, last = min(counts), max(counts)
     if first != 1:
-        findings.note(f"{folder.name} begins with image number {first}; frames are counted from 1")
-    missing = sum(1 for n in range(first, last + 1) if n not in counts) if last < 10**7 else 0
-    if missing or last >= 10**7:
-        gap = next(n for n in range(first, last) if n not in counts)
-        findings.problem(
-            f"{folder.name} has a gap at image number {gap} ({missing or 'many'} missing in all); "
+        begin = f"{folder.name} begins with image number {first}"
+        row.notes.append(f"{begin}; frames are counted from 1")
+    if missing := last - first + 1 - len(counts):
+        gap = next(number for number in range(first, last) if number not in counts)
+        row.problems.append(
+            f"{folder.name} has a gap at image number {gap} ({missing} missing in all); "
             "frames after it are counted wrong"
         )
     if double := [number for number, count in counts.items() if count > 1]:
         twice = f"{len(double)} image number(s) twice, first {double[0]}"
-        findings.problem(f"{folder.name} has {twice}")
+        row.problems.append(f"{folder.name} has {twice}")
 
 
-def _count(
-    findings: Findings, what: str, how: str, rows: NDArray[np.float64], bad: NDArray[np.bool_]
-) -> None:
-    if bad.any():
-        frame, identity = rows[bad][0, :2].astype(int)
-        first = f"first in frame {frame} (id {identity})"
-        findings.problem(f"{what}: {bad.sum()} box(es) {how}, {first}")
-
-
-def _many(names: Sequence[str], noun: str) -> str:
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
+def _many(images: Sequence[str]) -> str:
+    return f"{len(images)} image{'' if len(images) == 1 else 's'}"

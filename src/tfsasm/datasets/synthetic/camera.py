@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Camera:
 
 
 def make_camera(
-    rng: np.random.Generator, times: np.ndarray, size: tuple[int, int], follow: np.ndarray | None,
+    rng: Generator, times: np.ndarray, size: tuple[int, int], follow: np.ndarray | None,
     liveliness: float,
 ) -> Camera:
     """A camera that stands, drifts, shakes, or follows image points `follow` `[T, 2]`.

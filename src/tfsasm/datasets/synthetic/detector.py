@@ -11,8 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from tfsasm.boxes import clipped, iou_matrix, suppress, xyxy_to_ltwh
+from tfsasm.boxes import (
+    area,
+    clipped,
+    cxcywh_to_xyxy,
+    iou_matrix,
+    ltwh_to_xyxy,
+    suppress,
+    xyxy_to_cxcywh,
+    xyxy_to_ltwh,
+)
 
 NMS_IOU = 0.7  # what the real detectors were run with
 
@@ -32,60 +42,42 @@ class Truth:
     visibility: np.ndarray
 
 
-@dataclass(frozen=True)
 class DetectorStatistics:
-    """One detector's statistics; see `detector_statistics`."""
-
-    jitter: np.ndarray  # relative: centre by width, centre by height, log width, log height
-    bias: np.ndarray
-    confidence: float  # logit of a clear, large person's score
-    ceiling: float
-    spread: float
-    occlusion: float  # logit lost per covered share beyond the tolerance
-    tolerance: float
-    dropout: float  # logit lost in the rare spells of missing a person
-    pull: float  # how far boxes shrink to the visible part
-    smallness: float  # logit lost per octave below 32 pixels
-    ghosts: float  # mean logit of wrong boxes on people
-    merges: float  # logit that overlap adds to a box around two
-    places: float  # mean number of static places that may give a false box
-    place: float  # mean logit of those
-
-
-def detector_statistics(rng: np.random.Generator, quality: float) -> DetectorStatistics:
     """A detector between YOLOX-nano (`quality` 0) and YOLOX-X (1), with its own peculiarities."""
 
-    def between(nano: float, large: float) -> float:
-        return (1 - quality) * nano + quality * large
+    def __init__(self, rng: Generator, quality: float) -> None:
+        def between(nano: float, large: float) -> float:
+            return (1 - quality) * nano + quality * large
 
-    own = rng.lognormal(0, 0.15, 4)
-    return DetectorStatistics(
-        jitter=(1 - quality) * np.array([0.11, 0.026, 0.165, 0.045]) * own
-        + quality * np.array([0.017, 0.009, 0.027, 0.014]),
-        bias=(1 - quality) * rng.normal([0, 0, 0.09, 0.015], [0.01, 0.005, 0.04, 0.01]),
-        confidence=between(2.6, 3.6) + rng.normal(0, 0.2),
-        ceiling=between(0.88, 0.98),
-        spread=between(0.5, 0.6),
-        occlusion=between(14.0, 6.0) * rng.lognormal(0, 0.2),
-        tolerance=between(0.24, 0.5) + rng.normal(0, 0.05),
-        dropout=between(18.0, 5.0),
-        pull=between(1.0, 0.5),
-        smallness=between(1.6, 0.8),
-        ghosts=between(-4.5, -7.4) + rng.normal(0, 0.3),
-        merges=between(4.0, 2.5),
-        places=between(55, 0.5) * rng.lognormal(0, 0.5),
-        place=between(-4.3, -4.8),
-    )
+        own = rng.lognormal(0, 0.15, 4)
+        # Relative errors: centre by width, centre by height, log width, log height.
+        self.jitter = (1 - quality) * np.array([0.11, 0.026, 0.165, 0.045]) * own
+        self.jitter = self.jitter + quality * np.array([0.017, 0.009, 0.027, 0.014])
+        self.bias = (1 - quality) * rng.normal([0, 0, 0.09, 0.015], [0.01, 0.005, 0.04, 0.01])
+        # Logits of scores, or what they lose.
+        self.confidence = between(2.6, 3.6) + rng.normal(0, 0.2)  # of a clear, large person
+        self.ceiling = between(0.88, 0.98)  # highest score
+        self.spread = between(0.5, 0.6)
+        self.occlusion = between(14.0, 6.0) * rng.lognormal(0, 0.2)  # per share that is covered
+        self.tolerance = between(0.24, 0.5) + rng.normal(0, 0.05)  # share that costs nothing
+        self.dropout = between(18.0, 5.0)  # in the rare spells of missing a person
+        self.pull = between(1.0, 0.5)  # how far boxes shrink to the visible part
+        self.smallness = between(1.6, 0.8)  # per octave below 32 pixels
+        self.ghosts = between(-4.5, -7.4) + rng.normal(0, 0.3)  # of wrong boxes on people
+        self.merges = between(4.0, 2.5)  # what overlap adds to a box around two
+        self.places = between(55, 0.5) * rng.lognormal(0, 0.5)  # how many may give a false box
+        self.place = between(-4.3, -4.8)  # of those
 
 
 class SimulatedDetector:
     """Boxes of one clip, frame by frame. Keeps the state of the slow error processes."""
 
     def __init__(
-        self, rng: np.random.Generator, style: DetectorStatistics, people: int, clutter: np.ndarray,
+        self, rng: Generator, quality: float, people: int, clutter: np.ndarray,
         size: tuple[int, int], person_height: float, min_score: float,
     ) -> None:
         """`clutter` `[K, 4]` ltwh things that look like people; `size` is (width, height)."""
+        style = DetectorStatistics(rng, quality)
         self._rng, self._style, self._size, self._floor = rng, style, size, min_score
         self._error = rng.normal(0, 1, (people, 4))
         self._confidence = rng.normal(0, 1, people)
@@ -109,7 +101,9 @@ class SimulatedDetector:
         self._advance()
         boxes = [self._people(truth), self._ghosts(truth), self._static(zoom, shift)]
         rows = np.concatenate(boxes)
-        rows = _inside(rows[rows[:, 4] > self._floor], self._size)
+        rows = rows[rows[:, 4] > self._floor]
+        rows[:, :4] = clipped(rows[:, :4], *self._size)
+        rows = rows[(rows[:, 2:4] - rows[:, :2] >= 2).all(axis=1)]
         rows = rows[suppress(rows[:, :4], rows[:, 4], NMS_IOU)]
         return np.column_stack([xyxy_to_ltwh(rows[:, :4]), rows[:, 4]]).astype(np.float32)
 
@@ -160,12 +154,10 @@ class SimulatedDetector:
         shape = self._shape[seen]  # [N, ghosts, 4]: left top and right bottom within the person
         corners = whole[:, None, [0, 1, 0, 1]] + shape * size[:, None, [0, 1, 0, 1]]
         partner, overlap = _neighbours(whole)
-        level = np.repeat(self._style.ghosts + np.zeros(len(seen))[:, None], _GHOSTS, axis=1)
-        merges = overlap > 0.02
-        union = np.concatenate(
-            [np.minimum(whole, whole[partner])[:, :2], np.maximum(whole, whole[partner])[:, 2:]], 1
-        )
-        corners[merges, -1] = union[merges]
+        level = np.full((len(seen), _GHOSTS), self._style.ghosts)
+        merges, other = overlap > 0.02, whole[partner]
+        corners[merges, -1, :2] = np.minimum(whole, other)[merges, :2]
+        corners[merges, -1, 2:] = np.maximum(whole, other)[merges, 2:]
         level[merges, -1] += 0.25 * self._style.merges * (1 + 4 * overlap[merges])
         level[~merges, -1] -= 1.0
         score = self._style.ceiling * _sigmoid(level + 2.0 * self._ghost[seen])
@@ -200,16 +192,13 @@ class SimulatedDetector:
 
 def _covered(truth: Truth, size: tuple[int, int]) -> np.ndarray:
     """Share of each body that is hidden, where the image border hides less than other people do."""
-    far = np.array(size * 2)
-    cut = np.clip(truth.boxes, 0, far)
-    whole = np.prod(truth.boxes[:, 2:] - truth.boxes[:, :2], axis=1)
-    inside = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.maximum(whole, 1e-6)
+    inside = area(clipped(truth.boxes, *size)) / np.maximum(area(truth.boxes), 1e-6)
     uncovered = np.minimum(truth.visibility / np.maximum(inside, 0.02), 1)
     return np.clip(1 - uncovered + 0.2 * (1 - inside), 0, 1)
 
 
 def _places(
-    rng: np.random.Generator, style: DetectorStatistics, clutter: np.ndarray, size: tuple[int, int],
+    rng: Generator, style: DetectorStatistics, clutter: np.ndarray, size: tuple[int, int],
     person_height: float,
 ) -> np.ndarray:
     """Where the background fools the detector, xyxy `[K, 4]`: the clutter first, then anywhere."""
@@ -218,19 +207,17 @@ def _places(
     height = person_height * np.exp(rng.normal(-1.05, 0.6, count))
     width = height * np.exp(rng.normal(-0.6, 0.4, count))
     centre = rng.uniform(-0.1, 1.1, (count, 2)) * np.array(size)
-    extent = np.stack([width, height], axis=1)
-    anywhere = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
-    known = np.concatenate([kept[:, :2], kept[:, :2] + kept[:, 2:]], axis=1)
-    return np.concatenate([known, anywhere])
+    anywhere = cxcywh_to_xyxy(np.column_stack([centre, width, height]))
+    return np.concatenate([ltwh_to_xyxy(kept), anywhere])
 
 
 def _shake(boxes: np.ndarray, error: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Move and stretch xyxy boxes by relative errors (centre x and y, log width, log height)."""
     error = error + bias
-    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + error[:, :2] * size
-    half = size * np.exp(error[:, 2:]) / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
+    centre, size = np.split(xyxy_to_cxcywh(boxes), 2, axis=1)
+    size = np.maximum(size, 1e-3)
+    centre = centre + error[:, :2] * size
+    return cxcywh_to_xyxy(np.concatenate([centre, size * np.exp(error[:, 2:])], axis=1))
 
 
 def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -239,13 +226,6 @@ def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.fill_diagonal(overlap, 0)
     partner = overlap.argmax(axis=1)
     return partner, overlap[np.arange(len(boxes)), partner]
-
-
-def _inside(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Rows `[P, 5]` (xyxy, score) cut at the image border; of less than two pixels none remains."""
-    xyxy = clipped(rows[:, :4], *size)
-    wide = (xyxy[:, 2:] - xyxy[:, :2] >= 2).all(axis=1)
-    return np.column_stack([xyxy, rows[:, 4]])[wide]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -13,19 +13,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.datasets.synthetic.people import BAG, BOTTOM, HAIR, SHOES, SKIN, TOP, TRIM, People
 from tfsasm.datasets.synthetic.poses import ABDUCT, ELBOW, HIP, KNEE, LEAN, SHOULDER, SPREAD, TILT
 
 # Joints of a skeleton, left before right.
 PELVIS, NECK, CHIN, CROWN = 0, 1, 2, 3
-
 SHOULDERS, ELBOWS, WRISTS, HANDS = (slice(i, i + 2) for i in range(4, 12, 2))
-
 HIPS, KNEES, ANKLES, TOES = (slice(i, i + 2) for i in range(12, 20, 2))
-
 HAIR_TOP, HAIR_END, PACK_TOP, PACK_END = 20, 21, 22, 23
-
 JOINTS = 24
 
 # Every limb is a tapered capsule: joint, joint, radius, radius, bonus in the depth order.
@@ -45,19 +42,16 @@ _LIMBS = np.array(
     ]
 )  # fmt: skip
 
-_HAND_BAG = len(_LIMBS) - 1
-
-_BACKPACK = len(_LIMBS) - 2
-
-_TORSO, _SKIRT = len(_LIMBS), len(_LIMBS) + 1
+# Parts of the body are the limbs, then these.
+_BACKPACK, _HAND_BAG, _TORSO, _SKIRT = range(len(_LIMBS) - 2, len(_LIMBS) + 2)
 
 _STRIPES = 5
 
 # Half a circle, as shares of the direction ahead and of the direction to the side.
 _ARC = np.stack([f(np.linspace(-np.pi / 2, np.pi / 2, 6)) for f in (np.cos, np.sin)])[..., None]
 
+# Width of a torso by level: 0 at the neck, 1 at the pelvis.
 _TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
-
 _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
 
 
@@ -81,7 +75,9 @@ def skeletons(people: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarra
     _pose_extras(joints, people)
     lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
     joints[..., 1] += (jump - lowest)[..., None]
-    turned = _turn(joints, yaw)
+    cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
+    x, y, z = np.moveaxis(joints, -1, 0)
+    turned = np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
     return turned * people.height[:, None, None]
 
 
@@ -116,12 +112,6 @@ def _pose_extras(joints: np.ndarray, people: People) -> None:
 def _swing(flex: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Unit vectors of limbs that hang down, swung forward by `flex` and out by `side`."""
     return np.stack([np.sin(side), -np.cos(flex) * np.cos(side), np.sin(flex) * np.cos(side)], -1)
-
-
-def _turn(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
-    x, y, z = np.moveaxis(points, -1, 0)
-    return np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -164,14 +154,18 @@ def outlines(
     shift = 0.38 * radii.mean(axis=-1, keepdims=True) * light
     lit = _capsules(a + shift, b + shift, 0.58 * radii)
     torso, stripes, skirt = _trunk(people, points, unit)
+    # What is not carried is not drawn, and must not widen the bounds.
+    for carried, limb in ((people.hand_bag, _HAND_BAG), (people.backpack, _BACKPACK)):
+        limbs[~carried, limb] = torso[~carried, :1]
+    dressed = np.where((people.skirt > 0)[:, None, None], skirt, torso[:, :4])
+    drawn = np.concatenate([*np.moveaxis(limbs, 1, 0), torso, dressed], axis=1)
+    bounds = np.concatenate([drawn.min(axis=1), drawn.max(axis=1)], axis=1)
     middle = torso.mean(axis=1, keepdims=True)
     lit_torso = middle + 0.7 * (torso - middle) + 0.035 * unit[..., None] * light
     depth = (near[:, start] + near[:, end]) / 2 + _LIMBS[:, 4]
     trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
     order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
-    return Outlines(
-        limbs, lit, torso, lit_torso, stripes, skirt, order, _bounds(people, limbs, torso, skirt)
-    )
+    return Outlines(limbs, lit, torso, lit_torso, stripes, skirt, order, bounds)
 
 
 def _radii(people: People) -> np.ndarray:
@@ -228,25 +222,6 @@ def _trunk(
     return torso, stripes, skirt
 
 
-def _bounds(
-    people: People, limbs: np.ndarray, torso: np.ndarray, skirt: np.ndarray
-) -> np.ndarray:
-    flat = limbs.reshape(len(limbs), limbs.shape[1] * limbs.shape[2], 2)
-    dressed = np.where((people.skirt > 0)[:, None, None], skirt, torso[:, :4])
-    points = np.concatenate([flat, torso, dressed], axis=1)
-    # A backpack or bag that is not carried has radius 0, but still a place: on or inside the body,
-    # except for the bag, whose lower end is left out.
-    if not people.hand_bag.all():
-        start = _HAND_BAG * 12
-        empty = np.flatnonzero(~people.hand_bag)
-        points[empty, start : start + 12] = torso[empty, :1]
-    if not people.backpack.all():
-        start = _BACKPACK * 12
-        empty = np.flatnonzero(~people.backpack)
-        points[empty, start : start + 12] = torso[empty, :1]
-    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-
-
 @dataclass(frozen=True)
 class Wardrobe:
     """Colours ready to draw: `dark` and `lit` are BGRA tuples `[G][part]`, `cloth` is folds.
@@ -260,10 +235,15 @@ class Wardrobe:
     cloth: np.ndarray
 
 
-def make_wardrobe(rng: np.random.Generator, people: People, contrast: float) -> Wardrobe:
+def make_wardrobe(rng: Generator, people: People, contrast: float) -> Wardrobe:
     """Choose every part's colour; `contrast` is how far light and shadow side differ (0 to 1)."""
-    slots = _slots(people)
+    limbs = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG]
+    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(people), axis=0)
+    slots[people.bare_legs, 2:4] = SKIN
+    slots[people.bare_legs & (people.skirt > 0), :4] = SKIN
+    slots[people.short_sleeves, 8:10] = SKIN
     base = people.colours[np.arange(len(people))[:, None], slots].astype(float)
+
     def tones(gain: float) -> list[list[tuple[int, ...]]]:
         shaded = np.clip(base * gain + 6 * (gain - 1), 0, 255).astype(int)
         return [[(*map(int, c), 255) for c in person] for person in shaded]
@@ -271,17 +251,7 @@ def make_wardrobe(rng: np.random.Generator, people: People, contrast: float) -> 
     return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), _folds(rng))
 
 
-def _slots(people: People) -> np.ndarray:
-    """Which colour each part has, `[G, L + 3]`."""
-    limbs = [BOTTOM] * 4 + [SHOES] * 2 + [TOP] * 4 + [SKIN] * 4 + [HAIR, BAG, BAG]
-    slots = np.repeat(np.array([*limbs, TOP, BOTTOM, TRIM])[None], len(people), axis=0)
-    slots[people.bare_legs, 2:4] = SKIN
-    slots[people.bare_legs & (people.skirt > 0), :4] = SKIN
-    slots[people.short_sleeves, 8:10] = SKIN
-    return slots
-
-
-def _folds(rng: np.random.Generator, size: int = 512) -> np.ndarray:
+def _folds(rng: Generator, size: int = 512) -> np.ndarray:
     coarse = cv2.resize(rng.standard_normal((size // 16, size // 10), np.float32), (size, size))
     fine = cv2.resize(rng.standard_normal((size // 4, size // 3), np.float32), (size, size))
     folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)

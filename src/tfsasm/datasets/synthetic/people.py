@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
-# Colours of one person.
-SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
-
-COLOURS = 7
+COLOURS = SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
+"""Colours of one person."""
 
 
 @dataclass(frozen=True)
 class People:
-    """The people of a clip: `G` rows. `colours` is uint8 `[G, COLOURS, 3]` BGR."""
+    """The people of a clip: `G` rows. `colours` is uint8 `[G, 7, 3]` BGR, by `COLOURS`."""
 
     height: np.ndarray
     build: np.ndarray
@@ -32,7 +31,7 @@ class People:
         return len(self.height)
 
 
-def make_people(rng: np.random.Generator, people: int, costumes: int, spread: float) -> People:
+def make_people(rng: Generator, people: int, costumes: int, spread: float) -> People:
     """`people` persons in `costumes` different outfits; `spread` 0 makes wearers of one identical.
 
     With a costume each (`costumes >= people`) it is an ordinary crowd, with one a dance troupe.
@@ -59,7 +58,7 @@ def make_people(rng: np.random.Generator, people: int, costumes: int, spread: fl
     )
 
 
-def _outfits(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+def _outfits(rng: Generator, count: int) -> dict[str, np.ndarray]:
     skirt = np.where(rng.random(count) < 0.25, rng.uniform(0.3, 1.1, count), 0.0)
     return {
         "top": _cloth(rng, count),
@@ -75,7 +74,7 @@ def _outfits(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
     }
 
 
-def _cloth(rng: np.random.Generator, count: int, dark: float = 0.35) -> np.ndarray:
+def _cloth(rng: Generator, count: int, dark: float = 0.35) -> np.ndarray:
     """Clothes are mostly dark, grey or muted, sometimes vivid: BGR float `[count, 3]`."""
     vivid = rng.random(count) < 0.35
     hue = rng.integers(0, 180, count)
@@ -86,11 +85,11 @@ def _cloth(rng: np.random.Generator, count: int, dark: float = 0.35) -> np.ndarr
     return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0].astype(float)
 
 
-def _skin(rng: np.random.Generator, count: int) -> np.ndarray:
+def _skin(rng: Generator, count: int) -> np.ndarray:
     tone = rng.beta(2, 1.3, count)[:, None]
     return (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
 
 
-def _hair(rng: np.random.Generator, count: int) -> np.ndarray:
+def _hair(rng: Generator, count: int) -> np.ndarray:
     tones = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
     return tones[rng.choice(5, count, p=[0.4, 0.3, 0.15, 0.1, 0.05])]

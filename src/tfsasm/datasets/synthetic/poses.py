@@ -5,21 +5,16 @@ A whole clip of poses is one array, so posing costs a few vectorised operations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from numpy.random import Generator
 
 # Angles of one pose, left before right. Flexion is forward, abduction sideways.
 HIP, SPREAD, KNEE, SHOULDER, ABDUCT, ELBOW = (slice(i, i + 2) for i in range(0, 12, 2))
-
 LEAN, TILT = 12, 13
-
 ANGLES = 14
 
 
-def walk_pose(
-    rng: np.random.Generator, phase: np.ndarray, pace: np.ndarray
-) -> np.ndarray:
+def walk_pose(rng: Generator, phase: np.ndarray, pace: np.ndarray) -> np.ndarray:
     """Angles `[T, G, ANGLES]` of walking at `phase` `[T, G]`; `pace` 0 stands, 1 walks, 2 runs."""
     people = phase.shape[1]
     pose = np.zeros((*phase.shape, ANGLES))
@@ -43,17 +38,13 @@ def walk_pose(
     return pose
 
 
-@dataclass(frozen=True)
-class Dance:
-    """What a choreography does to bodies: `angles` `[T, G, ANGLES]`, `jump` and `spin` `[T, G]`."""
+def dance_pose(
+    rng: Generator, times: np.ndarray, people: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Key poses on a beat, common to all, each person late, weaker and sometimes mirrored.
 
-    angles: np.ndarray
-    jump: np.ndarray
-    spin: np.ndarray
-
-
-def dance_pose(rng: np.random.Generator, times: np.ndarray, people: int) -> Dance:
-    """Key poses on a beat, common to all, each person late, weaker and sometimes mirrored."""
+    Returns angles `[T, G, ANGLES]`, and how high each jumps and where each faces `[T, G]`.
+    """
     beat = rng.uniform(0.35, 0.9)
     keys = int(times[-1] / beat) + 4 if len(times) else 4
     figures = _key_poses(rng, min(8, keys))
@@ -61,27 +52,29 @@ def dance_pose(rng: np.random.Generator, times: np.ndarray, people: int) -> Danc
     late = rng.normal(0, rng.choice([0.03, 0.15, 0.6]), people)
     clock = np.clip((times[:, None] + np.abs(late)) / beat, 0, keys - 2)
     index, part = clock.astype(int), clock % 1
-    ease = _smooth(np.clip(part * rng.uniform(1.0, 1.8), 0, 1))[..., None]
+    ease = smoothstep(np.clip(part * rng.uniform(1.0, 1.8), 0, 1))[..., None]
     angles = (1 - ease) * tune[index] + ease * tune[index + 1]
     angles = angles * rng.uniform(0.75, 1.15, (people, 1)) + rng.normal(0, 0.05, (people, ANGLES))
     mirrored = rng.random(people) < rng.choice([0.0, 0.5])
-    angles[:, mirrored] = _mirror(angles[:, mirrored])
+    swapped = angles[:, mirrored][..., [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, LEAN, TILT]]
+    swapped[..., TILT] *= -1
+    angles[:, mirrored] = swapped
     jumps = rng.random((keys, 1)) < rng.choice([0.0, 0.15, 0.3])
     jump = np.where(jumps[index, 0], 0.22 * part * (1 - part) * 4 * rng.random(), 0.0)
-    return Dance(angles, jump, _spins(rng, keys, index, part, people))
+    return angles, jump, _spins(rng, keys, index, part, people)
 
 
 def _spins(
-    rng: np.random.Generator, keys: int, index: np.ndarray, part: np.ndarray, people: int
+    rng: Generator, keys: int, index: np.ndarray, part: np.ndarray, people: int
 ) -> np.ndarray:
     turns = (rng.random((keys, people)) < rng.choice([0.0, 0.1, 0.25])) * rng.choice([-1, 1])
     before = np.concatenate([np.zeros((1, people)), np.cumsum(turns, axis=0)])
     each = np.arange(people)
     facing = rng.choice([0.0, 0.0, 0.5, np.pi]) + rng.normal(0, 0.25, people)
-    return facing + 2 * np.pi * (before[index, each] + turns[index, each] * _smooth(part))
+    return facing + 2 * np.pi * (before[index, each] + turns[index, each] * smoothstep(part))
 
 
-def _key_poses(rng: np.random.Generator, count: int) -> np.ndarray:
+def _key_poses(rng: Generator, count: int) -> np.ndarray:
     pose = np.zeros((count, ANGLES))
     crouch = np.where(rng.random((count, 1)) < 0.2, rng.uniform(0.5, 1.5, (count, 1)), 0.0)
     lift = np.where(rng.random((count, 2)) < 0.2, rng.uniform(0.4, 1.4, (count, 2)), 0.0)
@@ -96,11 +89,6 @@ def _key_poses(rng: np.random.Generator, count: int) -> np.ndarray:
     return pose
 
 
-def _mirror(angles: np.ndarray) -> np.ndarray:
-    swapped = angles[..., [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, LEAN, TILT]]
-    swapped[..., TILT] *= -1
-    return swapped
-
-
-def _smooth(x: np.ndarray) -> np.ndarray:
+def smoothstep(x: np.ndarray) -> np.ndarray:
+    """From 0 to 1 with an even start and end, for `x` in [0, 1]."""
     return x * x * (3 - 2 * x)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.boxes import clipped, xyxy_to_ltwh
 from tfsasm.datasets.synthetic import figures
@@ -14,78 +15,104 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
 from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
 from tfsasm.datasets.synthetic.people import People
-from tfsasm.datasets.synthetic.scenery import Ground, Scenery
-from tfsasm.datasets.synthetic.trajectories import Motion
+from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery
 
 
-@dataclass(frozen=True)
 class Optics:
-    """What lens, sensor and codec do to an image."""
+    """What lens, sensor and codec do to the images of a clip."""
 
-    gain: np.ndarray  # [T]
-    gamma: float
-    softness: float
-    noise: np.ndarray | None
-    jpeg: int
-    shutter: float  # share of a frame interval in which the shutter is open
-    light: np.ndarray  # [2] direction in the image
-    shadow: float
-    cast_shadow: np.ndarray
+    def __init__(self, rng: Generator, config: SceneConfig) -> None:
+        flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
+        slow = np.sin(np.arange(config.frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
+        strength = rng.uniform(0, 1) ** 2 * 9
+        self.noise: np.ndarray | None = None  # larger than an image, so that it can be shifted
+        if strength > 0.7:
+            shape = (config.height + 32, config.width + 64)
+            grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
+            coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
+            self.noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
+        angle = rng.uniform(-np.pi, 0)
+        gain = rng.uniform(0.75, 1.2)
+        self.gain = gain * np.exp(slow + rng.normal(0, 1, config.frames) * flicker)  # per frame
+        self.gamma = float(np.exp(rng.normal(0, 0.2)))
+        self.softness = float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65))
+        self.jpeg = int(rng.integers(25, 80)) * int(rng.random() < 0.25)  # quality; 0: not at all
+        self.shutter = float(rng.choice([0.0, 0.2, 0.5]))  # open for this share of a frame interval
+        self.light = np.array([np.cos(angle), np.sin(angle)])  # direction in the image
+        self.shadow = float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85))
+        self.cast_shadow = rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45)
 
 
 @dataclass(frozen=True)
 class PlannedClip:
-    """All that is decided before the first frame is drawn; `rng` is the sensor's."""
+    """All that is decided before the first frame is drawn; `rng` is the sensor's.
 
+    People are at `place` `[T, G, 2]` on the ground, with `joints` `[T, G, JOINTS, 3]`.
+    """
+
+    config: SceneConfig
     ground: Ground
     scenery: Scenery
     camera: Camera
     people: People
     clothes: Wardrobe
-    motion: Motion
+    place: np.ndarray
+    joints: np.ndarray
     optics: Optics
     detector: SimulatedDetector
-    rng: np.random.Generator
+    rng: Generator
 
 
-def render(clip: PlannedClip, config: SceneConfig, frame: int) -> SyntheticFrame:
+def render(clip: PlannedClip, frame: int) -> SyntheticFrame:
     """One frame of a clip, 0 the first; they have to be drawn in order, for the noise's sake."""
-    size = (config.width, config.height)
+    config = clip.config
     shapes, feet, streak = _shapes(clip, frame)
-    image = background(clip, frame, size)
+    image = background(clip, frame)
     if clip.optics.shadow > 0 and len(clip.people):
         _shadows(image, clip, frame, feet)
     owners = np.zeros((config.height, config.width), np.uint8)
     area = _people(image, owners, clip, frame, shapes, feet, streak)
-    truth = _truth(owners, area, shapes.bounds, streak)
     image = _expose(image, clip, frame)
-    shift = clip.camera.shift[frame]
-    found = clip.detector.detect(truth, clip.camera.zoom[frame], shift)
-    return _annotate(image, truth, found, config)
+    truth = _truth(owners, area, shapes.bounds, streak)
+    found = clip.detector.detect(truth, clip.camera.zoom[frame], clip.camera.shift[frame])
+    boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
+    enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
+    enough &= (boxes[:, 2:] >= 2).all(axis=1)
+    return SyntheticFrame(
+        image=image,
+        boxes=boxes[enough].astype(np.float32),
+        ids=np.flatnonzero(enough).astype(np.int64) + 1,
+        visibility=truth.visibility[enough].astype(np.float32),
+        detections=found,
+    )
 
 
-def background(clip: PlannedClip, frame: int, size: tuple[int, int]) -> np.ndarray:
-    """The place without people, as the camera sees it: BGR of `size` (width, height)."""
+def background(clip: PlannedClip, frame: int) -> np.ndarray:
+    """The place without people, as the camera sees it: BGR."""
+    width, height = clip.config.width, clip.config.height
     if clip.camera.zoom[frame] == 1 and not clip.camera.shift[frame].any():
         x, y = clip.scenery.offset.astype(int)  # a camera at rest needs no warp
-        return clip.scenery.canvas[y : y + size[1], x : x + size[0]].copy()
+        return clip.scenery.canvas[y : y + height, x : x + width].copy()
     matrix = clip.camera.matrix(frame, -clip.scenery.offset)
     return cv2.warpAffine(
-        clip.scenery.canvas, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+        clip.scenery.canvas, matrix, (width, height), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )  # fmt: skip
+
+
+def _on_screen(clip: PlannedClip, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ground points `[G, 2]` of all people, and pixels `[G]` of a body height."""
+    pixel, unit = clip.ground.project(clip.place[frame])
+    return clip.camera.apply(frame, pixel), unit * clip.camera.zoom[frame]
 
 
 def _shapes(clip: PlannedClip, frame: int) -> tuple[Outlines, np.ndarray, np.ndarray]:
     """Outlines of all people, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
-    def on_screen(at: int) -> tuple[np.ndarray, np.ndarray]:
-        pixel, unit = clip.ground.project(clip.motion.place[at])
-        return clip.camera.apply(at, pixel), unit * clip.camera.zoom[at]
-
-    feet, unit = on_screen(frame)
+    feet, unit = _on_screen(clip, frame)
     shapes = figures.outlines(
-        clip.people, clip.motion.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
+        clip.people, clip.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
     )
-    before = on_screen(max(frame - 1, 0))[0]
+    before, _ = _on_screen(clip, max(frame - 1, 0))
     streak = np.abs(feet[:, 0] - before[:, 0]) * clip.optics.shutter
     return shapes, feet, np.clip(streak, 0, 0.15 * unit).astype(int)
 
@@ -97,16 +124,15 @@ def _people(
     """Paint people and occluders from far to near. Fills `owners`; returns body areas `[G]`."""
     height, width = owners.shape
     area = np.zeros(len(clip.people))
-    fronts = clip.scenery.occluders
-    rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
-    bounds = shapes.bounds
-    inside = np.concatenate([bounds[:, 2:] > 0, bounds[:, :2] < [width, height]], axis=1)
-    seen = np.all(inside, axis=1)
+    occluders = clip.scenery.occluders
+    rows = [clip.camera.apply(frame, np.array([0.0, one.foot]))[1] for one in occluders]
+    near, far = np.split(shapes.bounds, 2, axis=1)
+    in_sight = np.all((far > 0) & (near < [width, height]), axis=1)
     order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
     for index in order.tolist():
         if index >= len(clip.people):
-            _paste(image, owners, *_front(clip, frame, index - len(clip.people)), 0)
-        elif seen[index]:
+            _paste(image, owners, *_occluder(clip, frame, occluders[index - len(clip.people)]), 0)
+        elif in_sight[index]:
             blur = int(streak[index])
             patch = figures.draw(clip.people, clip.clothes, shapes, index, blur if blur > 1 else 0)
             area[index] = np.count_nonzero(patch[0][..., 3] > 127)
@@ -114,8 +140,8 @@ def _people(
     return area
 
 
-def _front(clip: PlannedClip, frame: int, index: int) -> tuple[np.ndarray, int, int]:
-    front = clip.scenery.occluders[index]
+def _occluder(clip: PlannedClip, frame: int, front: Occluder) -> tuple[np.ndarray, int, int]:
+    """An occluder as the camera sees it, and the pixel of its left top corner."""
     left, top = clip.camera.apply(frame, np.array([front.left, front.top]))
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     zoom = clip.camera.zoom[frame]
@@ -149,8 +175,8 @@ def _shadows(image: np.ndarray, clip: PlannedClip, frame: int, feet: np.ndarray)
     share = 4  # a quarter of the resolution is enough for something soft
     mask = np.full((height // share + 1, width // share + 1), 255, np.uint8)
     dark = 255 * (1 - clip.optics.shadow)
-    _, unit = clip.ground.project(clip.motion.place[frame])
-    unit = unit * clip.camera.zoom[frame] / share
+    _, unit = _on_screen(clip, frame)
+    unit = unit / share
     throw = clip.optics.cast_shadow
     flat = max(np.sin(abs(clip.ground.pitch)), 0.12)
     for person, foot in enumerate(np.clip(feet / share, -4000, 4000)):
@@ -199,18 +225,3 @@ def _truth(owners: np.ndarray, area: np.ndarray, bounds: np.ndarray, streak: np.
         x, y, w, h = cv2.boundingRect(mine)
         visible[person] = x0 + x, y0 + y, x0 + x + w, y0 + y + h
     return Truth(bounds, visible, np.clip(visibility, 0, 1))
-
-
-def _annotate(
-    image: np.ndarray, truth: Truth, found: np.ndarray, config: SceneConfig
-) -> SyntheticFrame:
-    boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
-    enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
-    enough &= (boxes[:, 2:] >= 2).all(axis=1)
-    return SyntheticFrame(
-        image=image,
-        boxes=boxes[enough].astype(np.float32),
-        ids=np.flatnonzero(enough).astype(np.int64) + 1,
-        visibility=truth.visibility[enough].astype(np.float32),
-        detections=found,
-    )

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 # Images in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
 _PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "ihc", "coins")
-
 _SURFACES = ("brick", "grass", "gravel")
 
 _MARGIN = 0.3  # canvas beyond each side of the image, as a fraction of it
@@ -27,7 +27,8 @@ _MARGIN = 0.3  # canvas beyond each side of the image, as a fraction of it
 class Ground:
     """A flat ground under a pinhole camera; its lengths are in body heights.
 
-    A person with the feet in image row `y` is `(y - horizon) / camera_height` pixels high.
+    A person with the feet in image row `y` is `(y - horizon) / camera_height` pixels high. `rows`
+    (far, near) are those that people's feet may reach.
     """
 
     width: int
@@ -35,11 +36,18 @@ class Ground:
     horizon: float
     camera_height: float
     focal: float
+    rows: tuple[float, float]
 
     @property
     def pitch(self) -> float:
         """How far the camera looks down, in radians."""
         return float(np.arctan((self.height / 2 - self.horizon) / self.focal))
+
+    @property
+    def depths(self) -> tuple[float, float]:
+        """How far away people's feet may be: the far end and the near one."""
+        far, near = (self.locate(np.array([self.width / 2, row]))[1] for row in self.rows)
+        return far, near
 
     def project(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Image points `[..., 2]` and pixels per body height `[...]` of places (x, depth)."""
@@ -76,7 +84,7 @@ class Scenery:
 
 
 def make_scenery(
-    rng: np.random.Generator, ground: Ground, wall: float, occluders: int, photographs: bool
+    rng: Generator, ground: Ground, wall: float, occluders: int, photographs: bool
 ) -> Scenery:
     """Paint a place. `wall` is the image row where the ground ends and something upright begins."""
     offset = np.round(_MARGIN * np.array([ground.width, ground.height]))
@@ -106,7 +114,7 @@ def _photographs() -> dict[str, np.ndarray]:
     return {name: image for name, image in found.items() if image is not None}
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, ...]) -> np.ndarray:
+def _noise(rng: Generator, height: int, width: int, cells: tuple[int, ...]) -> np.ndarray:
     """Cloudy noise `[height, width]` around 0, one octave per cell size in pixels."""
     total = np.zeros((height, width), np.float32)
     for cell in cells:
@@ -116,9 +124,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, 
     return total / np.float32(np.sqrt(len(cells)))
 
 
-def _colour(
-    rng: np.random.Generator, vivid: float = 0.15, low: int = 40, high: int = 225
-) -> np.ndarray:
+def _colour(rng: Generator, vivid: float = 0.15, low: int = 40, high: int = 225) -> np.ndarray:
     value = rng.uniform(low, high)
     strength = value * (0.25 if rng.random() < vivid else 0.06)
     warm, green = rng.normal(0.2, 1), rng.normal(0.1, 0.4)  # things are seldom pink
@@ -126,7 +132,7 @@ def _colour(
     return np.clip(value + tint, 0, 255)
 
 
-def _texture(rng: np.random.Generator, size: int = 384, photographs: bool = True) -> np.ndarray:
+def _texture(rng: Generator, size: int = 384, photographs: bool = True) -> np.ndarray:
     """A square surface that can be repeated: brick, grass, gravel, tiles, planks, asphalt, felt."""
     colour, kind = _colour(rng).astype(np.float32), int(rng.integers(0, 7))
     grain = _noise(rng, size, size, (2, 6, 40)) * np.float32(rng.uniform(4, 16))
@@ -149,7 +155,7 @@ def _texture(rng: np.random.Generator, size: int = 384, photographs: bool = True
 
 
 def _floor(
-    rng: np.random.Generator, ground: Ground, offset: np.ndarray, edge: int, size: tuple[int, int],
+    rng: Generator, ground: Ground, offset: np.ndarray, edge: int, size: tuple[int, int],
     photographs: bool,
 ) -> np.ndarray:
     """The ground below canvas row `edge` in perspective, with patches, lines and a sheen."""
@@ -178,7 +184,7 @@ def _floor(
 
 
 def _paths(
-    rng: np.random.Generator, ground: Ground, offset: np.ndarray, edge: int, size: tuple[int, int]
+    rng: Generator, ground: Ground, offset: np.ndarray, edge: int, size: tuple[int, int]
 ) -> np.ndarray:
     """Where another surface lies: roads, lawns or painted lines, as polygons on the ground."""
     mask = np.zeros((size[0] - edge, size[1]), np.uint8)
@@ -198,7 +204,7 @@ def _paths(
     return mask
 
 
-def _upright(rng: np.random.Generator, height: int, width: int, photographs: bool) -> np.ndarray:
+def _upright(rng: Generator, height: int, width: int, photographs: bool) -> np.ndarray:
     """What stands behind: sky, a facade with windows, a wall, trees, a stage, a photograph."""
     if height < 1:
         return np.zeros((0, width, 3), np.uint8)
@@ -215,15 +221,14 @@ def _upright(rng: np.random.Generator, height: int, width: int, photographs: boo
     elif kind == 3:
         surface = _texture(rng, 256, photographs)
         image = np.tile(surface, (height // 256 + 1, width // 256 + 1, 1))[:height, :width].copy()
-        _panels(rng, image)
     elif kind == 4:
         image = _whole_photograph(rng, image, photographs)
-    else:
+    if kind in (3, 5):
         _panels(rng, image)
     return image
 
 
-def _windows(rng: np.random.Generator, image: np.ndarray) -> None:
+def _windows(rng: Generator, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     pitch_x, pitch_y = rng.integers(18, 130), rng.integers(24, 130)
     w, h = pitch_x * rng.uniform(0.4, 0.92), pitch_y * rng.uniform(0.4, 0.9)
@@ -240,7 +245,7 @@ def _windows(rng: np.random.Generator, image: np.ndarray) -> None:
                 cv2.ellipse(image, centre, axes, 0, 0, 360, _colour(rng).tolist(), -1)
 
 
-def _trees(rng: np.random.Generator, image: np.ndarray) -> None:
+def _trees(rng: Generator, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     green = np.array([rng.uniform(20, 70), rng.uniform(50, 120), rng.uniform(25, 90)])
     for _ in range(int(rng.integers(40, 160))):
@@ -250,7 +255,7 @@ def _trees(rng: np.random.Generator, image: np.ndarray) -> None:
         cv2.ellipse(image, centre, axes, rng.uniform(0, 180), 0, 360, shade, -1)
 
 
-def _panels(rng: np.random.Generator, image: np.ndarray) -> None:
+def _panels(rng: Generator, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     for _ in range(int(rng.integers(0, 16))):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
@@ -264,9 +269,7 @@ def _panels(rng: np.random.Generator, image: np.ndarray) -> None:
         cv2.line(image, (int(x), 0), (int(x + sway), height), colour, int(rng.integers(1, 7)))
 
 
-def _whole_photograph(
-    rng: np.random.Generator, canvas: np.ndarray, photographs: bool
-) -> np.ndarray:
+def _whole_photograph(rng: Generator, canvas: np.ndarray, photographs: bool) -> np.ndarray:
     """A random crop of a photograph in changed colours, as large as `canvas`."""
     choice, corner, share = rng.integers(0, len(_PHOTOGRAPHS)), rng.random(2), rng.uniform(0.3, 1)
     flip, gain, shift = rng.random() < 0.5, rng.uniform(0.4, 1.2, 3), rng.uniform(-30, 50)
@@ -283,7 +286,7 @@ def _whole_photograph(
 
 
 def _clutter(
-    rng: np.random.Generator, canvas: np.ndarray, ground: Ground, offset: np.ndarray, wall: float
+    rng: Generator, canvas: np.ndarray, ground: Ground, offset: np.ndarray, wall: float
 ) -> np.ndarray:
     """Stand poles, bins, cones, posters and cars on the ground. Returns their boxes."""
     boxes = []
@@ -304,7 +307,7 @@ def _clutter(
     return np.array(boxes).reshape(-1, 4)
 
 
-def _pole(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _pole(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     colour = _colour(rng, 0.2, 20, 220)
     middle, thick = x + w // 2, max(w // 4, 1)
     cv2.rectangle(canvas, (middle - thick, y), (middle + thick, y + h), colour.tolist(), -1)
@@ -314,14 +317,14 @@ def _pole(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, 
         cv2.rectangle(canvas, (x - w // 2, y), (x + w + w // 2, y + h // 5), sign, -1)
 
 
-def _bin(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _bin(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     colour = _colour(rng, 0.5, 20, 200)
     cv2.rectangle(canvas, (x, y), (x + w, y + h), colour.tolist(), -1)
     cv2.rectangle(canvas, (x, y), (x + w // 3, y + h), np.clip(colour * 1.25, 0, 255).tolist(), -1)
     cv2.rectangle(canvas, (x - 1, y), (x + w + 1, y + h // 8), (colour * 0.6).tolist(), -1)
 
 
-def _cone(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _cone(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     colour = _colour(rng, 0.8, 80, 230)
     points = np.array([[x + w // 2, y], [x + w, y + h], [x, y + h]])
     cv2.fillPoly(canvas, [points], colour.tolist(), cv2.LINE_AA)
@@ -329,7 +332,7 @@ def _cone(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, 
     cv2.fillPoly(canvas, [points], (230, 230, 230), cv2.LINE_AA)
 
 
-def _bush(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _bush(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     green = np.array([rng.uniform(15, 70), rng.uniform(40, 120), rng.uniform(20, 100)])
     for _ in range(12):
         centre = (int(x + w * rng.beta(2, 2)), int(y + h * rng.uniform(0.2, 0.9)))
@@ -338,7 +341,7 @@ def _bush(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, 
         cv2.ellipse(canvas, centre, axes, rng.uniform(0, 90), 0, 360, shade, -1, cv2.LINE_AA)
 
 
-def _poster(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _poster(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     """A sheet with blocks of colour where a person's head and clothes would be."""
     cv2.rectangle(canvas, (x, y), (x + w, y + h), _colour(rng, 0.5).tolist(), -1)
     for top, bottom, narrow in ((0.05, 0.2, 0.4), (0.22, 0.6, 0.2), (0.6, 0.95, 0.3)):
@@ -347,7 +350,7 @@ def _poster(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int
         cv2.rectangle(canvas, a, b, _colour(rng, 0.5, 10, 240).tolist(), -1)
 
 
-def _tripod(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _tripod(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     colour, thick = _colour(rng, 0.1, 5, 70).tolist(), max(w // 12, 1)
     head = (x + w // 2, y + h // 4)
     for foot in (x, x + w // 2, x + w):
@@ -355,7 +358,7 @@ def _tripod(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int
     cv2.rectangle(canvas, (head[0] - w // 8, y), (head[0] + w // 8, head[1]), colour, -1)
 
 
-def _car(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
+def _car(rng: Generator, canvas: np.ndarray, x: int, y: int, w: int, h: int) -> None:
     colour = _colour(rng, 0.6, 30, 240)
     cv2.rectangle(canvas, (x, y + h // 2), (x + w, y + h - h // 8), colour.tolist(), -1)
     cabin = np.array([[0.15, 0.55], [0.3, 0], [0.75, 0], [0.9, 0.55]]) * [w, h] + [x, y]
@@ -363,16 +366,15 @@ def _car(rng: np.random.Generator, canvas: np.ndarray, x: int, y: int, w: int, h
     for wheel in (0.22, 0.78):
         cv2.circle(canvas, (int(x + w * wheel), y + h - h // 6), max(h // 6, 1), (25, 25, 25), -1)
 
-_Draw = Callable[[np.random.Generator, np.ndarray, int, int, int, int], None]
 
 # drawing, height in body heights, width by height
-_CLUTTER: tuple[tuple[_Draw, float, float], ...] = (
+_CLUTTER: tuple[tuple[Callable[..., None], float, float], ...] = (
     (_pole, 2.0, 0.08), (_pole, 1.1, 0.12), (_bin, 0.6, 0.6), (_bin, 0.9, 0.4), (_cone, 0.4, 0.6),
     (_bush, 0.7, 1.0), (_poster, 1.0, 0.45), (_tripod, 0.9, 0.45), (_car, 0.85, 2.4),
 )  # fmt: skip
 
 
-def _light(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
+def _light(rng: Generator, canvas: np.ndarray) -> np.ndarray:
     """Uneven illumination over the canvas: a slope and a large soft spot or shadow."""
     height, width = canvas.shape[:2]
     coarse = np.clip(128 * (1 + rng.normal(0, 0.12, (3, 4))), 50, 190).astype(np.uint8)
@@ -380,7 +382,7 @@ def _light(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     return cv2.multiply(canvas, cv2.cvtColor(field, cv2.COLOR_GRAY2BGR), scale=1 / 128)
 
 
-def _occluder(rng: np.random.Generator, ground: Ground, wall: float) -> Occluder:
+def _occluder(rng: Generator, ground: Ground, wall: float) -> Occluder:
     """Something upright that people pass behind: a pole, a trunk, a board, a counter, a hedge."""
     low = min(max(wall, ground.horizon + 10), ground.height)
     foot = rng.uniform(low + 0.3 * (ground.height - low), 1.15 * ground.height)

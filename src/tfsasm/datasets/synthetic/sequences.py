@@ -8,8 +8,6 @@ streams: tuning the simulated detector leaves every pixel as it was.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,17 +15,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.datasets.synthetic.camera import make_camera
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
-from tfsasm.datasets.synthetic.detector import SimulatedDetector, detector_statistics
+from tfsasm.datasets.synthetic.detector import SimulatedDetector
 from tfsasm.datasets.synthetic.figures import make_wardrobe
 from tfsasm.datasets.synthetic.people import People, make_people
 from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
-from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery, make_scenery
+from tfsasm.datasets.synthetic.scenery import Ground, Scenery, make_scenery
 from tfsasm.datasets.synthetic.trajectories import plan_motion, smoothed
 from tfsasm.errors import InputError
-from tfsasm.files import writing
+from tfsasm.files import check_folder, writing
+
+_LTWH = "{:.2f},{:.2f},{:.2f},{:.2f}"
 
 
 def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
@@ -36,7 +37,7 @@ def render_clip(seed: int, config: SceneConfig) -> Iterator[SyntheticFrame]:
         raise InputError(f"seed must not be negative, but is {seed}")
     clip = plan_clip(seed, config)
     for frame in range(config.frames):
-        yield render(clip, config, frame)
+        yield render(clip, frame)
 
 
 def sequence_seed(seed: int, index: int) -> int:
@@ -53,47 +54,48 @@ def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
     world, wear, moves, scene, lens, sensor, errors = streams
     kind = config.kinds[int(world.integers(0, len(config.kinds)))]
     count = _between(world, config.people or {"street": (3, 15)}.get(kind, (5, 14)))
-    ground, rows = _stage(world, kind, config)
+    ground = _stage(world, kind, config)
     times = np.arange(config.frames) / _frame_rate(world, kind, config)
-    beyond = rows[0] - max(ground.horizon, -0.2 * config.height)
-    wall = max(rows[0] - world.uniform(0.05, 0.9) * beyond, ground.horizon + 2)
+    far, near = ground.rows
+    beyond = far - max(ground.horizon, -0.2 * config.height)
+    wall = max(far - world.uniform(0.05, 0.9) * beyond, ground.horizon + 2)
     # Streets have poles and hedges, stages seldom, pitches never.
     share = {"street": 1.0, "dance": 0.4, "sport": 0.0}[kind]
     occluders = _between(world, config.occluders) if world.random() < share else 0
     scenery = make_scenery(scene, ground, wall, occluders, config.photographs)
     people, contrast = _dress(wear, kind, count, config)
-    motion = plan_motion(moves, kind, ground, rows, times, people, config.leave)
+    place, joints = plan_motion(moves, kind, ground, times, people, config.leave)
     follow = None
     if kind == "sport" and count:
-        follow = smoothed(ground.project(motion.place)[0].mean(axis=1), 9)
+        follow = smoothed(ground.project(place)[0].mean(axis=1), 9)
     camera = make_camera(lens, times, (config.width, config.height), follow, config.camera_motion)
     scenery, people = _grade(sensor, scenery, people)
     clothes = make_wardrobe(wear, people, contrast)
     worst, best = config.detector_quality
     quality = worst + (best - worst) * errors.random() ** 2  # what runs live is seldom the best
-    typical = (sum(rows) / 2 - ground.horizon) / ground.camera_height
+    typical = ((far + near) / 2 - ground.horizon) / ground.camera_height
     detector = SimulatedDetector(
-        errors, detector_statistics(errors, quality), count, scenery.clutter,
-        (config.width, config.height), typical, config.min_score,
+        errors, quality, count, scenery.clutter, (config.width, config.height), typical,
+        config.min_score,
     )
-    optics = _optics(sensor, config)
-    return PlannedClip(ground, scenery, camera, people, clothes, motion, optics, detector, sensor)
+    return PlannedClip(
+        config, ground, scenery, camera, people, clothes, place, joints, Optics(sensor, config),
+        detector, sensor,
+    )
 
 
-def _between(rng: np.random.Generator, pair: tuple[int, int]) -> int:
+def _between(rng: Generator, pair: tuple[int, int]) -> int:
     return int(rng.integers(pair[0], pair[1] + 1))
 
 
-def _frame_rate(rng: np.random.Generator, kind: str, config: SceneConfig) -> float:
+def _frame_rate(rng: Generator, kind: str, config: SceneConfig) -> float:
     slow, fast = np.log(config.frame_rate)
     # Surveillance video may be slow; dance and sport filmed that way cannot be followed at all.
     return float(np.exp(rng.uniform(slow if kind == "street" else (slow + fast) / 2, fast)))
 
 
-def _stage(
-    rng: np.random.Generator, kind: str, config: SceneConfig
-) -> tuple[Ground, tuple[float, float]]:
-    """A camera over a ground plane, and the image rows (far, near) that people's feet may reach."""
+def _stage(rng: Generator, kind: str, config: SceneConfig) -> Ground:
+    """A camera over a ground plane that suits what is done there."""
     high = kind == "street" and rng.random() < 0.6  # a surveillance mast rather than a passer-by
     horizon, nearest, deep = {
         "dance": ((0.12, 0.48), (0.3, 0.72), (1.15, 1.7)),
@@ -106,12 +108,10 @@ def _stage(
     camera = (near - skyline) / (rng.uniform(*nearest) * config.height)
     far = skyline + (near - skyline) / rng.uniform(*deep)
     focal = rng.uniform(0.9, 1.8) * max(config.width, config.height)
-    return Ground(config.width, config.height, skyline, camera, focal), (far, near)
+    return Ground(config.width, config.height, skyline, camera, focal, (far, near))
 
 
-def _dress(
-    rng: np.random.Generator, kind: str, count: int, config: SceneConfig
-) -> tuple[People, float]:
+def _dress(rng: Generator, kind: str, count: int, config: SceneConfig) -> tuple[People, float]:
     alike = rng.random() < config.alike
     if kind == "sport":
         people = make_people(rng, count, 2 + (rng.random() < 0.2), 0.0)
@@ -123,54 +123,20 @@ def _dress(
     return people, rng.uniform(0.15, 0.7)
 
 
-def _grade(
-    rng: np.random.Generator, scenery: Scenery, people: People
-) -> tuple[Scenery, People]:
+def _grade(rng: Generator, scenery: Scenery, people: People) -> tuple[Scenery, People]:
     """Tint and saturation of the whole clip, applied where it is cheap: to canvas and colours."""
     keep = (1.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.1)[int(rng.integers(0, 4))]
     tint = 1 + rng.normal(0, 0.06) * np.array([-1, 0, 1]) + rng.normal(0, 0.015, 3)
     luma = np.array([0.114, 0.587, 0.299])
     matrix = (keep * np.eye(3) + (1 - keep) * luma) * tint[:, None]
-    colours = people.colours
-    if len(people):
-        colours = cv2.transform(colours, matrix)
+    colours = cv2.transform(people.colours, matrix) if len(people) else people.colours
+    fronts = []
+    for front in scenery.occluders:
+        image = front.image.copy()
+        image[..., :3] = cv2.transform(np.ascontiguousarray(image[..., :3]), matrix)
+        fronts.append(replace(front, image=image))
     canvas = cv2.transform(scenery.canvas, matrix)
-    fronts = [_tinted(front, matrix) for front in scenery.occluders]
-    return (
-        replace(scenery, canvas=canvas, occluders=fronts),
-        replace(people, colours=colours),
-    )
-
-
-def _tinted(front: Occluder, matrix: np.ndarray) -> Occluder:
-    image = front.image.copy()
-    image[..., :3] = cv2.transform(np.ascontiguousarray(image[..., :3]), matrix)
-    return replace(front, image=image)
-
-
-def _optics(rng: np.random.Generator, config: SceneConfig) -> Optics:
-    frames = config.frames
-    flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
-    slow = np.sin(np.arange(frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
-    strength = rng.uniform(0, 1) ** 2 * 9
-    noise = None
-    if strength > 0.7:
-        shape = (config.height + 32, config.width + 64)
-        grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
-        coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
-        noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
-    angle = rng.uniform(-np.pi, 0)
-    return Optics(
-        gain=rng.uniform(0.75, 1.2) * np.exp(slow + rng.normal(0, 1, frames) * flicker),
-        gamma=float(np.exp(rng.normal(0, 0.2))),
-        softness=float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65)),
-        noise=noise,
-        jpeg=int(rng.integers(25, 80)) * int(rng.random() < 0.25),
-        shutter=float(rng.choice([0.0, 0.2, 0.5])),
-        light=np.array([np.cos(angle), np.sin(angle)]),
-        shadow=float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85)),
-        cast_shadow=rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45),
-    )
+    return replace(scenery, canvas=canvas, occluders=fronts), replace(people, colours=colours)
 
 
 def write_sequences(
@@ -191,51 +157,35 @@ def write_sequences(
     taken = [folder.name for folder in folders if folder.exists()]
     if taken and not overwrite:
         raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {output}: {error.strerror}") from error
+    check_folder(output)
     for index, folder in enumerate(folders):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
-        try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=output) as aside:
+            new, old = Path(aside, folder.name), Path(aside, "old")
             with writing(folder):
-                _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
-            _swap(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                _write_sequence(new, sequence_seed(seed, index), config)
+            if folder.exists():
+                folder.replace(old)
+            new.replace(folder)
         if progress is not None:
             progress(index + 1, sequences)
     return folders
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Give `new` its name. An older folder moves away whole first, and is deleted last."""
-    if not folder.exists():
-        os.replace(new, folder)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-old-", dir=folder.parent) as aside:
-        os.replace(folder, Path(aside) / folder.name)
-        os.replace(new, folder)
-
-
-def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> None:
-    folder.chmod(0o755)  # a temporary folder is private
+def _write_sequence(folder: Path, seed: int, config: SceneConfig) -> None:
     for part in ("img1", "gt", "det"):
-        (folder / part).mkdir()
+        (folder / part).mkdir(parents=True)
     truth, found = [], []
     for number, frame in enumerate(render_clip(seed, config), start=1):
         path = folder / "img1" / f"{number:08d}.jpg"
         if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
             raise InputError(f"cannot write {path}")
         for box, identity, seen in zip(frame.boxes, frame.ids, frame.visibility, strict=True):
-            place = ",".join(f"{value:.2f}" for value in box)
-            truth.append(f"{number},{identity},{place},1,1,{seen:.3f}\n")
-        for detection in frame.detections:
-            place = ",".join(f"{value:.2f}" for value in detection[:4])
-            found.append(f"{number},-1,{place},{detection[4]:.4f}\n")
+            truth.append(f"{number},{identity},{_LTWH.format(*box)},1,1,{seen:.3f}\n")
+        for *box, score in frame.detections:
+            found.append(f"{number},-1,{_LTWH.format(*box)},{score:.4f}\n")
     (folder / "gt" / "gt.txt").write_text("".join(truth))
     (folder / "det" / "det.txt").write_text("".join(found))
     (folder / "seqinfo.ini").write_text(
-        f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
+        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
         f"imWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
     )

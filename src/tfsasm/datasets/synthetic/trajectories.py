@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from tfsasm.datasets.synthetic import figures, poses
 from tfsasm.datasets.synthetic.people import People
-from tfsasm.datasets.synthetic.poses import Dance
 from tfsasm.datasets.synthetic.scenery import Ground
 
 
-@dataclass(frozen=True)
-class Motion:
-    """Where each person is: `place` `[T, G, 2]` on the ground, `joints` `[T, G, J, 3]`."""
-
-    place: np.ndarray
-    joints: np.ndarray
-
-
 def plan_motion(
-    rng: np.random.Generator, kind: str, ground: Ground, rows: tuple[float, float],
-    times: np.ndarray, people: People, leave: float,
-) -> Motion:
+    rng: Generator, kind: str, ground: Ground, times: np.ndarray, people: People, leave: float
+) -> tuple[np.ndarray, np.ndarray]:
     """What the people of a clip of this kind do at `times` `[T]`, seconds.
 
-    `rows` are the image rows (far, near) that feet may reach, `leave` the chance that a next walk
-    leads out of the image.
+    Returns each one's place on the ground `[T, G, 2]` and joints `[T, G, JOINTS, 3]`. `leave` is
+    the chance that a next walk leads out of the image.
     """
     count = len(people)
     if not count or not len(times):
-        return Motion(
-            np.zeros((len(times), count, 2)), np.zeros((len(times), count, figures.JOINTS, 3))
-        )
+        empty = np.zeros((len(times), count, figures.JOINTS, 3))
+        return empty[:, :, 0, :2], empty
     step = times[1] - times[0] if len(times) > 1 else 0.1
     # Smoothing needs neighbours: plan a second more at either end, and cut it off again.
     extra = int(np.ceil(1 / step))
     longer = np.arange(-extra, len(times) + extra) * step
     planner = {"dance": _dancers, "street": _pedestrians, "sport": _players}[kind]
-    place = planner(rng, ground, rows, longer, count, leave)
+    place = planner(rng, ground, longer, count, leave)
     place = smoothed(place.reshape(len(longer), -1), int(0.5 / step)).reshape(place.shape)
     velocity = np.gradient(place, step, axis=0)[extra : extra + len(times)]
     place = place[extra : extra + len(times)]
@@ -54,18 +42,13 @@ def plan_motion(
     yaw = np.arctan2(gaze[..., 0], -gaze[..., 1])
     jump = np.zeros_like(yaw)
     if kind == "dance":
-        dance = poses.dance_pose(rng, times, count)
-        pose, yaw, jump = _dancing(pose, dance, pace), dance.spin, dance.jump
-    return Motion(place, figures.skeletons(people, pose, yaw, jump))
-
-
-def _dancing(walk: np.ndarray, dance: Dance, pace: np.ndarray) -> np.ndarray:
-    """Dancing arms always; legs walk as far as the dancer has to travel."""
-    pose = dance.angles.copy()
-    share = np.clip(1.6 * pace, 0, 1)[..., None]
-    for part in (poses.HIP, poses.KNEE, poses.SPREAD):
-        pose[..., part] = (1 - share) * pose[..., part] + share * walk[..., part]
-    return pose
+        walk = pose
+        pose, jump, yaw = poses.dance_pose(rng, times, count)
+        # Arms always dance; legs walk as far as the dancer has to travel.
+        share = np.clip(1.6 * pace, 0, 1)[..., None]
+        for part in (poses.HIP, poses.KNEE, poses.SPREAD):
+            pose[..., part] = (1 - share) * pose[..., part] + share * walk[..., part]
+    return place, figures.skeletons(people, pose, yaw, jump)
 
 
 def smoothed(track: np.ndarray, frames: int) -> np.ndarray:
@@ -76,8 +59,7 @@ def smoothed(track: np.ndarray, frames: int) -> np.ndarray:
 
 
 def _pedestrians(
-    rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
-    people: int, leave: float,
+    rng: Generator, ground: Ground, times: np.ndarray, people: int, leave: float
 ) -> np.ndarray:
     """Pedestrians: straight walks between random targets, pauses, and pairs side by side."""
     place = np.zeros((len(times), people, 2))
@@ -88,14 +70,11 @@ def _pedestrians(
             drift = smoothed(rng.normal(0, 0.15, (len(times), 2)), max(len(times) // 3, 2))
             place[:, person] = place[:, person - 1] + beside + drift
             continue
-        place[:, person] = _pedestrian(rng, ground, rows, times, leave)
+        place[:, person] = _pedestrian(rng, ground, times, leave)
     return place
 
 
-def _pedestrian(
-    rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
-    leave: float,
-) -> np.ndarray:
+def _pedestrian(rng: Generator, ground: Ground, times: np.ndarray, leave: float) -> np.ndarray:
     speed = rng.uniform(0.5, 1.0)
     stops: list[np.ndarray] = []
     clock = [times[0] - rng.uniform(0, 8)]
@@ -104,7 +83,7 @@ def _pedestrian(
         x = float(rng.uniform(-0.05, 1.05))
         if lanes or rng.random() < leave:
             x = float(rng.choice([-0.15, 1.15]) if len(stops) % 2 else rng.uniform(-0.1, 1.1))
-        row = rng.uniform(*rows)
+        row = rng.uniform(*ground.rows)
         target = ground.locate(np.array([x * ground.width, row]))
         if stops:
             clock.append(clock[-1] + max(float(np.linalg.norm(target - stops[-1])), 0.05) / speed)
@@ -117,11 +96,10 @@ def _pedestrian(
 
 
 def _dancers(
-    rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
-    people: int, leave: float,
+    rng: Generator, ground: Ground, times: np.ndarray, people: int, leave: float
 ) -> np.ndarray:
     """Dancers: a formation per phrase, and slots that are kept, mirrored, rotated or shuffled."""
-    far, near = (ground.locate(np.array([ground.width / 2, row]))[1] for row in rows)
+    far, near = ground.depths
     middle, half_deep = (far + near) / 2, (far - near) / 2
     half_wide = rng.uniform(0.5, 0.95) * ground.width / 2 * middle / ground.focal
     phrase = rng.uniform(0.9, 3.0)
@@ -142,7 +120,7 @@ def _dancers(
 
 
 def _between_stations(
-    rng: np.random.Generator, stations: np.ndarray, times: np.ndarray, phrase: float
+    rng: Generator, stations: np.ndarray, times: np.ndarray, phrase: float
 ) -> np.ndarray:
     people = stations.shape[1]
     clock = (times - times[0])[:, None] / phrase + rng.normal(0, 0.05, people) + rng.random()
@@ -150,7 +128,7 @@ def _between_stations(
     index, part = clock.astype(int), clock % 1
     start = rng.uniform(0.0, 0.4)
     ease = np.clip((part - start) / rng.uniform(0.4, 1 - start), 0, 1)
-    ease = (ease * ease * (3 - 2 * ease))[..., None]
+    ease = poses.smoothstep(ease)[..., None]
     each = np.arange(people)
     place = (1 - ease) * stations[index, each] + ease * stations[index + 1, each]
     sway = rng.uniform(0, 0.08, (people, 2)) * rng.choice([0.3, 1, 2])
@@ -159,7 +137,7 @@ def _between_stations(
     return place + sway * waves[..., None]
 
 
-def _slots(rng: np.random.Generator, people: int) -> np.ndarray:
+def _slots(rng: Generator, people: int) -> np.ndarray:
     """Places of a formation in [-1, 1] x [-1, 1]."""
     along = np.linspace(-1, 1, people) if people > 1 else np.zeros(1)
     order = np.arange(people)
@@ -183,11 +161,10 @@ def _slots(rng: np.random.Generator, people: int) -> np.ndarray:
 
 
 def _players(
-    rng: np.random.Generator, ground: Ground, rows: tuple[float, float], times: np.ndarray,
-    people: int, leave: float,
+    rng: Generator, ground: Ground, times: np.ndarray, people: int, leave: float
 ) -> np.ndarray:
     """Players chase a ball that changes direction; each keeps roughly to a role around it."""
-    far, near = (ground.locate(np.array([ground.width / 2, row]))[1] for row in rows)
+    far, near = ground.depths
     half_wide = ground.width / 2 * (far + near) / 2 / ground.focal
     reach = np.array([1.2 * half_wide, (far - near) / 2])
     step = times[1] - times[0]
