@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tfsasm.errors import InputError
 
@@ -63,6 +65,11 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
 def check_output(path: Path | str, *, overwrite: bool) -> Path:
     """Refuse an output file before any work is done.
 
@@ -78,16 +85,13 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     return target
 
 
-def check_outputs(
-    paths: Iterable[Path | str | None], *, overwrite: bool,
-    inputs: Iterable[Path | str | None] = (),
-) -> None:
+def check_outputs(paths: Iterable[Path | str | None], *, overwrite: bool) -> None:
     """Refuse the output files of a command before any work is done; None is an absent one.
 
     Raises `InputError` as `check_output` and `check_distinct` do.
     """
     outputs = [path for path in paths if path is not None]
-    check_distinct(outputs, inputs)
+    check_distinct(outputs)
     for path in outputs:
         check_output(path, overwrite=overwrite)
 

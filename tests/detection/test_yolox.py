@@ -1,8 +1,8 @@
 """YOLOX on networks of one node that answer what the test wants."""
 
-import builtins
 import contextlib
 import socket
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -250,14 +250,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 
 
 def test_without_onnxruntime_the_message_says_what_to_install(monkeypatch, tmp_path):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name == "onnxruntime":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for weights in (None, tmp_path / "net.onnx"):
         with pytest.raises(InputError, match=r'pip install "tfsasm\[onnx\]"'):
             detector("yolox-nano", weights)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
-from tfsasm.errors import ErrorHandler, InputError, refuse
+from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.motchallenge import read_text
 
 CATEGORIES = (
@@ -90,7 +90,7 @@ class Video:
 
 
 def read_scalabel(
-    path: Path | str, on_error: ErrorHandler = refuse
+    path: Path | str, on_error: ErrorHandler = raise_error
 ) -> dict[str, list[ScalabelFrame]]:
     """Frames by video, in order of their index, from a label file or a folder of them.
 
@@ -132,7 +132,7 @@ def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
 
 
 def find_videos(
-    root: Path, split: str | None = None, on_error: ErrorHandler = refuse
+    root: Path, split: str | None = None, on_error: ErrorHandler = raise_error
 ) -> list[Video]:
     """Videos of a split, of all splits when none is given, in order of name.
 

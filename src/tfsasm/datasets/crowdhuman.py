@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.errors import ErrorHandler, InputError, refuse
+from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.motchallenge import read_text
 
 
@@ -58,7 +58,7 @@ def find_image(root: Path, name: str) -> Path | None:
     return None
 
 
-def read_odgt(path: Path | str, on_error: ErrorHandler = refuse) -> Iterator[CrowdImage]:
+def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterator[CrowdImage]:
     """Images of an annotation file, one by one.
 
     Raises `InputError` naming file, line and box for whatever is missing or not a number.

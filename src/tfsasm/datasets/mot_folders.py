@@ -10,7 +10,7 @@ import configparser
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,8 +48,6 @@ NAMES = {
 """What their sequences are called."""
 
 _INSIDE = ("", "dataset", "images")  # SportsMOT has `dataset`, the training tools `images`
-
-_LISTS = "splits_txt"
 
 _MOT17 = re.compile(r"(MOT1[67]-\d\d)-(DPM|FRCNN|SDP)")
 
@@ -136,7 +134,12 @@ def sequence_folders(
     whichever is there. Raises `InputError` when `root` holds no such split, saying what it holds.
     """
     found = all_folders(dataset, root, split)
-    return _one_per_video(found, public) if dataset == "mot17" else found
+    if dataset != "mot17":
+        return found
+    videos: dict[str, list[Path]] = {}
+    for folder in found:
+        videos.setdefault(video_name(folder.name), []).append(folder)
+    return [_choose(video, folders, public) for video, folders in videos.items()]
 
 
 def all_folders(dataset: str, root: Path, split: str | None = None) -> list[Path]:
@@ -172,7 +175,7 @@ def listed_names(root: Path, split: str) -> list[str] | None:
     """What SportsMOT's `splits_txt/SPLIT.txt` names; None when there is no such list."""
     for base in _bases("sportsmot", root):
         for place in (base, base.parent):
-            path = place / _LISTS / f"{split}.txt"
+            path = place / "splits_txt" / f"{split}.txt"
             if path.is_file():
                 return read_text(path).split()
     return None
@@ -192,8 +195,7 @@ def image_folder(folder: Path, dataset: str, name: str) -> Path | None:
 
 def video_name(name: str) -> str:
     """The name of a sequence without the suffix of its public detections."""
-    match = _MOT17.fullmatch(name)
-    return match[1] if match else name
+    return match[1] if (match := _MOT17.fullmatch(name)) else name
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -217,19 +219,16 @@ def _bases(dataset: str, root: Path) -> Iterator[Path]:
     """Where the splits may be, nearest first."""
     named = [child for child in subfolders(root) if child.name.lower() in FOLDERS[dataset]]
     for place in (root, *named):
-        for inside in _INSIDE:
-            if (place / inside).is_dir():
-                yield place / inside
+        yield from (place / inside for inside in _INSIDE if (place / inside).is_dir())
 
 
 def _of_split(base: Path, split: str | None) -> list[Path]:
     direct = _sequences_in(base)
-    if split is None:
-        return direct or [f for child in subfolders(base) for f in _sequences_in(child)]
-    if base.name == split and direct:
+    if direct and split in (None, base.name):
         return direct
-    parts = (split, f"{split}1", f"{split}2")  # DanceTrack's archives: train1, train2
-    return [folder for part in parts for folder in _sequences_in(base / part)]
+    # DanceTrack's archives are called train1 and train2.
+    parts = [base / f"{split}{part}" for part in ("", "1", "2")] if split else subfolders(base)
+    return [folder for part in parts for folder in _sequences_in(part)]
 
 
 def _listed(bases: list[Path], split: str | None) -> list[Path]:
@@ -239,10 +238,8 @@ def _listed(bases: list[Path], split: str | None) -> list[Path]:
         return []
     there = {folder.name: folder for base in bases for folder in _of_split(base, None)}
     if missing := [name for name in names if name not in there]:
-        log.warning(
-            "%s/%s.txt names %d sequence(s) that are not there, the first: %s",
-            _LISTS, split, len(missing), missing[0],
-        )  # fmt: skip
+        lost = f"{len(missing)} sequence(s) that are not there, the first: {missing[0]}"
+        log.warning("splits_txt/%s.txt names %s", split, lost)
     return [there[name] for name in names if name in there]
 
 
@@ -252,32 +249,25 @@ def _sequences_in(folder: Path) -> list[Path]:
     return [child for child in subfolders(folder) if is_sequence(child)]
 
 
-def _one_per_video(folders: Iterable[Path], public: PublicDetector | None) -> list[Path]:
-    videos: dict[str, list[Path]] = {}
-    for folder in folders:
-        videos.setdefault(video_name(folder.name), []).append(folder)
-    return [_choose(video, copies, public) for video, copies in videos.items()]
-
-
-def _choose(video: str, copies: list[Path], public: PublicDetector | None) -> Path:
-    by_suffix = {folder.name.removeprefix(f"{video}-"): folder for folder in copies}
+def _choose(video: str, folders: list[Path], public: PublicDetector | None) -> Path:
+    by_suffix = {folder.name.removeprefix(f"{video}-"): folder for folder in folders}
+    for suffix in (public,) if public else _PREFERRED:
+        if suffix in by_suffix:
+            return by_suffix[suffix]
     if public is None:
-        return next((by_suffix[name] for name in _PREFERRED if name in by_suffix), copies[0])
-    if public not in by_suffix:
-        there = ", ".join(folder.name for folder in copies)
-        raise InputError(f"{video} has no detections of {public}; there is {there}")
-    return by_suffix[public]
+        return folders[0]
+    there = ", ".join(folder.name for folder in folders)
+    raise InputError(f"{video} has no detections of {public}; there is {there}")
 
 
 def _nothing(dataset: str, root: Path, bases: list[Path], split: str | None) -> str:
     wanted = f"{root}/{split}/NAME" if split else f"{root}/NAME or {root}/SPLIT/NAME"
-    splits = sorted({
-        child.name for base in bases for child in subfolders(base) if _sequences_in(child)
-    })  # fmt: skip
-    if split and any(_sequences_in(base) == [base] for base in bases):
+    children = [child for base in bases for child in subfolders(base)]
+    if split and any(map(is_sequence, bases)):
         return f"{root} is one sequence; leave the split away"
-    if split and any(is_sequence(child) for base in bases for child in subfolders(base)):
+    if split and any(map(is_sequence, children)):
         return f"{root} holds sequences, but no split {split!r}; leave the split away"
+    splits = sorted({child.name for child in children if _sequences_in(child)})
     there = f"; there is {', '.join(splits)}" if splits else ""
     return (
         f"no sequence of {dataset} in {root}: wanted folders such as {wanted}, with img1, "

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from tfsasm.datasets.bdd100k import HEIGHT, RATE, WIDTH, Video, find_videos
+from tfsasm.datasets.bdd100k import HEIGHT, RATE, WIDTH, find_videos
 from tfsasm.datasets.mot_folders import (
     FOLDERS,
     PublicDetector,
@@ -23,6 +24,8 @@ from tfsasm.datasets.mot_folders import (
 )
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_detections, read_tracks
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +71,19 @@ def sequences(
         raise InputError(f"no data set {dataset!r}; there are {', '.join(DATASETS)}")
     if dataset == "bdd100k":
         videos = {video.name: video for video in find_videos(Path(root), split)}
-        return [_of_video(videos[name]) for name in _chosen(list(videos), names)]
-    folders = sequence_folders(dataset, Path(root), split, public)
-    _once(folders)
-    by_name = {folder.name: folder for folder in folders}
-    return [read_sequence(by_name[name], dataset) for name in _chosen(list(by_name), names)]
+        return [
+            Sequence(
+                video.name, dataset, video.length, WIDTH, HEIGHT, RATE, video.images, video.labels,
+                detections=None,
+            )
+            for video in _chosen(videos, names)
+        ]  # fmt: skip
+    folders: dict[str, Path] = {}
+    for folder in sequence_folders(dataset, Path(root), split, public):
+        if other := folders.get(folder.name):
+            raise InputError(f"{folder.name} is there twice, {other} and {folder}; give one split")
+        folders[folder.name] = folder
+    return [read_sequence(folder, dataset) for folder in _chosen(folders, names)]
 
 
 def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
@@ -89,40 +100,25 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
         path if path.is_file() else None
         for path in (folder / "gt" / "gt.txt", folder / "det" / "det.txt")
     )
-    size = (info.width, info.height) if info else _first_size(source)
-    return Sequence(
-        name=folder.name, dataset=dataset,
-        length=info.length if info else _guess_length(folder, source, truth, detections),
-        width=size[0], height=size[1], rate=info.rate if info else None,
-        source=source, truth=truth, detections=detections,
-    )  # fmt: skip
+    if info:
+        return Sequence(
+            folder.name, dataset, info.length, info.width, info.height, info.rate, source, truth,
+            detections,
+        )  # fmt: skip
+    length = _guess_length(folder, source, truth, detections)
+    size = (source and image_size(source / image_names(source)[0])) or (None, None)
+    return Sequence(folder.name, dataset, length, size[0], size[1], None, source, truth, detections)
 
 
-def _of_video(video: Video) -> Sequence:
-    return Sequence(
-        name=video.name, dataset="bdd100k", length=video.length, width=WIDTH, height=HEIGHT,
-        rate=RATE, source=video.images, truth=video.labels, detections=None,
-    )  # fmt: skip
-
-
-def _once(folders: list[Path]) -> None:
-    """Raise `InputError` for a name that is there twice."""
-    seen: dict[str, Path] = {}
-    for folder in folders:
-        if other := seen.get(folder.name):
-            raise InputError(f"{folder.name} is there twice, {other} and {folder}; give one split")
-        seen[folder.name] = folder
-
-
-def _chosen(there: list[str], names: tuple[str, ...]) -> list[str]:
+def _chosen(there: dict[str, T], names: tuple[str, ...]) -> list[T]:
     """Those of `names` that are there, or all without `names`. Raises `InputError` for another."""
     if not names:
-        return there
+        return list(there.values())
     chosen = [name for name in there if name in names or video_name(name) in names]
     known = {*chosen, *map(video_name, chosen)}
     if missing := [name for name in names if name not in known]:
         raise InputError(f"no sequence {', '.join(missing)}; there is {', '.join(there)}")
-    return chosen
+    return [there[name] for name in chosen]
 
 
 def _guess_length(
@@ -141,8 +137,3 @@ def _guess_length(
         )
     log.warning("%s has no seqinfo.ini; its length is %s, %d", folder, origin, length)
     return length
-
-
-def _first_size(source: Path | None) -> tuple[int | None, int | None]:
-    """Width and height of a folder's first image; None where it cannot be read."""
-    return (source and image_size(source / image_names(source)[0])) or (None, None)

@@ -82,3 +82,28 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
             f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
         )
     return xyxy, scores
+
+
+class PixelCheck:
+    """Refuses boxes of a video that look normalised, until some are in pixels for certain."""
+
+    def __init__(self) -> None:
+        self._certain = False
+
+    def __call__(self, xyxy: np.ndarray, size: tuple[int, int] | None = None) -> None:
+        """Check the corners `[P, 4]` of one frame of some width and height. Raises `InputError`."""
+        if self._certain or len(xyxy) == 0 or (size and min(size) <= 2):  # they may be pixels then
+            return
+        if look_normalised(xyxy):
+            first = [round(float(value), 4) for value in xyxy[0]]
+            raise InputError(
+                f"all boxes of this frame lie within 0 to 1 (the first is {first}), so they look "
+                "normalised; boxes are xyxy in pixels: multiply x by the width of the image and y "
+                "by its height"
+            )
+        self._certain = True
+
+
+def look_normalised(xyxy: np.ndarray) -> bool:
+    """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
+    return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())

@@ -7,6 +7,7 @@ is a `Network`, in PyTorch or exported, and everything here computes on the arra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,11 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import Proposals, as_proposals
+from tfsasm.detection.proposals import PixelCheck, Proposals, as_proposals
 from tfsasm.errors import InputError
 from tfsasm.runtime.network import Network, Prediction, Queries
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Array, Table, as_numpy, namespace
+from tfsasm.tables import Array, Floats, Table, as_numpy, namespace
 from tfsasm.tracking import association, memory
 from tfsasm.tracking.association import TrackStatus, proposal_rows
 from tfsasm.tracking.config import NO_ID, TrackerConfig, default
@@ -30,6 +31,9 @@ from tfsasm.video.source import Frame, Source
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -213,16 +217,24 @@ def report(output: TrackOutput, width: int, height: int, config: TrackerConfig) 
 
     `tracker_id` counts from 1; `xyxy` are pixels, not clipped to the image.
     """
-    scale = np.array([width, height, width, height], dtype=np.float32)
-    xyxy, scores = cxcywh_to_xyxy(as_numpy(output.boxes)) * scale, as_numpy(output.scores)
+    xyxy, scores = _in_pixels(output.boxes, width, height), as_numpy(output.scores)
     keep = (scores > config.report_score) & (area(xyxy) > config.report_area)
     return sv.Detections(
         xyxy=xyxy[keep], confidence=scores[keep], tracker_id=as_numpy(output.ids)[keep] + 1
     )
 
 
+def _in_pixels(boxes: Array, width: int, height: int) -> Floats:
+    """Corners `[N, 4]` of normalised boxes in a `width` x `height` image."""
+    scale = np.array([width, height, width, height], dtype=np.float32)
+    return cxcywh_to_xyxy(as_numpy(boxes)) * scale
+
+
 class QueryTracker:
-    """Follows objects through one video at a time."""
+    """Follows objects through one video at a time.
+
+    `too_small` counts the boxes that are not reported for their size (`config.report_area`).
+    """
 
     def __init__(self, network: Network, config: TrackerConfig | None = None) -> None:
         """`config` is the method, by default `default()`. Trackers may share a network."""
@@ -232,7 +244,8 @@ class QueryTracker:
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state: TrackerState = begin(self.network, self.config)
-        self._origins = Origins()
+        self._origins, self._check_pixels = Origins(), PixelCheck()
+        self.too_small = 0
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of frames of one size, for `update`; the part of the work that needs no state.
@@ -251,8 +264,8 @@ class QueryTracker:
         `[H, W, 3]` (grey and BGRA are converted), and `prepared` its features if `prepare` has made
         them. Returns the tracks: `tracker_id` from 1, `confidence`, pixel `xyxy` (not clipped to
         the image), and `class_id` and `data` of the detection that each track was born of. Raises
-        `InputError` for a box with NaN, infinity or no area, naming its row, and for a frame that
-        is missing or not an image; the state is then as before.
+        `InputError` for a box with NaN, infinity or no area, naming its row, for boxes that look
+        normalised, and for a frame that is missing or not an image; the state is then as before.
         """
         if frame is None:
             raise InputError("a query tracker needs the image of every frame; give frame")
@@ -262,12 +275,23 @@ class QueryTracker:
             proposals, detections = detections, None
         else:
             proposals = as_proposals(detections, width, height)
+        self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
         features = self.network.encode([image])[0] if prepared is None else prepared
         self.state, output = step(
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
         )
         self._origins.learn(output, detections, self.state.tracks.ids)
-        return self._origins.attach(report(output, width, height, self.config))
+        tracks = report(output, width, height, self.config)
+        self._count_small(output, tracks)
+        return self._origins.attach(tracks)
+
+    def _count_small(self, output: TrackOutput, tracks: sv.Detections) -> None:
+        """Those of `output` that would be among the reported `tracks` but for their size."""
+        small = int((as_numpy(output.scores) > self.config.report_score).sum()) - len(tracks)
+        if small and not self.too_small:
+            log.warning("tracks of %g square pixels or less are not reported (report_area)",
+                        self.config.report_area)
+        self.too_small += small
 
     def track(
         self, source: Source | Path | str | int, detector: Detector | Path | str, *,

@@ -89,7 +89,8 @@ class Source:
     def _read(self) -> Generator[Frame, None, None]:
         raise NotImplementedError
 
-    def _report(self, problem: str) -> None:
+    def warn(self, problem: str) -> None:
+        """Keep a sentence for the end, and log it."""
         self.problems.append(problem)
         log.warning("%s", problem)
 
@@ -137,7 +138,7 @@ class VideoSource(Source):
 
     def _report_damage(self) -> None:
         if damage := self._decoder.damage:
-            self._report(
+            self.warn(
                 f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
                 "reading went on"
             )
@@ -153,7 +154,7 @@ class VideoSource(Source):
             )
         self._report_damage()
         if declared and reached < total - max(2, total // 100):
-            self._report(f"{self.label} declares {total} frames; {reached} could be decoded")
+            self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
 class ImageSequence(Source):
@@ -213,10 +214,10 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     rate, problem = _seqinfo_rate(place)
     images = ImageSequence([place / name for name in names], place.as_posix(), numbers, rate)
     if problem:
-        images._report(problem)
+        images.warn(problem)
     for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
-            images._report(
+            images.warn(
                 f"{place.as_posix()}: frames are read in natural order, which differs from name "
                 f"order first at frame {number} ({name}, by name {other}); pad the numbers with "
                 "zeros to make both agree"

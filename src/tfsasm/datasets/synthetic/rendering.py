@@ -15,22 +15,32 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
 from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
 from tfsasm.datasets.synthetic.people import People
-from tfsasm.datasets.synthetic.scenery import Ground, Scenery
+from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery
 
 
-@dataclass(frozen=True)
 class Optics:
-    """What lens, sensor and codec do to an image."""
+    """What lens, sensor and codec do to the images of a clip."""
 
-    gain: np.ndarray  # [T]
-    gamma: float
-    softness: float
-    noise: np.ndarray | None
-    jpeg: int
-    shutter: float  # share of a frame interval in which the shutter is open
-    light: np.ndarray  # [2] direction in the image
-    shadow: float
-    cast_shadow: np.ndarray
+    def __init__(self, rng: Generator, config: SceneConfig) -> None:
+        flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
+        slow = np.sin(np.arange(config.frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
+        strength = rng.uniform(0, 1) ** 2 * 9
+        self.noise: np.ndarray | None = None  # larger than an image, so that it can be shifted
+        if strength > 0.7:
+            shape = (config.height + 32, config.width + 64)
+            grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
+            coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
+            self.noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
+        angle = rng.uniform(-np.pi, 0)
+        gain = rng.uniform(0.75, 1.2)
+        self.gain = gain * np.exp(slow + rng.normal(0, 1, config.frames) * flicker)  # per frame
+        self.gamma = float(np.exp(rng.normal(0, 0.2)))
+        self.softness = float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65))
+        self.jpeg = int(rng.integers(25, 80)) * int(rng.random() < 0.25)  # quality; 0: not at all
+        self.shutter = float(rng.choice([0.0, 0.2, 0.5]))  # open for this share of a frame interval
+        self.light = np.array([np.cos(angle), np.sin(angle)])  # direction in the image
+        self.shadow = float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85))
+        self.cast_shadow = rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45)
 
 
 @dataclass(frozen=True)
@@ -114,16 +124,15 @@ def _people(
     """Paint people and occluders from far to near. Fills `owners`; returns body areas `[G]`."""
     height, width = owners.shape
     area = np.zeros(len(clip.people))
-    fronts = clip.scenery.occluders
-    rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
-    bounds = shapes.bounds
-    inside = np.concatenate([bounds[:, 2:] > 0, bounds[:, :2] < [width, height]], axis=1)
-    seen = np.all(inside, axis=1)
+    occluders = clip.scenery.occluders
+    rows = [clip.camera.apply(frame, np.array([0.0, one.foot]))[1] for one in occluders]
+    near, far = np.split(shapes.bounds, 2, axis=1)
+    in_sight = np.all((far > 0) & (near < [width, height]), axis=1)
     order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
     for index in order.tolist():
         if index >= len(clip.people):
-            _paste(image, owners, *_front(clip, frame, index - len(clip.people)), 0)
-        elif seen[index]:
+            _paste(image, owners, *_occluder(clip, frame, occluders[index - len(clip.people)]), 0)
+        elif in_sight[index]:
             blur = int(streak[index])
             patch = figures.draw(clip.people, clip.clothes, shapes, index, blur if blur > 1 else 0)
             area[index] = np.count_nonzero(patch[0][..., 3] > 127)
@@ -131,8 +140,8 @@ def _people(
     return area
 
 
-def _front(clip: PlannedClip, frame: int, index: int) -> tuple[np.ndarray, int, int]:
-    front = clip.scenery.occluders[index]
+def _occluder(clip: PlannedClip, frame: int, front: Occluder) -> tuple[np.ndarray, int, int]:
+    """An occluder as the camera sees it, and the pixel of its left top corner."""
     left, top = clip.camera.apply(frame, np.array([front.left, front.top]))
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     zoom = clip.camera.zoom[frame]

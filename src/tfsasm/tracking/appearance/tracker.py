@@ -16,7 +16,7 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import xyxy_to_cxcywh
-from tfsasm.detection.proposals import Proposals, boxes_and_scores
+from tfsasm.detection.proposals import PixelCheck, Proposals, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Doubles, Floats, Image, Integers, Table
@@ -275,6 +275,7 @@ class AppearanceTracker(Tracker):
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
+        self._check_pixels = PixelCheck()
         self._camera = CameraMotion(self.config.camera)
         self.state: State = begin(self._gallery, self.config)
 
@@ -288,12 +289,14 @@ class AppearanceTracker(Tracker):
         and BGRA are converted). Without a frame there is no camera motion, and appearance only if
         embeddings come with the detections. Returns those of the detections that belong to a track,
         in their order, with `tracker_id` from 1. Raises `InputError` for a box with NaN, infinity
-        or no area, for a frame that is not an image, and for embeddings that are not finite, zero
-        or of another length than before; the state is then as before.
+        or no area, for boxes that look normalised, for a frame that is not an image, and for
+        embeddings that are not finite, zero or of another length than before; the state is then as
+        before.
         """
         image = None if frame is None else as_bgr(frame)
         found = _in_pixels(detections, image)
         xyxy, scores = boxes_and_scores(found)
+        self._check_pixels(xyxy)
         embeddings = self._embeddings(found, xyxy, scores, image)
         state = self._state_for(embeddings)
         size, warp = None, None
