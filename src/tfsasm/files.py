@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tfsasm.errors import InputError
 
@@ -61,6 +63,11 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8 with `\\n` line ends, atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def check_output(path: Path | str, *, overwrite: bool) -> Path:

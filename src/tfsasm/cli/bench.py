@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.files import check_outputs, write_text
+from tfsasm.files import check_outputs, write_json
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
@@ -89,7 +88,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         title = options.scaling if options.baseline is None else f"{result['frames']} frames"
         console.print(_rows_table(result["rows"], title))
     if options.json:
-        write_text(options.json, json.dumps(result, indent=1) + "\n")
+        write_json(options.json, result)
         console.print(f"wrote {options.json}")
     if options.plot:
         if "variants" in result:

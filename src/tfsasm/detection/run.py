@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -66,25 +66,26 @@ Step = Callable[[str, int, int | None], None]
 
 
 def detect(
-    videos: Sequence[Video], detector: Detector, output: Path, journal: Path, about: dict[str, Any],
-    *, overwrite: bool, step: Step,
+    videos: Sequence[Video], detector: Detector, output: Path, journal_file: Path,
+    about: dict[str, Any], *, overwrite: bool, step: Step,
 ) -> Outcome:
     """Detect in all frames of the videos and write `output`, a .json, a .txt or a folder.
 
-    The file `journal` keeps what is done and what `about` says of the run, and goes when `output`
+    `journal_file` keeps what is done and what `about` says of the run, and goes when `output`
     is written; where it is there already, the run continues. Raises `InputError` for the journal
     of another run, unless it may be overwritten.
     """
-    with Journal(journal, about, overwrite=overwrite) as record:
+    with Journal(journal_file, about, overwrite=overwrite) as journal:
         for video in videos:
-            if video.name in record.finished:
+            if video.name in journal.finished:
                 step(video.name, video.length or 0, None)
                 continue
-            first = record.begun[1] if record.begun and record.begun[0] == video.name else 1
-            record.finish(video.name, _detect_video(video, first, detector, record, step))
-        frames, boxes = _write(record, output, videos)
-    journal.unlink()
-    notes = tuple(note for of_video in record.finished.values() for note in of_video)
+            begun, number = journal.begun or ("", 1)
+            first = number if begun == video.name else 1
+            journal.finish(video.name, _detect_video(video, first, detector, journal, step))
+        frames, boxes = _write(journal, output, videos)
+    journal_file.unlink()
+    notes = tuple(note for of_video in journal.finished.values() for note in of_video)
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
 
 
@@ -261,7 +262,7 @@ class Journal:
             line = file.readline()
             if not line.endswith(b"\n"):  # killed before anything was done
                 return 0
-            before = _value(line)
+            before = _row(line)
             if before != about:
                 if overwrite:
                     return 0
@@ -271,7 +272,7 @@ class Journal:
                 )
             good = file.tell()
             for line in file:
-                row = _value(line) if line.endswith(b"\n") else None
+                row = _row(line)
                 if isinstance(row, dict):
                     self.finished[row["done"]] = row["notes"]
                     self.begun = None
@@ -284,15 +285,13 @@ class Journal:
         return good if self.begun is None else last
 
 
-def _value(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _row(line: bytes) -> Any:
+    """What a line holds; None for one that is damaged, or cut by a kill."""
+    with suppress(ValueError):
+        return json.loads(line) if line.endswith(b"\n") else None
 
 
 def _difference(before: Any, about: dict[str, Any]) -> str:
-    """What the two runs differ in."""
     if not isinstance(before, dict):
         return "or no record of a run at all"
     names = [name for name in about if before.get(name) != about[name]]

@@ -132,7 +132,8 @@ def run_sequence(
     `embedder` is the one that appearance trackers share. Raises `InputError`.
     """
     task = experiment.tasks[name]
-    chosen = {label: trackers[label] for label in experiment.labels(name)}
+    labels = trackers if experiment.todo is None else experiment.todo[name]
+    chosen = {label: trackers[label] for label in labels}
     for tracker in chosen.values():
         tracker.reset()
     ids: dict[str, set[int]] = {label: set() for label in chosen}

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import cv2
 import numpy as np
 
-from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.truncation import image_is_cut
 
@@ -125,34 +127,50 @@ class VideoSource(Source):
         self._decoder.close()
 
     def _read(self) -> Generator[Frame, None, None]:
-        number = 0
-        for number, image in enumerate(self._decoder, start=1):
-            if number in self._numbers:
-                time = self._decoder.time(image, number)
-                yield Frame(to_bgr(image), number, f"{self.label}#{number}", time)
-            if number + 1 >= self._numbers.stop:
-                return self._report_damage()
-        self._check_end(number)
-        if number < self._numbers.start:
-            raise self._none_in_range(number)
+        at = self._decoder.timeline
+        for image in self._decoder:
+            if at.number in self._numbers:
+                yield Frame(to_bgr(image), at.number, f"{self.label}#{at.number}", at.time)
+            if at.number + 1 >= self._numbers.stop:
+                return self._check_whole()
+        self._check_end(at.number)
+        if at.number < self._numbers.start:
+            raise self._none_in_range(at.number)
 
-    def _report_damage(self) -> None:
-        if damage := self._decoder.damage:
+    def _check_whole(self) -> None:
+        """Report what was found on the way. Raises `TruncatedInput` when frames were lost."""
+        at = self._decoder.timeline
+        if damage := at.damage:
             self.warn(
                 f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
                 "reading went on"
             )
+        if restarts := at.restarts:
+            numbers = first_few([str(number) for number in restarts], 5)
+            self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
+        if missing := self._missing():
+            raise TruncatedInput(
+                f"{self.label} is damaged: {missing}; the others keep their numbers"
+            )
+
+    def _missing(self) -> str:
+        lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
+        gaps = [f"{gap[0]}-{gap[-1]}" if len(gap) > 1 else f"{gap[0]}" for gap in lost]
+        count = sum(map(len, lost))
+        if count < 2:
+            return f"frame {gaps[0]} is lost" if lost else ""
+        return f"{count} frames are lost, {first_few(gaps, 5)}"
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
         total, declared = self._decoder.total, self._decoder.declared
         if reason := self._decoder.early_end(reached):
-            of_total = f" of {total}" if total else ""
+            of_total, missing = f" of {total}" if total else "", self._missing()
             raise TruncatedInput(
                 f"{self.label} ends early: {reason}; frame {reached}{of_total} was the last good "
-                "one"
+                "one" + (f"; {missing}" if missing else "")
             )
-        self._report_damage()
+        self._check_whole()
         if declared and reached < total - max(2, total // 100):
             self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
@@ -280,6 +298,8 @@ def open_video(
     """
     numbers = _frame_numbers(start, end, stride)
     text = str(source)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
     if "://" in text:
         return VideoSource(open_stream(text), numbers)
     path = Path(text)
