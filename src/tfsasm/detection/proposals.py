@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import cxcywh_to_xyxy, ltwh_to_xyxy, normalised_boxes, xyxy_to_ltwh
 from tfsasm.errors import InputError
-from tfsasm.tables import Array, Doubles, Table
+from tfsasm.tables import Array, Doubles, Flags, Table
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,59 @@ class Proposals(Table):
         return sv.Detections(xyxy=xyxy, confidence=self.scores.astype(np.float64))
 
 
+Given = sv.Detections | Proposals | np.ndarray | None
+"""The detections of a frame as trackers take them. An array has a row per box: x1, y1, x2, y2 in
+pixels, then score and class as far as there are more columns."""
+
+
+def as_detections_in_pixels(given: Given, size: tuple[int, int] | None) -> sv.Detections:
+    """Any detector's boxes as detections; `size` is the width and height of the image, if known.
+
+    Raises `InputError` for what are no detections, and for `Proposals` without a size.
+    """
+    if given is None:
+        return sv.Detections.empty()
+    if isinstance(given, sv.Detections):
+        return given
+    if not isinstance(given, Proposals):
+        return _from_rows(given)
+    if size is None:
+        raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
+    return given.in_pixels(*size)
+
+
+def _from_rows(given: Any) -> sv.Detections:
+    """Detections of an array `[N, 4]` to `[N, 6]`, a tensor or a list of rows."""
+    if hasattr(given, "detach"):  # a tensor
+        given = given.detach().cpu()
+    try:
+        rows = np.asarray(given)
+    except ValueError:  # of different lengths
+        rows = np.asarray(None)
+    if rows.size == 0 and rows.ndim in (1, 2):
+        return sv.Detections.empty()
+    if rows.ndim != 2 or not 4 <= rows.shape[1] <= 6 or rows.dtype.kind not in "fiu":
+        what = f"{rows.dtype} {list(rows.shape)}" if rows.ndim else type(given).__name__
+        raise InputError(
+            "detections are supervision.Detections (its from_... functions convert those of other "
+            "packages) or numbers [N, 4] to [N, 6], the columns x1, y1, x2, y2 in pixels, score "
+            f"and class, not {what}"
+        )
+    rows = rows.astype(np.float64)
+    classes = rows[:, 5] if rows.shape[1] == 6 else None
+    check_boxes(rows[:, :4], rows[:, 4] if rows.shape[1] > 4 else np.ones(len(rows)))
+    if classes is not None and (bad := classes != np.round(classes)).any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"detection {row} has the class {classes[row]}, which is no whole number; columns are "
+            "x1, y1, x2, y2 in pixels, score and class"
+        )
+    return sv.Detections(
+        xyxy=rows[:, :4], confidence=rows[:, 4] if rows.shape[1] > 4 else None,
+        class_id=None if classes is None else classes.astype(np.int64),
+    )  # fmt: skip
+
+
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
     """Any detector's boxes as the network takes them. Raises as `boxes_and_scores` does."""
     return Proposals.from_xyxy(*boxes_and_scores(detections), width, height)
@@ -73,15 +127,26 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
-    sizes = xyxy[:, 2:] - xyxy[:, :2]
-    bad = ~np.isfinite(xyxy).all(axis=1) | ~np.isfinite(scores) | ~(sizes > 0).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
+    check_boxes(xyxy, scores)
+    return xyxy, scores
+
+
+def check_boxes(xyxy: np.ndarray, scores: np.ndarray) -> None:
+    """Raises `InputError` naming the first row that is no box (see `usable`)."""
+    good = usable(xyxy, scores)
+    if not good.all():
+        row = int(good.argmin())
         raise InputError(
             f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
             f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
         )
-    return xyxy, scores
+
+
+def usable(xyxy: np.ndarray, scores: np.ndarray) -> Flags:
+    """Which rows `[P]` are finite boxes `[P, 4]` of some size with a finite score `[P]`."""
+    sizes = xyxy[:, 2:] - xyxy[:, :2]
+    finite = np.isfinite(xyxy).all(axis=1) & np.isfinite(scores)
+    return np.asarray(finite & (sizes > 0).all(axis=1))
 
 
 class PixelCheck:

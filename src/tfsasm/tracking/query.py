@@ -17,7 +17,13 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import PixelCheck, Proposals, as_proposals
+from tfsasm.detection.proposals import (
+    Given,
+    PixelCheck,
+    Proposals,
+    as_detections_in_pixels,
+    as_proposals,
+)
 from tfsasm.errors import InputError
 from tfsasm.runtime.network import Network, Prediction, Queries
 from tfsasm.runtime.preprocess import as_bgr
@@ -255,12 +261,12 @@ class QueryTracker:
         return self.network.encode([as_bgr(image) for image in images])
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
-        `detections` are any detector's, `xyxy` in pixels of `frame`; `frame` is uint8 BGR
+        `detections` are any detector's (`Given`), in pixels of `frame`; `frame` is uint8 BGR
         `[H, W, 3]` (grey and BGRA are converted), and `prepared` its features if `prepare` has made
         them. Returns the tracks: `tracker_id` from 1, `confidence`, pixel `xyxy` (not clipped to
         the image), and `class_id` and `data` of the detection that each track was born of. Raises
@@ -272,18 +278,20 @@ class QueryTracker:
         image = as_bgr(frame)
         height, width = image.shape[:2]
         if isinstance(detections, Proposals):
-            proposals, detections = detections, None
+            proposals, found = detections, None
         else:
-            proposals = as_proposals(detections, width, height)
+            found = as_detections_in_pixels(detections, (width, height))
+            proposals = as_proposals(found, width, height)
         self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
         features = self.network.encode([image])[0] if prepared is None else prepared
         self.state, output = step(
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
         )
-        self._origins.learn(output, detections, self.state.tracks.ids)
+        self._origins.learn(output, found, self.state.tracks.ids)
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
-        return self._origins.attach(tracks)
+        metadata = {} if found is None else dict(found.metadata)
+        return replace(self._origins.attach(tracks), metadata=metadata)
 
     def _count_small(self, output: TrackOutput, tracks: sv.Detections) -> None:
         """Those of `output` that would be among the reported `tracks` but for their size."""

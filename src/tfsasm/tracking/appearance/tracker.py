@@ -16,7 +16,7 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import xyxy_to_cxcywh
-from tfsasm.detection.proposals import PixelCheck, Proposals, boxes_and_scores
+from tfsasm.detection.proposals import Given, PixelCheck, as_detections_in_pixels, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Doubles, Floats, Image, Integers, Table
@@ -280,12 +280,12 @@ class AppearanceTracker(Tracker):
         self.state: State = begin(self._gallery, self.config)
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
-        `detections` are any detector's, `xyxy` in pixels; `frame` is uint8 BGR `[H, W, 3]` (grey
+        `detections` are any detector's (`Given`), in pixels; `frame` is uint8 BGR `[H, W, 3]` (grey
         and BGRA are converted). Without a frame there is no camera motion, and appearance only if
         embeddings come with the detections. Returns those of the detections that belong to a track,
         in their order, with `tracker_id` from 1. Raises `InputError` for a box with NaN, infinity
@@ -294,16 +294,15 @@ class AppearanceTracker(Tracker):
         before.
         """
         image = None if frame is None else as_bgr(frame)
-        found = _in_pixels(detections, image)
+        size = None if image is None else (image.shape[1], image.shape[0])
+        found = as_detections_in_pixels(detections, size)
         xyxy, scores = boxes_and_scores(found)
         self._check_pixels(xyxy)
         embeddings = self._embeddings(found, xyxy, scores, image)
         state = self._state_for(embeddings)
-        size, warp = None, None
-        if image is not None:
-            size = image.shape[1], image.shape[0]
-            if self.config.camera.enabled:
-                warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
+        warp = None
+        if image is not None and self.config.camera.enabled:
+            warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
         seen = FrameDetections(xyxy, scores, embeddings, warp, size)
         self.state, ids, rows = step(state, seen, self._gallery, self.config)
         return _reported(found, scores, ids, rows)
@@ -377,14 +376,3 @@ def _reported(found: sv.Detections, scores: Doubles, ids: Integers, rows: Intege
     ids, rows = ids[order], rows[order]
     chosen: Any = found[rows]
     return replace(chosen, confidence=scores[rows], class_id=classes[rows], tracker_id=ids)
-
-
-def _in_pixels(detections: sv.Detections | Proposals | None, image: Image | None) -> sv.Detections:
-    """Detections of any kind in pixels; `Proposals` are normalised by the size of the image."""
-    if detections is None:
-        return sv.Detections.empty()
-    if isinstance(detections, sv.Detections):
-        return detections
-    if image is None:
-        raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
-    return detections.in_pixels(image.shape[1], image.shape[0])
