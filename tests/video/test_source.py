@@ -322,7 +322,7 @@ def test_name_order_without_jpg_takes_the_other_images(tmp_path):
 
 
 def test_padded_numbers_need_no_warning(tmp_path):
-    folder = folder_of(tmp_path / "frames", "0001.png", "0002.png", "0010.png", "._0001.png")
+    folder = folder_of(tmp_path / "frames", "0001.png", "0002.png", "0003.png", "._0001.png")
     (folder / "notes.txt").write_text("not an image")
     with open_video(folder) as source:
         assert source.count == 3

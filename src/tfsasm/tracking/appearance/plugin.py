@@ -48,6 +48,12 @@ class AppearanceSORT(BaseTracker):
         self._tracker = AppearanceTracker(embedder(embedder_name, embedder_weights), config)
         self.reset()
 
+    def reset(self) -> None:
+        """Forget everything; ids start at 1."""
+        self._tracker.reset()
+        self.tracks: list[Any] = []
+        self.dropped = 0
+
     def update(
         self, detections: Given, frame: np.ndarray | None = None,
         timestamp: float | None = None,
@@ -71,12 +77,6 @@ class AppearanceSORT(BaseTracker):
         result: Any = detections[np.arange(len(detections))]
         result.tracker_id = ids
         return result
-
-    def reset(self) -> None:
-        """Forget everything; ids start at 1."""
-        self._tracker.reset()
-        self.tracks: list[Any] = []
-        self.dropped = 0
 
     def _numbered(self, detections: sv.Detections) -> sv.Detections:
         """The usable `detections` with their rows; the others are counted, and the first is told.
