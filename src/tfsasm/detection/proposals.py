@@ -11,7 +11,10 @@ import supervision as sv
 
 from tfsasm.boxes import cxcywh_to_xyxy, ltwh_to_xyxy, normalised_boxes, xyxy_to_ltwh
 from tfsasm.errors import InputError
-from tfsasm.tables import Array, Doubles, Flags, Table
+from tfsasm.tables import Array, Doubles, Flags, Integers, Table
+
+NO_CLASS = int(np.iinfo(np.int64).min)
+"""The class of what a detector gives none: it may be any."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,13 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)
     check_boxes(xyxy, scores)
     return xyxy, scores
+
+
+def classes_of(detections: sv.Detections | None) -> Integers:
+    """The classes `[P]`, `NO_CLASS` where there are none."""
+    if detections is None or detections.class_id is None:
+        return np.full(0 if detections is None else len(detections), NO_CLASS)
+    return np.asarray(detections.class_id).astype(np.int64)
 
 
 def check_boxes(xyxy: np.ndarray, scores: np.ndarray) -> None:
