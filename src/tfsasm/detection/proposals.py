@@ -11,7 +11,7 @@ import supervision as sv
 
 from tfsasm.boxes import cxcywh_to_xyxy, ltwh_to_xyxy, normalised_boxes, xyxy_to_ltwh
 from tfsasm.errors import InputError
-from tfsasm.tables import Array, Doubles, Flags, Integers, Table
+from tfsasm.tables import Array, Doubles, Flags, Integers, Table, namespace
 
 NO_CLASS = int(np.iinfo(np.int64).min)
 """The class of what a detector gives none: it may be any."""
@@ -25,6 +25,12 @@ class Proposals(Table):
     """`[P, 4]` float32, cxcywh normalised by the original image size; may leave [0, 1]."""
     scores: Array
     """`[P]` float32 in [0, 1]."""
+    classes: Array = None
+    """`[P]` int64, or `NO_CLASS`, which it is for all if none are given."""
+
+    def __post_init__(self) -> None:
+        if self.classes is None:
+            object.__setattr__(self, "classes", no_classes(self.scores))
 
     @classmethod
     def empty(cls) -> Proposals:
@@ -34,24 +40,35 @@ class Proposals(Table):
     @classmethod
     def from_ltwh(
         cls, ltwh: np.ndarray | Sequence[Sequence[float]], scores: np.ndarray | Sequence[float],
-        width: int, height: int,
+        width: int, height: int, classes: Integers | None = None,
     ) -> Proposals:
         """Pixel boxes `[P, 4]` (left, top, width, height) of a `width` x `height` image."""
         confidences = np.asarray(scores, dtype=np.float64).reshape(-1).astype(np.float32)
-        return cls(normalised_boxes(ltwh, width, height), confidences)
+        return cls(normalised_boxes(ltwh, width, height), confidences, classes)
 
     @classmethod
     def from_xyxy(
-        cls, xyxy: np.ndarray, scores: np.ndarray, width: int, height: int
+        cls, xyxy: np.ndarray, scores: np.ndarray, width: int, height: int,
+        classes: Integers | None = None,
     ) -> Proposals:
         """Pixel corner boxes `[P, 4]` of a `width` x `height` image."""
         corners = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-        return cls.from_ltwh(xyxy_to_ltwh(corners), scores, width, height)
+        return cls.from_ltwh(xyxy_to_ltwh(corners), scores, width, height, classes)
 
     def in_pixels(self, width: int, height: int) -> sv.Detections:
         """The same as detections in a `width` x `height` image, doubles."""
         xyxy = cxcywh_to_xyxy(self.boxes.astype(np.float64)) * [width, height, width, height]
-        return sv.Detections(xyxy=xyxy, confidence=self.scores.astype(np.float64))
+        known = len(self.classes) and (self.classes != NO_CLASS).all()
+        return sv.Detections(
+            xyxy=xyxy, confidence=self.scores.astype(np.float64),
+            class_id=self.classes if known else None,
+        )  # fmt: skip
+
+
+def no_classes(like: Array) -> Array:
+    """Of as many objects as `like` `[P]` has, in its library."""
+    library = namespace(like)
+    return library.full_like(like, NO_CLASS, dtype=library.int64)
 
 
 Given = sv.Detections | Proposals | np.ndarray | None
@@ -109,7 +126,9 @@ def _from_rows(given: Any) -> sv.Detections:
 
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
     """Any detector's boxes as the network takes them. Raises as `boxes_and_scores` does."""
-    return Proposals.from_xyxy(*boxes_and_scores(detections), width, height)
+    return Proposals.from_xyxy(
+        *boxes_and_scores(detections), width, height, classes_of(detections)
+    )
 
 
 def as_detections(boxes: Doubles) -> sv.Detections:
