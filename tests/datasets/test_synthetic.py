@@ -31,10 +31,9 @@ def fingerprint(frames):
 
 @pytest.fixture(scope="module")
 def clips():
-    """Six clips of every kind, drawn once for all the properties below."""
-    config = replace(SMALL, frames=6)
+    """Eight clips of every kind, drawn once for all the properties below."""
     return {
-        kind: [list(render_clip(seed, replace(config, kinds=(kind,)))) for seed in range(8)]
+        kind: [list(render_clip(seed, replace(SMALL, kinds=(kind,)))) for seed in range(8)]
         for kind in KINDS
     }
 

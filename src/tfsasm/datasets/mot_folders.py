@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_text
@@ -117,10 +117,12 @@ def image_names(folder: Path) -> list[str]:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header of an image file; None when it is not one."""
+    """Width and height of an upright image by the header of its file; None when it is not one."""
     try:
         with Image.open(path) as image:
-            return image.size
+            width, height = image.size
+            lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return (height, width) if lies else (width, height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
