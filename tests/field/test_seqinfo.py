@@ -33,7 +33,8 @@ def test_a_name_and_a_length_are_enough_to_score(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "seq.txt").write_text((folder / "gt" / "gt.txt").read_text())
     scores = score_folders(tmp_path / "gt", tmp_path / "results")
-    assert scores.report.combined.HOTA == pytest.approx(100)
+    hota = scores.report.combined.HOTA
+    assert hota == pytest.approx(100)
     (one,) = sequences("mot", tmp_path / "gt")
     assert (one.length, one.width, one.height, one.rate) == (3, 60, 40, None)
 
