@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,10 +19,10 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
-from tfsasm.detection.formats import mot_lines
+from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import atomic_path, writing
+from tfsasm.files import writing
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
@@ -83,7 +82,7 @@ def detect(
             begun, number = journal.begun or ("", 1)
             first = number if begun == video.name else 1
             journal.finish(video.name, _detect_video(video, first, detector, journal, step))
-        frames, boxes = _write(journal, output, videos)
+        frames, boxes = _write(journal, output, videos, overwrite=overwrite)
     journal_file.unlink()
     notes = tuple(note for of_video in journal.finished.values() for note in of_video)
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
@@ -163,7 +162,9 @@ def key_of(video: Video, frame: Frame) -> str:
     return "/".join([*components(prefix if video.folder is None else video.folder), f"{stem}.txt"])
 
 
-def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
+def _write(
+    journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
+) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
     frames = boxes = 0
 
@@ -176,22 +177,10 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
 
     if output.suffix.lower() == ".json":
         write_det_db(output, ((record.key, record.lines) for record in counted()))
-    elif output.suffix:
-        _write_mot(output, counted())
     else:
-        empty = {video.name for video in videos}
-        for name, of_name in groupby(counted(), lambda record: record.sequence):
-            _write_mot(output / f"{name}.txt", of_name)
-            empty.remove(name)
-        for name in empty:
-            _write_mot(output / f"{name}.txt", iter(()))
+        rows = ((record.sequence, record.number, record.lines) for record in counted())
+        write_mot(output, rows, overwrite=overwrite, names=[video.name for video in videos])
     return frames, boxes
-
-
-def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for record in frames:
-            file.writelines(mot_lines(record.number, record.lines))
 
 
 class FrameRecord(NamedTuple):

@@ -7,7 +7,6 @@ it. Pixels of image files are those of `cv2.imread` to the last bit.
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import itertools
 import logging
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
+from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.truncation import image_is_cut
 
@@ -222,18 +222,19 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     In natural order `2.jpg` is before `10.jpg`, and names that are numbers are frame numbers. Order
     by `name` is that of the released code, which counts images (SPEC 2.2).
     """
+    info, problem = _seqinfo(folder)
     place, names = folder, _image_names(folder, order)
-    if not names and (folder / "img1").is_dir():
-        place, names = folder / "img1", _image_names(folder / "img1", order)
+    for inner in (folder / info.images, folder / "img1"):
+        if not names and inner.is_dir():
+            place, names = inner, _image_names(inner, order)
     if not names:
         raise InputError(
             f"{folder.as_posix()} holds no images ({' '.join(IMAGE_SUFFIXES)}) and no img1 folder "
             "with images; give the folder that holds the frames"
         )
-    rate, problem = _seqinfo_rate(place)
-    frames = dict(enumerate(names, start=1)) if order == "name" else _by_number(names)
+    frames = dict(enumerate(names, start=1)) if order == "name" else frame_numbers(names)
     paths = {number: place / name for number, name in frames.items()}
-    images = ImageSequence(paths, place.as_posix(), numbers, rate)
+    images = ImageSequence(paths, place.as_posix(), numbers, info.rate)
     if problem:
         images.warn(problem)
     if missing := [range(a + 1, b) for a, b in itertools.pairwise([0, *frames]) if b > a + 1]:
@@ -252,7 +253,7 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     return images
 
 
-def _by_number(names: list[str]) -> dict[int, str]:
+def frame_numbers(names: list[str]) -> dict[int, str]:
     """Names by frame number, in order: that of the name where all have one, else the position.
 
     Names that count from 0 are counted from 1. After a common beginning (`frame_0007`) a number
@@ -290,22 +291,16 @@ def _natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
-def _seqinfo_rate(folder: Path) -> tuple[Fraction | None, str | None]:
-    """Frame rate in the `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
+def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
+    """The `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
     for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
-        if not path.is_file():
-            continue
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read_string(path.read_text(encoding="utf-8-sig"))
-            text = parser.get("Sequence", "frameRate")
-            rate = Fraction(text)
-        except (configparser.Error, ValueError, ZeroDivisionError, OSError):
-            return None, f"{path.as_posix()} names no frame rate ([Sequence] frameRate=30)"
-        if rate > 0:
-            return rate, None
-        return None, f"{path.as_posix()} has frameRate={text}; a rate is above 0"
-    return None, None
+        if path.is_file():
+            try:
+                info = read_seqinfo(path)
+            except InputError as error:
+                return SeqInfo(), str(error)
+            return info, "" if info.rate else f"{path.as_posix()} names no rate; add frameRate=30"
+    return SeqInfo(), ""
 
 
 def open_video(
