@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,28 @@ from typing import Any
 
 from tfsasm.errors import InputError
 
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
+
+
+def safe_name(name: str, what: str) -> str:
+    """`name`, if it can be that of a file inside a folder; `what` says whose name it is.
+
+    Names come from other people's files. Raises `InputError` for one that would lead elsewhere (a
+    separator, `..`, a drive), for control characters, and for none at all.
+    """
+    if name.strip(" .") and not _UNSAFE.search(name):
+        return name
+    raise InputError(f"{what} {name!r} cannot be that of a file; no / \\ : or control character")
+
+
+def safe_path(name: str, what: str) -> str:
+    """The same for a path below a folder, `a/b.jpg`."""
+    for part in name.split("/"):
+        safe_name(part, what)
+    return name
 
 
 @contextmanager

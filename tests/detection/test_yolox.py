@@ -112,7 +112,9 @@ NEIGHBOURS = [
     pytest.param({"score_threshold": 0.3}, [0.81], id="sure ones only"),
     pytest.param({"score_threshold": 0.05, "nms_iou": 0.9}, [0.81, 0.72, 0.2], id="near ones too"),
     pytest.param({"classes": (1,)}, [0.81], id="another class"),
-    pytest.param({"classes": (0, 1)}, [0.81, 0.2], id="two classes suppress each other"),
+    pytest.param({"classes": (0, 1)}, [0.81, 0.81, 0.2], id="two classes"),
+    pytest.param({"classes": (0, 1), "class_agnostic": True}, [0.81, 0.2],
+                 id="two classes suppress each other"),
     pytest.param({"score_threshold": 0.9}, [], id="nobody"),
 ])
 def test_settings_choose_the_boxes(tmp_path, settings, scores):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import supervision as sv
+import torch
 
 from helpers.fakes import SureNetwork
 from tfsasm.detection.det_db import write_det_db
@@ -38,8 +39,11 @@ TRACKERS = pytest.mark.parametrize("make", [
 ])
 
 
-def found(xyxy, **more):
-    return sv.Detections(xyxy=np.asarray(xyxy), confidence=np.full(len(xyxy), 0.9), **more)
+def found(xyxy, metadata=None, **data):
+    return sv.Detections(
+        xyxy=np.asarray(xyxy), confidence=np.full(len(xyxy), 0.9), metadata=metadata or {},
+        data={name: np.asarray(values) for name, values in data.items()},
+    )
 
 
 # Normalised boxes, of YOLO's `xyxyn` or a Hugging Face model without its target sizes:
@@ -107,6 +111,166 @@ def test_a_det_db_of_normalised_boxes_is_named(tmp_path):
     write_det_db(path, [("a/img1/00000001.txt", ["0.1,0.2,0.1,0.3,0.9\n"])])
     with pytest.raises(InputError, match=r"all 1 boxes in .*det_db\.json .*look normalised"):
         open_detections(path)
+
+
+# Arrays, as most trackers take them, instead of `supervision.Detections`:
+# adipandas/multi-object-tracker#32, mikel-brostrom/boxmot#2215
+
+
+def rows(*columns):
+    return np.hstack([PIXELS, *[np.array(column, float)[:, None] for column in columns]])
+
+
+@TRACKERS
+@pytest.mark.parametrize("given", [
+    pytest.param(rows(), id="boxes"),
+    pytest.param(rows([0.9, 0.8]), id="and scores"),
+    pytest.param(rows([0.9, 0.8], [0, 0]), id="and classes"),
+    pytest.param(rows().astype(np.float32), id="float32"),
+    pytest.param(rows().astype(int), id="whole pixels"),
+    pytest.param(rows([0.9, 0.8]).tolist(), id="a list of rows"),
+    pytest.param(torch.tensor(rows([0.9, 0.8]), requires_grad=True), id="a tensor"),
+])
+def test_an_array_has_a_row_per_box(make, given):
+    tracker = make()
+    for _ in range(4):
+        tracks = tracker.update(given, IMAGE)
+    assert sorted(tracks.tracker_id.tolist()) == [1, 2]
+    np.testing.assert_allclose(np.sort(tracks.xyxy[:, 0]), np.sort(np.trunc(PIXELS[:, 0])), atol=1)
+
+
+@TRACKERS
+@pytest.mark.parametrize("empty", [
+    pytest.param([], id="a list"), pytest.param(np.zeros((0, 6)), id="no rows"),
+    pytest.param(np.zeros(0), id="nothing at all"),
+])
+def test_an_array_may_be_empty(make, empty):
+    tracker = make()
+    assert len(tracker.update(empty, IMAGE)) == 0
+
+
+def test_the_columns_of_an_array_are_box_score_and_class():
+    tracker = AppearanceTracker()
+    tracks = tracker.update(rows([0.75, 0.875], [3, 8]))
+    assert tracks.confidence.tolist() == [0.75, 0.875]
+    assert tracks.class_id.tolist() == [3, 8]
+
+
+@TRACKERS
+@pytest.mark.parametrize("given", [
+    pytest.param(PIXELS[0], id="one box without rows"),
+    pytest.param(np.zeros((2, 7)), id="seven columns"),
+    pytest.param(np.zeros((2, 3)), id="three columns"),
+    pytest.param(np.zeros((1, 2, 6)), id="a batch"),
+    pytest.param([[1, 2, 3, 4], [5, 6]], id="rows of different lengths"),
+    pytest.param(np.array([["1", "2", "3", "4"]]), id="text"),
+    pytest.param({"boxes": PIXELS}, id="a dictionary"),
+    pytest.param((PIXELS, np.ones(2)), id="boxes and scores"),
+    pytest.param("det.txt", id="a path"),
+    pytest.param(7, id="a number"),
+])
+def test_what_are_no_detections_is_told_what_is_wanted(make, given):
+    with pytest.raises(InputError, match=r"supervision\.Detections .* \[N, 4\] to \[N, 6\].*, not"):
+        make().update(given, IMAGE)
+
+
+@TRACKERS
+def test_a_bad_row_of_an_array_is_named(make):
+    bad = rows()
+    bad[1, 3] = np.nan
+    with pytest.raises(InputError, match=r"detection 1 has box .*nan"):
+        make().update(bad, IMAGE)
+    with pytest.raises(InputError, match=r"detection 0 has the class 0\.9.* score and class"):
+        make().update(rows([0, 1], [0.9, 0.8]), IMAGE)  # class and score are swapped
+
+
+# Boxes without area: roboflow/supervision#458, blakeblackshear/frigate#23470
+
+FLAT = [200.0, 10.0, 200.0, 100.0]
+
+
+@TRACKERS
+@pytest.mark.parametrize("flat", [
+    pytest.param(FLAT, id="no width"), pytest.param([200.0, 10.0, 240.0, 10.0], id="no height"),
+    pytest.param([200.0, 10.0, 190.0, 100.0], id="turned over"),
+])
+def test_update_names_the_row_of_a_box_without_area(make, flat):
+    tracker = make()
+    with pytest.raises(InputError, match="detection 2 has box"):
+        tracker.update(found([*PIXELS, flat]), IMAGE)
+
+
+def appearance_sort():
+    pytest.importorskip("trackers")
+    from tfsasm.tracking.appearance.plugin import AppearanceSORT
+
+    return AppearanceSORT()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_drop_in_for_trackers_goes_on_without_a_box_that_has_no_area(place, caplog):
+    """As the trackers of that package do; the box comes back without a track."""
+    tracker, clean = appearance_sort(), appearance_sort()
+    boxes = np.insert(PIXELS, place, FLAT, axis=0)
+    for number in range(6):
+        given = found(boxes + number, name=["x", "y", "z"])
+        tracks = tracker.update(given, IMAGE)
+        wanted = clean.update(found(PIXELS + number), IMAGE).tracker_id
+    assert tracks.tracker_id.tolist() == np.insert(wanted, place, -1).tolist()
+    assert tracks.data["name"].tolist() == ["x", "y", "z"]
+    assert (tracker.dropped, clean.dropped) == (6, 0)
+    assert len(caplog.records) == 1
+    assert f"row {place}" in caplog.text
+    tracker.reset()
+    assert tracker.dropped == 0
+
+
+def test_the_drop_in_goes_on_where_no_box_has_an_area_and_with_embeddings():
+    tracker = appearance_sort()
+    for _ in range(3):
+        given = found([FLAT, PIXELS[0]], embedding=np.eye(2, dtype=np.float32))
+        assert tracker.update(given, IMAGE).tracker_id.tolist() == [-1, 1]
+    assert tracker.update(found([FLAT]), IMAGE).tracker_id.tolist() == [-1]
+    assert tracker.dropped == 4
+
+
+def test_the_drop_in_goes_on_without_a_score_that_is_not_finite():
+    tracker = appearance_sort()
+    given = sv.Detections(xyxy=PIXELS, confidence=np.array([0.9, np.nan]))
+    assert tracker.update(given, IMAGE).tracker_id.tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("vector", [[np.nan, 1.0], [0.0, 0.0]], ids=["nan", "zeros"])
+def test_the_drop_in_goes_on_without_an_embedding_of_no_use(vector):
+    tracker = appearance_sort()
+    for _ in range(3):
+        given = found(PIXELS, embedding=[[1.0, 0.0], vector])
+        assert tracker.update(given, IMAGE).tracker_id.tolist() == [1, -1]
+    assert tracker.dropped == 3
+    with pytest.raises(InputError, match="the embedding of detection 1"):
+        AppearanceTracker().update(found(PIXELS, embedding=[[1.0, 0.0], vector]))
+
+
+# What came with the detections: roboflow/supervision#754, roboflow/supervision#1226
+
+
+@pytest.mark.parametrize("make", [
+    pytest.param(query_tracker, id="query"),
+    pytest.param(AppearanceTracker, id="appearance"),
+    pytest.param(classic_tracker, id="classic"),
+    pytest.param(appearance_sort, id="drop-in"),
+])
+def test_the_metadata_of_a_frame_comes_back(make):
+    tracker = make()
+    for number in range(4):
+        frame = {"source": "a.mp4", "frame": number}
+        tracks = tracker.update(found(PIXELS, metadata=frame), IMAGE)
+        assert tracks.metadata == {"source": "a.mp4", "frame": number}
+    empty = sv.Detections(
+        xyxy=np.zeros((0, 4)), confidence=np.zeros(0), metadata={"source": "b.mp4"}
+    )
+    assert tracker.update(empty, IMAGE).metadata == {"source": "b.mp4"}
+    assert tracker.update(sv.Detections.empty(), IMAGE).metadata == {}
 
 
 # Small boxes: a floor of a pixel made them too large to overlap themselves

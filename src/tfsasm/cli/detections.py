@@ -21,10 +21,10 @@ from tfsasm.detection.edit import Frames, filter_boxes, merge, rekey
 from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
+    mot_rows,
     once,
     read_frames,
     write_mot,
-    write_mot_folder,
 )
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
@@ -222,10 +222,9 @@ class _Job:
             write_coco(self._output, frames, self._images, self._category)
         elif self._kind == "det_db":
             write_det_db(self._output, ((frame.key, frame.lines) for frame in frames))
-        elif self._output.suffix:
-            write_mot(self._output, frames)
         else:
-            write_mot_folder(self._output, frames, overwrite=self._overwrite)
+            rows = mot_rows(frames, self._output)
+            write_mot(self._output, rows, overwrite=self._overwrite)
 
     def report(self) -> list[str]:
         """What was read, left out and written."""

@@ -243,10 +243,8 @@ def _frame(entry: Mapping[str, Any]) -> ScalabelFrame:
         xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
         categories=tuple(_OLD_NAMES.get(category, category) for category in categories),
         ids=ids,
-        ignored=np.array([
-            _flag(label, "ignored") or category in IGNORED_CATEGORIES
-            for label, category in zip(labels, categories, strict=True)
-        ], dtype=bool),
+        ignored=np.array([_flag(label, "ignored") for label in labels], dtype=bool)
+        | np.isin(categories, list(IGNORED_CATEGORIES)),
         crowd=np.array([_flag(label, "crowd") for label in labels], dtype=bool),
         scores=np.array([label.get("score") for label in labels], dtype=np.float64),
     )  # fmt: skip

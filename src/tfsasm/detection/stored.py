@@ -91,7 +91,8 @@ class _Stored:
 
         Raises `InputError` if the boxes look normalised.
         """
-        if look_normalised(ltwh_to_xyxy(boxes[:, :4])):
+        whole = not (boxes[:, :4] % 1).any()  # pixels of a tiny image
+        if not whole and look_normalised(ltwh_to_xyxy(boxes[:, :4])):
             first = ",".join(f"{value:g}" for value in boxes[0, :4])
             raise InputError(
                 f"all {len(boxes)} boxes in {self._path} lie within 0 to 1 (the first is {first}), "

@@ -144,7 +144,7 @@ def count_boxes(
 
 
 def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> None:
-    """Frames are counted by position, so a missing image shifts all that come after it."""
+    """Frames have the numbers of their names; what is missing or counted otherwise is told."""
     matches = {name: _NUMBER.search(Path(name).stem) for name in names}
     if unnumbered := [name for name, match in matches.items() if not match]:
         row.notes.append(f"{_many(unnumbered)} without a number, the first: {unnumbered[0]}")
@@ -158,7 +158,7 @@ def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> N
         gap = next(number for number in range(first, last) if number not in counts)
         row.problems.append(
             f"{folder.name} has a gap at image number {gap} ({missing} missing in all); "
-            "frames after it are counted wrong"
+            "the others keep their numbers"
         )
     if double := [number for number, count in counts.items() if count > 1]:
         twice = f"{len(double)} image number(s) twice, first {double[0]}"
