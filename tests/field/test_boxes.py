@@ -240,6 +240,17 @@ def test_the_drop_in_goes_on_without_a_score_that_is_not_finite():
     assert tracker.update(given, IMAGE).tracker_id.tolist() == [1, -1]
 
 
+@pytest.mark.parametrize("vector", [[np.nan, 1.0], [0.0, 0.0]], ids=["nan", "zeros"])
+def test_the_drop_in_goes_on_without_an_embedding_of_no_use(vector):
+    tracker = appearance_sort()
+    for _ in range(3):
+        given = found(PIXELS, embedding=[[1.0, 0.0], vector])
+        assert tracker.update(given, IMAGE).tracker_id.tolist() == [1, -1]
+    assert tracker.dropped == 3
+    with pytest.raises(InputError, match="the embedding of detection 1"):
+        AppearanceTracker().update(found(PIXELS, embedding=[[1.0, 0.0], vector]))
+
+
 # What came with the detections: roboflow/supervision#754, roboflow/supervision#1226
 
 

@@ -82,6 +82,16 @@ def test_a_rider_and_the_motorcycle_have_an_identity_each(make):
         assert identities(tracks) == {RIDER: 1, MOTORCYCLE: 2}
 
 
+def test_the_drop_in_for_trackers_keeps_classes_apart_too():
+    pytest.importorskip("trackers")
+    from tfsasm.tracking.appearance.plugin import AppearanceSORT
+
+    tracker, other = AppearanceSORT(), AppearanceSORT(config=AppearanceConfig(class_agnostic=True))
+    for number in range(10):
+        ids = [t.update(rider_and_motorcycle(number)).tracker_id for t in (tracker, other)]
+    assert [row.tolist() for row in ids] == [[1, 2], [1, -1]]
+
+
 @BOTH
 def test_class_agnostic_is_the_way_to_one_identity_for_both(make):
     tracker = make(class_agnostic=True)

@@ -42,7 +42,7 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
     for name, color in _PARTS.items():
         label = f"{name} {getattr(report.combined, name):.1f}"
         width = 2.5 if name == "HOTA" else 1.5
-        _line(left, report.combined, name, color=color, linewidth=width, label=label)
+        left.plot(ALPHAS, report.combined.curves[name], color=color, linewidth=width, label=label)
     left.set_title(title or "combined")
     left.set_ylabel("%")
     left.legend(loc="lower left", frameon=False)
@@ -65,14 +65,10 @@ def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> No
         label = f"{name} {scores.HOTA:.1f}"
         if not named:
             label = "" if index else f"each of {len(ranked)} {kind}"
-        _line(axes, scores, "HOTA", color=color, linewidth=1.2, label=label)
+        axes.plot(ALPHAS, scores.curves["HOTA"], color=color, linewidth=1.2, label=label)
     label = f"combined {combined.HOTA:.1f}"
-    _line(axes, combined, "HOTA", color="black", linewidth=2.5, label=label)
+    axes.plot(ALPHAS, combined.curves["HOTA"], color="black", linewidth=2.5, label=label)
     _legend_beside(axes)
-
-
-def _line(axes: Any, scores: Scores, name: str, **style: Any) -> None:
-    axes.plot(ALPHAS, scores.curves[name], **style)
 
 
 @dataclass(frozen=True)

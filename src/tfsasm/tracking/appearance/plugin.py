@@ -36,7 +36,7 @@ class AppearanceSORT(BaseTracker):
 
     `embedder_name` and `embedder_weights` are as for `embedder`; `config` is the method. As with
     the trackers of that package, boxes of no use get no track and stop nothing: `dropped` counts
-    those without area or with a number that is not finite.
+    those without area, with a number that is not finite, or with an embedding of zeros.
     """
 
     tracker_id = "tfsasm"
@@ -79,18 +79,22 @@ class AppearanceSORT(BaseTracker):
         return result
 
     def _numbered(self, detections: sv.Detections) -> sv.Detections:
-        """The usable `detections` with their rows; the others are counted, and the first is told.
-        """
+        """The usable `detections` with their rows; the others are counted, the first is told."""
         xyxy, scores, classes = detections.xyxy, detections.confidence, detections.class_id
         good = usable(xyxy, np.ones(len(xyxy)) if scores is None else scores)
+        vectors = np.asarray(detections.data.get(EMBEDDING, np.zeros((0, 0))))
+        if vectors.ndim == 2 and len(vectors) == len(good) and vectors.dtype.kind in "fiu":
+            lengths = np.linalg.norm(vectors, axis=1)
+            good &= np.isfinite(lengths) & (lengths > 0)
         if not good.all() and not self.dropped:
             row = int(good.argmin())
-            log.warning("boxes without area, or not finite, get no track; the first is %s in row "
+            log.warning("boxes of no area, and those with a box, score or embedding that is not "
+                        "finite (or an embedding of zeros), get no track; the first is %s in row "
                         "%d", xyxy[row].tolist(), row)
         self.dropped += int((~good).sum())
         data: dict[str, Any] = {"row": np.flatnonzero(good)}
         if EMBEDDING in detections.data:
-            data[EMBEDDING] = np.asarray(detections.data[EMBEDDING])[good]
+            data[EMBEDDING] = vectors[good]
         return sv.Detections(
             xyxy=xyxy[good], confidence=None if scores is None else scores[good],
             class_id=None if classes is None else classes[good], data=data,
