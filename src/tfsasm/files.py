@@ -30,7 +30,9 @@ def safe_name(name: str, what: str) -> str:
     """
     if name.strip(" .") and not _UNSAFE.search(name):
         return name
-    raise InputError(f"{what} {name!r} cannot be that of a file; no / \\ : or control character")
+    raise InputError(
+        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters"
+    )
 
 
 def safe_path(name: str, what: str) -> str:

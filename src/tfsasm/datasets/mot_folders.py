@@ -16,6 +16,7 @@ from typing import Literal
 from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
+from tfsasm.files import safe_name
 from tfsasm.motchallenge import read_text
 from tfsasm.video.source import IMAGE_SUFFIXES
 
@@ -131,7 +132,7 @@ def listed_names(root: Path, split: str) -> list[str] | None:
         for place in (base, base.parent):
             path = place / "splits_txt" / f"{split}.txt"
             if path.is_file():
-                return read_text(path).split()
+                return [safe_name(name, f"the name in {path}") for name in read_text(path).split()]
     return None
 
 

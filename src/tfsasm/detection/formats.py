@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, check_output, writing
+from tfsasm.files import check_folder, check_output, safe_name, writing
 from tfsasm.motchallenge import Skipped, read_detections
 from tfsasm.tables import Doubles
 
@@ -89,6 +89,8 @@ def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[MotRow]:
         name = output.stem if output.suffix else sequence_of(frame.key)
         if not name:
             raise InputError(f"the key {frame.key!r} names no sequence; write a .json or a .txt")
+        if not output.suffix:
+            safe_name(name, f"the sequence of the key {frame.key!r},")
         first, numbers = known.setdefault(name, (folder, set()))
         if folder != first:
             where = "/".join(folder)
