@@ -123,7 +123,7 @@ def _report(
             for label, report in reports.items()
         },
         "gains": [gain.to_json() for gain in gains],
-    }, rows, reports, slices(axes, rows, reports, best, options.metric))  # fmt: skip
+    }, rows, reports, slices(axes, scores, rows[best].values))  # fmt: skip
     ranked = sorted(scores, key=lambda label: -scores[label])[:shown]
     console.print(_table(options.metric, axes, {
         label: (rows[label], report) for label, report in reports.items() if label in ranked
