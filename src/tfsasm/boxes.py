@@ -53,6 +53,11 @@ def normalised_boxes(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def look_normalised(xyxy: np.ndarray) -> bool:
+    """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
+    return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())
+
+
 def clipped(xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
     """Pixel corners `[N, 4]` cut at the border of a `width` x `height` image."""
     return np.clip(xyxy, 0, np.array([width, height, width, height], dtype=xyxy.dtype))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import supervision as sv
 import torch
 
 from helpers.fakes import SureNetwork
+from tfsasm.datasets.check.mot import check_sequence
+from tfsasm.datasets.ground_truth import truth_rows
 from tfsasm.detection.det_db import write_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
+from tfsasm.evaluation.result_files import Files
+from tfsasm.evaluation.score import score_files
 from tfsasm.tracking.appearance import AppearanceTracker
 from tfsasm.tracking.baselines import ClassicTracker
 from tfsasm.tracking.config import default
@@ -111,6 +117,41 @@ def test_a_det_db_of_normalised_boxes_is_named(tmp_path):
     write_det_db(path, [("a/img1/00000001.txt", ["0.1,0.2,0.1,0.3,0.9\n"])])
     with pytest.raises(InputError, match=r"all 1 boxes in .*det_db\.json .*look normalised"):
         open_detections(path)
+
+
+GROUND_TRUTH = "1,1,{},1,1,1\n2,1,{},1,1,1\n"
+SHARES, HUNDREDS = "0.1,0.2,0.1,0.3", "64,96,64,144"
+
+
+@pytest.mark.parametrize(("truth", "result", "note"), [
+    pytest.param(HUNDREDS, SHARES, ["all boxes of the result lie within 0 to 1"], id="the result"),
+    pytest.param(SHARES, HUNDREDS, ["all boxes of the ground truth lie within"], id="the truth"),
+    pytest.param(SHARES, SHARES, [], id="both"),
+    pytest.param(HUNDREDS, HUNDREDS, [], id="neither"),
+])
+def test_a_score_of_zero_for_another_unit_is_explained(tmp_path, truth, result, note):
+    files = Files(tmp_path / "gt.txt", tmp_path / "a.txt", None)
+    files.truth.write_text(GROUND_TRUTH.format(truth, truth))
+    files.result.write_text(GROUND_TRUTH.format(result, result))
+    notes = score_files({"a": files}).notes
+    assert len(notes) == len(note)
+    assert all(text in told for text, told in zip(note, notes, strict=True))
+
+
+def test_the_check_of_a_data_set_names_normalised_boxes(tmp_path):
+    for name in ("gt", "det"):
+        (tmp_path / "a" / name).mkdir(parents=True)
+    (tmp_path / "a" / "gt" / "gt.txt").write_text(GROUND_TRUTH.format(SHARES, SHARES))
+    (tmp_path / "a" / "det" / "det.txt").write_text(f"1,-1,{SHARES},0.9\n")
+    told = check_sequence(tmp_path / "a", tmp_path).problems
+    assert [text.split(" ")[0] for text in told if "normalised" in text] == ["gt.txt:", "det.txt:"]
+
+
+def test_training_refuses_normalised_ground_truth(tmp_path):
+    path = tmp_path / "gt.txt"
+    path.write_text(GROUND_TRUTH.format(SHARES, SHARES))
+    with pytest.raises(InputError, match=r"all 2 boxes in .*gt\.txt lie within 0 to 1"):
+        truth_rows(SimpleNamespace(name="a", dataset="mot", truth=path))
 
 
 # Arrays, as most trackers take them, instead of `supervision.Detections`:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfsasm.boxes import ltwh_to_xyxy
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, numbered, video_frames
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.sequences import Sequence
@@ -48,6 +48,11 @@ def truth_rows(sequence: Sequence) -> TruthRows:
     if sequence.dataset == "bdd100k":
         return _scalabel_rows(video_frames(sequence.truth, sequence.name))
     table = read_tracks(sequence.truth)
+    if look_normalised(ltwh_to_xyxy(table.ltwh)):
+        raise InputError(
+            f"all {len(table)} boxes in {sequence.truth} lie within 0 to 1, so they look "
+            "normalised; wanted are pixels: multiply them by the width and height of the image"
+        )
     keep = table.confidence != 0
     if sequence.dataset != "mot15":
         keep &= ~np.isin(table.label, NOT_PEOPLE)

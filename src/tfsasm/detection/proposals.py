@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from tfsasm.boxes import cxcywh_to_xyxy, ltwh_to_xyxy, normalised_boxes, xyxy_to_ltwh
+from tfsasm.boxes import (
+    cxcywh_to_xyxy,
+    look_normalised,
+    ltwh_to_xyxy,
+    normalised_boxes,
+    xyxy_to_ltwh,
+)
 from tfsasm.errors import InputError
 from tfsasm.tables import Array, Doubles, Flags, Integers, Table, namespace
 
@@ -196,8 +202,3 @@ class PixelCheck:
                 "by its height"
             )
         self._certain = True
-
-
-def look_normalised(xyxy: np.ndarray) -> bool:
-    """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
-    return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())

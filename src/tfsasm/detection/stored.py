@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tfsasm.boxes import ltwh_to_xyxy
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.detection.det_db import DetDb, Folder, components, kind_of, read_det_db
-from tfsasm.detection.proposals import Proposals, look_normalised
+from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import read_detections
 from tfsasm.tables import Doubles

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import sequence_folders
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.bdd100k import has_bdd100k_layout, load_labels
@@ -135,7 +136,21 @@ def score_files(
         for name, pair in fit.items() for what, boxes in zip(sides, pair, strict=True)
         if not len(boxes)
     ]  # fmt: skip
+    notes += [note for name, pair in fit.items() for note in _units(name, *pair)]
     return Scored(report, dataset, tuple(notes), left_out)
+
+
+def _units(name: str, *pair: Any) -> list[str]:
+    """What is to be said of ground truth and result whose boxes are not of one unit."""
+    boxes = [ltwh_to_xyxy(getattr(side, "boxes", side).ltwh) for side in pair]
+    normalised = [look_normalised(xyxy) for xyxy in boxes]
+    if not all(map(len, boxes)) or len(set(normalised)) == 1:
+        return []
+    one, other = ("ground truth", "result")[:: 1 if normalised[0] else -1]
+    return [
+        f"{name}: all boxes of the {one} lie within 0 to 1, so they look normalised, and those of "
+        f"the {other} do not; wanted are pixels"
+    ]
 
 
 def _guess(root: Path) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.tables import Array, Doubles
 
@@ -118,6 +119,9 @@ def check_boxes(row: SequenceReport, what: str, boxes: Doubles) -> None:
 
     Frames without a box may be intended, so they are only noted.
     """
+    if look_normalised(ltwh_to_xyxy(boxes[:, 2:6])):
+        row.problems.append(f"{what}: all {len(boxes)} boxes lie within 0 to 1, so they look "
+                            "normalised; wanted are pixels")
     if row.frames is not None:
         count_boxes(row, what, "after the last frame", boxes, boxes[:, 0] > row.frames)
     if row.size is not None:
