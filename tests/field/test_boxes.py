@@ -171,6 +171,7 @@ def rows(*columns):
     pytest.param(rows().astype(int), id="whole pixels"),
     pytest.param(rows([0.9, 0.8]).tolist(), id="a list of rows"),
     pytest.param(torch.tensor(rows([0.9, 0.8]), requires_grad=True), id="a tensor"),
+    pytest.param(torch.tensor(rows([0.9, 0.8])).bfloat16(), id="a tensor of half precision"),
 ])
 def test_an_array_has_a_row_per_box(make, given):
     tracker = make()
@@ -273,6 +274,14 @@ def test_the_drop_in_goes_on_where_no_box_has_an_area_and_with_embeddings():
         assert tracker.update(given, IMAGE).tracker_id.tolist() == [-1, 1]
     assert tracker.update(found([FLAT]), IMAGE).tracker_id.tolist() == [-1]
     assert tracker.dropped == 4
+
+
+def test_the_drop_in_takes_arrays_and_drops_their_rows_without_area():
+    tracker = appearance_sort()
+    for _ in range(3):
+        tracks = tracker.update(np.array([[*PIXELS[0], 0.9, 3], [*FLAT, 0.9, 3]]), IMAGE)
+    assert (tracks.tracker_id.tolist(), tracks.class_id.tolist()) == ([1, -1], [3, 3])
+    assert tracker.dropped == 3
 
 
 def test_the_drop_in_goes_on_without_a_score_that_is_not_finite():

@@ -100,11 +100,9 @@ def as_detections_in_pixels(given: Given, size: tuple[int, int] | None) -> sv.De
 
 def _from_rows(given: Any) -> sv.Detections:
     """Detections of an array `[N, 4]` to `[N, 6]`, a tensor or a list of rows."""
-    if hasattr(given, "detach"):  # a tensor
-        given = given.detach().cpu()
     try:
-        rows = np.asarray(given)
-    except ValueError:  # of different lengths
+        rows = np.asarray(given.detach().cpu().double() if hasattr(given, "detach") else given)
+    except (ValueError, TypeError):  # rows of different lengths, or tensors on a GPU in a list
         rows = np.asarray(None)
     if rows.size == 0 and rows.ndim in (1, 2):
         return sv.Detections.empty()
@@ -117,7 +115,8 @@ def _from_rows(given: Any) -> sv.Detections:
         )
     rows = rows.astype(np.float64)
     classes = rows[:, 5] if rows.shape[1] == 6 else None
-    check_boxes(rows[:, :4], rows[:, 4] if rows.shape[1] > 4 else np.ones(len(rows)))
+    if not np.isfinite(rows).all():
+        check_boxes(rows[:, :4], rows[:, 4] if rows.shape[1] > 4 else np.ones(len(rows)))
     if classes is not None and (bad := classes != np.round(classes)).any():
         row = int(bad.argmax())
         raise InputError(
