@@ -24,17 +24,22 @@ def associate(
 
     `classes` `[N]` are those of the tracks, `found` `[D]` of the detections.
     """
+    if _is_one(classes, found):  # as in most videos
+        return association.associate(pairs, confirmed, scores)
     matches = np.full(len(classes), -1)
     for rows, columns in _groups(classes, found):
         free = np.ones(len(found), dtype=bool)
         free[matches[matches >= 0]] = False
-        rows, columns = rows & (matches < 0), columns & free
-        if rows.all() and columns.all():  # as in most videos
-            return association.associate(pairs, confirmed, scores)
-        own, their = np.flatnonzero(rows), np.flatnonzero(columns)
+        own, their = np.flatnonzero(rows & (matches < 0)), np.flatnonzero(columns & free)
         matched = association.associate(pairs.of(own, their), confirmed[own], scores[their])
         matches[own[matched >= 0]] = their[matched[matched >= 0]]
     return matches
+
+
+def _is_one(*classes: Integers) -> bool:
+    """Whether all are the same class, which may be none."""
+    one = next((some[0] for some in classes if len(some)), NO_CLASS)
+    return all((some == one).all() for some in classes)
 
 
 def _groups(classes: Integers, found: Integers) -> Iterator[tuple[Flags, Flags]]:
@@ -51,6 +56,8 @@ def births(
     boxes: Doubles, scores: Doubles, classes: Integers, matches: Integers, rules: MatchConfig
 ) -> Integers:
     """Detections `[B]` that start a track: `association.births` for each class `[D]`."""
+    if _is_one(classes):
+        return association.births(boxes, scores, matches, rules)
     taken = np.zeros(len(boxes), dtype=bool)
     taken[matches[matches >= 0]] = True
     born = []
@@ -58,7 +65,7 @@ def births(
         rows = np.flatnonzero(classes == number)
         matched = np.flatnonzero(taken[rows])
         born.append(rows[association.births(boxes[rows], scores[rows], matched, rules)])
-    return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *born]))
+    return np.sort(np.concatenate(born))
 
 
 def comparable(classes: Integers, found: Integers) -> Flags:
