@@ -53,6 +53,11 @@ def normalised_boxes(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def look_normalised(xyxy: np.ndarray) -> bool:
+    """Whether all boxes `[P, 4]` are within [0, 1] or half of that outside, and there are any."""
+    return len(xyxy) > 0 and bool((np.abs(xyxy - 0.5) <= 1).all())
+
+
 def clipped(xyxy: np.ndarray, width: float, height: float) -> np.ndarray:
     """Pixel corners `[N, 4]` cut at the border of a `width` x `height` image."""
     return np.clip(xyxy, 0, np.array([width, height, width, height], dtype=xyxy.dtype))
@@ -129,17 +134,22 @@ def _shared(a: Array, b: Array, axis: int) -> Array:
     return (library.minimum(a[..., 2 + axis], b[..., 2 + axis]) - low).clip(0)
 
 
-def suppress(xyxy: np.ndarray, scores: np.ndarray, iou: float) -> Integers:
+def suppress(
+    xyxy: np.ndarray, scores: np.ndarray, iou: float, classes: Integers | None = None
+) -> Integers:
     """Rows that greedy non-maximum suppression keeps, best first.
 
     A box `[P, 4]` (corners, of some area) goes if its IoU with a kept one of a higher score `[P]`,
-    or of the same and listed before, is above `iou`.
+    or of the same and listed before, is above `iou`. With `classes` `[P]` only boxes of one class
+    are compared.
     """
     order, kept = np.argsort(-scores, kind="stable"), []
     threshold = np.float64(iou)  # not rounded to the boxes' float32 before it is compared
     while len(order):
         boxes, alive = xyxy[order], np.ones(len(order), dtype=bool)
         covers = np.triu(iou_matrix(boxes[:_BLOCK], boxes) > threshold, 1)
+        if classes is not None:
+            covers &= classes[order[:_BLOCK], None] == classes[order]
         for row in np.flatnonzero(covers.any(axis=1)):
             if alive[row]:
                 alive &= ~covers[row]

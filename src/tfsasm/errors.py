@@ -27,7 +27,7 @@ class TruncatedInput(TfsasmError):
 ErrorHandler = Callable[[InputError], None]
 
 
-def refuse(error: InputError) -> None:
+def raise_error(error: InputError) -> None:
     """Raise it: what readers of many entries do with a bad one unless told otherwise."""
     raise error
 

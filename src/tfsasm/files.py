@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tfsasm.errors import InputError
 
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
+
+
+def safe_name(name: str, what: str) -> str:
+    """`name`, if it can be that of a file inside a folder; `what` says whose name it is.
+
+    Names come from other people's files. Raises `InputError` for one that would lead elsewhere (a
+    separator, `..`, a drive), for control characters, and for none at all.
+    """
+    if name.strip(" .") and not _UNSAFE.search(name):
+        return name
+    raise InputError(
+        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters"
+    )
+
+
+def safe_path(name: str, what: str) -> str:
+    """The same for a path below a folder, `a/b.jpg`."""
+    for part in name.split("/"):
+        safe_name(part, what)
+    return name
 
 
 @contextmanager
@@ -63,6 +88,11 @@ def write_text(path: Path | str, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_json(path: Path | str, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
 def check_output(path: Path | str, *, overwrite: bool) -> Path:
     """Refuse an output file before any work is done.
 
@@ -78,16 +108,13 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     return target
 
 
-def check_outputs(
-    paths: Iterable[Path | str | None], *, overwrite: bool,
-    inputs: Iterable[Path | str | None] = (),
-) -> None:
+def check_outputs(paths: Iterable[Path | str | None], *, overwrite: bool) -> None:
     """Refuse the output files of a command before any work is done; None is an absent one.
 
     Raises `InputError` as `check_output` and `check_distinct` do.
     """
     outputs = [path for path in paths if path is not None]
-    check_distinct(outputs, inputs)
+    check_distinct(outputs)
     for path in outputs:
         check_output(path, overwrite=overwrite)
 

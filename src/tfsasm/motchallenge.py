@@ -1,4 +1,4 @@
-"""MOTChallenge text: detections and tracks in, results out.
+"""MOTChallenge text: detections, tracks and `seqinfo.ini` in, results out.
 
 A line is `frame,id,left,top,width,height,score,...` in pixels, frames from 1. Reading is strict,
 since a shifted column would be tracked without an error and give meaningless scores: a bad line is
@@ -7,10 +7,13 @@ named by file, number and field. NumPy parses many lines at once, and each alone
 
 from __future__ import annotations
 
+import configparser
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -295,3 +298,54 @@ def _number(field: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+@dataclass(frozen=True)
+class SeqInfo:
+    """What a `seqinfo.ini` declares; None is what it leaves open."""
+
+    name: str = ""
+    """As the file calls the sequence."""
+    images: str = "img1"
+    """Name of the folder of images."""
+    length: int | None = None
+    """Frames."""
+    width: int | None = None
+    height: int | None = None
+    rate: Fraction | None = None
+    """Frames per second."""
+
+
+def read_seqinfo(path: Path) -> SeqInfo:
+    """The `[Sequence]` section. Raises `InputError` naming the file, the key and the mend.
+
+    `imDir` may be a path of another machine; its last part is the folder's name.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(read_text(path))
+        section = parser["Sequence"]
+    except (configparser.Error, KeyError) as error:
+        why = "it has no section [Sequence]" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} cannot be used: {' '.join(why.split())}") from error
+
+    def number(key: str, wanted: str, *, whole: bool = True) -> Fraction | None:
+        if not (text := section.get(key, "").strip()):
+            return None
+        try:
+            value = Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            value = Fraction(0)
+        if not 0 < value < 10**9 or (whole and value.denominator > 1):
+            raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
+        return value
+
+    length, width, height = (
+        None if value is None else int(value)
+        for value in map(number, ("seqLength", "imWidth", "imHeight"), ("600", "1920", "1080"))
+    )
+    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
+    return SeqInfo(
+        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
+        height, number("frameRate", "30 or 30000/1001", whole=False),
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import pickle
 import re
 import zipfile
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tfsasm.errors import InputError, WeightsError
+from tfsasm.errors import InputError, WeightsError, first_few
+
+log = logging.getLogger(__name__)
 
 
 def find_device(name: str) -> torch.device:
@@ -71,18 +74,39 @@ def read_checkpoint_file(path: Path | str) -> Any:
         raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
 
 
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """The tensors by name of a PyTorch file that is a state dict, or has one under `model`.
+WRAPPERS = ("model", "state_dict", "model_state_dict", "network", "net", "weights")
+"""Keys under which trainers keep the state dict beside other things."""
 
-    Raises `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
+PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.")
+"""What `DataParallel`, Lightning and `torch.compile` put before every name."""
+
+
+def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """The tensors by name of a PyTorch file that is a state dict, or holds one (`WRAPPERS`).
+
+    Prefixes that every name has are left out, with a warning (`without_prefixes`). Raises
+    `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
     """
-    loaded = read_checkpoint_file(path)
-    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    state = read_checkpoint_file(path)
+    while isinstance(state, dict) and (key := next((k for k in WRAPPERS if k in state), None)):
+        state = state[key]
     if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{path} holds no state dict; expected one, or one under 'model'")
+        known = ", ".join(WRAPPERS)
+        raise WeightsError(f"{path} holds no state dict; expected one, or one under {known}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    return without_prefixes(state, path)
+
+
+def without_prefixes(state: dict[str, Tensor], origin: Path | str) -> dict[str, Tensor]:
+    """The same tensors without the `PREFIXES` that all names have."""
+    left_out = ""
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), ""):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        left_out += prefix
+    if left_out:
+        log.warning("%s: every name begins with %s; it was left out", origin, left_out)
     return state
 
 
@@ -98,7 +122,11 @@ def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 
 def refuse(problems: list[str], what: str) -> None:
-    """Raises a `WeightsError` that lists all problems, where there are any."""
+    """Raises a `WeightsError` with the first few problems of each kind, where there are any."""
     if problems:
+        kinds: dict[str, list[str]] = {}
+        for kind, _, name in (problem.partition(": ") for problem in problems):
+            kinds.setdefault(kind, []).append(name)
+        lines = [f"{kind}: {first_few(names, 5)}" for kind, names in kinds.items()]
         count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-        raise WeightsError("\n  ".join([f"{what}, {count}:", *problems]))
+        raise WeightsError(f"{what}, {count}:\n  " + first_few(lines, 5, "\n  "))

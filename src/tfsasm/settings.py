@@ -78,10 +78,8 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
         if text.lower() not in ("true", "false", "1", "0"):
             raise InputError(f"{name} is true or false, not {text!r}")
         return text.lower() in ("true", "1")
-    return text if kind is str else _number(name, text, kind)
-
-
-def _number(name: str, text: str, kind: Any) -> Any:
+    if kind is str:
+        return text
     try:
         value = kind(text)
     except ValueError as error:

@@ -19,13 +19,9 @@ Array = Any
 """A NumPy array or a PyTorch tensor. Shapes and kinds stand in docstrings."""
 
 Floats = NDArray[np.float32]
-
 Doubles = NDArray[np.float64]
-
 Integers = NDArray[np.int64]
-
 Flags = NDArray[np.bool_]
-
 Image = NDArray[np.uint8]
 
 
@@ -55,8 +51,7 @@ class Table:
     """Base of the tables. Fields are arrays `[N, ...]` or other tables of the same length."""
 
     def __len__(self) -> int:
-        first = fields(self)[0]
-        return len(getattr(self, first.name))
+        return len(getattr(self, fields(self)[0].name))
 
     def __getitem__(self, index: Any) -> Self:
         """Rows chosen by a boolean mask `[N]`, integers `[M]` or a slice."""
@@ -64,9 +59,11 @@ class Table:
 
     def map(self, change: Callable[[Any], Any]) -> Self:
         """The same table with `change` applied to every column, nested tables included."""
-        return self._rebuild(
-            lambda value: value.map(change) if isinstance(value, Table) else change(value)
-        )
+
+        def changed(column: Any) -> Any:
+            return column.map(change) if isinstance(column, Table) else change(column)
+
+        return type(self)(**{f.name: changed(getattr(self, f.name)) for f in fields(self)})
 
     def to(self, device: Any) -> Self:
         """The same table of tensors on another device."""
@@ -75,14 +72,10 @@ class Table:
     @classmethod
     def cat(cls, tables: Sequence[Self]) -> Self:
         """Tables below one another, in order."""
-        columns: dict[str, Any] = {}
-        for field in fields(cls):
-            parts = [getattr(table, field.name) for table in tables]
-            nested = isinstance(parts[0], Table)
-            columns[field.name] = (
-                type(parts[0]).cat(parts) if nested else namespace(parts[0]).concat(parts)
-            )
-        return cls(**columns)
 
-    def _rebuild(self, change: Callable[[Any], Any]) -> Self:
-        return type(self)(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+        def joined(parts: list[Any]) -> Any:
+            nested = isinstance(parts[0], Table)
+            return type(parts[0]).cat(parts) if nested else namespace(parts[0]).concat(parts)
+
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: joined([getattr(t, name) for t in tables]) for name in names})

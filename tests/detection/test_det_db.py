@@ -39,7 +39,7 @@ def test_the_boxes_of_every_frame_are_found_by_folder_and_name(tmp_path):
     for number in (1, 999, 1000, 1001, 2500):
         assert database.at(stems[f"{number:06d}"]).tolist() == [[number, 5, 10.5, 20, 0.5]]
     assert database.at(stems["none"]).shape == (0, 5)
-    assert database.scores(("b",)).tolist() == [0.5] * 3
+    assert database.of(("b",))[:, 4].tolist() == [0.5] * 3
     assert database.skipped == {}
 
 

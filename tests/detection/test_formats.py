@@ -9,11 +9,11 @@ from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
     as_line,
+    mot_rows,
     number_of,
     read_frames,
     sequence_of,
     write_mot,
-    write_mot_folder,
 )
 from tfsasm.errors import InputError
 
@@ -23,6 +23,10 @@ LINE = "1.5,2,30,40.25,0.9\n"
 def frame(key, lines=(LINE,)):
     ((boxes, _),) = parse("", [(key, list(lines))])
     return FrameBoxes(key, list(lines), boxes)
+
+
+def write(output, frames):
+    write_mot(output, mot_rows(frames, output), overwrite=False)
 
 
 def det(path, *rows):
@@ -110,8 +114,8 @@ def test_a_key_without_a_number_is_named(key):
 
 
 def test_numbers_go_from_text_to_text_unchanged(tmp_path):
-    write_mot(tmp_path / "d.txt", [frame("s/img1/02.txt", [" 1.50,2,3,4,.9\n", LINE]),
-                                   frame("s/img1/05.txt", [])])
+    write(tmp_path / "d.txt", [frame("s/img1/02.txt", [" 1.50,2,3,4,.9\n", LINE]),
+                               frame("s/img1/05.txt", [])])
     assert (tmp_path / "d.txt").read_text() == (
         "2,-1,1.50,2,3,4,.9,-1,-1,-1\n2,-1,1.5,2,30,40.25,0.9,-1,-1,-1\n")
 
@@ -127,14 +131,14 @@ def test_lines_have_the_shortest_text_of_a_double():
 ])
 def test_what_a_det_txt_cannot_hold_is_refused(tmp_path, keys, problem):
     with pytest.raises(InputError, match=problem):
-        write_mot(tmp_path / "d.txt", map(frame, keys))
+        write(tmp_path / "d.txt", map(frame, keys))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_each_sequence_gets_its_file_even_when_they_are_mixed(tmp_path):
     keys = ["v/a/img1/1.txt", "v/b/img1/1.txt", "v/a/img1/2.txt", "v/c/img1/1.txt"]
     frames = [frame(key) for key in keys[:3]] + [frame(keys[3], [])]
-    write_mot_folder(tmp_path / "out", frames, overwrite=False)
+    write(tmp_path / "out", frames)
     rest = "-1,1.5,2,30,40.25,0.9,-1,-1,-1\n"
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {
         "a.txt": f"1,{rest}2,{rest}", "b.txt": f"1,{rest}", "c.txt": ""}
@@ -148,6 +152,6 @@ def test_each_sequence_gets_its_file_even_when_they_are_mixed(tmp_path):
 def test_files_that_would_collide_are_refused(tmp_path, keys, problem):
     (tmp_path / "old.txt").write_text("precious")
     with pytest.raises(InputError, match=problem):
-        write_mot_folder(tmp_path, map(frame, keys), overwrite=False)
+        write(tmp_path, map(frame, keys))
     assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
     assert (tmp_path / "old.txt").read_text() == "precious"

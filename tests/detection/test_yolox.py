@@ -1,8 +1,8 @@
 """YOLOX on networks of one node that answer what the test wants."""
 
-import builtins
 import contextlib
 import socket
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -112,7 +112,9 @@ NEIGHBOURS = [
     pytest.param({"score_threshold": 0.3}, [0.81], id="sure ones only"),
     pytest.param({"score_threshold": 0.05, "nms_iou": 0.9}, [0.81, 0.72, 0.2], id="near ones too"),
     pytest.param({"classes": (1,)}, [0.81], id="another class"),
-    pytest.param({"classes": (0, 1)}, [0.81, 0.2], id="two classes suppress each other"),
+    pytest.param({"classes": (0, 1)}, [0.81, 0.81, 0.2], id="two classes"),
+    pytest.param({"classes": (0, 1), "class_agnostic": True}, [0.81, 0.2],
+                 id="two classes suppress each other"),
     pytest.param({"score_threshold": 0.9}, [], id="nobody"),
 ])
 def test_settings_choose_the_boxes(tmp_path, settings, scores):
@@ -250,14 +252,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 
 
 def test_without_onnxruntime_the_message_says_what_to_install(monkeypatch, tmp_path):
-    real = builtins.__import__
-
-    def missing(name, *rest):
-        if name == "onnxruntime":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for weights in (None, tmp_path / "net.onnx"):
         with pytest.raises(InputError, match=r'pip install "tfsasm\[onnx\]"'):
             detector("yolox-nano", weights)

@@ -109,6 +109,13 @@ def test_what_a_file_is_shown(file, size, classes, wanted):
     assert usual_input(file, size, classes) == wanted
 
 
+class Quick(YoloxTorchDetector):
+    """Answers without its network."""
+
+    def infer(self, batch):
+        return np.full((1, sum(batch[0, 0, ::s, ::s].size for s in (8, 16, 32)), 6), 0.5)
+
+
 @pytest.mark.parametrize(("file", "settings", "size", "legacy", "told"), [
     pytest.param("a.pth.tar", {}, (608, 1088), True, "608x1088 pixels, RGB normalised", id="tar"),
     pytest.param("a.pth", {}, (416, 416), False, "416x416 pixels, BGR from 0 to 255", id="pth"),
@@ -116,13 +123,8 @@ def test_what_a_file_is_shown(file, size, classes, wanted):
     pytest.param("a.pth", {"legacy": True}, (416, 416), True, "RGB", id="own normalisation"),
     pytest.param("a.pth", {"input_size": (64, 96), "legacy": True}, (64, 96), True, "", id="both"),
 ])
-def test_what_was_assumed_is_told(
-    tmp_path, single, file, settings, size, legacy, told, monkeypatch
-):
-    path = saved(tmp_path / file, single)
-    monkeypatch.setattr(YoloxTorchDetector, "infer", lambda self, batch: np.full(
-        (1, sum(batch[0, 0, ::s, ::s].size for s in (8, 16, 32)), 6), 0.5))
-    found = YoloxTorchDetector(path, YoloxSettings(**settings))
+def test_what_was_assumed_is_told(tmp_path, single, file, settings, size, legacy, told):
+    found = Quick(saved(tmp_path / file, single), YoloxSettings(**settings))
     assert (found.input_size, found.legacy) == (size, legacy)
     assert len(found.report()) == bool(told)
     assert told in "".join(found.report())

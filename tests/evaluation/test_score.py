@@ -166,7 +166,7 @@ def test_many_problems_are_counted(folders):
     gt, results = folders
     for index in range(5):
         write(gt / f"s{index}" / "gt" / "gt.txt", LINE)
-    with pytest.raises(InputError, match=r"^5 sequences .* s2: no result s2.txt; and 2 more; mend"):
+    with pytest.raises(InputError, match=r"^5 sequences .* s2: no result s2.txt and 2 more; mend"):
         score_folders(gt, results)
 
 

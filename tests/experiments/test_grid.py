@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.evaluation.metrics import Report
 from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import default, paper
@@ -74,14 +73,11 @@ def test_a_row_is_refused(text, complaint):
 
 
 def sliced(*grid, best):
-    """Slices of a grid whose row number `n` has a HOTA of `n`."""
+    """Slices of a grid whose row number `n` has a score of `n`."""
     axes = parse_grid(grid, paper())
-    rows = {row.label: row for row in combinations(axes, paper())}
-    reports = {
-        label: Report({}, type("Scores", (), {"HOTA": float(number)}))
-        for number, label in enumerate(rows)
-    }
-    return slices(axes, rows, reports, list(rows)[best], "HOTA")
+    rows = combinations(axes, paper())
+    scores = {row.label: float(number) for number, row in enumerate(rows)}
+    return slices(axes, scores, rows[best].values)
 
 
 def test_a_slice_goes_through_the_best_row():

@@ -1,6 +1,7 @@
 """Processes that wait for ever: a worker forked after OpenCV or PyTorch had started threads.
 
-pytorch/pytorch#12831, opencv/opencv#5150: the fork has the locks of threads that it does not have.
+pytorch/pytorch#1838, pytorch/pytorch#45198, opencv/opencv#5150: the fork has the locks of threads
+that it does not have.
 """
 
 from __future__ import annotations

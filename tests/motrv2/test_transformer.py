@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from helpers.golden_data import released_model, tensor, vectors
+from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.transformer import (
     Decoder,
     Encoder,
@@ -20,13 +21,17 @@ from tfsasm.tracking import memory
 from tfsasm.tracking.config import MemoryConfig
 
 WIDTH, LEVELS = 16, 2
+SIZES = ModelConfig(
+    width=WIDTH, feedforward=32, heads=2, encoder_layers=2, decoder_layers=3, levels=LEVELS,
+    points=2,
+)  # fmt: skip
 FULL = [(6, 8), (3, 4)]
 
 
 @pytest.fixture(scope="module")
 def encoder():
     torch.manual_seed(0)
-    encoder = Encoder(2, WIDTH, 32, heads=2, levels=LEVELS, points=2)
+    encoder = Encoder(SIZES)
     for layer in encoder.layers:
         torch.nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.3)
         torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.3)
@@ -36,7 +41,7 @@ def encoder():
 @pytest.fixture(scope="module")
 def decoder():
     torch.manual_seed(1)
-    decoder = Decoder(3, WIDTH, 32, 2, LEVELS, 2, classes=1, box_turns=1.0, place_values=False)
+    decoder = Decoder(SIZES)
     for layer in decoder.layers:
         torch.nn.init.normal_(layer.cross_attn.sampling_offsets.weight, std=0.3)
     return decoder.requires_grad_(False)
@@ -221,8 +226,8 @@ def test_a_logit_is_finite_everywhere(x, wanted):
 # Attention among queries
 
 
-def pair(width=32, heads=4):
-    mine = SelfAttention(width, heads)
+def pair(width=32, heads=4, place_values=False):
+    mine = SelfAttention(width, heads, place_values)
     theirs = nn.MultiheadAttention(width, heads, batch_first=True)
     theirs.load_state_dict(mine.state_dict())
     return mine.eval(), theirs.eval()
@@ -231,25 +236,30 @@ def pair(width=32, heads=4):
 @pytest.mark.parametrize("gradient", [
     pytest.param(True, id="training"), pytest.param(False, id="tracking"),
 ])  # fmt: skip
+@pytest.mark.parametrize("place_values", [
+    pytest.param(True, id="values of places"), pytest.param(False, id="values of content"),
+])  # fmt: skip
 @pytest.mark.parametrize("queries", [1, 5, 40])
-def test_it_is_multi_head_attention(queries, gradient):
-    mine, theirs = pair()
-    x, value = torch.randn(2, queries, 32), torch.randn(2, queries, 32)
+def test_it_is_multi_head_attention(queries, place_values, gradient):
+    mine, theirs = pair(place_values=place_values)
+    content, position = torch.randn(2, queries, 32), torch.randn(2, queries, 32)
+    placed = content + position
     with torch.set_grad_enabled(gradient):
-        wanted = theirs(x, x, value, need_weights=False)[0]
-        torch.testing.assert_close(mine(x, value), wanted, rtol=1e-5, atol=1e-6)
+        wanted = theirs(placed, placed, placed if place_values else content, need_weights=False)[0]
+        torch.testing.assert_close(mine(content, position), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_forbidden_is_not_looked_at():
     mine, theirs = pair()
     x = torch.randn(1, 6, 32)
+    nowhere = torch.zeros_like(x)
     attention_mask = torch.zeros(6, 6, dtype=torch.bool)
     attention_mask[:4, 4:] = True
     wanted = theirs(x, x, x, attn_mask=attention_mask, need_weights=False)[0]
-    torch.testing.assert_close(mine(x, x, attention_mask), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mine(x, nowhere, attention_mask), wanted, rtol=1e-5, atol=1e-6)
     changed = x.clone()
     changed[:, 4:] += 1
-    before, after = mine(x, x, attention_mask), mine(changed, changed, attention_mask)
+    before, after = (mine(given, nowhere, attention_mask) for given in (x, changed))
     torch.testing.assert_close(after[:, :4], before[:, :4])
     assert not torch.allclose(after[:, 4:], before[:, 4:])
 

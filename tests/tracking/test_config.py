@@ -40,7 +40,7 @@ RELEASED = {
     "association.second_iou": 1.0, "association.second_score": 0.0,
     "association.match_required": False, "association.detection_weight": 0.0,
     "association.duplicate_iou": 1.0,
-    "association.birth_score": 0.0,
+    "association.birth_score": 0.0, "class_agnostic": False,
 }  # fmt: skip
 
 

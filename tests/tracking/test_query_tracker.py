@@ -181,9 +181,9 @@ def test_a_matched_track_takes_the_data_of_its_detection_over():
         predicted([0.9]), predicted([0.1, 0.9], [A, A]), association__match_iou="0.5"
     )
     tracker.update(found(A, classes=[1], name=["old"]), IMAGE)
-    tracks = tracker.update(found(A, classes=[2], name=["new"]), IMAGE)
+    tracks = tracker.update(found(A, classes=[1], name=["new"]), IMAGE)
     assert tracks.tracker_id.tolist() == [1]
-    assert (tracks.class_id.tolist(), tracks.data["name"].tolist()) == ([2], ["new"])
+    assert (tracks.class_id.tolist(), tracks.data["name"].tolist()) == ([1], ["new"])
 
 
 # In

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -14,11 +14,7 @@ from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.files import check_outputs, write_text
-
-if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
-    from tfsasm.experiments.speed.report import Settings
+from tfsasm.files import check_outputs, write_json
 
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
@@ -85,31 +81,39 @@ def run(options: Options, console: Console, errors: Console) -> int:
     if "variants" in result:
         console.print(_stage_table(result))
         print_lines(console, *_lines(result))
+        draw = partial(plot_stages, result["variants"], STAGES)
     else:
         title = options.scaling if options.baseline is None else f"{result['frames']} frames"
         console.print(_rows_table(result["rows"], title))
+        draw = partial(plot_columns, result["rows"])
     if options.json:
-        write_text(options.json, json.dumps(result, indent=1) + "\n")
-        console.print(f"wrote {options.json}")
+        write_json(options.json, result)
     if options.plot:
-        if "variants" in result:
-            plot_stages(result["variants"], STAGES, options.plot)
-        else:
-            plot_columns(result["rows"], options.plot)
-        console.print(f"wrote {options.plot}")
+        draw(options.plot)
+    print_lines(console, *(f"wrote {path}" for path in (options.json, options.plot) if path))
     return OK
 
 
 def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
     """What goes into the JSON file."""
+    import torch
+
+    from tfsasm.detection.detectors import detector
     from tfsasm.experiments.speed.external import run_pair
-    from tfsasm.experiments.speed.report import compare
+    from tfsasm.experiments.speed.report import Settings, compare
 
     if options.baseline is not None:
         return run_pair(options.baseline, options.source, (height, width), options.rounds)
     if options.scaling != "none":
         return {"rows": _grow(options)}
-    return compare(_settings(options, height, width), _detector(options))
+    settings = Settings(
+        network=options.network, weights=options.weights, height=height, width=width,
+        tracks=options.tracks, variants=tuple(dict.fromkeys(options.variants)),
+        rounds=options.rounds, frames=options.frames, threads=torch.get_num_threads(),
+    )  # fmt: skip
+    return compare(
+        settings, detector(options.detector, options.detector_weights) if options.detector else None
+    )
 
 
 def _grow(options: Options) -> list[dict[str, Any]]:
@@ -140,10 +144,9 @@ def _check(options: Options) -> None:
     if not options.variants:
         raise InputError("--variants names none; give one or more")
     check_variants(options.variants)
-    if options.plot:
-        check_plot(options.plot)
-        if options.baseline is not None:
-            raise InputError("--baseline has no plot; leave --plot out")
+    check_plot(options.plot)
+    if options.plot and options.baseline is not None:
+        raise InputError("--baseline has no plot; leave --plot out")
     check_outputs((options.json, options.plot), overwrite=options.overwrite)
 
 
@@ -152,26 +155,6 @@ def _sides(size: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise InputError(f"--size takes HEIGHTxWIDTH in pixels, such as 1080x1920, not {size!r}")
     return int(height), int(width)
-
-
-def _settings(options: Options, height: int, width: int) -> Settings:
-    import torch
-
-    from tfsasm.experiments.speed.report import Settings
-
-    return Settings(
-        network=options.network, weights=options.weights, height=height, width=width,
-        tracks=options.tracks, variants=tuple(dict.fromkeys(options.variants)),
-        rounds=options.rounds, frames=options.frames, threads=torch.get_num_threads(),
-    )  # fmt: skip
-
-
-def _detector(options: Options) -> Detector | None:
-    if options.detector is None:
-        return None
-    from tfsasm.detection.detectors import default_settings, detector
-
-    return detector(options.detector, options.detector_weights, default_settings(options.detector))
 
 
 def _stage_table(result: dict[str, Any]) -> Table:

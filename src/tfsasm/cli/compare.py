@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,16 +15,17 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.evaluate import embedder_loader, network_loader
-from tfsasm.cli.options import (
-    DatasetOptions,
-    EmbedderOptions,
-    NetworkOptions,
-    OptionalFile,
-    WorkerOptions,
+from tfsasm.cli.experiment import (
+    chosen_sequences,
+    embedder_loader,
+    network_loader,
+    run_experiment,
+    score_trackers,
 )
-from tfsasm.cli.progress import event_progress, print_lines
+from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions, OptionalFile
+from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
+from tfsasm.files import check_outputs, write_json, write_text
 
 if TYPE_CHECKING:
     from tfsasm.evaluation.metrics import Report
@@ -41,7 +41,7 @@ _PACKAGES = ("tfsasm", "torch", "trackers", "trackeval", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(WorkerOptions, NetworkOptions, EmbedderOptions, DatasetOptions):
+class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
     """Run trackers on the same frames and the same detections, and score them by the same rules.
 
     The classic ones come from the package `trackers`. Without images only those run, and
@@ -77,69 +77,45 @@ class Options(WorkerOptions, NetworkOptions, EmbedderOptions, DatasetOptions):
     """Replace output files that exist."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison came to."""
-
-    experiment: Experiment
-    skipped: dict[str, str]
-    """Trackers that did not take part, and why."""
-    run: Run
-    scored: dict[str, Scored]
-
-    @property
-    def reports(self) -> dict[str, Report]:
-        """The scores by tracker."""
-        return {label: one.report for label, one in self.scored.items()}
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """Sequences that are not scored, and why; the same for all trackers."""
-        return dict(next(iter(self.scored.values())).left_out)
-
-    @property
-    def milliseconds(self) -> dict[str, float]:
-        """Per frame, by tracker."""
-        done = self.run.outcomes.values()
-        frames = sum(one.frames for one in done)
-        return {
-            label: 1000 * sum(one.seconds[label] for one in done) / frames
-            for label in self.experiment.trackers
-        }
-
-
 def run(options: Options, console: Console, errors: Console) -> int:
     """Track every sequence with every tracker, and score the results."""
+    from tfsasm.evaluation.plots import check_plot
     from tfsasm.evaluation.significance import differences
     from tfsasm.evaluation.tables import differences_table
-    from tfsasm.experiments.pool import run_sequences
-    from tfsasm.experiments.run import make_work
-    from tfsasm.experiments.scoring import score_all
 
-    _check_outputs(options)
+    check_outputs((options.json, options.csv, options.plot), overwrite=options.overwrite)
+    check_plot(options.plot)
     with ExitStack() as stack:
         place = options.output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         experiment, skipped = _make_experiment(options, place)
-        lengths = {name: task.sequence.length for name, task in experiment.tasks.items()}
-        make = partial(make_work, experiment)
-        with event_progress(errors, lengths, quiet=options.quiet) as show:
-            finished = run_sequences(list(lengths), make, lengths, options.workers, show)
+        finished = run_experiment(options, experiment, errors)
         if finished.interrupted:
             print_lines(console, "stopped; nothing is scored")
             return INTERRUPTED
         if not finished.outcomes:
             why = next(iter(finished.failures.values()))
             raise InputError(f"no sequence could be tracked: {why}")
-        files = experiment.files()
-        counts = {label: len(each) for label, each in files.items()}
-        with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
-            scored = score_all(files, options.dataset, finished.failures, options.workers, show)
-    comparison = Comparison(experiment, skipped, finished, scored)
-    _write(options, comparison)
-    console.print(_table(options, comparison))
-    if len(scored) > 1:
-        console.print(differences_table(differences(comparison.reports)))
-    print_lines(console, *_lines(options, comparison))
+        scored = score_trackers(options, experiment, finished.failures, errors)
+    reports = {label: one.report for label, one in scored.items()}
+    times = _milliseconds(finished)
+    gains = differences(reports)
+    if options.json:
+        write_json(options.json, {
+            **_about(options, experiment),
+            "left_out": next(iter(scored.values())).left_out, "skipped": skipped,
+            "trackers": {
+                label: {
+                    "parameters": experiment.trackers[label].parameters(),
+                    "ms_per_frame": times[label], **report.to_json(),
+                }
+                for label, report in reports.items()
+            },
+            "gains": [gain.to_json() for gain in gains],
+        })  # fmt: skip
+    _print_and_draw(options, reports, times, finished, console)
+    if gains:
+        console.print(differences_table(gains))
+    print_lines(console, *_lines(options, experiment, skipped, finished, scored))
     return FAILED if finished.failures else OK
 
 
@@ -148,21 +124,11 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
 
     `place` is the folder of the result files. Raises `InputError`.
     """
-    from tfsasm.datasets.sequences import sequences
-    from tfsasm.experiments.plan import (
-        Experiment,
-        check_workers,
-        make_folders,
-        make_tasks,
-        without_images,
-    )
+    from tfsasm.experiments.plan import Experiment, make_folders, make_tasks, without_images
     from tfsasm.tracking.named import parse_trackers
 
-    check_workers(options.workers)
     named = parse_trackers(options.trackers)
-    chosen = sequences(
-        options.dataset, options.root, options.split, options.sequences, public=options.public
-    )
+    chosen = chosen_sequences(options)
     if without := [one.name for one in chosen if one.truth is None]:
         raise InputError(f"no ground truth of {first_few(without)}; choose others by --sequences")
     images = not options.no_images
@@ -181,63 +147,66 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
     return experiment, skipped
 
 
-def _table(options: Options, comparison: Comparison) -> Any:
-    from tfsasm.evaluation.tables import scores_table
+def _milliseconds(finished: Run) -> dict[str, float]:
+    """Per frame, by tracker."""
+    done = finished.outcomes.values()
+    frames = sum(one.frames for one in done)
+    return {
+        label: round(1000 * sum(one.seconds[label] for one in done) / frames, 4)
+        for label in next(iter(done)).seconds
+    }
 
-    reports = comparison.reports
+
+def _print_and_draw(
+    options: Options, reports: Mapping[str, Report], times: Mapping[str, float], finished: Run,
+    console: Console,
+) -> None:
+    """The table, as CSV too, and the plot."""
+    from tfsasm.evaluation.plots import plot_tradeoff
+    from tfsasm.evaluation.tables import reports_csv, scores_table
+
+    if options.csv:
+        about = {label: {"ms_per_frame": spent} for label, spent in times.items()}
+        write_text(options.csv, reports_csv(reports, about))
+    if options.plot:
+        points = {label: (times[label], report.combined.HOTA) for label, report in reports.items()}
+        title = f"{options.dataset}, {len(finished.outcomes)} sequences"
+        plot_tradeoff(points, options.plot, title)
     count = len(next(iter(reports.values())).sequences)
-    frames = sum(one.frames for one in comparison.run.outcomes.values())
+    frames = sum(one.frames for one in finished.outcomes.values())
     noun = "sequence" if count == 1 else "sequences"
-    title = f"{count} {noun}, {frames} frames, boxes of score {options.min_score:g} and more"
-    times = {label: f"{spent:.2f}" for label, spent in comparison.milliseconds.items()}
-    rows = {label: report.combined for label, report in reports.items()}
-    return scores_table(
-        rows, label="tracker", title=title, columns=_COLUMNS, more={"ms/frame": times}
-    )
+    console.print(scores_table(
+        {label: report.combined for label, report in reports.items()}, label="tracker",
+        title=f"{count} {noun}, {frames} frames, boxes of score {options.min_score:g} and more",
+        columns=_COLUMNS,
+        more={"ms/frame": {label: f"{spent:.2f}" for label, spent in times.items()}},
+    ))  # fmt: skip
 
 
-def _lines(options: Options, comparison: Comparison) -> list[str]:
+def _lines(
+    options: Options, experiment: Experiment, skipped: Mapping[str, str], finished: Run,
+    scored: Mapping[str, Scored],
+) -> list[str]:
     """What to print below the tables."""
-
-    experiment, run, scored = comparison.experiment, comparison.run, comparison.scored
     lines = [f"scored by the rules of {options.dataset}; detections are found beforehand and take "
              "no time"]  # fmt: skip
-    lines += [f"not run: {label}: {why}" for label, why in comparison.skipped.items()]
+    lines += [f"not run: {label}: {why}" for label, why in skipped.items()]
     without = [name for name, task in experiment.tasks.items() if task.source is None]
     lines += [
         f"{label} had no images of {first_few(without)}, so no camera motion"
         for label, spec in experiment.trackers.items() if without and spec.uses_images
     ]  # fmt: skip
-    notes = [f"note: {name}: {note}" for name, one in run.outcomes.items() for note in one.notes]
-    notes += [f"note: {name}: {note}" for name, one in scored.items() for note in one.notes]
-    lines += dict.fromkeys(notes)
-    lines += [f"left out: {name}: {why}" for name, why in comparison.left_out.items()]
+    noted = [*finished.outcomes.items(), *scored.items()]
+    lines += dict.fromkeys(f"note: {name}: {note}" for name, one in noted for note in one.notes)
+    left_out = next(iter(scored.values())).left_out  # the same of all trackers
+    lines += [f"left out: {name}: {why}" for name, why in left_out.items()]
     written = (options.json, options.csv, options.plot, options.output)
     return lines + [f"wrote {path}" for path in written if path]
 
 
-def _write(options: Options, comparison: Comparison) -> None:
-    from tfsasm.evaluation.plots import plot_tradeoff
-    from tfsasm.evaluation.tables import reports_csv
-    from tfsasm.files import write_text
-
-    times, reports = comparison.milliseconds, comparison.reports
-    if options.json:
-        write_text(options.json, json.dumps(_to_json(options, comparison), indent=2) + "\n")
-    if options.csv:
-        about = {label: {"ms_per_frame": round(spent, 4)} for label, spent in times.items()}
-        write_text(options.csv, reports_csv(reports, about))
-    if options.plot:
-        points = {label: (times[label], report.combined.HOTA) for label, report in reports.items()}
-        title = f"{options.dataset}, {len(comparison.run.outcomes)} sequences"
-        plot_tradeoff(points, options.plot, title)
-
-
-def _to_json(options: Options, comparison: Comparison) -> dict[str, Any]:
-    """Everything needed to read the table, and to make it again."""
-    from tfsasm.evaluation.significance import differences
-
-    given, experiment = options.detections, comparison.experiment
+def _about(options: Options, experiment: Experiment) -> dict[str, Any]:
+    """What is needed to make the table again."""
+    given = options.detections
     return {
         "dataset": options.dataset, "root": str(options.root), "split": options.split,
         "detections": "beside each sequence" if given is None else str(given),
@@ -252,17 +221,6 @@ def _to_json(options: Options, comparison: Comparison) -> dict[str, Any]:
             }
             for name, task in experiment.tasks.items()
         },
-        "left_out": comparison.left_out,
-        "skipped": comparison.skipped,
-        "trackers": {
-            label: {
-                "parameters": experiment.trackers[label].parameters(),
-                "ms_per_frame": round(comparison.milliseconds[label], 4),
-                **report.to_json(),
-            }
-            for label, report in comparison.reports.items()
-        },
-        "gains": [gain.to_json() for gain in differences(comparison.reports)],
     }  # fmt: skip
 
 
@@ -271,14 +229,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _check_outputs(options: Options) -> None:
-    """Refuse before any work what could not be written after it."""
-    from tfsasm.evaluation.plots import check_plot
-    from tfsasm.files import check_outputs
-
-    outputs = (options.json, options.csv, options.plot)
-    check_outputs(outputs, overwrite=options.overwrite)
-    if options.plot:
-        check_plot(options.plot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from rich.table import Table
 from tfsasm.cli import FAILED, OK
 from tfsasm.cli.options import Dataset, OptionalFile
 from tfsasm.cli.progress import print_lines, progress
-from tfsasm.files import check_outputs, write_text
+from tfsasm.files import check_outputs, write_json
 
 if TYPE_CHECKING:
     from tfsasm.datasets.check.report import DatasetReport
@@ -61,7 +60,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         )  # fmt: skip
     if options.json:
         content = {"datasets": [report.to_json() for report in reports]}
-        write_text(options.json, json.dumps(content, indent=2) + "\n")
+        write_json(options.json, content)
     for report in reports:
         console.print(_table(report))
         print_lines(console, *report.lines(notes=not options.quiet))

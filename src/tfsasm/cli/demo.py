@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from rich.console import Console
 from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, write_text
+from tfsasm.files import check_folder, write_json
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -72,7 +71,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         "clip": {"seed": options.seed, "frames": options.frames},
         "runs": {name: report.combined.to_json() for name, report in reports.items()},
     }
-    write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_json(output / "summary.json", summary)
     console.print(scores_table({name: r.combined for name, r in reports.items()}, label="run"))
     print_lines(console, f"side by side: {output / 'demo.mp4'}",
                 f"MOT files, clip and scores: {output}")  # fmt: skip

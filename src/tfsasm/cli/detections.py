@@ -22,10 +22,10 @@ from tfsasm.detection.edit import Frames, Note, filter_boxes, merge, rekey
 from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
+    mot_rows,
     once,
     read_frames,
     write_mot,
-    write_mot_folder,
 )
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
@@ -176,10 +176,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
             write_coco(tool.output, frames, images, how.category)
         elif kind == "det_db":
             write_det_db(tool.output, ((frame.key, frame.lines) for frame in frames))
-        elif tool.output.suffix:
-            write_mot(tool.output, frames)
         else:
-            write_mot_folder(tool.output, frames, overwrite=tool.overwrite)
+            write_mot(tool.output, mot_rows(frames, tool.output), overwrite=tool.overwrite)
     if reading.skipped.count:
         notes.append(str(reading.skipped))
     print_lines(console, f"read {read}", *notes, f"wrote {written}: {tool.output}")

@@ -26,7 +26,7 @@ Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot",
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """The sequences to track, and their detections."""
+    """The sequences to track, their detections, and how many are tracked at a time."""
 
     root: Path
     """Folder of the data set, or of one of its splits."""
@@ -44,6 +44,12 @@ class DatasetOptions:
     detections: OptionalFile = None
     """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
     each sequence, such as det_full/det.txt. By default det/det.txt."""
+    skip_bad_detections: bool = False
+    """Leave out detection lines that cannot be used, and count them."""
+    workers: int = 1
+    """Processes; each tracks a sequence at a time, with its share of the threads."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,19 +142,7 @@ class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerOptions:
-    """Processes and progress."""
-
-    workers: int = 1
-    """Processes; each tracks a sequence at a time, with its share of the threads."""
-    skip_bad_detections: bool = False
-    """Leave out detection lines that cannot be used, and count them."""
-    quiet: bool = False
-    """No progress bars."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultsOptions(WorkerOptions, MethodOptions, DetectorOptions, DatasetOptions):
+class ResultsOptions(MethodOptions, DetectorOptions, DatasetOptions):
     """A data set that is tracked into a folder of results."""
 
     output: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from rich.console import Console
 from tfsasm.cli import OK
 from tfsasm.cli.options import Dataset, OptionalFile
 from tfsasm.cli.progress import print_lines, progress
-from tfsasm.files import check_outputs, write_text
+from tfsasm.files import check_outputs, write_json, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.evaluation.tables import report_table, scores_csv
 
     check_outputs((options.json, options.csv, options.plot), overwrite=options.overwrite)
-    if options.plot:
-        check_plot(options.plot)
+    check_plot(options.plot)
     with progress(errors, "{task.fields[name]}", transient=True) as bar:
         task = bar.add_task("scoring", total=None, name="")
         scored = score_folders(
@@ -58,7 +56,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
             progress=lambda name: bar.update(task, advance=1, name=name),
         )  # fmt: skip
     if options.json:
-        write_text(options.json, json.dumps(to_json(scored), indent=2) + "\n")
+        write_json(options.json, to_json(scored))
     if options.csv:
         write_text(options.csv, scores_csv(scored.report))
     if options.plot:

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfsasm.datasets.fields import checked, field, flag, identity, numbers, shown
 from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
-from tfsasm.errors import ErrorHandler, InputError, refuse
+from tfsasm.errors import ErrorHandler, InputError, raise_error
+from tfsasm.files import safe_name, safe_path
 from tfsasm.motchallenge import read_text
 
 CATEGORIES = (
@@ -29,6 +31,8 @@ CATEGORIES = (
 
 IGNORED_CATEGORIES = {"other person": "pedestrian", "other vehicle": "car", "trailer": "truck"}
 """Categories that are neither found nor false, and the class each resembles."""
+
+_CORNERS = ("x1", "y1", "x2", "y2")
 
 RATE, WIDTH, HEIGHT = 5.0, 1280, 720
 
@@ -90,7 +94,7 @@ class Video:
 
 
 def read_scalabel(
-    path: Path | str, on_error: ErrorHandler = refuse
+    path: Path | str, on_error: ErrorHandler = raise_error
 ) -> dict[str, list[ScalabelFrame]]:
     """Frames by video, in order of their index, from a label file or a folder of them.
 
@@ -132,7 +136,7 @@ def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
 
 
 def find_videos(
-    root: Path, split: str | None = None, on_error: ErrorHandler = refuse
+    root: Path, split: str | None = None, on_error: ErrorHandler = raise_error
 ) -> list[Video]:
     """Videos of a split, of all splits when none is given, in order of name.
 
@@ -203,10 +207,10 @@ def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
     for position, entry in enumerate(entries):
         try:
             yield _frame(entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ValueError, OverflowError) as error:  # an InputError too: a name that leads away
             name = entry.get("name") if isinstance(entry, dict) else None
-            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            on_error(InputError(f"{path}, frame {name or position}: {problem}"))
+            named = isinstance(name, str) and name.isprintable() and name
+            on_error(InputError(f"{path}, frame {named or position}: {error}"))
 
 
 def _entries(path: Path) -> list[Any]:
@@ -224,41 +228,61 @@ def _entries(path: Path) -> list[Any]:
     return data
 
 
-def _frame(entry: Mapping[str, Any]) -> ScalabelFrame:
-    """Raises `KeyError` for what is missing and `ValueError` or `TypeError` for what is wrong."""
-    name = str(entry["name"])
-    video = entry.get("videoName") or entry.get("video_name") or name.rpartition("-")[0]
-    index = entry.get("frameIndex", entry.get("index"))
+def _frame(entry: Any) -> ScalabelFrame:
+    """Raises `ValueError` for what is missing or wrong."""
+    name = safe_path(identity(entry, "name"), "the name")
+    stem, _, number = name.rpartition(".")[0].rpartition("-")
+    video = entry.get("videoName") or entry.get("video_name") or stem
     if not video:
-        raise KeyError("videoName")
-    if not isinstance(index, int) or index < 0:
-        raise ValueError(f"frameIndex is {index!r}, not a whole number from 0")
-    labels = entry.get("labels") or []
-    ids = tuple(str(label["id"]) for label in labels)
-    if double := {identity for identity in ids if ids.count(identity) > 1}:
+        raise ValueError("videoName is missing")
+    labels = checked(entry.get("labels") or [], "labels", list)
+    labels = [label for label in labels if not _without_box(label)]
+    ids = tuple(identity(label, "id") for label in labels)
+    if double := {one for one in ids if ids.count(one) > 1}:
         raise ValueError(f"id {min(double)} is there twice")
-    categories = tuple(str(label["category"]) for label in labels)
+    categories = tuple(field(label, "category", str) for label in labels)
     return ScalabelFrame(
-        name=name, video=str(video), index=index,
+        name=name, video=safe_name(checked(video, "videoName", str), "videoName"),
+        index=_index(entry, number),
         xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
         categories=tuple(_OLD_NAMES.get(category, category) for category in categories),
         ids=ids,
-        ignored=np.array([
-            _flag(label, "ignored") or category in IGNORED_CATEGORIES
-            for label, category in zip(labels, categories, strict=True)
-        ], dtype=bool),
+        ignored=np.array([_flag(label, "ignored") for label in labels], dtype=bool)
+        | np.isin(categories, list(IGNORED_CATEGORIES)),
         crowd=np.array([_flag(label, "crowd") for label in labels], dtype=bool),
-        scores=np.array([label.get("score") for label in labels], dtype=np.float64),
+        scores=np.array([_score(label) for label in labels], dtype=np.float64),
     )  # fmt: skip
 
 
+def _index(entry: Mapping[str, Any], number: str) -> int:
+    """From 0; without an index of its own a frame is the one of the `number` in its name."""
+    index = entry.get("frameIndex", entry.get("index"))
+    if index is None and number.isdecimal():
+        index = int(number) - 1
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise ValueError(f"frameIndex is {shown(index)}, not a whole number from 0")
+    return index
+
+
+def _without_box(label: Any) -> bool:
+    """Whether it is a label of another task: lanes, masks, boxes in space."""
+    other = ("poly2d", "rle", "box3d", "graph")
+    return isinstance(label, dict) and not label.get("box2d") and any(map(label.get, other))
+
+
 def _box(label: Mapping[str, Any]) -> list[float]:
-    box = [label["box2d"][key] for key in ("x1", "y1", "x2", "y2")]
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
-        raise ValueError(f"the box2d of id {label['id']} is {label['box2d']}, not four numbers")
-    return box
+    box = field(label, "box2d", dict)
+    what = f"the box2d of id {label['id']}"
+    if missing := [key for key in _CORNERS if key not in box]:
+        raise ValueError(f"{what} has no {', '.join(missing)}")
+    return numbers([box[key] for key in _CORNERS], what)
 
 
 def _flag(label: Mapping[str, Any], name: str) -> bool:
-    attributes = label.get("attributes") or {}
-    return bool(attributes.get(name, attributes.get(name.capitalize(), False)))
+    attributes = checked(label.get("attributes") or {}, "attributes", dict)
+    return flag(attributes.get(name, attributes.get(name.capitalize())), name)
+
+
+def _score(label: Mapping[str, Any]) -> float:
+    score = label.get("score")
+    return math.nan if score is None else numbers([score], "score")[0]

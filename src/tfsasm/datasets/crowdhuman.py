@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.errors import ErrorHandler, InputError, refuse
+from tfsasm.datasets.fields import checked, field, flag, identity, numbers, shown
+from tfsasm.errors import ErrorHandler, InputError, raise_error
+from tfsasm.files import safe_name
 from tfsasm.motchallenge import read_text
 
 
@@ -58,38 +59,43 @@ def find_image(root: Path, name: str) -> Path | None:
     return None
 
 
-def read_odgt(path: Path | str, on_error: ErrorHandler = refuse) -> Iterator[CrowdImage]:
+def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterator[CrowdImage]:
     """Images of an annotation file, one by one.
 
     Raises `InputError` naming file, line and box for whatever is missing or not a number.
     `on_error` is given these errors instead, and their lines are left out.
     """
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         try:
             if line.strip():
                 yield _image(json.loads(line))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            if isinstance(error, json.JSONDecodeError):
-                problem = f"not valid JSON at column {error.colno}: {error.msg}"
+        except json.JSONDecodeError as error:
+            problem = f"not valid JSON at column {error.colno}: {error.msg}"
             on_error(InputError(f"{path}:{number}: {problem}"))
+        except RecursionError:
+            on_error(InputError(f"{path}:{number}: it is nested too deep"))
+        except (ValueError, OverflowError) as error:
+            on_error(InputError(f"{path}:{number}: {error}"))
 
 
-def _image(entry: Mapping[str, Any]) -> CrowdImage:
-    boxes = entry["gtboxes"]
-    ignored = [(box.get("extra") or {}).get("ignore", 0) == 1 for box in boxes]
+def _image(entry: Any) -> CrowdImage:
+    boxes = field(entry, "gtboxes", list)
+    ignored = [_is_ignored(box) for box in boxes]
     return CrowdImage(
-        name=str(entry["ID"]),
+        name=safe_name(identity(entry, "ID"), "ID"),
         ltwh=np.array([_full(box, n) for n, box in enumerate(boxes)], np.float64).reshape(-1, 4),
-        tags=tuple(str(box["tag"]) for box in boxes),
+        tags=tuple(field(box, "tag", str) for box in boxes),
         ignored=np.array(ignored, dtype=bool),
     )
 
 
-def _full(box: Mapping[str, Any], number: int) -> list[float]:
-    values = list(box["fbox"])
-    if len(values) != 4 or not all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
-    ):
-        raise ValueError(f"the fbox of box {number} is {values}, not four numbers")
-    return values
+def _is_ignored(box: Any) -> bool:
+    extra = box.get("extra") if isinstance(box, dict) else None
+    return flag(checked(extra or {}, "extra", dict).get("ignore"), "ignore")
+
+
+def _full(box: Any, number: int) -> list[float]:
+    what, values = f"the fbox of box {number}", field(box, "fbox", list)
+    if len(values) != 4:
+        raise ValueError(f"{what} is {shown(values)}, not 4 numbers")
+    return numbers(values, what)

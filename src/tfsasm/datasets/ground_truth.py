@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfsasm.boxes import ltwh_to_xyxy
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, numbered, video_frames
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.sequences import Sequence
@@ -40,14 +40,19 @@ def truth_rows(sequence: Sequence) -> TruthRows:
     """The rows of a sequence's ground truth that count in training.
 
     MOT layouts: mark other than 0, class none of `NOT_PEOPLE`; MOT15 has no class column. BDD100K:
-    the eight tracked classes, neither ignored nor a crowd. Raises `InputError` for a sequence
-    without ground truth and for a file that cannot be used.
+    the eight tracked classes, of some size, neither ignored nor a crowd. Raises `InputError` for a
+    sequence without ground truth and for a file that cannot be used.
     """
     if sequence.truth is None:
         raise InputError(f"{sequence.name} of {sequence.dataset} has no ground truth")
     if sequence.dataset == "bdd100k":
         return _scalabel_rows(video_frames(sequence.truth, sequence.name))
     table = read_tracks(sequence.truth)
+    if look_normalised(ltwh_to_xyxy(table.ltwh)):
+        raise InputError(
+            f"all {len(table)} boxes in {sequence.truth} lie within 0 to 1, so they look "
+            "normalised; wanted are pixels: multiply them by the width and height of the image"
+        )
     keep = table.confidence != 0
     if sequence.dataset != "mot15":
         keep &= ~np.isin(table.label, NOT_PEOPLE)
@@ -57,11 +62,11 @@ def truth_rows(sequence: Sequence) -> TruthRows:
 
 
 def crowd_rows(image: CrowdImage) -> TruthRows:
-    """The people of a CrowdHuman image that count: all that are not marked as ignored.
+    """The people of a CrowdHuman image that count: all of some size, not marked as ignored.
 
     They are of frame 1 and numbered from 0.
     """
-    ltwh = image.ltwh[~image.ignored]
+    ltwh = image.ltwh[~image.ignored & (image.ltwh[:, 2:] > 0).all(axis=1)]
     count = len(ltwh)
     return TruthRows(
         np.ones(count, np.int64), np.arange(count), ltwh_to_xyxy(ltwh), np.zeros(count, np.int64)
@@ -76,7 +81,7 @@ def _scalabel_rows(frames: list[ScalabelFrame]) -> TruthRows:
         for identity, box, category, drop in zip(
             frame.ids, frame.xyxy, frame.categories, frame.ignored | frame.crowd, strict=True
         )
-        if category in CATEGORIES and not drop
+        if category in CATEGORIES and not drop and box[0] < box[2] and box[1] < box[3]
     ]
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     numbers, ids, labels = table[:, :3].T.astype(np.int64)

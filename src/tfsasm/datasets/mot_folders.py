@@ -6,18 +6,17 @@ that is distinguished here. A root may be the data set, what holds it, or one of
 
 from __future__ import annotations
 
-import configparser
 import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
+from tfsasm.files import safe_name
 from tfsasm.motchallenge import read_text
 from tfsasm.video.source import IMAGE_SUFFIXES
 
@@ -54,52 +53,6 @@ _MOT17 = re.compile(r"(MOT1[67]-\d\d)-(DPM|FRCNN|SDP)")
 _PREFERRED = ("FRCNN", "SDP", "DPM")
 
 
-@dataclass(frozen=True)
-class SeqInfo:
-    """What a `seqinfo.ini` declares."""
-
-    length: int
-    """Frames."""
-    width: int
-    height: int
-    rate: float
-    """Frames per second."""
-    images: str
-    """Name of the folder of images."""
-    name: str
-    """As the file calls the sequence; empty where it does not."""
-
-
-def read_seqinfo(path: Path) -> SeqInfo:
-    """The `[Sequence]` section. Raises `InputError` naming the file, the key and the mend."""
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(read_text(path))
-        section = parser["Sequence"]
-    except (configparser.Error, KeyError) as error:
-        why = "it has no section [Sequence]" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} cannot be used: {' '.join(why.split())}") from error
-
-    def number(key: str, wanted: str) -> float:
-        text = section.get(key)
-        if text is None:
-            raise InputError(f"{path} has no {key}; add a line such as {key}={wanted}")
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
-        if not 0 < value < 1e9 or ("." not in wanted and value != int(value)):
-            raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
-        return value
-
-    return SeqInfo(
-        length=int(number("seqLength", "600")), width=int(number("imWidth", "1920")),
-        height=int(number("imHeight", "1080")), rate=number("frameRate", "30.0"),
-        images=section.get("imDir", "img1").strip() or "img1",
-        name=section.get("name", "").strip(),
-    )  # fmt: skip
-
-
 def is_sequence(folder: Path) -> bool:
     """Whether a folder looks like one MOT sequence, however much of it is there."""
     parts = ("seqinfo.ini", "img1", "gt/gt.txt", "det/det.txt")
@@ -117,10 +70,12 @@ def image_names(folder: Path) -> list[str]:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header of an image file; None when it is not one."""
+    """Width and height of an upright image by the header of its file; None when it is not one."""
     try:
         with Image.open(path) as image:
-            return image.size
+            width, height = image.size
+            lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return (height, width) if lies else (width, height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
@@ -177,7 +132,7 @@ def listed_names(root: Path, split: str) -> list[str] | None:
         for place in (base, base.parent):
             path = place / "splits_txt" / f"{split}.txt"
             if path.is_file():
-                return read_text(path).split()
+                return [safe_name(name, f"the name in {path}") for name in read_text(path).split()]
     return None
 
 
@@ -189,8 +144,9 @@ def copies(folder: Path, dataset: str) -> list[Path]:
 
 
 def image_folder(folder: Path, dataset: str, name: str) -> Path | None:
-    """Where the images of a sequence are: in its subfolder `name`, or in that of a copy."""
-    return next((copy / name for copy in copies(folder, dataset) if has_images(copy / name)), None)
+    """Where the images of a sequence are: in its subfolder `name` or in `img1`, or a copy's."""
+    places = (copy / part for copy in copies(folder, dataset) for part in (name, "img1"))
+    return next((place for place in places if has_images(place)), None)
 
 
 def video_name(name: str) -> str:

@@ -18,12 +18,12 @@ from tfsasm.datasets.mot_folders import (
     image_folder,
     image_names,
     image_size,
-    read_seqinfo,
     sequence_folders,
     video_name,
 )
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import read_detections, read_tracks
+from tfsasm.motchallenge import SeqInfo, read_detections, read_seqinfo, read_tracks
+from tfsasm.video.source import frame_numbers
 
 T = TypeVar("T")
 
@@ -89,25 +89,23 @@ def sequences(
 def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     """One MOT sequence folder.
 
-    Without a `seqinfo.ini` its length is the number of images, or else the last frame that has a
-    box; that is logged. Raises `InputError` when its length cannot be known, and for a
-    `seqinfo.ini` that cannot be used.
+    Without a `seqinfo.ini` that says so its length is the last image's number, or else the last
+    frame that has a box; that is logged. Raises `InputError` when its length cannot be known, and
+    for a `seqinfo.ini` that cannot be used.
     """
     info_file = folder / "seqinfo.ini"
-    info = read_seqinfo(info_file) if info_file.is_file() else None
-    source = image_folder(folder, dataset, info.images if info else "img1")
+    info = read_seqinfo(info_file) if info_file.is_file() else SeqInfo()
+    source = image_folder(folder, dataset, info.images)
     truth, detections = (
         path if path.is_file() else None
         for path in (folder / "gt" / "gt.txt", folder / "det" / "det.txt")
     )
-    if info:
-        return Sequence(
-            folder.name, dataset, info.length, info.width, info.height, info.rate, source, truth,
-            detections,
-        )  # fmt: skip
-    length = _guess_length(folder, source, truth, detections)
-    size = (source and image_size(source / image_names(source)[0])) or (None, None)
-    return Sequence(folder.name, dataset, length, size[0], size[1], None, source, truth, detections)
+    length = info.length or _guess_length(folder, source, truth, detections)
+    width, height = info.width, info.height
+    if not (width and height):
+        width, height = (source and image_size(source / image_names(source)[0])) or (None, None)
+    rate = None if info.rate is None else float(info.rate)
+    return Sequence(folder.name, dataset, length, width, height, rate, source, truth, detections)
 
 
 def _chosen(there: dict[str, T], names: tuple[str, ...]) -> list[T]:
@@ -126,14 +124,15 @@ def _guess_length(
 ) -> int:
     """Frames of a sequence that does not declare them."""
     if source:
-        length, origin = len(image_names(source)), f"the number of images in {source.name}"
+        length, origin = max(frame_numbers(image_names(source))), f"that of {source.name}"
     else:
         numbers = read_tracks(truth).frame.tolist() if truth else []
         numbers += list(read_detections(detections)) if detections else []
         length, origin = max(numbers, default=0), "the last frame with a box"
     if not length:
         raise InputError(
-            f"the length of {folder} is unknown: it has no seqinfo.ini, no images and no boxes"
+            f"the length of {folder} is unknown: it has no images, no boxes, and no seqinfo.ini "
+            "with a line such as seqLength=600"
         )
-    log.warning("%s has no seqinfo.ini; its length is %s, %d", folder, origin, length)
+    log.warning("%s declares no length in a seqinfo.ini; it is %s, %d", folder, origin, length)
     return length

@@ -163,10 +163,10 @@ class DetDb:
         """The boxes `[P, 5]` of a frame."""
         return self.boxes[self.starts[position] : self.starts[position + 1]]
 
-    def scores(self, folder: Folder) -> Doubles:
-        """The scores of all boxes of a folder."""
+    def of(self, folder: Folder) -> Doubles:
+        """All boxes `[N, 5]` of a folder."""
         positions = self.folders[folder].values()
-        return np.concatenate([self.at(position)[:, 4] for position in positions])
+        return np.concatenate([self.at(position) for position in positions])
 
 
 def read_det_db(path: Path | str) -> DetDb:

@@ -6,7 +6,6 @@ only passed on stays equal to the last digit. Beside the text are the numbers, c
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +16,15 @@ from typing import NamedTuple
 
 from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, check_folder, check_output
+from tfsasm.files import check_folder, check_output, safe_name, writing
 from tfsasm.motchallenge import Skipped, read_detections
 from tfsasm.tables import Doubles
 
 _LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
+
+
+MotRow = tuple[str, int, list[str]]
+"""Sequence, number and `"left,top,width,height,score\\n"` lines of a frame."""
 
 
 class FrameBoxes(NamedTuple):
@@ -74,66 +77,59 @@ def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
     return _read_mot(path, name, reading, above)
 
 
-def write_mot(path: Path, frames: Iterable[FrameBoxes]) -> None:
-    """Write the frames of one sequence as a `det.txt`, as they come, atomically.
+def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[MotRow]:
+    """Frames as `write_mot` takes them.
 
-    Raises `InputError` for frames of two sequences, or of no or the same number.
+    Raises `InputError` for what MOT text cannot hold: two sequences in a `det.txt`, two of the same
+    or no name in a folder, two frames of the same number or one of none.
     """
-    folder: tuple[str, ...] | None = None
-    numbers: set[int] = set()
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for frame in frames:
-            where, _ = place(frame.key)
-            if where != (folder := where if folder is None else folder):
-                raise InputError(
-                    f"{path} holds one sequence, and there are more, such as {'/'.join(where)}; "
-                    "give a folder, or a .json"
-                )
-            file.writelines(_frame_lines(frame, numbers))
-
-
-def write_mot_folder(folder: Path, frames: Iterable[FrameBoxes], *, overwrite: bool) -> None:
-    """Write a `NAME.txt` for each sequence; they appear when all is done.
-
-    Raises `InputError` for files that exist and sequences of the same or no name, beside what
-    `write_mot` does.
-    """
-    check_folder(folder)
     known: dict[str, tuple[tuple[str, ...], set[int]]] = {}
-    with tempfile.TemporaryDirectory(prefix=".detections-", dir=folder) as partial:
-        for name, part in groupby(frames, _named_sequence):
-            with (Path(partial) / f"{name}.txt").open("a", encoding="utf-8", newline="\n") as file:
-                for frame in part:
-                    where, _ = place(frame.key)
-                    of_name, numbers = known.setdefault(name, (where, set()))
-                    if where != of_name:
-                        raise InputError(f"{'/'.join(of_name)} and {'/'.join(where)} have the same "
-                                         f"name {name!r}, so the same file; write a .json")
-                    file.writelines(_frame_lines(frame, numbers))
-        targets = {name: check_output(folder / f"{name}.txt", overwrite=overwrite)
-                   for name in known}
-        for name, target in targets.items():
-            os.replace(Path(partial) / f"{name}.txt", target)
+    for frame in frames:
+        folder, _ = place(frame.key)
+        name = output.stem if output.suffix else sequence_of(frame.key)
+        if not name:
+            raise InputError(f"the key {frame.key!r} names no sequence; write a .json or a .txt")
+        if not output.suffix:
+            safe_name(name, f"the sequence of the key {frame.key!r},")
+        first, numbers = known.setdefault(name, (folder, set()))
+        if folder != first:
+            where = "/".join(folder)
+            raise InputError(
+                f"{output} holds one sequence, and there are more, such as {where}; give a folder, "
+                "or a .json" if output.suffix else
+                f"{'/'.join(first)} and {where} have the same name {name!r}, so the same file; "
+                "write a .json"
+            )
+        number = number_of(frame.key)
+        if number in numbers:
+            raise InputError(f"{frame.key}: another frame of its sequence has the number {number} "
+                             "too")
+        numbers.add(number)
+        yield name, number, frame.lines
 
 
-def _named_sequence(frame: FrameBoxes) -> str:
-    name = sequence_of(frame.key)
-    if not name:
-        raise InputError(f"the key {frame.key!r} names no sequence; write a .json or a .txt")
-    return name
+def write_mot(
+    output: Path, rows: Iterable[MotRow], *, overwrite: bool, names: Iterable[str] = ()
+) -> None:
+    """Write a `det.txt` of one sequence, or a folder of a `NAME.txt` for each, when all is done.
 
-
-def _frame_lines(frame: FrameBoxes, numbers: set[int]) -> list[str]:
-    number = number_of(frame.key)
-    if number in numbers:
-        raise InputError(f"{frame.key}: another frame of its sequence has the number {number} too")
-    numbers.add(number)
-    return mot_lines(number, frame.lines)
-
-
-def mot_lines(number: int, lines: Iterable[str]) -> list[str]:
-    """Lines of a `det.txt` from those of a det_db."""
-    return [f"{number},-1,{line.strip()},-1,-1,-1\n" for line in lines]
+    Of `names` there are files even if there are no frames. Raises `InputError` for a file that
+    exists.
+    """
+    folder, single = (output.parent, output.name) if output.suffix else (output, "")
+    check_folder(folder)
+    with writing(output), tempfile.TemporaryDirectory(prefix=".detections-", dir=folder) as partial:
+        for file in [single] if single else [f"{name}.txt" for name in names]:
+            Path(partial, file).touch()
+        for file, part in groupby(rows, lambda row: single or f"{row[0]}.txt"):
+            with Path(partial, file).open("a", encoding="utf-8", newline="\n") as text:
+                for _, number, lines in part:
+                    text.writelines(f"{number},-1,{line.strip()},-1,-1,-1\n" for line in lines)
+        done = list(Path(partial).iterdir())
+        for path in done:
+            check_output(folder / path.name, overwrite=overwrite)
+        for path in done:
+            path.replace(folder / path.name)
 
 
 def det_files(folder: Path) -> dict[str, Path]:

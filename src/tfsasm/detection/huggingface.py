@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import clip_boxes, without_duplicates
+from tfsasm.detection.yolox import Detected, clip_boxes, without_duplicates
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.tables import Floats, Image
 
@@ -40,6 +40,8 @@ class HuggingFaceSettings:
     nms_iou: float | None = None
     """Of two boxes that overlap more, the lower is dropped. None for models that detect each object
     once, as DETR and its descendants do."""
+    class_agnostic: bool = False
+    """Whether a box is also dropped for one of another class."""
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     device: str = "cpu"
@@ -80,8 +82,8 @@ class HuggingFaceDetector:
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
         height, width = frame.image.shape[:2]
-        xyxy, scores = self.detect(frame.image)
-        return Proposals.from_xyxy(xyxy, scores, width, height)
+        found = self.find(frame.image)
+        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
 
     def report(self) -> list[str]:
         """Nothing: a live detector has an answer for every frame."""
@@ -89,6 +91,11 @@ class HuggingFaceDetector:
 
     def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        found = self.find(image)
+        return found.xyxy, found.scores
+
+    def find(self, image: Image) -> Detected:
+        """As `detect`, with classes."""
         import torch
 
         height, width = image.shape[:2]
@@ -102,11 +109,13 @@ class HuggingFaceDetector:
             wanted = torch.isin(found["labels"].cpu(), self._classes)
             scores = found["scores"].cpu()[wanted].numpy().astype(np.float32)
             xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
-        order = np.argsort(-scores, kind="stable")
-        xyxy, scores = xyxy[order], scores[order]
+            classes = found["labels"].cpu()[wanted].numpy().astype(np.int64)
+        detected = Detected(xyxy, scores, classes).rows(np.argsort(-scores, kind="stable"))
         if self.settings.nms_iou is not None:
-            xyxy, scores = without_duplicates(xyxy, scores, self.settings.nms_iou)
-        return clip_boxes(xyxy, scores, width, height) if self.settings.clip else (xyxy, scores)
+            detected = without_duplicates(
+                detected, self.settings.nms_iou, class_agnostic=self.settings.class_agnostic
+            )
+        return clip_boxes(detected, width, height) if self.settings.clip else detected
 
 
 def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:

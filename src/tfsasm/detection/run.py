@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,10 +19,10 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
-from tfsasm.detection.formats import mot_lines
+from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import atomic_path, writing
+from tfsasm.files import writing
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
@@ -66,25 +65,26 @@ Step = Callable[[str, int, int | None], None]
 
 
 def detect(
-    videos: Sequence[Video], detector: Detector, output: Path, journal: Path, about: dict[str, Any],
-    *, overwrite: bool, step: Step,
+    videos: Sequence[Video], detector: Detector, output: Path, journal_file: Path,
+    about: dict[str, Any], *, overwrite: bool, step: Step,
 ) -> Outcome:
     """Detect in all frames of the videos and write `output`, a .json, a .txt or a folder.
 
-    The file `journal` keeps what is done and what `about` says of the run, and goes when `output`
+    `journal_file` keeps what is done and what `about` says of the run, and goes when `output`
     is written; where it is there already, the run continues. Raises `InputError` for the journal
     of another run, unless it may be overwritten.
     """
-    with Journal(journal, about, overwrite=overwrite) as record:
+    with Journal(journal_file, about, overwrite=overwrite) as journal:
         for video in videos:
-            if video.name in record.finished:
+            if video.name in journal.finished:
                 step(video.name, video.length or 0, None)
                 continue
-            first = record.begun[1] if record.begun and record.begun[0] == video.name else 1
-            record.finish(video.name, _detect_video(video, first, detector, record, step))
-        frames, boxes = _write(record, output, videos)
-    journal.unlink()
-    notes = tuple(note for of_video in record.finished.values() for note in of_video)
+            begun, number = journal.begun or ("", 1)
+            first = number if begun == video.name else 1
+            journal.finish(video.name, _detect_video(video, first, detector, journal, step))
+        frames, boxes = _write(journal, output, videos, overwrite=overwrite)
+    journal_file.unlink()
+    notes = tuple(note for of_video in journal.finished.values() for note in of_video)
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
 
 
@@ -162,7 +162,9 @@ def key_of(video: Video, frame: Frame) -> str:
     return "/".join([*components(prefix if video.folder is None else video.folder), f"{stem}.txt"])
 
 
-def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int, int]:
+def _write(
+    journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
+) -> tuple[int, int]:
     """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
     frames = boxes = 0
 
@@ -175,22 +177,10 @@ def _write(journal: Journal, output: Path, videos: Sequence[Video]) -> tuple[int
 
     if output.suffix.lower() == ".json":
         write_det_db(output, ((record.key, record.lines) for record in counted()))
-    elif output.suffix:
-        _write_mot(output, counted())
     else:
-        empty = {video.name for video in videos}
-        for name, of_name in groupby(counted(), lambda record: record.sequence):
-            _write_mot(output / f"{name}.txt", of_name)
-            empty.remove(name)
-        for name in empty:
-            _write_mot(output / f"{name}.txt", iter(()))
+        rows = ((record.sequence, record.number, record.lines) for record in counted())
+        write_mot(output, rows, overwrite=overwrite, names=[video.name for video in videos])
     return frames, boxes
-
-
-def _write_mot(path: Path, frames: Iterator[FrameRecord]) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for record in frames:
-            file.writelines(mot_lines(record.number, record.lines))
 
 
 class FrameRecord(NamedTuple):
@@ -261,7 +251,7 @@ class Journal:
             line = file.readline()
             if not line.endswith(b"\n"):  # killed before anything was done
                 return 0
-            before = _value(line)
+            before = _row(line)
             if before != about:
                 if overwrite:
                     return 0
@@ -271,7 +261,7 @@ class Journal:
                 )
             good = file.tell()
             for line in file:
-                row = _value(line) if line.endswith(b"\n") else None
+                row = _row(line)
                 if isinstance(row, dict):
                     self.finished[row["done"]] = row["notes"]
                     self.begun = None
@@ -284,15 +274,13 @@ class Journal:
         return good if self.begun is None else last
 
 
-def _value(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _row(line: bytes) -> Any:
+    """What a line holds; None for one that is damaged, or cut by a kill."""
+    with suppress(ValueError):
+        return json.loads(line) if line.endswith(b"\n") else None
 
 
 def _difference(before: Any, about: dict[str, Any]) -> str:
-    """What the two runs differ in."""
     if not isinstance(before, dict):
         return "or no record of a run at all"
     names = [name for name in about if before.get(name) != about[name]]

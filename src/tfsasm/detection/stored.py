@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.detection.det_db import DetDb, Folder, components, kind_of, read_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
@@ -85,8 +86,20 @@ class _Stored:
             self._guesses[kind] = f"{self._path}: {what}"
             log.warning("%s", self._guesses[kind])
 
-    def _check_scores(self, scores: Doubles) -> None:
-        """Note scores outside [0, 1], which some old detectors have."""
+    def _check(self, boxes: Doubles) -> None:
+        """Note scores outside [0, 1], which some old detectors have, among `boxes` `[P, 5]`.
+
+        Raises `InputError` if the boxes look normalised.
+        """
+        whole = not (boxes[:, :4] % 1).any()  # pixels of a tiny image
+        if not whole and look_normalised(ltwh_to_xyxy(boxes[:, :4])):
+            first = ",".join(f"{value:g}" for value in boxes[0, :4])
+            raise InputError(
+                f"all {len(boxes)} boxes in {self._path} lie within 0 to 1 (the first is {first}), "
+                "so they look normalised; wanted are left, top, width and height in pixels: "
+                "multiply them by the width and height of the image"
+            )
+        scores = boxes[:, 4]
         if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
             self._notes.append(f"{self._path} has scores from {scores.min():g} to "
                                f"{scores.max():g}; expected are 0 to 1")
@@ -109,7 +122,7 @@ class MotDetections(_Stored):
         if self._frames.skipped.count:
             self._notes.append(str(self._frames.skipped))
         rows = np.concatenate([np.zeros((0, 5)), *self._frames.values()])
-        self._check_scores(rows[:, 4])
+        self._check(rows)
 
     def _find(self, frame: Frame) -> Doubles | None:
         return self._frames.get(frame.number + self._before)
@@ -168,7 +181,7 @@ class DetectionDatabase(_Stored):
             if skipped:
                 self._notes.append(str(skipped))
                 log.warning("%s", skipped)
-            self._check_scores(self._file.scores(folder))
+            self._check(self._file.of(folder))
             self._sequences[folder] = _Names(self._file.folders[folder])
         return self._sequences[folder]
 

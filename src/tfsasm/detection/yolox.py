@@ -13,7 +13,7 @@ import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
-from tfsasm.tables import Floats, Image
+from tfsasm.tables import Floats, Image, Integers
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
@@ -69,7 +69,9 @@ class YoloxSettings:
     """Of two boxes that overlap more, the lower is dropped. High, since people stand in front of
     one another, and a tracker can better drop a duplicate than miss a person."""
     classes: tuple[int, ...] = (0,)
-    """Wanted classes; 0 is the person of COCO. Suppression does not look at the class."""
+    """Wanted classes; 0 is the person of COCO."""
+    class_agnostic: bool = False
+    """Whether a box is also dropped for one of another class."""
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     input_size: tuple[int, int] | None = None
@@ -172,8 +174,8 @@ class Yolox:
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
         height, width = frame.image.shape[:2]
-        xyxy, scores = self.detect(frame.image)
-        return Proposals.from_xyxy(xyxy, scores, width, height)
+        found = self.find(frame.image)
+        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
 
     def report(self) -> list[str]:
         """Nothing: a live detector has detections for every frame."""
@@ -181,19 +183,27 @@ class Yolox:
 
     def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        found = self.find(image)
+        return found.xyxy, found.scores
+
+    def find(self, image: Image) -> Detected:
+        """As `detect`, with classes."""
         canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
         output = self._run(canvas)
-        scores = output[:, 4] * output[:, 5:][:, list(self.settings.classes)].max(axis=1)
+        of_classes = output[:, 5:][:, list(self.settings.classes)]
+        scores = output[:, 4] * of_classes.max(axis=1)
         chosen = np.flatnonzero(scores > self.settings.score_threshold)
         boxes = output[chosen, :4]
         if not self.decoded:
             boxes = decode(boxes, self._grid[chosen])
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
         xyxy = cxcywh_to_xyxy(boxes) / scale
-        xyxy, scores = without_duplicates(xyxy, scores[chosen], self.settings.nms_iou)
-        if self.settings.clip:
-            return clip_boxes(xyxy, scores, image.shape[1], image.shape[0])
-        return xyxy, scores
+        classes = np.asarray(self.settings.classes)[of_classes[chosen].argmax(axis=1)]
+        found = without_duplicates(
+            Detected(xyxy, scores[chosen], classes), self.settings.nms_iou,
+            class_agnostic=self.settings.class_agnostic,
+        )  # fmt: skip
+        return clip_boxes(found, image.shape[1], image.shape[0]) if self.settings.clip else found
 
     def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
@@ -314,22 +324,32 @@ def _checked_grid(
     return grids[len(output)]
 
 
-def without_duplicates(xyxy: Floats, scores: Floats, iou: float) -> tuple[Floats, Floats]:
-    """Pixel corners `[P, 4]` and scores `[P]`, best first, by non-maximum suppression.
+class Detected(NamedTuple):
+    """Boxes of one image."""
 
-    Boxes that are not finite are dropped.
-    """
-    finite = np.isfinite(xyxy).all(axis=1)
-    xyxy, scores = xyxy[finite], scores[finite]
-    kept = suppress(xyxy, scores, iou)
-    return xyxy[kept], scores[kept]
+    xyxy: Floats
+    """Pixel corners `[P, 4]`."""
+    scores: Floats
+    """`[P]`."""
+    classes: Integers
+    """`[P]`, the detector's own numbers."""
+
+    def rows(self, index: Any) -> Detected:
+        """Some of them, by a mask or numbers."""
+        return Detected(self.xyxy[index], self.scores[index], self.classes[index])
 
 
-def clip_boxes(xyxy: Floats, scores: Floats, width: int, height: int) -> tuple[Floats, Floats]:
+def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> Detected:
+    """What non-maximum suppression keeps, best first. Boxes that are not finite are dropped."""
+    found = found.rows(np.isfinite(found.xyxy).all(axis=1))
+    classes = None if class_agnostic else found.classes
+    return found.rows(suppress(found.xyxy, found.scores, iou, classes))
+
+
+def clip_boxes(found: Detected, width: int, height: int) -> Detected:
     """The boxes within the image, without those that are less than a pixel wide or high there."""
-    within = clipped(xyxy, width, height)
-    visible = ((within[:, 2:] - within[:, :2]) >= 1).all(axis=1)
-    return within[visible], scores[visible]
+    found = found._replace(xyxy=clipped(found.xyxy, width, height))
+    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
 def _no_yolox(weights: Path, why: str) -> InputError:

@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tfsasm.datasets.bdd100k import CATEGORIES, IGNORED_CATEGORIES
 from tfsasm.errors import InputError
-from tfsasm.evaluation.metrics import Counts, Report, Scores, combine, measure, metrics, scores_of
+from tfsasm.evaluation.metrics import Counts, Report, Scores, measure, merged, scores_of
 from tfsasm.evaluation.protocols import EPS, matched
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
+from tfsasm.tables import Doubles, Flags, Table
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Table):
     """The boxes of one sequence with their classes.
 
     `classes` `[N]` are names; `ignored` `[N]` marks boxes of the truth that are regions to be
@@ -31,7 +32,7 @@ class Labels:
 
     boxes: Trajectories
     classes: NDArray[np.str_]
-    ignored: NDArray[np.bool_]
+    ignored: Flags
 
     @classmethod
     def of(cls, boxes: Trajectories, classes: ArrayLike, crowd: ArrayLike | None = None) -> Self:
@@ -44,9 +45,6 @@ class Labels:
                 f"{len(boxes)} boxes have {len(names)} classes and {len(crowded)} crowd marks"
             )
         return cls(boxes, names, crowded | np.isin(names, [*IGNORED_CATEGORIES]))
-
-    def __len__(self) -> int:
-        return len(self.boxes)
 
 
 @dataclass(frozen=True)
@@ -97,29 +95,19 @@ def score_classes(
         }
         progress(name)
     classes = {
-        kind: combine({name: counts[kind] for name, counts in measured.items()})
+        kind: merged({name: counts[kind] for name, counts in measured.items()})
         for kind in CATEGORIES
     }
     return ClassReport(
         sequences={name: scores_of(_weighed_by_boxes(counts)) for name, counts in measured.items()},
         combined=scores_of(_weighed_by_boxes(classes)),
         classes={kind: scores_of(counts) for kind, counts in classes.items()},
-        class_average=scores_of(_averaged(classes)),
+        class_average=scores_of(merged(classes, "combine_classes_class_averaged")),
     )
 
 
 def _weighed_by_boxes(classes: Mapping[str, Counts]) -> Counts:
-    return {
-        key: metric.combine_classes_det_averaged({kind: m[key] for kind, m in classes.items()})
-        for key, metric in metrics().items()
-    }
-
-
-def _averaged(classes: Mapping[str, Counts]) -> Counts:
-    return {
-        key: metric.combine_classes_class_averaged({kind: m[key] for kind, m in classes.items()})
-        for key, metric in metrics().items()
-    }
+    return merged(classes, "combine_classes_det_averaged")
 
 
 def _judged(truth: Labels, result: Labels, kind: str) -> tuple[Trajectories, Trajectories]:
@@ -138,7 +126,7 @@ def _judged(truth: Labels, result: Labels, kind: str) -> tuple[Trajectories, Tra
     return real, tracks[~(useless & inside)]
 
 
-def _covered(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _covered(a: Doubles, b: Doubles) -> Doubles:
     """The share `[A, B]` of each ltwh box in `a` that lies in each box of `b`; 0 without area."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])

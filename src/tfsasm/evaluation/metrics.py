@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from trackeval.metrics import CLEAR, HOTA, Identity
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, overlaps
+from tfsasm.tables import Doubles, Integers
 
 ALPHAS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """The overlap thresholds that HOTA, DetA, AssA and LocA are averaged over."""
@@ -98,7 +98,7 @@ def score(
         progress(name)
     return Report(
         sequences={name: scores_of(counts) for name, counts in measured.items()},
-        combined=scores_of(combine(measured)),
+        combined=scores_of(merged(measured)),
     )
 
 
@@ -114,7 +114,7 @@ def score_sequence(
     return scores_of(measure(truth, tracks, frames, name))
 
 
-def metrics() -> dict[str, Any]:
+def _metrics() -> dict[str, Any]:
     """TrackEval's metrics by name. They hold no state of a sequence."""
     quiet = {"PRINT_CONFIG": False}
     return {"HOTA": HOTA(), "CLEAR": CLEAR(dict(quiet)), "Identity": Identity(dict(quiet))}
@@ -126,14 +126,15 @@ def measure(truth: Trajectories, tracks: Trajectories, frames: int | None, name:
     check(truth, end, f"{name}: ground truth")
     check(tracks, end, f"{name}: result")
     data = _trackeval_data(truth, tracks, end)
-    return {key: metric.eval_sequence(data) for key, metric in metrics().items()}
+    return {key: metric.eval_sequence(data) for key, metric in _metrics().items()}
 
 
-def combine(measured: Mapping[str, Counts]) -> Counts:
-    """Several sequences as one."""
+def merged(measured: Mapping[str, Counts], way: str = "combine_sequences") -> Counts:
+    """Several sequences or classes as one; `way` is the method of TrackEval's metrics that merges.
+    """
     return {
-        key: metric.combine_sequences({name: counts[key] for name, counts in measured.items()})
-        for key, metric in metrics().items()
+        key: getattr(metric, way)({name: counts[key] for name, counts in measured.items()})
+        for key, metric in _metrics().items()
     }
 
 
@@ -157,22 +158,14 @@ def _trackeval_data(truth: Trajectories, tracks: Trajectories, frames: int) -> d
     truth_ids, truth_boxes, truth_count = _by_frame(truth, frames)
     track_ids, track_boxes, track_count = _by_frame(tracks, frames)
     return {
-        "num_timesteps": frames,
-        "gt_ids": truth_ids,
-        "tracker_ids": track_ids,
-        "similarity_scores": [
-            overlaps(a, b) for a, b in zip(truth_boxes, track_boxes, strict=True)
-        ],
-        "num_gt_dets": len(truth),
-        "num_tracker_dets": len(tracks),
-        "num_gt_ids": truth_count,
-        "num_tracker_ids": track_count,
-    }
+        "num_timesteps": frames, "gt_ids": truth_ids, "tracker_ids": track_ids,
+        "similarity_scores": list(map(overlaps, truth_boxes, track_boxes)),
+        "num_gt_dets": len(truth), "num_tracker_dets": len(tracks),
+        "num_gt_ids": truth_count, "num_tracker_ids": track_count,
+    }  # fmt: skip
 
 
-def _by_frame(
-    table: Trajectories, frames: int
-) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]], int]:
+def _by_frame(table: Trajectories, frames: int) -> tuple[list[Integers], list[Doubles], int]:
     """Ids as `0..K-1` and boxes, a list entry per frame, and K.
 
     Rows of a frame keep their order: it decides which of two equal assignments is found.

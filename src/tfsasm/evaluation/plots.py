@@ -23,9 +23,9 @@ _NAMED = 12  # more lines than this cannot be told apart by a legend
 _PANELS = 3  # beside one another
 
 
-def check_plot(path: Path | str) -> None:
-    """Raises `InputError` for a file name without one of the `SUFFIXES`."""
-    if Path(path).suffix.lower() not in SUFFIXES:
+def check_plot(path: Path | str | None) -> None:
+    """Raises `InputError` for a file name without one of the `SUFFIXES`; None is no plot."""
+    if path is not None and Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is not an image file that can be written; give "
                          f"{', '.join(SUFFIXES)}")  # fmt: skip
 
@@ -35,7 +35,6 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
 
     Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_plot(path)
     rows = report.classes if isinstance(report, ClassReport) else report.sequences
     kind = "classes" if isinstance(report, ClassReport) else "sequences"
     figure = _figure((12, 4.4))
@@ -43,7 +42,7 @@ def plot_curves(report: Report, path: Path | str, title: str = "") -> None:
     for name, color in _PARTS.items():
         label = f"{name} {getattr(report.combined, name):.1f}"
         width = 2.5 if name == "HOTA" else 1.5
-        _line(left, report.combined, name, color=color, linewidth=width, label=label)
+        left.plot(ALPHAS, report.combined.curves[name], color=color, linewidth=width, label=label)
     left.set_title(title or "combined")
     left.set_ylabel("%")
     left.legend(loc="lower left", frameon=False)
@@ -66,14 +65,10 @@ def _each(axes: Any, rows: dict[str, Scores], combined: Scores, kind: str) -> No
         label = f"{name} {scores.HOTA:.1f}"
         if not named:
             label = "" if index else f"each of {len(ranked)} {kind}"
-        _line(axes, scores, "HOTA", color=color, linewidth=1.2, label=label)
+        axes.plot(ALPHAS, scores.curves["HOTA"], color=color, linewidth=1.2, label=label)
     label = f"combined {combined.HOTA:.1f}"
-    _line(axes, combined, "HOTA", color="black", linewidth=2.5, label=label)
+    axes.plot(ALPHAS, combined.curves["HOTA"], color="black", linewidth=2.5, label=label)
     _legend_beside(axes)
-
-
-def _line(axes: Any, scores: Scores, name: str, **style: Any) -> None:
-    axes.plot(ALPHAS, scores.curves[name], **style)
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,6 @@ def plot_tradeoff(
 
     `points` are (milliseconds, score). Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_plot(path)
     from matplotlib import colormaps
 
     figure = _figure((8, 5))
@@ -136,7 +130,6 @@ def plot_slices(
 
     Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_plot(path)
     best = max(float(panel.scores.max()) for panel in slices)
     limits = min(float(panel.scores.min()) for panel in slices), best
     across = min(_PANELS, len(slices))
@@ -182,7 +175,6 @@ def plot_stages(
     Each variant has `stages` (name -> milliseconds) and `total_ms`. Raises `InputError` for another
     suffix than `SUFFIXES`.
     """
-    check_plot(path)
     figure = _figure((9, 1.2 + 0.6 * len(variants)))
     axes = figure.subplots()
     for row, times in enumerate(variants.values()):
@@ -206,7 +198,6 @@ def plot_columns(rows: Sequence[Mapping[str, float]], path: Path | str) -> None:
 
     Raises `InputError` for another suffix than `SUFFIXES`.
     """
-    check_plot(path)
     across, *columns = rows[0]
     figure = _figure((4 * len(columns), 3.2))
     for axes, name in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
@@ -233,5 +224,6 @@ def _legend_beside(axes: Any) -> None:
 
 
 def _save(figure: Any, path: Path | str) -> None:
+    check_plot(path)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=150)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfsasm.datasets.bdd100k import read_scalabel
-from tfsasm.datasets.mot_folders import read_seqinfo, sequence_folders, video_name
+from tfsasm.datasets.mot_folders import sequence_folders, video_name
 from tfsasm.errors import InputError
 from tfsasm.evaluation.bdd100k import truth_places
+from tfsasm.motchallenge import read_seqinfo
 
 BDD100K = "bdd100k"
 

@@ -6,13 +6,14 @@ any scoring; a caller may ask for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import sequence_folders
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.bdd100k import has_bdd100k_layout, load_labels
 from tfsasm.evaluation.classes import score_classes
 from tfsasm.evaluation.metrics import Report, score
@@ -26,9 +27,7 @@ from tfsasm.evaluation.protocols import (
 )
 from tfsasm.evaluation.result_files import BDD100K, Files, pair_files
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
-from tfsasm.motchallenge import TrackRows, read_tracks
-
-_NAMED = 3  # problems that a message has before it only counts
+from tfsasm.motchallenge import read_tracks
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,8 @@ def score_folders(
     root, place = Path(gt), Path(results)
     notes = []
     if dataset is None:
-        guess = _guess(root)
-        dataset = guess or "mot"
-        notes.append(_guess_note(guess))
+        dataset, note = _guess(root)
+        notes.append(note)
     files, problems = pair_files(root, place, dataset)
     scored = score_files(
         files, dataset, allow_missing=allow_missing, problems=problems, progress=progress
@@ -132,14 +130,40 @@ def score_files(
         {name: length for name in fit if (length := files[name].length)},
         progress=progress,
     )
-    notes = [note for name, pair in fit.items() for note in _emptiness(name, *pair)]
+    sides = ("no box of the ground truth counts", "the result has no box")
+    notes = [
+        f"{name}: {what}"
+        for name, pair in fit.items() for what, boxes in zip(sides, pair, strict=True)
+        if not len(boxes)
+    ]  # fmt: skip
+    notes += [note for name, pair in fit.items() for note in _units(name, *pair)]
     return Scored(report, dataset, tuple(notes), left_out)
 
 
-def _guess(root: Path) -> str | None:
-    if has_bdd100k_layout(root):
-        return BDD100K
-    return guess_dataset(folder.name for folder in sequence_folders("mot", root))
+def _units(name: str, *pair: Any) -> list[str]:
+    """What is to be said of ground truth and result whose boxes are not of one unit."""
+    boxes = [ltwh_to_xyxy(getattr(side, "boxes", side).ltwh) for side in pair]
+    normalised = [look_normalised(xyxy) for xyxy in boxes]
+    if not all(map(len, boxes)) or len(set(normalised)) == 1:
+        return []
+    one, other = ("ground truth", "result")[:: 1 if normalised[0] else -1]
+    return [
+        f"{name}: all boxes of the {one} lie within 0 to 1, so they look normalised, and those of "
+        f"the {other} do not; wanted are pixels"
+    ]
+
+
+def _guess(root: Path) -> tuple[str, str]:
+    """The data set by its layout and the names of its sequences, and a note on that."""
+    guess: str | None = BDD100K
+    if not has_bdd100k_layout(root):
+        guess = guess_dataset(folder.name for folder in sequence_folders("mot", root))
+    if guess:
+        note = f"scored as {guess}, by the names of the sequences; --dataset applies other rules"
+        return guess, note
+    return "mot", (
+        "scored as plain MOT files: no box is exempt; --dataset NAME applies a benchmark's rules"
+    )
 
 
 def _loader(dataset: str) -> Callable[[str, Files], tuple[Any, Any]]:
@@ -155,37 +179,19 @@ def _loader(dataset: str) -> Callable[[str, Files], tuple[Any, Any]]:
 def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajectories]:
     """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
     truth, result = read_tracks(files.truth), read_tracks(files.result)
-    end = files.length or last_frame(trajectories(truth), trajectories(result))
-    check(_checked(truth, rule), end, str(files.truth))
-    check(trajectories(result), end, str(files.result))
+    rows, tracks = trajectories(truth), trajectories(result)
+    end = files.length or last_frame(rows, tracks)
+    # All rows must make sense where all take part, else those that count.
+    check(rows if rule.exempt else rows[counted(truth, rule)], end, str(files.truth))
+    check(tracks, end, str(files.result))
     return apply_protocol(rule, truth, result, name)
 
 
-def _checked(truth: TrackRows, rule: Protocol) -> Trajectories:
-    """The rows that must make sense: all where all take part, else those that count."""
-    rows = trajectories(truth)
-    return rows if rule.exempt else rows[counted(truth, rule)]
-
-
-def _emptiness(name: str, truth: Sized, tracks: Sized) -> list[str]:
-    sides = {"no box of the ground truth counts": truth, "the result has no box": tracks}
-    return [f"{name}: {what}" for what, table in sides.items() if not len(table)]
-
-
-def _guess_note(guess: str | None) -> str:
-    if guess:
-        return f"scored as {guess}, by the names of the sequences; --dataset applies other rules"
-    return (
-        "scored as plain MOT files: no box is exempt; --dataset NAME applies a benchmark's rules"
-    )
-
-
 def _cannot(problems: Mapping[str, str], *, any_left: bool) -> str:
-    first = [f"{name}: {why}" for name, why in sorted(problems.items())[:_NAMED]]
-    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+    listing = first_few([f"{name}: {why}" for name, why in sorted(problems.items())], between="; ")
     mend = "; mend it, or score the rest with --allow-missing" if any_left else ""
     count = "1 sequence" if len(problems) == 1 else f"{len(problems)} sequences"
-    return f"{count} cannot be scored: {'; '.join(first)}{more}{mend}"
+    return f"{count} cannot be scored: {listing}{mend}"
 
 
 def to_json(scored: Scored) -> dict[str, Any]:

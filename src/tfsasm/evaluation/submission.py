@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tfsasm.datasets.bdd100k import CATEGORIES, video_frames
 from tfsasm.datasets.mot_folders import video_name
 from tfsasm.datasets.sequences import sequences
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.bdd100k import result_labels
-from tfsasm.evaluation.classes import Labels
 from tfsasm.evaluation.protocols import trajectories
 from tfsasm.evaluation.result_files import bdd100k_suffix, find_results
 from tfsasm.evaluation.servers import DETECTORS, SERVERS
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows_by_frame
 from tfsasm.files import atomic_path
 from tfsasm.motchallenge import numbered_lines, read_text, read_tracks
+from tfsasm.tables import Doubles
 
 _NAMED = 5  # names or problems that a message has before it only counts
 
-_LAST_COLUMNS = ("1", "-1", "-1", "-1")  # the last four of ten, where a file lacks them
-
-Member = tuple[str, str]
-"""Path inside the zip, and text."""
+_TEN_COLUMNS = (*[""] * 6, "1", "-1", "-1", "-1")  # what a line has where a file lacks it
 
 
 @dataclass(frozen=True)
@@ -63,16 +59,16 @@ def choose(dataset: str, results: Path, lengths: Mapping[str, int]) -> list[Entr
         wanted.update(server.optional)
     faults = [f"{name}: {why}" for name, why in sorted(problems.items())]
     if absent := sorted(wanted.keys() - {*found, *problems}):
-        faults.append(f"no result for {_first_few(absent)}")
+        faults.append(f"no result for {first_few(absent, _NAMED)}")
     if surplus := sorted(found.keys() - wanted.keys()):
-        faults.append(f"not wanted: {_first_few(surplus)}")
+        faults.append(f"not wanted: {first_few(surplus, _NAMED)}")
     if faults:
         raise InputError(f"{results} is not what the server takes: {'; '.join(faults)}")
     known = {name: lengths.get(video_name(name), wanted[name]) for name in wanted}
     return [Entry(name, found[name], known[name]) for name in sorted(wanted)]
 
 
-def members(entries: Iterable[Entry], dataset: str) -> Iterator[Member]:
+def members(entries: Iterable[Entry], dataset: str) -> Iterator[tuple[str, str]]:
     """What goes into the zip, one by one. Raises `InputError` at the end for all that is unfit."""
     render = scalabel_text if dataset == "bdd100k" else mot_text
     suffix = "json" if dataset == "bdd100k" else "txt"
@@ -83,10 +79,10 @@ def members(entries: Iterable[Entry], dataset: str) -> Iterator[Member]:
         except InputError as error:
             problems.append(str(error))
     if problems:
-        raise InputError(f"not fit for the server: {_first_few(problems, '; ')}")
+        raise InputError(f"not fit for the server: {first_few(problems, _NAMED, '; ')}")
 
 
-def write_zip(path: Path, members: Iterable[Member]) -> None:
+def write_zip(path: Path, members: Iterable[tuple[str, str]]) -> None:
     """Write a zip whose bytes depend on its contents alone.
 
     It appears when `members` have ended without an error.
@@ -108,8 +104,11 @@ def mot_text(entry: Entry) -> str:
     if (table.label > 1).any():
         frame = table.frame[table.label > 1][0]
         raise InputError(f"{entry.result} has another class than a pedestrian in frame {frame}")
-    lines = numbered_lines(read_text(entry.result))
-    return "".join(f"{_ten_columns(line)}\n" for _, line in lines)
+    lines = []
+    for _, line in numbered_lines(read_text(entry.result)):
+        fields = [field.strip() for field in line.split(",")]
+        lines.append(",".join([*fields, *_TEN_COLUMNS[len(fields) :]]) + "\n")
+    return "".join(lines)
 
 
 def scalabel_text(entry: Entry) -> str:
@@ -127,19 +126,22 @@ def scalabel_text(entry: Entry) -> str:
         {
             "name": f"{entry.name}-{number:07d}.jpg", "videoName": entry.name,
             "frameIndex": number - 1,
-            "labels": [_label(labels, row) for row in rows.get(number, ())],
+            "labels": [
+                {
+                    "id": str(labels.boxes.ids[row]), "category": str(labels.classes[row]),
+                    "box2d": _box2d(labels.boxes.ltwh[row]),
+                }
+                for row in rows.get(number, ())
+            ],
         }
         for number in range(1, _frames(entry) + 1)
     ]  # fmt: skip
     return json.dumps(frames, separators=(",", ":")) + "\n"
 
 
-def _label(labels: Labels, row: int) -> dict[str, Any]:
-    left, top, width, height = labels.boxes.ltwh[row].round(4).tolist()
-    box = {"x1": left, "y1": top, "x2": round(left + width, 4), "y2": round(top + height, 4)}
-    return {
-        "id": str(labels.boxes.ids[row]), "category": str(labels.classes[row]), "box2d": box,
-    }  # fmt: skip
+def _box2d(ltwh: Doubles) -> dict[str, float]:
+    left, top, width, height = ltwh.round(4).tolist()
+    return {"x1": left, "y1": top, "x2": round(left + width, 4), "y2": round(top + height, 4)}
 
 
 def _frames(entry: Entry) -> int:
@@ -168,11 +170,6 @@ def _check(boxes: Trajectories, entry: Entry) -> None:
                          "or more")  # fmt: skip
 
 
-def _ten_columns(line: str) -> str:
-    fields = [field.strip() for field in line.split(",")]
-    return ",".join([*fields, *_LAST_COLUMNS[len(fields) - 10 :]] if len(fields) < 10 else fields)
-
-
 def _results(dataset: str, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Result files by sequence, and what is wrong with some."""
     suffix = bdd100k_suffix(folder) if dataset == "bdd100k" else ".txt"
@@ -199,10 +196,3 @@ def _under_three_names(
             problems |= dict.fromkeys(names, f"there is {' and '.join(sorted(paths))}; give one "
                                       "result or three")  # fmt: skip
     return results, problems
-
-
-def _first_few(texts: Sequence[str], between: str = ", ") -> str:
-    more = f"{between}and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return between.join(texts[:_NAMED]) + more
-
-

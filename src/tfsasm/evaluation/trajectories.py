@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tfsasm.boxes import iou_matrix, ltwh_to_xyxy, xyxy_to_ltwh
 from tfsasm.errors import InputError
+from tfsasm.tables import Doubles, Integers, Table
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class Trajectories(Table):
     """Boxes with identities over one sequence, one row per box and frame, in any order.
 
     `frames` `[N]` and `ids` `[N]` are int64, frames counted from 1; `ltwh` `[N, 4]` is float64:
     left, top, width and height in pixels. An id means the same object wherever it occurs.
     """
 
-    frames: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    ltwh: NDArray[np.float64]
+    frames: Integers
+    ids: Integers
+    ltwh: Doubles
 
     @classmethod
     def of(cls, frames: ArrayLike, ids: ArrayLike, ltwh: ArrayLike) -> Self:
@@ -55,13 +56,6 @@ class Trajectories:
         """A sequence in which nothing was found."""
         return cls.of([], [], [])
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: Any) -> Self:
-        """The rows that a mask, an index array or a slice chooses."""
-        return type(self)(self.frames[index], self.ids[index], self.ltwh[index])
-
 
 def last_frame(*tables: Trajectories) -> int:
     """The last frame in which any of the tables has a box; 0 when none has."""
@@ -87,16 +81,14 @@ def check(table: Trajectories, frames: int, where: str) -> None:
         raise InputError(f"{where} has id {identity} twice in frame {frame}")
 
 
-def rows_by_frame(frames: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+def rows_by_frame(frames: Integers) -> dict[int, Integers]:
     """Frame -> the indices of its rows, in their order; frames without a row have no entry."""
     order = np.argsort(frames, kind="stable")
     numbers, starts = np.unique(frames[order], return_index=True)
     return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False))
 
 
-def in_both(
-    a: NDArray[np.int64], b: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def in_both(a: Integers, b: Integers) -> Iterator[tuple[Integers, Integers]]:
     """Row indices of both tables for each frame that both have, by the frames of their rows."""
     others = rows_by_frame(b)
     for frame, rows in rows_by_frame(a).items():
@@ -104,6 +96,6 @@ def in_both(
             yield rows, others[frame]
 
 
-def overlaps(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def overlaps(a: Doubles, b: Doubles) -> Doubles:
     """IoU `[A, B]` of ltwh boxes; a box without area overlaps nothing."""
     return np.nan_to_num(iou_matrix(ltwh_to_xyxy(a), ltwh_to_xyxy(b)), nan=0.0)

@@ -11,7 +11,6 @@ from operator import attrgetter
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.evaluation.metrics import Report
 from tfsasm.evaluation.plots import Slice
 from tfsasm.settings import full_name, pairs, short_name, with_settings
 from tfsasm.tracking.config import TrackerConfig
@@ -37,7 +36,12 @@ class GridPoint:
     @property
     def label(self) -> str:
         """`memory.capacity=5,travel=frames`; also the name of a folder."""
-        return ",".join(f"{name}={value}" for name, value in self.values.items())
+        return label_of(self.values)
+
+
+def label_of(values: Mapping[str, str]) -> str:
+    """What a combination with these values is called."""
+    return ",".join(f"{name}={value}" for name, value in values.items())
 
 
 def parse_grid(texts: Sequence[str], config: TrackerConfig) -> list[Axis]:
@@ -94,30 +98,24 @@ def choose(text: str, rows: Sequence[GridPoint], config: TrackerConfig) -> GridP
 
 
 def slices(
-    axes: Sequence[Axis], rows: Mapping[str, GridPoint], reports: Mapping[str, Report], best: str,
-    metric: str,
+    axes: Sequence[Axis], scores: Mapping[str, float], at_best: Mapping[str, str]
 ) -> list[Slice]:
-    """Every two settings of the grid against each other, the others held at the best row's values.
+    """Every two settings of the grid against each other, the others held as in the best row.
 
-    A grid of one setting is a single strip; settings with one value have nothing to show.
+    `scores` are those of the rows by label. A grid of one setting is a single strip; settings with
+    one value have nothing to show.
     """
-    at_best = rows[best].values
-    scores = {
-        tuple(rows[label].values.items()): getattr(report.combined, metric)
-        for label, report in reports.items()
-    }
     wide = [axis for axis in axes if len(axis.values) > 1]
     pairs = list(combinations_of(wide, 2)) or [(Axis("", ("",)), axis) for axis in wide]
     return [_slice(down, across, at_best, scores) for down, across in pairs]
 
 
 def _slice(
-    down: Axis, across: Axis, at_best: Mapping[str, str],
-    scores: Mapping[tuple[tuple[str, str], ...], float],
+    down: Axis, across: Axis, at_best: Mapping[str, str], scores: Mapping[str, float]
 ) -> Slice:
     def score(row: str, column: str) -> float:
         chosen = {down.setting: row, across.setting: column}
-        return scores[tuple((name, chosen.get(name, value)) for name, value in at_best.items())]
+        return scores[label_of({name: chosen.get(name, at_best[name]) for name in at_best})]
 
     fixed = {k: v for k, v in at_best.items() if k not in (down.setting, across.setting)}
     return Slice(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -87,12 +87,9 @@ class Experiment:
     """Whether result files hold scores."""
     order: Literal["natural", "name"] = "natural"
     """Of the images of a folder."""
-    todo: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Sequence -> labels of the trackers that have no result of it yet; all where it is missing."""
-
-    def labels(self, name: str) -> Sequence[str]:
-        """The trackers that are to run on a sequence."""
-        return self.todo.get(name, tuple(self.trackers))
+    todo: Mapping[str, Sequence[str]] | None = None
+    """Of each sequence that is not done, the labels of the trackers that have no result of it yet;
+    None for all of all."""
 
     def files(self) -> dict[str, dict[str, Files]]:
         """By tracker, the files from which each sequence with ground truth is scored."""
@@ -114,7 +111,11 @@ def make_tasks(
     `source` replaces the images of a single one. `live` tasks need no detections, and without
     `images` none are used. `second_half` are sequences whose detections are of whole videos.
     """
-    check_source(source, sequences)
+    if source is not None and len(sequences) != 1:
+        raise InputError(
+            f"--source is for one sequence, and there are {len(sequences)}; choose it by "
+            "--sequences NAME"
+        )
     if detections and detections.is_file() and detections.suffix == ".txt" and len(sequences) > 1:
         raise InputError(
             f"{detections} is of one sequence, and there are {len(sequences)}; give a folder of "
@@ -128,21 +129,6 @@ def make_tasks(
             sequence, (source or sequence.source) if images else None, boxes, first
         )
     return tasks
-
-
-def check_source(source: Path | None, sequences: Sized) -> None:
-    """A video given by itself is of one sequence. Raises `InputError`."""
-    if source is not None and len(sequences) != 1:
-        raise InputError(
-            f"--source is for one sequence, and there are {len(sequences)}; choose it by "
-            "--sequences NAME"
-        )
-
-
-def check_workers(workers: int) -> None:
-    """Raises `InputError` for less than one process."""
-    if workers < 1:
-        raise InputError(f"workers is {workers}; give 1 or more")
 
 
 def find_detections(given: Path | None, sequence: DatasetSequence) -> Path:
@@ -186,7 +172,6 @@ def without_images(
 
     Raises `InputError` where none can.
     """
-    check_source(source, sequences)
     lacking = [one.name for one in sequences if one.source is None and source is None]
     if images and not lacking:
         return dict(trackers), {}

@@ -14,7 +14,7 @@ from typing import Any
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.files import check_folder, sha256, write_text
+from tfsasm.files import check_folder, sha256, write_json
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
@@ -74,7 +74,7 @@ def claim(
     kept = _only(was, by_sequence, old - set(names))
     merged = {name: {**kept.get(name, {}), **wanted[name]} for name in by_sequence}
     record = {"settings": wanted | merged, "sequences": sorted(known | set(names))}
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    write_json(folder / RECORD, record)
     return {name for name in names if result_file(folder, name).is_file()}
 
 

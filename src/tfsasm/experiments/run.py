@@ -114,12 +114,8 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
         detector = experiment.detector.make(experiment.device)
     read = lru_cache(1)(read_det_db)  # one file may be of all sequences
     stored = partial(open_stored, skip_bad=experiment.skip_bad, read=read)
-    detectors = stored if detector is None else partial(_any_task, detector)
+    detectors = stored if detector is None else lambda task: detector
     return partial(run_sequence, experiment, trackers, detectors, embedder)
-
-
-def _any_task(detector: Detector, task: Task) -> Detector:
-    return detector
 
 
 def run_sequence(
@@ -132,7 +128,8 @@ def run_sequence(
     `embedder` is the one that appearance trackers share. Raises `InputError`.
     """
     task = experiment.tasks[name]
-    chosen = {label: trackers[label] for label in experiment.labels(name)}
+    labels = trackers if experiment.todo is None else experiment.todo[name]
+    chosen = {label: trackers[label] for label in labels}
     for tracker in chosen.values():
         tracker.reset()
     ids: dict[str, set[int]] = {label: set() for label in chosen}

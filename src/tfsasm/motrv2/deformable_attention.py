@@ -57,18 +57,10 @@ class DeformableAttention(nn.Module):
         `reference` is `[B, Q, L, 2]` points or `[B, Q, L, 4]` boxes (cxcywh), in [0, 1] of each
         level. `padding` `[B, S]` is True where the source is to be ignored.
         """
-        value = self.project_value(source, padding)
-        return self.attend(query, value, shapes, reference)
-
-    def project_value(self, source: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Values `[B, S, M, D]` of `source` `[B, S, C]`, zero where padded."""
         value = self.value_proj(source)
         if padding is not None:
             value = value.masked_fill(padding[..., None], 0.0)
-        return value.unflatten(-1, (self.heads, -1))
-
-    def attend(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
-        """The part that depends on the query; `value` comes from `project_value`."""
+        value = value.unflatten(-1, (self.heads, -1))
         grid = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)

@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,13 +79,8 @@ class Decode(nn.Module):
         return last.logits[:, 0].sigmoid(), last.boxes, first_boxes, last.embeddings
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A part of the network, with inputs to follow it by and the sizes of them that are free."""
-
-    module: nn.Module
-    inputs: tuple[Any, ...]
-    free: tuple[Any, ...]
+Graph = tuple[nn.Module, tuple[Any, ...], tuple[Any, ...]]
+"""A part of the network, with inputs to follow it by and the sizes of them that are free."""
 
 
 def graphs(model: MOTRv2) -> dict[str, Graph]:
@@ -102,16 +97,10 @@ def graphs(model: MOTRv2) -> dict[str, Graph]:
     queries, tracks = ({0: Dim(name, min=2)} for name in ("queries", "tracks"))
     content, boxes = torch.zeros(7, width), torch.full((7, 4), 0.5)
     return {
-        "encode": Graph(
-            Encode(model), (torch.zeros(97, 131, 3, dtype=torch.uint8),), (image_sides,)
-        ),
-        "decode": Graph(
-            Decode(model), (content, boxes, maps), (queries, queries, free_maps)
-        ),
-        "interact": Graph(
-            model.interaction, (content, boxes, content.clone()), (tracks, tracks, tracks)
-        ),
-    }  # fmt: skip
+        "encode": (Encode(model), (torch.zeros(97, 131, 3, dtype=torch.uint8),), (image_sides,)),
+        "decode": (Decode(model), (content, boxes, maps), (queries, queries, free_maps)),
+        "interact": (model.interaction, (content, boxes, content.clone()), (tracks,) * 3),
+    }
 
 
 def export(
@@ -136,8 +125,12 @@ def export(
         write_manifest(Path(made), _manifest(model, network), {
             "made_by": "tfsasm", "opset": OPSET, "precision": "float32", "network": asdict(network),
         })  # fmt: skip
-        _clear(folder)
+        # The record of an earlier export goes first, so that no half of it is ever used.
+        for name in (MANIFEST, *(graph + end for graph in GRAPHS for end in _ENDS)):
+            (folder / name).unlink(missing_ok=True)
         return [path.rename(folder / path.name) for path in sorted(Path(made).iterdir())]
+
+_ENDS = (".onnx", ".xml", ".bin")
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """What runs each format."""
@@ -166,13 +159,6 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     check_folder(folder)
 
 
-def _clear(folder: Path) -> None:
-    """Remove an earlier export, of either format; its JSON first, so that no half of it is used."""
-    names = [f"{name}{suffix}" for name in GRAPHS for suffix in (".onnx", ".xml", ".bin")]
-    for name in (MANIFEST, *names):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _manifest(model: MOTRv2, network: NetworkConfig) -> Manifest:
     return Manifest(
         short_side=network.short_side,
@@ -192,9 +178,8 @@ def _write(graph: Graph, stem: Path, kind: Format, inputs: list[str], outputs: l
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it tells of every node it leaves
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
-        followed = torch.export.export(
-            graph.module, graph.inputs, dynamic_shapes=graph.free, strict=False
-        )
+        module, given, free = graph
+        followed = torch.export.export(module, given, dynamic_shapes=free, strict=False)
         torch.onnx.export(
             followed, (), path, input_names=inputs, output_names=outputs, opset_version=OPSET,
             dynamo=True, external_data=False, verbose=False,

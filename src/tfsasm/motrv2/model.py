@@ -35,12 +35,10 @@ from tfsasm.motrv2.transformer import (
 class Interaction(FeedForward):
     """Query interaction: tracks attend to one another and take this frame in (QIMv2, SPEC 6.3)."""
 
-    def __init__(
-        self, width: int, feedforward: int, heads: int, box_turns: float, place_values: bool
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.box_turns, self.place_values = box_turns, place_values
-        self.self_attn = SelfAttention(width, heads)
+        self.box_turns, width, feedforward = config.box_turns, config.width, config.feedforward
+        self.self_attn = SelfAttention(width, config.heads, config.place_values)
         self.linear1 = Linear(width, feedforward)
         self.linear2 = Linear(feedforward, width)
         self.linear_feat1 = Linear(width, feedforward)
@@ -52,10 +50,7 @@ class Interaction(FeedForward):
     def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
         """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`."""
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        with_position = (embeddings + position)[None]
-        value = with_position if self.place_values else embeddings[None]
-        attended = self.self_attn(with_position, value)
-        x = self.norm1(embeddings + attended[0])
+        x = self.norm1(embeddings + self.self_attn(embeddings[None], position[None])[0])
         x = self.norm2(x + self.feed_forward(x))
         return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
 
@@ -66,20 +61,17 @@ class MOTRv2(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        c, sizes = config, (config.width, config.feedforward, config.heads)
-        self.backbone = BACKBONES[c.backbone]()
-        self.projections = _projections(self.backbone.channels, c.width, c.levels)
-        self.level_embed = nn.Parameter(torch.empty(c.levels, c.width))
-        self.encoder = Encoder(c.encoder_layers, *sizes, c.levels, c.points)
-        encoding = (c.box_turns, c.place_values)
-        self.decoder = Decoder(
-            c.decoder_layers, *sizes, c.levels, c.points, c.classes, *encoding
-        )
-        self.learned_boxes = nn.Parameter(torch.empty(c.learned_queries, 4))
-        self.learned_content = nn.Parameter(torch.empty(c.learned_queries, c.width))
-        self.proposal_content = nn.Parameter(torch.empty(1, c.width))
-        self.denoising_content = nn.Parameter(torch.empty(1, c.width))
-        self.interaction = Interaction(*sizes, *encoding)
+        width, queries = config.width, config.learned_queries
+        self.backbone = BACKBONES[config.backbone]()
+        self.projections = _projections(self.backbone.channels, width, config.levels)
+        self.level_embed = nn.Parameter(torch.empty(config.levels, width))
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.learned_boxes = nn.Parameter(torch.empty(queries, 4))
+        self.learned_content = nn.Parameter(torch.empty(queries, width))
+        self.proposal_content = nn.Parameter(torch.empty(1, width))
+        self.denoising_content = nn.Parameter(torch.empty(1, width))
+        self.interaction = Interaction(config)
         self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
         _initialise(self)
 
@@ -89,15 +81,19 @@ class MOTRv2(nn.Module):
         `padding` `[B, H, W]` is True where an image was padded to the size of the batch; None
         when nothing was.
         """
-        stages = self.backbone(images)
-        extra = [stages[-1]] * (self.config.levels - len(stages))
-        maps = [
-            project(stage)
-            for project, stage in zip(self.projections, stages + extra, strict=True)
-        ]
-        masks = None if padding is None else [_level_mask(padding, m) for m in maps]
+        stages = self.stages(images)
+        maps = [project(x) for project, x in zip(self.projections, stages, strict=True)]
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        masks = None
+        if padding is not None:
+            given = padding[:, None].float()
+            masks = [F.interpolate(given, size=shape)[:, 0].bool() for shape in shapes]
         return self.encoder(maps, level_positions(shapes, masks, self.level_embed), masks)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """What each level is made of: the backbone's maps, the last one twice for four levels."""
+        maps = self.backbone(images)
+        return maps + maps[-1:] * (self.config.levels - len(maps))
 
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
         """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1).
@@ -145,17 +141,10 @@ def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cp
 def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.ModuleList:
     if not len(channels) <= levels <= len(channels) + 1:
         raise ValueError(f"levels must be {len(channels)} or {len(channels) + 1}, not {levels}")
-    layers = [
-        nn.Sequential(nn.Conv2d(c, width, 1), nn.GroupNorm(32, width)) for c in channels
-    ]
+    layers = [nn.Conv2d(c, width, 1) for c in channels]
     if levels > len(channels):  # stride 64, made of the last stage itself (SPEC 3.2)
-        coarse = nn.Conv2d(channels[-1], width, 3, stride=2, padding=1)
-        layers.append(nn.Sequential(coarse, nn.GroupNorm(32, width)))
-    return nn.ModuleList(layers)
-
-
-def _level_mask(padding: Tensor, level: Tensor) -> Tensor:
-    return F.interpolate(padding[:, None].float(), size=level.shape[-2:])[:, 0].bool()
+        layers.append(nn.Conv2d(channels[-1], width, 3, stride=2, padding=1))
+    return nn.ModuleList(nn.Sequential(layer, nn.GroupNorm(32, width)) for layer in layers)
 
 
 @torch.no_grad()

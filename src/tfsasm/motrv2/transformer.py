@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
 from tfsasm.motrv2.exact import Linear, linear, products
 from tfsasm.motrv2.fast.kernels import Shapes
@@ -76,11 +77,12 @@ class FeedForward(nn.Module):
 class EncoderLayer(FeedForward):
     """Deformable self-attention among all pixels of all levels (SPEC 4.2)."""
 
-    def __init__(self, width: int, feedforward: int, heads: int, levels: int, points: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.self_attn = DeformableAttention(width, heads, levels, points)
-        self.linear1 = Linear(width, feedforward)
-        self.linear2 = Linear(feedforward, width)
+        width = config.width
+        self.self_attn = DeformableAttention(width, config.heads, config.levels, config.points)
+        self.linear1 = Linear(width, config.feedforward)
+        self.linear2 = Linear(config.feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
@@ -96,13 +98,9 @@ class EncoderLayer(FeedForward):
 class Encoder(nn.Module):
     """A stack of `EncoderLayer`; no norm at the end."""
 
-    def __init__(
-        self, layers: int, width: int, feedforward: int, heads: int, levels: int, points: int
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            EncoderLayer(width, feedforward, heads, levels, points) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
 
     def forward(
         self, maps: list[Tensor], positions: list[Tensor], masks: list[Tensor] | None
@@ -112,8 +110,7 @@ class Encoder(nn.Module):
         `masks` are `[B, h, w]` per level, True on padding, or None when nothing is padded.
         """
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
-        x = _flatten(maps)
-        position = _flatten(positions)
+        x, position = flatten_levels(maps), flatten_levels(positions)
         padding = ratios = None
         if masks is not None:
             padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
@@ -124,7 +121,8 @@ class Encoder(nn.Module):
         return Features(x, shapes, padding, ratios)
 
 
-def _flatten(maps: list[Tensor]) -> Tensor:
+def flatten_levels(maps: list[Tensor]) -> Tensor:
+    """Levels `[B, C, h, w]` one behind the other, `[B, S, C]`."""
     return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
 
 
@@ -153,16 +151,13 @@ def pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor
 class DecoderLayer(FeedForward):
     """Queries attend to one another, then to the image (SPEC 4.4)."""
 
-    def __init__(
-        self, width: int, feedforward: int, heads: int, levels: int, points: int,
-        box_turns: float, place_values: bool,
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.box_turns, self.place_values = box_turns, place_values
-        self.cross_attn = DeformableAttention(width, heads, levels, points)
-        self.self_attn = SelfAttention(width, heads)
-        self.linear1 = Linear(width, feedforward)
-        self.linear2 = Linear(feedforward, width)
+        self.box_turns, width = config.box_turns, config.width
+        self.cross_attn = DeformableAttention(width, config.heads, config.levels, config.points)
+        self.self_attn = SelfAttention(width, config.heads, config.place_values)
+        self.linear1 = Linear(width, config.feedforward)
+        self.linear2 = Linear(config.feedforward, width)
         self.norm1 = nn.LayerNorm(width)  # of cross-attention, though it runs second (QUIRK-6)
         self.norm2 = nn.LayerNorm(width)  # of self-attention
         self.norm3 = nn.LayerNorm(width)
@@ -175,10 +170,7 @@ class DecoderLayer(FeedForward):
         `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
         """
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        with_position = content + position
-        value = with_position if self.place_values else content
-        attended = self.self_attn(with_position, value, attention_mask)
-        content = self.norm2(content + attended)
+        content = self.norm2(content + self.self_attn(content, position, attention_mask))
         reference = boxes[:, :, None].expand(-1, -1, len(features.shapes), -1)
         if features.valid_ratios is not None:
             reference = reference * features.valid_ratios.repeat(1, 1, 2)[:, None]
@@ -215,17 +207,12 @@ class BoxHead(nn.Module):
 class Decoder(nn.Module):
     """A stack of `DecoderLayer`; each layer's box head moves the reference of the next."""
 
-    def __init__(
-        self, layers: int, width: int, feedforward: int, heads: int, levels: int, points: int,
-        classes: int, box_turns: float, place_values: bool,
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            DecoderLayer(width, feedforward, heads, levels, points, box_turns, place_values)
-            for _ in range(layers)
-        )
-        self.box_heads = nn.ModuleList(BoxHead(width) for _ in range(layers))
-        self.class_heads = nn.ModuleList(Linear(width, classes) for _ in range(layers))
+        layers, width = range(config.decoder_layers), config.width
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in layers)
+        self.box_heads = nn.ModuleList(BoxHead(width) for _ in layers)
+        self.class_heads = nn.ModuleList(Linear(width, config.classes) for _ in layers)
 
     def forward(
         self, queries: Queries, features: Features, attention_mask: Tensor | None = None
@@ -267,9 +254,9 @@ class SelfAttention(nn.Module):
     Written out, since PyTorch's fused attention sums in another order than the released code.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, place_values: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.place_values = heads, place_values
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = Linear(width, width)
@@ -277,14 +264,16 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(
-        self, with_position: Tensor, value: Tensor, attention_mask: Tensor | None = None
+        self, content: Tensor, position: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
-        """Queries and keys `with_position` `[B, Q, C]` and `value` alike to `[B, Q, C]`.
+        """`content` and `position` `[B, Q, C]` to `[B, Q, C]`.
 
+        Values are of the content, and of the position as well with `place_values`.
         `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
         """
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        inputs = with_position, with_position, value
+        with_position = content + position
+        inputs = with_position, with_position, with_position if self.place_values else content
         q, k, v = (
             linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x, weight, bias in zip(inputs, weights, biases, strict=True)

@@ -7,7 +7,9 @@ parameter names; `PUBLISHED` is the whole translation.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -19,7 +21,9 @@ from tfsasm.errors import WeightsError
 from tfsasm.files import atomic_path
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.pytorch import differences, read_state_dict, refuse
+from tfsasm.pytorch import differences, read_state_dict, refuse, without_prefixes
+
+log = logging.getLogger(__name__)
 
 PUBLISHED = (  # ours, published
     ("backbone.", "backbone.0.body."),
@@ -117,24 +121,55 @@ def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
+    state = without_prefixes(state, path)
     return state, None if config is None else _config(config, path)
 
 
 def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
     """The network of a checkpoint, ready to track, and its configuration.
 
-    A file without configuration is taken for the published network. Loading is strict.
+    A file without configuration is taken for the published network, of as many classes as its class
+    heads have. Loading is strict.
     """
     state, config = read_checkpoint(path)
-    config = config or full()
+    if config is None:
+        config = _published_config(state, path)
+        beside = Path(path).with_suffix(".json")
+        origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
+    else:
+        origin = str(path)
+        _check_classes(state, config, path)
     model = _build(config, path)
     if any(name.startswith(BOX_HEADS) for name in state):
-        state = from_published(state, model, str(path))
+        state = from_published(state, model, origin)
     else:
         problems = differences(model.state_dict(), state)
-        refuse(problems, f"{path} does not fit the network")
+        refuse(problems, f"{origin} does not fit the network")
     model.load_state_dict({k: v.float() for k, v in state.items()}, strict=True)
     return model.eval().requires_grad_(False), config
+
+
+def _published_config(state: State, path: Path | str) -> NetworkConfig:
+    config, classes = full(), _classes(state)
+    if classes in (None, config.model.classes):
+        return config
+    log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
+    return replace(config, model=replace(config.model, classes=classes))
+
+
+def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> None:
+    classes = _classes(state)
+    if classes not in (None, config.model.classes):
+        raise WeightsError(
+            f"{path} has class heads of {classes} classes, and its configuration is one of "
+            f'{config.model.classes}; set "classes": {classes} in {Path(path).with_suffix(".json")}'
+        )
+
+
+def _classes(state: State) -> int | None:
+    """How many classes the first class head tells apart."""
+    heads = (state.get(name) for name in ("class_embed.0.bias", "decoder.class_heads.0.bias"))
+    return next((len(head) for head in heads if head is not None and head.ndim), None)
 
 
 def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:

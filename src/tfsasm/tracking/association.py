@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.proposals import NO_CLASS, Proposals
 from tfsasm.tables import Array, Table, as_numpy, lerp, namespace
 from tfsasm.tracking.config import NO_ID, AssociationConfig, LifecycleConfig, MotionConfig
 
@@ -35,17 +35,18 @@ class Association(Table):
 
 def associate(
     ids: Array, scores: Array, boxes: Array, reference: Array, proposals: Proposals, first: int,
-    config: AssociationConfig, present: float,
+    config: AssociationConfig, present: float, classes: Array | None = None,
 ) -> Association:
     """Match tracks with the proposals of the frame, and bar births on what is tracked already.
 
     `ids` `[N]`, `scores` `[N]`, the predicted `boxes` `[N, 4]` and the `reference` boxes of the
     queries before the decoder are of all queries; proposal k is query `first + k`. A live track of
-    at least the score `present` bars births beside it.
+    at least the score `present` bars births beside it. With `classes` `[N]` all of this is within a
+    class.
     """
     library = namespace(scores)
     live = ids != NO_ID
-    matches = _matches(live, scores, boxes, reference, proposals, config)
+    matches = _matches(live, scores, boxes, reference, proposals, config, classes)
     matched = matches >= 0
     if config.use_detection_box:
         boxes = library.where(matched[:, None], _rows(proposals.boxes, matches), boxes)
@@ -54,7 +55,9 @@ def associate(
         scores = library.where(matched, library.maximum(scores, floor), scores)
     if config.match_required:
         scores = library.where(live & ~matched, 0.0, scores)
-    may_be_born = _may_be_born(live, matches, scores, boxes, proposals, first, config, present)
+    may_be_born = _may_be_born(
+        live, matches, scores, boxes, proposals, first, config, present, classes
+    )
     return Association(boxes, scores, matches, may_be_born)
 
 
@@ -68,6 +71,13 @@ def proposal_rows(queries: int, first: int, proposals: Proposals) -> Array:
     return library.where((row >= 0) & (row < len(proposals)), row, -1)
 
 
+def updated_classes(classes: Array, rows: Array, proposals: Proposals) -> Array:
+    """Classes `[N]` where those of `rows` `[N]` took that of a proposal; -1 did not."""
+    library = namespace(classes)
+    theirs = library.where(rows >= 0, _rows(proposals.classes, rows), NO_CLASS)
+    return library.where(theirs == NO_CLASS, classes, theirs)
+
+
 def _rows(values: Array, index: Array) -> Array:
     """Rows by index, zeros where it is -1."""
     library = namespace(values)
@@ -77,7 +87,7 @@ def _rows(values: Array, index: Array) -> Array:
 
 def _matches(
     live: Array, scores: Array, boxes: Array, reference: Array, proposals: Proposals,
-    config: AssociationConfig,
+    config: AssociationConfig, classes: Array | None,
 ) -> Array:
     library = namespace(scores)
     matches = library.full_like(live, -1, dtype=library.int64)
@@ -88,15 +98,24 @@ def _matches(
     iou = lerp(iou_matrix(cxcywh_to_xyxy(boxes), offered), near, config.reference_weight)
     # A confident track goes before an unsure one, a good detection before a bad one.
     value = iou * (0.5 + scores[:, None]) * (0.5 + proposals.scores[None])
-    matches = _assign(library.where((iou >= config.match_iou) & live[:, None], value, 0.0))
+    candidates = live[:, None]
+    if classes is not None:
+        candidates = candidates & comparable(classes, proposals.classes)
+    matches = _assign(library.where((iou >= config.match_iou) & candidates, value, 0.0))
     if config.second_iou >= 1:
         return matches
     columns = library.arange(len(proposals), device=matches.device)
     free = (proposals.scores >= config.second_score) & ~library.isin(columns, matches)
-    unmatched = live & (matches < 0)
-    allowed = (near >= config.second_iou) & unmatched[:, None] & free[None]
+    unmatched = candidates & (matches < 0)[:, None]
+    allowed = (near >= config.second_iou) & unmatched & free[None]
     second = _assign(library.where(allowed, near, 0.0))
     return library.where(second >= 0, second, matches)
+
+
+def comparable(classes: Array, others: Array) -> Array:
+    """Pairs `[N, P]` that are not of two classes; `NO_CLASS` may be any."""
+    unknown = (classes == NO_CLASS)[:, None] | (others == NO_CLASS)[None]
+    return unknown | (classes[:, None] == others[None])
 
 
 def _assign(value: Array) -> Array:
@@ -114,7 +133,7 @@ def _assign(value: Array) -> Array:
 
 def _may_be_born(
     live: Array, matches: Array, scores: Array, boxes: Array, proposals: Proposals, first: int,
-    config: AssociationConfig, present: float,
+    config: AssociationConfig, present: float, classes: Array | None,
 ) -> Array:
     library = namespace(scores)
     own = proposal_rows(len(live), first, proposals)
@@ -125,6 +144,8 @@ def _may_be_born(
         return allowed
     xyxy = cxcywh_to_xyxy(boxes)
     near = iou_matrix(xyxy, xyxy) > config.duplicate_iou
+    if classes is not None:
+        near &= comparable(classes, classes)
     tracked = (near & (live & (scores >= present))[None]).any(1)
     rivals = allowed & ~live & (scores >= present) & ~tracked
     earlier = library.tril(library.ones_like(near), -1)  # of two with one score, the first

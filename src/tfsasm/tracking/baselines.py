@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.proposals import Given, PixelCheck, as_detections_in_pixels, boxes_and_scores
 from tfsasm.errors import InputError
 from tfsasm.tracking.run import Tracker
 
@@ -46,26 +46,28 @@ class ClassicTracker(Tracker):
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
-        self._tracker = self._kind(**self._changed)
+        self._tracker, self._check_pixels = self._kind(**self._changed), PixelCheck()
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """The confirmed tracks of the next frame, `tracker_id` from 1.
 
-        `detections` are in pixels, `frame` is uint8 BGR `[H, W, 3]`. Raises `InputError` for
-        proposals without a frame.
+        `detections` are in pixels, `frame` is uint8 BGR `[H, W, 3]`. Raises `InputError` for a box
+        with NaN, infinity or no area, for boxes that look normalised, and for proposals without a
+        frame.
         """
-        if isinstance(detections, Proposals):
-            if frame is None:
-                raise InputError("proposals are in units of the image; give the frame")
-            detections = detections.in_pixels(frame.shape[1], frame.shape[0])
-        given = sv.Detections.empty() if detections is None else detections
+        size = None if frame is None else (frame.shape[1], frame.shape[0])
+        given = as_detections_in_pixels(detections, size)
+        xyxy, _ = boxes_and_scores(given)
+        self._check_pixels(xyxy)
         tracked = self._tracker.update(given, frame if self._frames else None)
         ids = np.asarray(tracked.tracker_id, dtype=np.int64)
         confirmed = ids >= 0  # -1: detected, but not yet a track
-        return replace(tracked[confirmed], tracker_id=ids[confirmed] + 1)
+        return replace(
+            tracked[confirmed], tracker_id=ids[confirmed] + 1, metadata=dict(given.metadata)
+        )
 
 
 def parse(name: str, settings: Mapping[str, str]) -> dict[str, Any]:

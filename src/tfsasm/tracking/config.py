@@ -119,6 +119,9 @@ class TrackerConfig:
     """Where the reference box of a track is put; released: where it was last seen."""
     association: AssociationConfig = field(default_factory=AssociationConfig)
     """What is taken from the detector rather than from the network; released: nothing."""
+    class_agnostic: bool = False
+    """Whether a track may be matched with a detection of another class, and one of another class
+    bars a birth. Where nothing is taken from the detector there are neither (released)."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ is a `Network`, in PyTorch or exported, and everything here computes on the arra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,19 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import Proposals, as_proposals
+from tfsasm.detection.proposals import (
+    NO_CLASS,
+    Given,
+    PixelCheck,
+    Proposals,
+    as_detections_in_pixels,
+    as_proposals,
+    no_classes,
+)
 from tfsasm.errors import InputError
 from tfsasm.runtime.network import Network, Prediction, Queries
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Array, Table, as_numpy, namespace
+from tfsasm.tables import Array, Floats, Table, as_numpy, namespace
 from tfsasm.tracking import association, memory
 from tfsasm.tracking.association import TrackStatus, proposal_rows
 from tfsasm.tracking.config import NO_ID, TrackerConfig, default
@@ -30,6 +39,9 @@ from tfsasm.video.source import Frame, Source
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,13 @@ class Tracks(Table):
     memory: Memory
     velocity: Array
     """Of the box's centre per frame, in normalised units, `[N, 2]`; 0 while motion is off."""
+    classes: Array = None
+    """Of the detection that each was born of or last matched with, `[N]` int64, or `NO_CLASS`,
+    which it is for all if none are given."""
+
+    def __post_init__(self) -> None:
+        if self.classes is None:
+            object.__setattr__(self, "classes", no_classes(self.ids))
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,12 @@ class TrackOutput(Table):
     """`[N, 4]` normalised cxcywh, not clipped to the image (QUIRK-14)."""
     sources: Array
     """Row of the proposal that the track was born of in this frame or is matched with, else -1."""
+    classes: Array = None
+    """As in `Tracks`."""
+
+    def __post_init__(self) -> None:
+        if self.classes is None:
+            object.__setattr__(self, "classes", no_classes(self.ids))
 
 
 def begin(network: Network, config: TrackerConfig) -> TrackerState:
@@ -107,6 +132,8 @@ def _step(
 ) -> tuple[TrackerState, TrackOutput]:
     new = _new_tracks(network.queries(proposals.boxes, proposals.scores), config)
     tracks = Tracks.cat([new, state.tracks])
+    own = proposal_rows(len(tracks), network.learned, proposals)
+    tracks = replace(tracks, classes=association.updated_classes(tracks.classes, own, proposals))
     prediction, matches, status = _predict(
         network, tracks, features, proposals, state.next_id, config
     )
@@ -122,10 +149,12 @@ def _step(
         tracks.velocity, tracks.queries.boxes, prediction.boxes, tracks.missed,
         seen & (tracks.ids != NO_ID), config.motion,
     )  # fmt: skip
-    own = proposal_rows(len(tracks), network.learned, proposals)
     sources = namespace(own).where(status.born, own, matches)
-    output = TrackOutput(status.ids, prediction.scores, prediction.boxes, sources)[live]
-    tracks = Tracks(status.ids[live], status.missed[live], queries, remembered, velocity[live])
+    classes = association.updated_classes(tracks.classes, matches, proposals)
+    output = TrackOutput(status.ids, prediction.scores, prediction.boxes, sources, classes)[live]
+    tracks = Tracks(
+        status.ids[live], status.missed[live], queries, remembered, velocity[live], classes[live]
+    )
     return TrackerState(tracks, status.next_id, state.frame + 1), output
 
 
@@ -142,6 +171,7 @@ def _predict(
     associated = association.associate(
         tracks.ids, prediction.scores, prediction.boxes, reference, proposals, network.learned,
         config.association, config.lifecycle.miss_score,
+        None if config.class_agnostic else tracks.classes,
     )  # fmt: skip
     status = association.update_status(
         tracks.ids, tracks.missed, associated.scores, next_id, config.lifecycle,
@@ -211,18 +241,29 @@ def _overlap(boxes: Array, among: Array | None) -> Array:
 def report(output: TrackOutput, width: int, height: int, config: TrackerConfig) -> sv.Detections:
     """Confident tracks of some size, placed in a `width` x `height` image (SPEC 6.6).
 
-    `tracker_id` counts from 1; `xyxy` are pixels, not clipped to the image.
+    `tracker_id` counts from 1; `xyxy` are pixels, not clipped to the image; `class_id` is 0 where
+    no class is known.
     """
-    scale = np.array([width, height, width, height], dtype=np.float32)
-    xyxy, scores = cxcywh_to_xyxy(as_numpy(output.boxes)) * scale, as_numpy(output.scores)
+    xyxy, scores = _in_pixels(output.boxes, width, height), as_numpy(output.scores)
     keep = (scores > config.report_score) & (area(xyxy) > config.report_area)
+    classes = as_numpy(output.classes)[keep]
     return sv.Detections(
-        xyxy=xyxy[keep], confidence=scores[keep], tracker_id=as_numpy(output.ids)[keep] + 1
-    )
+        xyxy=xyxy[keep], confidence=scores[keep], tracker_id=as_numpy(output.ids)[keep] + 1,
+        class_id=np.where(classes == NO_CLASS, 0, classes),
+    )  # fmt: skip
+
+
+def _in_pixels(boxes: Array, width: int, height: int) -> Floats:
+    """Corners `[N, 4]` of normalised boxes in a `width` x `height` image."""
+    scale = np.array([width, height, width, height], dtype=np.float32)
+    return cxcywh_to_xyxy(as_numpy(boxes)) * scale
 
 
 class QueryTracker:
-    """Follows objects through one video at a time."""
+    """Follows objects through one video at a time.
+
+    `too_small` counts the boxes that are not reported for their size (`config.report_area`).
+    """
 
     def __init__(self, network: Network, config: TrackerConfig | None = None) -> None:
         """`config` is the method, by default `default()`. Trackers may share a network."""
@@ -232,7 +273,8 @@ class QueryTracker:
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state: TrackerState = begin(self.network, self.config)
-        self._origins = Origins()
+        self._origins, self._check_pixels = Origins(), PixelCheck()
+        self.too_small = 0
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of frames of one size, for `update`; the part of the work that needs no state.
@@ -242,32 +284,45 @@ class QueryTracker:
         return self.network.encode([as_bgr(image) for image in images])
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
-        `detections` are any detector's, `xyxy` in pixels of `frame`; `frame` is uint8 BGR
+        `detections` are any detector's (`Given`), in pixels of `frame`; `frame` is uint8 BGR
         `[H, W, 3]` (grey and BGRA are converted), and `prepared` its features if `prepare` has made
         them. Returns the tracks: `tracker_id` from 1, `confidence`, pixel `xyxy` (not clipped to
         the image), and `class_id` and `data` of the detection that each track was born of. Raises
-        `InputError` for a box with NaN, infinity or no area, naming its row, and for a frame that
-        is missing or not an image; the state is then as before.
+        `InputError` for a box with NaN, infinity or no area, naming its row, for boxes that look
+        normalised, and for a frame that is missing or not an image; the state is then as before.
         """
         if frame is None:
             raise InputError("a query tracker needs the image of every frame; give frame")
         image = as_bgr(frame)
         height, width = image.shape[:2]
         if isinstance(detections, Proposals):
-            proposals, detections = detections, None
+            proposals, found = detections, None
         else:
-            proposals = as_proposals(detections, width, height)
+            found = as_detections_in_pixels(detections, (width, height))
+            proposals = as_proposals(found, width, height)
+        self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
         features = self.network.encode([image])[0] if prepared is None else prepared
         self.state, output = step(
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
         )
-        self._origins.learn(output, detections, self.state.tracks.ids)
-        return self._origins.attach(report(output, width, height, self.config))
+        self._origins.learn(output, found, self.state.tracks.ids)
+        tracks = report(output, width, height, self.config)
+        self._count_small(output, tracks)
+        metadata = {} if found is None else dict(found.metadata)
+        return replace(self._origins.attach(tracks), metadata=metadata)
+
+    def _count_small(self, output: TrackOutput, tracks: sv.Detections) -> None:
+        """Those of `output` that would be among the reported `tracks` but for their size."""
+        small = int((as_numpy(output.scores) > self.config.report_score).sum()) - len(tracks)
+        if small and not self.too_small:
+            log.warning("tracks of %g square pixels or less are not reported (report_area)",
+                        self.config.report_area)
+        self.too_small += small
 
     def track(
         self, source: Source | Path | str | int, detector: Detector | Path | str, *,
@@ -281,7 +336,6 @@ class Origins:
     """What came with the detection that each live track was born of."""
 
     def __init__(self) -> None:
-        self._class_ids: dict[int, int] = {}
         self._data: dict[int, dict[str, Any]] = {}
 
     def learn(
@@ -291,25 +345,16 @@ class Origins:
         if detections is not None:
             for identity, source in zip(output.ids.tolist(), output.sources.tolist(), strict=True):
                 if source >= 0:
-                    self._learn(identity, detections, source)
+                    row = {key: values[source] for key, values in detections.data.items()}
+                    self._data[identity] = row
         alive = set(live.tolist())
-        self._class_ids = {i: value for i, value in self._class_ids.items() if i in alive}
         self._data = {i: value for i, value in self._data.items() if i in alive}
 
     def attach(self, tracks: sv.Detections) -> sv.Detections:
         """The tracks of `report` with what is known of each."""
         ids = (np.asarray(tracks.tracker_id) - 1).tolist()
         keys = {key for identity in ids for key in self._data.get(identity, {})}
-        classes = [self._class_ids.get(identity, 0) for identity in ids]
-        return replace(
-            tracks, class_id=np.asarray(classes, dtype=int),
-            data={key: self._column(key, ids) for key in sorted(keys)},
-        )  # fmt: skip
-
-    def _learn(self, identity: int, detections: sv.Detections, row: int) -> None:
-        if detections.class_id is not None:
-            self._class_ids[identity] = int(detections.class_id[row])
-        self._data[identity] = {key: values[row] for key, values in detections.data.items()}
+        return replace(tracks, data={key: self._column(key, ids) for key in sorted(keys)})
 
     def _column(self, key: str, ids: list[int]) -> np.ndarray:
         """One row per track; as objects where a track has none (None) or shapes differ."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import supervision as sv
 
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.proposals import Given, Proposals
 from tfsasm.video import prefetch as threads
 from tfsasm.video.source import Frame, Source, open_video
 
@@ -41,7 +41,7 @@ class Tracker(Protocol):
         return [None] * len(images)
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """The tracks of the next frame, `tracker_id` from 1, by its detections and its image."""

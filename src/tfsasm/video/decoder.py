@@ -12,17 +12,24 @@ import time as clock
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import av.device
 import numpy as np
+from av.video.frame import PictureType
 
 from tfsasm.errors import InputError
+from tfsasm.video.timeline import REORDERED, Timeline
 from tfsasm.video.truncation import container_is_cut
 
-STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
+# What a playlist may refer to: a file to no network, a network address to no file of this computer.
+PROTOCOLS_OF_FILES = "file,crypto,data"
+PROTOCOLS_OF_STREAMS = (
+    "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,rtmpt,srt,ftp,crypto,data"
+)
 
-REORDERED = 16  # frames a decoder may still hold when a later packet fails
+STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
 
 class Decoder:
@@ -30,15 +37,14 @@ class Decoder:
 
     `rate` is in frames per second, exact, None when unknown; `size` is `(width, height)` of the
     first image. `declared` is the number of frames in the file's header and `total` the same or
-    else what its length amounts to; 0 when the file has neither. `damage` holds, for each packet
-    that failed, how many images had come out before it.
+    else what its length amounts to; 0 when the file has neither. `timeline` has the number and the
+    time of the image that came out last, and what was lost.
 
     Raises `InputError` when there is no image to decode.
     """
 
     def __init__(self, address: str, label: str, *, live: bool, format: str | None = None) -> None:
         self.label = label
-        self.damage: list[int] = []
         self._path = None if live else Path(address)
         self._failure = ""  # why decoding stopped, when it was not the end
         self._container = _open_container(address, label, live, format)
@@ -57,19 +63,15 @@ class Decoder:
         """Release the file or the device."""
         self._container.close()
 
-    def time(self, image: av.VideoFrame, number: int) -> float | None:
-        """Seconds from the first image to this one, the `number`-th; None without a clock."""
-        if image.time is not None and self._zero is not None and not self._without_times:
-            return image.time - self._zero
-        return None if self.rate is None else float((number - 1) / self.rate)
-
     def early_end(self, reached: int) -> str:
         """Why the file ended after `reached` images although it has more; empty at its real end."""
         if self._failure:
             return self._failure
-        if self._path is not None and container_is_cut(self._path):
+        if self._path is not None and self._has_length and container_is_cut(self._path):
             return "the file is shorter than it says"
-        if self.damage and self.damage[-1] > reached - REORDERED:
+        if self.timeline.constant and reached < self._length - max(2, self._length // 100):
+            return f"{self._length - reached} frames at its end are missing"
+        if (damage := self.timeline.damage) and damage[-1] > reached - REORDERED:
             return "its last frames are damaged"
         return ""
 
@@ -82,40 +84,62 @@ class Decoder:
         self._stream.thread_type = "SLICE" if live else "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.rate = Fraction(rate) if rate and rate <= 1000 else None  # 90000: a guess
-        self._without_times = self._container.format.name == "avi"  # its times are in storage order
-        self.declared: int = self._stream.frames
+        avi = self._container.format.name == "avi"
+        entries = list(self._stream.index_entries) if avi else []
+        stored = [entry.pos + 8 for entry in entries if entry.size]  # no bytes: a repetition
+        self._places = {position: place for place, position in enumerate(stored)}
+        self.declared: int = self._stream.frames - (len(entries) - len(stored))
         seconds = Fraction(self._container.duration or 0, av.time_base)
         self.total = self.declared or max(0, round(seconds * (self.rate or 0)))
+        length = self._stream.metadata.get("DURATION", "0").split(":")  # of Matroska, 0:00:06.04
+        seconds = sum(60**power * Fraction(part) for power, part in enumerate(reversed(length)))
+        self._length = self.declared or round(seconds * (self.rate or 0))
+        form = self._container.format
+        self._has_length = avi or bool({"mp4", "matroska"} & set(form.name.split(",")))
+        self.timeline = Timeline(
+            self.rate, live=live, counted=self.declared > 0, storage_order=avi,
+            restartable=av.format.Flags.ts_discont in av.format.Flags(form.flags),
+            start=_start(self._stream),
+        )  # fmt: skip
+        self._place = -1  # of the last packet
 
     def _start(self) -> None:
         images = self._decode()
         first = next(images, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._zero = first.time
         self._images = itertools.chain([first], images)
-        sideways = _quarter_turns(first) % 2 == 1
-        self.size = (first.height, first.width) if sideways else (first.width, first.height)
+        width, height = first.width, first.height
+        self.size = (height, width) if _stands(first) else (width, height)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        count = 0
         held: av.VideoFrame | None = None
         for packet in self._packets():
+            self._announce(packet)
             try:
                 images = packet.decode()
             except av.error.FFmpegError:
-                self.damage.append(count)
+                self.timeline.damaged(lost=1)
                 continue
             for image in images:
                 if held is not None:  # damaged, but the video goes on
-                    self.damage.append(count)
-                    yield held
+                    self.timeline.damaged()
+                    yield from self._numbered(held)
                 held = image if image.is_corrupt else None
-                count += 1
                 if held is None:
-                    yield image
+                    yield from self._numbered(image)
         if held is not None:
             self._failure = "its last frame is damaged"
+
+    def _announce(self, packet: av.Packet) -> None:
+        if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
+            self._place = self._places.get(packet.pos or 0, self._place + 1)
+            self.timeline.packet(clock, self._place)
+
+    def _numbered(self, image: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        between = image.pict_type == PictureType.B
+        if self.timeline.image(_seconds(image), between=between):
+            yield image
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the video, and an empty one at the end; a partial last one is left out."""
@@ -163,27 +187,64 @@ def open_camera(index: int) -> Decoder:
 
 
 def to_bgr(image: av.VideoFrame) -> np.ndarray:
-    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned upright."""
+    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed."""
     pixels = image.to_ndarray(format="bgr24")
-    turns = _quarter_turns(image)
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+    (right, down), (across, along) = _display_matrix(image)
+    if _stands(image):  # columns are displayed as rows
+        pixels, right, along = pixels.transpose(1, 0, 2), across, down
+    return np.ascontiguousarray(pixels[:: -1 if along < 0 else 1, :: -1 if right < 0 else 1])
 
 
 def _open_container(
     address: str, label: str, live: bool, format: str | None
 ) -> av.container.InputContainer:
-    options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
-    timeout = STREAM_TIMEOUT if "://" in address else None
+    remote = "://" in address
+    options = (
+        {}
+        if format
+        else {"protocol_whitelist": PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES}
+    )
+    if address.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
+    name = address if remote or format else f"file:{address}"  # a name may hold a colon
     try:
-        return av.open(address, format=format, options=options, timeout=timeout)
+        return av.open(
+            name, format=format, options=options, timeout=STREAM_TIMEOUT if remote else None
+        )
     except av.error.ExitError as error:
         raise InputError(f"{label} gave no answer within {STREAM_TIMEOUT:g} s") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if not live and _is_playlist(Path(address)):
+            what = "is a playlist, which may name files only, and not one of them can be read"
         raise InputError(f"{label} {what}: {reason}") from error
 
 
-def _quarter_turns(image: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that bring a phone's image upright."""
-    return round(image.rotation / 90) % 4
+def _is_playlist(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16).lstrip(b"\xef\xbb\xbf").startswith((b"#EXTM3U", b"ffconcat"))
+    except OSError:
+        return False
+
+
+def _start(stream: av.VideoStream) -> float | None:
+    begin = stream.start_time
+    return None if begin is None or stream.time_base is None else float(begin * stream.time_base)
+
+
+def _seconds(item: av.Packet | av.VideoFrame) -> float | None:
+    unit = item.time_base
+    return None if item.pts is None or unit is None else float(item.pts * unit)
+
+
+def _stands(image: av.VideoFrame) -> bool:
+    (right, down), _ = _display_matrix(image)
+    return abs(down) > abs(right)
+
+
+def _display_matrix(image: av.VideoFrame) -> np.ndarray:
+    """Where a step to the right, and one down, in the file go on the display: rows of `(x, y)`."""
+    data: Any = image.side_data.get("DISPLAYMATRIX")
+    return np.eye(2) if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]

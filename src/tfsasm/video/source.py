@@ -7,22 +7,25 @@ it. Pixels of image files are those of `cv2.imread` to the last bit.
 
 from __future__ import annotations
 
-import configparser
 import contextlib
+import itertools
 import logging
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import cv2
 import numpy as np
 
-from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.errors import InputError, TruncatedInput, first_few
+from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.truncation import image_is_cut
 
@@ -89,7 +92,8 @@ class Source:
     def _read(self) -> Generator[Frame, None, None]:
         raise NotImplementedError
 
-    def _report(self, problem: str) -> None:
+    def warn(self, problem: str) -> None:
+        """Keep a sentence for the end, and log it."""
         self.problems.append(problem)
         log.warning("%s", problem)
 
@@ -124,64 +128,79 @@ class VideoSource(Source):
         self._decoder.close()
 
     def _read(self) -> Generator[Frame, None, None]:
-        number = 0
-        for number, image in enumerate(self._decoder, start=1):
-            if number in self._numbers:
-                time = self._decoder.time(image, number)
-                yield Frame(to_bgr(image), number, f"{self.label}#{number}", time)
-            if number + 1 >= self._numbers.stop:
-                return self._report_damage()
-        self._check_end(number)
-        if number < self._numbers.start:
-            raise self._none_in_range(number)
+        at = self._decoder.timeline
+        for image in self._decoder:
+            if at.number in self._numbers:
+                yield Frame(to_bgr(image), at.number, f"{self.label}#{at.number}", at.time)
+            if at.number + 1 >= self._numbers.stop:
+                return self._check_whole()
+        self._check_end(at.number)
+        if at.number < self._numbers.start:
+            raise self._none_in_range(at.number)
 
-    def _report_damage(self) -> None:
-        if damage := self._decoder.damage:
-            self._report(
+    def _check_whole(self) -> None:
+        """Report what was found on the way. Raises `TruncatedInput` when frames were lost."""
+        at = self._decoder.timeline
+        if damage := at.damage:
+            self.warn(
                 f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
                 "reading went on"
             )
+        if restarts := at.restarts:
+            numbers = first_few([str(number) for number in restarts], 5)
+            self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
+        if missing := self._missing():
+            raise TruncatedInput(
+                f"{self.label} is damaged: {missing}; the others keep their numbers"
+            )
+
+    def _missing(self) -> str:
+        lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
+        count = sum(map(len, lost))
+        if count < 2:
+            return f"frame {_spans(lost)} is lost" if lost else ""
+        return f"{count} frames are lost, {_spans(lost)}"
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
         total, declared = self._decoder.total, self._decoder.declared
         if reason := self._decoder.early_end(reached):
-            of_total = f" of {total}" if total else ""
+            of_total, missing = f" of {total}" if total else "", self._missing()
             raise TruncatedInput(
                 f"{self.label} ends early: {reason}; frame {reached}{of_total} was the last good "
-                "one"
+                "one" + (f"; {missing}" if missing else "")
             )
-        self._report_damage()
+        self._check_whole()
         if declared and reached < total - max(2, total // 100):
-            self._report(f"{self.label} declares {total} frames; {reached} could be decoded")
+            self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
 class ImageSequence(Source):
-    """Image files in the order given; `clock_rate` is the rate they were filmed at."""
+    """Image files by frame number, in order; `clock_rate` is the rate they were filmed at."""
 
     def __init__(
-        self, paths: list[Path], label: str, numbers: range, clock_rate: Fraction | None
+        self, paths: dict[int, Path], label: str, numbers: range, clock_rate: Fraction | None
     ) -> None:
         super().__init__(label, numbers)
-        self._paths = paths
+        self._paths = {number: path for number, path in paths.items() if number in numbers}
+        self._last = max(paths)
         self._clock_rate = clock_rate
-        self._expect(len(paths))
+        self.count = len(self._paths)
         if not self.count:
-            raise self._none_in_range(len(paths))
+            raise self._none_in_range(self._last)
         self.rate = clock_rate and clock_rate / numbers.step
         with contextlib.suppress(TruncatedInput):  # raised when its turn comes
-            height, width = self._load(numbers.start).shape[:2]
+            height, width = self._load(min(self._paths)).shape[:2]
             self.size = (width, height)
 
     def _read(self) -> Generator[Frame, None, None]:
-        last = min(self._numbers.stop, len(self._paths) + 1)
-        for number in range(self._numbers.start, last, self._numbers.step):
+        for number, path in self._paths.items():
             time = None if self._clock_rate is None else float((number - 1) / self._clock_rate)
-            yield Frame(self._load(number), number, self._paths[number - 1].as_posix(), time)
+            yield Frame(self._load(number), number, path.as_posix(), time)
 
     def _load(self, number: int) -> np.ndarray:
-        path = self._paths[number - 1]
-        where = f"{path.as_posix()} (frame {number} of {len(self._paths)})"
+        path = self._paths[number]
+        where = f"{path.as_posix()} (frame {number} of {self._last})"
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -200,29 +219,58 @@ class ImageSequence(Source):
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
     """The images of a folder, or of its `img1`. Raises `InputError` where there are none.
 
-    Natural order puts `2.jpg` before `10.jpg`; `name` is that of the released code (SPEC 2.2).
+    In natural order `2.jpg` is before `10.jpg`, and names that are numbers are frame numbers. Order
+    by `name` is that of the released code, which counts images (SPEC 2.2).
     """
+    info, problem = _seqinfo(folder)
     place, names = folder, _image_names(folder, order)
-    if not names and (folder / "img1").is_dir():
-        place, names = folder / "img1", _image_names(folder / "img1", order)
+    for inner in (folder / info.images, folder / "img1"):
+        if not names and inner.is_dir():
+            place, names = inner, _image_names(inner, order)
     if not names:
         raise InputError(
             f"{folder.as_posix()} holds no images ({' '.join(IMAGE_SUFFIXES)}) and no img1 folder "
             "with images; give the folder that holds the frames"
         )
-    rate, problem = _seqinfo_rate(place)
-    images = ImageSequence([place / name for name in names], place.as_posix(), numbers, rate)
+    frames = dict(enumerate(names, start=1)) if order == "name" else frame_numbers(names)
+    paths = {number: place / name for number, name in frames.items()}
+    images = ImageSequence(paths, place.as_posix(), numbers, info.rate)
     if problem:
-        images._report(problem)
+        images.warn(problem)
+    if missing := [range(a + 1, b) for a, b in itertools.pairwise([0, *frames]) if b > a + 1]:
+        images.warn(
+            f"{place.as_posix()}: no image for frames {_spans(missing)}; the others keep the "
+            "numbers of their names"
+        )
     for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
-            images._report(
+            images.warn(
                 f"{place.as_posix()}: frames are read in natural order, which differs from name "
                 f"order first at frame {number} ({name}, by name {other}); pad the numbers with "
                 "zeros to make both agree"
             )
             break
     return images
+
+
+def frame_numbers(names: list[str]) -> dict[int, str]:
+    """Names by frame number, in order: that of the name where all have one, else the position.
+
+    Names that count from 0 are counted from 1. After a common beginning (`frame_0007`) a number
+    is one of frames only if they begin with 0 or 1.
+    """
+    parts = [re.fullmatch(r"(.*?)([0-9]{1,7})", Path(name).stem) for name in names]
+    found = [(match[1], int(match[2])) for match in parts if match]
+    numbers, beginnings = [number for _, number in found], {beginning for beginning, _ in found}
+    first = min(numbers, default=0)
+    named = len(set(numbers)) == len(names) and len(beginnings) == 1
+    if not named or ("" not in beginnings and first > 1):
+        return dict(enumerate(names, start=1))
+    return dict(sorted(zip((n + (first == 0) for n in numbers), names, strict=True)))
+
+
+def _spans(ranges: Iterable[range]) -> str:
+    return first_few([f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in ranges], 5)
 
 
 def _image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:
@@ -243,22 +291,16 @@ def _natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
-def _seqinfo_rate(folder: Path) -> tuple[Fraction | None, str | None]:
-    """Frame rate in the `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
+def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
+    """The `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
     for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
-        if not path.is_file():
-            continue
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read_string(path.read_text(encoding="utf-8-sig"))
-            text = parser.get("Sequence", "frameRate")
-            rate = Fraction(text)
-        except (configparser.Error, ValueError, ZeroDivisionError, OSError):
-            return None, f"{path.as_posix()} names no frame rate ([Sequence] frameRate=30)"
-        if rate > 0:
-            return rate, None
-        return None, f"{path.as_posix()} has frameRate={text}; a rate is above 0"
-    return None, None
+        if path.is_file():
+            try:
+                info = read_seqinfo(path)
+            except InputError as error:
+                return SeqInfo(), str(error)
+            return info, "" if info.rate else f"{path.as_posix()} names no rate; add frameRate=30"
+    return SeqInfo(), ""
 
 
 def open_video(
@@ -273,12 +315,15 @@ def open_video(
     past the last frame means the last frame. Every `stride`-th frame from `start` on comes out.
 
     Images come in natural order (`2.jpg` before `10.jpg`), with a warning where name order
-    differs; `order="name"` sorts names as strings, as the released code does (SPEC 2.2).
+    differs, and names that are numbers are the frame numbers. `order="name"` sorts names as strings
+    and counts them, as the released code does (SPEC 2.2).
 
     Raises `InputError` when nothing can be read or no frame is in the range.
     """
     numbers = _frame_numbers(start, end, stride)
     text = str(source)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
     if "://" in text:
         return VideoSource(open_stream(text), numbers)
     path = Path(text)
@@ -289,7 +334,7 @@ def open_video(
     if not path.exists():
         raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSequence([path], path.as_posix(), numbers, None)
+        return ImageSequence({1: path}, path.as_posix(), numbers, None)
     return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)
 
 

@@ -75,7 +75,8 @@ class VideoWriter:
 
         The first image fixes the size of a video (made even by repeating an edge line); others
         are fitted into it with black bars. Without `time` the frame follows the one before at
-        the given rate; AVI knows no other way. Raises `InputError` when the disk refuses.
+        the given rate. AVI has no times: an image is repeated instead. Raises `InputError` when
+        the disk refuses.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"an image is uint8 [H, W, 3], not {image.dtype} {image.shape}")
@@ -140,6 +141,8 @@ class _VideoFile:
         self._rounding = 0 if rate is None else min(int(ROUNDING / self._unit), self._tick // 4)
         self._zero: float | None = None
         self._last: int | None = None
+        self._frame: av.VideoFrame | None = None
+        self._told = False
         self._container: Any = None
         self._stream: Any = None
 
@@ -147,10 +150,10 @@ class _VideoFile:
         try:
             if self._container is None:
                 self._open(image)
-            frame = self._encodable(image)
-            frame.pts = self._last = self._pts(time)
-            frame.time_base = self._unit
-            self._container.mux(self._stream.encode(frame))
+            frame, at = self._encodable(image), self._pts(time)
+            if self._regular:
+                self._repeat(at)
+            self._encode(frame, at)
         except (av.error.FFmpegError, OSError) as error:
             raise self._refused(error) from error
 
@@ -173,7 +176,7 @@ class _VideoFile:
     def _open(self, image: np.ndarray) -> None:
         faststart = self._path.suffix.lower() in (".mp4", ".mov")  # plays before it is loaded
         options = {"movflags": "+faststart"} if faststart else {}
-        self._container = av.open(str(self._partial), "w", options=options)
+        self._container = av.open(f"file:{self._partial}", "w", options=options)
         stream = self._container.add_stream("libx264", rate=self._rate, options=self._options)
         height, width = image.shape[:2]
         stream.width, stream.height = width + width % 2, height + height % 2
@@ -188,6 +191,24 @@ class _VideoFile:
         stream.codec_context.color_range = 1
         self._stream = stream
 
+    def _encode(self, frame: av.VideoFrame, at: int) -> None:
+        frame.pts, frame.time_base = at, self._unit
+        self._container.mux(self._stream.encode(frame))
+        self._frame, self._last = frame, at
+
+    def _repeat(self, until: int) -> None:
+        """Show the last image as long as the source does, where a file has no times of its own."""
+        if self._frame is None or self._last is None or until == self._last + 1:
+            return
+        if not self._told:
+            log.warning(
+                "%s: AVI has no times, so images are repeated where the source is irregular; .mp4 "
+                "and .mkv keep every time", self._path,
+            )  # fmt: skip
+            self._told = True
+        for at in range(self._last + 1, until):
+            self._encode(self._frame, at)
+
     def _encodable(self, image: np.ndarray) -> av.VideoFrame:
         width, height = self._stream.width, self._stream.height
         fitted = np.ascontiguousarray(_fitted(image, width, height))
@@ -196,7 +217,7 @@ class _VideoFile:
 
     def _pts(self, time: float | None) -> int:
         """When a frame is shown, in units: after the last one, at a regular time if one is near."""
-        if time is None or self._regular:
+        if time is None:
             return 0 if self._last is None else self._last + self._tick
         if self._zero is None:
             self._zero = time - float((self._last or 0) * self._unit)

@@ -14,7 +14,7 @@ from tfsasm.motrv2.fast import model as module
 from tfsasm.motrv2.fast.backbone import FusedBackbone, blocks_of
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, packs
 from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
-from tfsasm.motrv2.fast.precision import ActivationStatistics, Precision
+from tfsasm.motrv2.fast.precision import ActivationStatistics, Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import SelfAttention
 
@@ -71,7 +71,7 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
 def test_bfloat16_gives_nearly_the_same(model, library, monkeypatch):
     if not library:
         monkeypatch.setattr(module.kernels, "library", lambda: None)
-    fast = FastMOTRv2(copy.deepcopy(model), Precision.everywhere(torch.bfloat16))
+    fast = FastMOTRv2(copy.deepcopy(model), parse_precision("bf16"))
     ours, theirs = answers(fast, pictures()), answers(model, pictures())
     assert (ours[0] - theirs[0]).abs().max() < 0.15
     assert (ours[1] - theirs[1]).abs().max() < 0.01
@@ -170,21 +170,22 @@ def test_a_part_may_be_bfloat16_alone(model, part):
     assert 0 < (ours[1] - theirs[1]).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["values of places", "values of content"])
+@pytest.mark.parametrize(
+    "place_values", [True, False], ids=["values of places", "values of content"]
+)
 @pytest.mark.parametrize("queries", [0, 1, 7])
 @pytest.mark.parametrize("masked", [True, False], ids=["some may not look", "all may look"])
-def test_self_attention(together, queries, masked):
+def test_self_attention(place_values, queries, masked):
     g = torch.Generator().manual_seed(5)
-    usual = SelfAttention(16, 4).requires_grad_(False)
+    usual = SelfAttention(16, 4, place_values).requires_grad_(False)
     usual.in_proj_bias.normal_(generator=g)
-    with_position, content = torch.randn(2, 1, queries, 16, generator=g)
-    value = with_position if together else content
+    content, position = torch.randn(2, 1, queries, 16, generator=g)
     attention_mask = torch.rand(queries, queries, generator=g) < 0.3 if masked else None
     if masked:
         attention_mask.fill_diagonal_(False)
     with torch.inference_mode():
-        ours = FastSelfAttention(usual, together=together)(with_position, value, attention_mask)
-        wanted = usual(with_position, value, attention_mask)
+        ours = FastSelfAttention(usual)(content, position, attention_mask)
+        wanted = usual(content, position, attention_mask)
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-5)
 
 

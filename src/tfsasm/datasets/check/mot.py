@@ -15,15 +15,13 @@ from tfsasm.datasets.check.report import (
     counted,
 )
 from tfsasm.datasets.mot_folders import (
-    SeqInfo,
     all_folders,
     copies,
     image_folder,
     listed_names,
-    read_seqinfo,
 )
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import DETECTION, TRACK, LineFormat, inspect
+from tfsasm.motchallenge import DETECTION, TRACK, LineFormat, SeqInfo, inspect, read_seqinfo
 from tfsasm.tables import Doubles
 
 
@@ -48,7 +46,8 @@ def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> SequenceRe
     row = SequenceReport(name)
     info = _check_seqinfo(row, folder)
     if info:
-        row.frames, row.size = info.length, (info.width, info.height)
+        row.frames = info.length
+        row.size = (info.width, info.height) if info.width and info.height else None
     check_images(row, image_folder(folder, dataset, info.images if info else "img1"))
     truth = _check_rows(row, folder / "gt" / "gt.txt", TRACK)
     detections = _check_rows(row, folder / "det" / "det.txt", DETECTION)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.tables import Array, Doubles
 
@@ -118,6 +119,9 @@ def check_boxes(row: SequenceReport, what: str, boxes: Doubles) -> None:
 
     Frames without a box may be intended, so they are only noted.
     """
+    if look_normalised(ltwh_to_xyxy(boxes[:, 2:6])):
+        row.problems.append(f"{what}: all {len(boxes)} boxes lie within 0 to 1, so they look "
+                            "normalised; wanted are pixels")
     if row.frames is not None:
         count_boxes(row, what, "after the last frame", boxes, boxes[:, 0] > row.frames)
     if row.size is not None:
@@ -144,7 +148,7 @@ def count_boxes(
 
 
 def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> None:
-    """Frames are counted by position, so a missing image shifts all that come after it."""
+    """Frames have the numbers of their names; what is missing or counted otherwise is told."""
     matches = {name: _NUMBER.search(Path(name).stem) for name in names}
     if unnumbered := [name for name, match in matches.items() if not match]:
         row.notes.append(f"{_many(unnumbered)} without a number, the first: {unnumbered[0]}")
@@ -158,7 +162,7 @@ def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> N
         gap = next(number for number in range(first, last) if number not in counts)
         row.problems.append(
             f"{folder.name} has a gap at image number {gap} ({missing} missing in all); "
-            "frames after it are counted wrong"
+            "the others keep their numbers"
         )
     if double := [number for number, count in counts.items() if count > 1]:
         twice = f"{len(double)} image number(s) twice, first {double[0]}"

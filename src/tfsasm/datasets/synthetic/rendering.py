@@ -15,22 +15,32 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
 from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
 from tfsasm.datasets.synthetic.people import People
-from tfsasm.datasets.synthetic.scenery import Ground, Scenery
+from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery
 
 
-@dataclass(frozen=True)
 class Optics:
-    """What lens, sensor and codec do to an image."""
+    """What lens, sensor and codec do to the images of a clip."""
 
-    gain: np.ndarray  # [T]
-    gamma: float
-    softness: float
-    noise: np.ndarray | None
-    jpeg: int
-    shutter: float  # share of a frame interval in which the shutter is open
-    light: np.ndarray  # [2] direction in the image
-    shadow: float
-    cast_shadow: np.ndarray
+    def __init__(self, rng: Generator, config: SceneConfig) -> None:
+        flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
+        slow = np.sin(np.arange(config.frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
+        strength = rng.uniform(0, 1) ** 2 * 9
+        self.noise: np.ndarray | None = None  # larger than an image, so that it can be shifted
+        if strength > 0.7:
+            shape = (config.height + 32, config.width + 64)
+            grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
+            coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
+            self.noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
+        angle = rng.uniform(-np.pi, 0)
+        gain = rng.uniform(0.75, 1.2)
+        self.gain = gain * np.exp(slow + rng.normal(0, 1, config.frames) * flicker)  # per frame
+        self.gamma = float(np.exp(rng.normal(0, 0.2)))
+        self.softness = float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65))
+        self.jpeg = int(rng.integers(25, 80)) * int(rng.random() < 0.25)  # quality; 0: not at all
+        self.shutter = float(rng.choice([0.0, 0.2, 0.5]))  # open for this share of a frame interval
+        self.light = np.array([np.cos(angle), np.sin(angle)])  # direction in the image
+        self.shadow = float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85))
+        self.cast_shadow = rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45)
 
 
 @dataclass(frozen=True)
@@ -55,16 +65,21 @@ class PlannedClip:
 
 def render(clip: PlannedClip, frame: int) -> SyntheticFrame:
     """One frame of a clip, 0 the first; they have to be drawn in order, for the noise's sake."""
-    config = clip.config
-    shapes, feet, streak = _shapes(clip, frame)
+    config, camera, optics = clip.config, clip.camera, clip.optics
+    feet, unit = _on_screen(clip, frame)
+    before, _ = _on_screen(clip, max(frame - 1, 0))
+    streak = np.abs(feet[:, 0] - before[:, 0]) * optics.shutter
+    streak = np.clip(streak, 0, 0.15 * unit).astype(int)
+    shapes = figures.outlines(
+        clip.people, clip.joints[frame], feet, unit, clip.ground.pitch, optics.light
+    )
     image = background(clip, frame)
-    if clip.optics.shadow > 0 and len(clip.people):
-        _shadows(image, clip, frame, feet)
-    owners = np.zeros((config.height, config.width), np.uint8)
-    area = _people(image, owners, clip, frame, shapes, feet, streak)
+    if optics.shadow > 0 and len(clip.people):
+        _shadows(image, clip, feet, unit)
+    owners, area = _people(image, clip, frame, shapes, feet, streak)
     image = _expose(image, clip, frame)
     truth = _truth(owners, area, shapes.bounds, streak)
-    found = clip.detector.detect(truth, clip.camera.zoom[frame], clip.camera.shift[frame])
+    found = clip.detector.detect(truth, camera.zoom[frame], camera.shift[frame])
     boxes = xyxy_to_ltwh(clipped(truth.boxes, config.width, config.height))
     enough = (truth.visibility >= config.min_visibility) & (truth.visibility > 0)
     enough &= (boxes[:, 2:] >= 2).all(axis=1)
@@ -96,43 +111,34 @@ def _on_screen(clip: PlannedClip, frame: int) -> tuple[np.ndarray, np.ndarray]:
     return clip.camera.apply(frame, pixel), unit * clip.camera.zoom[frame]
 
 
-def _shapes(clip: PlannedClip, frame: int) -> tuple[Outlines, np.ndarray, np.ndarray]:
-    """Outlines of all people, ground points `[G, 2]` and sideways blur `[G]` in pixels."""
-    feet, unit = _on_screen(clip, frame)
-    shapes = figures.outlines(
-        clip.people, clip.joints[frame], feet, unit, clip.ground.pitch, clip.optics.light
-    )
-    before, _ = _on_screen(clip, max(frame - 1, 0))
-    streak = np.abs(feet[:, 0] - before[:, 0]) * clip.optics.shutter
-    return shapes, feet, np.clip(streak, 0, 0.15 * unit).astype(int)
-
-
 def _people(
-    image: np.ndarray, owners: np.ndarray, clip: PlannedClip, frame: int, shapes: Outlines,
-    feet: np.ndarray, streak: np.ndarray,
-) -> np.ndarray:
-    """Paint people and occluders from far to near. Fills `owners`; returns body areas `[G]`."""
-    height, width = owners.shape
-    area = np.zeros(len(clip.people))
-    fronts = clip.scenery.occluders
-    rows = [clip.camera.apply(frame, np.array([0.0, front.foot]))[1] for front in fronts]
-    bounds = shapes.bounds
-    inside = np.concatenate([bounds[:, 2:] > 0, bounds[:, :2] < [width, height]], axis=1)
-    seen = np.all(inside, axis=1)
+    image: np.ndarray, clip: PlannedClip, frame: int, shapes: Outlines, feet: np.ndarray,
+    streak: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paint people, blurred sideways by `streak` `[G]` pixels, and occluders from far to near.
+
+    Returns whose each pixel is (from 1; 0 is nobody's), and the pixels `[G]` of each body.
+    """
+    height, width = image.shape[:2]
+    owners, area = np.zeros((height, width), np.uint8), np.zeros(len(clip.people))
+    occluders = clip.scenery.occluders
+    rows = [clip.camera.apply(frame, np.array([0.0, one.foot]))[1] for one in occluders]
+    near, far = np.split(shapes.bounds, 2, axis=1)
+    in_sight = np.all((far > 0) & (near < [width, height]), axis=1)
     order = np.argsort(np.concatenate([feet[:, 1], rows]), kind="stable")
     for index in order.tolist():
         if index >= len(clip.people):
-            _paste(image, owners, *_front(clip, frame, index - len(clip.people)), 0)
-        elif seen[index]:
+            _paste(image, owners, *_occluder(clip, frame, occluders[index - len(clip.people)]), 0)
+        elif in_sight[index]:
             blur = int(streak[index])
             patch = figures.draw(clip.people, clip.clothes, shapes, index, blur if blur > 1 else 0)
             area[index] = np.count_nonzero(patch[0][..., 3] > 127)
             _paste(image, owners, *patch, index + 1)
-    return area
+    return owners, area
 
 
-def _front(clip: PlannedClip, frame: int, index: int) -> tuple[np.ndarray, int, int]:
-    front = clip.scenery.occluders[index]
+def _occluder(clip: PlannedClip, frame: int, front: Occluder) -> tuple[np.ndarray, int, int]:
+    """An occluder as the camera sees it, and the pixel of its left top corner."""
     left, top = clip.camera.apply(frame, np.array([front.left, front.top]))
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     zoom = clip.camera.zoom[frame]
@@ -160,18 +166,15 @@ def _paste(
     owners[y0:y1, x0:x1][cover > 127] = owner
 
 
-def _shadows(image: np.ndarray, clip: PlannedClip, frame: int, feet: np.ndarray) -> None:
+def _shadows(image: np.ndarray, clip: PlannedClip, feet: np.ndarray, unit: np.ndarray) -> None:
     """Darken the ground: a soft blob under each person, or a shadow thrown by a low light."""
     height, width = image.shape[:2]
     share = 4  # a quarter of the resolution is enough for something soft
     mask = np.full((height // share + 1, width // share + 1), 255, np.uint8)
     dark = 255 * (1 - clip.optics.shadow)
-    _, unit = _on_screen(clip, frame)
-    unit = unit / share
     throw = clip.optics.cast_shadow
     flat = max(np.sin(abs(clip.ground.pitch)), 0.12)
-    for person, foot in enumerate(np.clip(feet / share, -4000, 4000)):
-        size = unit[person]
+    for foot, size in zip(np.clip(feet / share, -4000, 4000), unit / share, strict=True):
         axes = (max(int(0.17 * size), 1), max(int(0.17 * size * flat), 1))
         cv2.ellipse(mask, foot.astype(int).tolist(), axes, 0, 0, 360, dark, -1)
         if throw.any():

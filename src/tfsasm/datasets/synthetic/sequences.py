@@ -8,8 +8,6 @@ streams: tuning the simulated detector leaves every pixel as it was.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -81,7 +79,7 @@ def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
         config.min_score,
     )
     return PlannedClip(
-        config, ground, scenery, camera, people, clothes, place, joints, _optics(sensor, config),
+        config, ground, scenery, camera, people, clothes, place, joints, Optics(sensor, config),
         detector, sensor,
     )
 
@@ -141,31 +139,6 @@ def _grade(rng: Generator, scenery: Scenery, people: People) -> tuple[Scenery, P
     return replace(scenery, canvas=canvas, occluders=fronts), replace(people, colours=colours)
 
 
-def _optics(rng: Generator, config: SceneConfig) -> Optics:
-    frames = config.frames
-    flicker = rng.choice([0.0, 0.0, 0.01, 0.04])
-    slow = np.sin(np.arange(frames) * rng.uniform(0.02, 0.3)) * rng.choice([0, 0, 0.2])
-    strength = rng.uniform(0, 1) ** 2 * 9
-    noise = None
-    if strength > 0.7:
-        shape = (config.height + 32, config.width + 64)
-        grey = rng.standard_normal(shape, dtype=np.float32) * np.float32(strength)
-        coloured = [0.9 * grey + 0.4 * np.roll(grey, 7 * k + 5) + 128 for k in range(3)]
-        noise = np.clip(np.stack(coloured, axis=-1), 0, 255).astype(np.uint8)
-    angle = rng.uniform(-np.pi, 0)
-    return Optics(
-        gain=rng.uniform(0.75, 1.2) * np.exp(slow + rng.normal(0, 1, frames) * flicker),
-        gamma=float(np.exp(rng.normal(0, 0.2))),
-        softness=float(rng.uniform(0.3, 1.4) * (rng.random() < 0.65)),
-        noise=noise,
-        jpeg=int(rng.integers(25, 80)) * int(rng.random() < 0.25),
-        shutter=float(rng.choice([0.0, 0.2, 0.5])),
-        light=np.array([np.cos(angle), np.sin(angle)]),
-        shadow=float(rng.uniform(0.15, 0.6) * (rng.random() < 0.85)),
-        cast_shadow=rng.normal(0, 0.5, 2) * [1, 0.35] * (rng.random() < 0.45),
-    )
-
-
 def write_sequences(
     output: Path, sequences: int, seed: int, config: SceneConfig, *, overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -186,32 +159,21 @@ def write_sequences(
         raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
     check_folder(output)
     for index, folder in enumerate(folders):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=output))
-        try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=output) as aside:
+            new, old = Path(aside, folder.name), Path(aside, "old")
             with writing(folder):
-                _write_sequence(partial, folder.name, sequence_seed(seed, index), config)
-            _swap(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                _write_sequence(new, sequence_seed(seed, index), config)
+            if folder.exists():
+                folder.replace(old)
+            new.replace(folder)
         if progress is not None:
             progress(index + 1, sequences)
     return folders
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Give `new` its name. An older folder moves away whole first, and is deleted last."""
-    if not folder.exists():
-        os.replace(new, folder)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-old-", dir=folder.parent) as aside:
-        os.replace(folder, Path(aside) / folder.name)
-        os.replace(new, folder)
-
-
-def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> None:
-    folder.chmod(0o755)  # a temporary folder is private
+def _write_sequence(folder: Path, seed: int, config: SceneConfig) -> None:
     for part in ("img1", "gt", "det"):
-        (folder / part).mkdir()
+        (folder / part).mkdir(parents=True)
     truth, found = [], []
     for number, frame in enumerate(render_clip(seed, config), start=1):
         path = folder / "img1" / f"{number:08d}.jpg"
@@ -224,6 +186,6 @@ def _write_sequence(folder: Path, name: str, seed: int, config: SceneConfig) -> 
     (folder / "gt" / "gt.txt").write_text("".join(truth))
     (folder / "det" / "det.txt").write_text("".join(found))
     (folder / "seqinfo.ini").write_text(
-        f"[Sequence]\nname={name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
+        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
         f"imWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
     )

@@ -35,13 +35,16 @@ class FusedBackbone(nn.Module):
         super().__init__()
         self.channels = backbone.channels
         blocks, self.ends = blocks_of(backbone)
-        self.float32_blocks = float32_blocks(blocks, dtype)
-        given, made = ActivationStatistics.of_images(), []
-        for index, block in enumerate(blocks):
-            kind = torch.float32 if index < self.float32_blocks else dtype
-            made.append(_FastBlock(block, given, kind))
+        pairs, given = [], ActivationStatistics.of_images()
+        for block in blocks:
+            pairs.append((block, given))
             given = block.leaves(given)
-        self.blocks = nn.ModuleList(made)
+        spoilt = [i for i, (block, given) in enumerate(pairs, 1) if block.spoils(given, dtype)]
+        self.float32_blocks = max(spoilt, default=0)
+        self.blocks = nn.ModuleList(
+            _FastBlock(block, given, torch.float32 if i < self.float32_blocks else dtype)
+            for i, (block, given) in enumerate(pairs)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """As the backbone's, channels last; a map is of the dtype of the block that it leaves."""
@@ -81,10 +84,6 @@ class _Layer:
         )
         return (own if beside is None else own + beside).after(self.activation)
 
-    def noise(self, given: ActivationStatistics, dtype: torch.dtype) -> float:
-        """`rounding_noise` of its answers."""
-        return rounding_noise(self.folded()[0], given, self.norm.weight.cpu().double(), dtype)
-
     def packed(self, given: ActivationStatistics, dtype: torch.dtype) -> PackedConv:
         """In `dtype`, for inputs as `given`."""
         weight, bias = self.folded()
@@ -115,6 +114,14 @@ class _Block:
         beside = given if self.shortcut is None else self.shortcut.leaves()
         return self.layers[-1].leaves(beside if self.residual else None)
 
+    def spoils(self, given: ActivationStatistics, dtype: torch.dtype) -> bool:
+        """Whether rounding to `dtype` would change the answers of one of its layers much."""
+        return dtype != torch.float32 and any(
+            rounding_noise(layer.folded()[0], inputs, layer.norm.weight.cpu().double(), dtype)
+            > MAX_ROUNDING_ERROR
+            for layer, inputs in self.inputs(given)
+        )
+
 
 class _FastBlock(nn.Module):
     def __init__(self, block: _Block, given: ActivationStatistics, dtype: torch.dtype) -> None:
@@ -133,20 +140,6 @@ class _FastBlock(nn.Module):
         for layer in before:
             x = layer(x)
         return self.after(last(x, skip))
-
-
-def float32_blocks(blocks: list[_Block], dtype: torch.dtype) -> int:
-    """How many leading blocks stay float32."""
-    count, given = 0, ActivationStatistics.of_images()
-    if dtype == torch.float32:
-        return count
-    for index, block in enumerate(blocks, start=1):
-        if any(
-            layer.noise(inputs, dtype) > MAX_ROUNDING_ERROR for layer, inputs in block.inputs(given)
-        ):
-            count = index
-        given = block.leaves(given)
-    return count
 
 
 def blocks_of(backbone: Backbone) -> tuple[list[_Block], tuple[int, ...]]:

@@ -128,26 +128,23 @@ class _Native(torch.autograd.Function):
         grad = grads[0].contiguous()
         to_value = torch.zeros_like(value)
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
-        _call(
-            "backward", value.dtype, value, locations, weights, grad, to_value, to_locations,
-            to_weights, *_sizes(value, ctx.shapes, locations),
+        _run(
+            f"backward_{_SUFFIX[value.dtype]}", value, locations, weights, grad, to_value,
+            to_locations, to_weights, *_sizes(value, ctx.shapes, locations),
         )  # fmt: skip
         return to_value, None, to_locations, to_weights
 
 
 def _forward(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     value, locations, weights = (t.contiguous() for t in (value, locations, weights))
-    heads, width = value.shape[2:]
-    out = locations.new_empty(*locations.shape[:2], heads * width)
-    _call(
-        "sample", value.dtype, value, locations, weights, out, *_sizes(value, shapes, locations)
-    )  # fmt: skip
+    out = locations.new_empty(*locations.shape[:2], value.shape[2:].numel())
+    sizes = _sizes(value, shapes, locations)
+    _run(f"sample_{_SUFFIX[value.dtype]}", value, locations, weights, out, *sizes)
     return out
 
 
 def attend(
-    value: Tensor, shapes: Shapes, offsets_and_weights: Tensor, reference: Tensor, points: int,
-    out: Tensor | None = None,
+    value: Tensor, shapes: Shapes, offsets_and_weights: Tensor, reference: Tensor, points: int
 ) -> Tensor:
     """Softmax, sampling points and weighted sums of one image in one pass; no gradient.
 
@@ -159,8 +156,7 @@ def attend(
     given = offsets_and_weights.contiguous()
     queries, size = reference.shape
     heads, width = value.shape[1:]
-    if out is None:
-        out = given.new_empty(queries, heads * width)
+    out = given.new_empty(queries, heads * width)
     kind = "mixed" if value.dtype != given.dtype else _SUFFIX[value.dtype]
     _run(
         f"attend_{kind}", value.contiguous(), given, reference.contiguous(), out,
@@ -195,10 +191,6 @@ def _sizes(value: Tensor, shapes: Shapes, locations: Tensor) -> tuple[Any, ...]:
 def _table(shapes: tuple[tuple[int, int], ...]) -> Any:
     flat = [side for shape in shapes for side in shape]
     return (ctypes.c_int64 * len(flat))(*flat)
-
-
-def _call(name: str, dtype: torch.dtype, *given: Any) -> None:
-    _run(f"{name}_{_SUFFIX[dtype]}", *given)
 
 
 def _run(name: str, *given: Any) -> None:

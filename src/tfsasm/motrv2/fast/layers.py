@@ -82,10 +82,11 @@ class PackedConv(nn.Module):
         self.packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """`[B, C, H, W]`, and `skip` of the shape of the answer, added before activation.
+        """`[B, C, H, W]`, and `skip` of the shape and dtype of the answer, added before activation.
 
         `skip` is used up: the answer may be written over it.
         """
+        x = x.to(self.dtype)
         if not self.packs:
             y = F.conv2d(
                 x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups

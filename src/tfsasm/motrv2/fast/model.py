@@ -24,12 +24,13 @@ from tfsasm.motrv2.fast.backbone import FusedBackbone
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
 from tfsasm.motrv2.fast.precision import Precision
-from tfsasm.motrv2.model import Interaction, MOTRv2
+from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import (
     DecoderLayer,
     EncoderLayer,
     Features,
     SelfAttention,
+    flatten_levels,
     level_positions,
     pixel_centres,
 )
@@ -51,7 +52,7 @@ class FastMOTRv2(MOTRv2):
             model.backbone, precision.backbone
         )
         self.projections = nn.ModuleList(
-            nn.Sequential(_projection(cast(nn.Conv2d, conv), precision.backbone), norm)
+            nn.Sequential(_projection(conv, precision.backbone), norm)
             for conv, norm in cast(list[nn.Sequential], model.projections)
         )
         self.encoder = nn.ModuleList(  # type: ignore[assignment]
@@ -63,8 +64,6 @@ class FastMOTRv2(MOTRv2):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
                 layer.cross_attn, precision.decoder, torch.float32
             )
-            _fuse_self_attention(layer)
-        _fuse_self_attention(self.interaction)
         for part in (self.decoder, self.interaction):
             _pack_linears(part)
         for name in (
@@ -81,14 +80,13 @@ class FastMOTRv2(MOTRv2):
             raise ValueError("a FastMOTRv2 encodes images of one size, without padding")
         maps = self._maps(images)
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
-        x = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        x = flatten_levels(maps).contiguous()
         del maps
         plan = self._plan(shapes)
         for image in x:
             work = _Work.begin(image, plan, self.precision.encoder)
             for layer in cast(Iterator[FastEncoderLayer], self.encoder):
                 layer(work, shapes, plan.reference)
-            image.copy_(work.tokens)
         return Features(x.to(self.precision.decoder), shapes)
 
     def state_dict(self, *_: Any, **__: Any) -> Any:
@@ -97,13 +95,10 @@ class FastMOTRv2(MOTRv2):
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         """The levels, float32 `[B, C, h, w]`."""
-        stages = self.backbone(images)
-        extra = [stages[-1]] * (self.config.levels - len(stages))
+        layers = cast(list[nn.Sequential], self.projections)
         return [
-            norm(conv(stage.to(conv.dtype)).float())
-            for (conv, norm), stage in zip(
-                cast(list[nn.Sequential], self.projections), stages + extra, strict=True
-            )
+            norm(conv(stage).float())
+            for (conv, norm), stage in zip(layers, self.stages(images), strict=True)
         ]
 
     def _plan(self, shapes: Shapes) -> _Plan:
@@ -140,7 +135,6 @@ class _Work:
 
     @classmethod
     def begin(cls, tokens: Tensor, plan: _Plan, dtype: torch.dtype) -> _Work:
-        tokens = tokens.contiguous()
         with_position = (tokens + plan.position).to(dtype)
         return cls(tokens, tokens.to(dtype), with_position, plan.position)
 
@@ -152,10 +146,7 @@ class _Work:
         position, goal = self.position[part], self.with_position[part]
         if kernels.serves(y, 1) and x.dtype == torch.float32:
             twice = None if self.cast is self.tokens else copy
-            if with_position:
-                kernels.add_norm(x, y, norm, x, twice, position, goal)
-            else:
-                kernels.add_norm(x, y, norm, x, twice)
+            kernels.add_norm(x, y, norm, x, twice, *((position, goal) if with_position else ()))
             return
         x.copy_(norm(x + y))
         if self.cast is not self.tokens:
@@ -242,43 +233,41 @@ class FastAttention(nn.Module):
 class FastSelfAttention(nn.Module):
     """A `SelfAttention` in few calls: its matrix products are small, and a call costs as much."""
 
-    def __init__(self, attention: SelfAttention, *, together: bool) -> None:
-        """`together` when values are made of what queries and keys are."""
+    def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
-        self.heads, self.together = attention.heads, together
+        self.heads, self.place_values = attention.heads, attention.place_values
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        count = len(weight) if together else 2 * len(weight) // 3
+        count = len(weight) if self.place_values else 2 * len(weight) // 3
         self.project = PackedLinear(weight[:count], bias[:count], torch.float32)
-        if not together:
+        if not self.place_values:
             self.value = PackedLinear(weight[count:], bias[count:], torch.float32)
         self.out_proj = _linear(torch.float32, attention.out_proj)
 
     def forward(
-        self, with_position: Tensor, value: Tensor, attention_mask: Tensor | None = None
+        self, content: Tensor, position: Tensor, attention_mask: Tensor | None = None
     ) -> Tensor:
         """As `SelfAttention`."""
-        projected = self.project(with_position) if self.together else torch.cat(
-            [self.project(with_position), self.value(value)], -1
-        )
+        projected = self.project(content + position)
+        if not self.place_values:
+            projected = torch.cat([projected, self.value(content)], -1)
         q, k, v = projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         allowed = None if attention_mask is None else ~attention_mask
         attended = F.scaled_dot_product_attention(q, k, v, allowed)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
-def _fuse_self_attention(layer: DecoderLayer | Interaction) -> None:
-    attention = FastSelfAttention(layer.self_attn, together=layer.place_values)
-    layer.self_attn = attention  # type: ignore[assignment]
-
-
 def _pack_linears(part: nn.Module) -> None:
+    """Replace self-attention and linear layers inside `part`, in place."""
     for module in list(part.modules()):
         for name, layer in list(module.named_children()):
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, SelfAttention):
+                setattr(module, name, FastSelfAttention(layer))
+            elif isinstance(layer, nn.Linear):
                 setattr(module, name, _linear(torch.float32, layer))
 
 
-def _projection(conv: nn.Conv2d, dtype: torch.dtype) -> PackedConv:
+def _projection(layer: nn.Module, dtype: torch.dtype) -> PackedConv:
+    conv = cast(nn.Conv2d, layer)
     return PackedConv(conv, conv.weight.detach(), cast(Tensor, conv.bias).detach(), dtype, "none")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -24,15 +24,8 @@ class Precision:
     decoder: torch.dtype = torch.float32
     """The values of its tokens; its queries stay float32."""
 
-    @classmethod
-    def everywhere(cls, dtype: torch.dtype) -> Precision:
-        """The same in all parts."""
-        return cls(dtype, dtype, dtype)
-
 
 _PARTS = [field.name for field in fields(Precision)]
-
-_EXAMPLE = "or for single parts, such as backbone=bf16,encoder=fp32"
 
 
 def parse_precision(text: str, device: str = "cpu") -> Precision:
@@ -41,34 +34,27 @@ def parse_precision(text: str, device: str = "cpu") -> Precision:
     `auto` is fp32, and so is a part that is not named. Raises `InputError` for anything else, and
     for what this type of device cannot do.
     """
-    precision = _parse(text)
-    if torch.float16 in astuple(precision) and device == "cpu":
-        raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
-    return precision
-
-
-def _parse(text: str) -> Precision:
+    known, parts = ", ".join(KINDS), dict[str, torch.dtype]()
     if text == "auto":
         return Precision()
-    if text in KINDS:
-        return Precision.everywhere(KINDS[text])
-    if "=" not in text:
-        raise InputError(f"precision is one of auto, {_known()}, not {text!r}; {_EXAMPLE}")
-    parts: dict[str, torch.dtype] = {}
-    for piece in text.split(","):
+    if "=" not in text and text not in KINDS:
+        raise InputError(
+            f"precision is one of auto, {known}, not {text!r}; or for single parts, such as "
+            "backbone=bf16,encoder=fp32"
+        )
+    pieces = text.split(",") if "=" in text else [f"{part}={text}" for part in _PARTS]
+    for piece in pieces:
         name, _, kind = piece.strip().partition("=")
         if name not in _PARTS:
             raise InputError(f"precision has the parts {', '.join(_PARTS)}, not {name!r}")
         if name in parts:
             raise InputError(f"precision names the {name} twice: {text!r}")
         if kind not in KINDS:
-            raise InputError(f"precision of the {name} is one of {_known()}, not {kind!r}")
+            raise InputError(f"precision of the {name} is one of {known}, not {kind!r}")
         parts[name] = KINDS[kind]
+    if torch.float16 in parts.values() and device == "cpu":
+        raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
     return Precision(**parts)
-
-
-def _known() -> str:
-    return ", ".join(KINDS)
 
 
 _USUAL = math.sqrt(0.75 / (3 * math.log(4)))

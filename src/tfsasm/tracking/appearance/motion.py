@@ -17,6 +17,8 @@ import numpy as np
 from tfsasm.boxes import xyxy_to_cxcywh
 from tfsasm.tables import Doubles, Flags, Integers, Table
 
+_NO_LENGTH = 1e-9  # a box that the camera's motion turned inside out has none
+
 
 @dataclass(frozen=True)
 class KalmanConfig:
@@ -52,11 +54,14 @@ class Motion(Table):
     """Of value and velocity `[N, 4]`."""
     velocity_variance: Doubles
     """`[N, 4]`."""
+    smallest: Doubles
+    """Width and height that a prediction has at least `[N, 2]`: a pixel, or those of the last
+    detection if they are smaller."""
 
     @property
     def xyxy(self) -> Doubles:
-        """Corners `[N, 4]`; a width or height is at least a pixel."""
-        half = np.maximum(self.box[:, 2:], 1.0) / 2
+        """Corners `[N, 4]`, of some size however fast a box has become smaller."""
+        half = np.maximum(self.box[:, 2:], self.smallest) / 2
         return np.hstack([self.box[:, :2] - half, self.box[:, :2] + half])
 
     def with_rows(self, rows: Integers, new: Motion) -> Motion:
@@ -69,9 +74,12 @@ class Motion(Table):
 
 def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
     """New tracks at `boxes` `[N, 4]` (cxcywh, pixels), at rest."""
-    position, velocity = _noise(boxes, config)
+    smallest = np.minimum(boxes[:, 2:], 1.0)
+    position, velocity = _noise(boxes, smallest, config)
     none = np.zeros_like(boxes)
-    return Motion(boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2)  # as DeepSORT
+    return Motion(  # as DeepSORT
+        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest
+    )
 
 
 def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
@@ -81,7 +89,7 @@ def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
 
 def predict(motion: Motion, config: KalmanConfig) -> Motion:
     """The tracks one frame later."""
-    position, velocity = _noise(motion.box, config)
+    position, velocity = _noise(motion.box, motion.smallest, config)
     return Motion(
         box=motion.box + motion.velocity,
         velocity=motion.velocity,
@@ -91,6 +99,7 @@ def predict(motion: Motion, config: KalmanConfig) -> Motion:
         ),
         covariance=motion.covariance + motion.velocity_variance,
         velocity_variance=motion.velocity_variance + velocity**2,
+        smallest=motion.smallest,
     )  # fmt: skip
 
 
@@ -105,7 +114,7 @@ def update(
     gap (the re-update of OC-SORT, arXiv 2203.14360, in its limit), since predictions without
     measurements only repeat themselves.
     """
-    position, _ = _noise(motion.box, config)
+    position, _ = _noise(motion.box, motion.smallest, config)
     noise = position * (1 + config.score_noise * (1 - scores[:, None]))
     total = motion.position_variance + noise**2
     gain, velocity_gain = motion.position_variance / total, motion.covariance / total
@@ -116,6 +125,7 @@ def update(
         position_variance=motion.position_variance * (1 - gain),
         covariance=motion.covariance * (1 - gain),
         velocity_variance=motion.velocity_variance - velocity_gain * motion.covariance,
+        smallest=np.minimum(boxes[:, 2:], 1.0),
     )
     returned = missed[:, None] > 0
     mean = (boxes - before) / (missed[:, None] + 1) * config.gap_velocity
@@ -135,6 +145,7 @@ def compensate(motion: Motion, warp: Doubles) -> Motion:
         position_variance=motion.position_variance * scale**2,
         covariance=motion.covariance * scale**2,
         velocity_variance=motion.velocity_variance * scale**2,
+        smallest=motion.smallest,
     )
 
 
@@ -142,9 +153,9 @@ def _turn_and_scale(warp: Doubles) -> tuple[Doubles, float]:
     return warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
 
 
-def _noise(boxes: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:
+def _noise(boxes: Doubles, smallest: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:
     """Standard deviations of positions and velocities `[N, 4]` of cxcywh boxes."""
-    size = np.maximum(boxes[:, [2, 3, 2, 3]], 1.0)
+    size = np.maximum(boxes[:, [2, 3, 2, 3]], smallest[:, [0, 1, 0, 1]])
     return config.position * size, config.velocity * size
 
 
@@ -244,6 +255,6 @@ def _displacement(start: Doubles, boxes: Doubles) -> Doubles:
 
     The limit keeps a box that the image border cuts flat from outweighing all others.
     """
-    lengths = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1.0)
+    lengths = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), _NO_LENGTH)
     displacement = (boxes[:, :2] - start) / lengths
     return displacement / np.maximum(np.linalg.norm(displacement, axis=1, keepdims=True), 1.0)

@@ -9,12 +9,14 @@ Needs the extra `baselines`; importing it registers the name `tfsasm`.
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import supervision as sv
 
+from tfsasm.detection.proposals import Given, as_detections_in_pixels, usable
 from tfsasm.errors import InputError
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.appearance.tracker import EMBEDDING, AppearanceConfig, AppearanceTracker
@@ -26,10 +28,15 @@ except ImportError as error:
     raise InputError('this needs `trackers`: pip install "tfsasm[baselines]"') from error
 
 
+log = logging.getLogger(__name__)
+
+
 class AppearanceSORT(BaseTracker):
     """`AppearanceTracker` behind `trackers.BaseTracker`.
 
-    `embedder_name` and `embedder_weights` are as for `embedder`; `config` is the method.
+    `embedder_name` and `embedder_weights` are as for `embedder`; `config` is the method. As with
+    the trackers of that package, boxes of no use get no track and stop nothing: `dropped` counts
+    those without area, with a number that is not finite, or with an embedding of zeros.
     """
 
     tracker_id = "tfsasm"
@@ -39,22 +46,26 @@ class AppearanceSORT(BaseTracker):
         config: AppearanceConfig | None = None,
     ) -> None:
         self._tracker = AppearanceTracker(embedder(embedder_name, embedder_weights), config)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; ids start at 1."""
+        self._tracker.reset()
         self.tracks: list[Any] = []
+        self.dropped = 0
 
     def update(
-        self, detections: sv.Detections, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         timestamp: float | None = None,
     ) -> sv.Detections:
         """All `detections` in their order, with `tracker_id`; `frame` is uint8 BGR `[H, W, 3]`.
 
         Every call is one frame, whatever its `timestamp`.
         """
-        numbered = sv.Detections(
-            xyxy=detections.xyxy, confidence=detections.confidence,
-            data={k: v for k, v in detections.data.items() if k == EMBEDDING}
-            | {"row": np.arange(len(detections))},
-        )  # fmt: skip
-        tracked = self._tracker.update(numbered, frame)
+        if not isinstance(detections, sv.Detections):
+            size = None if frame is None else (frame.shape[1], frame.shape[0])
+            detections = as_detections_in_pixels(detections, size)
+        tracked = self._tracker.update(self._numbered(detections), frame)
         ids = np.full(len(detections), NO_ID)
         ids[np.asarray(tracked.data["row"])] = tracked.tracker_id
         live = self._tracker.state.tracks
@@ -67,7 +78,24 @@ class AppearanceSORT(BaseTracker):
         result.tracker_id = ids
         return result
 
-    def reset(self) -> None:
-        """Forget everything; ids start at 1."""
-        self._tracker.reset()
-        self.tracks = []
+    def _numbered(self, detections: sv.Detections) -> sv.Detections:
+        """The usable `detections` with their rows; the others are counted, the first is told."""
+        xyxy, scores, classes = detections.xyxy, detections.confidence, detections.class_id
+        good = usable(xyxy, np.ones(len(xyxy)) if scores is None else scores)
+        vectors = np.asarray(detections.data.get(EMBEDDING, np.zeros((0, 0))))
+        if vectors.ndim == 2 and len(vectors) == len(good) and vectors.dtype.kind in "fiu":
+            lengths = np.linalg.norm(vectors, axis=1)
+            good &= np.isfinite(lengths) & (lengths > 0)
+        if not good.all() and not self.dropped:
+            row = int(good.argmin())
+            log.warning("boxes of no area, and those with a box, score or embedding that is not "
+                        "finite (or an embedding of zeros), get no track; the first is %s in row "
+                        "%d", xyxy[row].tolist(), row)
+        self.dropped += int((~good).sum())
+        data: dict[str, Any] = {"row": np.flatnonzero(good)}
+        if EMBEDDING in detections.data:
+            data[EMBEDDING] = vectors[good]
+        return sv.Detections(
+            xyxy=xyxy[good], confidence=None if scores is None else scores[good],
+            class_id=None if classes is None else classes[good], data=data,
+        )  # fmt: skip

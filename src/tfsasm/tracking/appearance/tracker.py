@@ -16,11 +16,18 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.boxes import xyxy_to_cxcywh
-from tfsasm.detection.proposals import Proposals, boxes_and_scores
+from tfsasm.detection.proposals import (
+    NO_CLASS,
+    Given,
+    PixelCheck,
+    as_detections_in_pixels,
+    boxes_and_scores,
+    classes_of,
+)
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Doubles, Floats, Image, Integers, Table
-from tfsasm.tracking.appearance import association, motion
+from tfsasm.tables import Doubles, Floats, Image, Integers
+from tfsasm.tracking.appearance import association, classes, motion
 from tfsasm.tracking.appearance.association import (
     AppearanceReliability,
     AppearanceWeightConfig,
@@ -30,13 +37,8 @@ from tfsasm.tracking.appearance.association import (
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
-from tfsasm.tracking.appearance.motion import (
-    Displacements,
-    KalmanConfig,
-    Motion,
-    Persistence,
-    PersistenceConfig,
-)
+from tfsasm.tracking.appearance.motion import KalmanConfig, Persistence, PersistenceConfig
+from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID
 from tfsasm.tracking.run import Tracker, track_video
 from tfsasm.video.source import Frame, Source
@@ -58,62 +60,14 @@ class AppearanceConfig:
     appearance: AppearanceWeightConfig = field(default_factory=AppearanceWeightConfig)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
-
-
-@dataclass(frozen=True)
-class Tracks(Table):
-    """What is kept of N tracks from frame to frame."""
-
-    ids: Integers
-    """`[N]` from 1, or `NO_ID` for a tentative track."""
-    missed: Integers
-    """Frames since the last detection `[N]`."""
-    hits: Integers
-    """Detections so far `[N]`."""
-    motion: Motion
-    last_box: Doubles
-    """The last detection of each `[N, 4]`, pixel corners."""
-    displacements: Displacements
-    appearance: Any
-    """The gallery's table, `[N]` rows."""
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything that survives a frame."""
-
-    tracks: Tracks
-    reliability: AppearanceReliability = field(default_factory=AppearanceReliability)
-    persistence: Persistence = field(default_factory=Persistence)
-    next_id: int = 1
-    frame: int = 0
-    channels: int = 0
-    """Values of an embedding; 0 until the first ones come."""
-
-
-@dataclass(frozen=True)
-class FrameDetections:
-    """The detections of a frame, and what else is known of it."""
-
-    xyxy: Doubles
-    """Pixel corners `[D, 4]`."""
-    scores: Doubles
-    """`[D]`."""
-    embeddings: Floats | None = None
-    """Unit vectors `[D, C]`; zeros for a detection without."""
-    warp: Doubles | None = None
-    """The camera's motion `[2, 3]`, None for none."""
-    size: tuple[int, int] | None = None
-    """Width and height of the image, if there is one."""
-
-    def __getitem__(self, rows: Integers) -> FrameDetections:
-        embeddings = None if self.embeddings is None else self.embeddings[rows]
-        return replace(self, xyxy=self.xyxy[rows], scores=self.scores[rows], embeddings=embeddings)
+    class_agnostic: bool = False
+    """Whether a track may be matched with detections of another class, and a detection be the
+    duplicate of one: for detectors that take a car for a truck now and then."""
 
 
 def begin(views: Gallery, config: AppearanceConfig) -> State:
     """The state before the first frame: no tracks."""
-    nothing = FrameDetections(np.zeros((0, 4)), np.zeros(0))
+    nothing = FrameDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
     return State(_tentative(nothing, views, 0, config))
 
 
@@ -123,7 +77,7 @@ def step(
     """One frame: the next state, and the matches to report.
 
     These are the ids `[K]` of tracks and the rows `[K]` of their detections. The result does not
-    depend on the order of the detections, except for those that are alike in box and score.
+    depend on the order of the detections, except for those that are alike in box, score and class.
     """
     persistence = state.persistence.share(config.persistence.min_pairs)
     config = replace(config, kalman=motion.with_persistence(config.kalman, persistence))
@@ -133,11 +87,13 @@ def step(
     tracks = _predict(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, views)
     pairs = _candidates(tracks, found, distances, state.reliability, persistence, config)
-    matches = association.associate(pairs, tracks.ids != NO_ID, found.scores)
-    reliability = _update_reliability(state.reliability, distances, found, matches, config)
+    matches = classes.associate(
+        pairs, tracks.ids != NO_ID, found.scores, tracks.classes, found.classes
+    )
+    reliability = _update_reliability(state.reliability, tracks, distances, found, matches, config)
     tracks, learned, next_id = _update_tracks(state, tracks, found, matches, views, config)
 
-    born = association.births(found.xyxy, found.scores, matches, config.match)
+    born = classes.births(found.xyxy, found.scores, found.classes, matches, config.match)
     if len(born):
         new = _tentative(found[born], views, state.channels, config)
         if state.frame == 0 or config.match.hits <= 1:  # there were no tracks before
@@ -154,7 +110,7 @@ def step(
 
 def _order(detections: FrameDetections, low_score: float) -> Integers:
     """Detections that are not below `low_score`, highest score first, equal ones from the left."""
-    order = np.lexsort((*detections.xyxy.T[::-1], -detections.scores))
+    order = np.lexsort((detections.classes, *detections.xyxy.T[::-1], -detections.scores))
     return order[detections.scores[order] >= low_score]
 
 
@@ -196,15 +152,16 @@ def _candidates(
 
 
 def _update_reliability(
-    reliability: AppearanceReliability, distances: Doubles, found: FrameDetections,
-    matches: Integers, config: AppearanceConfig,
+    reliability: AppearanceReliability, tracks: Tracks, distances: Doubles,
+    found: FrameDetections, matches: Integers, config: AppearanceConfig,
 ) -> AppearanceReliability:
-    """With the distances among this frame's matches of high score."""
+    """With the distances among this frame's matches of high score, within a class."""
     rows = np.flatnonzero(matches >= 0)
     rows = rows[found.scores[matches[rows]] >= config.match.high_score]
     among = distances[np.ix_(rows, matches[rows])]
     own = np.eye(len(rows), dtype=bool)
-    same, other = among[own], among[~own]
+    rivals = classes.comparable(tracks.classes[rows], found.classes[matches[rows]]) & ~own
+    same, other = among[own], among[rivals]
     return reliability.updated(
         same[~np.isnan(same)], other[~np.isnan(other)], config.appearance.max_distances
     )
@@ -233,8 +190,11 @@ def _update_tracks(
         appearance = views.write(appearance, seen)
     hits = tracks.hits + present
     confirmed = present & (tracks.ids == NO_ID) & (hits >= config.match.hits)
+    kinds = tracks.classes.copy()
+    kinds[rows] = np.where(found.classes[own] == NO_CLASS, kinds[rows], found.classes[own])
     updated = Tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
+        classes=kinds,
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
         motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
         displacements=displacements, appearance=appearance,
@@ -252,7 +212,7 @@ def _tentative(
         seen = observe(found.xyxy, np.arange(n), found.xyxy, found.scores, found.embeddings)
         appearance = views.write(appearance, seen)
     return Tracks(
-        ids=np.full(n, NO_ID), missed=np.zeros(n, dtype=np.int64),
+        ids=np.full(n, NO_ID), classes=found.classes, missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=motion.begin(boxes, config.kalman),
         last_box=found.xyxy, displacements=motion.begin_displacements(boxes[:, :2]),
         appearance=appearance,
@@ -275,33 +235,36 @@ class AppearanceTracker(Tracker):
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
+        self._check_pixels = PixelCheck()
         self._camera = CameraMotion(self.config.camera)
         self.state: State = begin(self._gallery, self.config)
 
     def update(
-        self, detections: sv.Detections | Proposals | None, frame: np.ndarray | None = None,
+        self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
-        `detections` are any detector's, `xyxy` in pixels; `frame` is uint8 BGR `[H, W, 3]` (grey
+        `detections` are any detector's (`Given`), in pixels; `frame` is uint8 BGR `[H, W, 3]` (grey
         and BGRA are converted). Without a frame there is no camera motion, and appearance only if
         embeddings come with the detections. Returns those of the detections that belong to a track,
         in their order, with `tracker_id` from 1. Raises `InputError` for a box with NaN, infinity
-        or no area, for a frame that is not an image, and for embeddings that are not finite, zero
-        or of another length than before; the state is then as before.
+        or no area, for boxes that look normalised, for a frame that is not an image, and for
+        embeddings that are not finite, zero or of another length than before; the state is then as
+        before.
         """
         image = None if frame is None else as_bgr(frame)
-        found = _in_pixels(detections, image)
+        size = None if image is None else (image.shape[1], image.shape[0])
+        found = as_detections_in_pixels(detections, size)
         xyxy, scores = boxes_and_scores(found)
-        embeddings = self._embeddings(found, xyxy, scores, image)
+        self._check_pixels(xyxy)
+        kinds = np.full(len(xyxy), NO_CLASS) if self.config.class_agnostic else classes_of(found)
+        embeddings = self._embeddings(found, xyxy, scores, kinds, image)
         state = self._state_for(embeddings)
-        size, warp = None, None
-        if image is not None:
-            size = image.shape[1], image.shape[0]
-            if self.config.camera.enabled:
-                warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
-        seen = FrameDetections(xyxy, scores, embeddings, warp, size)
+        warp = None
+        if image is not None and self.config.camera.enabled:
+            warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
+        seen = FrameDetections(xyxy, scores, kinds, embeddings, warp, size)
         self.state, ids, rows = step(state, seen, self._gallery, self.config)
         return _reported(found, scores, ids, rows)
 
@@ -313,7 +276,8 @@ class AppearanceTracker(Tracker):
         return track_video(self, source, detector, prefetch=prefetch)
 
     def _embeddings(
-        self, found: sv.Detections, xyxy: Doubles, scores: Doubles, image: Image | None
+        self, found: sv.Detections, xyxy: Doubles, scores: Doubles, kinds: Integers,
+        image: Image | None,
     ) -> Floats | None:
         """Unit vectors `[P, C]` of the detections or of the embedder, if there are any.
 
@@ -324,7 +288,7 @@ class AppearanceTracker(Tracker):
             return vectors if len(vectors) else None
         if self.embedder is None or image is None or self.config.gallery.kind == "none":
             return None
-        rows = to_embed(self.state, xyxy, scores, self.config)
+        rows = to_embed(self.state, xyxy, scores, kinds, self.config)
         vectors = unit_vectors(self.embedder(image, xyxy[rows]), len(rows))
         embeddings = np.zeros((len(xyxy), vectors.shape[1]), dtype=np.float32)
         embeddings[rows] = vectors
@@ -346,8 +310,10 @@ class AppearanceTracker(Tracker):
         return replace(state, tracks=tracks, channels=channels)
 
 
-def to_embed(state: State, xyxy: Doubles, scores: Doubles, config: AppearanceConfig) -> Integers:
-    """The detections `[E]` to embed: those of high score, of `xyxy` `[P, 4]` and `scores` `[P]`.
+def to_embed(
+    state: State, xyxy: Doubles, scores: Doubles, kinds: Integers, config: AppearanceConfig
+) -> Integers:
+    """The detections `[E]` to embed: those of high score, of those with `scores` and `kinds` `[P]`.
 
     With `appearance.refresh` over 1, without those that belong to a confirmed track by position
     alone, unless it is the track's turn. The camera's motion is not known yet; where it is large,
@@ -364,24 +330,17 @@ def to_embed(state: State, xyxy: Doubles, scores: Doubles, config: AppearanceCon
     )
     # turns go by identity, so that not all tracks are embedded in the same frame
     rest = (tracks.ids != NO_ID) & ((tracks.ids + state.frame) % refresh != 0)
-    return high[~(np.append(rest, False)[track] & (track >= 0))]
+    if not len(tracks) or not len(high):
+        return high
+    columns = np.arange(len(high))
+    same = classes.comparable(tracks.classes, kinds[high])[track, columns]
+    return high[~(rest[track] & same & (track >= 0))]
 
 
 def _reported(found: sv.Detections, scores: Doubles, ids: Integers, rows: Integers) -> Any:
     """The detections that belong to a track, in their order, with all that was attached to them."""
     order = np.argsort(rows)
-    classes = np.zeros(len(scores), dtype=int) if found.class_id is None else found.class_id
+    kinds = np.zeros(len(scores), dtype=int) if found.class_id is None else found.class_id
     ids, rows = ids[order], rows[order]
     chosen: Any = found[rows]
-    return replace(chosen, confidence=scores[rows], class_id=classes[rows], tracker_id=ids)
-
-
-def _in_pixels(detections: sv.Detections | Proposals | None, image: Image | None) -> sv.Detections:
-    """Detections of any kind in pixels; `Proposals` are normalised by the size of the image."""
-    if detections is None:
-        return sv.Detections.empty()
-    if isinstance(detections, sv.Detections):
-        return detections
-    if image is None:
-        raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
-    return detections.in_pixels(image.shape[1], image.shape[0])
+    return replace(chosen, confidence=scores[rows], class_id=kinds[rows], tracker_id=ids)

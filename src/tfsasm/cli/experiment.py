@@ -1,0 +1,196 @@
+"""What `evaluate`, `ablate` and `compare` share: an experiment of the options, run and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tfsasm import __version__
+from tfsasm.cli.options import (
+    DatasetOptions,
+    EmbedderOptions,
+    MethodOptions,
+    NetworkOptions,
+    ResultsOptions,
+    query_config,
+)
+from tfsasm.cli.progress import event_progress, print_lines
+from tfsasm.errors import InputError
+
+if TYPE_CHECKING:
+    from tfsasm.datasets.sequences import Sequence as DatasetSequence
+    from tfsasm.detection.detectors import Detector
+    from tfsasm.evaluation.score import Scored
+    from tfsasm.experiments.plan import Experiment
+    from tfsasm.experiments.pool import Run
+    from tfsasm.experiments.run import Outcome
+    from tfsasm.runtime.network import Network
+    from tfsasm.tracking.appearance.embedders import Embedder
+    from tfsasm.tracking.named import TrackerSpec
+
+
+def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
+    """The sequences that the options name. Raises `InputError`, also for fewer than one worker."""
+    from tfsasm.datasets.sequences import sequences
+
+    if options.workers < 1:
+        raise InputError(f"workers is {options.workers}; give 1 or more")
+    return sequences(
+        options.dataset, options.root, options.split, options.sequences, public=options.public
+    )
+
+
+def make_experiment(
+    options: ResultsOptions, trackers: Mapping[str, TrackerSpec], folders: Mapping[str, Path]
+) -> Experiment:
+    """The experiment of a command that tracks into a folder of results. Raises `InputError`."""
+    from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
+    from tfsasm.tracking.config import preset
+
+    chosen = chosen_sequences(options)
+    if options.detections is not None and options.detector is not None:
+        raise InputError("give --detections or --detector, not both")
+    live = options.detector and DetectorSpec(
+        options.detector, options.detector_weights, options.detector_score, options.detector_set
+    )
+    with_network = any(spec.needs_images for spec in trackers.values())
+    without = [one.name for one in chosen if one.source is None and options.source is None]
+    if without and (live or with_network):
+        raise InputError(
+            f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
+            "one its video by --source. From stored detections, --tracker appearance of tfsasm "
+            "evaluate tracks by motion alone"
+        )
+    tasks = make_tasks(
+        chosen, detections=options.detections, source=options.source, live=bool(live)
+    )
+    method = preset(options.preset)
+    exact = method.exact and options.precision == "auto"
+    form: dict[str, Any] = {}
+    if with_network:  # a preset also decides how files are read and written
+        form = {"first_id": method.first_id, "scores": method.scores, "order": method.order}
+    return Experiment(
+        tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
+        detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,
+    )  # fmt: skip
+
+
+def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
+    """What loads the network that the options name, in this process or another."""
+    from tfsasm.tracking.load import torch_network
+
+    return partial(
+        torch_network, options.weights, short_side=options.short_side, max_side=options.max_side,
+        device=options.device, precision=options.precision, exact=exact,
+    )  # fmt: skip
+
+
+def embedder_loader(options: object) -> Callable[[], Embedder | None]:
+    """What loads the embedder that the options name, if they do."""
+    from tfsasm.tracking.appearance.embedders import embedder
+
+    if not isinstance(options, EmbedderOptions):
+        return embedder
+    return partial(embedder, options.embedder, options.embedder_weights, options.embedder_set)
+
+
+def resume(
+    options: ResultsOptions, experiment: Experiment, settings: Mapping[str, Mapping[str, Any]],
+    console: Console, errors: Console, detector: Detector | None,
+    by_sequence: Collection[str] = (),
+) -> Run:
+    """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
+
+    Nothing is claimed, and least of all emptied, for what cannot begin. Raises `InputError`.
+    """
+    from tfsasm.experiments.results import claim_all
+    from tfsasm.experiments.run import make_work
+
+    make_work(experiment, detector)
+    todo = claim_all(
+        experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
+        by_sequence=by_sequence,
+    )  # fmt: skip
+    if done := len(experiment.tasks) - len(todo):
+        print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
+    return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+
+
+def run_experiment(
+    options: DatasetOptions, experiment: Experiment, errors: Console,
+    detector: Detector | None = None,
+) -> Run:
+    """Run what is to do, with progress; failures are kept apart."""
+    from tfsasm.experiments.pool import run_sequences
+    from tfsasm.experiments.run import make_work
+
+    names = experiment.tasks if experiment.todo is None else experiment.todo
+    lengths = {name: experiment.tasks[name].sequence.length for name in names}
+    make = partial(make_work, experiment, detector)
+    with event_progress(errors, lengths, quiet=options.quiet) as show:
+        return run_sequences(list(lengths), make, lengths, options.workers, show)
+
+
+def print_run(console: Console, run: Run, describe: Callable[[Outcome], str]) -> None:
+    """Each sequence as `describe` has it, then notes and failures."""
+    lines = [f"{name}: {describe(one)}" for name, one in run.outcomes.items()]
+    lines += [f"note: {name}: {note}" for name, one in run.outcomes.items() for note in one.notes]
+    lines += [f"failed: {name}: {why}" for name, why in run.failures.items()]
+    if run.interrupted:
+        lines.append("stopped; what is finished is kept, and the same command goes on")
+    print_lines(console, *lines)
+
+
+def score_trackers(
+    options: DatasetOptions, experiment: Experiment, failures: Mapping[str, str], errors: Console
+) -> dict[str, Scored]:
+    """The scores of each tracker on the sequences of which all have a valid result."""
+    from tfsasm.experiments.scoring import score_all
+
+    files = experiment.files()
+    counts = {label: len(each) for label, each in files.items()}
+    with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
+        return score_all(files, options.dataset, failures, options.workers, show)
+
+
+def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, Any]:
+    """What decides the content of result files, whatever the tracker; ready for JSON.
+
+    Files are known by their content, so the same file elsewhere will do. Raises `InputError` for
+    files that cannot be read.
+    """
+    from tfsasm.experiments.results import detections_setting, model_settings
+    from tfsasm.pytorch import find_device
+
+    boxes: dict[str, Any] = {"skip_bad": experiment.skip_bad}
+    if live := experiment.detector:
+        name, weights = model_settings(live.name, live.weights)
+        boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
+    else:
+        boxes["detections"] = detections_setting(options.detections)
+    return {
+        "tfsasm": __version__,
+        "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,
+        "source": None if options.source is None else str(options.source.resolve()),
+        "device": find_device(options.device).type, **boxes,
+    }  # fmt: skip
+
+
+def query_settings(options: MethodOptions) -> dict[str, Any]:
+    """The same for the query tracker alone."""
+    from tfsasm.experiments.results import digest
+    from tfsasm.tracking.load import embedded
+
+    tiny = options.weights == "tiny"
+    weights = digest(embedded("tiny") if tiny else Path(options.weights))
+    return {
+        "tracker": "query", "weights": f"tiny, {weights}" if tiny else weights,
+        "preset": options.preset, "method": asdict(query_config(options)),
+        "short_side": options.short_side, "max_side": options.max_side,
+        "precision": options.precision,
+    }  # fmt: skip

@@ -1,0 +1,59 @@
+"""Fields of JSON labels, checked; what is wrong is said in JSON's words, for a message to users."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+_FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
+_WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
+
+
+def field(entry: Any, key: str, kind: type) -> Any:
+    """`entry[key]`. Raises `ValueError` if there is none, or none of that kind."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{shown(entry)} is not an object")
+    if key not in entry:
+        raise ValueError(f"{key} is missing")
+    return checked(entry[key], key, kind)
+
+
+def checked(value: Any, what: str, kind: type) -> Any:
+    """`value` if it is of that kind. Raises `ValueError`."""
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ValueError(f"{what} is {shown(value)}, not {_WHAT[kind]}")
+
+
+def identity(entry: Any, key: str) -> str:
+    """A name or a number, as text. Raises `ValueError` as `field` does."""
+    if isinstance(entry, dict) and isinstance(entry.get(key), int):
+        entry = {key: str(entry[key])}
+    return str(field(entry, key, str))
+
+
+def flag(value: Any, what: str) -> bool:
+    """True or false, also written as text or number; nothing is false. Raises `ValueError`."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if (found := _FLAGS.get(str(value).strip().lower())) is None:
+        raise ValueError(f"{what} is {shown(value)}, neither true nor false")
+    return found
+
+
+def numbers(values: Sequence[Any], what: str) -> list[float]:
+    """Finite numbers. Raises `ValueError` if one of them is none."""
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+        wrong = shown(list(values)) if len(values) > 1 else shown(values[0])
+        wanted = f"{len(values)} numbers" if len(values) > 1 else "a number"
+        raise ValueError(f"{what} is {wrong}, not {wanted}")
+    return [float(value) for value in values]
+
+
+def shown(value: Any) -> str:
+    """A value as its file has it, shortened."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

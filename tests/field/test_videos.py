@@ -1,0 +1,216 @@
+"""Videos as recorders, phones and downloads leave them: damaged, joined, mirrored, oddly named."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.source import open_video
+from tfsasm.video.writer import VideoWriter
+
+FRAMES, BITS = 150, 8
+
+
+def film(path: Path, frames: int = FRAMES, first: int = 1) -> Path:
+    """A video of 25 frames per second that shows the number of each frame as white columns."""
+    with av.open(f"file:{path}", "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "12", "crf": "30"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        still = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+        still = still.repeat(20, 0).repeat(20, 1)
+        for number in range(first, first + frames):
+            image = np.roll(still, 2 * number, 1)
+            for bit in range(BITS):
+                image[:30, 40 * bit : 40 * (bit + 1)] = 255 * (number >> bit & 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def shown(image: np.ndarray) -> int:
+    """The number that an image of such a video shows."""
+    columns = (image[8:22, 40 * bit + 10 : 40 * bit + 30].mean() for bit in range(BITS))
+    return sum((column > 128) << bit for bit, column in enumerate(columns))
+
+
+def with_noise(path: Path, at: float, length: int = 2000) -> Path:
+    data = bytearray(path.read_bytes())
+    begin = int(at * len(data))
+    data[begin : begin + length] = np.random.default_rng(0).bytes(length)
+    path.write_bytes(data)
+    return path
+
+
+def read(path: Path | str) -> tuple[dict[int, int], str]:
+    """What each frame shows by its number, and how the reading ended."""
+    numbers: dict[int, int] = {}
+    try:
+        for frame in open_video(path):
+            numbers[frame.number] = shown(frame.image)
+    except TruncatedInput as error:
+        return numbers, str(error)
+    return numbers, ""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.7])
+def test_damage_in_the_middle_shifts_no_number(tmp_path, suffix, at):
+    """DeepLabCut/DeepLabCut#1996, meta-pytorch/torchcodec#165."""
+    numbers, end = read(with_noise(film(tmp_path / f"clip.{suffix}"), at))
+    whole = [n for n in numbers if n < (at - 0.2) * FRAMES or n > (at + 0.2) * FRAMES]
+    assert len(whole) > 80
+    assert all(numbers[number] == number for number in whole)
+    lost = sorted(set(range(1, FRAMES + 1)) - set(numbers))
+    assert bool(lost) == ("lost" in end)
+    if lost:
+        assert f"{len(lost)} frames are lost, {lost[0]}" in end or f"frame {lost[0]} is lost" in end
+
+
+def test_frames_lost_before_the_first_readable_one_count(tmp_path):
+    """meta-pytorch/torchcodec#505."""
+    path = film(tmp_path / "clip.mkv")
+    numbers, end = read(with_noise(path, 0.02, path.stat().st_size // 3))
+    assert min(numbers) > 12
+    assert numbers[FRAMES] == FRAMES
+    assert "frames are lost, 1-" in end
+
+
+def test_a_file_without_its_end_says_so_though_its_length_is_whole(tmp_path):
+    """The last cluster was overwritten: opencv/opencv#16576."""
+    path = film(tmp_path / "clip.mkv")
+    numbers, end = read(with_noise(path, 0.8, path.stat().st_size // 5))
+    assert list(numbers) == list(range(1, len(numbers) + 1))
+    assert f"ends early: {FRAMES - len(numbers)} frames at its end are missing" in end
+
+
+def test_two_recordings_joined_by_cat_play_one_after_the_other(tmp_path):
+    """FFMS/ffms2#258."""
+    parts = [film(tmp_path / "a.ts", 30), film(tmp_path / "b.ts", 30, first=31)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    source = open_video(joined)
+    frames = list(source)
+    assert [shown(frame.image) for frame in frames] == list(range(1, 61))
+    assert [frame.number for frame in frames] == list(range(1, 61))
+    assert [frame.time for frame in frames] == pytest.approx([n / 25 for n in range(60)])
+    assert source.problems == [f"{joined}: its clock starts anew at frame 31; times go on"]
+    with VideoWriter(tmp_path / "out.mp4", source.rate) as writer:
+        for frame in frames:
+            writer.write(frame.image, frame.time)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.duration == 60 / 25 * av.time_base
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, -90])
+@pytest.mark.parametrize(("across", "down"), [(True, False), (False, True), (True, True)])
+def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
+    """FFMS/ffms2#317, mpv-player/mpv#16090."""
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32], stored[24:, :16] = 255, 128
+    with av.open(str(tmp_path / "selfie.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(turn, hflip=across, vflip=down)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="bgr24")))
+        container.mux(stream.encode(None))
+    upright = np.rot90(stored, turn // 90)
+    upright = upright[:: -1 if down else 1, :: -1 if across else 1]
+    with open_video(tmp_path / "selfie.mp4") as source:
+        (frame,) = source
+    assert source.size == (upright.shape[1], upright.shape[0])
+    assert np.abs(frame.image.astype(int) - upright).mean() < 4
+
+
+def test_avi_of_irregular_times_lasts_as_long_as_its_source(tmp_path, caplog):
+    """shaksternano/borgar#75, radek-k/FFMediaToolkit#126."""
+    times = [0, 0.04, 0.08, 0.48, 0.52, 0.88, 2.0, 3.48]
+    with VideoWriter(tmp_path / "out.avi", Fraction(25)) as writer:
+        for level, time in enumerate(times):
+            writer.write(np.full((48, 64, 3), 30 * level, np.uint8), time)
+    frames = list(open_video(tmp_path / "out.avi"))
+    assert len(frames) / 25 == 3.52
+    for level, time in enumerate(times):
+        assert frames[round(25 * time)].image.mean() == pytest.approx(30 * level, abs=6)
+    assert "AVI has no times" in caplog.text
+
+
+def test_names_may_hold_colons(tmp_path, monkeypatch):
+    """ytdl-org/youtube-dl#6286, facebookresearch/SlowFast#325."""
+    monkeypatch.chdir(tmp_path)
+    film(Path("2024-05-01T10:30:00.mp4"), 5)
+    frames = list(open_video("2024-05-01T10:30:00.mp4"))
+    assert len(frames) == 5
+    with VideoWriter("out:1.mp4", 25) as writer:
+        for frame in frames:
+            writer.write(frame.image, frame.time)
+    assert len(list(open_video("out:1.mp4"))) == 5
+    assert len(list(open_video((tmp_path / "out:1.mp4").as_uri()))) == 5
+
+
+@contextlib.contextmanager
+def server(files: dict[str, bytes]):
+    """Files at an address of this computer, and the names that were asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path in files else 404)
+            self.send_header("Content-Length", str(len(files.get(self.path, b""))))
+            self.end_headers()
+            self.wfile.write(files.get(self.path, b""))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}", asked
+        finally:
+            http.shutdown()
+
+
+def playlist(entry: str) -> bytes:
+    head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    return f"{head}#EXTINF:0.2,\n{entry}\n#EXT-X-ENDLIST\n".encode()
+
+
+@pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
+def test_a_playlist_on_disk_reaches_no_network(tmp_path, kind):
+    """ytdl-org/youtube-dl#8227."""
+    path = tmp_path / f"list.{kind}"
+    with server({}) as (address, asked):
+        entry = f"{address}/clip.ts"
+        listed = f"ffconcat version 1.0\nfile '{entry}'\n".encode()
+        path.write_bytes(playlist(entry) if kind == "m3u8" else listed)
+        with pytest.raises(
+            InputError, match=rf"list\.{kind} is a playlist, which may name files only"
+        ):
+            open_video(path)
+        assert asked == []
+
+
+def test_a_playlist_on_disk_may_name_files_beside_it(tmp_path):
+    film(tmp_path / "clip.ts", 5)
+    (tmp_path / "list.m3u8").write_bytes(playlist("clip.ts"))
+    assert len(list(open_video(tmp_path / "list.m3u8"))) == 5
+
+
+def test_a_playlist_from_a_network_reaches_no_file(tmp_path):
+    """ytdl-org/youtube-dl#8227."""
+    clip = film(tmp_path / "clip.ts", 5)
+    files = {"/own.m3u8": playlist("clip.ts"), "/clip.ts": clip.read_bytes()}
+    files["/foreign.m3u8"] = playlist(clip.as_uri())
+    with server(files) as (address, _):
+        assert len(list(open_video(f"{address}/own.m3u8"))) == 5
+        with pytest.raises(InputError, match=r"foreign\.m3u8 cannot be opened"):
+            open_video(f"{address}/foreign.m3u8")
