@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,76 +82,47 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
 def run(
     options: Options, console: Console, errors: Console, *, detector: Detector | None = None
 ) -> int:
-    """One source through the tracker, results as they come.
+    """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
     `detector` finds the boxes instead of what the options name.
     """
     from tfsasm.tracking.config import preset
+    from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
 
     _check(options)
-    released = preset(options.preset)
+    frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
         source = stack.enter_context(open_video(
             options.source, start=options.start, end=options.end, stride=options.stride,
-            order=released.order,
+            order=preset(options.preset).order,
         ))  # fmt: skip
         detector = detector or _open_detector(options)
         tracker, about = _make_tracker(options)
-        write = _open_outputs(options, source, about, stack)
+        outputs = _open_outputs(options, source, about, stack)
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
-        tracked = track_video(tracker, source, detector, batch=options.batch_encode)
-        summary = _track(tracked, write, lambda rate: bar.update(task, advance=1, rate=rate))
-    print_lines(console, *summary.lines(options), *detector.report())
-    return summary.code
-
-
-@dataclass
-class Summary:
-    """What came of a run."""
-
-    frames: int = 0
-    identities: set[int] = field(default_factory=set)
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    code: int = OK
-
-    def lines(self, options: Options) -> Iterator[str]:
-        """What to print at the end."""
-        rate = self.frames / self.seconds if self.seconds else 0.0
-        count = len(self.identities)
-        yield f"{self.frames} frames, {count} identities, {rate:.1f} frames per second"
-        for name in ("output", "mot_output", "json_output"):
-            path = getattr(options, name)
-            if path and (self.frames or name != "output"):  # no frames, no video
-                yield f"wrote {path}"
-        yield from self.notes
-
-
-def _track(
-    tracked: Iterator[tuple[Frame, sv.Detections]], write: Write, advance: Callable[[str], None]
-) -> Summary:
-    """Track to the end, to the damage or to Ctrl-C; what was done until then counts."""
-    from tfsasm.tracking.results import rows
-
-    summary, began = Summary(), time.monotonic()
-    try:
-        for frame, tracks in tracked:
-            summary.frames += 1  # first, for Ctrl-C may come while the frame is written
-            summary.identities.update(row.id for row in rows(tracks))
-            write(frame, tracks)
-            rate = summary.frames / (time.monotonic() - began)
-            advance(f"{rate:5.1f} fps {len(tracks):3} tracks")
-    except TruncatedInput as cut:
-        summary.code = TRUNCATED
-        summary.notes.append(f"cut short: {cut}")
-    except KeyboardInterrupt:
-        summary.code = INTERRUPTED
-        summary.notes.append("stopped; the files hold what was done so far")
-    summary.seconds = time.monotonic() - began
-    return summary
+        began = time.perf_counter()
+        try:
+            for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
+                frames += 1  # first, for Ctrl-C may come while the frame is written
+                identities.update(row.id for row in rows(tracks))
+                for write in outputs:
+                    write(frame, tracks)
+                rate = frames / (time.perf_counter() - began)
+                bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
+        except TruncatedInput as cut:
+            code, notes = TRUNCATED, [f"cut short: {cut}"]
+        except KeyboardInterrupt:
+            code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
+        rate = frames / (time.perf_counter() - began)
+    written = (options.output if frames else None, options.mot_output, options.json_output)
+    print_lines(
+        console, f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
+        *(f"wrote {path}" for path in written if path), *notes, *detector.report(),
+    )  # fmt: skip
+    return code
 
 
 def _check(options: Options) -> None:
@@ -159,10 +130,9 @@ def _check(options: Options) -> None:
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
-    if options.threads is not None and options.threads < 1:
-        raise InputError(f"--threads {options.threads} is not at least 1")
-    if options.batch_encode < 1:
-        raise InputError(f"--batch-encode {options.batch_encode} is not at least 1")
+    for name in ("threads", "batch_encode"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value} is not at least 1")
     texts = (options.mot_output, options.json_output)
     if not any((options.output, *texts)):
         raise InputError("nothing to write: give --output, --mot-output or --json-output")
@@ -175,20 +145,19 @@ def _check(options: Options) -> None:
 
 def _open_detector(options: Options) -> Detector:
     """Stored detections or a live detector, whichever is given."""
+    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.stored import open_detections
+    from tfsasm.detection.yolox import NAMES
+
     if (options.detections is None) == (options.detector is None):
         raise InputError(
             "give where the boxes come from: --detections FILE or --detector yolox-nano"
         )
     if options.detections is not None:
-        from tfsasm.detection.stored import open_detections
-
         return open_detections(
             options.detections, source_name=str(Path(options.source).resolve()),
             skip_bad=options.skip_bad_detections,
         )  # fmt: skip
-    from tfsasm.detection.detectors import default_settings, detector
-    from tfsasm.detection.yolox import NAMES
-
     name, changes = str(options.detector), options.detector_set
     if name in NAMES:  # it works beside the tracker, and leaves it a core
         changes = (f"threads={options.threads or max(1, _cores() // 2)}", *changes)
@@ -221,30 +190,19 @@ def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
 
 
 def _query_tracker(options: Options) -> Tracker:
-    from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.runtime.manifest import read_manifest
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
     from tfsasm.tracking.run import threads_of_a_part
 
-    exact, threads, folder = False, options.threads, Path(options.weights)
-    exported, runtime = (folder / MANIFEST).is_file(), options.runtime
-    if runtime == "torch" and exported:
-        raise InputError(f"{folder} is an export; add --runtime onnx, or openvino")
-    if runtime == "torch":
-        exact = preset(options.preset).exact and options.precision == "auto"
-    elif options.precision != "auto":
-        raise InputError("an export has its own precision; leave --precision out")
-    elif not exported:
-        raise InputError(
-            f"--runtime {runtime} takes the folder that tfsasm export made, and {folder} "
-            f"is none: tfsasm export --format {runtime} --weights {folder} --output DIR"
-        )
-    else:
-        threads = threads or threads_of_a_part(read_manifest(folder).parameters, _cores())
+    in_pytorch, threads = options.runtime == "torch", options.threads
+    if not in_pytorch and threads is None:
+        threads = threads_of_a_part(read_manifest(Path(options.weights)).parameters, _cores())
     tracker = load(
-        options.weights, query_config(options), runtime=runtime, device=options.device,
+        options.weights, query_config(options), runtime=options.runtime, device=options.device,
         short_side=options.short_side, max_side=options.max_side, precision=options.precision,
-        exact=exact, threads=threads or 1,
+        exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
+        threads=threads or 1,
     )  # fmt: skip
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
@@ -264,8 +222,8 @@ def _limit_threads(threads: int) -> None:
 
 def _open_outputs(
     options: Options, source: Source, about: dict[str, Any], stack: ExitStack
-) -> Write:
-    """One function that writes a frame to every output."""
+) -> list[Write]:
+    """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.results import JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
@@ -274,27 +232,18 @@ def _open_outputs(
 
     method, overwrite = preset(options.preset), options.overwrite
     writers: list[Write] = []
-    if options.mot_output:
-        mot = MotFile(
-            options.mot_output, first_id=method.first_id, scores=method.scores,
-            overwrite=overwrite,
-        )  # fmt: skip
+    if path := options.mot_output:
+        mot = MotFile(path, first_id=method.first_id, scores=method.scores, overwrite=overwrite)
         writers.append(stack.enter_context(mot).write)
-    if options.json_output:
+    if path := options.json_output:
         about = {"source": options.source, "fps": source.fps, **about}
-        json = JsonFile(options.json_output, about, overwrite=overwrite)
-        writers.append(stack.enter_context(json).write)
-    if options.output:
-        video = stack.enter_context(VideoWriter(options.output, source.rate, overwrite=overwrite))
+        writers.append(stack.enter_context(JsonFile(path, about, overwrite=overwrite)).write)
+    if path := options.output:
+        video = stack.enter_context(VideoWriter(path, source.rate, overwrite=overwrite))
         annotator = Annotator()
 
         def draw(frame: Frame, tracks: sv.Detections) -> None:
             video.write(annotator.annotate(frame.image, tracks), frame.time)
 
         writers.append(stack.enter_context(BackgroundCalls(draw, _DRAWN_LATE)))
-
-    def write(frame: Frame, tracks: sv.Detections) -> None:
-        for each in writers:
-            each(frame, tracks)
-
-    return write
+    return writers
