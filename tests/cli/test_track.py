@@ -595,7 +595,7 @@ def test_csv_has_the_columns_of_supervision(walk, tmp_path):
 @pytest.mark.parametrize(("flags", "part"), [
     pytest.param(["--detections", "d.txt", "--detector", "yolox-s"], "both say where the boxes",
                  id="two sources of boxes"),
-    pytest.param(["--detector-weights", "w.onnx"], "needs the name of its --detector", id="no name"),
+    pytest.param(["--detector-weights", "w.onnx"], "needs the name of its --detector", id="a file"),
     pytest.param(["nothing*.mp4"], "nothing*.mp4 fits no file", id="a pattern"),
 ])  # fmt: skip
 def test_what_says_too_much_or_too_little_is_refused(tfsasm, clip, flags, part):

@@ -321,7 +321,7 @@ def test_an_export_is_not_loaded_by_pytorch(exported):
 
 
 @pytest.mark.parametrize(("kind", "package", "command"), [
-    ("onnx", "onnxruntime", 'pip install "tfsasm[onnx]"'),
+    ("onnx", "onnxruntime", "pip install onnxruntime"),
     ("openvino", "openvino", 'pip install "tfsasm[openvino]"'),
 ])
 def test_a_missing_runtime_is_named_with_the_remedy(exported, monkeypatch, kind, package, command):

@@ -83,7 +83,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     stride: int = 1
     """Take every STRIDE-th frame."""
     weights: str = ""
-    """The network: `tiny` (in the package; the default), a .safetensors file, a published .pth file,
+    """The network: `tiny` (in the package; by default), a .safetensors file, a published .pth file,
     or with --runtime onnx or openvino the folder that `tfsasm export` made."""
     runtime: Literal["torch", "onnx", "openvino"] = "torch"
     """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""

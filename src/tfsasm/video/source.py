@@ -229,8 +229,8 @@ class ImageSequence(Source):
 def find_sources(names: Iterable[str]) -> list[str]:
     """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos too.
 
-    Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for a
-    pattern that fits nothing.
+    Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
+    does not exist and a pattern that fits nothing.
     """
     return [source for name in names for source in _found(name)]
 
@@ -247,7 +247,13 @@ def _found(name: str) -> list[str]:
         if videos := _videos(map(Path, glob.glob(name)), VIDEO_SUFFIXES + IMAGE_SUFFIXES):
             return videos
         raise InputError(f"{name} fits no file; quote it, or name the videos")
-    return [name]
+    if name.isdecimal():
+        return [name]
+    raise _absent(path)
+
+
+def _absent(path: Path) -> InputError:
+    return InputError(f"{path} does not exist; give a video, an image folder or a camera index")
 
 
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
@@ -376,7 +382,7 @@ def open_video(
     if path.is_dir():
         return open_folder(path, numbers, order)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
+        raise _absent(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence({1: path}, path.as_posix(), numbers, None)
     return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)
