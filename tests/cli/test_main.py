@@ -114,7 +114,7 @@ FROZEN = {
         "output network init backbone_weights cycle steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"
     ),
-    "demo": "output seed frames weights",
+    "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from overwrite",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",

@@ -1,10 +1,11 @@
-"""`tfsasm demo`: a synthetic clip, tracked with and without the memory, side by side."""
+"""`tfsasm demo`: real people by the default command, or a synthetic dance with scores."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 RUNS = {"memory off": {"memory.capacity": "0"}, "memory on": {}}
 """What the runs change of the default method."""
 
-CONTENT = {"clip", "memory-off", "memory-on", "demo.mp4", "summary.json"}
-"""What a demo leaves in its folder."""
+CLIP = "people.mp4"
+"""The clip in the package (NOTICE)."""
+
+CONTENT = {"clip", "memory-off", "memory-on", "demo.mp4", "summary.json", CLIP}
+"""What a demo leaves in its folder, beside the results that are called after `CLIP`."""
 
 SCALE = 1.5
 """Of the drawn frames, so that boxes and labels are legible."""
@@ -32,30 +36,43 @@ SCALE = 1.5
 
 @dataclass(frozen=True)
 class Options:
-    """Make a short dance clip, track it with and without the memory, score both, show both.
+    """Track a short clip of real people, as `tfsasm track` does; or a synthetic dance, with scores.
 
     Example: tfsasm demo
     """
 
     output: Path = Path("tfsasm-demo")
-    """Folder for the video, the MOT files and the summary; replaced if it exists."""
+    """Folder for the clip and the results; replaced if it exists."""
+    synthetic: bool = False
+    """A synthetic dance by the query tracker, with and without the memory: scores, side by side."""
     seed: int = 11
     """Another seed, another dance."""
     frames: int = 160
-    """Length of the clip."""
+    """Length of the dance."""
     weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    """Its network: `tiny` (in the package), a .safetensors file or a published .pth file."""
 
 
 def run(options: Options, console: Console, errors: Console) -> int:
-    """Render, track twice, score, draw. Raises `InputError` for a folder that is not a demo's."""
+    """Track the clip, or the dance. Raises `InputError` for a folder that is not a demo's."""
+    output = empty_folder(options.output)
+    if options.synthetic:
+        return _dance(options, output, console, errors)
+    from tfsasm.cli import track
+
+    clip = output / CLIP
+    shutil.copyfile(str(files("tfsasm") / "clips" / CLIP), clip)
+    return track.run(track.Options(source=(str(clip),)), console, errors)
+
+
+def _dance(options: Options, output: Path, console: Console, errors: Console) -> int:
+    """Render, track twice, score, draw."""
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
     from tfsasm.evaluation.metrics import score
     from tfsasm.evaluation.score import read_results, read_truths
     from tfsasm.evaluation.tables import scores_table
 
-    output = empty_folder(options.output)
     scene = SceneConfig(
         width=512, height=384, frames=options.frames, kinds=("dance",), people=(5, 7)
     )
@@ -87,7 +104,9 @@ def run(options: Options, console: Console, errors: Console) -> int:
 def empty_folder(output: Path) -> Path:
     """An empty folder. An earlier demo is replaced; for anything else raises `InputError`."""
     if output.is_dir() and any(output.iterdir()):
-        if others := sorted({path.name for path in output.iterdir()} - CONTENT):
+        stem = Path(CLIP).stem
+        names = {path.name for path in output.iterdir()}
+        if others := sorted(n for n in names - CONTENT if not n.startswith(f"{stem}.")):
             raise InputError(f"{output} holds other files ({others[0]}); give another --output")
         shutil.rmtree(output)
     return check_folder(output)
