@@ -2,7 +2,7 @@
 #
 #   make test PYTHON=python3.12        another interpreter (remove .venv first)
 #   make test ARGS="-k memory"         more arguments for pytest
-#   make demo ARGS="--frames 60"       more arguments for `tfsasm demo`
+#   make demo ARGS="--synthetic"       more arguments for `tfsasm demo`
 
 PYTHON ?= python3
 ARGS ?=
@@ -16,7 +16,7 @@ KERNELS := src/tfsasm/motrv2/fast/kernels
 .PHONY: help setup demo test lint clean
 
 help:
-	@echo "make demo    track a short synthetic dance, memory off and on, into ./tfsasm-demo"
+	@echo "make demo    track a short clip of real people, into ./tfsasm-demo"
 	@echo "make test    lint, then the default test suite"
 	@echo "make lint    ruff and mypy"
 	@echo "make setup   only the environment in $(VENV); the others do this by themselves"

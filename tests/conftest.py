@@ -31,7 +31,7 @@ def scene(tmp_path_factory) -> Scene:
 
 @pytest.fixture
 def tfsasm(capsys):
-    """The command line, in this process: `tfsasm("track", "--source", ...) -> Outcome`."""
+    """The command line, in this process: `tfsasm("track", "video.mp4", ...) -> Outcome`."""
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
@@ -54,12 +54,14 @@ def track(tfsasm, scene, small_weights):
         given = {
             "source": scene.folder, "detections": scene.detections, "weights": small_weights,
             "preset": "paper",
-        }  # fmt: skip
+        } | options  # fmt: skip
+        source = given.pop("source")
         pairs = [
             (f"--{name.replace('_', '-')}", value)
-            for name, value in (given | options).items() if value is not None
+            for name, value in given.items() if value is not None
         ]  # fmt: skip
-        return tfsasm("track", *(part for pair in pairs for part in pair), "--quiet", *flags)
+        parts = (part for pair in pairs for part in pair)
+        return tfsasm("track", source, *parts, "--quiet", *flags)
 
     return run
 

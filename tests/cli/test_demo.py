@@ -1,4 +1,4 @@
-"""`tfsasm demo`: a dance, tracked twice, scored, drawn; and files of others are left alone."""
+"""`tfsasm demo`: real people; a dance, tracked twice and scored; files of others are left alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import av
 import pytest
 
-from tfsasm.cli.demo import CONTENT, RUNS, empty_folder
+from tfsasm.cli.demo import CLIP, CONTENT, RUNS, empty_folder
 from tfsasm.motchallenge import read_tracks
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import default
@@ -20,15 +20,26 @@ FRAMES = 6
 def demo(tfsasm, small_weights, tmp_path):
     """The command with a small network."""
     return lambda output=tmp_path / "demo": tfsasm(
-        "demo", "--output", output, "--frames", FRAMES, "--seed", 3, "--weights", small_weights
-    )
+        "demo", "--synthetic", "--output", output, "--frames", FRAMES, "--seed", 3,
+        "--weights", small_weights,
+    )  # fmt: skip
+
+
+def test_the_demo_tracks_real_people_by_the_default_command(tfsasm, tmp_path):
+    outcome = tfsasm("demo", "--output", tmp_path / "demo")
+    assert outcome.code == 0, outcome.err
+    assert "100 frames, 3 identities" in outcome.out
+    names = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"people.mp4", "people.tracked.mp4", "people.mot.txt", "people.json"} <= names
+    assert all(f"wrote {tmp_path / 'demo' / name}" in outcome.out for name in names - {CLIP})
+    assert tfsasm("demo", "--output", tmp_path / "demo").code == 0  # replaced
 
 
 def test_a_demo_leaves_a_video_results_and_a_summary(demo, tmp_path):
     outcome = demo()
     assert outcome.code == 0, outcome.err
     folder = tmp_path / "demo"
-    assert {path.name for path in folder.iterdir()} == CONTENT
+    assert {path.name for path in folder.iterdir()} == CONTENT - {CLIP}
     with av.open(str(folder / "demo.mp4")) as movie:
         stream = movie.streams.video[0]
         assert sum(1 for _ in movie.decode(video=0)) == FRAMES

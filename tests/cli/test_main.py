@@ -96,8 +96,8 @@ FROZEN = {
     "track": (
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
-        "miss_tolerance score_threshold output mot_output json_output start end stride "
-        "skip_bad_detections overwrite device precision batch_encode threads quiet"
+        "miss_tolerance score_threshold output save mot_output json_output start end "
+        "stride skip_bad_detections overwrite device precision batch_encode threads quiet"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -114,7 +114,7 @@ FROZEN = {
         "output network init backbone_weights cycle steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"
     ),
-    "demo": "output seed frames weights",
+    "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from overwrite",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
@@ -152,15 +152,19 @@ def test_names_of_options_are_fixed(tfsasm, command):
     assert all(f"--{n.replace('_', '-')}" in out for n in names if n not in positional)
 
 
-POSITIONAL = {"convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",)}
+POSITIONAL = {
+    "convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",),
+    "track": ("source",),
+}
 
 
 def test_defaults_are_fixed():
-    plain = track_module.Options(source="x")
+    plain = track_module.Options(source=("x",))
     values = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in values.items() if value not in (None, False, ())} == {
-        "source": "x", "detector_score": 0.1, "tracker": "query", "weights": "tiny",
-        "runtime": "torch", "preset": "default", "start": 1, "stride": 1, "device": "auto",
+        "source": ("x",), "detector_score": 0.1, "tracker": "auto", "weights": "",
+        "save": ("video", "mot", "json"), "runtime": "torch", "preset": "default", "start": 1,
+        "stride": 1, "device": "auto",
         "precision": "auto", "batch_encode": 1,
     }  # fmt: skip
 
@@ -168,9 +172,9 @@ def test_defaults_are_fixed():
 @pytest.mark.parametrize("words", [
     pytest.param(["track"], id="no source"),
     pytest.param(["fly"], id="no such command"),
-    pytest.param(["track", "--source", "x", "--preset", "best"], id="no such preset"),
-    pytest.param(["track", "--source", "x", "--end", "soon"], id="text for a number"),
-    pytest.param(["track", "--source", "x", "--mot-ouput", "o.txt"], id="a misspelt option"),
+    pytest.param(["track", "x", "--preset", "best"], id="no such preset"),
+    pytest.param(["track", "x", "--end", "soon"], id="text for a number"),
+    pytest.param(["track", "x", "--mot-ouput", "o.txt"], id="a misspelt option"),
     pytest.param([], id="nothing at all"),
 ])
 def test_what_cannot_be_parsed_ends_with_code_2(tfsasm, words):
@@ -194,7 +198,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(words):
 
 def test_the_installed_script_prints_one_line(tmp_path):
     """No traceback, nothing on the output, the code for the shell."""
-    command = [SCRIPT, "track", "--source", "lost.mp4", "--detections", "d.txt",
+    command = [SCRIPT, "track", "lost.mp4", "--detections", "d.txt",
                "--mot-output", "o.txt"]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, check=False,
@@ -216,7 +220,7 @@ def test_synthetic_sequences_can_be_tracked_and_scored(tfsasm, small_weights, tm
     assert outcome.code == 0, outcome.err
     for folder in (tmp_path / "clips").iterdir():
         outcome = tfsasm(
-            "track", "--source", folder, "--detections", folder / "det" / "det.txt", "--quiet",
+            "track", folder, "--detections", folder / "det" / "det.txt", "--quiet",
             "--weights", small_weights, "--mot-output", tmp_path / "results" / f"{folder.name}.txt",
         )  # fmt: skip
         assert outcome.code == 0, outcome.err

@@ -39,8 +39,8 @@ def test_help_warns_that_the_result_is_offline(tfsasm):
 
 
 @pytest.mark.parametrize(("results", "output", "message"), [
-    pytest.param("r/a.txt", "r/a.txt", "is the input", id="onto itself"),
-    pytest.param("r", "r", "is the input", id="a folder onto itself"),
+    pytest.param("r/a.txt", "r/a.txt", "is an input", id="onto itself"),
+    pytest.param("r", "r", "is an input", id="a folder onto itself"),
     pytest.param("r", "r/a.txt", "is a file; give a folder", id="a folder into a file"),
     pytest.param("empty", "new", "no result files", id="nothing to merge"),
     pytest.param("nowhere", "new", "cannot read", id="nothing there"),

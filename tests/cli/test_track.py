@@ -62,7 +62,7 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
     }  # fmt: skip
     torch.save(checkpoint, tmp_path / "published.pth")
     outcome = tfsasm(
-        "track", "--source", write_images(tmp_path / "img1", frames[..., ::-1]),
+        "track", write_images(tmp_path / "img1", frames[..., ::-1]),
         "--detections", write_detections(tmp_path / "det.txt", lines),
         "--weights", tmp_path / "published.pth", "--preset", "released",
         "--short-side", 256, "--max-side", 480, "--miss-tolerance", 20, "--score-threshold", 0.5,
@@ -157,8 +157,10 @@ def test_json_says_how_it_was_made(track, scene, small_weights, tmp_path):
 
 
 def test_single_images_can_be_the_output(track, tmp_path):
-    assert track(output=tmp_path / "drawn").code == 0
-    written = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert track("--save", "images", output=tmp_path / "drawn").code == 0
+    (folder,) = (tmp_path / "drawn").iterdir()
+    assert folder.name == "dance-7.tracked"
+    written = sorted(path.name for path in folder.iterdir())
     assert written == [f"{n:08d}.jpg" for n in range(1, FRAMES + 1)]
 
 
@@ -408,7 +410,7 @@ def interrupted(scene, small_weights, capsys):
 
         detector.report = stored.report
         options = command.Options(
-            source=str(scene.folder), detections=scene.detections, weights=str(small_weights),
+            source=(str(scene.folder),), detections=scene.detections, weights=str(small_weights),
             preset="paper", quiet=True, **outputs,
         )  # fmt: skip
         code = command.run(options, Console(), Console(stderr=True), detector=detector)
@@ -453,7 +455,7 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
     command = [sys.executable, "-m", "tfsasm", "track",
-               "--source", folder, "--detections", scene.detections,
+               folder, "--detections", scene.detections,
                "--weights", small_weights, "--preset", "paper",
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
@@ -480,7 +482,7 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
 
 def test_no_threads_are_refused(tfsasm, scene, tmp_path):
     outcome = tfsasm(
-        "track", "--source", scene.folder, "--detections", scene.detections,
+        "track", scene.folder, "--detections", scene.detections,
         "--mot-output", tmp_path / "out.txt", "--threads", 0,
     )  # fmt: skip
     assert outcome.code == 2
@@ -501,7 +503,7 @@ def walk(tfsasm, tmp_path):
     boxes = write_detections(tmp_path / "det.txt", WALK)
 
     def run(*flags):
-        return tfsasm("track", "--source", images, "--detections", boxes, "--quiet", *flags)
+        return tfsasm("track", images, "--detections", boxes, "--quiet", *flags)
 
     return run
 
@@ -521,7 +523,10 @@ def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
 
 
 @pytest.mark.parametrize(("flags", "part"), [
-    pytest.param(["--embedder", "hist"], "--embedder is for --tracker appearance", id="query"),
+    pytest.param(["--tracker", "query", "--embedder", "hist"],
+                 "--embedder is for --tracker appearance", id="query"),
+    pytest.param(["--weights", "tiny", "--embedder", "hist"],
+                 "--embedder is for --tracker appearance", id="weights ask for query"),
     pytest.param(["--tracker", "appearance", "--short-side", "200"],
                  "--short-side is for --tracker query", id="appearance"),
     pytest.param(["--tracker", "appearance", "--batch-encode", "2"],
@@ -533,5 +538,67 @@ def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
 ])  # fmt: skip
 def test_options_that_do_not_fit_the_tracker_are_explained(walk, tmp_path, flags, part):
     outcome = walk("--mot-output", tmp_path / "o.txt", *flags)
+    assert outcome.code == 2
+    assert part in " ".join(outcome.err.split())
+
+
+# One word
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video without people, half a second long."""
+    random = np.random.default_rng(0)
+    still = random.integers(0, 255, (96, 128, 3), np.uint8)
+    return film(tmp_path / "clip.mp4", [still] * 10)
+
+
+def test_a_video_is_all_that_it_takes(tfsasm, clip):
+    """Detector and tracker are in the package; results stand beside the video."""
+    outcome = tfsasm("track", clip, "--quiet")
+    assert outcome.code == 0, outcome.err
+    names = ["clip.json", "clip.mot.txt", "clip.mp4", "clip.tracked.mp4"]
+    assert sorted(path.name for path in clip.parent.iterdir()) == names
+    assert all(f"wrote {clip.parent / name}" in outcome.out for name in names if name != clip.name)
+    about = json.loads((clip.parent / "clip.json").read_text())["about"]
+    assert (about["embedder"], about["source"]) == ("hist", clip.as_posix())
+    assert "nobody was tracked; try --detector yolox-s" in outcome.out
+    again = tfsasm("track", clip, "--quiet")
+    assert again.code == 2
+    assert "clip.tracked.mp4 exists" in " ".join(again.err.split())
+
+
+def test_a_folder_of_videos_and_a_pattern_are_tracked_one_by_one(tfsasm, clip, tmp_path):
+    film(tmp_path / "b.mkv", [np.zeros((96, 128, 3), np.uint8)] * 3)
+    outcome = tfsasm("track", tmp_path, "--output", tmp_path / "out", "--save", "mot", "csv",
+                     "--quiet")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    names = ["b.csv", "b.mot.txt", "clip.csv", "clip.mot.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert f"{tmp_path / 'b.mkv'}: 3 frames" in outcome.out
+    outcome = tfsasm("track", tmp_path / "c*.mp4", "--output", tmp_path / "two", "--quiet")
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "clip.json", "clip.mot.txt", "clip.tracked.mp4"]  # fmt: skip
+    twice = tfsasm("track", tmp_path, "--save", "video", "--output", tmp_path / "two", "--quiet")
+    assert "exists" in twice.err
+
+
+def test_csv_has_the_columns_of_supervision(walk, tmp_path):
+    outcome = walk("--tracker", "appearance", "--save", "csv", "--output", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    head, *lines = (tmp_path / "out").glob("*.csv").__next__().read_text().splitlines()
+    assert head.startswith("x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,frame_number")
+    assert {line.split(",")[6] for line in lines} == {"1", "2"}
+    assert len(lines) == 12
+
+
+@pytest.mark.parametrize(("flags", "part"), [
+    pytest.param(["--detections", "d.txt", "--detector", "yolox-s"], "both say where the boxes",
+                 id="two sources of boxes"),
+    pytest.param(["--detector-weights", "w.onnx"], "needs the name of its --detector", id="a file"),
+    pytest.param(["nothing*.mp4"], "nothing*.mp4 fits no file", id="a pattern"),
+])  # fmt: skip
+def test_what_says_too_much_or_too_little_is_refused(tfsasm, clip, flags, part):
+    outcome = tfsasm("track", clip, *flags)
     assert outcome.code == 2
     assert part in " ".join(outcome.err.split())

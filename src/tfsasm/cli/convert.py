@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import OK
+from tfsasm.cli.progress import print_lines
 from tfsasm.files import check_output
 
 
@@ -37,6 +38,5 @@ def run(options: Options, console: Console, errors: Console) -> int:
     model, config = load_model(options.input)
     save_model(options.output, model, config, half=options.half)
     count = sum(p.numel() for p in model.parameters())
-    console.print(f"wrote {options.output}: {count:,} parameters, {config.model.backbone}",
-                  soft_wrap=True)
+    print_lines(console, f"wrote {options.output}: {count:,} parameters, {config.model.backbone}")
     return OK

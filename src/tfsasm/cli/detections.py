@@ -5,7 +5,7 @@ Each is one chain: frames are read, changed on the way, and written as they come
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +13,12 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.options import InputPath, OptionalFile, OptionalName, OutputPath
+from tfsasm.cli import OK
+from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
 from tfsasm.detection.coco import CocoImages, read_coco, write_coco
 from tfsasm.detection.det_db import Kind, kind_of, write_det_db
-from tfsasm.detection.edit import Frames, filter_boxes, merge, rekey
+from tfsasm.detection.edit import Frames, Note, filter_boxes, merge, rekey
 from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
@@ -28,6 +29,9 @@ from tfsasm.detection.formats import (
 )
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
+
+InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
+OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,29 +155,33 @@ class Options:
 def run(options: Options, console: Console, errors: Console) -> int:
     """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
     tool = options.tool
-    inputs = tool.inputs if isinstance(tool, MergeDetections) else (tool.input,)
-    if isinstance(tool, RekeyDetections) and kind_of(tool.input) == "coco":
-        raise InputError(f"{tool.input} are COCO results, which have no keys; their table of "
-                         "images has")
     how = tool if isinstance(tool, Conversion) else Conversion()
-    job = _Job(tool, inputs, tool.output, how)
-    streams = {path: job.read(path) for path in inputs}
-    first = streams[inputs[0]]
-    if isinstance(tool, MergeDetections):
-        frames = merge(streams, tool.clash, job.notes.append)
-    elif isinstance(tool, FilterDetections):
-        frames = filter_boxes(
-            first, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
-            min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
-        )  # fmt: skip
-    elif isinstance(tool, RekeyDetections):
-        frames = once(rekey(first, tool.old, tool.new, job.notes.append))
-    else:
-        frames = first
+    inputs = tool.inputs if isinstance(tool, MergeDetections) else (tool.input,)
+    kinds = {path: kind_of(path) for path in inputs}
+    if not inputs or len(kinds) < len(inputs):
+        raise InputError("give each input, and once")
+    check_distinct([tool.output], inputs)
+    images = CocoImages(how.images, how.prefix) if how.images else None
+    kind = _kind_to_write(tool, how, {*kinds.values()})
+    reading = Reading(how.prefix, how.digits, tool.skip_bad_detections)
+    read, written, notes = _Count(), _Count(), list[str]()
+    streams = {
+        path: read.of(read_coco(path, reading, images) if kinds[path] == "coco"
+                      else read_frames(path, reading))
+        for path in inputs
+    }  # fmt: skip
     with console.status("reading and writing"):
-        job.write(frames)
-    print_lines(console, *job.report())
-    return 0
+        frames = written.of(_changed(tool, streams, notes.append))
+        if kind == "coco":
+            write_coco(tool.output, frames, images, how.category)
+        elif kind == "det_db":
+            write_det_db(tool.output, ((frame.key, frame.lines) for frame in frames))
+        else:
+            write_mot(tool.output, mot_rows(frames, tool.output), overwrite=tool.overwrite)
+    if reading.skipped.count:
+        notes.append(str(reading.skipped))
+    print_lines(console, f"read {read}", *notes, f"wrote {written}: {tool.output}")
+    return OK
 
 
 @dataclass
@@ -193,61 +201,36 @@ class _Count:
         return f"{self.boxes:,} boxes of {self.frames:,} frames"
 
 
-class _Job:
-    """The inputs and the output of one command, checked, and what came of it."""
+def _changed(tool: Tool, streams: Mapping[Path, Frames], note: Note) -> Frames:
+    """The frames of the inputs as the tool leaves them."""
+    if isinstance(tool, MergeDetections):
+        return merge(streams, tool.clash, note)
+    (frames,) = streams.values()
+    if isinstance(tool, FilterDetections):
+        return filter_boxes(
+            frames, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
+            min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
+        )  # fmt: skip
+    if isinstance(tool, RekeyDetections):
+        return once(rekey(frames, tool.old, tool.new, note))
+    return frames
 
-    def __init__(self, tool: Tool, inputs: tuple[Path, ...], output: Path, how: Conversion) -> None:
-        self._kinds = {path: kind_of(path) for path in inputs}
-        if not inputs or len(self._kinds) < len(inputs):
-            raise InputError("give each input, and once")
-        check_distinct([output], inputs)
-        self._output, self._overwrite, self._category = output, tool.overwrite, how.category
-        self._reading = Reading(how.prefix, how.digits, tool.skip_bad_detections)
-        self._images = CocoImages(how.images, how.prefix) if how.images else None
-        self._kind = how.to or self._usual_kind()
-        self._check()
-        self.notes: list[str] = []
-        self._count_read, self._count_written = _Count(), _Count()
 
-    def read(self, path: Path) -> Iterator[FrameBoxes]:
-        """The frames of an input."""
-        if self._kinds[path] != "coco":
-            return self._count_read.of(read_frames(path, self._reading))
-        return self._count_read.of(read_coco(path, self._reading, self._images))
-
-    def write(self, frames: Frames) -> None:
-        """Write the frames as they come."""
-        frames = self._count_written.of(frames)
-        if self._kind == "coco":
-            write_coco(self._output, frames, self._images, self._category)
-        elif self._kind == "det_db":
-            write_det_db(self._output, ((frame.key, frame.lines) for frame in frames))
-        else:
-            rows = mot_rows(frames, self._output)
-            write_mot(self._output, rows, overwrite=self._overwrite)
-
-    def report(self) -> list[str]:
-        """What was read, left out and written."""
-        skipped = self._reading.skipped
-        left_out = [str(skipped)] if skipped.count else []
-        return [f"read {self._count_read}", *self.notes, *left_out,
-                f"wrote {self._count_written}: {self._output}"]
-
-    def _usual_kind(self) -> Kind:
-        """The format of the output's suffix."""
-        if self._output.suffix.lower() != ".json":
-            return "mot"
-        return "coco" if {*self._kinds.values()} == {"coco"} and not self._images else "det_db"
-
-    def _check(self) -> None:
-        """Refuse an output that does not fit its format or the inputs."""
-        kind, path, kinds = self._kind, self._output, {self._kind, *self._kinds.values()}
-        if kind != "mot" and path.suffix.lower() != ".json":
-            raise InputError(f"{path}: {kind} is JSON; give a name that ends in .json")
-        if kind == "mot" and path.suffix.lower() not in ("", ".txt"):
-            raise InputError(f"{path}: give a .txt, a folder, or a .json")
-        if not self._images and "coco" in kinds and kinds != {"coco"}:
-            raise InputError("COCO results know images by number; name them with --images FILE, a "
-                             "COCO file with a list of images")
-        if path.suffix:
-            check_output(path, overwrite=self._overwrite)
+def _kind_to_write(tool: DetectionTool, how: Conversion, given: set[Kind]) -> Kind:
+    """The format of the output. Raises `InputError` for one that does not fit the `given` ones."""
+    output, suffix = tool.output, tool.output.suffix.lower()
+    if isinstance(tool, RekeyDetections) and given == {"coco"}:
+        raise InputError(f"{tool.input} are COCO results, which have no keys; their table of "
+                         "images has")
+    usual: Kind = "coco" if given == {"coco"} and not how.images else "det_db"
+    kind = how.to or (usual if suffix == ".json" else "mot")
+    if kind != "mot" and suffix != ".json":
+        raise InputError(f"{output}: {kind} is JSON; give a name that ends in .json")
+    if kind == "mot" and suffix not in ("", ".txt"):
+        raise InputError(f"{output}: give a .txt, a folder, or a .json")
+    if not how.images and "coco" in (kinds := {kind, *given}) and kinds != {"coco"}:
+        raise InputError("COCO results know images by number; name them with --images FILE, a "
+                         "COCO file with a list of images")
+    if suffix:
+        check_output(output, overwrite=tool.overwrite)
+    return kind

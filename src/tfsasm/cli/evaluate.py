@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from tfsasm.cli.options import (
     ResultsOptions,
     TrackerOptions,
     appearance_config,
+    chosen_tracker,
     query_config,
     refuse_foreign_options,
 )
@@ -38,6 +39,10 @@ class Options(TrackerOptions, ResultsOptions):
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
+    tracker: Literal["auto", "query", "appearance"] = "query"
+    """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings;
+    auto: appearance, or query where an option of it is given."""
+
 
 def run(
     options: Options, console: Console, errors: Console, *, detector: Detector | None = None
@@ -48,6 +53,7 @@ def run(
     """
     from tfsasm.tracking.named import AppearanceSpec, QuerySpec, TrackerSpec
 
+    options = replace(options, tracker=chosen_tracker(options))
     refuse_foreign_options(options)
     label, query = options.tracker, options.tracker == "query"
     spec: TrackerSpec = (

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfsasm.cli import OK
+from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, check_output, write_text
+from tfsasm.files import check_distinct, check_folder, check_output, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +48,10 @@ def run(options: Options, console: Console, errors: Console) -> int:
     for source, target in targets.items():
         text, before, after = merged[source]
         write_text(target, text)
-        console.print(
-            f"{source.stem}: {before} identities, {after} after merging", soft_wrap=True,
-            highlight=False,
-        )  # fmt: skip
-    console.print(
-        f"wrote {options.output}; merging looks at the future: this is an offline result",
-        soft_wrap=True,
-    )
-    return 0
+        print_lines(console, f"{source.stem}: {before} identities, {after} after merging")
+    print_lines(console, f"wrote {options.output}; merging looks at the future: this is an "
+                         "offline result")
+    return OK
 
 
 def _targets(options: Options) -> dict[Path, Path]:
@@ -62,8 +59,7 @@ def _targets(options: Options) -> dict[Path, Path]:
     from tfsasm.evaluation.result_files import find_results
 
     results, output = options.results, options.output
-    if output.resolve() == results.resolve():
-        raise InputError(f"{output} is the input; write the output elsewhere")
+    check_distinct([output], [results])
     if not results.is_dir():
         return {results: check_output(output, overwrite=options.overwrite)}
     sources, ambiguous = find_results(results, ".txt")

@@ -20,8 +20,6 @@ OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
-InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
-OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
 Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
@@ -56,10 +54,11 @@ class DatasetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """The one video of a command, and its stored detections."""
+    """The videos of a command, and the stored detections of a single one."""
 
-    source: str
-    """Video file, folder of images, camera index or rtsp/http address."""
+    source: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO")]]
+    """Video file, folder of images, camera index (0) or rtsp/http address; several of them, a
+    folder of videos, or a pattern ("clips/*.mp4")."""
     detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
 
@@ -69,8 +68,9 @@ class DetectorOptions:
     """A live detector."""
 
     detector: OptionalName = None
-    """Live detector: yolox-nano, -tiny, -s, -m, -l or -x, whose weights are downloaded once unless
-    --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
+    """Live detector: yolox-nano (in the package), -tiny, -s, -m, -l or -x, whose weights are
+    downloaded once unless --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or
+    hf:./FOLDER."""
     detector_weights: OptionalFile = None
     """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's."""
     detector_score: float = 0.1
@@ -129,9 +129,10 @@ class EmbedderOptions:
 class TrackerChoice:
     """Which of the two trackers."""
 
-    tracker: Literal["query", "appearance"] = "query"
-    """query: MOTRv2 with the sparse memory; or appearance: a Kalman filter and appearance
-    embeddings, which needs no weights but the detector's."""
+    tracker: Literal["auto", "query", "appearance"] = "auto"
+    """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
+    which needs no weights but the detector's; auto: appearance, or query where an option of it is
+    given, such as --weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,16 +174,27 @@ def appearance_config(options: TrackerOptions) -> AppearanceConfig:
     return with_settings(AppearanceConfig(), pairs(options.set))
 
 
-_QUERY_ONLY = (
+QUERY_ONLY = (
     "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
     "precision", "batch_encode",
 )  # fmt: skip
 _APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
 
 
+def chosen_tracker(options: TrackerOptions) -> Literal["query", "appearance"]:
+    """The tracker that is asked for, by its name or by one of its options."""
+    if options.tracker != "auto":
+        return options.tracker
+    query = any(
+        getattr(options, field.name) != field.default
+        for field in fields(options) if field.name in QUERY_ONLY
+    )  # fmt: skip
+    return "query" if query else "appearance"
+
+
 def refuse_foreign_options(options: TrackerOptions) -> None:
     """Raises `InputError` for options of the tracker that is not used."""
-    foreign = _APPEARANCE_ONLY if options.tracker == "query" else _QUERY_ONLY
+    foreign = _APPEARANCE_ONLY if options.tracker == "query" else QUERY_ONLY
     for field in fields(options):
         if field.name in foreign and getattr(options, field.name) != field.default:
             other = "appearance" if options.tracker == "query" else "query"

@@ -55,7 +55,6 @@ class Options:
     """No progress bar."""
 
 
-
 def run(options: Options, console: Console, errors: Console) -> int:
     """Draw the frames of the source into a video or a folder of images."""
     from tfsasm.evaluation.protocols import trajectories
@@ -100,9 +99,8 @@ def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawin
     draw_result = _boxes(tracks, scores, options.trail)
     if options.gt is None:
         return draw_result
-    protocol = PROTOCOLS[options.dataset]
     truth, judged = apply_protocol(
-        protocol, read_tracks(options.gt), table, options.results.stem
+        PROTOCOLS[options.dataset], read_tracks(options.gt), table, options.results.stem
     )
     check(truth, last_frame(truth), str(options.gt))
     draw_truth = _boxes(truth, None, options.trail)
@@ -133,18 +131,16 @@ def _boxes(table: Trajectories, scores: np.ndarray | None, trail: int) -> Drawin
     import supervision as sv
 
     from tfsasm.boxes import ltwh_to_xyxy
-    from tfsasm.evaluation.trajectories import rows_by_frame
     from tfsasm.video.annotate import Annotator
 
-    annotator, rows_of = Annotator(trail=trail), rows_by_frame(table.frames)
+    annotator = Annotator(trail=trail)
 
     def draw(frame: Frame) -> np.ndarray:
-        rows = rows_of.get(frame.number, np.zeros(0, dtype=np.int64))
+        rows = np.flatnonzero(table.frames == frame.number)
         tracks = sv.Detections(
-            xyxy=ltwh_to_xyxy(table.ltwh[rows]).astype(np.float32),
-            tracker_id=table.ids[rows],
+            xyxy=ltwh_to_xyxy(table.ltwh[rows]).astype(np.float32), tracker_id=table.ids[rows],
             confidence=None if scores is None else scores[rows],
-        )
+        )  # fmt: skip
         return annotator.annotate(frame.image, tracks)
 
     return draw

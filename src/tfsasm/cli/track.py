@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
+import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
@@ -21,12 +24,13 @@ from tfsasm.cli.options import (
     SourceOptions,
     TrackerOptions,
     appearance_config,
+    chosen_tracker,
     query_config,
     refuse_foreign_options,
 )
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import check_distinct, check_outputs
+from tfsasm.files import check_distinct, check_output
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -37,37 +41,54 @@ if TYPE_CHECKING:
 
     Write = Callable[[Frame, sv.Detections], None]
 
+VIDEO_OUTPUTS = (".mp4", ".mov", ".mkv", ".avi")
+
+TRACKED = ".tracked"  # ends the stem of an annotated video
+
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
+
+
+Kind = Literal["video", "images", "mot", "json", "csv"]
+
+_SUFFIXES: dict[Kind, str] = {
+    "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(TrackerOptions, DetectorOptions, SourceOptions):
-    """Track people through a video, a folder of images, a camera or a stream.
+    """Track people through videos, folders of images, a camera or a stream.
 
-    Example: tfsasm track --source video.mp4 --detector yolox-nano --output out.mp4
+    Example: tfsasm track video.mp4
     """
 
-    weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file, a published .pth file, or with
-    --runtime onnx or openvino the folder that `tfsasm export` made."""
-    runtime: Literal["torch", "onnx", "openvino"] = "torch"
-    """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""
-    output: OptionalFile = None
-    """Annotated video (.mp4, .mkv, .mov, .avi), or a folder for single images."""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
+    """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
+    or .avi for the annotated video alone."""
+    save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = ("video", "mot", "json")
+    """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
+    (NAME.json), csv (NAME.csv, the columns of supervision)."""
     mot_output: OptionalFile = None
-    """Results as MOTChallenge text."""
+    """MOTChallenge text in this file; what is named by file is all that is written."""
     json_output: OptionalFile = None
-    """Results as JSON."""
+    """JSON in this file."""
+    overwrite: bool = False
+    """Replace output files that exist."""
+    quiet: bool = False
+    """No progress bar."""
     start: int = 1
     """First frame, counted from 1."""
     end: OptionalCount = None
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
+    weights: str = ""
+    """The network: `tiny` (in the package; by default), a .safetensors file, a published .pth file,
+    or with --runtime onnx or openvino the folder that `tfsasm export` made."""
+    runtime: Literal["torch", "onnx", "openvino"] = "torch"
+    """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""
     skip_bad_detections: bool = False
     """Leave out detection lines that cannot be used, and count them."""
-    overwrite: bool = False
-    """Replace output files that exist."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
     batch_encode: int = 1
@@ -75,120 +96,160 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     threads: OptionalCount = None
     """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
     default half of the cores with a small network, all with a large one."""
-    quiet: bool = False
-    """No progress bar."""
 
 
 def run(
     options: Options, console: Console, errors: Console, *, detector: Detector | None = None
 ) -> int:
-    """One source through the tracker, results as they come.
+    """Each source through the tracker, results as they come.
 
     `detector` finds the boxes instead of what the options name.
     """
+    from tfsasm.video.source import find_sources
+
+    options = _with_defaults(options, detector)
+    sources = find_sources(options.source)
+    places = [_places(options, source) for source in sources]
+    _check(options, sources, places)
+    detector = detector or _open_detector(options, sources)
+    tracker, about = _make_tracker(options)
+    code = OK
+    for source, files in zip(sources, places, strict=True):
+        tracker.reset()
+        ended, lines = _track_one(options, source, files, tracker, detector, about, errors)
+        label = f"{source}: " if len(sources) > 1 else ""
+        print_lines(console, label + lines[0], *lines[1:])
+        code = code or ended
+        if ended == INTERRUPTED:
+            break
+    print_lines(console, *detector.report())
+    return code
+
+
+def _with_defaults(options: Options, detector: Detector | None) -> Options:
+    """With the tracker that the other options ask for, and a detector."""
+    options = replace(options, tracker=chosen_tracker(options))
+    if options.detections is not None and options.detector is not None:
+        raise InputError("--detections and --detector both say where the boxes come from; give one")
+    if options.detections is None and options.detector is None and detector is None:
+        if options.detector_weights is not None:
+            raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
+        options = replace(options, detector="yolox-nano")
+    return options
+
+
+def _places(options: Options, source: str) -> dict[Kind, Path]:
+    """The files of the results of a source."""
+    output, named = options.output, dict[Kind, Path]()
+    if output and output.suffix.lower() in VIDEO_OUTPUTS and not output.is_dir():
+        named["video"] = output
+    if options.mot_output:
+        named["mot"] = options.mot_output
+    if options.json_output:
+        named["json"] = options.json_output
+    if named and (output is None or "video" in named):
+        return named
+    path = Path(source)
+    there = path.exists() and not source.isdecimal()
+    folder = output or (path.resolve().parent if there else Path())
+    if there:
+        path = path.resolve()
+        path = path.parent if path.name == "img1" else path
+        name = path.stem if path.is_file() else path.name
+    else:
+        name = f"camera-{source}" if source.isdecimal() else urlsplit(source).path.split("/")[-1]
+        name = re.sub(r"[^\w.-]+", "-", name) or "stream"
+    return {kind: folder / f"{name}{_SUFFIXES[kind]}" for kind in options.save} | named
+
+
+def _track_one(
+    options: Options, text: str, files: Mapping[Kind, Path], tracker: Tracker, detector: Detector,
+    about: dict[str, Any], errors: Console,
+) -> tuple[int, list[str]]:
+    """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
+
+    Returns the exit code and what to print.
+    """
     from tfsasm.tracking.config import preset
+    from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
 
-    _check(options)
-    released = preset(options.preset)
+    frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
         source = stack.enter_context(open_video(
-            options.source, start=options.start, end=options.end, stride=options.stride,
-            order=released.order,
+            text, start=options.start, end=options.end, stride=options.stride,
+            order=preset(options.preset).order,
         ))  # fmt: skip
-        detector = detector or _open_detector(options)
-        tracker, about = _make_tracker(options)
-        write = _open_outputs(options, source, about, stack)
+        outputs = _open_outputs(options, source, files, about, stack)
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
-        tracked = track_video(tracker, source, detector, batch=options.batch_encode)
-        summary = _track(tracked, write, lambda rate: bar.update(task, advance=1, rate=rate))
-    print_lines(console, *summary.lines(options), *detector.report())
-    return summary.code
+        began = time.perf_counter()
+        try:
+            for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
+                frames += 1  # first, for Ctrl-C may come while the frame is written
+                identities.update(row.id for row in rows(tracks))
+                for write in outputs:
+                    write(frame, tracks)
+                rate = frames / (time.perf_counter() - began)
+                bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
+        except TruncatedInput as cut:
+            code, notes = TRUNCATED, [f"cut short: {cut}"]
+        except KeyboardInterrupt:
+            code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
+        rate = frames / (time.perf_counter() - began)
+    if frames and not identities:
+        notes.append("nobody was tracked; try --detector yolox-s, or --detector-score 0.05")
+    written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
+    return code, [
+        f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
+        *(f"wrote {path}" for path in written), *notes,
+    ]  # fmt: skip
 
 
-@dataclass
-class Summary:
-    """What came of a run."""
-
-    frames: int = 0
-    identities: set[int] = field(default_factory=set)
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    code: int = OK
-
-    def lines(self, options: Options) -> Iterator[str]:
-        """What to print at the end."""
-        rate = self.frames / self.seconds if self.seconds else 0.0
-        count = len(self.identities)
-        yield f"{self.frames} frames, {count} identities, {rate:.1f} frames per second"
-        for name in ("output", "mot_output", "json_output"):
-            path = getattr(options, name)
-            if path and (self.frames or name != "output"):  # no frames, no video
-                yield f"wrote {path}"
-        yield from self.notes
-
-
-def _track(
-    tracked: Iterator[tuple[Frame, sv.Detections]], write: Write, advance: Callable[[str], None]
-) -> Summary:
-    """Track to the end, to the damage or to Ctrl-C; what was done until then counts."""
-    from tfsasm.tracking.results import rows
-
-    summary, began = Summary(), time.monotonic()
-    try:
-        for frame, tracks in tracked:
-            summary.frames += 1  # first, for Ctrl-C may come while the frame is written
-            summary.identities.update(row.id for row in rows(tracks))
-            write(frame, tracks)
-            rate = summary.frames / (time.monotonic() - began)
-            advance(f"{rate:5.1f} fps {len(tracks):3} tracks")
-    except TruncatedInput as cut:
-        summary.code = TRUNCATED
-        summary.notes.append(f"cut short: {cut}")
-    except KeyboardInterrupt:
-        summary.code = INTERRUPTED
-        summary.notes.append("stopped; the files hold what was done so far")
-    summary.seconds = time.monotonic() - began
-    return summary
-
-
-def _check(options: Options) -> None:
+def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]]) -> None:
     """Refuse before any work what could not be done after it."""
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
-    if options.threads is not None and options.threads < 1:
-        raise InputError(f"--threads {options.threads} is not at least 1")
-    if options.batch_encode < 1:
-        raise InputError(f"--batch-encode {options.batch_encode} is not at least 1")
-    texts = (options.mot_output, options.json_output)
-    if not any((options.output, *texts)):
-        raise InputError("nothing to write: give --output, --mot-output or --json-output")
-    inputs = (options.source, options.weights, options.detections, options.detector_weights)
-    check_distinct((options.output, *texts), inputs)
-    if options.output:
-        VideoWriter(options.output, None, overwrite=options.overwrite)  # writes nothing yet
-    check_outputs(texts, overwrite=options.overwrite)
+    for name in ("threads", "batch_encode"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value} is not at least 1")
+    if not sources:
+        raise InputError("give a video: tfsasm track video.mp4")
+    if options.detections is not None and len(sources) > 1:
+        raise InputError(f"--detections are of one video, and there are {len(sources)}")
+    if not any(places):
+        raise InputError("nothing to write: --save takes video, images, mot, json and csv")
+    everything = [path for files in places for path in files.values()]
+    if len(set(everything)) < len(everything):
+        raise InputError("two of the videos have the same name, so the same results; track them "
+                         "one by one, with an --output of its own each")  # fmt: skip
+    inputs = (*sources, options.weights, options.detections, options.detector_weights)
+    check_distinct(everything, inputs)
+    for files in places:
+        for kind, path in files.items():
+            if kind in ("video", "images"):
+                VideoWriter(_as_written(kind, path), None, overwrite=options.overwrite)  # not yet
+            else:
+                check_output(path, overwrite=options.overwrite)
 
 
-def _open_detector(options: Options) -> Detector:
+def _as_written(kind: Kind, path: Path) -> str:
+    return f"{path}/" if kind == "images" else str(path)
+
+
+def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     """Stored detections or a live detector, whichever is given."""
-    if (options.detections is None) == (options.detector is None):
-        raise InputError(
-            "give where the boxes come from: --detections FILE or --detector yolox-nano"
-        )
-    if options.detections is not None:
-        from tfsasm.detection.stored import open_detections
-
-        return open_detections(
-            options.detections, source_name=str(Path(options.source).resolve()),
-            skip_bad=options.skip_bad_detections,
-        )  # fmt: skip
     from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.stored import open_detections
     from tfsasm.detection.yolox import NAMES
 
+    if options.detections is not None:
+        return open_detections(
+            options.detections, source_name=str(Path(sources[0]).resolve()),
+            skip_bad=options.skip_bad_detections,
+        )  # fmt: skip
     name, changes = str(options.detector), options.detector_set
     if name in NAMES:  # it works beside the tracker, and leaves it a core
         changes = (f"threads={options.threads or max(1, _cores() // 2)}", *changes)
@@ -214,37 +275,27 @@ def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
         name = options.embedder or default_name(options.embedder_weights)
         return tracker, {"embedder": name, "method": asdict(config)}
     about = {
-        "runtime": options.runtime, "weights": options.weights, "preset": options.preset,
+        "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
         "method": asdict(query_config(options)),
     }  # fmt: skip
     return _query_tracker(options), about
 
 
 def _query_tracker(options: Options) -> Tracker:
-    from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.runtime.manifest import read_manifest
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
     from tfsasm.tracking.run import threads_of_a_part
 
-    exact, threads, folder = False, options.threads, Path(options.weights)
-    exported, runtime = (folder / MANIFEST).is_file(), options.runtime
-    if runtime == "torch" and exported:
-        raise InputError(f"{folder} is an export; add --runtime onnx, or openvino")
-    if runtime == "torch":
-        exact = preset(options.preset).exact and options.precision == "auto"
-    elif options.precision != "auto":
-        raise InputError("an export has its own precision; leave --precision out")
-    elif not exported:
-        raise InputError(
-            f"--runtime {runtime} takes the folder that tfsasm export made, and {folder} "
-            f"is none: tfsasm export --format {runtime} --weights {folder} --output DIR"
-        )
-    else:
-        threads = threads or threads_of_a_part(read_manifest(folder).parameters, _cores())
+    weights, threads = options.weights or "tiny", options.threads
+    in_pytorch = options.runtime == "torch"
+    if not in_pytorch and threads is None:
+        threads = threads_of_a_part(read_manifest(Path(weights)).parameters, _cores())
     tracker = load(
-        options.weights, query_config(options), runtime=runtime, device=options.device,
+        weights, query_config(options), runtime=options.runtime, device=options.device,
         short_side=options.short_side, max_side=options.max_side, precision=options.precision,
-        exact=exact, threads=threads or 1,
+        exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
+        threads=threads or 1,
     )  # fmt: skip
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
@@ -263,38 +314,38 @@ def _limit_threads(threads: int) -> None:
 
 
 def _open_outputs(
-    options: Options, source: Source, about: dict[str, Any], stack: ExitStack
-) -> Write:
-    """One function that writes a frame to every output."""
+    options: Options, source: Source, files: Mapping[Kind, Path], about: dict[str, Any],
+    stack: ExitStack,
+) -> list[Write]:
+    """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.config import preset
-    from tfsasm.tracking.results import JsonFile, MotFile
+    from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.prefetch import BackgroundCalls
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
     writers: list[Write] = []
-    if options.mot_output:
-        mot = MotFile(
-            options.mot_output, first_id=method.first_id, scores=method.scores,
-            overwrite=overwrite,
-        )  # fmt: skip
-        writers.append(stack.enter_context(mot).write)
-    if options.json_output:
-        about = {"source": options.source, "fps": source.fps, **about}
-        json = JsonFile(options.json_output, about, overwrite=overwrite)
-        writers.append(stack.enter_context(json).write)
-    if options.output:
-        video = stack.enter_context(VideoWriter(options.output, source.rate, overwrite=overwrite))
+
+    def draw_into(video: VideoWriter) -> Write:
         annotator = Annotator()
 
         def draw(frame: Frame, tracks: sv.Detections) -> None:
             video.write(annotator.annotate(frame.image, tracks), frame.time)
 
-        writers.append(stack.enter_context(BackgroundCalls(draw, _DRAWN_LATE)))
+        return stack.enter_context(BackgroundCalls(draw, _DRAWN_LATE))
 
-    def write(frame: Frame, tracks: sv.Detections) -> None:
-        for each in writers:
-            each(frame, tracks)
+    for kind, path in files.items():
+        if kind == "mot":
+            mot = MotFile(path, first_id=method.first_id, scores=method.scores, overwrite=overwrite)
+            writers.append(stack.enter_context(mot).write)
+        elif kind == "json":
+            facts = {"source": source.label, "fps": source.fps, **about}
+            writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
+        elif kind == "csv":
+            writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
+        else:
+            video = VideoWriter(_as_written(kind, path), source.rate, overwrite=overwrite)
+            writers.append(draw_into(stack.enter_context(video)))
 
-    return write
+    return writers

@@ -46,8 +46,8 @@ def detector(
     """A live detector: one of `CHOICES`.
 
     `weights` are a YOLOX's own: an ONNX file, or a PyTorch checkpoint by its suffix; without them
-    the file of the official release is downloaded once into the cache. `settings` are of the
-    detector's kind (`default_settings`).
+    the file of the official release, which is in the package (yolox-nano) or downloaded once into
+    the cache. `settings` are of the detector's kind (`default_settings`).
 
     Raises `InputError` for an unknown name, a file that is none, or when the download is not
     possible; `WeightsError` for a checkpoint that doesn't fit.

@@ -12,6 +12,7 @@ import re
 import shutil
 import urllib.request
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
 
 SHA256 = {
-    "yolox-nano": "c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d",
     "yolox-tiny": "427cc366d34e27ff7a03e2899b5e3671425c262ea2291f88bb942bc1cc70b0f7",
     "yolox-s": "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063",
     "yolox-m": "21ff6cfdeb53b013bac2249599e55f00bff3cfdfdab37ed7a4620818c1d15b3f",
@@ -41,7 +41,10 @@ SHA256 = {
 """Checksums of the ONNX files of the release. It publishes none; several projects that have
 downloaded the files pin these."""
 
-NAMES = tuple(SHA256)
+PACKAGED = "yolox-nano"
+"""The detector whose weights are in the package."""
+
+NAMES = (PACKAGED, *SHA256)
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt")
 """Files that hold a PyTorch checkpoint (`yolox_torch.py`)."""
@@ -103,11 +106,14 @@ class YoloxSettings:
 
 
 def release_file(name: str) -> Path:
-    """The ONNX file of Megvii's release for one of `NAMES`, downloaded once into the cache.
+    """The ONNX file of Megvii's release for one of `NAMES`.
 
-    Raises `InputError` when onnxruntime is missing, and as `download` does.
+    `PACKAGED` is in the package; the others are downloaded once into the cache. Raises `InputError`
+    when onnxruntime is missing, and as `download` does.
     """
     import_onnxruntime(_USER)  # before a download that could not be used
+    if name == PACKAGED:
+        return Path(str(files("tfsasm") / "weights" / "yolox_nano.onnx"))
     file = f"{name.replace('-', '_')}.onnx"
     return download(f"{RELEASE}/{file}", cache_folder() / file, SHA256[name])
 

@@ -24,7 +24,7 @@ def import_onnxruntime(user: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(f'{user} needs onnxruntime: pip install "tfsasm[onnx]"') from error
+        raise InputError(f"{user} needs onnxruntime: pip install onnxruntime") from error
     return onnxruntime
 
 

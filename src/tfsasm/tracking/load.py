@@ -83,7 +83,7 @@ def torch_network(
     place = find_device(device)
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
-        raise InputError(f'{path} is an export; load it with runtime="onnx", or "openvino"')
+        raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
     model, network = load_model(path)
     network = replace(
         network, short_side=short_side or network.short_side, max_side=max_side or network.max_side

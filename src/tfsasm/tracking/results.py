@@ -120,3 +120,19 @@ class JsonFile(_TrackFile):
             for row in rows(tracks)
         ]
         return json.dumps({"frame": frame.number, "time": frame.time, "tracks": listing})
+
+
+class CsvFile(_TrackFile):
+    """A line per track, with the columns of `supervision.CSVSink`, the frame and its time."""
+
+    head = "x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,frame_number,time\n"
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """The lines of one frame."""
+        kinds = [""] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
+        time = "" if frame.time is None else f"{frame.time:.6g}"
+        return "".join(
+            f"{','.join(f'{v:.2f}' for v in row.xyxy)},{kind},{row.score:.4f},{row.id},"
+            f"{frame.number},{time}\n"
+            for row, kind in zip(rows(tracks), kinds, strict=True)
+        )

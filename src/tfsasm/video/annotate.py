@@ -73,7 +73,7 @@ class Annotator:
         tracks = _only_drawable(detections)
         scene = np.array(image, order="C")
         size = (image.shape[1], image.shape[0])
-        thickness = max(1, round(0.75 * sv.calculate_optimal_line_thickness(size)))
+        thickness = max(1, round(min(size) / 350))
         if self._trail:
             self._trace.thickness = thickness
             scene = self._trace.annotate(scene, tracks)

@@ -69,7 +69,8 @@ class Decoder:
             return self._failure
         if self._path is not None and self._has_length and container_is_cut(self._path):
             return "the file is shorter than it says"
-        if self.timeline.constant and reached < self._length - max(2, self._length // 100):
+        sure = self.timeline.damage if self.declared else self.timeline.constant
+        if sure and reached < self._length - max(2, self._length // 100):
             return f"{self._length - reached} frames at its end are missing"
         if (damage := self.timeline.damage) and damage[-1] > reached - REORDERED:
             return "its last frames are damaged"

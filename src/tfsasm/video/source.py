@@ -8,6 +8,7 @@ it. Pixels of image files are those of `cv2.imread` to the last bit.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import logging
 import os
@@ -30,6 +31,15 @@ from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.truncation import image_is_cut
 
 log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
+    ".wmv", ".flv", ".3gp", ".ogv", ".gif",
+)  # fmt: skip
+"""Of files that are taken for videos in a folder."""
+
+TRACKED = ".tracked"
+"""Ends the stem of an annotated video, which is none to be tracked."""
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
@@ -216,6 +226,46 @@ class ImageSequence(Source):
         return np.asarray(image)
 
 
+def find_sources(names: Iterable[str]) -> list[str]:
+    """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos too.
+
+    Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
+    does not exist and a pattern that fits nothing.
+    """
+    return [source for name in names for source in _found(name)]
+
+
+def _found(name: str) -> list[str]:
+    path = Path(name)
+    if "://" in name or path.is_file():
+        return [name]
+    if path.is_dir():
+        if _image_names(path, "name") or (path / "img1").is_dir():
+            return [name]
+        return _videos(entry for entry in path.iterdir() if entry.is_file()) or [name]
+    if any(sign in name for sign in "*?["):
+        if videos := _videos(map(Path, glob.glob(name)), VIDEO_SUFFIXES + IMAGE_SUFFIXES):
+            return videos
+        raise InputError(f"{name} fits no file; quote it, or name the videos")
+    if name.isdecimal():
+        return [name]
+    raise _absent(path)
+
+
+def _absent(path: Path) -> InputError:
+    return InputError(f"{path} does not exist; give a video, an image folder or a camera index")
+
+
+def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
+    return sorted(
+        str(path) for path in paths
+        if path.is_dir() or (
+            path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
+            and not path.name.startswith(".")
+        )
+    )  # fmt: skip
+
+
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
     """The images of a folder, or of its `img1`. Raises `InputError` where there are none.
 
@@ -332,7 +382,7 @@ def open_video(
     if path.is_dir():
         return open_folder(path, numbers, order)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a video, an image folder or a camera index")
+        raise _absent(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence({1: path}, path.as_posix(), numbers, None)
     return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)

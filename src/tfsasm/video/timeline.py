@@ -48,6 +48,8 @@ class Timeline:
     _reference: int = 0  # place of the last image that predicts others
     _shown: int = 0
     _lost: int = 0
+    _lost_whole: int = 0  # of it before any damage
+    _next_place: int = 0
     _failed: int = 0  # packets since the last image
     _late: int = 0  # images since the last one that was not
     _clock: float | None = None  # the file's time of the last image
@@ -56,7 +58,9 @@ class Timeline:
     def packet(self, clock: float, place: int) -> None:
         """The packet at `place` (from 0) of the file was read; its image has the time `clock`."""
         if self.storage_order:
-            self._places[clock] = place
+            if place > self._next_place:
+                self.damage.append(self.number)
+            self._places[clock], self._next_place = place, place + 1
         elif self.counted:
             heapq.heappush(self._waiting, clock)
 
@@ -114,7 +118,9 @@ class Timeline:
             self._lost = max(self._lost, place - before)
         self._latest.append(place)
         self._shown += 1
-        return self._shown + self._lost - self.number
+        if not self.damage:  # what a whole file leaves out was never filmed
+            self._lost_whole = self._lost
+        return self._shown + self._lost - self._lost_whole - self.number
 
     def _by_count(self, clock: float) -> int:
         if self.damage and self._clock is not None and clock <= self._clock:

@@ -56,25 +56,46 @@ def test_a_lost_track_is_also_compared_with_its_last_box(persistence, missed, ma
 
 
 @pytest.mark.parametrize(("log_ratio", "reliability", "vetoed"), [
-    pytest.param(6.0, 1.0, True, id="surely another person"),
+    pytest.param(6.0, 1.0, True, id="surely the other person"),
     pytest.param(4.0, 1.0, False, id="appearance that changes as much by itself"),
     pytest.param(np.nan, 1.0, False, id="no embedding"),
     pytest.param(6.0, 0.0, False, id="appearance that is not reliable"),
 ])
-def test_a_pair_that_looks_like_another_person_is_vetoed(log_ratio, reliability, vetoed):
+def test_a_pair_that_looks_like_another_track_there_is_vetoed(log_ratio, reliability, vetoed):
     pairs = candidates(
-        PLACE, PLACE, distances=np.array([[1.0]]), log_ratio=np.array([[log_ratio]]),
-        reliability=reliability,
+        np.repeat(PLACE, 2, axis=0), PLACE, distances=np.array([[1.0], [0.5]]),
+        log_ratio=np.array([[log_ratio], [0.0]]), reliability=reliability,
     )  # fmt: skip
-    assert by_position_and_appearance(pairs)[1].tolist() == [[not vetoed]]
+    assert by_position_and_appearance(pairs)[1].tolist() == [[not vetoed], [True]]
+
+
+def test_without_a_rival_nothing_is_vetoed():
+    """The only other track is too far away to be one."""
+    tracks = np.concatenate([PLACE, PLACE + 100])
+    pairs = candidates(
+        tracks, PLACE, distances=np.array([[1.5], [0.0]]), log_ratio=np.array([[99.0], [-99.0]])
+    )
+    assert by_position_and_appearance(pairs)[1].tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize(("covered", "vetoed"), [(0.0, True), (0.5, False)])
+def test_the_looks_of_a_covered_detection_count_less(covered, vetoed):
+    """Of two detections side by side or in part over each other; both tracks are at the first."""
+    width = PLACE[0, 2]
+    boxes = np.concatenate([PLACE, PLACE + np.tile([width * (1 - covered), 0], 2)])
+    pairs = candidates(
+        np.repeat(PLACE, 2, axis=0), boxes, distances=np.full((2, 2), 0.5),
+        log_ratio=np.array([[6.0, 0.0], [0.0, 0.0]]),
+    )  # fmt: skip
+    assert by_position_and_appearance(pairs)[1][0, 0] == (not vetoed)
 
 
 @pytest.mark.parametrize(("log_ratio", "missed", "allowed"), [
     pytest.param(-4.0, 3, [False, True], id="much like the lost track"),
     pytest.param(-1.0, 3, [True, True], id="like the lost track, but not that much"),
-    pytest.param(-4.0, 0, [True, True], id="like a track of the last frame"),
+    pytest.param(-4.0, 0, [False, True], id="much like a track of the last frame"),
 ])
-def test_a_pair_that_looks_like_a_lost_track_is_vetoed(log_ratio, missed, allowed):
+def test_a_pair_that_looks_like_a_rival_is_vetoed(log_ratio, missed, allowed):
     """Two tracks in one place; for the first the detection has a logarithm of 3 against it."""
     pairs = candidates(
         np.repeat(PLACE, 2, axis=0), PLACE, missed=np.array([0, missed]),

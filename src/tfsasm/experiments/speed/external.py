@@ -36,7 +36,7 @@ def run_pair(
         boxes = Path(folder) / "det.txt"
         boxes.write_text("".join(f"{i + 1},-1,50,50,40,80,0.9\n" for i in range(frames)))
         ours = [
-            sys.executable, "-m", "tfsasm", "track", "--source",
+            sys.executable, "-m", "tfsasm", "track",
             str(video), "--detections", str(boxes), "--quiet", "--overwrite", "--mot-output",
             str(Path(folder) / "ours.txt"),
         ]  # fmt: skip
