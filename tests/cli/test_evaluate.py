@@ -313,7 +313,7 @@ def test_other_settings_need_another_folder(evaluate, tmp_path):
     pytest.param((), ("--tracker", "query"), "tracker was appearance, not query", id="tracker"),
     pytest.param((), ("--embedder", "none"), "embedder was hist, not none", id="embedder"),
     pytest.param((), ("--set", "match.hits=1"), "method.match.hits was 2, not 1", id="setting"),
-    pytest.param((), ("--embedder-set", "hues=9"), "embedder_set was [], not ['hues=9']",
+    pytest.param((), ("--embedder-set", "hues=9"), 'embedder_set was [], not ["hues=9"]',
                  id="setting of the embedder"),
     pytest.param(("--tracker", "query"), ("--tracker", "query", "--precision", "bf16"),
                  "precision was auto, not bf16", id="precision"),

@@ -77,19 +77,19 @@ def test_a_key_of_no_image_is_named(images):
 
 
 BAD = [
-    pytest.param(3, "it is '3'", id="a number"),
-    pytest.param({}, "image_id None is neither", id="nothing"),
-    pytest.param(result([1]), r"image_id \[1\] is neither", id="a list for an image"),
-    pytest.param(result(7, category="dog"), "category_id 'dog' is not a whole", id="a word"),
-    pytest.param(result(7, bbox=[1, 2, 3]), r"bbox '\[1, 2, 3\]' is not", id="three numbers"),
-    pytest.param(result(7, bbox=[1, 2, 3, "4"]), "height '4' is not a number", id="text"),
-    pytest.param(result(7, bbox=[1, 2, True, 4]), "width True is not a number", id="true"),
-    pytest.param(result(7, bbox=[1e300, 2, 3, 4]), "left 1e[+]300 is not a number", id="huge"),
-    pytest.param(result(7, segmentation=[[1, 2]], bbox=None), "bbox 'None' is not",
+    pytest.param(3, "it is 3; wanted is", id="a number"),
+    pytest.param({}, "image_id is missing", id="nothing"),
+    pytest.param(result([1]), r"image_id is \[1\], not text", id="a list for an image"),
+    pytest.param(result(7, category="dog"), 'category_id is "dog", not a', id="a word"),
+    pytest.param(result(7, bbox=[1, 2, 3]), r"bbox is \[1, 2, 3\], not", id="three numbers"),
+    pytest.param(result(7, bbox=[1, 2, 3, "4"]), 'height is "4", not a number', id="text"),
+    pytest.param(result(7, bbox=[1, 2, True, 4]), "width is true, not a number", id="true"),
+    pytest.param(result(7, bbox=[1e300, 2, 3, 4]), "left is 1e[+]300, not a number", id="huge"),
+    pytest.param(result(7, segmentation=[[1, 2]], bbox=None), "bbox is null, not a list",
                  id="no box beside other fields"),
-    pytest.param(result(7, bbox=[1, 2, 0, 4]), "width 0 is not positive", id="no width"),
-    pytest.param(result(7, score=None), "score None is not", id="no score"),
-    pytest.param(result(99), "image 99 is not in the table", id="an unknown image"),
+    pytest.param(result(7, bbox=[1, 2, 0, 4]), "width is 0, not positive", id="no width"),
+    pytest.param(result(7, score=None), "score is null, not", id="no score"),
+    pytest.param(result(99), "image_id 99 is not in the table", id="an unknown image"),
 ]
 
 
@@ -122,10 +122,10 @@ def test_damaged_results_are_refused_in_one_line(tmp_path, content, problem):
 
 
 @pytest.mark.parametrize(("content", "problem"), [
-    pytest.param("{", "is not valid JSON", id="damaged"),
+    pytest.param("{", "t.json:1:2: not valid JSON: it ends too early", id="damaged"),
     pytest.param({}, "has no images", id="none"),
     pytest.param([], "has no images", id="an empty list"),
-    pytest.param([3], "image 1 needs an id and a file_name, not 3", id="no object"),
+    pytest.param([3], "image 1 needs an id and a file_name; 3 is not an object", id="no object"),
     pytest.param([{"id": 1}], "image 1 needs an id and a file_name", id="no name"),
     pytest.param([{"id": 1, "file_name": "a/1.jpg"}, {"id": 1, "file_name": "a/2.jpg"}],
                  r"image 2 \(a/2.jpg, id 1\) is there twice", id="an id twice"),

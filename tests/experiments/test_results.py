@@ -76,7 +76,7 @@ def test_what_each_sequence_has_for_itself_counts_for_itself(folder):
     assert by(a=True, c=True) == {"a"}  # c was not finished
     recorded = json.loads((folder / RECORD).read_text())["settings"]["images"]
     assert recorded == {"a": True, "b": True, "c": True}
-    with pytest.raises(InputError, match=r"settings: images\.b was True, not False\. Give"):
+    with pytest.raises(InputError, match=r"settings: images\.b was true, not false\. Give"):
         by(a=True, b=False)
 
 
@@ -85,7 +85,7 @@ def test_a_record_without_them_is_refused_or_replaced(folder):
         claim(folder, settings, ["a"], overwrite=True)
         result_file(folder, "a").write_text("done")
         wanted = SETTINGS | {"images": {"a": True}}
-        with pytest.raises(InputError, match=r"images\.a was nothing, not True"):
+        with pytest.raises(InputError, match=r"images\.a was nothing, not true"):
             claim(folder, wanted, ["a"], by_sequence=["images"])
         assert claim(folder, wanted, ["a"], by_sequence=["images"], overwrite=True) == set()
 

@@ -257,7 +257,7 @@ def rewritten(folder, **changes):
     pytest.param(lambda f: (f / MANIFEST).write_text("[]"), [MANIFEST, "again"], id="a list"),
     pytest.param(lambda f: (f / MANIFEST).write_text('{"format": 1}'), ["is missing"], id="empty"),
     pytest.param(lambda f: rewritten(f, format=2), ["format is 2, not 1"], id="another format"),
-    pytest.param(lambda f: rewritten(f, levels="3"), ["levels is '3'"], id="text for a number"),
+    pytest.param(lambda f: rewritten(f, levels="3"), ['levels is "3"'], id="text for a number"),
     pytest.param(lambda f: rewritten(f, short_side=0), ["short_side is 0"], id="no size"),
     pytest.param(lambda f: rewritten(f, learned_boxes=[[1, 2]]), ["learned_boxes"], id="no boxes"),
     pytest.param(

@@ -8,7 +8,6 @@ and training choose among them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.datasets.fields import checked, field, flag, identity, numbers, shown
 from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
 from tfsasm.errors import ErrorHandler, InputError, raise_error
+from tfsasm.fields import checked, field, flag, identity, numbers, read_json, shown
 from tfsasm.files import safe_name, safe_path
-from tfsasm.motchallenge import read_text
 
 CATEGORIES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -214,13 +212,7 @@ def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        data = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        where = f"{path}:{error.lineno}:{error.colno}"
-        raise InputError(f"{where}: not valid JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise InputError(f"{path} is not a label file: it is nested too deep") from error
+    data = read_json(path)
     if isinstance(data, dict):
         data = data.get("frames")
     if not isinstance(data, list):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.datasets.fields import checked, field, flag, identity, numbers, shown
 from tfsasm.errors import ErrorHandler, InputError, raise_error
+from tfsasm.fields import checked, field, flag, identity, not_json, numbers, parsed, shown
 from tfsasm.files import safe_name
 from tfsasm.motchallenge import read_text
 
@@ -68,12 +68,9 @@ def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterato
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         try:
             if line.strip():
-                yield _image(json.loads(line))
+                yield _image(parsed(line))
         except json.JSONDecodeError as error:
-            problem = f"not valid JSON at column {error.colno}: {error.msg}"
-            on_error(InputError(f"{path}:{number}: {problem}"))
-        except RecursionError:
-            on_error(InputError(f"{path}:{number}: it is nested too deep"))
+            on_error(InputError(f"{path}:{number}:{error.colno}: {not_json(error)}"))
         except (ValueError, OverflowError) as error:
             on_error(InputError(f"{path}:{number}: {error}"))
 

@@ -15,8 +15,9 @@ import numpy as np
 from tfsasm.detection.det_db import JsonEvents, components, json_events
 from tfsasm.detection.formats import FrameBoxes, Reading, as_line, place
 from tfsasm.errors import InputError
+from tfsasm.fields import field, number_or_name, read_json, shown
 from tfsasm.files import atomic_path
-from tfsasm.motchallenge import Skipped, read_text
+from tfsasm.motchallenge import Skipped
 
 ImageId = int | str
 
@@ -24,7 +25,9 @@ _LARGEST = 2.0**53
 
 _DEPTH = 50  # of lists and objects in one another, such as segmentations that results may have
 
-_WANTED = 'one list of {"image_id", "category_id", "bbox", "score"}'
+_BOX = ("left", "top", "width", "height")
+
+_WANTED = 'a list of {"image_id", "category_id", "bbox", "score"}'
 
 
 class CocoImages:
@@ -38,10 +41,7 @@ class CocoImages:
         self.keys: dict[ImageId, str] = {}
         self._ids: dict[tuple[str, ...], ImageId] = {}
         for number, row in enumerate(_image_rows(path), start=1):
-            identity = row.get("id") if isinstance(row, dict) else None
-            name = row.get("file_name") if isinstance(row, dict) else None
-            if not isinstance(identity, int | str) or not isinstance(name, str) or not name:
-                raise InputError(f"{path}: image {number} needs an id and a file_name, not {row!r}")
+            identity, name = _image(row, f"{path}: image {number}")
             folder, stem = place(name)
             if identity in self.keys or (*folder, stem) in self._ids:
                 raise InputError(f"{path}: image {number} ({name}, id {identity}) is there twice")
@@ -72,7 +72,7 @@ def read_coco(path: Path, reading: Reading, images: CocoImages | None) -> Iterat
         try:
             identity, label, box = _result(row)
             if images and identity not in numbers:
-                raise ValueError(f"image {identity!r} is not in the table of images")
+                raise ValueError(f"image_id {shown(identity)} is not in the table of images")
         except ValueError as error:
             where = f"{path}, item {item}"
             reading.leave_out(Skipped(1, f"{where}: {error}", (where,)))
@@ -120,14 +120,22 @@ def _by_image(
 
 
 def _image_rows(path: Path) -> list[Any]:
-    try:
-        loaded = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+    loaded = read_json(path)
     rows = loaded.get("images") if isinstance(loaded, dict) else loaded
     if not isinstance(rows, list) or not rows:
         raise InputError(f'{path} has no images; wanted is a COCO file with "images": [...]')
     return rows
+
+
+def _image(row: Any, what: str) -> tuple[ImageId, str]:
+    """Id and file name of a row of the table of images."""
+    try:
+        identity, name = number_or_name(row, "id"), field(row, "file_name", str)
+    except ValueError as error:
+        raise InputError(f"{what} needs an id and a file_name; {error}") from error
+    if not name:
+        raise InputError(f"{what} has an empty file_name")
+    return identity, name
 
 
 def _items(path: Path) -> Iterator[Any]:
@@ -137,6 +145,7 @@ def _items(path: Path) -> Iterator[Any]:
             raise InputError(f"{path} is not COCO results; wanted is {_WANTED}")
         for event, value in _until(events, "end_array"):
             yield _value(events, event, value)
+        next(events, None)  # raises where there is more than one list
 
 
 def _value(events: JsonEvents, event: str, value: Any, depth: int = 0, /) -> Any:
@@ -159,19 +168,18 @@ def _until(events: JsonEvents, end: str) -> JsonEvents:
 def _result(row: Any) -> tuple[ImageId, int, list[float]]:
     """Image, class and box (left, top, width, height, score) of an item, checked."""
     if not isinstance(row, dict):
-        raise ValueError(f"it is {str(row)[:40]!r}; wanted is an object as in {_WANTED}")
-    identity, label = row.get("image_id"), row.get("category_id")
-    if not isinstance(identity, int | str) or isinstance(identity, bool):
-        raise ValueError(f"image_id {identity!r} is neither a whole number nor a word")
-    if type(label) is not int or abs(label) > _LARGEST:
-        raise ValueError(f"category_id {label!r} is not a whole number")
-    box = row.get("bbox")
-    if not isinstance(box, list) or len(box) != 4:
-        raise ValueError(f"bbox {str(box)[:40]!r} is not [left, top, width, height]")
-    numbers = [*box, row.get("score")]
-    for name, value in zip(("left", "top", "width", "height", "score"), numbers, strict=True):
+        raise ValueError(f"it is {shown(row)}; wanted is {_WANTED}")
+    identity, label = number_or_name(row, "image_id"), field(row, "category_id", int)
+    if abs(label) > _LARGEST:
+        raise ValueError(f"category_id {label} is too large")
+    box = field(row, "bbox", list)
+    if len(box) != 4:
+        raise ValueError(f"bbox is {shown(box)}, not [left, top, width, height]")
+    if "score" not in row:
+        raise ValueError("score is missing; this is ground truth rather than results")
+    for name, value in zip((*_BOX, "score"), (*box, row["score"]), strict=True):
         if type(value) not in (int, float) or not abs(value) <= _LARGEST:  # never true of NaN
-            raise ValueError(f"{name} {value!r} is not a number of sane size")
+            raise ValueError(f"{name} is {shown(value)}, not a number of sane size")
         if name in ("width", "height") and value <= 0:
-            raise ValueError(f"{name} {value!r} is not positive")
-    return identity, label, [float(value) for value in numbers]
+            raise ValueError(f"{name} is {shown(value)}, not positive")
+    return identity, label, [float(value) for value in (*box, row["score"])]

@@ -42,6 +42,8 @@ _KEY_SUFFIXES = {".txt", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tif
 
 _BLOCK = 1000  # frames parsed at once
 
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 _BUFFER = 1 << 18  # bytes read at once
 
 
@@ -53,8 +55,11 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
     with reading(path), Path(path).open("rb") as file:
-        if file.peek(3).startswith(codecs.BOM_UTF8):
+        start = file.peek(3)
+        if start.startswith(codecs.BOM_UTF8):
             file.read(3)
+        elif start.startswith(_UTF16):
+            raise InputError(f"{path} is not text (byte 0 is not UTF-8); save it as UTF-8")
         try:
             yield ijson.basic_parse(file, use_float=True, buf_size=_BUFFER)
         except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -67,7 +72,7 @@ def _reason(error: Exception) -> str:
     told = error.args[0]
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
     reason, *place = (line.strip().rstrip(".") for line in text.splitlines())
-    near = place[0] if place else ""
+    near = place[0].partition("(right here)")[0].strip() if place else ""
     return f"{reason} near {near}" if near else reason
 
 

@@ -21,8 +21,9 @@ from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
-from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import writing
+from tfsasm.errors import InputError, TruncatedInput, first_few
+from tfsasm.fields import checked, field, parsed, shown
+from tfsasm.files import reading, writing
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
@@ -229,9 +230,8 @@ class Journal:
         with self.path.open("rb") as file:
             file.readline()
             for line in file:
-                row = json.loads(line)
-                if isinstance(row, list):
-                    yield FrameRecord(*row)
+                if isinstance(row := _row(line), FrameRecord):
+                    yield row
 
     def __enter__(self) -> Self:
         return self
@@ -247,11 +247,11 @@ class Journal:
 
     def _read(self, about: dict[str, Any], *, overwrite: bool) -> int:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
-        with self.path.open("rb") as file:
+        with reading(self.path), self.path.open("rb") as file:
             line = file.readline()
             if not line.endswith(b"\n"):  # killed before anything was done
                 return 0
-            before = _row(line)
+            before = _json(line)
             if before != about:
                 if overwrite:
                     return 0
@@ -262,26 +262,45 @@ class Journal:
             good = file.tell()
             for line in file:
                 row = _row(line)
-                if isinstance(row, dict):
-                    self.finished[row["done"]] = row["notes"]
-                    self.begun = None
-                elif isinstance(row, list):
-                    record = FrameRecord(*row)
-                    self.begun, last = (record.sequence, record.number), good
-                else:
+                if row is None:
                     break
+                if isinstance(row, FrameRecord):
+                    self.begun, last = (row.sequence, row.number), good
+                else:
+                    self.finished[row[0]] = row[1]
+                    self.begun = None
                 good += len(line)
         return good if self.begun is None else last
 
 
-def _row(line: bytes) -> Any:
-    """What a line holds; None for one that is damaged, or cut by a kill."""
+def _row(line: bytes) -> FrameRecord | tuple[str, list[str]] | None:
+    """A frame, or a finished sequence and its notes; None for a line that is damaged, or cut."""
+    row = _json(line)
     with suppress(ValueError):
-        return json.loads(line) if line.endswith(b"\n") else None
+        if isinstance(row, dict):
+            return field(row, "done", str), _texts(row.get("notes"), "notes")
+        name, number, key, lines = row if isinstance(row, list) and len(row) == 4 else [None] * 4
+        return FrameRecord(
+            checked(name, "sequence", str), checked(number, "number", int),
+            checked(key, "key", str), _texts(lines, "lines"),
+        )
+    return None
+
+
+def _texts(value: Any, what: str) -> list[str]:
+    return [checked(text, what, str) for text in checked(value, what, list)]
+
+
+def _json(line: bytes) -> Any:
+    with suppress(ValueError):
+        return parsed(line.decode()) if line.endswith(b"\n") else None
 
 
 def _difference(before: Any, about: dict[str, Any]) -> str:
     if not isinstance(before, dict):
         return "or no record of a run at all"
-    names = [name for name in about if before.get(name) != about[name]]
-    return "; ".join(f"{name} was {before.get(name)!r}, is {about[name]!r}" for name in names)
+    changed = [
+        f"{name} was {shown(before[name]) if name in before else 'nothing'}, is {shown(value)}"
+        for name, value in about.items() if name not in before or before[name] != value
+    ]  # fmt: skip
+    return first_few(changed, 5, "; ")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.files import check_folder, sha256, write_json
+from tfsasm.fields import checked, field, parsed, shown
+from tfsasm.files import check_folder, safe_name, sha256, write_json
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
@@ -109,12 +111,12 @@ def _read(folder: Path) -> dict[str, Any] | None:
     path = folder / RECORD
     if not path.exists():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(record["settings"], dict) and isinstance(record["sequences"], list):
-            return record
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
+    with suppress(OSError, ValueError):
+        record: dict[str, Any] = parsed(path.read_text(encoding="utf-8"))
+        field(record, "settings", dict)
+        for name in field(record, "sequences", list):
+            safe_name(checked(name, "sequences", str), "the sequence")
+        return record
     raise InputError(f"{path} cannot be read; give another --output, or remove this folder")
 
 
@@ -142,7 +144,11 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     for name in dict.fromkeys((*now, *before)):
         if before.get(name) != now.get(name):
             was, value = before.get(name, "nothing"), now.get(name, "nothing")
-            yield f"{name} was {was}, not {value}"
+            yield f"{name} was {_said(was)}, not {_said(value)}"
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

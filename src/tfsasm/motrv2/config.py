@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
 
 from tfsasm.errors import WeightsError
+from tfsasm.fields import not_json, parsed, shown
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+_NONE_NEEDED = {"encoder_layers", "learned_queries", "box_turns"}
+
+_LARGEST = 100_000  # of any size; a larger one would ask for all memory before it failed
 
 
 @dataclass(frozen=True)
@@ -50,27 +58,45 @@ class NetworkConfig:
     def from_json(cls, text: str | bytes) -> NetworkConfig:
         """Read what `to_json` wrote. Raises `WeightsError` on unknown or ill-typed settings."""
         try:
-            values = dict(json.loads(text))
-            config = cls(model=ModelConfig(**values.pop("model")), **values)
-            _check_types(config.model)
-            _check_types(config)
-            return config
-        except (ValueError, TypeError, KeyError) as error:
+            values = _object(parsed(text if isinstance(text, str) else text.decode("utf-8-sig")))
+            model = _object(values.pop("model", None), "model")
+            sizes = ModelConfig(**_checked(ModelConfig, model))
+            config = cls(model=sizes, **_checked(cls, values))
+        except UnicodeDecodeError as error:
+            reason = f"byte {error.start} is not UTF-8"
+            raise WeightsError(f"not a network configuration: {reason}") from error
+        except json.JSONDecodeError as error:
+            raise WeightsError(f"not a network configuration: {not_json(error)}") from error
+        except ValueError as error:
             raise WeightsError(f"not a network configuration: {error}") from error
+        return config
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
 
 
-def _check_types(config: ModelConfig | NetworkConfig) -> None:
-    """JSON's values are of the kind of the default ones; a whole number serves as a float."""
-    for entry in fields(config):
-        if entry.default is MISSING:
-            continue
-        kind, value = type(entry.default), getattr(config, entry.name)
+def _object(value: Any, what: str = "it") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return dict(value)
+    raise ValueError(f"{what} is {shown(value)}, not an object")
+
+
+def _checked(config: type[ModelConfig | NetworkConfig], values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the kind of the default ones; a whole number serves as a float."""
+    defaults: dict[str, Any] = {
+        entry.name: entry.default for entry in fields(config) if entry.default is not MISSING
+    }
+    if unknown := [name for name in values if name not in defaults]:
+        raise ValueError(f"no setting {unknown[0]}")
+    for name, value in values.items():
+        kind = type(defaults[name])
         if type(value) is not kind and not (kind is float and type(value) is int):
-            raise TypeError(f"{entry.name} is {value!r}, not of type {kind.__name__}")
+            raise ValueError(f"{name} is {shown(value)}, not {_KINDS[kind]}")
+        least = 0 if name in _NONE_NEEDED else 1
+        if kind in (int, float) and not least <= value <= _LARGEST:
+            raise ValueError(f"{name} is {shown(value)}, not from {least} to {_LARGEST:,}")
+    return values
 
 
 def full() -> NetworkConfig:

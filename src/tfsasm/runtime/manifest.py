@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfsasm.errors import InputError
+from tfsasm.fields import field, numbers, read_json, shown
 from tfsasm.files import write_text
 from tfsasm.tables import Floats
 
@@ -26,7 +27,8 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 _FORMAT = 1
 
-_COUNTS = ("short_side", "max_side", "levels", "parameters")
+_COUNTS = {"short_side": 100_000, "max_side": 100_000, "levels": 100, "parameters": 10**12}
+"""Whole numbers of the record, and the most that makes sense."""
 
 _AGAIN = "make it again with tfsasm export"
 
@@ -87,9 +89,9 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"{folder} has no {MANIFEST}; give the folder that tfsasm export made")
     try:
-        record = json.loads(path.read_bytes())
-        if record["format"] != _FORMAT:
-            raise ValueError(f"its format is {record['format']!r}, not {_FORMAT}")
+        record = read_json(path)
+        if (version := field(record, "format", int)) != _FORMAT:
+            raise ValueError(f"its format is {version}, not {_FORMAT}")
         counts = {name: _count(record, name) for name in _COUNTS}
         content = _table(record, "learned_content")
         boxes = _table(record, "learned_boxes", len(content), 4)
@@ -97,23 +99,29 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(
             **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal
         )
-    except (ValueError, TypeError, KeyError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} is not the record of an export: {reason}; {_AGAIN}") from error
+    except InputError as error:
+        raise InputError(f"{error}; {_AGAIN}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not the record of an export: {error}; {_AGAIN}") from error
 
 
-def _count(record: Mapping[str, Any], name: str) -> int:
-    value = record[name]
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} is {value!r}, not a whole number from 1 up")
-    return value
+def _count(record: Any, name: str) -> int:
+    value: int = field(record, name, int)
+    most = _COUNTS[name]
+    if 1 <= value <= most:
+        return value
+    raise ValueError(f"{name} is {shown(value)}, not a whole number from 1 to {most:,}")
 
 
-def _table(record: Mapping[str, Any], name: str, *shape: int) -> Floats:
+def _table(record: Any, name: str, *shape: int) -> Floats:
     """A table of finite numbers, of this shape if one is given."""
-    table = np.array(record[name], dtype=np.float32)
-    if table.ndim != 2 or shape not in ((), table.shape) or not np.isfinite(table).all():
-        wanted = " x ".join(map(str, shape)) or "rows of"
+    rows = field(record, name, list)
+    width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
+    wanted = " x ".join(map(str, shape)) or "rows of"
+    if not all(isinstance(row, list) and len(row) == width for row in rows):
+        raise ValueError(f"{name} is not a table of {wanted} numbers")
+    table = np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
+    if table.ndim != 2 or not width or shape not in ((), table.shape):
         raise ValueError(f"{name} is not a table of {wanted} numbers")
     return table
 

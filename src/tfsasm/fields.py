@@ -1,15 +1,54 @@
-"""Fields of JSON labels, checked; what is wrong is said in JSON's words, for a message to users."""
+"""JSON files and their fields, checked; what is wrong is said in JSON's words, not in Python's."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_text
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 _WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
+
+_WORDS = {"Expecting value": "wanted is a value", "Expecting": "wanted is"}
+
+
+def read_json(path: Path | str) -> Any:
+    """What a JSON file holds. Raises `InputError` naming file, line and column of the damage."""
+    text = read_text(path)
+    try:
+        return parsed(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}:{error.colno}: {not_json(error)}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parsed(text: str) -> Any:
+    """What a JSON text means. Raises `ValueError`, or its kind `JSONDecodeError` with the place."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    except ValueError as error:  # Python refuses whole numbers of thousands of digits
+        raise ValueError("not valid JSON: a number is too long") from error
+
+
+def not_json(error: json.JSONDecodeError) -> str:
+    """What is wrong with a JSON text at the place of an error."""
+    if error.pos >= len(error.doc.rstrip()):
+        return f"not valid JSON: it {'ends too early' if error.doc.strip() else 'is empty'}"
+    reason = f"{error.msg[0].lower()}{error.msg[1:]}"
+    for word, ours in _WORDS.items():
+        reason = reason.replace(word.lower(), ours)
+    return f"not valid JSON: {reason}"
 
 
 def field(entry: Any, key: str, kind: type) -> Any:
@@ -32,6 +71,15 @@ def identity(entry: Any, key: str) -> str:
     """A name or a number, as text. Raises `ValueError` as `field` does."""
     if isinstance(entry, dict) and isinstance(entry.get(key), int):
         entry = {key: str(entry[key])}
+    return str(field(entry, key, str))
+
+
+def number_or_name(entry: Any, key: str) -> int | str:
+    """`entry[key]`, a whole number or text, as written. Raises `ValueError` as `field` does."""
+    if isinstance(entry, dict) and isinstance(value := entry.get(key), int | str):
+        if not isinstance(value, bool):
+            return value
+        raise ValueError(f"{key} is {shown(value)}, neither a whole number nor text")
     return str(field(entry, key, str))
 
 
