@@ -219,8 +219,7 @@ def test_the_trap_would_spring(tmp_path):
 
 
 OPTIONS = {
-    "no boxes": ([], {"detections": None}, "--detections FILE or --detector yolox-nano"),
-    "boxes twice": (["--detector", "yolox-nano"], {}, "give where the boxes come from"),
+    "boxes twice": (["--detector", "yolox-nano"], {}, "both say where the boxes come from"),
     "a setting without a value": (["--set", "travel"], {}, "--set takes NAME=VALUE, not 'travel'"),
     "an unknown setting": (["--set", "memory.size=3"], {}, "no setting 'memory.size'"),
     "a wrong value": (["--set", "memory.capacity=x"], {}, "memory.capacity is a whole number"),
@@ -244,7 +243,7 @@ def test_options_that_make_no_sense_are_explained(track, tmp_path, case):
 # Outputs are looked at before any work
 
 
-NO_WORK = {"source": "lost.mp4", "detections": "lost.txt", "weights": "lost.pth"}
+NO_WORK = {"source": "63", "detections": "lost.txt", "weights": "lost.pth"}
 """Inputs of which the first to be opened would be the message."""
 
 
@@ -275,15 +274,14 @@ def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option):
 
 
 def test_a_folder_of_images_is_not_filled_twice(track, tmp_path):
-    (tmp_path / "drawn").mkdir()
-    given(tmp_path / "drawn", "00000001.jpg", "")
-    outcome = track(output=tmp_path / "drawn", **NO_WORK)
+    (tmp_path / "drawn" / "camera-63.tracked").mkdir(parents=True)
+    given(tmp_path / "drawn" / "camera-63.tracked", "00000001.jpg", "")
+    outcome = track("--save", "images", output=tmp_path / "drawn", **NO_WORK)
     assert outcome.code == 2
     assert "00000001.jpg exists; give another folder or --overwrite" in outcome.err
 
 
 @pytest.mark.parametrize(("options", "part"), [
-    pytest.param({}, "nothing to write: give --output, --mot-output or --json-output", id="none"),
     pytest.param({"mot_output": "a.txt", "json_output": "./a.txt"},
                  "two outputs have the same name", id="one name for two"),
     pytest.param({"output": "a.gif"}, "a.gif ends in .gif, which is no video", id="unknown kind"),

@@ -29,7 +29,7 @@ Path("results").mkdir()
 rows = [line.split(",")[:6] for line in (clip / "gt/gt.txt").read_text().splitlines()]
 text = "".join(",".join([*row, "1,-1,-1,-1"]) + "\\n" for row in rows)
 Path("results", f"{clip.name}.txt").write_text(text)
-run("track", source=str(clip), detections=clip / "det/det.txt", tracker="appearance", quiet=True,
+run("track", source=(str(clip),), detections=clip / "det/det.txt", tracker="appearance", quiet=True,
     mot_output=Path("tracked.txt"))
 run("score", gt=Path("clips"), results=Path("results"), plot=Path("hota.png"))
 run("show", results=Path("results", f"{clip.name}.txt"), source=str(clip), output=Path("shown"),

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     Write = Callable[[Frame, sv.Detections], None]
 
-VIDEO_OUTPUTS = (".mp4", ".mov", ".mkv", ".avi")
-
 TRACKED = ".tracked"  # ends the stem of an annotated video
 
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
@@ -141,7 +139,7 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
 def _places(options: Options, source: str) -> dict[Kind, Path]:
     """The files of the results of a source."""
     output, named = options.output, dict[Kind, Path]()
-    if output and output.suffix.lower() in VIDEO_OUTPUTS and not output.is_dir():
+    if output and output.suffix and not output.is_dir():
         named["video"] = output
     if options.mot_output:
         named["mot"] = options.mot_output
@@ -222,7 +220,7 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
     if not any(places):
         raise InputError("nothing to write: --save takes video, images, mot, json and csv")
     everything = [path for files in places for path in files.values()]
-    if len(set(everything)) < len(everything):
+    if len(sources) > 1 and len(set(everything)) < len(everything):
         raise InputError("two of the videos have the same name, so the same results; track them "
                          "one by one, with an --output of its own each")  # fmt: skip
     inputs = (*sources, options.weights, options.detections, options.detector_weights)
