@@ -332,7 +332,7 @@ def test_images_that_came_later_need_another_folder(by_appearance, clips, tmp_pa
     (tmp_path / "away").rename(clips / "a" / "img1")
     refused = by_appearance("--sequences", "a", "b")
     assert refused.code == 2
-    assert "other settings: images.a was False, not True. Give" in " ".join(refused.err.split())
+    assert "other settings: images.a was false, not true. Give" in " ".join(refused.err.split())
     assert by_appearance("--sequences", "b").code == 0
 
 
