@@ -54,6 +54,9 @@ _SUFFIXES: dict[Kind, str] = {
 }  # fmt: skip
 
 
+USUAL: tuple[Kind, ...] = ("video", "mot", "json", "report")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Track people through videos, folders of images, a camera or a stream.
@@ -64,9 +67,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
-    save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = (
-        "video", "mot", "json", "report",
-    )  # fmt: skip
+    save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities)."""

@@ -18,6 +18,7 @@ import supervision as sv
 
 from tfsasm.files import check_output, write_text
 from tfsasm.tracking.results import rows
+from tfsasm.video.annotate import identity_color
 from tfsasm.video.source import Frame
 
 AWAY = 1.0  # seconds without a detection after which a return is worth a look
@@ -99,7 +100,8 @@ class ReportFile:
             **self._about, "size": self._size, "rate": rate, "numbers": self._numbers,
             "times": [round(time) for time in times],
             "tracks": [
-                {"id": number, "frames": one.frames, "boxes": one.boxes}
+                {"id": number, "color": identity_color(number).as_hex(), "frames": one.frames,
+                 "boxes": one.boxes}
                 for number, one in sorted(self._identities.items())
             ],
             "looks": [look._asdict() for look in worth_a_look(self._identities, rate)],
