@@ -222,7 +222,8 @@ class ImageSequence(Source):
         except cv2.error:
             image = None
         if image is None:
-            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, damaged or cut")
+            why = "damaged, cut or of a kind that is not supported" if data else "it is empty"
+            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
         return np.asarray(image)
 
 
@@ -292,6 +293,9 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
             f"{place.as_posix()}: no image for frames {_spans(missing)}; the others keep the "
             "numbers of their names"
         )
+    if twice := len(names) - len({Path(name).stem for name in names}):
+        images.warn(f"{place.as_posix()}: {twice} of the {len(names)} images are there under a "
+                    "second suffix; all are read, and frames are counted")
     for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
             images.warn(
