@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +32,7 @@ _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
     ((), lambda x: abs(x) < math.inf, "is not finite"),
     ((), lambda x: abs(x) <= _LARGEST, "is too large"),
-    (("width", "height"), lambda x: x > 0, "is not positive"),
     (("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"),
-    (("frame",), lambda x: x >= 1, "is below 1, the first frame"),
 )
 """Which fields (none named: all), what is true of a good value or of each of a column, and what is
 said of a bad one."""
@@ -69,14 +67,16 @@ class LineFormat:
     """What a comma-separated line must hold.
 
     A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
-    be finite and of a sane size, `frame` and `id` whole, `frame` at least 1, `width` and `height`
-    positive.
+    be finite and of a sane size, `frame` and `id` whole, `frame` at least `first`, and with
+    `positive` also `width` and `height`.
     """
 
     names: tuple[str, ...]
     fewest: int
     checked: int
     mend: str
+    first: int = 1
+    positive: bool = True
 
     def parse(self, line: str) -> list[float]:
         """The numbers of one line. Raises `ValueError` naming the field and the mend."""
@@ -148,8 +148,12 @@ class LineFormat:
     @cached_property
     def _rules(self) -> list[list[tuple[Callable[[Any], Any], str]]]:
         """What is true of a good value of each field, and what is said of a bad one."""
+        below = f"is below {self.first}, the first frame"
+        rules = [*_RULES, (("frame",), lambda x: x >= self.first, below)]
+        if self.positive:
+            rules.append((("width", "height"), lambda x: x > 0, "is not positive"))
         return [
-            [(good, bad) for of, good, bad in _RULES if i < self.checked and (not of or name in of)]
+            [(good, bad) for of, good, bad in rules if i < self.checked and (not of or name in of)]
             for i, name in enumerate(self.names)
         ]
 
@@ -163,7 +167,7 @@ _UNREAD = ("field 8", "field 9", "field 10")
 
 DETECTION = LineFormat(
     names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
-    fewest=7, checked=7,
+    fewest=7, checked=7, first=0,
     mend="correct the line, or leave such lines out with --skip-bad-detections",
 )
 
@@ -177,14 +181,18 @@ TRACK = LineFormat(
 class DetectionsByFrame(dict[int, Doubles]):
     """Frame number -> `[P, 5]` doubles (left, top, width, height, score) in the file's order.
 
-    Frames without a line have no entry. `skipped` describes the lines left out.
+    Frames without a line have no entry. `skipped` describes the lines left out, and `from_zero`
+    says that the file counts frames from 0; here they count from 1.
     """
 
     skipped: Skipped
+    from_zero: bool
 
-    def __init__(self, frames: dict[int, Doubles], skipped: Skipped) -> None:
+    def __init__(
+        self, frames: dict[int, Doubles], skipped: Skipped, *, from_zero: bool = False
+    ) -> None:
         super().__init__(frames)
-        self.skipped = skipped
+        self.skipped, self.from_zero = skipped, from_zero
 
 
 @dataclass(frozen=True)
@@ -219,25 +227,36 @@ def read_text(path: Path | str) -> str:
 def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
     """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
 
-    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. Raises `InputError`
-    naming file, line, field and mend; with `skip_bad` such lines are left out, counted and logged.
+    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`, between commas, spaces,
+    tabs or semicolons. A file that has a frame 0 counts from 0, and its frames move by one. Raises
+    `InputError` naming file, line, field and mend; with `skip_bad` such lines are left out, counted
+    and logged, unless every line is one.
     """
     table, skipped = _read_table(path, DETECTION, skip_bad)
+    if skipped.count and not len(table):
+        raise InputError(f"no line of {path} can be used, the first: {skipped.first}")
     if skipped.count:
         log.warning("%s", skipped)
     frames = table[:, 0].astype(np.int64)
+    from_zero = bool((frames == 0).any())
+    frames += from_zero
     order = np.argsort(frames, kind="stable")
     numbers, starts = np.unique(frames[order], return_index=True)
     parts = np.split(table[order, 2:7], starts[1:])
-    return DetectionsByFrame(dict(zip(numbers.tolist(), parts, strict=False)), skipped)
+    by_frame = dict(zip(numbers.tolist(), parts, strict=False))
+    return DetectionsByFrame(by_frame, skipped, from_zero=from_zero)
 
 
-def read_tracks(path: Path | str) -> TrackRows:
-    """The boxes of a `gt.txt` or result file of 6 to 10 columns, for scoring.
+def read_tracks(path: Path | str, *, any_size: bool = False) -> TrackRows:
+    """The boxes of a `gt.txt` or result file of 6 to 10 columns.
 
-    Raises `InputError` naming file, line, field and mend.
+    With `any_size` boxes of no or negative size are taken as they are, with a warning, as TrackEval
+    scores them. Raises `InputError` naming file, line, field and mend.
     """
-    table, _ = _read_table(path, TRACK, skip_bad=False)
+    table, _ = _read_table(path, replace(TRACK, positive=not any_size), skip_bad=False)
+    if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):
+        log.warning("%s has %d box(es) of no or negative size; they are scored as they are", path,
+                    count)
     absent = np.isnan(table)
     return TrackRows(
         frame=table[:, 0].astype(np.int64),
@@ -278,8 +297,13 @@ def result_line(
 def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:
     """All lines `[N, 10]`, and the bad ones that were left out."""
     numbered = numbered_lines(read_text(path))
-    lines = [line for _, line in numbered]
+    lines = [_with_commas(line) for _, line in numbered]
     return layout.table(lines, lambda index: f"{path}:{numbered[index][0]}", skip_bad=skip_bad)
+
+
+def _with_commas(line: str) -> str:
+    """A line whose fields are between spaces, tabs or semicolons, with commas instead."""
+    return line if "," in line else ",".join(line.split(";" if ";" in line else None))
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

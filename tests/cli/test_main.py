@@ -109,7 +109,7 @@ FROZEN = {
     "convert": "input output half overwrite",
     "export": "output format weights short_side max_side overwrite",
     "synth": "output sequences seed frames width height overwrite",
-    "score": "gt results dataset json csv plot allow_missing overwrite",
+    "score": "gt results dataset classes json csv plot allow_missing overwrite",
     "train": (
         "output network init backbone_weights cycle steps lr seed precision validate_sequences "
         "validate_minutes checkpoint_minutes workers threads device"

@@ -88,7 +88,7 @@ LINES = {
     "a NaN score": ("1,-1,10,10,20,40,nan\n", "score 'nan' is not finite"),
     "no width": ("1,-1,10,10,0,40,0.9\n", "width '0' is not positive"),
     "negative height": ("1,-1,10,10,20,-4,0.9\n", "height '-4' is not positive"),
-    "frame 0": ("0,-1,10,10,20,40,0.9\n", "frame '0' is below 1, the first frame"),
+    "frame -1": ("-1,-1,10,10,20,40,0.9\n", "frame '-1' is below 0, the first frame"),
     "half a frame": ("1.5,-1,10,10,20,40,0.9\n", "frame '1.5' is not a whole number"),
 }
 

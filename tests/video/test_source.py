@@ -214,7 +214,7 @@ def test_a_video_damaged_in_the_middle_is_read_to_its_end(tmp_path):
     with open_video(path) as source:
         frames, message = read_until_error(source)
     assert [frame.number for frame in frames] == [*range(1, 11), *range(13, 41)]
-    assert message.endswith("is damaged: 2 frames are lost, 11-12; the others keep their numbers")
+    assert message.endswith("clip.mp4 lacks 2 frames, 11-12; the others keep their numbers")
     assert "is damaged" in source.problems[0]
 
 

@@ -29,6 +29,8 @@ class Options:
     dataset: Annotated[Dataset | None, tyro.conf.arg(metavar="NAME")] = None
     """The benchmark whose rules apply: dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k
     or mot (no box is exempt). By default it is inferred from the names, and reported."""
+    classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
+    """Classes of the eighth column that count together; by default pedestrians, 1."""
     json: OptionalFile = None
     """Write the scores here as well."""
     csv: OptionalFile = None
@@ -52,7 +54,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
     with progress(errors, "{task.fields[name]}", transient=True) as bar:
         task = bar.add_task("scoring", total=None, name="")
         scored = score_folders(
-            options.gt, options.results, options.dataset, allow_missing=options.allow_missing,
+            options.gt, options.results, options.dataset, classes=options.classes,
+            allow_missing=options.allow_missing,
             progress=lambda name: bar.update(task, advance=1, name=name),
         )  # fmt: skip
     if options.json:

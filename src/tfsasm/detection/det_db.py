@@ -28,7 +28,7 @@ from tfsasm.motchallenge import LineFormat, Skipped
 from tfsasm.tables import Doubles
 
 LINE = LineFormat(
-    names=("left", "top", "width", "height", "score"), fewest=5, checked=5,
+    names=("left", "top", "width", "height", "score", "class"), fewest=5, checked=5,
     mend="correct the line, or leave such lines out with --skip-bad-detections",
 )
 
@@ -131,12 +131,19 @@ def parse(
     """
     together = [line for _, lines in entries for line in lines]
     table, bad = LINE.table(together, str, skip_bad=True)
+    more = ~np.isnan(table[:, 5])
+    if more.any() and not ((table[more, 4] >= 0) & (table[more, 4] <= 1)).all():
+        raise InputError(
+            f"{path} has lines of six fields whose fifth is no score from 0 to 1; wanted are "
+            "left,top,width,height,score and perhaps a class"
+        )
+    table = table[:, :5]
     if not bad.count:
         stops = np.cumsum([len(lines) for _, lines in entries], dtype=np.int64)
         return [(rows, bad) for rows in np.split(table, stops)[:-1]]
-    return [
-        LINE.table(lines, partial(_line_name, path, key), skip_bad=True) for key, lines in entries
-    ]
+    parsed = (LINE.table(lines, partial(_line_name, path, key), skip_bad=True)
+              for key, lines in entries)
+    return [(rows[:, :5], bad) for rows, bad in parsed]
 
 
 def _line_name(path: Path | str, key: str, index: int) -> str:

@@ -217,7 +217,7 @@ def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> It
     last = max(found, default=0)
     if last > _LAST:
         raise InputError(f"{path}: frame {last} is not of a video, which has {_LAST:,} at most")
-    none = LINE.table([], str, skip_bad=False)[0]
+    none = LINE.table([], str, skip_bad=False)[0][:, :5]
     for number in range(1, last + 1):
         boxes = found.get(number, none)
         key = "/".join([*components(prefix), name, "img1", f"{number:0{reading.digits}}.txt"])

@@ -121,6 +121,8 @@ class MotDetections(_Stored):
         self._before = first - 1
         if self._frames.skipped.count:
             self._notes.append(str(self._frames.skipped))
+        if self._frames.from_zero:
+            self._guess("zero", "its frames count from 0; 0 is taken for frame 1, and so on")
         rows = np.concatenate([np.zeros((0, 5)), *self._frames.values()])
         self._check(rows)
 
@@ -169,7 +171,9 @@ class DetectionDatabase(_Stored):
             if stem is not None:
                 self._guess("number", "frames are matched by their number in the source, since no "
                             f"key has a file name like {stem} (frame {frame.number})")
-            position = names.by_number.get(frame.number)
+            if names.from_zero:
+                self._guess("zero", "its keys count from 0; 0 is taken for frame 1, and so on")
+            position = names.by_number.get(frame.number - names.from_zero)
         return None if position is None else self._file.at(position)
 
     def _sequence(self, folder: Folder) -> _Names:
@@ -178,6 +182,11 @@ class DetectionDatabase(_Stored):
             skipped = self._file.skipped.get(folder)
             if skipped and not self._skip_bad:
                 raise InputError(skipped.first)
+            if skipped and not len(self._file.of(folder)):
+                raise InputError(
+                    f"no line of {_join(folder)} in {self._path} can be used, the first: "
+                    f"{skipped.first}"
+                )
             if skipped:
                 self._notes.append(str(skipped))
                 log.warning("%s", skipped)
@@ -238,6 +247,7 @@ class _Names:
         self.forms = {_form(stem) for stem in positions}
         numbers = {stem: _trailing_number(stem) for stem in positions}
         counts = Counter(numbers.values())
+        self.from_zero = 0 in counts
         self.by_number = {
             number: positions[stem] for stem, number in numbers.items()
             if number is not None and counts[number] == 1

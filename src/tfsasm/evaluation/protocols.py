@@ -42,6 +42,9 @@ class Protocol:
     name: str
     classes: Literal["yes", "no", "maybe"] = "yes"
     exempt: frozenset[int] = _EXEMPT
+    counted: tuple[int, ...] = ()
+    """The classes that count, of the result too, where they are chosen; else pedestrians alone."""
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -73,6 +76,9 @@ def apply_protocol(
     does not know, and for a result of another class than pedestrian.
     """
     tracks = trajectories(result)
+    if protocol.counted:
+        chosen = np.isin(result.label, protocol.counted) | (result.label < 1)
+        return trajectories(truth)[counted(truth, protocol)], tracks[chosen]
     if protocol.classes != "maybe" and (result.label > PEDESTRIAN).any():
         bad = np.flatnonzero(result.label > PEDESTRIAN)[0]
         raise InputError(
@@ -94,11 +100,34 @@ def counted(truth: TrackRows, protocol: Protocol) -> NDArray[np.bool_]:
     """
     marked = np.trunc(truth.confidence) != 0
     label = truth.label
+    if protocol.counted:
+        return marked & np.isin(np.trunc(label), protocol.counted)
     if protocol.classes == "maybe":
         marked = truth.confidence != 0
-        classes = bool(((label >= 1) & (label <= 13) & (label == np.floor(label))).all())
-        return marked & (label == PEDESTRIAN) if classes else marked
+        return marked & (label == PEDESTRIAN) if _has_classes(label) else marked
     return marked if protocol.classes == "no" else marked & (np.trunc(label) == PEDESTRIAN)
+
+
+def _has_classes(label: NDArray[np.float64]) -> bool:
+    """Whether all values of an eighth column could be classes."""
+    return bool(((label >= 1) & (label <= 13) & (label == np.floor(label))).all())
+
+
+def uncounted(truth: TrackRows, protocol: Protocol) -> str:
+    """What to say of marked rows that do not count for their class alone; empty if there are none.
+
+    A benchmark's own classes are its rules; of other files one cannot know.
+    """
+    if protocol.classes != "maybe" or protocol.counted or not _has_classes(truth.label):
+        return ""
+    other = truth.label[(truth.confidence != 0) & (truth.label != PEDESTRIAN)].astype(int)
+    if not len(other):
+        return ""
+    numbers = " ".join(map(str, np.unique(other)))
+    return (
+        f"{len(other)} of {len(truth)} boxes of the ground truth are of class {numbers} and do not "
+        f"count; --classes {PEDESTRIAN} {numbers} counts them"
+    )
 
 
 def trajectories(table: TrackRows) -> Trajectories:

@@ -7,7 +7,7 @@ any scoring; a caller may ask for the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tfsasm.evaluation.protocols import (
     counted,
     guess_dataset,
     trajectories,
+    uncounted,
 )
 from tfsasm.evaluation.result_files import BDD100K, Files, pair_files
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
@@ -55,7 +56,7 @@ def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[
         names = sorted(path.parent.parent.name for path in root.glob("*/gt/gt.txt"))
     if not names:
         raise InputError(f"no sequence in {root}: wanted NAME/gt/gt.txt")
-    tables = {name: read_tracks(root / name / "gt" / "gt.txt") for name in names}
+    tables = {name: read_tracks(root / name / "gt" / "gt.txt", any_size=True) for name in names}
     rule = PROTOCOLS["mot"]
     return {name: trajectories(table)[counted(table, rule)] for name, table in tables.items()}
 
@@ -78,6 +79,7 @@ def score_folders(
     results: Path | str,
     dataset: str | None = None,
     *,
+    classes: Sequence[int] = (),
     allow_missing: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Scored:
@@ -85,8 +87,10 @@ def score_folders(
 
     `gt` holds `NAME/gt/gt.txt` (splits may be between), `results` holds `NAME.txt`, or TrackEval's
     `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`, with a note
-    on that. Sequences that one side lacks, or that are unfit to be scored, raise one `InputError`
-    for all; with `allow_missing` they are left out, as long as there are others.
+    on that. `classes` are those of the eighth column that count, instead of pedestrians alone; not
+    for BDD100K, which scores each class. Sequences that one side lacks, or that are unfit to be
+    scored, raise one `InputError` for all; with `allow_missing` they are left out, as long as there
+    are others.
     """
     root, place = Path(gt), Path(results)
     notes = []
@@ -95,7 +99,8 @@ def score_folders(
         notes.append(note)
     files, problems = pair_files(root, place, dataset)
     scored = score_files(
-        files, dataset, allow_missing=allow_missing, problems=problems, progress=progress
+        files, dataset, classes=classes, allow_missing=allow_missing, problems=problems,
+        progress=progress,
     )
     return Scored(scored.report, dataset, (*notes, *scored.notes), scored.left_out)
 
@@ -104,6 +109,7 @@ def score_files(
     files: Mapping[str, Files],
     dataset: str = "mot",
     *,
+    classes: Sequence[int] = (),
     allow_missing: bool = False,
     problems: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -115,7 +121,8 @@ def score_files(
     """
     left_out = dict(problems or {})
     fit: dict[str, tuple[Any, Any]] = {}
-    load = _loader(dataset)
+    notes: list[str] = []
+    load = _loader(dataset, tuple(classes), notes)
     for name, group in files.items():
         try:
             fit[name] = load(name, group)
@@ -131,7 +138,7 @@ def score_files(
         progress=progress,
     )
     sides = ("no box of the ground truth counts", "the result has no box")
-    notes = [
+    notes += [
         f"{name}: {what}"
         for name, pair in fit.items() for what, boxes in zip(sides, pair, strict=True)
         if not len(boxes)
@@ -166,19 +173,28 @@ def _guess(root: Path) -> tuple[str, str]:
     )
 
 
-def _loader(dataset: str) -> Callable[[str, Files], tuple[Any, Any]]:
-    """What reads both sides of a sequence by the rules of its data set."""
+def _loader(
+    dataset: str, classes: tuple[int, ...], notes: list[str]
+) -> Callable[[str, Files], tuple[Any, Any]]:
+    """What reads both sides of a sequence by the rules of its data set, and adds to `notes`."""
     if dataset == BDD100K:
+        if classes:
+            raise InputError("BDD100K scores each of its classes; leave --classes out")
         return lambda name, files: load_labels(*files, name)
     if dataset not in PROTOCOLS:
         known = ", ".join((*PROTOCOLS, BDD100K))
         raise InputError(f"no rules for {dataset!r}; there are those of {known}")
-    return lambda name, files: _load(name, files, PROTOCOLS[dataset])
+    rule = replace(PROTOCOLS[dataset], counted=classes)
+    return lambda name, files: _load(name, files, rule, notes)
 
 
-def _load(name: str, files: Files, rule: Protocol) -> tuple[Trajectories, Trajectories]:
+def _load(
+    name: str, files: Files, rule: Protocol, notes: list[str]
+) -> tuple[Trajectories, Trajectories]:
     """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
-    truth, result = read_tracks(files.truth), read_tracks(files.result)
+    truth, result = (read_tracks(path, any_size=True) for path in (files.truth, files.result))
+    if what := uncounted(truth, rule):
+        notes.append(f"{name}: {what}")
     rows, tracks = trajectories(truth), trajectories(result)
     end = files.length or last_frame(rows, tracks)
     # All rows must make sense where all take part, else those that count.

@@ -161,15 +161,15 @@ class VideoSource(Source):
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
             raise TruncatedInput(
-                f"{self.label} is damaged: {missing}; the others keep their numbers"
+                f"{self.label} {missing}; the others keep their numbers"
             )
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
         count = sum(map(len, lost))
         if count < 2:
-            return f"frame {_spans(lost)} is lost" if lost else ""
-        return f"{count} frames are lost, {_spans(lost)}"
+            return f"lacks frame {_spans(lost)}" if lost else ""
+        return f"lacks {count} frames, {_spans(lost)}"
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
@@ -178,7 +178,7 @@ class VideoSource(Source):
             of_total, missing = f" of {total}" if total else "", self._missing()
             raise TruncatedInput(
                 f"{self.label} ends early: {reason}; frame {reached}{of_total} was the last good "
-                "one" + (f"; {missing}" if missing else "")
+                "one" + (f"; it {missing}" if missing else "")
             )
         self._check_whole()
         if declared and reached < total - max(2, total // 100):

@@ -135,7 +135,8 @@ class Timeline:
         steps = round(periods)
         if steps < 1 and self._after_damage():
             return 0
-        self.constant &= steps >= 1 and abs(periods - steps) < OFF_BEAT
+        slower = self.number == 1 and steps > 1 and not self.damage  # than the header says
+        self.constant &= steps >= 1 and abs(periods - steps) < OFF_BEAT and not slower
         return steps if self.constant else 1 + self._failed
 
     def _is_restart(self, clock: float) -> bool:

@@ -1,0 +1,90 @@
+"""Files of detections as detectors and people write them: from frame 0, with other separators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_detections
+from tfsasm.video.source import Frame
+
+IMAGE = np.zeros((100, 200, 3), np.uint8)
+
+
+def frame(number: int, name: str = "") -> Frame:
+    return Frame(IMAGE, number, name or f"video.mp4#{number}", None)
+
+
+def lefts(detections, numbers) -> list[float]:
+    return [float(detections.boxes(frame(n))[0, 0]) for n in numbers]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_file_that_counts_from_0_is_shifted_and_that_is_told(tmp_path):
+    """mikel-brostrom/boxmot#217, FoundationVision/ByteTrack#417."""
+    path = write(tmp_path / "det.txt", "".join(f"{n},-1,{10 + n},5,20,30,0.9\n" for n in range(3)))
+    detections = open_detections(path)
+    assert lefts(detections, (1, 2, 3)) == [10, 11, 12]
+    assert detections.report() == [
+        f"{path}: its frames count from 0; 0 is taken for frame 1, and so on"
+    ]
+    assert lefts(open_detections(path, skip_bad=True), (1, 2, 3)) == [10, 11, 12]
+
+
+def test_keys_that_count_from_0_beside_a_video_are_shifted_and_that_is_told(tmp_path):
+    """FoundationVision/ByteTrack#417."""
+    entries = {f"seq/{n:06}.txt": [f"{10 + n},5,20,30,0.9\n"] for n in range(3)}
+    path = write(tmp_path / "db.json", json.dumps(entries))
+    detections = open_detections(path)
+    assert lefts(detections, (1, 2, 3)) == [10, 11, 12]
+    note = f"{path}: its keys count from 0; 0 is taken for frame 1, and so on"
+    assert note in detections.report()
+
+
+def test_keys_that_count_from_0_beside_images_of_these_names_are_found_by_name(tmp_path):
+    entries = {f"seq/{n:06}.txt": [f"{10 + n},5,20,30,0.9\n"] for n in range(3)}
+    path = write(tmp_path / "db.json", json.dumps(entries))
+    detections = open_detections(path)
+    assert detections.boxes(frame(1, "seq/000000.jpg"))[0, 0] == 10
+    assert not any("count from 0" in note for note in detections.report())
+
+
+@pytest.mark.parametrize("between", [" ", "  ", "\t", ";", "; ", ", "])
+def test_fields_may_stand_between_spaces_tabs_or_semicolons(tmp_path, between):
+    """roboflow/trackers#214."""
+    lines = [["1", "-1", "10", "5", "20", "30", "0.9"], ["2", "-1", "11", "5", "20", "30", "0.8"]]
+    path = write(tmp_path / "det.txt", "".join(between.join(line) + "\n" for line in lines))
+    assert lefts(open_detections(path), (1, 2)) == [10, 11]
+    assert read_detections(path)[2][0].tolist() == [11, 5, 20, 30, 0.8]
+
+
+@pytest.mark.parametrize("name", ["det.txt", "db.json"])
+def test_a_file_in_which_every_line_is_bad_is_no_empty_one(tmp_path, name):
+    """mikel-brostrom/boxmot#669: boxes of another format."""
+    bad = ["ten,5,20,30,0.9\n", "-,5,20,30,0.9\n"]
+    text = "".join(f"{n},-1,{line}" for n, line in enumerate(bad, start=1))
+    if name == "db.json":
+        text = json.dumps({f"seq/{n:06}.txt": [line] for n, line in enumerate(bad, start=1)})
+    path = write(tmp_path / name, text)
+    with pytest.raises(InputError, match=r"no line of .* can be used, the first: .*'ten'"):
+        open_detections(path, skip_bad=True)
+
+
+def test_a_sixth_field_of_a_det_db_is_a_class(tmp_path):
+    path = write(tmp_path / "db.json", json.dumps({"seq/000001.txt": ["10,5,20,30,0.9,0\n"]}))
+    assert open_detections(path).boxes(frame(1)).tolist() == [[10, 5, 20, 30, 0.9]]
+
+
+def test_a_first_field_too_many_is_not_taken_for_a_box(tmp_path):
+    path = write(tmp_path / "db.json", json.dumps({"seq/000001.txt": ["1,10,5,20,30,0.9\n"]}))
+    with pytest.raises(InputError, match=r"db\.json has lines of six fields whose fifth"):
+        open_detections(path)

@@ -1,0 +1,81 @@
+"""Results and ground truth as people keep them are scored as TrackEval scores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tfsasm.evaluation.score import score_folders
+
+FRAMES = range(1, 11)
+
+
+def folders(tmp_path: Path, truth: str, result: str) -> tuple[Path, Path]:
+    (tmp_path / "gt" / "seq" / "gt").mkdir(parents=True)
+    (tmp_path / "gt" / "seq" / "gt" / "gt.txt").write_text(truth)
+    (tmp_path / "res").mkdir()
+    (tmp_path / "res" / "seq.txt").write_text(result)
+    return tmp_path / "gt", tmp_path / "res"
+
+
+def people(mark: str = "1,1,1") -> list[list[str]]:
+    """Two people who walk, a row per person and frame."""
+    return [
+        [str(n), str(who), str(100 * who + n), "50", "20", "60", *mark.split(",")]
+        for n in FRAMES for who in (1, 2)
+    ]  # fmt: skip
+
+
+def text(rows: list[list[str]], between: str = ",") -> str:
+    return "".join(between.join(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize("between", [" ", "\t", ";"])
+def test_a_result_between_spaces_is_scored(tmp_path, between):
+    """roboflow/trackers#214: TrackEval takes them."""
+    gt, results = folders(tmp_path, text(people()), text(people("1,-1,-1,-1"), between))
+    scores = score_folders(gt, results, "mot").report.combined
+    assert (pytest.approx(100), pytest.approx(100)) == (scores.HOTA, scores.IDF1)
+
+
+@pytest.mark.parametrize("width", ["0", "-3"])
+def test_boxes_without_a_size_are_scored_with_a_warning(tmp_path, caplog, width):
+    """JonathonLuiten/TrackEval scores a box without area as a miss and a false positive."""
+    rows = people("1,-1,-1,-1")
+    for row in rows[:4]:
+        row[4] = width
+    gt, results = folders(tmp_path, text(people()), text(rows))
+    scores = score_folders(gt, results, "mot").report.combined
+    assert (scores.FP, scores.FN) == (4, 4)
+    assert 0 < scores.HOTA < 100
+    assert "has 4 box(es) of no or negative size; they are scored as they are" in caplog.text
+
+
+def test_a_class_that_does_not_count_is_told_and_can_be_counted(tmp_path):
+    """JonathonLuiten/TrackEval#29, #73: custom ground truth with its own classes."""
+    rows = people()
+    for row in rows[1::2]:
+        row[7] = "2"
+    gt, results = folders(tmp_path, text(rows), text(people("1,-1,-1,-1")))
+    scored = score_folders(gt, results, "mot")
+    assert scored.report.combined.FP == 10
+    assert (
+        "seq: 10 of 20 boxes of the ground truth are of class 2 and do not count; --classes 1 2 "
+        "counts them"
+    ) in scored.notes
+    both = score_folders(gt, results, "mot", classes=(1, 2))
+    assert pytest.approx(100) == both.report.combined.HOTA
+    assert not any("--classes" in note for note in both.notes)
+    second = score_folders(gt, results, "mot", classes=[2])
+    assert (second.report.combined.FN, second.report.combined.FP) == (0, 10)
+
+
+def test_results_with_classes_are_scored_by_the_classes_that_count(tmp_path):
+    rows = people()
+    for row in rows[1::2]:
+        row[7] = "2"
+    gt, results = folders(tmp_path, text(rows), text(rows))
+    for classes in ([1], [2], [1, 2]):
+        scores = score_folders(gt, results, "mot", classes=classes).report.combined
+        assert (pytest.approx(100), 0) == (scores.HOTA, scores.FP)
