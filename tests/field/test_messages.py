@@ -290,7 +290,7 @@ def test_images_that_are_there_under_two_suffixes_are_told(tmp_path):
     for name in ("1.jpg", "2.jpg", "2.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
     with open_video(tmp_path) as source:
-        assert "1 of the 3 images are there under a second suffix" in source.problems[0]
+        assert "1 image(s) are there under two suffixes; all are read" in source.problems[0]
         assert [frame.number for frame in source] == [1, 2, 3]
 
 

@@ -217,10 +217,9 @@ class ImageSequence(Source):
             raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
         if image_is_cut(data):
             raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
-        try:
+        image = None
+        with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
         if image is None:
             why = "damaged, cut or of a kind that is not supported" if data else "it is empty"
             raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
@@ -294,8 +293,7 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
             "numbers of their names"
         )
     if twice := len(names) - len({Path(name).stem for name in names}):
-        images.warn(f"{place.as_posix()}: {twice} of the {len(names)} images are there under a "
-                    "second suffix; all are read, and frames are counted")
+        images.warn(f"{images.label}: {twice} image(s) are there under two suffixes; all are read")
     for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
             images.warn(
