@@ -316,3 +316,10 @@ def test_a_checkpoint_whose_settings_are_damaged_is_not_resumed_from(tmp_path, c
     torch.save({**dict.fromkeys(keys), "config": config}, tmp_path / "last.pt")
     text = refused(lambda: resume(None, tmp_path / "last.pt"), WeightsError)
     assert "last.pt is not a checkpoint to resume from" in text
+
+
+def test_a_number_beyond_all_floats_is_refused_in_words(tmp_path):
+    box = {"x1": 1, "y1": 2, "x2": 10**400, "y2": 4}
+    labels = [{"id": "1", "category": "car", "box2d": box}]
+    path = write(tmp_path / "v.json", [{"name": "v-0000001.jpg", "labels": labels}])
+    assert "the box2d of id 1 is [1, 2, 1000" in refused(lambda: read_scalabel(path))
