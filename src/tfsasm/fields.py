@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from tfsasm.motchallenge import read_text
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 _WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
+
+_LARGEST = 1e300  # whole numbers may be larger than any float; never true of NaN
 
 _WORDS = {"Expecting value": "wanted is a value", "Expecting": "wanted is"}
 
@@ -94,7 +95,7 @@ def flag(value: Any, what: str) -> bool:
 
 def numbers(values: Sequence[Any], what: str) -> list[float]:
     """Finite numbers. Raises `ValueError` if one of them is none."""
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+    if not all(type(value) in (int, float) and abs(value) <= _LARGEST for value in values):
         wrong = shown(list(values)) if len(values) > 1 else shown(values[0])
         wanted = f"{len(values)} numbers" if len(values) > 1 else "a number"
         raise ValueError(f"{what} is {wrong}, not {wanted}")

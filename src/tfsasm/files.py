@@ -100,9 +100,13 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     when nothing can be written beside it.
     """
     target = Path(path)
-    if target.is_dir():
+    try:
+        is_folder, exists = target.is_dir(), target.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"cannot write {target}: {error.strerror}") from error
+    if is_folder:
         raise InputError(f"{target} is a folder; give the name of a file to write")
-    if target.exists() and not overwrite:
+    if exists and not overwrite:
         raise InputError(f"{target} exists; give another name or --overwrite")
     check_folder(target.parent)
     return target
@@ -123,11 +127,11 @@ def check_distinct(
     outputs: Iterable[Path | str | None], inputs: Iterable[Path | str | None] = ()
 ) -> None:
     """Raises `InputError` when two outputs are the same file, or one is an input."""
-    places = [Path(path).resolve() for path in outputs if path is not None]
+    places = [os.path.realpath(path) for path in outputs if path is not None]
     if len(set(places)) < len(places):
         raise InputError("two outputs have the same name; give each its own")
     for path in inputs:
-        if path is not None and Path(path).exists() and Path(path).resolve() in places:
+        if path is not None and os.path.exists(path) and os.path.realpath(path) in places:
             raise InputError(f"{path} is an input; write the output elsewhere")
 
 
@@ -138,6 +142,9 @@ def check_folder(folder: Path | str) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target):
             pass
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(one for one in (target, *target.parents) if os.path.lexists(one))
+        raise InputError(f"cannot write in {target}: {file} is no folder") from error
     except OSError as error:
         raise InputError(f"cannot write in {target}: {error.strerror or error}") from error
     return target

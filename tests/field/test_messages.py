@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
+from helpers.scenes import NETWORK, lively_model
 from tfsasm.datasets.bdd100k import read_scalabel
 from tfsasm.datasets.crowdhuman import read_odgt
 from tfsasm.detection.coco import CocoImages, read_coco
 from tfsasm.detection.formats import Reading
 from tfsasm.detection.run import FrameRecord, Journal
-from tfsasm.errors import InputError, TfsasmError, WeightsError
+from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
 from tfsasm.experiments.results import claim
+from tfsasm.files import check_distinct, check_output
 from tfsasm.motrv2.config import NetworkConfig, tiny
+from tfsasm.motrv2.weights import load_model, save_model
+from tfsasm.pytorch import find_device
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.tracking.config import MemoryConfig
+from tfsasm.training.trainer import resume
+from tfsasm.video.source import open_video
 
 PYTHON = re.compile(
     r"None|\bTrue\b|\bFalse\b|[A-Z]\w+Error|Errno|Traceback|<class|object at|codec|\bdict\b|"
@@ -210,3 +222,104 @@ def test_a_journal_of_another_run_says_what_changed_in_words_of_json(tmp_path):
         pass
     text = refused(lambda: Journal(tmp_path / "j", {"weights": "x", "sides": [8, 9], "new": True}))
     assert 'weights was null, is "x"; sides was [8, 8], is [8, 9]; new was nothing, is true' in text
+
+
+LONG = "x" * 300
+
+
+def test_what_only_the_system_knows_to_be_bad_is_one_line(tfsasm, tmp_path):
+    """Names that are too long, links that lead in a circle: whatever the command, no traceback."""
+    (tmp_path / "circle.txt").symlink_to(tmp_path / "circle.txt")
+    det = write(tmp_path / "det.txt", b"1,-1,1,2,3,4,0.5\n")
+    for arguments in (
+        ("detections", "convert", tmp_path / f"{LONG}.json", tmp_path / "o.json"),
+        ("detections", "convert", det, tmp_path / f"{LONG}.json"),
+        ("synth", "--output", tmp_path / LONG, "--frames", 2, "--sequences", 1),
+        ("merge", "--results", tmp_path / "circle.txt", "--output", tmp_path / "o.txt"),
+    ):
+        ended = tfsasm(*arguments)
+        assert ended.code == 2
+        (line,) = [line for line in ended.err.splitlines() if line.startswith("error")]
+        assert not PYTHON.search(line), line
+
+
+def test_an_output_is_refused_before_any_work(tmp_path):
+    write(tmp_path / "file", b"")
+    assert "too long" in refused(lambda: check_output(tmp_path / LONG, overwrite=False))
+    text = refused(lambda: check_output(tmp_path / "file" / "o.txt", overwrite=False))
+    assert text.endswith(f"{tmp_path / 'file'} is no folder")
+    os.symlink(tmp_path / "circle", tmp_path / "circle")
+    check_distinct([tmp_path / "circle", tmp_path / "other"], [tmp_path / "circle"])
+
+
+@pytest.mark.parametrize(("option", "words"), [
+    pytest.param(("--min-gap", "abc"), "'abc' is not a whole number", id="a word"),
+    pytest.param(("--max-gap", "1.5"), "'1.5' is not a whole number", id="a part"),
+])  # fmt: skip
+def test_an_option_of_another_kind_is_refused_in_words(tfsasm, tmp_path, option, words):
+    ended = tfsasm("merge", "--results", tmp_path, "--output", tmp_path / "o", *option)
+    assert ended.code == 2
+    assert words in ended.out + ended.err
+    assert "literal" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("score", ["high", "nan"])
+def test_no_number_filters_everything_out_silently(tfsasm, tmp_path, score):
+    det = write(tmp_path / "det.txt", b"1,-1,1,2,3,4,0.5\n")
+    ended = tfsasm("detections", "filter", det, tmp_path / "o.json", "--score", score)
+    assert ended.code == 2
+    assert "is not a number" in ended.out + ended.err
+
+
+@pytest.mark.parametrize("digits", [-3, 0, 99])
+def test_digits_that_no_name_can_have_are_refused(digits):
+    assert f"digits is {digits}" in refused(lambda: Reading(digits=digits))
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    pytest.param(b"", "0 bytes, it is empty", id="empty"),
+    pytest.param(b"hello", "5 bytes, damaged, cut or of a kind that is not supported", id="text"),
+])  # fmt: skip
+def test_an_image_that_is_none_is_named(tmp_path, data, words):
+    write(tmp_path / "000001.jpg", data)
+    with open_video(tmp_path) as source:
+        assert words in refused(lambda: list(source), TruncatedInput)
+
+
+def test_images_that_are_there_under_two_suffixes_are_told(tmp_path):
+    for name in ("1.jpg", "2.jpg", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    with open_video(tmp_path) as source:
+        assert "1 image(s) are there under two suffixes; all are read" in source.problems[0]
+        assert [frame.number for frame in source] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("change", [{"backbone": "vgg"}, {"width": 7}, {"levels": 9}])
+def test_sizes_that_make_no_network_are_named(tmp_path, change):
+    config = replace(NETWORK, model=replace(NETWORK.model, **change))
+    save_model(tmp_path / "w.safetensors", lively_model(), config)
+    text = refused(lambda: load_model(tmp_path / "w.safetensors"), WeightsError)
+    assert "w.safetensors: no network can be made of backbone " in text
+
+
+def test_a_device_that_holds_no_numbers_is_refused():
+    assert "no device 'meta' here" in refused(lambda: find_device("meta"))
+
+
+def test_a_memory_that_fits_no_machine_is_refused():
+    assert "at most 10,000" in refused(lambda: MemoryConfig(capacity=10**12))
+
+
+@pytest.mark.parametrize("config", [None, "{", "[]", 3])
+def test_a_checkpoint_whose_settings_are_damaged_is_not_resumed_from(tmp_path, config):
+    keys = ("model", "average", "step", "optimizer", "generator", "network")
+    torch.save({**dict.fromkeys(keys), "config": config}, tmp_path / "last.pt")
+    text = refused(lambda: resume(None, tmp_path / "last.pt"), WeightsError)
+    assert "last.pt is not a checkpoint to resume from" in text
+
+
+def test_a_number_beyond_all_floats_is_refused_in_words(tmp_path):
+    box = {"x1": 1, "y1": 2, "x2": 10**400, "y2": 4}
+    labels = [{"id": "1", "category": "car", "box2d": box}]
+    path = write(tmp_path / "v.json", [{"name": "v-0000001.jpg", "labels": labels}])
+    assert "the box2d of id 1 is [1, 2, 1000" in refused(lambda: read_scalabel(path))

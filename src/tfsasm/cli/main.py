@@ -15,6 +15,11 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+)  # fmt: skip
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.errors import TfsasmError, TruncatedInput
@@ -53,8 +58,37 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     command: Any = functools.reduce(operator.or_, commands)
     return tyro.cli(
         command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
-        description="Track look-alike people through a video.",
+        registry=_numbers(), description="Track look-alike people through a video.",
     )  # fmt: skip
+
+
+def _numbers() -> ConstructorRegistry:
+    """How numbers are read, so that a word where one is wanted is answered in words."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def number(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
+        if kind.type not in (int, float):
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar=kind.type.__name__.upper(),
+            instance_from_str=lambda texts: _number(texts[0], kind.type),
+            is_instance=lambda value: (
+                isinstance(value, int if kind.type is int else int | float)
+                and not isinstance(value, bool)
+            ),
+            str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    return registry
+
+
+def _number(text: str, kind: type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{text!r} is not {what}") from error
 
 
 def options_of(command: str) -> Any:
@@ -80,6 +114,9 @@ def _run(options: Any, console: Console, errors: Console) -> int:
         return _fail(errors, error, TRUNCATED)
     except TfsasmError as error:
         return _fail(errors, error, USER_ERROR)
+    except OSError as error:  # a disk, a folder or a name that only the system knows to be bad
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(errors, TfsasmError(f"{place}{error.strerror or error}"), USER_ERROR)
     except KeyboardInterrupt:
         errors.print("stopped")
         return INTERRUPTED

@@ -81,8 +81,9 @@ def kind_of(path: Path) -> Kind:
 
     Raises `InputError` for a file that cannot be read.
     """
-    if path.is_dir():
-        return "mot"
+    with reading(path):
+        if path.is_dir():
+            return "mot"
     with reading(path), path.open("rb") as file:
         start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):

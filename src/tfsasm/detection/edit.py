@@ -62,6 +62,11 @@ def filter_boxes(
     A frame may become empty. Raises `InputError` for `categories` (COCO's numbers of classes) of
     boxes without a class, and at the end for a sequence that was not there.
     """
+    least = {
+        "score": score, "min_width": min_width, "min_height": min_height, "min_area": min_area
+    }  # fmt: skip
+    if wrong := [name for name, value in least.items() if np.isnan(value)]:
+        raise InputError(f"{wrong[0]} is not a number, so no box would reach it")
     absent = set(sequences)
     for frame in frames:
         name = sequence_of(frame.key)

@@ -53,6 +53,10 @@ class Reading:
     """Leave bad lines out."""
     skipped: Skipped = field(default_factory=Skipped)
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.digits <= 18:
+            raise InputError(f"digits is {self.digits}; give a number from 1 to 18")
+
     def leave_out(self, bad: Skipped) -> None:
         """Count bad lines. Raises `InputError` for the first where they may not be left out."""
         if not self.skip_bad:
@@ -66,11 +70,12 @@ def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
     Raises `InputError` for a file that cannot be read, lines that cannot be used and keys that name
     the same frame.
     """
+    kind = kind_of(path)
     if path.is_dir():
         files = det_files(path)
         parts = (_read_mot(file, name, reading, path) for name, file in files.items())
         return once(frame for part in parts for frame in part)
-    if kind_of(path) != "mot":
+    if kind != "mot":
         return once(_read_det_db(path, reading))
     name = path.parent.parent.name if path.parent.name == "det" else path.stem
     above = path.resolve().parents[2] if path.parent.name == "det" else None

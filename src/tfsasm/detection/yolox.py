@@ -302,7 +302,8 @@ def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[i
     if len(inputs) != 1 or kind != "tensor(float)" or len(shape) != 4 or fixed not in (
         [1, 3], [1], [3], []
     ):
-        raise _no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} {shape}")
+        sizes = ", ".join(map(str, shape))
+        raise _no_yolox(weights, f"its first of {len(inputs)} inputs is {kind} [{sizes}]")
     side = 416 if re.search("nano|tiny", weights.stem.lower()) else 640
     free = settings.input_size or (side, side)
     height, width = (s if isinstance(s, int) else f for s, f in zip(shape[2:], free, strict=True))

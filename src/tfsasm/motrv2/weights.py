@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tfsasm.errors import WeightsError
+from tfsasm.fields import shown
 from tfsasm.files import atomic_path
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
@@ -176,7 +177,9 @@ def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
     try:
         return MOTRv2(config.model)
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
-        reason = f"no network can be made of {config.model}: {error}"
+        sizes = ", ".join(f"{name} {shown(value)}" for name, value in vars(config.model).items())
+        unknown = f"no backbone {config.model.backbone}" if isinstance(error, KeyError) else error
+        reason = f"no network can be made of {sizes}: {unknown}"
         raise WeightsError(f"{origin}: {reason}") from error
 
 

@@ -24,6 +24,9 @@ class LifecycleConfig:
     """Consecutive absent frames after which a track dies, the last one included."""
 
 
+_MOST_VIEWS = 10_000  # per track; the features of more would ask for gigabytes
+
+
 @dataclass(frozen=True)
 class MemoryConfig:
     """When the sparse memory stores and what it prefers.
@@ -47,6 +50,10 @@ class MemoryConfig:
     """Gap stores need `min_score` too. Released code: they do not (SPEC QUIRK-21)."""
     store_without_candidate: bool = True
     """A store with no candidate writes a zero vector, as released (SPEC QUIRK-19)."""
+
+    def __post_init__(self) -> None:
+        if self.capacity > _MOST_VIEWS:
+            raise InputError(f"memory.capacity is {self.capacity}; at most {_MOST_VIEWS:,} fit")
 
 
 @dataclass(frozen=True)

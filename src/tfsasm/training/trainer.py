@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import InputError, WeightsError
+from tfsasm.fields import checked, not_json, parsed
 from tfsasm.files import atomic_path, check_folder
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
@@ -245,7 +246,13 @@ def resume(run: TrainState, path: Path) -> None:
     keys = ("model", "average", "step", "optimizer", "generator", "network", "config")
     if not isinstance(state, dict) or not state.keys() >= set(keys):
         raise WeightsError(f"{path} is not a checkpoint to resume from")
-    theirs = json.loads(state["config"])
+    try:
+        theirs = checked(parsed(checked(state["config"], "config", str)), "config", dict)
+    except json.JSONDecodeError as error:
+        reason = f"config is {not_json(error)}"
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
     ours = json.loads(json.dumps(asdict(run.config)))
     changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]
     if changed or state["network"] != run.network.to_json():

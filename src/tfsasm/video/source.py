@@ -217,12 +217,12 @@ class ImageSequence(Source):
             raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
         if image_is_cut(data):
             raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
-        try:
+        image = None
+        with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
         if image is None:
-            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, damaged or cut")
+            why = "damaged, cut or of a kind that is not supported" if data else "it is empty"
+            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
         return np.asarray(image)
 
 
@@ -292,6 +292,8 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
             f"{place.as_posix()}: no image for frames {_spans(missing)}; the others keep the "
             "numbers of their names"
         )
+    if twice := len(names) - len({Path(name).stem for name in names}):
+        images.warn(f"{images.label}: {twice} image(s) are there under two suffixes; all are read")
     for number, (name, other) in enumerate(zip(names, sorted(names), strict=True), start=1):
         if name != other:
             images.warn(
