@@ -28,8 +28,8 @@ class Track:
     id: int
     """The `tracker_id` of its detections, from 1."""
     xyxy: Doubles
-    """The box in which it was last seen, pixel corners `[4]`, moved with the camera where the tracker
-    knows its motion."""
+    """The box in which it was last seen, pixel corners `[4]`, moved with the camera where the
+    tracker knows its motion."""
     lost: int
     """Frames since then; 0 for a track that is present."""
     class_id: int | None
