@@ -1,5 +1,7 @@
 """Multi-object tracking with learned queries and a sparse, training-free memory.
 
+    for frame, tracks in tfsasm.track("video.mp4"): ...
+
     tracker = tfsasm.load("tiny")                  # or "motrv2_dancetrack.pth"
     tracks = tracker.update(detections, frame)     # supervision.Detections in and out
     for frame, tracks in tracker.track("video.mp4", "yolox-nano"): ...
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from tfsasm.tracking.config import TrackerConfig, default, motrv2, paper, released
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
-    from tfsasm.tracking.run import Tracker, track_video
+    from tfsasm.tracking.run import Track, Tracker, track_video
+    from tfsasm.tracking.whole import track
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.source import open_video
     from tfsasm.video.writer import VideoWriter
@@ -29,9 +32,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Annotator", "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker",
-    "TfsasmError", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter", "WeightsError",
-    "__version__", "default", "detector", "embedder", "load", "motrv2", "open_detections",
-    "open_video", "paper", "released", "score_folders", "track_video",
+    "TfsasmError", "Track", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter",
+    "WeightsError", "__version__", "default", "detector", "embedder", "load", "motrv2",
+    "open_detections", "open_video", "paper", "released", "score_folders", "track", "track_video",
 ]  # fmt: skip
 
 _HOMES = {
@@ -44,7 +47,8 @@ _HOMES = {
     "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
-    "tracking.run": ("Tracker", "track_video"),
+    "tracking.run": ("Track", "Tracker", "track_video"),
+    "tracking.whole": ("track",),
     "video.annotate": ("Annotator",),
     "video.source": ("open_video",),
     "video.writer": ("VideoWriter",),

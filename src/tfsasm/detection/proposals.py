@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
@@ -77,7 +77,14 @@ def no_classes(like: Array) -> Array:
     return library.full_like(like, NO_CLASS, dtype=library.int64)
 
 
-Given = sv.Detections | Proposals | np.ndarray | None
+class Results(Protocol):
+    """The results of a frame as Ultralytics gives them."""
+
+    boxes: Any
+    """With `xyxy` `[N, 4]` in pixels, and `conf` and `cls` `[N]`."""
+
+
+Given = sv.Detections | Proposals | np.ndarray | Results | Sequence[Results] | None
 """The detections of a frame as trackers take them. An array has a row per box: x1, y1, x2, y2 in
 pixels, then score and class as far as there are more columns."""
 
@@ -92,16 +99,41 @@ def as_detections_in_pixels(given: Given, size: tuple[int, int] | None) -> sv.De
     if isinstance(given, sv.Detections):
         return given
     if not isinstance(given, Proposals):
-        return _from_rows(given)
+        one = given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+        return _from_results(one) if hasattr(one, "boxes") else _from_rows(given)
     if size is None:
         raise InputError("proposals are in units of the image; give the frame, or sv.Detections")
     return given.in_pixels(*size)
 
 
+def _from_results(given: Any) -> sv.Detections:
+    """Detections of Ultralytics' results of a frame, with the names of their classes."""
+    boxes = given.boxes
+    if boxes is None or not hasattr(boxes, "xyxy"):
+        raise InputError(
+            f"{type(given).__name__} has no upright boxes (.boxes.xyxy), so there is nothing to "
+            "track; use a model that detects"
+        )
+    columns = [_as_numbers(boxes.xyxy)] + [
+        _as_numbers(getattr(boxes, name))[:, None]
+        for name in ("conf", "cls") if getattr(boxes, name, None) is not None
+    ]  # fmt: skip
+    found = _from_rows(np.concatenate(columns, axis=1) if len(columns[0]) else columns[0])
+    if isinstance(names := getattr(given, "names", None), dict) and found.class_id is not None:
+        kinds = [str(names.get(int(kind), kind)) for kind in found.class_id]
+        found.data["class_name"] = np.array(kinds)
+    return found
+
+
+def _as_numbers(given: Any) -> np.ndarray:
+    """A tensor on any device, or an array."""
+    return np.asarray(given.detach().cpu().double() if hasattr(given, "detach") else given)
+
+
 def _from_rows(given: Any) -> sv.Detections:
     """Detections of an array `[N, 4]` to `[N, 6]`, a tensor or a list of rows."""
     try:
-        rows = np.asarray(given.detach().cpu().double() if hasattr(given, "detach") else given)
+        rows = _as_numbers(given)
     except (ValueError, TypeError):  # rows of different lengths, or tensors on a GPU in a list
         rows = np.asarray(None)
     if rows.size == 0 and rows.ndim in (1, 2):

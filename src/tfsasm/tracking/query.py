@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import supervision as sv
@@ -33,13 +32,10 @@ from tfsasm.tables import Array, Floats, Table, as_numpy, namespace
 from tfsasm.tracking import association, memory
 from tfsasm.tracking.association import TrackStatus, proposal_rows
 from tfsasm.tracking.config import NO_ID, TrackerConfig, default
+from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.memory import Memory, Observation
-from tfsasm.tracking.run import track_video
-from tfsasm.video.source import Frame, Source
-
-if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
-
+from tfsasm.tracking.run import Track, track_video
+from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 
@@ -275,6 +271,18 @@ class QueryTracker:
         self.state: TrackerState = begin(self.network, self.config)
         self._origins, self._check_pixels = Origins(), PixelCheck()
         self.too_small = 0
+        self._size = (0, 0)
+
+    @property
+    def tracks(self) -> list[Track]:
+        """All that live after the last frame, lost ones included, in the order of their ids."""
+        kept = self.state.tracks
+        boxes = _in_pixels(kept.queries.boxes, *self._size).astype(np.float64)
+        columns = zip(kept.ids.tolist(), boxes, kept.missed.tolist(), kept.classes.tolist(),
+                      strict=True)  # fmt: skip
+        found = [Track(i + 1, box, lost, None if kind == NO_CLASS else kind)
+                 for i, box, lost, kind in columns]  # fmt: skip
+        return sorted(found, key=lambda track: track.id)
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of frames of one size, for `update`; the part of the work that needs no state.
@@ -310,6 +318,7 @@ class QueryTracker:
         self.state, output = step(
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
         )
+        self._size = (width, height)
         self._origins.learn(output, found, self.state.tracks.ids)
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
@@ -325,8 +334,7 @@ class QueryTracker:
         self.too_small += small
 
     def track(
-        self, source: Source | Path | str | int, detector: Detector | Path | str, *,
-        prefetch: int = 2, batch: int = 1,
+        self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Track a whole video from a fresh state; see `track_video`."""
         return track_video(self, source, detector, prefetch=prefetch, batch=batch)

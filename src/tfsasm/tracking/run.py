@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
 
-from tfsasm.detection.proposals import Given, Proposals
+from tfsasm.detection.proposals import Given
+from tfsasm.tables import Doubles
+from tfsasm.tracking.given import GivenDetector, GivenSource, as_detector, as_source
 from tfsasm.video import prefetch as threads
-from tfsasm.video.source import Frame, Source, open_video
-
-if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
-
-STORED = (".txt", ".json")
-"""Suffixes of files with detections: MOT det.txt and det_db."""
+from tfsasm.video.source import Frame
 
 SMALL_NETWORK = 10_000_000
 """Parameters below which a network is small; `tiny` has 3 million, the published network 42."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A track that lives after the last frame, whether it was seen there or is lost."""
+
+    id: int
+    """The `tracker_id` of its detections, from 1."""
+    xyxy: Doubles
+    """The box in which it was last seen, pixel corners `[4]`, moved with the camera where the
+    tracker knows its motion."""
+    lost: int
+    """Frames since then; 0 for a track that is present."""
+    class_id: int | None
+    """None where no class is known."""
 
 
 class Tracker(Protocol):
@@ -49,21 +60,21 @@ class Tracker(Protocol):
 
 
 def track_video(
-    tracker: Tracker, source: Source | Path | str | int, detector: Detector | Path | str, *,
+    tracker: Tracker, source: GivenSource, detector: GivenDetector, *,
     prefetch: int = 2, batch: int = 1,
 ) -> Iterator[tuple[Frame, sv.Detections]]:
     """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
 
-    `source` is anything that `open_video` takes, or what it gave, with a range and an order.
-    `detector` is a file of stored detections (MOT det.txt or det_db JSON), the name of a live
-    detector such as `"yolox-nano"`, or any function of a `Frame` that returns `Proposals`. One
+    `source` is anything that `open_video` takes, or what it gave, with a range and an order; a
+    `cv2.VideoCapture`; or any iterable of frames, uint8 BGR `[H, W, 3]`. `detector` is a file of
+    stored detections (MOT det.txt or det_db JSON), the name of a live detector such as
+    `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
     thread decodes and detects, another prepares the frames for the tracker, each up to `prefetch`
     frames before they are tracked; 0 for neither. `batch` frames of one size are prepared together,
     which a live source should not wait for. Raises `InputError` for what cannot be used and
     `TruncatedInput` after the last good frame of a damaged source.
     """
-    detect = _opened(detector, source)
-    frames = source if isinstance(source, Source) else open_video(source)
+    detect, frames = as_detector(detector, source), as_source(source)
     tracker.reset()
     detected = ((frame, detect(frame)) for frame in frames)
     ahead = 0 if type(tracker).prepare is Tracker.prepare else prefetch  # nothing to prepare
@@ -76,27 +87,14 @@ def track_video(
 
 
 def _prepared(
-    tracker: Tracker, found: Iterable[tuple[Frame, Proposals]], batch: int
-) -> Iterator[tuple[Frame, Proposals, Any]]:
+    tracker: Tracker, found: Iterable[tuple[Frame, Given]], batch: int
+) -> Iterator[tuple[Frame, Given, Any]]:
     """Frames with the part of their work that needs no state done, `batch` at a time."""
     for _, same_size in groupby(found, key=lambda pair: pair[0].image.shape):
         while pairs := list(islice(same_size, batch)):
             prepared = tracker.prepare([frame.image for frame, _ in pairs])
             for (frame, proposals), ready in zip(pairs, prepared, strict=True):
                 yield frame, proposals, ready
-
-
-def _opened(detector: Detector | Path | str, source: Source | Path | str | int) -> Detector:
-    if not isinstance(detector, Path | str):
-        return detector
-    if isinstance(detector, str) and Path(detector).suffix.lower() not in STORED:
-        from tfsasm.detection.detectors import detector as detector_by_name
-
-        return detector_by_name(detector)
-    from tfsasm.detection.stored import open_detections
-
-    name = source.label if isinstance(source, Source) else str(source)
-    return open_detections(detector, source_name=str(Path(name).resolve()))
 
 
 def threads_of_a_part(parameters: int, cores: int) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import supervision as sv
@@ -40,11 +39,9 @@ from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gall
 from tfsasm.tracking.appearance.motion import KalmanConfig, Persistence, PersistenceConfig
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID
-from tfsasm.tracking.run import Tracker, track_video
-from tfsasm.video.source import Frame, Source
-
-if TYPE_CHECKING:
-    from tfsasm.detection.detectors import Detector
+from tfsasm.tracking.given import GivenDetector, GivenSource
+from tfsasm.tracking.run import Track, Tracker, track_video
+from tfsasm.video.source import Frame
 
 EMBEDDING = "embedding"
 """Under this key of `detections.data` detections may bring their own embeddings."""
@@ -239,6 +236,16 @@ class AppearanceTracker(Tracker):
         self._camera = CameraMotion(self.config.camera)
         self.state: State = begin(self._gallery, self.config)
 
+    @property
+    def tracks(self) -> list[Track]:
+        """All that live after the last frame, lost ones included, in the order of their ids."""
+        kept = self.state.tracks
+        columns = zip(kept.ids.tolist(), kept.last_box, kept.missed.tolist(),
+                      kept.classes.tolist(), strict=True)  # fmt: skip
+        found = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
+                 for i, box, lost, kind in columns if i != NO_ID]  # fmt: skip
+        return sorted(found, key=lambda track: track.id)
+
     def update(
         self, detections: Given, frame: np.ndarray | None = None,
         prepared: Any = None,
@@ -269,11 +276,10 @@ class AppearanceTracker(Tracker):
         return _reported(found, scores, ids, rows)
 
     def track(
-        self, source: Source | Path | str | int, detector: Detector | Path | str, *,
-        prefetch: int = 2,
+        self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Track a whole video from a fresh state; see `track_video`."""
-        return track_video(self, source, detector, prefetch=prefetch)
+        return track_video(self, source, detector, prefetch=prefetch, batch=batch)
 
     def _embeddings(
         self, found: sv.Detections, xyxy: Doubles, scores: Doubles, kinds: Integers,
