@@ -329,7 +329,7 @@ def test_a_number_beyond_all_floats_is_refused_in_words(tmp_path):
 @pytest.mark.parametrize(("setting", "words"), [
     ("height=0", "height is 0; give a whole number from 1 up"),
     ("hues=0", "hues is 0; give a whole number from 1 up"),
-    ("width=-3", "width is -3; give a whole number from 1 up"),
+    ("width=0", "width is 0; give a whole number from 1 up"),
     ("spread=0", "spread is 0; give a share above 0"),
     ("stripes=0.5,0.2", "stripes are at least two shares from 0 to 1 that increase"),
 ])
