@@ -187,6 +187,12 @@ TRACK = LineFormat(
 )
 
 
+LAX_TRACK = replace(
+    TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False
+)
+"""What TrackEval takes of a result."""
+
+
 class DetectionsByFrame(dict[int, Doubles]):
     """Frame number -> `[P, 5]` doubles (left, top, width, height, score) in the file's order.
 
@@ -245,13 +251,14 @@ def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsBy
     return DetectionsByFrame(by_frame, skipped, from_zero=from_zero)
 
 
-def read_tracks(path: Path | str, *, any_size: bool = False) -> TrackRows:
+def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     """The boxes of a `gt.txt` or result file of 6 to 10 columns.
 
-    With `any_size` boxes of no or negative size are taken as they are, with a warning, as TrackEval
-    scores them. Raises `InputError` naming file, line, field and mend.
+    With `lax` whatever TrackEval scores is taken: boxes of no or negative size, with a warning,
+    more columns, a confidence that is not finite. Raises `InputError` naming file, line, field and
+    mend.
     """
-    table, _ = _read_table(path, replace(TRACK, positive=not any_size), skip_bad=False)
+    table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):
         log.warning("%s has %d box(es) of no or negative size; they are scored as they are", path,
                     count)
