@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfsasm.errors import InputError
-from tfsasm.files import reading
+from tfsasm.files import read_text
 from tfsasm.tables import Doubles, Integers, Table
 
 log = logging.getLogger(__name__)
@@ -213,17 +213,6 @@ class TrackRows(Table):
     visibility: Doubles
 
 
-def read_text(path: Path | str) -> str:
-    """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
-    try:
-        with reading(path):
-            return Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
-        ) from error
-
-
 def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
     """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
 
@@ -348,10 +337,19 @@ def read_seqinfo(path: Path) -> SeqInfo:
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(read_text(path))
-        section = parser["Sequence"]
-    except (configparser.Error, KeyError) as error:
-        why = "it has no section [Sequence]" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} cannot be used: {' '.join(why.split())}") from error
+    except configparser.MissingSectionHeaderError as error:
+        where = f"line {error.lineno} stands before any section"
+        raise InputError(f"{path} cannot be used: {where}; begin with [Sequence]") from error
+    except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
+        what = getattr(error, "option", error.section)
+        twice = f"{what} in line {error.lineno} is there twice"
+        raise InputError(f"{path} cannot be used: {twice}") from error
+    except configparser.ParsingError as error:
+        line = error.errors[0][0] if error.errors else 1
+        raise InputError(f"{path} cannot be used: line {line} is not KEY=VALUE") from error
+    if "Sequence" not in parser:
+        raise InputError(f"{path} cannot be used: it has no section [Sequence]")
+    section = parser["Sequence"]
 
     def number(key: str, wanted: str, *, whole: bool = True) -> Fraction | None:
         if not (text := section.get(key, "").strip()):

@@ -121,3 +121,10 @@ def full_name(name: str, config: Any) -> str:
 def short_name(setting: str) -> str:
     """The last part of a dotted name."""
     return setting.rpartition(".")[2]
+
+
+def at_least_one(settings: Any, *names: str) -> None:
+    """Raises `InputError` for a setting that is a whole number below 1."""
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise InputError(f"{name} is {getattr(settings, name)}; give a whole number from 1 up")

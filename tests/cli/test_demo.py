@@ -30,7 +30,8 @@ def test_the_demo_tracks_real_people_by_the_default_command(tfsasm, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "100 frames, 3 identities" in outcome.out
     names = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert {"people.mp4", "people.tracked.mp4", "people.mot.txt", "people.json"} <= names
+    kinds = ("mp4", "tracked.mp4", "mot.txt", "json", "report.html")
+    assert {f"people.{kind}" for kind in kinds} == names
     assert all(f"wrote {tmp_path / 'demo' / name}" in outcome.out for name in names - {CLIP})
     assert tfsasm("demo", "--output", tmp_path / "demo").code == 0  # replaced
 

@@ -163,8 +163,8 @@ def test_defaults_are_fixed():
     values = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     assert {name: value for name, value in values.items() if value not in (None, False, ())} == {
         "source": ("x",), "detector_score": 0.1, "tracker": "auto", "weights": "",
-        "save": ("video", "mot", "json"), "runtime": "torch", "preset": "default", "start": 1,
-        "stride": 1, "device": "auto",
+        "save": ("video", "mot", "json", "report"), "runtime": "torch", "preset": "default",
+        "start": 1, "stride": 1, "device": "auto",
         "precision": "auto", "batch_encode": 1,
     }  # fmt: skip
 

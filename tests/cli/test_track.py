@@ -557,7 +557,8 @@ def test_a_video_is_all_that_it_takes(tfsasm, clip):
     """Detector and tracker are in the package; results stand beside the video."""
     outcome = tfsasm("track", clip, "--quiet")
     assert outcome.code == 0, outcome.err
-    names = ["clip.json", "clip.mot.txt", "clip.mp4", "clip.tracked.mp4"]
+    kinds = ("json", "mot.txt", "mp4", "report.html", "tracked.mp4")
+    names = [f"clip.{kind}" for kind in kinds]
     assert sorted(path.name for path in clip.parent.iterdir()) == names
     assert all(f"wrote {clip.parent / name}" in outcome.out for name in names if name != clip.name)
     about = json.loads((clip.parent / "clip.json").read_text())["about"]
@@ -578,7 +579,7 @@ def test_a_folder_of_videos_and_a_pattern_are_tracked_one_by_one(tfsasm, clip, t
     assert f"{tmp_path / 'b.mkv'}: 3 frames" in outcome.out
     outcome = tfsasm("track", tmp_path / "c*.mp4", "--output", tmp_path / "two", "--quiet")
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
-        "clip.json", "clip.mot.txt", "clip.tracked.mp4"]  # fmt: skip
+        "clip.json", "clip.mot.txt", "clip.report.html", "clip.tracked.mp4"]  # fmt: skip
     twice = tfsasm("track", tmp_path, "--save", "video", "--output", tmp_path / "two", "--quiet")
     assert "exists" in twice.err
 

@@ -83,8 +83,8 @@ def test_a_bad_seqinfo_is_named(tmp_path, change, problem):
 
 @pytest.mark.parametrize(("text", "problem"), [
     pytest.param("", "no section", id="empty"),
-    pytest.param("seqLength=3\n", "no section headers", id="no header"),
-    pytest.param("[Sequence]\nseqLength=3\nseqLength=4\n", "already exists", id="a key twice"),
+    pytest.param("seqLength=3\n", "line 1 stands before any section", id="no header"),
+    pytest.param("[Sequence]\nseqLength=3\nseqLength=4\n", "line 3 is there twice", id="twice"),
 ])
 def test_a_seqinfo_that_is_none_is_named(tmp_path, text, problem):
     (make(tmp_path / "a") / "seqinfo.ini").write_text(text)

@@ -25,6 +25,7 @@ from tfsasm.motrv2.config import NetworkConfig, tiny
 from tfsasm.motrv2.weights import load_model, save_model
 from tfsasm.pytorch import find_device
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import MemoryConfig
 from tfsasm.training.trainer import resume
 from tfsasm.video.source import open_video
@@ -323,3 +324,15 @@ def test_a_number_beyond_all_floats_is_refused_in_words(tmp_path):
     labels = [{"id": "1", "category": "car", "box2d": box}]
     path = write(tmp_path / "v.json", [{"name": "v-0000001.jpg", "labels": labels}])
     assert "the box2d of id 1 is [1, 2, 1000" in refused(lambda: read_scalabel(path))
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("height=0", "height is 0; give a whole number from 1 up"),
+    ("hues=0", "hues is 0; give a whole number from 1 up"),
+    ("width=0", "width is 0; give a whole number from 1 up"),
+    ("spread=0", "spread is 0; give a share above 0"),
+    ("stripes=0.5,0.2", "stripes are at least two shares from 0 to 1 that increase"),
+])
+def test_sizes_that_make_no_histogram_are_refused(setting, words):
+    with pytest.raises(InputError, match=words):
+        embedder("hist", None, [setting])

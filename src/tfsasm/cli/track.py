@@ -46,12 +46,15 @@ TRACKED = ".tracked"  # ends the stem of an annotated video
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
 
-Kind = Literal["video", "images", "mot", "json", "csv", "coco", "cvat"]
+Kind = Literal["video", "images", "mot", "json", "csv", "report", "coco", "cvat"]
 
 _SUFFIXES: dict[Kind, str] = {
     "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
-    "coco": ".coco.json", "cvat": ".cvat.xml",
+    "report": ".report.html", "coco": ".coco.json", "cvat": ".cvat.xml",
 }  # fmt: skip
+
+
+USUAL: tuple[Kind, ...] = ("video", "mot", "json", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +67,11 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
-    save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = ("video", "mot", "json")
+    save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
-    (NAME.json), csv (NAME.csv, the columns of supervision), coco (NAME.coco.json, COCO for videos),
-    cvat (NAME.cvat.xml, for "CVAT for video 1.1")."""
+    (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
+    timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
+    for video 1.1")."""
     mot_output: OptionalFile = None
     """MOTChallenge text in this file; what is named by file is all that is written."""
     json_output: OptionalFile = None
@@ -320,6 +324,7 @@ def _open_outputs(
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile
     from tfsasm.tracking.config import preset
+    from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.prefetch import BackgroundCalls
@@ -343,6 +348,12 @@ def _open_outputs(
         elif kind == "json":
             facts = {"source": source.label, "fps": source.fps, **about}
             writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
+        elif kind == "report":
+            report = ReportFile(
+                path, title=source.label, video=files.get("video"), rate=source.fps,
+                overwrite=overwrite,
+            )  # fmt: skip
+            writers.append(stack.enter_context(report).write)
         elif kind == "csv":
             writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
         elif kind in ("coco", "cvat"):

@@ -19,8 +19,17 @@ from numpy.typing import NDArray
 
 from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
 from tfsasm.errors import ErrorHandler, InputError, raise_error
-from tfsasm.fields import checked, field, flag, identity, numbers, read_json, shown
-from tfsasm.files import safe_name, safe_path
+from tfsasm.files import (
+    checked,
+    field,
+    flag,
+    identity,
+    numbers,
+    read_json,
+    safe_name,
+    safe_path,
+    shown,
+)
 
 CATEGORIES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",

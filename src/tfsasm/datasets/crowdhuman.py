@@ -15,9 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import ErrorHandler, InputError, raise_error
-from tfsasm.fields import checked, field, flag, identity, not_json, numbers, parsed, shown
-from tfsasm.files import safe_name
-from tfsasm.motchallenge import read_text
+from tfsasm.files import (
+    checked,
+    field,
+    flag,
+    identity,
+    not_json,
+    numbers,
+    parsed,
+    read_text,
+    safe_name,
+    shown,
+)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from typing import Literal
 from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
-from tfsasm.files import safe_name
-from tfsasm.motchallenge import read_text
+from tfsasm.files import read_text, safe_name
 from tfsasm.video.source import IMAGE_SUFFIXES
 
 log = logging.getLogger(__name__)

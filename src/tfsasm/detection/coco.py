@@ -15,8 +15,7 @@ import numpy as np
 from tfsasm.detection.det_db import JsonEvents, components, json_events
 from tfsasm.detection.formats import FrameBoxes, Reading, as_line, place
 from tfsasm.errors import InputError
-from tfsasm.fields import field, number_or_name, read_json, shown
-from tfsasm.files import atomic_path
+from tfsasm.files import atomic_path, field, number_or_name, read_json, shown
 from tfsasm.motchallenge import Skipped
 
 ImageId = int | str

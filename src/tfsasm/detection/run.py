@@ -22,8 +22,7 @@ from tfsasm.detection.detectors import Detector
 from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.fields import checked, field, parsed, shown
-from tfsasm.files import reading, writing
+from tfsasm.files import checked, field, parsed, reading, shown, writing
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 

@@ -22,8 +22,8 @@ from tfsasm.evaluation.protocols import trajectories
 from tfsasm.evaluation.result_files import bdd100k_suffix, find_results
 from tfsasm.evaluation.servers import DETECTORS, SERVERS
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows_by_frame
-from tfsasm.files import atomic_path
-from tfsasm.motchallenge import numbered_lines, read_text, read_tracks
+from tfsasm.files import atomic_path, read_text
+from tfsasm.motchallenge import numbered_lines, read_tracks
 from tfsasm.tables import Doubles
 
 _NAMED = 5  # names or problems that a message has before it only counts

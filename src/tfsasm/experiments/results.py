@@ -15,8 +15,7 @@ from typing import Any
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.fields import checked, field, parsed, shown
-from tfsasm.files import check_folder, safe_name, sha256, write_json
+from tfsasm.files import check_folder, checked, field, parsed, safe_name, sha256, shown, write_json
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 

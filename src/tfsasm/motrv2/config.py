@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from tfsasm.errors import WeightsError
-from tfsasm.fields import not_json, parsed, shown
+from tfsasm.files import not_json, parsed, shown
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 

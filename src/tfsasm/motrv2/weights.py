@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tfsasm.errors import WeightsError
-from tfsasm.fields import shown
-from tfsasm.files import atomic_path
+from tfsasm.files import atomic_path, shown
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.pytorch import differences, read_state_dict, refuse, without_prefixes

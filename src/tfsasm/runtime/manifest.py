@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.fields import field, numbers, read_json, shown
-from tfsasm.files import write_text
+from tfsasm.files import field, numbers, read_json, shown, write_text
 from tfsasm.tables import Floats
 
 MANIFEST = "tfsasm.json"

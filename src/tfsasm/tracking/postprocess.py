@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import read_text, read_tracks
+from tfsasm.files import read_text
+from tfsasm.motchallenge import read_tracks
 
 
 @dataclass(frozen=True)

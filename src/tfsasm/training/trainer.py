@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.fields import checked, not_json, parsed
-from tfsasm.files import atomic_path, check_folder
+from tfsasm.files import atomic_path, check_folder, checked, not_json, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError
-from tfsasm.settings import pairs, with_settings
+from tfsasm.settings import at_least_one, pairs, with_settings
 from tfsasm.tables import Doubles, Floats, Image, Integers
 
 NAMES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNER/NAME"
@@ -126,6 +127,14 @@ class HistogramSettings:
     spread: float = 0.25
     """Samples count less away from the middle column: the standard deviation of their weight, as
     a share of the width. The background is at the sides."""
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "height", "width", "hues", "saturations", "values")
+        if not self.spread > 0:
+            raise InputError(f"spread is {self.spread:g}; give a share above 0")
+        ordered = all(0 <= a < b <= 1 for a, b in pairwise(self.stripes))
+        if len(self.stripes) < 2 or not ordered:
+            raise InputError("stripes are at least two shares from 0 to 1 that increase")
 
 
 class HistogramEmbedder:

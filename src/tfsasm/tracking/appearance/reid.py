@@ -12,6 +12,7 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.runtime.sessions import onnx_session
+from tfsasm.settings import at_least_one
 from tfsasm.tables import Doubles, Floats, Image
 
 _MEAN, _STD = np.array(MEAN, dtype=np.float32), np.array(STD, dtype=np.float32)
@@ -44,6 +45,9 @@ class ReidSettings:
     threads: int = 1
     """Threads of one inference."""
 
+    def __post_init__(self) -> None:
+        at_least_one(self, "height", "width", "batch", "threads")
+
 
 class ReidEmbedder:
     """Unit vectors of an ONNX network that takes `[B, 3, H, W]` and gives `[B, C]`.
@@ -66,8 +70,8 @@ class ReidEmbedder:
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
-            shapes = [(entry.name, entry.shape) for entry in inputs]
-            raise InputError(f"{self._weights} takes {shapes}; a ReID network takes [B, 3, H, W]")
+            taken = "; ".join(f"{e.name} [{', '.join(map(str, e.shape))}]" for e in inputs)
+            raise InputError(f"{self._weights} takes {taken}; a ReID network takes [B, 3, H, W]")
         batch, _, height, width = shape
         return (
             batch if isinstance(batch, int) else None,

@@ -1,0 +1,116 @@
+"""The page of a video's identities: its data, what is worth a look, nothing that becomes HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from tfsasm.errors import InputError
+from tfsasm.tracking.report import ReportFile, page
+from tfsasm.video.source import Frame
+
+IMAGE = np.zeros((100, 200, 3), np.uint8)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+
+def frame(number: int) -> Frame:
+    return Frame(IMAGE, number, f"v.mp4#{number}", (number - 1) / 10)
+
+
+def people(**places: float) -> sv.Detections:
+    """People by id (`_3=20.0`), at a place from the left."""
+    left = np.array([*places.values()], dtype=float)
+    return sv.Detections(
+        xyxy=np.stack([left, np.full_like(left, 10), left + 20, np.full_like(left, 70)], axis=1),
+        confidence=np.ones(len(left)), tracker_id=np.array([int(name[1:]) for name in places]),
+    )  # fmt: skip
+
+
+def data_of(path) -> dict:
+    text = path.read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+
+
+@pytest.fixture
+def report(tmp_path):
+    """A page of one second: 1 stays, 2 is away for a while, 4 begins where 3 ended."""
+    path = tmp_path / "v.report.html"
+    with ReportFile(path, title="v.mp4", video=tmp_path / "v.tracked.mp4", rate=10) as file:
+        for number in range(1, 41):
+            places = {"_1": 100.0}
+            if not 5 < number < 20:
+                places["_2"] = 150.0
+            if number <= 10:
+                places["_3"] = 20.0 + number
+            if number >= 14:
+                places["_4"] = 34.0
+            file.write(frame(number), people(**places))
+    return path
+
+
+def test_the_page_holds_every_box(report):
+    data = data_of(report)
+    assert (data["title"], data["video"], data["size"]) == ("v.mp4", "v.tracked.mp4", [200, 100])
+    tracks = {track["id"]: track for track in data["tracks"]}
+    assert list(tracks) == [1, 2, 3, 4]
+    assert tracks[2]["frames"] == [*range(1, 6), *range(20, 41)]
+    assert tracks[3]["boxes"][:4] == [21, 10, 20, 60]
+    assert data["times"][:3] == [0, 100, 200]
+
+
+def test_what_is_worth_a_look_is_listed_by_frame(report):
+    looks = [(look["id"], look["frame"], look["text"]) for look in data_of(report)["looks"]]
+    assert looks == [(4, 14, "begins where #3 ended"), (2, 20, "is back after 1.5 s")]
+
+
+def test_nothing_in_the_data_becomes_html():
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    text = page({"title": evil})
+    assert evil not in text
+    assert "<img" not in text
+    assert json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["title"] == evil
+
+
+def test_the_page_needs_no_network(report):
+    text = report.read_text(encoding="utf-8")
+    assert not re.search(r"(https?:)?//[a-z]", text)
+    assert "import(" not in text
+
+
+def test_an_interrupted_run_leaves_the_page_of_what_was_done(tmp_path):
+    path = tmp_path / "v.report.html"
+    file = ReportFile(path, title="v", video=None)
+    file.write(frame(1), people(_1=5.0))
+    file.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert data_of(path)["numbers"] == [1]
+
+
+def test_without_a_frame_there_is_no_page_and_an_older_one_is_kept(tmp_path):
+    path = tmp_path / "v.report.html"
+    with ReportFile(path, title="v", video=None):
+        pass
+    assert not path.exists()
+    path.write_text("mine")
+    with pytest.raises(InputError, match="exists; give another name"):
+        ReportFile(path, title="v", video=None)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_a_browser_shows_identities_and_what_is_worth_a_look(report):
+    shown = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000",
+         "--dump-dom", f"{report.as_uri()}#2,20"],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    names = re.findall(r'<button data-id="(\d+)" aria-pressed="(true|false)">', shown)
+    assert names == [("4", "false"), ("2", "false"), ("1", "false"), ("2", "true"), ("3", "false"),
+                     ("4", "false")]  # fmt: skip
+    assert "4 identities, 40 frames, 3.9 s, 2 worth a look" in shown
+    assert "frame 20, 1.90 s, 3 people" in shown
