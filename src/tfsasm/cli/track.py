@@ -360,7 +360,9 @@ def _open_outputs(
             file = CocoFile if kind == "coco" else CvatFile
             writers.append(stack.enter_context(file(path, source.label, overwrite=overwrite)).write)
         else:
-            video = VideoWriter(_as_written(kind, path), source.rate, overwrite=overwrite)
+            video = VideoWriter(
+                _as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
+            )
             writers.append(draw_into(stack.enter_context(video)))
 
     return writers
