@@ -603,3 +603,14 @@ def test_what_says_too_much_or_too_little_is_refused(tfsasm, clip, flags, part):
     outcome = tfsasm("track", clip, *flags)
     assert outcome.code == 2
     assert part in " ".join(outcome.err.split())
+
+
+def test_what_annotation_tools_take(track, scene, tmp_path):
+    """The same boxes under the same identities in all files."""
+    assert track("--save", "mot", "coco", "cvat", output=tmp_path).code == 0
+    mot, coco, cvat = (next(tmp_path.glob(f"*.{end}")) for end in ("mot.txt", "json", "xml"))
+    table, saved = read_tracks(mot), json.loads(coco.read_text())
+    assert len(table.frame)
+    assert [a["instance_id"] for a in saved["annotations"]] == table.identity.tolist()
+    assert len(saved["images"]) == FRAMES
+    assert cvat.read_text().count('outside="0"') == len(table.frame)

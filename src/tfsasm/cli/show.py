@@ -69,7 +69,9 @@ def run(options: Options, console: Console, errors: Console) -> int:
     draw = _drawing(options, table, tracks)
     with (
         open_video(options.source, start=options.start, end=options.end) as source,
-        VideoWriter(options.output, source.rate, overwrite=options.overwrite) as movie,
+        VideoWriter(
+            options.output, source.rate, sound=source.sound, overwrite=options.overwrite
+        ) as movie,
         progress(errors, quiet=options.quiet) as bar,
     ):
         task, number = bar.add_task("drawing", total=source.count), 0

@@ -46,11 +46,11 @@ TRACKED = ".tracked"  # ends the stem of an annotated video
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
 
-Kind = Literal["video", "images", "mot", "json", "csv", "report"]
+Kind = Literal["video", "images", "mot", "json", "csv", "report", "coco", "cvat"]
 
 _SUFFIXES: dict[Kind, str] = {
     "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
-    "report": ".report.html",
+    "report": ".report.html", "coco": ".coco.json", "cvat": ".cvat.xml",
 }  # fmt: skip
 
 
@@ -70,7 +70,8 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
-    timeline of identities)."""
+    timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
+    for video 1.1")."""
     mot_output: OptionalFile = None
     """MOTChallenge text in this file; what is named by file is all that is written."""
     json_output: OptionalFile = None
@@ -223,7 +224,7 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
     if options.detections is not None and len(sources) > 1:
         raise InputError(f"--detections are of one video, and there are {len(sources)}")
     if not any(places):
-        raise InputError("nothing to write: --save takes video, images, mot, json and csv")
+        raise InputError(f"nothing to write: --save takes {', '.join(_SUFFIXES)}")
     everything = [path for files in places for path in files.values()]
     if len(sources) > 1 and len(set(everything)) < len(everything):
         raise InputError("two of the videos have the same name, so the same results; track them "
@@ -321,6 +322,7 @@ def _open_outputs(
     stack: ExitStack,
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
+    from tfsasm.tracking.annotations import CocoFile, CvatFile
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
@@ -354,8 +356,13 @@ def _open_outputs(
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
             writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
+        elif kind in ("coco", "cvat"):
+            file = CocoFile if kind == "coco" else CvatFile
+            writers.append(stack.enter_context(file(path, source.label, overwrite=overwrite)).write)
         else:
-            video = VideoWriter(_as_written(kind, path), source.rate, overwrite=overwrite)
+            video = VideoWriter(
+                _as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
+            )
             writers.append(draw_into(stack.enter_context(video)))
 
     return writers

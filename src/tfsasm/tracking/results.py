@@ -41,7 +41,7 @@ def rows(tracks: sv.Detections) -> list[Row]:
     ]
 
 
-class _TrackFile:
+class ResultFile:
     """A text file with one part per frame."""
 
     head, separator, tail = "", "", ""
@@ -51,17 +51,23 @@ class _TrackFile:
         self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
         self._file: TextIO = self._partial.open("w", 1, encoding="utf-8", newline="\n")
         self._file.write(self.head)
-        self._parts = 0
+        self._parts, self._begun = 0, False
 
     def write(self, frame: Frame, tracks: sv.Detections) -> None:
         """Add one frame's tracks."""
         part = self.part(frame, tracks)
         with writing(self.path):
-            self._file.write(self.separator + part if self._parts else part)
+            self._file.write(self.separator + part if part and self._begun else part)
+        self._begun = self._begun or bool(part)
         self._parts += 1
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """The text of one frame."""
         raise NotImplementedError
+
+    def end(self) -> str:
+        """The text after that of all frames."""
+        return self.tail
 
     def __enter__(self) -> Self:
         return self
@@ -72,14 +78,14 @@ class _TrackFile:
     ) -> None:
         try:
             with writing(self.path), self._file:
-                self._file.write(self.tail)
+                self._file.write(self.end())
             if kind is None or self._parts:
                 os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
 
 
-class MotFile(_TrackFile):
+class MotFile(ResultFile):
     """MOTChallenge result lines.
 
     `first_id` is the number of the first identity. Without `scores` the confidence column is the
@@ -102,7 +108,7 @@ class MotFile(_TrackFile):
         return "".join(lines)
 
 
-class JsonFile(_TrackFile):
+class JsonFile(ResultFile):
     """`{"about": {...}, "frames": [{"frame", "time", "tracks": [{"id", "xyxy", "score"}]}]}`."""
 
     separator, tail = ",\n", "\n]}\n"
@@ -122,7 +128,7 @@ class JsonFile(_TrackFile):
         return json.dumps({"frame": frame.number, "time": frame.time, "tracks": listing})
 
 
-class CsvFile(_TrackFile):
+class CsvFile(ResultFile):
     """A line per track, with the columns of `supervision.CSVSink`, the frame and its time."""
 
     head = "x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,frame_number,time\n"

@@ -20,11 +20,11 @@ import numpy as np
 from av.video.frame import PictureType
 
 from tfsasm.errors import InputError
+from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import REORDERED, Timeline
 from tfsasm.video.truncation import container_is_cut
 
 # What a playlist may refer to: a file to no network, a network address to no file of this computer.
-PROTOCOLS_OF_FILES = "file,crypto,data"
 PROTOCOLS_OF_STREAMS = (
     "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,rtmpt,srt,ftp,crypto,data"
 )
@@ -54,6 +54,13 @@ class Decoder:
         except BaseException:
             self._container.close()
             raise
+
+    @property
+    def sound(self) -> Sound | None:
+        """The sound of a file that has one."""
+        if self._path is None or not self._container.streams.audio:
+            return None
+        return Sound(self._path, _start(self._stream) or 0.0)
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Images in order, not converted yet. A last one that is marked as damaged is left out."""

@@ -28,6 +28,7 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
+from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import image_is_cut
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,9 @@ class Source:
 
     `rate` is the number of frames per second that come out (so a stride divides it), exact, None
     when unknown; `size` is `(width, height)` of the first frame; `count` is how many frames are
-    expected to come out, None for a live source. `problems` are sentences about defects that
-    were recovered from or guessed around; each was also logged as a warning.
+    expected to come out, None for a live source; `sound` is that of a video file. `problems` are
+    sentences about defects that were recovered from or guessed around; each was also logged as a
+    warning.
     """
 
     def __init__(self, label: str, numbers: range) -> None:
@@ -76,6 +78,7 @@ class Source:
         self.rate: Fraction | None = None
         self.size: tuple[int, int] | None = None
         self.count: int | None = None
+        self.sound: Sound | None = None
         self.problems: list[str] = []
         self._numbers = numbers
         self._frames = self._read()
@@ -125,7 +128,7 @@ class VideoSource(Source):
         super().__init__(decoder.label, numbers)
         self._decoder = decoder
         self.rate = decoder.rate and decoder.rate / numbers.step
-        self.size = decoder.size
+        self.size, self.sound = decoder.size, decoder.sound
         if decoder.total:
             self._expect(decoder.total)
         if decoder.declared and not self.count:

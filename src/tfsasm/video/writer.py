@@ -20,6 +20,7 @@ import numpy as np
 
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output
+from tfsasm.video.sound import Sound, add_sound
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class VideoWriter:
 
     `path` ends in .mp4, .mov, .mkv or .avi; without a suffix, or ending in `/`, it is a folder.
     `rate` is in frames per second, None when unknown: then times are kept as they are, and
-    frames without a time follow at 25 per second. The file appears under its name when the
+    frames without a time follow at 25 per second. `sound` is that of the source
+    (`Source.sound`), cut to the frames that are written. The file appears under its name when the
     writer is closed; how a `with` block ends makes no difference, and no frames make no file.
 
     Raises `InputError` at once when the path is taken, unwritable or of an unknown kind.
@@ -50,7 +52,7 @@ class VideoWriter:
 
     def __init__(
         self, path: Path | str, rate: Fraction | float | None, *, crf: int = 23,
-        preset: str = "superfast", overwrite: bool = False,
+        preset: str = "superfast", sound: Sound | None = None, overwrite: bool = False,
     ) -> None:
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise InputError(f"a frame rate of {rate} cannot be written; give a number above 0")
@@ -63,7 +65,7 @@ class VideoWriter:
             self._sink = _ImageFolder(self.path, overwrite)
         elif suffix in VIDEO_SUFFIXES:
             check_output(self.path, overwrite=overwrite)
-            self._sink = _VideoFile(self.path, exact, {"crf": str(crf), "preset": preset})
+            self._sink = _VideoFile(self.path, exact, {"crf": str(crf), "preset": preset}, sound)
         else:
             raise InputError(
                 f"{self.path} ends in {suffix}, which is no video that can be written; give "
@@ -127,8 +129,10 @@ class _ImageFolder:
 class _VideoFile:
     """An H.264 encoder that opens with the first frame and writes beside its target."""
 
-    def __init__(self, path: Path, rate: Fraction | None, options: dict[str, str]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, rate: Fraction | None, options: dict[str, str], sound: Sound | None
+    ) -> None:
+        self._path, self._sound = path, sound
         self._partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
         self._options = options
         self._rate = rate or UNKNOWN_RATE
@@ -167,11 +171,18 @@ class _VideoFile:
                 container.mux(self._stream.encode(None))
             container.close()
             if keep:
+                self._add_sound()
                 os.replace(self._partial, self._path)
         except (av.error.FFmpegError, OSError) as error:
             raise self._refused(error) from error
         finally:
             self._partial.unlink(missing_ok=True)
+
+    def _add_sound(self) -> None:
+        """That of the source's frames that were written, where their times are known."""
+        if self._sound and self._zero is not None and self._last is not None:
+            seconds = float((self._last + self._tick) * self._unit)
+            add_sound(self._partial, self._sound, self._zero, seconds)
 
     def _open(self, image: np.ndarray) -> None:
         faststart = self._path.suffix.lower() in (".mp4", ".mov")  # plays before it is loaded
@@ -182,8 +193,9 @@ class _VideoFile:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = self._unit
-        if self._regular:
-            stream.codec_context.max_b_frames = 0  # AVI has no display order of its own
+        remuxed = self._sound is not None and self._path.suffix.lower() == ".mkv"
+        if self._regular or remuxed:  # AVI has no display order, Matroska no decoding times
+            stream.codec_context.max_b_frames = 0
         # Browsers assume BT.709 for HD and BT.601 below, so that is what is written and declared.
         self._matrix, code = ("ITU709", 1) if height >= 720 else ("ITU601", 6)
         for name in ("colorspace", "color_primaries", "color_trc"):

@@ -1,0 +1,144 @@
+"""The sound of a video beside its annotated frames: copied packets, or encoded where need be."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+log = logging.getLogger(__name__)
+
+PROTOCOLS_OF_FILES = "file,crypto,data"
+"""What a playlist that is a file may refer to: no network."""
+
+COPIED = {
+    ".mp4": {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"},
+    ".mov": {"aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"},
+    ".mkv": {"aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "alac", "pcm_s16le"},
+    ".avi": {"mp3", "ac3", "pcm_s16le", "pcm_u8"},
+}
+"""Codecs that players expect in a container; others are encoded anew."""
+
+ENCODER = {".avi": "libmp3lame"}  # else AAC
+
+_BEFORE = 0.001  # seconds by which a packet may precede the first frame
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a video file."""
+
+    path: Path
+    start: float
+    """When the first frame is shown, in seconds of the file's clock."""
+
+
+def add_sound(video: Path, sound: Sound, begin: float, seconds: float) -> None:
+    """Put into `video` the sound that its source has from `begin` seconds after its first frame on.
+
+    It is cut to `seconds`. Where it cannot be read or written the video stays silent, with a
+    warning.
+    """
+    offset = sound.start + begin
+    partial = video.with_name(f"{video.stem}.sound{video.suffix}")
+    try:
+        for copy in (True, False):
+            try:
+                if _muxed(video, sound.path, partial, offset, seconds, copy=copy):
+                    os.replace(partial, video)
+                return
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                if not copy:
+                    log.warning("%s: its sound is left out: %s", sound.path.as_posix(),
+                                getattr(error, "strerror", None) or error)  # fmt: skip
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _muxed(
+    video: Path, path: Path, output: Path, offset: float, seconds: float, *, copy: bool
+) -> bool:
+    """Whether there was sound; `copy` is for packets that `output` takes as they are."""
+    options = {"protocol_whitelist": PROTOCOLS_OF_FILES}
+    suffix = output.suffix.lower()
+    with av.open(f"file:{video}") as frames, av.open(f"file:{path}", options=options) as source:
+        if not source.streams.audio:
+            return False
+        given: Any = source.streams.best("audio")
+        shown = frames.streams.video[0]
+        zero = float((shown.start_time or 0) * (shown.time_base or 0))  # of Matroska it is not 0
+        flags = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}
+        with av.open(f"file:{output}", "w", options=flags) as written:
+            images = written.add_stream_from_template(shown)
+            if copy and given.codec_context.name in _names(COPIED[suffix]):
+                heard: Any = written.add_stream_from_template(given)
+                packets = _copied(source, given, heard, offset, zero, seconds)
+            else:
+                rate = given.codec_context.sample_rate
+                heard = written.add_stream(ENCODER.get(suffix, "aac"), rate=_usual(rate))
+                heard.layout = "mono" if given.codec_context.channels == 1 else "stereo"
+                packets = _encoded(source, given, heard, offset, zero, seconds)
+            for packet in heapq.merge(_of(frames, images), packets, key=_decoded_at):
+                written.mux(packet)
+    return True
+
+
+def _names(codecs: set[str]) -> set[str]:
+    """With those of the decoders that FFmpeg prefers."""
+    return codecs | {f"{name}float" for name in codecs} | {f"lib{name}" for name in codecs}
+
+
+def _usual(rate: int) -> int:
+    """A sample rate that AAC and MP3 both have."""
+    return rate if rate in (16_000, 22_050, 24_000, 32_000, 44_100, 48_000) else 48_000
+
+
+def _decoded_at(packet: Any) -> float:
+    return float((packet.dts or 0) * packet.time_base)
+
+
+def _of(frames: Any, stream: Any) -> Iterator[Any]:
+    for packet in frames.demux(frames.streams.video[0]):
+        if packet.size:
+            packet.dts = packet.pts if packet.dts is None else packet.dts
+            packet.stream = stream
+            yield packet
+
+
+def _copied(
+    source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
+) -> Iterator[Any]:
+    for packet in source.demux(given):
+        if packet.pts is None or packet.size == 0:
+            continue
+        time = float(packet.pts * packet.time_base) - offset
+        if time >= seconds:
+            return
+        if time >= -_BEFORE:
+            shift = round(Fraction(offset - zero) / packet.time_base)
+            packet.pts = max(0, packet.pts - shift)
+            packet.dts = packet.pts
+            packet.stream = heard
+            yield packet
+
+
+def _encoded(
+    source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
+) -> Iterator[Any]:
+    for frame in source.decode(given):
+        if frame.pts is None:
+            continue
+        time = float(frame.pts * frame.time_base) - offset
+        if time >= seconds:
+            break
+        if time >= -_BEFORE:
+            frame.pts = max(0, frame.pts - round(Fraction(offset - zero) / frame.time_base))
+            yield from heard.encode(frame)
+    yield from heard.encode(None)
