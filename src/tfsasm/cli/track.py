@@ -86,6 +86,8 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
+    reconnect: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
+    """For so long a network stream whose connection is lost is opened again."""
     weights: str = ""
     """The network: `tiny` (in the package; by default), a .safetensors file, a published .pth file,
     or with --runtime onnx or openvino the folder that `tfsasm export` made."""
@@ -109,7 +111,8 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    from tfsasm.video.source import find_sources
+    from tfsasm.video.decoder import public_address
+    from tfsasm.video.find import find_sources
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
@@ -121,7 +124,7 @@ def run(
     for source, files in zip(sources, places, strict=True):
         tracker.reset()
         ended, lines = _track_one(options, source, files, tracker, detector, about, errors)
-        label = f"{source}: " if len(sources) > 1 else ""
+        label = f"{public_address(source)}: " if len(sources) > 1 else ""
         print_lines(console, label + lines[0], *lines[1:])
         code = code or ended
         if ended == INTERRUPTED:
@@ -144,6 +147,8 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
 
 def _places(options: Options, source: str) -> dict[Kind, Path]:
     """The files of the results of a source."""
+    from tfsasm.video.decoder import public_address
+
     output, named = options.output, dict[Kind, Path]()
     if output and output.suffix and not output.is_dir():
         named["video"] = output
@@ -161,7 +166,8 @@ def _places(options: Options, source: str) -> dict[Kind, Path]:
         path = path.parent if path.name == "img1" else path
         name = path.stem if path.is_file() else path.name
     else:
-        name = f"camera-{source}" if source.isdecimal() else urlsplit(source).path.split("/")[-1]
+        address = public_address(source).partition("?")[0]
+        name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
         name = re.sub(r"[^\w.-]+", "-", name) or "stream"
     return {kind: folder / f"{name}{_SUFFIXES[kind]}" for kind in options.save} | named
 
@@ -183,7 +189,7 @@ def _track_one(
     with ExitStack() as stack:
         source = stack.enter_context(open_video(
             text, start=options.start, end=options.end, stride=options.stride,
-            order=preset(options.preset).order,
+            order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
         outputs = _open_outputs(options, source, files, about, stack)
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
