@@ -37,6 +37,10 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
 """Which fields (none named: all), what is true of a good value or of each of a column, and what is
 said of a bad one."""
 
+FRAMES_FROM_0 = "its frames count from 0; 0 is taken for frame 1, and so on"
+
+SKIP_BAD = ", or leave such lines out with --skip-bad-detections"
+
 _PLACES = 100  # bad lines that a message names
 
 _BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read line by line
@@ -61,10 +65,15 @@ class Skipped:
         also = f"; the others: {others}{more}" if others else ""
         return f"{self.count} bad detection line(s) left out, the first: {self.first}{also}"
 
+    def all_of(self, what: object) -> InputError:
+        """What is to be said where nothing but such lines was there."""
+        first = self.first.removesuffix(SKIP_BAD)
+        return InputError(f"no line of {what} can be used, the first: {first}")
+
 
 @dataclass(frozen=True)
 class LineFormat:
-    """What a comma-separated line must hold.
+    """What a line must hold. Fields are between commas, spaces, tabs, semicolons or bars.
 
     A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
     be finite and of a sane size, `frame` and `id` whole, `frame` at least `first`, and with
@@ -80,7 +89,7 @@ class LineFormat:
 
     def parse(self, line: str) -> list[float]:
         """The numbers of one line. Raises `ValueError` naming the field and the mend."""
-        fields = line.split(",")
+        fields = with_commas(line).split(",")
         if not self.fewest <= len(fields) <= len(self.names):
             few = "too few fields" if len(fields) < self.fewest else "too many fields"
             raise ValueError(f"{few}: {len(fields)} where {self._wanted()}; {self.mend}")
@@ -106,7 +115,7 @@ class LineFormat:
         table, skipped = np.full((len(lines), len(self.names)), np.nan), Skipped()
         count = 0
         for start in range(0, len(lines), _BLOCK):
-            part = lines[start : start + _BLOCK]
+            part = [with_commas(line) for line in lines[start : start + _BLOCK]]
             block = self._parse_all(part)
             if block is not None:
                 table[count : count + len(part), : block.shape[1]] = block
@@ -168,7 +177,7 @@ _UNREAD = ("field 8", "field 9", "field 10")
 DETECTION = LineFormat(
     names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
     fewest=7, checked=7, first=0,
-    mend="correct the line, or leave such lines out with --skip-bad-detections",
+    mend=f"correct the line{SKIP_BAD}",
 )
 
 TRACK = LineFormat(
@@ -176,6 +185,12 @@ TRACK = LineFormat(
            "confidence", "class", "visibility", "field 10"),
     fewest=6, checked=9, mend="correct the line",
 )
+
+
+LAX_TRACK = replace(
+    TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False
+)
+"""What TrackEval takes of a result."""
 
 
 class DetectionsByFrame(dict[int, Doubles]):
@@ -223,7 +238,7 @@ def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsBy
     """
     table, skipped = _read_table(path, DETECTION, skip_bad)
     if skipped.count and not len(table):
-        raise InputError(f"no line of {path} can be used, the first: {skipped.first}")
+        raise skipped.all_of(path)
     if skipped.count:
         log.warning("%s", skipped)
     frames = table[:, 0].astype(np.int64)
@@ -236,13 +251,14 @@ def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsBy
     return DetectionsByFrame(by_frame, skipped, from_zero=from_zero)
 
 
-def read_tracks(path: Path | str, *, any_size: bool = False) -> TrackRows:
+def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     """The boxes of a `gt.txt` or result file of 6 to 10 columns.
 
-    With `any_size` boxes of no or negative size are taken as they are, with a warning, as TrackEval
-    scores them. Raises `InputError` naming file, line, field and mend.
+    With `lax` whatever TrackEval scores is taken: boxes of no or negative size, with a warning,
+    more columns, a confidence that is not finite. Raises `InputError` naming file, line, field and
+    mend.
     """
-    table, _ = _read_table(path, replace(TRACK, positive=not any_size), skip_bad=False)
+    table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):
         log.warning("%s has %d box(es) of no or negative size; they are scored as they are", path,
                     count)
@@ -286,13 +302,15 @@ def result_line(
 def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:
     """All lines `[N, 10]`, and the bad ones that were left out."""
     numbered = numbered_lines(read_text(path))
-    lines = [_with_commas(line) for _, line in numbered]
+    lines = [line for _, line in numbered]
     return layout.table(lines, lambda index: f"{path}:{numbered[index][0]}", skip_bad=skip_bad)
 
 
-def _with_commas(line: str) -> str:
-    """A line whose fields are between spaces, tabs or semicolons, with commas instead."""
-    return line if "," in line else ",".join(line.split(";" if ";" in line else None))
+def with_commas(line: str) -> str:
+    """A line whose fields are between semicolons, bars, tabs or spaces, with commas instead."""
+    if "," in line:
+        return line
+    return ",".join(line.split(next((mark for mark in ";|" if mark in line), None)))
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfsasm.errors import InputError
 from tfsasm.evaluation.score import score_folders
 
 FRAMES = range(1, 11)
@@ -79,3 +80,16 @@ def test_results_with_classes_are_scored_by_the_classes_that_count(tmp_path):
     for classes in ([1], [2], [1, 2]):
         scores = score_folders(gt, results, "mot", classes=classes).report.combined
         assert (pytest.approx(100), 0) == (scores.HOTA, scores.FP)
+
+
+def test_a_benchmark_has_classes_of_its_own(tmp_path):
+    gt, results = folders(tmp_path, text(people()), text(people("1,-1,-1,-1")))
+    with pytest.raises(InputError, match="the rules of mot17 say which classes count"):
+        score_folders(gt, results, "mot17", classes=[1, 2])
+
+
+@pytest.mark.parametrize("rest", ["nan,-1,-1,-1", "1,-1,-1,-1,5,6,7", "-5,-1,-1,-1"])
+def test_columns_that_are_not_scored_may_hold_anything(tmp_path, rest):
+    """JonathonLuiten/TrackEval#29: it reads numbers and looks at the first six."""
+    gt, results = folders(tmp_path, text(people()), text(people(rest)))
+    assert pytest.approx(100) == score_folders(gt, results, "mot").report.combined.HOTA

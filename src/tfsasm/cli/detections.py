@@ -29,6 +29,7 @@ from tfsasm.detection.formats import (
 )
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
+from tfsasm.motchallenge import FRAMES_FROM_0
 
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
@@ -177,7 +178,11 @@ def run(options: Options, console: Console, errors: Console) -> int:
         elif kind == "det_db":
             write_det_db(tool.output, ((frame.key, frame.lines) for frame in frames))
         else:
-            write_mot(tool.output, mot_rows(frames, tool.output), overwrite=tool.overwrite)
+            from_zero = write_mot(
+                tool.output, mot_rows(frames, tool.output), overwrite=tool.overwrite
+            )
+            notes += [f"{name}: {FRAMES_FROM_0}" for name in from_zero]
+    notes += reading.notes
     if reading.skipped.count:
         notes.append(str(reading.skipped))
     print_lines(console, f"read {read}", *notes, f"wrote {written}: {tool.output}")

@@ -30,7 +30,7 @@ class Options:
     """The benchmark whose rules apply: dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k
     or mot (no box is exempt). By default it is inferred from the names, and reported."""
     classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
-    """Classes of the eighth column that count together; by default pedestrians, 1."""
+    """Classes of the eighth column that count together, with --dataset mot; by default 1."""
     json: OptionalFile = None
     """Write the scores here as well."""
     csv: OptionalFile = None

@@ -63,6 +63,10 @@ def read_coco(path: Path, reading: Reading, images: CocoImages | None) -> Iterat
     Without a table, those that have results, by id. Raises `InputError` naming the item for results
     that cannot be used, or whose image is not in the table.
     """
+    return reading.usable(path, _frames(path, reading, images))
+
+
+def _frames(path: Path, reading: Reading, images: CocoImages | None) -> Iterator[FrameBoxes]:
     known = images.keys if images else {}
     keys = list(known.values())
     numbers = {identity: number for number, identity in enumerate(known)}
@@ -82,7 +86,7 @@ def read_coco(path: Path, reading: Reading, images: CocoImages | None) -> Iterat
         image.append(numbers[identity])
         category.append(label)
         values.extend(box)
-    return _by_image(keys, np.asarray(image), np.asarray(category), np.asarray(values))
+    yield from _by_image(keys, np.asarray(image), np.asarray(category), np.asarray(values))
 
 
 def write_coco(

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, reading
-from tfsasm.motchallenge import LineFormat, Skipped
+from tfsasm.motchallenge import SKIP_BAD, LineFormat, Skipped
 from tfsasm.tables import Doubles
 
 LINE = LineFormat(
     names=("left", "top", "width", "height", "score", "class"), fewest=5, checked=5,
-    mend="correct the line, or leave such lines out with --skip-bad-detections",
+    mend=f"correct the line{SKIP_BAD}",
 )
 
 Folder = tuple[str, ...]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output, safe_name, writing
-from tfsasm.motchallenge import Skipped, read_detections
+from tfsasm.motchallenge import FRAMES_FROM_0, Skipped, read_detections, with_commas
 from tfsasm.tables import Doubles
 
 _LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
@@ -52,6 +52,8 @@ class Reading:
     skip_bad: bool = False
     """Leave bad lines out."""
     skipped: Skipped = field(default_factory=Skipped)
+    notes: list[str] = field(default_factory=list)
+    """What was assumed."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.digits <= 18:
@@ -62,6 +64,17 @@ class Reading:
         if not self.skip_bad:
             raise InputError(bad.first)
         self.skipped += bad
+
+    def usable(self, path: Path, frames: Iterable[FrameBoxes]) -> Iterator[FrameBoxes]:
+        """The same frames. Raises `InputError` at the end where bad lines were all there was."""
+        before, boxes = self.skipped, 0
+        self.skipped = Skipped()
+        for frame in frames:
+            boxes += len(frame.boxes)
+            yield frame
+        if self.skipped.count and not boxes:
+            raise self.skipped.all_of(path)
+        self.skipped = before + self.skipped
 
 
 def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
@@ -76,7 +89,7 @@ def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
         parts = (_read_mot(file, name, reading, path) for name, file in files.items())
         return once(frame for part in parts for frame in part)
     if kind != "mot":
-        return once(_read_det_db(path, reading))
+        return once(reading.usable(path, _read_det_db(path, reading)))
     name = path.parent.parent.name if path.parent.name == "det" else path.stem
     above = path.resolve().parents[2] if path.parent.name == "det" else None
     return _read_mot(path, name, reading, above)
@@ -115,12 +128,14 @@ def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[MotRow]:
 
 def write_mot(
     output: Path, rows: Iterable[MotRow], *, overwrite: bool, names: Iterable[str] = ()
-) -> None:
+) -> list[str]:
     """Write a `det.txt` of one sequence, or a folder of a `NAME.txt` for each, when all is done.
 
-    Of `names` there are files even if there are no frames. Raises `InputError` for a file that
-    exists.
+    Of `names` there are files even if there are no frames. A sequence that has a frame 0 counts
+    from 0, and its frames move by one; these files are returned. Raises `InputError` for a file
+    that exists.
     """
+    from_zero: set[str] = set()
     folder, single = (output.parent, output.name) if output.suffix else (output, "")
     check_folder(folder)
     with writing(output), tempfile.TemporaryDirectory(prefix=".detections-", dir=folder) as partial:
@@ -129,12 +144,33 @@ def write_mot(
         for file, part in groupby(rows, lambda row: single or f"{row[0]}.txt"):
             with Path(partial, file).open("a", encoding="utf-8", newline="\n") as text:
                 for _, number, lines in part:
-                    text.writelines(f"{number},-1,{line.strip()},-1,-1,-1\n" for line in lines)
+                    if number == 0:
+                        from_zero.add(file)
+                    text.writelines(_mot_line(number, line) for line in lines)
+        for file in from_zero:
+            _count_from_1(Path(partial, file))
         done = list(Path(partial).iterdir())
         for path in done:
             check_output(folder / path.name, overwrite=overwrite)
         for path in done:
             path.replace(folder / path.name)
+    return sorted(from_zero)
+
+
+def _mot_line(number: int, line: str) -> str:
+    """A line of MOT text, whose eighth field is the class if `line` has one."""
+    box = with_commas(line.strip())
+    return f"{number},-1,{box}{',-1' * (8 - box.count(',') - 1)}\n"
+
+
+def _count_from_1(path: Path) -> None:
+    """Move the frames of MOT text by one."""
+    moved = path.with_suffix(".moved")
+    with path.open(encoding="utf-8") as old, moved.open("w", encoding="utf-8", newline="\n") as new:
+        for line in old:
+            number, _, rest = line.partition(",")
+            new.write(f"{int(number) + 1},{rest}")
+    moved.replace(path)
 
 
 def det_files(folder: Path) -> dict[str, Path]:
@@ -181,8 +217,8 @@ def sequence_of(key: str) -> str:
 def number_of(key: str) -> int:
     """The number at the end of a frame's name. Raises `InputError` when there is none."""
     found = re.search(r"([0-9]{1,18})$", split_key(key)[1])
-    if found is None or int(found[1]) < 1:
-        raise InputError(f"the key {key!r} has no frame number at its end, from 1 up")
+    if found is None:
+        raise InputError(f"the key {key!r} has no frame number at its end, such as 000001")
     return int(found[1])
 
 
@@ -211,6 +247,8 @@ def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> It
     """Every frame up to the last with a box: a det_db tells empty frames from unknown ones."""
     found = read_detections(path, skip_bad=reading.skip_bad)
     reading.skipped += found.skipped
+    if found.from_zero:
+        reading.notes.append(f"{path}: {FRAMES_FROM_0}")
     prefix = reading.prefix
     if prefix is None:
         prefix = "/".join(above.resolve().parts[1:][-2:]) if above else ""

@@ -21,7 +21,7 @@ from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.detection.det_db import DetDb, Folder, components, kind_of, read_det_db
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
-from tfsasm.motchallenge import read_detections
+from tfsasm.motchallenge import FRAMES_FROM_0, read_detections
 from tfsasm.tables import Doubles
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class MotDetections(_Stored):
         if self._frames.skipped.count:
             self._notes.append(str(self._frames.skipped))
         if self._frames.from_zero:
-            self._guess("zero", "its frames count from 0; 0 is taken for frame 1, and so on")
+            self._guess("zero", FRAMES_FROM_0)
         rows = np.concatenate([np.zeros((0, 5)), *self._frames.values()])
         self._check(rows)
 
@@ -172,7 +172,7 @@ class DetectionDatabase(_Stored):
                 self._guess("number", "frames are matched by their number in the source, since no "
                             f"key has a file name like {stem} (frame {frame.number})")
             if names.from_zero:
-                self._guess("zero", "its keys count from 0; 0 is taken for frame 1, and so on")
+                self._guess("zero", FRAMES_FROM_0)
             position = names.by_number.get(frame.number - names.from_zero)
         return None if position is None else self._file.at(position)
 
@@ -183,10 +183,7 @@ class DetectionDatabase(_Stored):
             if skipped and not self._skip_bad:
                 raise InputError(skipped.first)
             if skipped and not len(self._file.of(folder)):
-                raise InputError(
-                    f"no line of {_join(folder)} in {self._path} can be used, the first: "
-                    f"{skipped.first}"
-                )
+                raise skipped.all_of(f"{_join(folder)} in {self._path}")
             if skipped:
                 self._notes.append(str(skipped))
                 log.warning("%s", skipped)

@@ -56,7 +56,7 @@ def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[
         names = sorted(path.parent.parent.name for path in root.glob("*/gt/gt.txt"))
     if not names:
         raise InputError(f"no sequence in {root}: wanted NAME/gt/gt.txt")
-    tables = {name: read_tracks(root / name / "gt" / "gt.txt", any_size=True) for name in names}
+    tables = {name: read_tracks(root / name / "gt" / "gt.txt", lax=True) for name in names}
     rule = PROTOCOLS["mot"]
     return {name: trajectories(table)[counted(table, rule)] for name, table in tables.items()}
 
@@ -68,10 +68,11 @@ def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajecto
     """
     root = Path(folder)
     places = {name: (root / f"{name}.txt", root / "data" / f"{name}.txt") for name in names}
-    return {
-        name: trajectories(read_tracks(inner if inner.exists() and not plain.exists() else plain))
+    found = {
+        name: inner if inner.exists() and not plain.exists() else plain
         for name, (plain, inner) in places.items()
     }
+    return {name: trajectories(read_tracks(path, lax=True)) for name, path in found.items()}
 
 
 def score_folders(
@@ -87,10 +88,10 @@ def score_folders(
 
     `gt` holds `NAME/gt/gt.txt` (splits may be between), `results` holds `NAME.txt`, or TrackEval's
     `data/NAME.txt`. Without `dataset` it is guessed from the names, or else `mot`, with a note
-    on that. `classes` are those of the eighth column that count, instead of pedestrians alone; not
-    for BDD100K, which scores each class. Sequences that one side lacks, or that are unfit to be
-    scored, raise one `InputError` for all; with `allow_missing` they are left out, as long as there
-    are others.
+    on that. `classes` are those of the eighth column that count, instead of pedestrians alone; only
+    for `mot`, since benchmarks have rules of their own. Sequences that one side lacks, or that are
+    unfit to be scored, raise one `InputError` for all; with `allow_missing` they are left out, as
+    long as there are others.
     """
     root, place = Path(gt), Path(results)
     notes = []
@@ -184,6 +185,10 @@ def _loader(
     if dataset not in PROTOCOLS:
         known = ", ".join((*PROTOCOLS, BDD100K))
         raise InputError(f"no rules for {dataset!r}; there are those of {known}")
+    if classes and PROTOCOLS[dataset].classes != "maybe":
+        raise InputError(
+            f"the rules of {dataset} say which classes count; --classes is for --dataset mot"
+        )
     rule = replace(PROTOCOLS[dataset], counted=classes)
     return lambda name, files: _load(name, files, rule, notes)
 
@@ -192,7 +197,7 @@ def _load(
     name: str, files: Files, rule: Protocol, notes: list[str]
 ) -> tuple[Trajectories, Trajectories]:
     """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
-    truth, result = (read_tracks(path, any_size=True) for path in (files.truth, files.result))
+    truth, result = (read_tracks(path, lax=True) for path in (files.truth, files.result))
     if what := uncounted(truth, rule):
         notes.append(f"{name}: {what}")
     rows, tracks = trajectories(truth), trajectories(result)

@@ -21,7 +21,15 @@ from tfsasm.datasets.mot_folders import (
     listed_names,
 )
 from tfsasm.errors import InputError
-from tfsasm.motchallenge import DETECTION, TRACK, LineFormat, SeqInfo, inspect, read_seqinfo
+from tfsasm.motchallenge import (
+    DETECTION,
+    FRAMES_FROM_0,
+    TRACK,
+    LineFormat,
+    SeqInfo,
+    inspect,
+    read_seqinfo,
+)
 from tfsasm.tables import Doubles
 
 
@@ -91,6 +99,9 @@ def _check_rows(row: SequenceReport, path: Path, layout: LineFormat) -> Doubles 
         row.problems.append(str(error))
         return None
     row.add_bad_lines(problems)
+    if layout is DETECTION and (rows[:, 0] == 0).any():
+        row.notes.append(f"{what}: {FRAMES_FROM_0}")
+        rows[:, 0] += 1
     check_boxes(row, what, rows)
     if layout is TRACK:
         keys, counts = np.unique(rows[:, :2], axis=0, return_counts=True)
