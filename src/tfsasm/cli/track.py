@@ -86,6 +86,8 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
+    show: bool = False
+    """A window with the tracks as they come; q, Escape or closing it ends the video."""
     reconnect: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
     """For so long a network stream whose connection is lost is opened again."""
     weights: str = ""
@@ -184,6 +186,7 @@ def _track_one(
     from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
+    from tfsasm.video.window import WindowClosed
 
     frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
@@ -205,6 +208,8 @@ def _track_one(
                 bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
+        except WindowClosed:
+            notes = ["window closed; the files hold what was done so far"]
         except KeyboardInterrupt:
             code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
@@ -219,6 +224,7 @@ def _track_one(
 
 def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]]) -> None:
     """Refuse before any work what could not be done after it."""
+    from tfsasm.video.window import check_display
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
@@ -229,7 +235,9 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
         raise InputError("give a video: tfsasm track video.mp4")
     if options.detections is not None and len(sources) > 1:
         raise InputError(f"--detections are of one video, and there are {len(sources)}")
-    if not any(places):
+    if options.show:
+        check_display()
+    elif not any(places):
         raise InputError(f"nothing to write: --save takes {', '.join(_SUFFIXES)}")
     everything = [path for files in places for path in files.values()]
     if len(sources) > 1 and len(set(everything)) < len(everything):
@@ -334,6 +342,7 @@ def _open_outputs(
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.prefetch import BackgroundCalls
+    from tfsasm.video.window import Window
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
@@ -371,4 +380,7 @@ def _open_outputs(
             )
             writers.append(draw_into(stack.enter_context(video)))
 
+    if options.show:
+        window, drawn = stack.enter_context(Window(source.label)), Annotator()
+        writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
     return writers
