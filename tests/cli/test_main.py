@@ -98,7 +98,8 @@ FROZEN = {
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
         "miss_tolerance score_threshold output save mot_output json_output start end "
-        "stride skip_bad_detections overwrite device precision batch_encode threads quiet"
+        "stride skip_bad_detections overwrite device precision batch_encode threads quiet "
+        "reconnect show"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "

@@ -69,6 +69,13 @@ def test_what_is_worth_a_look_is_listed_by_frame(report):
     assert looks == [(4, 14, "begins where #3 ended"), (2, 20, "is back after 1.5 s")]
 
 
+def test_any_name_of_a_video_is_an_address(tmp_path):
+    path = tmp_path / "v.report.html"
+    with ReportFile(path, title="v", video=tmp_path / 'a "b" #1 ü.mp4') as file:
+        file.write(frame(1), people(_1=5.0))
+    assert data_of(path)["video"] == "a%20%22b%22%20%231%20%C3%BC.mp4"
+
+
 def test_nothing_in_the_data_becomes_html():
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     text = page({"title": evil})
@@ -101,14 +108,35 @@ def test_without_a_frame_there_is_no_page_and_an_older_one_is_kept(tmp_path):
         ReportFile(path, title="v", video=None)
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-def test_a_browser_shows_identities_and_what_is_worth_a_look(report):
-    shown = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000",
-         "--dump-dom", f"{report.as_uri()}#2,20"],
+def browsed(address: str) -> str:
+    """The page as a browser has made it."""
+    return subprocess.run(
+        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
+         "--virtual-time-budget=3000", "--dump-dom", address],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
+
+
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+
+@pytest.mark.browser
+@in_a_browser
+def test_a_stride_makes_no_gaps(tmp_path):
+    path = tmp_path / "v.report.html"
+    with ReportFile(path, title="v", video=None, rate=2) as file:
+        for number in range(1, 101, 5):
+            file.write(frame(number), people(_1=5.0))
+    shown = browsed(path.as_uri())
+    assert "10.0 s, from 1</span>" in shown
+    assert "no video was saved" in shown
+
+
+@pytest.mark.browser
+@in_a_browser
+def test_a_browser_shows_identities_and_what_is_worth_a_look(report):
+    shown = browsed(f"{report.as_uri()}#2,20")
+    assert "the video is not beside this page" in shown
     names = re.findall(r'<button data-id="(\d+)" aria-pressed="(true|false)">', shown)
     assert names == [("4", "false"), ("2", "false"), ("1", "false"), ("2", "true"), ("3", "false"),
                      ("4", "false")]  # fmt: skip

@@ -86,6 +86,10 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
+    show: bool = False
+    """A window with the tracks as they come; q, Escape or closing it ends the video."""
+    reconnect: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
+    """For so long a network stream whose connection is lost is opened again."""
     weights: str = ""
     """The network: `tiny` (in the package; by default), a .safetensors file, a published .pth file,
     or with --runtime onnx or openvino the folder that `tfsasm export` made."""
@@ -109,7 +113,8 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    from tfsasm.video.source import find_sources
+    from tfsasm.video.decoder import public_address
+    from tfsasm.video.find import find_sources
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
@@ -121,7 +126,7 @@ def run(
     for source, files in zip(sources, places, strict=True):
         tracker.reset()
         ended, lines = _track_one(options, source, files, tracker, detector, about, errors)
-        label = f"{source}: " if len(sources) > 1 else ""
+        label = f"{public_address(source)}: " if len(sources) > 1 else ""
         print_lines(console, label + lines[0], *lines[1:])
         code = code or ended
         if ended == INTERRUPTED:
@@ -144,6 +149,8 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
 
 def _places(options: Options, source: str) -> dict[Kind, Path]:
     """The files of the results of a source."""
+    from tfsasm.video.decoder import public_address
+
     output, named = options.output, dict[Kind, Path]()
     if output and output.suffix and not output.is_dir():
         named["video"] = output
@@ -161,7 +168,8 @@ def _places(options: Options, source: str) -> dict[Kind, Path]:
         path = path.parent if path.name == "img1" else path
         name = path.stem if path.is_file() else path.name
     else:
-        name = f"camera-{source}" if source.isdecimal() else urlsplit(source).path.split("/")[-1]
+        address = public_address(source).partition("?")[0]
+        name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
         name = re.sub(r"[^\w.-]+", "-", name) or "stream"
     return {kind: folder / f"{name}{_SUFFIXES[kind]}" for kind in options.save} | named
 
@@ -178,12 +186,13 @@ def _track_one(
     from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
+    from tfsasm.video.window import WindowClosed
 
     frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
         source = stack.enter_context(open_video(
             text, start=options.start, end=options.end, stride=options.stride,
-            order=preset(options.preset).order,
+            order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
         outputs = _open_outputs(options, source, files, about, stack)
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
@@ -199,6 +208,8 @@ def _track_one(
                 bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
+        except WindowClosed:
+            notes = ["window closed; the files hold what was done so far"]
         except KeyboardInterrupt:
             code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
@@ -213,6 +224,7 @@ def _track_one(
 
 def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]]) -> None:
     """Refuse before any work what could not be done after it."""
+    from tfsasm.video.window import check_display
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
@@ -223,7 +235,9 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
         raise InputError("give a video: tfsasm track video.mp4")
     if options.detections is not None and len(sources) > 1:
         raise InputError(f"--detections are of one video, and there are {len(sources)}")
-    if not any(places):
+    if options.show:
+        check_display()
+    elif not any(places):
         raise InputError(f"nothing to write: --save takes {', '.join(_SUFFIXES)}")
     everything = [path for files in places for path in files.values()]
     if len(sources) > 1 and len(set(everything)) < len(everything):
@@ -328,6 +342,7 @@ def _open_outputs(
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.prefetch import BackgroundCalls
+    from tfsasm.video.window import Window
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
@@ -365,4 +380,7 @@ def _open_outputs(
             )
             writers.append(draw_into(stack.enter_context(video)))
 
+    if options.show:
+        window, drawn = stack.enter_context(Window(source.label)), Annotator()
+        writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
     return writers

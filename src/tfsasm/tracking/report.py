@@ -7,11 +7,13 @@ that were away for long, and ones that may be another's.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import numpy as np
 import supervision as sv
@@ -61,7 +63,8 @@ class ReportFile:
         rate: float | None = None, overwrite: bool = False,
     ) -> None:
         self.path = check_output(path, overwrite=overwrite)
-        self._about = {"title": title, "video": video and video.name, "drawn": drawn}
+        address = None if video is None else quote(os.fsencode(video.name))
+        self._about = {"title": title, "video": address, "drawn": drawn}
         self._rate = rate
         self._size = (0, 0)
         self._numbers: list[int] = []

@@ -7,13 +7,13 @@ stopped before the end is kept as a reason, for the caller to report after the l
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 import time as clock
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import av.device
 import numpy as np
@@ -174,11 +174,21 @@ class Decoder:
             previous = packet
 
 
+def public_address(address: str) -> str:
+    """An address without what must not be told: user, password, keys. Other text as it is."""
+    scheme, sign, rest = address.partition("://")
+    if not sign:
+        return address
+    place, question, query = rest.partition("?")
+    return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
+
+
+_SECRET = re.compile(r"(?i)([^&=]*(?:pass|pwd|token|key|secret|auth|sig|user|login)[^&=]*)=[^&]*")
+
+
 def open_stream(address: str) -> Decoder:
-    """A network stream (`rtsp://`, `http://`); its label is the address without the password."""
-    parts = urlsplit(address)
-    label = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return Decoder(address, label, live=True)
+    """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
+    return Decoder(address, public_address(address), live=True)
 
 
 def open_camera(index: int) -> Decoder:

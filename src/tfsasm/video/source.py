@@ -8,13 +8,12 @@ it. Pixels of image files are those of `cv2.imread` to the last bit.
 from __future__ import annotations
 
 import contextlib
-import glob
 import itertools
 import logging
 import os
 import re
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,19 +27,11 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
+from tfsasm.video.live import connected_again
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import image_is_cut
 
 log = logging.getLogger(__name__)
-
-VIDEO_SUFFIXES = (
-    ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
-    ".wmv", ".flv", ".3gp", ".ogv", ".gif",
-)  # fmt: skip
-"""Of files that are taken for videos in a folder."""
-
-TRACKED = ".tracked"
-"""Ends the stem of an annotated video, which is none to be tracked."""
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
@@ -188,6 +179,35 @@ class VideoSource(Source):
             self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
+class ReconnectingSource(VideoSource):
+    """Frames of a live stream; numbers and times go on over a gap, which counts as it lasted.
+
+    Raises `TruncatedInput` when the stream is not back within `patience` seconds.
+    """
+
+    def __init__(self, connect: Callable[[], Decoder], numbers: range, patience: float) -> None:
+        super().__init__(connect(), numbers)
+        self._connect, self._patience = connect, patience
+
+    def _read(self) -> Generator[Frame, None, None]:
+        before, since, number, time = 0, 0.0, 0, 0.0
+        while True:
+            at = self._decoder.timeline
+            for image in self._decoder:
+                number, time = before + at.number, since + (at.time or 0.0)
+                if number in self._numbers:
+                    yield Frame(to_bgr(image), number, f"{self.label}#{number}", time)
+                if number + 1 >= self._numbers.stop:
+                    return
+            if self._decoder.declared:  # a file, and this is its end
+                return
+            self._decoder.close()
+            lost = f"{self.label}: connection lost after frame {number}"
+            self._decoder, gap = connected_again(self._connect, self._patience, lost)
+            before, since = number, time + gap
+            self.warn(f"{lost}, back after {gap:.1f} s")
+
+
 class ImageSequence(Source):
     """Image files by frame number, in order; `clock_rate` is the rate they were filmed at."""
 
@@ -229,44 +249,9 @@ class ImageSequence(Source):
         return np.asarray(image)
 
 
-def find_sources(names: Iterable[str]) -> list[str]:
-    """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos too.
-
-    Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
-    does not exist and a pattern that fits nothing.
-    """
-    return [source for name in names for source in _found(name)]
-
-
-def _found(name: str) -> list[str]:
-    path = Path(name)
-    if "://" in name or path.is_file():
-        return [name]
-    if path.is_dir():
-        if _image_names(path, "name") or (path / "img1").is_dir():
-            return [name]
-        return _videos(entry for entry in path.iterdir() if entry.is_file()) or [name]
-    if any(sign in name for sign in "*?["):
-        if videos := _videos(map(Path, glob.glob(name)), VIDEO_SUFFIXES + IMAGE_SUFFIXES):
-            return videos
-        raise InputError(f"{name} fits no file; quote it, or name the videos")
-    if name.isdecimal():
-        return [name]
-    raise _absent(path)
-
-
-def _absent(path: Path) -> InputError:
+def absent(path: Path) -> InputError:
+    """For a source that is not there."""
     return InputError(f"{path} does not exist; give a video, an image folder or a camera index")
-
-
-def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
-    return sorted(
-        str(path) for path in paths
-        if path.is_dir() or (
-            path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
-            and not path.name.startswith(".")
-        )
-    )  # fmt: skip
 
 
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
@@ -276,10 +261,10 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     by `name` is that of the released code, which counts images (SPEC 2.2).
     """
     info, problem = _seqinfo(folder)
-    place, names = folder, _image_names(folder, order)
+    place, names = folder, image_names(folder, order)
     for inner in (folder / info.images, folder / "img1"):
         if not names and inner.is_dir():
-            place, names = inner, _image_names(inner, order)
+            place, names = inner, image_names(inner, order)
     if not names:
         raise InputError(
             f"{folder.as_posix()} holds no images ({' '.join(IMAGE_SUFFIXES)}) and no img1 folder "
@@ -328,7 +313,8 @@ def _spans(ranges: Iterable[range]) -> str:
     return first_few([f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in ranges], 5)
 
 
-def _image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:
+def image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:
+    """The images of a folder itself, in order."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except OSError as error:
@@ -360,7 +346,7 @@ def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
 
 def open_video(
     source: str | Path | int, *, start: int = 1, end: int | None = None, stride: int = 1,
-    order: Literal["natural", "name"] = "natural",
+    order: Literal["natural", "name"] = "natural", reconnect: float = 0,
 ) -> Source:
     """Open a source of frames and decode its first one.
 
@@ -373,6 +359,8 @@ def open_video(
     differs, and names that are numbers are the frame numbers. `order="name"` sorts names as strings
     and counts them, as the released code does (SPEC 2.2).
 
+    A network stream whose connection is lost is opened again for `reconnect` seconds.
+
     Raises `InputError` when nothing can be read or no frame is in the range.
     """
     numbers = _frame_numbers(start, end, stride)
@@ -380,6 +368,8 @@ def open_video(
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
     if "://" in text:
+        if reconnect > 0:
+            return ReconnectingSource(lambda: open_stream(text), numbers, reconnect)
         return VideoSource(open_stream(text), numbers)
     path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
@@ -387,7 +377,7 @@ def open_video(
     if path.is_dir():
         return open_folder(path, numbers, order)
     if not path.exists():
-        raise _absent(path)
+        raise absent(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence({1: path}, path.as_posix(), numbers, None)
     return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)

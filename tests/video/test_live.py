@@ -1,0 +1,86 @@
+"""Streams that break, over a server of this computer; and secrets of addresses."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import av
+import numpy as np
+import pytest
+
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.decoder import public_address
+from tfsasm.video.source import open_video
+
+
+@pytest.mark.parametrize(("address", "told"), [
+    ("rtsp://me:secret@10.0.0.7:554/live", "rtsp://10.0.0.7:554/live"),
+    ("rtsp://me:se@cr/et@camera/live", "rtsp://camera/live"),
+    ("http://camera/v?token=secret&size=3", "http://camera/v?token=***&size=3"),
+    ("http://camera/v?usr=1&API_KEY=secret", "http://camera/v?usr=1&API_KEY=***"),
+    ("folder/a@b.mp4", "folder/a@b.mp4"),
+])
+def test_an_address_is_told_without_its_secrets(address, told):
+    assert public_address(address) == told
+
+
+def stream(path, frames=20):
+    """An MPEG stream, which has no length."""
+    with av.open(str(path), "w", format="mpegts") as file:
+        video = file.add_stream("mpeg2video", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for level in range(frames):
+            image = np.full((48, 64, 3), 40 + 8 * level, np.uint8)
+            file.mux(video.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        file.mux(video.encode(None))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def camera(tmp_path):
+    """The address of a camera that hangs up after 20 frames, and twice only is there again."""
+    data, calls = stream(tmp_path / "a.ts"), []
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self):
+            calls.append(self.path)
+            if len(calls) > 3:
+                self.send_error(503)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://me:secret@127.0.0.1:{server.server_port}/live?token=secret"
+    server.shutdown()
+
+
+def test_a_stream_is_opened_again(camera):
+    frames = []
+    with open_video(camera, reconnect=1) as source, pytest.raises(TruncatedInput) as caught:
+        frames.extend(source)
+    numbers = [frame.number for frame in frames]
+    assert numbers == list(range(1, len(frames) + 1))
+    assert 50 <= len(frames) <= 60
+    times = [frame.time for frame in frames]
+    assert times == sorted(times)
+    assert len(source.problems) == 2
+    told = [str(caught.value), source.label, frames[0].name, *source.problems]
+    assert "secret" not in " ".join(told)
+    assert "not back within 1 s" in told[0]
+
+
+def test_an_end_ends_the_reading(camera):
+    with open_video(camera, end=30, reconnect=1) as source:
+        assert len(list(source)) == 30
+
+
+def test_a_stream_that_never_was_is_an_error_at_once(camera):
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:1/live cannot be opened") as caught:
+        open_video("rtsp://me:secret@127.0.0.1:1/live", reconnect=60)
+    assert "secret" not in str(caught.value)
