@@ -98,7 +98,7 @@ FROZEN = {
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
         "miss_tolerance score_threshold output save mot_output json_output start end "
-        "stride skip_bad_detections overwrite device precision batch_encode threads quiet "
+        "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
         "reconnect show"
     ),
     "evaluate": (
@@ -122,7 +122,7 @@ FROZEN = {
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (
         "detector output source dataset root split sequences detector_weights detector_set score "
-        "overwrite device quiet"
+        "overwrite device quiet classes"
     ),
     "detections": "tool",  # those of the tools are in test_detections.py
     "compare": (

@@ -67,6 +67,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
+    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
+    own labels; by default people."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
@@ -140,6 +143,8 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     options = replace(options, tracker=chosen_tracker(options))
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
+    if options.detections is not None and options.classes:
+        raise InputError("--classes choose what a --detector finds; --detections are taken whole")
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
@@ -275,6 +280,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     given = options.runtime == "torch" or options.device == "cpu"
     settings = default_settings(
         name, score_threshold=options.detector_score, changes=changes,
+        classes=options.classes,
         device=options.device if given else "auto",
     )  # fmt: skip
     return detector(name, options.detector_weights, settings)
