@@ -173,6 +173,11 @@ class Yolox:
         self._grid = _checked_grid(probe, input_size, settings, weights)
         self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
 
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        kind, classes = type(self).__name__, list(self.settings.classes)
+        return f"{kind}({str(self._weights)!r}, {height}x{width}, classes {classes})"
+
     def infer(self, batch: Floats) -> Any:
         """The network's output `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
         raise NotImplementedError

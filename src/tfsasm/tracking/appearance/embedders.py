@@ -151,6 +151,10 @@ class HistogramEmbedder:
         self._stripe = np.searchsorted(settings.stripes, rows) - 1  # -1 and the last: in none
         self._bins = settings.hues * settings.saturations * settings.values
 
+    def __repr__(self) -> str:
+        values = (len(self.settings.stripes) - 1) * self._bins
+        return f"HistogramEmbedder({values} values)"
+
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Unit vectors `[P, C]`; see `Embedder`."""
         settings, stripes = self.settings, len(self.settings.stripes) - 1

@@ -230,6 +230,9 @@ class AppearanceTracker(Tracker):
         self._gallery = gallery(self.config.gallery)
         self.reset()
 
+    def __repr__(self) -> str:
+        return f"AppearanceTracker({self.embedder!r}, {len(self.state.tracks)} tracks)"
+
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self._check_pixels = PixelCheck()
