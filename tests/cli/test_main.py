@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -97,8 +98,8 @@ FROZEN = {
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
         "miss_tolerance score_threshold output save mot_output json_output start end "
-        "stride skip_bad_detections overwrite device precision batch_encode threads quiet "
-        "reconnect"
+        "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
+        "reconnect show"
     ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
@@ -121,7 +122,7 @@ FROZEN = {
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (
         "detector output source dataset root split sequences detector_weights detector_set score "
-        "overwrite device quiet"
+        "overwrite device quiet classes"
     ),
     "detections": "tool",  # those of the tools are in test_detections.py
     "compare": (
@@ -185,7 +186,21 @@ def test_what_cannot_be_parsed_ends_with_code_2(tfsasm, words):
     assert outcome.err.strip()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fly"], ["track", "--help"]])
+@pytest.mark.parametrize(("word", "answer"), [
+    pytest.param("trak", "error: no command 'trak'; did you mean track?", id="misspelt"),
+    pytest.param("fly", "error: no command 'fly'; there are track, demo,", id="like no other"),
+])
+def test_a_command_that_does_not_exist_is_answered_with_those_that_do(tfsasm, word, answer):
+    outcome = tfsasm(word)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(answer)
+
+
+def test_the_version_is_that_of_the_package(tfsasm):
+    assert tfsasm("--version").out == f"tfsasm {version('tfsasm')}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fly"], ["track", "--help"], ["--version"]])
 def test_help_and_mistakes_do_not_wait_for_torch(words):
     """In a process of its own, where nothing is loaded yet; every command is parsed in each."""
     code = (

@@ -614,3 +614,22 @@ def test_what_annotation_tools_take(track, scene, tmp_path):
     assert [a["instance_id"] for a in saved["annotations"]] == table.identity.tolist()
     assert len(saved["images"]) == FRAMES
     assert cvat.read_text().count('outside="0"') == len(table.frame)
+
+
+def test_a_window_that_is_closed_ends_the_video(track, tmp_path, monkeypatch):
+    from tfsasm.video import window
+
+    shown = []
+
+    def show(self, image):
+        shown.append(image)
+        if len(shown) == 5:
+            raise window.WindowClosed
+
+    monkeypatch.setattr(window, "check_display", lambda: None)
+    monkeypatch.setattr(window.Window, "show", show)
+    outcome = track("--show", mot_output=tmp_path / "o.txt")
+    assert (outcome.code, len(shown)) == (0, 5)
+    assert "5 frames" in outcome.out
+    assert "window closed" in outcome.out
+    assert (tmp_path / "o.txt").is_file()

@@ -49,6 +49,9 @@ class Options:
     """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
     detector_set: Settings = ()
     """Single settings of the detector, as NAME=VALUE."""
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
+    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
+    own labels; by default people."""
     score: float = 0.1
     """Boxes below this score are left out. MOTRv2's own det_db begins at 0.05."""
     overwrite: bool = False
@@ -74,7 +77,7 @@ def run(
     _check_output(options, videos)
     settings = detectors.default_settings(
         options.detector, score_threshold=options.score, device=options.device,
-        changes=options.detector_set,
+        changes=options.detector_set, classes=options.classes,
     )  # fmt: skip
     weights = options.detector_weights
     about = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import logging
 import operator
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import tyro
@@ -52,14 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None = None) -> Any:
     """The `Options` of the command that `arguments` name, by default those of the process.
 
-    Prints help or what is wrong, and exits, where there is nothing to run.
+    Prints help, the version or what is wrong, and exits, where there is nothing to run.
     """
+    _first_word(sys.argv[1:] if arguments is None else arguments)
     commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
     command: Any = functools.reduce(operator.or_, commands)
     return tyro.cli(
         command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
         registry=_numbers(), description="Track look-alike people through a video.",
     )  # fmt: skip
+
+
+def _first_word(words: Sequence[str]) -> None:
+    """Answers `--version`, and a command that does not exist with its neighbours."""
+    word = words[0] if words else ""
+    if word == "--version":
+        print(f"tfsasm {version('tfsasm')}")
+        sys.exit(0)
+    if word and not word.startswith("-") and word not in COMMANDS:
+        close = difflib.get_close_matches(word, COMMANDS, n=1)
+        known = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        print(f"error: no command {word!r}; {known}", file=sys.stderr)
+        sys.exit(USER_ERROR)
 
 
 def _numbers() -> ConstructorRegistry:

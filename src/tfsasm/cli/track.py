@@ -67,6 +67,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
+    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
+    own labels; by default people."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
@@ -86,6 +89,8 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Last frame, included."""
     stride: int = 1
     """Take every STRIDE-th frame."""
+    show: bool = False
+    """A window with the tracks as they come; q, Escape or closing it ends the video."""
     reconnect: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
     """For so long a network stream whose connection is lost is opened again."""
     weights: str = ""
@@ -138,6 +143,8 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     options = replace(options, tracker=chosen_tracker(options))
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
+    if options.detections is not None and options.classes:
+        raise InputError("--classes choose what a --detector finds; --detections are taken whole")
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
@@ -184,6 +191,7 @@ def _track_one(
     from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
+    from tfsasm.video.window import WindowClosed
 
     frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
@@ -205,6 +213,8 @@ def _track_one(
                 bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
+        except WindowClosed:
+            notes = ["window closed; the files hold what was done so far"]
         except KeyboardInterrupt:
             code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
@@ -219,6 +229,7 @@ def _track_one(
 
 def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]]) -> None:
     """Refuse before any work what could not be done after it."""
+    from tfsasm.video.window import check_display
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
@@ -229,7 +240,9 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
         raise InputError("give a video: tfsasm track video.mp4")
     if options.detections is not None and len(sources) > 1:
         raise InputError(f"--detections are of one video, and there are {len(sources)}")
-    if not any(places):
+    if options.show:
+        check_display()
+    elif not any(places):
         raise InputError(f"nothing to write: --save takes {', '.join(_SUFFIXES)}")
     everything = [path for files in places for path in files.values()]
     if len(sources) > 1 and len(set(everything)) < len(everything):
@@ -267,6 +280,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     given = options.runtime == "torch" or options.device == "cpu"
     settings = default_settings(
         name, score_threshold=options.detector_score, changes=changes,
+        classes=options.classes,
         device=options.device if given else "auto",
     )  # fmt: skip
     return detector(name, options.detector_weights, settings)
@@ -334,6 +348,7 @@ def _open_outputs(
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.prefetch import BackgroundCalls
+    from tfsasm.video.window import Window
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
@@ -371,4 +386,7 @@ def _open_outputs(
             )
             writers.append(draw_into(stack.enter_context(video)))
 
+    if options.show:
+        window, drawn = stack.enter_context(Window(source.label)), Annotator()
+        writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
     return writers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tfsasm.detection import huggingface, yolox
+from tfsasm.detection.class_names import coco_numbers
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
@@ -70,18 +72,26 @@ def detector(
 
 
 def default_settings(
-    name: str, *, score_threshold: float = 0.1, device: str = "cpu", changes: Iterable[str] = ()
+    name: str, *, score_threshold: float = 0.1, device: str = "cpu", changes: Iterable[str] = (),
+    classes: Sequence[str] = (),
 ) -> Settings:
     """The settings of a detector's kind, changed by NAME=VALUE: `input_size=800x1440 legacy=true`.
 
-    Raises `InputError` for an unknown detector, a setting it doesn't have or a value of the wrong
-    kind.
+    `classes` are those wanted, by COCO's names or numbers for YOLOX, else by the model's labels;
+    without any it is people.
+
+    Raises `InputError` for a class that there is not, an unknown detector, a setting it doesn't
+    have or a value of the wrong kind.
     """
     settings: Settings
     if name.startswith(huggingface.PREFIX):
         settings = huggingface.HuggingFaceSettings(score_threshold=score_threshold, device=device)
+        if classes:
+            settings = replace(settings, labels=tuple(classes))
     elif name in yolox.NAMES:
         settings = yolox.YoloxSettings(score_threshold=score_threshold, device=device)
+        if classes:
+            settings = replace(settings, classes=coco_numbers(classes))
     else:
         raise InputError(f"there is no detector {name!r}; there are {CHOICES}")
     return with_settings(settings, pairs(list(changes), "--detector-set"))

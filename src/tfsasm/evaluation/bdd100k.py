@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfsasm.boxes import xyxy_to_ltwh
 from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, find_videos, numbered, read_scalabel
 from tfsasm.errors import InputError
-from tfsasm.evaluation.classes import Labels
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
 from tfsasm.motchallenge import read_tracks
+
+if TYPE_CHECKING:
+    from tfsasm.evaluation.classes import Labels
 
 Frames = dict[str, list[ScalabelFrame]]
 
@@ -59,12 +62,16 @@ def result_labels(path: Path, name: str) -> Labels:
             f"{path} has class {label[bad]:g} in frame {table.frame[bad]}; wanted is 1 to "
             f"{len(CATEGORIES)} ({', '.join(CATEGORIES)}), or -1 for a pedestrian"
         )
+    from tfsasm.evaluation.classes import Labels
+
     boxes = Trajectories(table.frame, table.identity, table.ltwh)
     return Labels.of(boxes, np.array(CATEGORIES)[label.astype(np.int64) - 1])
 
 
 def scalabel_labels(frames: Sequence[ScalabelFrame]) -> Labels:
     """The labels of one video's frames; frame `index` is number `index + 1`."""
+    from tfsasm.evaluation.classes import Labels  # it loads TrackEval, which takes a second
+
     identities = numbered(frames)
     counts = [len(frame) for frame in frames]
     boxes = Trajectories.of(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tfsasm.detection.yolox import release_file
 from tfsasm.errors import InputError
 from tfsasm.tracking.appearance.embedders import embedder
 
@@ -43,9 +44,14 @@ def test_files_that_are_no_reid_network_are_explained(network, tmp_path):
     for weights, message in (
         (tmp_path / "no.onnx", "does not exist"), (__file__, "cannot be opened"),
         (network(channels=4), r"takes \[B, 3, H, W\]"),
+        (release_file("yolox-nano"), "301,665 values for an image, which is no embedding"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             embedder("reid", weights)
+
+
+def test_a_reid_network_says_what_it_is(network):
+    assert repr(embedder("reid", path := network())) == f"ReidEmbedder({str(path)!r}, 3 values)"
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from tfsasm.runtime.sessions import onnx_session
 from tfsasm.settings import at_least_one
 from tfsasm.tables import Doubles, Floats, Image
 
+_MOST_CHANNELS = 16384
+"""Embeddings have 128 to 4096 values; a map of boxes, or of features, has many more."""
+
 _MEAN, _STD = np.array(MEAN, dtype=np.float32), np.array(STD, dtype=np.float32)
 
 
@@ -64,6 +67,14 @@ class ReidEmbedder:
         )  # fmt: skip
         self._batch, self._height, self._width = self._shape()
         self.channels = self._run(np.zeros((1, self._height, self._width, 3), np.uint8)).shape[1]
+        if self.channels > _MOST_CHANNELS:
+            raise InputError(
+                f"{self._weights} gives {self.channels:,} values for an image, which is no "
+                "embedding; give the ONNX file of a ReID network"
+            )
+
+    def __repr__(self) -> str:
+        return f"ReidEmbedder({str(self._weights)!r}, {self.channels} values)"
 
     def _shape(self) -> tuple[int | None, int, int]:
         """Batch if the file fixes it, height and width."""
