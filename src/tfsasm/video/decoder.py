@@ -99,9 +99,7 @@ class Decoder:
         self.declared: int = self._stream.frames - (len(entries) - len(stored))
         seconds = Fraction(self._container.duration or 0, av.time_base)
         self.total = self.declared or max(0, round(seconds * (self.rate or 0)))
-        length = self._stream.metadata.get("DURATION", "0").split(":")  # of Matroska, 0:00:06.04
-        seconds = sum(60**power * Fraction(part) for power, part in enumerate(reversed(length)))
-        self._length = self.declared or round(seconds * (self.rate or 0))
+        self._length = self.declared or round(_own_seconds(self._stream) * (self.rate or 0))
         form = self._container.format
         self._has_length = avi or bool({"mp4", "matroska"} & set(form.name.split(",")))
         self.timeline = Timeline(
@@ -245,6 +243,15 @@ def _is_playlist(path: Path) -> bool:
             return file.read(16).lstrip(b"\xef\xbb\xbf").startswith((b"#EXTM3U", b"ffconcat"))
     except OSError:
         return False
+
+
+def _own_seconds(stream: av.VideoStream) -> Fraction:
+    """The length that Matroska notes of a stream (0:00:06.04); 0 without such a note."""
+    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if found is None:
+        return Fraction(0)
+    hours, minutes, seconds = map(Fraction, found.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _start(stream: av.VideoStream) -> float | None:

@@ -1,8 +1,7 @@
 """Places for synthetic people: ground plane, background, clutter, things in front, and the camera.
 
-Unusual here: the whole background of a clip is painted once on a canvas larger than the image, and
-the camera is a similarity transform of it, so a frame's background costs one warp. People get the
-same transform. Photographs from scikit-image's wheel serve as textures when it is installed.
+The background of a clip is painted once, larger than the image, and the camera is a similarity
+transform of it and of people. scikit-image's photographs serve as textures when it is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from numpy.random import Generator
 # Images in scikit-image's wheel that show no person: an unlabelled one would teach a miss.
 _PHOTOGRAPHS = ("motorcycle_left", "motorcycle_right", "coffee", "chelsea", "ihc", "coins")
 _SURFACES = ("brick", "grass", "gravel")
-
 _MARGIN = 0.3  # canvas beyond each side of the image, as a fraction of it
 
 
