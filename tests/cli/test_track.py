@@ -553,7 +553,7 @@ def clip(tmp_path):
     return film(tmp_path / "clip.mp4", [still] * 10)
 
 
-def test_a_video_is_all_that_it_takes(tfsasm, clip):
+def test_a_video_is_all_that_it_takes(tfsasm, clip, tmp_path, monkeypatch):
     """Detector and tracker are in the package; results stand beside the video."""
     outcome = tfsasm("track", clip, "--quiet")
     assert outcome.code == 0, outcome.err
@@ -566,6 +566,9 @@ def test_a_video_is_all_that_it_takes(tfsasm, clip):
     assert "nobody was tracked; try --detector yolox-s" in outcome.out
     again = tfsasm("track", clip, "--quiet")
     assert again.code == 2
+    monkeypatch.chdir(tmp_path)
+    outcome = tfsasm("track", "clip.mp4", "--quiet", "--overwrite")
+    assert "wrote clip.tracked.mp4" in outcome.out.splitlines()
     assert "clip.tracked.mp4 exists" in " ".join(again.err.split())
 
 

@@ -167,7 +167,7 @@ def _places(options: Options, source: str) -> dict[Kind, Path]:
         return named
     path = Path(source)
     there = path.exists() and not source.isdecimal()
-    folder = output or (path.resolve().parent if there else Path())
+    folder = output or (path.parent if there else Path())
     if there:
         path = path.resolve()
         path = path.parent if path.name == "img1" else path
