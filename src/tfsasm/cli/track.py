@@ -187,8 +187,9 @@ def _track_one(
 
     Returns the exit code and what to print.
     """
+    import numpy as np
+
     from tfsasm.tracking.config import preset
-    from tfsasm.tracking.results import rows
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
     from tfsasm.video.window import WindowClosed
@@ -206,7 +207,7 @@ def _track_one(
         try:
             for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
                 frames += 1  # first, for Ctrl-C may come while the frame is written
-                identities.update(row.id for row in rows(tracks))
+                identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:
                     write(frame, tracks)
                 rate = frames / (time.perf_counter() - began)
