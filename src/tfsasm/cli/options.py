@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.config import TrackerConfig
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
