@@ -104,8 +104,8 @@ class NetworkOptions:
 class MethodOptions(NetworkOptions):
     """The query tracker: network and method."""
 
-    preset: Literal["default", "released", "paper", "motrv2"] = "default"
-    """The method, whatever the network."""
+    preset: Literal["default", "released", "paper", "motrv2", "motr"] = "default"
+    """The method, whatever the network; motr for networks of MOTR, which need no detections."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None

@@ -150,7 +150,8 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        options = replace(options, detector="yolox-nano")
+        if options.preset != "motr":
+            options = replace(options, detector="yolox-nano")
     return options
 
 
@@ -268,10 +269,12 @@ def _as_written(kind: Kind, path: Path) -> str:
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     """Stored detections or a live detector, whichever is given."""
-    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.detectors import NoDetector, default_settings, detector
     from tfsasm.detection.stored import open_detections
     from tfsasm.detection.yolox import NAMES
 
+    if options.detector is None and options.detections is None:
+        return NoDetector()
     if options.detections is not None:
         return open_detections(
             options.detections, source_name=str(Path(sources[0]).resolve()),
@@ -325,6 +328,8 @@ def _query_tracker(options: Options) -> Tracker:
         exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
         threads=threads or 1,
     )  # fmt: skip
+    if not tracker.network.proposals and (options.detections or options.detector):
+        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 
