@@ -11,7 +11,7 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -142,11 +142,11 @@ def _described(lines: Sequence[str], words: tuple[str, ...]) -> str:
                 longer = (*words, inner)
                 parts += [f"## {' '.join(longer)}", _described(_help(*longer), longer)]
             continue
-        rows = [f"| `{_cell(flag)}` | {_cell(_meaning(text))} |" for flag, text in entries
-                if not flag.startswith("-h,")]  # fmt: skip
+        rows = [_row(flag, text) for flag, text in entries if not flag.startswith("-h,")]
         if rows:
-            head = f"| {title} | |\n|---|---|\n"
-            parts.append(head + "\n".join(rows))
+            heading = f"{'#' * (len(words) + 1)} {title.capitalize()}"
+            table = "\n".join(["| | |", "|---|---|", *rows])
+            parts.append(f"{heading}\n\n<div class=\"options\" markdown>\n\n{table}\n\n</div>")
     return "\n\n".join(parts) + "\n"
 
 
@@ -177,11 +177,15 @@ def _boxes(lines: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             entries.append((flag, text))
 
 
-def _meaning(text: str) -> str:
-    """Without defaults that say nothing; others set as code."""
+def _row(flag: str, text: str) -> str:
+    """A line of a table: the option and what it takes; what it means, without empty defaults."""
+    name, _, takes = flag.partition(" ")
+    choices = takes.strip("{}").split(",") if takes.startswith("{") else []
+    takes = " ".join(f"`{choice}`" for choice in choices) or takes
     text = re.sub(r" ?\(default: (None|False|''|)\)", "", text)
     text = re.sub(r"\(default: ([^)]*)\)", r"*Default* `\1`.", text)
-    return text.replace("(required)", "*Required.*")
+    text = text.replace("(required)", "*Required.*")
+    return f"| `{name}`{'<br>' * bool(takes)}{_cell(takes)} | {_cell(text)} |"
 
 
 def _cell(text: str) -> str:
@@ -194,8 +198,7 @@ def _cell(text: str) -> str:
 def _settings() -> str:
     """All settings of both trackers and the detector, with what is said where they are declared."""
     package = griffe.load("tfsasm", search_paths=[str(ROOT / "src")])
-    names = list(PRESETS)
-    query = _rows(package, [PRESETS[name].make() for name in names])
+    presets = {name: preset.make() for name, preset in PRESETS.items()}
     parts = [
         "# Settings",
         "Every constant of a method has a name, which `--set NAME=VALUE` changes; the last part "
@@ -205,37 +208,44 @@ def _settings() -> str:
         "## Appearance tracker",
         "`tfsasm track --set match.max_lost_frames=90`, "
         "`AppearanceTracker(config=AppearanceConfig(...))`.",
-        _table(["setting", "default", "meaning"], _rows(package, [AppearanceConfig()])),
+        *_tables(package, {"default": AppearanceConfig()}),
         "## Query tracker",
         "`tfsasm track --tracker query --preset paper --set memory.capacity=20`, "
         "`tfsasm.load(\"tiny\", config)`. Each preset is a function, `tfsasm.released()`.",
-        _table(["setting", *(f"`{name}`" for name in names), "meaning"], query),
+        *_tables(package, presets),
         "## YOLOX detectors",
         "`tfsasm track --detector-set nms_iou=0.6`.",
-        _table(["setting", "default", "meaning"], _rows(package, [YoloxSettings()])),
-    ]  # fmt: skip
+        *_tables(package, {"default": YoloxSettings()}),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(
-    package: Any, configs: Sequence[Any], prefix: str = ""
-) -> Iterator[tuple[str, list[str], str]]:
-    """The dotted name of each setting, its value in each of `configs`, and its docstring."""
-    for field in dataclasses.fields(configs[0]):
-        values = [getattr(config, field.name) for config in configs]
-        if dataclasses.is_dataclass(values[0]):
-            yield from _rows(package, values, f"{prefix}{field.name}.")
+def _tables(package: Any, configs: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """A table of the settings, a column for each of `configs`; then of the dataclasses in them."""
+    first = next(iter(configs.values()))
+    home = package[_place(type(first))]
+    head = f"| setting | {' | '.join(configs)} | meaning |"
+    lines, inner = [head, "|---" * (len(configs) + 2)], list[str]()
+    for field in dataclasses.fields(first):
+        values = {name: getattr(config, field.name) for name, config in configs.items()}
+        if dataclasses.is_dataclass(getattr(first, field.name)):
+            name = f"{prefix}{field.name}"
+            about = package[_place(type(getattr(first, field.name)))]
+            inner += [f"### {name}", about.docstring.value, *_tables(package, values, f"{name}.")]
             continue
-        kind = type(configs[0])
-        place = f"{kind.__module__}.{kind.__qualname__}.{field.name}".removeprefix("tfsasm.")
-        docstring = package[place].docstring
-        shown = [f"`{str(v).lower() if isinstance(v, bool) else v}`" for v in values]
-        yield f"{prefix}{field.name}", shown, " ".join(docstring.value.split()) if docstring else ""
+        docstring = home[field.name].docstring
+        text = _cell(" ".join(docstring.value.split())) if docstring else ""
+        shown = " | ".join(f"`{_value(value)}`" for value in values.values())
+        lines.append(f"| `{prefix}{field.name}` | {shown} | {text} |")
+    if len(lines) > 2:
+        yield '<div class="settings" markdown>\n\n' + "\n".join(lines) + "\n\n</div>"
+    yield from inner
 
 
-def _table(head: Sequence[str], rows: Iterator[tuple[str, list[str], str]]) -> str:
-    lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    lines += [" | ".join([f"`{name}`", *values, _cell(text)]) for name, values, text in rows]
-    return "\n".join(f"| {line} |" for line in lines)
+def _place(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("tfsasm.")
 
 
+def _value(value: Any) -> str:
+    """As it is given to `--set`."""
+    return str(value).lower() if isinstance(value, bool | None) else str(value)

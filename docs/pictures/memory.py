@@ -101,9 +101,9 @@ def draw_stores(images: list[np.ndarray], walk: Walk, stores: list[Store], path:
         color = WHY[store.why]
         height = float(walk.overlap[store.view - 1])
         timeline.axvline(store.frame, color=color, lw=1.2, ls=(0, (4, 3)))
-        timeline.plot(store.view, height, "o", color=color, ms=15, clip_on=False, zorder=3)
+        timeline.plot(store.view, height, "o", color=color, ms=13, clip_on=False, zorder=3)
         timeline.annotate(str(number), (store.view, height), color="white", ha="center",
-                          va="center_baseline", fontsize=9, weight="bold", zorder=4)  # fmt: skip
+                          va="center_baseline", fontsize=8, weight="bold", zorder=4)  # fmt: skip
         picture = figure.add_subplot(grid[1, number - 1])
         picture.imshow(cut(images[store.view - 1], walk.boxes[store.view - 1]))
         picture.set_title(f"{number}", color=color, fontsize=11, weight="bold")
