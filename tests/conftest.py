@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+
+if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from helpers.exports import Exported, exported_once
 from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene

@@ -130,7 +130,7 @@ def test_another_device_gets_pytorch_alone(chosen):
 
 
 def test_an_unknown_kernel_is_refused_by_name(chosen):
-    with pytest.raises(InputError, match="is auto, native, gather or plain, not 'x'"):
+    with pytest.raises(InputError, match="is auto, native, gather, plain or triton, not 'x'"):
         chosen("x")
 
 

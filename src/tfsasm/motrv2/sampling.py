@@ -22,7 +22,7 @@ from tfsasm.motrv2.fast.kernels import Shapes
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
-"""Environment variable that names the kernel: auto (default), native, gather or plain."""
+"""Environment variable that names the kernel: auto (default), native, gather, plain or triton."""
 
 _SLICE = 4096  # queries that `plain` answers at a time
 
@@ -30,8 +30,8 @@ _SLICE = 4096  # queries that `plain` answers at a time
 def wanted_kernel() -> str:
     """What `TFSASM_SAMPLING` says. Raises `InputError` for what is unknown or not there."""
     wanted = os.environ.get(ENVIRONMENT, "auto")
-    if wanted not in ("auto", "native", "gather", "plain"):
-        raise InputError(f"{ENVIRONMENT} is auto, native, gather or plain, not {wanted!r}")
+    if wanted not in ("auto", "native", "gather", "plain", "triton"):
+        raise InputError(f"{ENVIRONMENT} is auto, native, gather, plain or triton, not {wanted!r}")
     if wanted == "native" and kernels.library() is None:
         raise InputError(f"{ENVIRONMENT}=native needs tfsasm built where a C++ compiler is")
     return wanted
