@@ -16,6 +16,13 @@ from tfsasm.cli import main
 from tfsasm.motrv2.weights import save_model
 
 
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory):
     """A whole checkpoint of a small network."""

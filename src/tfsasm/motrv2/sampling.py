@@ -18,6 +18,7 @@ from torch import Tensor
 from tfsasm.errors import InputError
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.pytorch import constants
 
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
@@ -38,9 +39,8 @@ def wanted_kernel() -> str:
 
 
 def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
-    """Width and height of each level `[L, 2]`. Sizes that are free in an exported graph stay so."""
-    sides = [like.new_full((), side) for h, w in shapes for side in (w, h)]
-    return torch.stack(sides).view(-1, 2)
+    """Width and height of each level `[L, 2]`."""
+    return constants([side for h, w in shapes for side in (w, h)], like).view(-1, 2)
 
 
 def plain(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

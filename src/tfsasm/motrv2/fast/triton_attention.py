@@ -10,12 +10,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.pytorch import constants
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Of the values."""
@@ -115,8 +117,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     to_value, to_places, to_logits = _gradients(*given, ctx.sizes, grad)
     to_reference = to_places.sum((2, 4))  # of all heads and points
     if reference.shape[-1] == 2:
-        sides = [to_places.new_full((), side) for side in ctx.sizes]
-        to_offsets = to_places / torch.stack(sides).view(-1, 1, 2).flip(-1)
+        to_offsets = to_places / constants(ctx.sizes, to_places).view(-1, 1, 2).flip(-1)
     else:
         share = 0.5 / offsets.shape[4]
         to_offsets = to_places * share * reference[:, :, None, :, None, 2:]
@@ -149,9 +150,10 @@ def _launch(
     reference = reference if reference.stride(-1) == 1 else reference.contiguous()
     channels = triton.next_power_of_2(width)
     block = max(1, _ELEMENTS // channels)
+    table = _levels(tuple(sizes), value.device)
     with torch.cuda.device_of(value):
         kernel[triton.cdiv(queries, block) * heads, batch](
-            value.contiguous(), offsets, logits, reference, _levels(sizes, value.device), *others,
+            value.contiguous(), offsets, logits, reference, table, *others,
             tokens, queries, *offsets.stride()[:2], *logits.stride()[:2], *reference.stride()[:3],
             HEADS=heads, WIDTH=width, LEVELS=levels, POINTS=points, BOXES=reference.shape[-1] == 4,
             BLOCK=block, CHANNELS=channels, PADDED=triton.next_power_of_2(levels * points),
@@ -164,11 +166,11 @@ def _with_whole_rows(table: Tensor) -> Tensor:
     return table if table.stride(-1) == 1 else table.contiguous()
 
 
-def _levels(sizes: Sequence[int], device: torch.device) -> Tensor:
-    """Height, width and first token of each level `[L, 3]` int32; no copy makes the host wait."""
-    rows, first = [], 0
+@lru_cache(maxsize=64)
+def _levels(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Height, width and first token of each level `[L, 3]` int32."""
+    rows, first = list[int](), 0
     for height, width in zip(sizes[::2], sizes[1::2], strict=True):
         rows += [height, width, first]
         first += height * width
-    filled = [torch.full((), number, dtype=torch.int32, device=device) for number in rows]
-    return torch.stack(filled)
+    return constants(rows, torch.empty(0, device=device), torch.int32)
