@@ -1,9 +1,12 @@
 """MOTRv2 as a `Network`: from frames to predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.scenes import NETWORK, lively_model
 from helpers.waits import HostWaits
@@ -112,7 +115,8 @@ def test_nothing_that_a_network_computes_has_a_gradient(network):
 
 def parts(device):
     """The network's part of a frame: what is computed once its arrays are on the device."""
-    network = TorchNetwork(FastMOTRv2(lively_model().to(device)), NETWORK, resize_there=True)
+    model = lively_model(replace(SMALL, heads=1, decoder_layers=1)).to(device)
+    network = TorchNetwork(FastMOTRv2(model), NETWORK, resize_there=True)
     frames = torch.from_numpy(np.stack(images(1))).to(device)
     boxes, scores = torch.full((3, 4), 0.5).to(device), torch.ones(3).to(device)
 
