@@ -7,7 +7,8 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def find_device(name: str) -> torch.device:
             f"no device {name!r} here ({reason}); give cpu, or auto for what there is"
         ) from error
     return torch.device(name)
+
+
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """On NVIDIA's GPUs convolutions of float32 take whole inputs, not TF32's ten bits, inside."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and device.type != "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def constants(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
-from tfsasm.pytorch import constants, upload
+from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 
@@ -47,7 +47,8 @@ class TorchNetwork:
             pixels = prepare_there(torch.stack(frames), *sides)
         else:
             pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
-        features = self.model.encode(pixels)
+        with whole_float32(self.device):
+            features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
 
     @torch.inference_mode()
