@@ -24,7 +24,8 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 _INSTALLED = importlib.util.find_spec("triton") is not None
 
-_ELEMENTS = 1024  # of a program: 32 queries of 32 channels, or 16 bytes of bfloat16 per thread
+ELEMENTS = 1024
+"""Numbers of an answer per program: 32 queries of 32 channels, 16 bytes of bfloat16 per thread."""
 
 _ARGUMENTS = "Tensor value, Tensor offsets, Tensor logits, Tensor reference, SymInt[] sizes"
 
@@ -149,7 +150,7 @@ def _launch(
     offsets, logits = (_with_whole_rows(t.flatten(2)) for t in (offsets, logits))
     reference = reference if reference.stride(-1) == 1 else reference.contiguous()
     channels = triton.next_power_of_2(width)
-    block = max(1, _ELEMENTS // channels)
+    block = max(1, ELEMENTS // channels)
     table = _levels(tuple(sizes), value.device)
     with torch.cuda.device_of(value):
         kernel[triton.cdiv(queries, block) * heads, batch](
