@@ -46,11 +46,14 @@ class Options:
     """A detector to time as well, such as yolox-nano."""
     detector_weights: OptionalFile = None
     """Its file."""
-    scaling: Literal["none", "tracks", "size", "capacity", "length"] = "none"
+    scaling: Literal[
+        "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
+    ] = "none"
     """Instead: time and memory over the number of tracks, the size of images, the capacity of the
-    memory, or the length of a video."""
+    memory, the length of a video; or, without a network, association over the number of detections,
+    and the length of a video for the appearance tracker."""
     length: int = 100_000
-    """Frames of --scaling length."""
+    """Frames of --scaling length and appearance-length."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
     """Instead: another program, timed in alternation with `tfsasm track` on the same video, for
     whose path {source} stands in the command, and {output} for a file that it may write."""
@@ -117,9 +120,13 @@ def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
 
 
 def _grow(options: Options) -> list[dict[str, Any]]:
-    from tfsasm.experiments.speed import scaling
+    from tfsasm.experiments.speed import crowds, scaling
     from tfsasm.experiments.speed.variants import fast_network
 
+    if options.scaling == "detections":
+        return crowds.by_detections(options.rounds)
+    if options.scaling == "appearance-length":
+        return crowds.by_length(options.length, options.tracks)
     network = fast_network(options.network, options.weights)
     if options.scaling == "tracks":
         return scaling.by_tracks(network, options.rounds)
