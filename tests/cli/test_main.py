@@ -133,7 +133,7 @@ FROZEN = {
     ),
     "bench": (
         "network weights size tracks variants rounds frames detector detector_weights scaling "
-        "length baseline source json plot threads overwrite"
+        "length baseline source everyday json plot threads overwrite"
     ),
     "ablate": (
         "root output dataset split sequences public source detections detector "
