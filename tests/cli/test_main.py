@@ -134,7 +134,7 @@ FROZEN = {
     ),
     "bench": (
         "network weights size tracks variants rounds frames detector detector_weights scaling "
-        "length baseline source json plot threads overwrite"
+        "length baseline source everyday json plot threads overwrite"
     ),
     "ablate": (
         "root output dataset split sequences public source detections detector "
@@ -201,16 +201,31 @@ def test_the_version_is_that_of_the_package(tfsasm):
     assert tfsasm("--version").out == f"tfsasm {version('tfsasm')}\n"
 
 
+def loaded_by(code):
+    """Names of all modules that a process of its own has loaded after some code."""
+    ended = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_but_names():
+    assert {name for name in loaded_by("import tfsasm") if name.startswith("tfsasm")} == {"tfsasm"}
+    assert "numpy" not in loaded_by("import tfsasm")
+
+
+HEAVY = {"numpy", "torch", "cv2", "av", "supervision", "scipy", "onnxruntime", "matplotlib"}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["fly"], ["track", "--help"], ["--version"]])
-def test_help_and_mistakes_do_not_wait_for_torch(words):
-    """In a process of its own, where nothing is loaded yet; every command is parsed in each."""
-    code = (
-        "import sys\nfrom tfsasm.cli import main\n"
-        f"try:\n    main.main({words})\nexcept SystemExit:\n"
-        "    sys.exit('torch' in sys.modules)\nsys.exit(5)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    assert done.returncode == 0, f"torch was imported for {words}, or: {done.stderr}"
+def test_help_and_mistakes_wait_for_nothing_large(words):
+    assert not loaded_by(f"from tfsasm.cli import main; main.main({words})") & HEAVY
+
+
+def test_a_command_loads_no_other():
+    loaded = loaded_by("from tfsasm.cli import main; main.main(['synth', '--help'])")
+    assert "tfsasm.cli.synth" in loaded
+    assert not {"tfsasm.cli.track", "tfsasm.cli.train", "tfsasm.cli.bench"} & loaded
 
 
 def test_the_installed_script_prints_one_line(tmp_path):

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from rich.console import Console
 
 from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.tables import as_numpy
 
 if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
@@ -69,6 +67,10 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def largest_difference(network: Network, exported: Network, seed: int = 0) -> float:
     """Between PyTorch's and an export's boxes and scores, of noise at a size not used to export."""
+    import numpy as np
+
+    from tfsasm.tables import as_numpy
+
     random = np.random.default_rng(seed)
     image = random.integers(0, 256, (150, 203, 3), dtype=np.uint8)
     boxes = random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)

@@ -56,13 +56,16 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
     Prints help, the version or what is wrong, and exits, where there is nothing to run.
     """
-    _first_word(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _first_word(words)
+    settings: Any = {"config": (tyro.conf.FlagCreatePairsOff,), "registry": _numbers()}
+    if words and words[0] in COMMANDS:  # the others need not be loaded
+        name, *rest = words
+        return tyro.cli(options_of(name), prog=f"tfsasm {name}", args=rest, **settings)
     commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
     command: Any = functools.reduce(operator.or_, commands)
-    return tyro.cli(
-        command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=_numbers(), description="Track look-alike people through a video.",
-    )  # fmt: skip
+    about = "Track look-alike people through a video."
+    return tyro.cli(command, prog="tfsasm", args=words, description=about, **settings)
 
 
 def _first_word(words: Sequence[str]) -> None:

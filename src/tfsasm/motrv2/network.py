@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import MOTR
 from tfsasm.motrv2.transformer import Features
+from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
-from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb
+from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 
 
 class TorchNetwork:
@@ -22,8 +24,11 @@ class TorchNetwork:
     inference = torch.inference_mode
     proposals = True
 
-    def __init__(self, model: MOTRv2, config: NetworkConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(
+        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+    ) -> None:
+        """With `resize_there` images are resized where the model is, by rounding not as OpenCV."""
+        self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
 
     @property
@@ -33,14 +38,19 @@ class TorchNetwork:
 
     def asarray(self, values: np.ndarray) -> Tensor:
         """A tensor of the same values on the model's device."""
-        return torch.from_numpy(values).to(self.device)
+        return upload(values, self.device)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
         """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
         sides = self.config.short_side, self.config.max_side
-        pixels = torch.cat([prepare(image, *sides) for image in images])
-        features = self.model.encode(pixels.to(self.device))
+        if self.resize_there:
+            frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
+            pixels = prepare_there(torch.stack(frames), *sides)
+        else:
+            pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
+        with whole_float32(self.device):
+            features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
 
     @torch.inference_mode()
@@ -77,8 +87,19 @@ def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:
     return normalise(torch.from_numpy(rgb).permute(2, 0, 1)[None])
 
 
+def prepare_there(frames: Tensor, short_side: int, max_side: int) -> Tensor:
+    """As `prepare`, of BGR uint8 `[B, H, W, 3]` on any device: to `[B, 3, h, w]`.
+
+    OpenCV's fixed-point weights are not imitated: of noise an eighth of the pixels differ by one of
+    256.
+    """
+    rgb = frames.permute(0, 3, 1, 2).flip(1).float()
+    sides = resized_shape(rgb.shape[2], rgb.shape[3], short_side, max_side)
+    return normalise(F.interpolate(rgb, sides, mode="bilinear", align_corners=False).round())
+
+
 def normalise(rgb: Tensor) -> Tensor:
-    """RGB uint8 `[B, 3, h, w]` to the range that ImageNet networks expect."""
+    """RGB `[B, 3, h, w]` of 0 to 255 in the range that ImageNet networks expect."""
     x = rgb.contiguous().float() / 255
-    mean, std = (x.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+    mean, std = (constants(v, x)[:, None, None] for v in (MEAN, STD))
     return (x - mean) / std

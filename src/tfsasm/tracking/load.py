@@ -111,4 +111,4 @@ def torch_network(
             model.backbone = fold_batch_norms(model.backbone)
     else:
         model = FastMOTRv2(model, parse_precision(precision, place.type))
-    return TorchNetwork(model, network)
+    return TorchNetwork(model, network, resize_there=place.type == "cuda" and not exact)

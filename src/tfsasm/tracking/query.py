@@ -135,7 +135,7 @@ def _step(
     prediction, matches, status = _predict(
         network, tracks, features, proposals, state.next_id, config
     )
-    live = status.ids != NO_ID
+    live = namespace(own).where(status.ids != NO_ID)[0]  # rows: a mask would be counted each time
     seen = prediction.scores > config.refresh_score
     queries = _refresh(network, tracks.queries[live], prediction[live], seen[live])
     observed = observe(tracks, prediction, status, config)[live]
