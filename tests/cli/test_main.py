@@ -104,7 +104,7 @@ FROZEN = {
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
-        "set short_side max_side miss_tolerance score_threshold precision workers "
+        "set short_side max_side miss_tolerance score_threshold precision workers second_half "
         "skip_bad_detections overwrite device quiet"
     ),
     "datasets": "action root dataset split json overwrite quiet",
@@ -139,7 +139,7 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "quiet grid min_score metric against"
+        "second_half quiet grid min_score metric against"
     ),
 }
 

@@ -20,7 +20,7 @@ def settings(**options):
 def test_without_options_it_is_the_recipe():
     network, config, clips = settings()
     assert (network, config) == (tiny(), recipe_tiny())
-    assert clips.sampling == sampling_of(config)
+    assert clips.sampling == sampling_of(config, tiny())
     network, config, _ = settings(network="full")
     assert (network, config) == (full(), TrainConfig())
 

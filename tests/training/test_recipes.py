@@ -32,7 +32,15 @@ def test_the_second_cycle_is_that_of_tiny_and_needs_a_start(network, from_checkp
 
 @pytest.mark.parametrize(("cycle", "frames"), [(1, 5), (2, 6)])
 def test_clips_are_long_enough_for_the_whole_run(cycle, frames):
-    assert sampling_of(recipe_tiny(cycle)).frames == frames
+    assert sampling_of(recipe_tiny(cycle), tiny()).frames == frames
+
+
+@pytest.mark.parametrize(("network", "sizes"), [
+    (tiny(), {(384, 288), (512, 288), (448, 288)}),
+    (full(), {(1067, 800), (1422, 800), (1244, 800)}),
+])
+def test_clips_come_in_the_size_that_the_network_is_saved_with(network, sizes):
+    assert set(sampling_of(TrainConfig(), network).sizes) == sizes
 
 
 @pytest.mark.parametrize("cycle", [1, 2])

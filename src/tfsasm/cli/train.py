@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
+from tfsasm.cli import INTERRUPTED, OK
 from tfsasm.cli.options import OptionalCount, OptionalFile
+from tfsasm.cli.progress import print_lines
 
 if TYPE_CHECKING:
     from tfsasm.motrv2.config import NetworkConfig
@@ -77,14 +82,39 @@ def run(options: Options, console: Console, errors: Console) -> int:
     def validate(model: MOTRv2) -> Mapping[str, float]:
         return held_out_scores(model, network, options.validate_sequences)
 
-    train(
-        network, config, clips, options.output, init=options.init,
-        backbone_weights=options.backbone_weights, device=options.device,
-        validate=validate if options.validate_sequences else None, progress=progress,
-        notice=console.print,
-    )  # fmt: skip
-    console.print(f"wrote {options.output / 'model.safetensors'}", soft_wrap=True)
+    with stop_after_the_step() as stopped:
+        done = train(
+            network, config, clips, options.output, init=options.init,
+            backbone_weights=options.backbone_weights, device=options.device,
+            validate=validate if options.validate_sequences else None, progress=progress,
+            notice=partial(print_lines, console), stopped=stopped,
+        )  # fmt: skip
+    if done.step < config.steps:
+        print_lines(console, f"stopped at step {done.step}; the same command goes on from there")
+        return INTERRUPTED
+    print_lines(console, f"wrote {options.output / 'model.safetensors'}")
     return OK
+
+
+@contextmanager
+def stop_after_the_step() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM end the run after its step; a second one ends it at once.
+
+    Yields what says whether one came.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def settings_of(options: Options) -> tuple[NetworkConfig, TrainConfig, SyntheticBlocks]:
@@ -100,4 +130,4 @@ def settings_of(options: Options) -> tuple[NetworkConfig, TrainConfig, Synthetic
         steps=options.steps or config.steps, lr=options.lr or config.lr,
         checkpoint_minutes=options.checkpoint_minutes, validate_minutes=options.validate_minutes,
     )  # fmt: skip
-    return network, config, SyntheticBlocks(options.seed, sampling_of(config))
+    return network, config, SyntheticBlocks(options.seed, sampling_of(config, network))

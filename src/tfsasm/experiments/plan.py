@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
     from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.named import TrackerSpec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def make_tasks(
     """The tasks of some sequences. Raises `InputError` for detections that are missing.
 
     `source` replaces the images of a single one. `live` tasks need no detections, and without
-    `images` none are used. `second_half` are sequences whose detections are of whole videos.
+    `images` none are used. `second_half` are sequences whose detections are of whole videos. Boxes
+    of frames that a sequence does not have are warned of.
     """
     if source is not None and len(sequences) != 1:
         raise InputError(
@@ -125,6 +129,8 @@ def make_tasks(
     for sequence in sequences:
         boxes = None if live else find_detections(detections, sequence)
         first = _second_half(boxes, sequence) if boxes and second_half else 1
+        if boxes and not second_half:
+            _warn_of_frames_beyond(boxes, sequence)
         tasks[sequence.name] = Task(
             sequence, (source or sequence.source) if images else None, boxes, first
         )
@@ -194,6 +200,22 @@ def make_folders(place: Path, labels: Sequence[str], *, overwrite: bool) -> dict
         if not overwrite and any(folder.glob("*.txt")):
             raise InputError(f"{folder} has results; give another --output or --overwrite")
     return folders
+
+
+def _warn_of_frames_beyond(boxes: Path, sequence: DatasetSequence) -> None:
+    """Say it when boxes go on after the last frame: then those before are perhaps other frames."""
+    if boxes.suffix.lower() == ".json":  # found by name, not by number
+        return
+    try:
+        last = max(read_detections(boxes, skip_bad=True), default=0)
+    except InputError:  # the sequence fails on its own, and the others go on
+        return
+    if last > sequence.length:
+        log.warning(
+            "%s has boxes up to frame %d, and %s has %d frames. If they are of the whole video and "
+            "this is its second half, give --second-half; else the scores mean little",
+            boxes, last, sequence.name, sequence.length,
+        )  # fmt: skip
 
 
 def _second_half(boxes: Path, sequence: DatasetSequence) -> int:

@@ -168,33 +168,43 @@ def normalised(clip: Clip, frames: int | None = None) -> Clip:
     return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.detections[:frames])
 
 
+_ENDLESS = 1 << 40
+
+
 class _Blocks(Dataset[list[Clip]]):
-    def __init__(self, blocks: Blocks, start: int) -> None:
-        self.blocks, self.start = blocks, start
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
 
     def __len__(self) -> int:
-        return 1 << 30  # endless
+        return _ENDLESS
 
     def __getitem__(self, index: int) -> list[Clip]:
-        return [to_clip(clip) for clip in self.blocks(self.start + index)]
+        return [to_clip(clip) for clip in self.blocks(index)]
 
 
-def stream(blocks: Blocks, *, skip: int = 0, workers: int = 1) -> Iterator[Clip]:
+def stream(
+    blocks: Blocks, *, skip: int = 0, workers: int = 1, part: tuple[int, int] = (0, 1)
+) -> Iterator[Clip]:
     """Clips of an endless stream, made in other processes, from clip number `skip` on.
 
+    `part` (k, n) takes every n-th of them, from the k-th on: each process of a run has its own.
     The processes are new ones, never forks: a fork of a process whose OpenCV has started threads
     waits for them for ever. So `blocks` must be something that can be pickled, else `InputError`.
     """
-    per_block = len(blocks(0)) if skip else 1
-    ahead = skip % per_block
-    for clips in _in_workers(_Blocks(blocks, skip // per_block), workers):
-        yield from clips[ahead:]
-        ahead = 0
+    first, step = part
+    per_block = len(blocks(0)) if skip or step > 1 else 1
+    single = per_block == 1  # then each process makes its own blocks alone
+    start, stride = (skip + first, step) if single else (skip // per_block, 1)
+    numbers = range(start, _ENDLESS, stride)
+    for number, clips in zip(numbers, _in_workers(_Blocks(blocks), numbers, workers), strict=False):
+        for index, clip in enumerate(clips, start=number * per_block):
+            if index >= skip and (index - skip) % step == first:
+                yield clip
 
 
-def _in_workers(dataset: _Blocks, workers: int) -> Iterator[list[Clip]]:
+def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:
     loader = DataLoader(
-        dataset, batch_size=None, sampler=range(len(dataset)), num_workers=workers,
+        dataset, batch_size=None, sampler=numbers, num_workers=workers,
         prefetch_factor=2 if workers else None, worker_init_fn=_one_thread,
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip

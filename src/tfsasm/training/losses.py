@@ -170,7 +170,7 @@ def loss_weight(name: str, config: LossConfig) -> float:
 
 
 def total_loss(
-    frames: Sequence[dict[str, Tensor]], targets: int, config: LossConfig
+    frames: Sequence[dict[str, Tensor]], targets: float, config: LossConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over a clip divided by its number of `targets`, and each normalised part.
 

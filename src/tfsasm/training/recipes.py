@@ -10,6 +10,7 @@ from tfsasm.motrv2.config import NetworkConfig, full, tiny
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SamplingConfig
 from tfsasm.training.losses import LossConfig
+from tfsasm.training.reports import LoggerName
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,13 @@ class TrainConfig:
 
     clip: ClipConfig = field(default_factory=ClipConfig)
     steps: int = 100_000
+    batch: int = 1
+    """Clips per step, shared by the processes; what one process gets are added up."""
     lr: float = 2e-4
     backbone_lr: float = 2e-5
     """0 freezes the backbone."""
+    freeze: tuple[str, ...] = ()
+    """Parts that keep their weights: backbone, projections, encoder, decoder.class_heads, ..."""
     offsets_scale: float = 0.1
     """Learning rate of the sampling offsets, as a share of `lr`."""
     weight_decay: float = 1e-4
@@ -39,12 +44,14 @@ class TrainConfig:
     lengths: tuple[tuple[float, int], ...] = ((0.0, 5),)
     """Clip lengths: from this share of the run on, that many frames."""
     precision: str = "auto"
-    """`fp32`, `bf16` (autocast) or `auto`: bf16 where the device computes it natively."""
+    """`fp32`, `bf16` or `fp16` (autocast, the latter with a gradient scaler), or `auto`: bf16 where
+    the device computes it natively."""
     seed: int = 0
     workers: int = 1
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 20.0
-    log_every: int = 50
+    log_every: int = 10
+    loggers: tuple[LoggerName, ...] = ("tensorboard",)
 
 
 def recipe_tiny(cycle: int = 1) -> TrainConfig:
@@ -85,6 +92,10 @@ def recipe(
     return tiny(), replace(config, neutral_box_heads=cycle == 1 and not from_checkpoint)
 
 
-def sampling_of(config: TrainConfig) -> SamplingConfig:
-    """Clips that are long enough for the whole run."""
-    return SamplingConfig(frames=max(frames for _, frames in config.lengths), blank=0.1)
+def sampling_of(config: TrainConfig, network: NetworkConfig) -> SamplingConfig:
+    """Synthetic clips that are long enough for the whole run, in the network's own size."""
+    short = network.short_side
+    sizes = tuple((round(short * w / h), short) for w, h in SamplingConfig().sizes)
+    return SamplingConfig(
+        frames=max(frames for _, frames in config.lengths), blank=0.1, sizes=sizes
+    )
