@@ -113,8 +113,9 @@ FROZEN = {
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset classes json csv plot allow_missing overwrite",
     "train": (
-        "output network init backbone_weights cycle steps lr seed precision validate_sequences "
-        "validate_minutes checkpoint_minutes workers threads device"
+        "output data validate config network init backbone_weights cycle steps epochs batch lr set "
+        "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
+        "dry_run threads device"
     ),
     "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from overwrite",

@@ -22,10 +22,30 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
+from tfsasm.training.augment import recoloured
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
-RawClip = list[SyntheticFrame]
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame of real data: what `SyntheticFrame` has, and the classes."""
+
+    image: np.ndarray
+    """uint8 BGR `[H, W, 3]`."""
+    boxes: np.ndarray
+    """`[G, 4]` ltwh pixels."""
+    ids: np.ndarray
+    """`[G]` int64."""
+    labels: np.ndarray
+    """`[G]` int64, from 0."""
+    detections: np.ndarray
+    """`[P, 5]` ltwh pixels and score."""
+
+
+RawFrame = SyntheticFrame | LabelledFrame
+
+RawClip = list[RawFrame]
 
 Blocks = Callable[[int], list[RawClip]]
 """An endless stream of clips in blocks of equal length, by number."""
@@ -88,7 +108,7 @@ class SyntheticBlocks:
 
 
 def cut(
-    frames: Sequence[SyntheticFrame], rng: np.random.Generator, sampling: SamplingConfig
+    frames: Sequence[RawFrame], rng: np.random.Generator, sampling: SamplingConfig
 ) -> Iterator[RawClip]:
     """Disjoint clips of `sampling.frames` frames at one random interval."""
     interval = int(rng.integers(1, sampling.max_interval + 1))
@@ -103,12 +123,13 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
         clip = clip[::-1]
     if rng.random() < sampling.flip:
         clip = [_flipped(frame) for frame in clip]
-    gains = rng.uniform(-1, 1, 3) * sampling.colour
+    hue, saturation, value = (int(gain) for gain in rng.uniform(-1, 1, 3) * sampling.colour)
+    gains = hue, saturation, value
     visible = rng.random() >= sampling.blank
     return [
         replace(
             frame,
-            image=_recoloured(frame.image, gains) if visible else np.full_like(frame.image, 114),
+            image=recoloured(frame.image, gains) if visible else np.full_like(frame.image, 114),
             detections=frame.detections[
                 rng.random(len(frame.detections)) >= sampling.lost_detections
             ],
@@ -117,7 +138,7 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
     ]
 
 
-def _flipped(frame: SyntheticFrame) -> SyntheticFrame:
+def _flipped(frame: RawFrame) -> RawFrame:
     width = frame.image.shape[1]
 
     def mirror(boxes: np.ndarray) -> np.ndarray:
@@ -131,15 +152,7 @@ def _flipped(frame: SyntheticFrame) -> SyntheticFrame:
     )  # fmt: skip
 
 
-def _recoloured(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    hue, saturation, value = (int(g) for g in gains)
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
-    hsv[..., 0] = (hsv[..., 0] + hue) % 180
-    hsv[..., 1:] = np.clip(hsv[..., 1:] + (saturation, value), 0, 255)
-    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
-
-
-def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
+def to_clip(frames: Sequence[RawFrame]) -> Clip:
     """Tensors of a clip, images still uint8 RGB: quick to hand from one process to another."""
     height, width = frames[0].image.shape[:2]
 
@@ -150,7 +163,7 @@ def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
         targets=[
-            Targets(boxes(frame.boxes), torch.from_numpy(frame.ids.astype(np.int64)))
+            Targets(boxes(frame.boxes), *map(torch.from_numpy, _identities(frame)))
             for frame in frames
         ],
         detections=[
@@ -161,6 +174,12 @@ def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
             for frame in frames
         ],
     )
+
+
+def _identities(frame: RawFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Identities and classes `[G]` of a frame; synthetic people are of class 0."""
+    ids = frame.ids.astype(np.int64)
+    return ids, frame.labels if isinstance(frame, LabelledFrame) else np.zeros_like(ids)
 
 
 def normalised(clip: Clip, frames: int | None = None) -> Clip:

@@ -6,6 +6,7 @@ At 42 million parameters a replica per device fits everywhere, so parameters are
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -87,8 +88,10 @@ def engine(model: MOTRv2, config: ClipConfig) -> nn.Module:
     loss = ClipLoss(model, config)
     if team().size == 1:
         return loss
-    # A clip without people leaves parts unused, such as the query interaction.
-    return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
+    with warnings.catch_warnings():  # PyTorch 2.14 has another name for the first setting
+        warnings.simplefilter("ignore", FutureWarning)
+        # A clip without people leaves parts unused, such as the query interaction.
+        return DistributedDataParallel(loss, broadcast_buffers=False, find_unused_parameters=True)
 
 
 def unsynchronised(loss: nn.Module, wanted: bool) -> AbstractContextManager[None]:
