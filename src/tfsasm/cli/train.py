@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 DataNames = Annotated[
     tuple[str, ...], tyro.conf.arg(metavar="KIND:DIR[,NAME=VALUE]"), tyro.conf.UseAppendAction
 ]
+PrecisionName = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"] | None, tyro.conf.arg(metavar="KIND")
+]
+LoggerNames = Annotated[
+    tuple[Literal["tensorboard", "trackio", "wandb"], ...], tyro.conf.arg(metavar="NAME")
+]
 OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 
 
@@ -50,7 +56,7 @@ class Options:
     bdd100k, mot (your own folders) or crowdhuman, each with its folder; or synthetic. Settings:
     split=train, detections=FILE (by default det/det.txt of each sequence), weight=2 (each clip
     twice per epoch), interval=5 (largest step between frames). By default synthetic clips."""
-    validate: OptionalName = None
+    validate: Annotated[str | None, tyro.conf.arg(metavar="KIND:DIR[,NAME=VALUE]")] = None
     """Videos for the scores during training, as --data has them; best.safetensors is the network
     that had the best. By default synthetic sequences."""
     config: OptionalFile = None
@@ -77,8 +83,8 @@ class Options:
     freeze=backbone,encoder checkpointing=true average=0.999 clip.track_drop=0."""
     seed: OptionalCount = None
     """Seed of initial values, clips and noise; by default 0."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
-    """auto: bf16 where the device computes it natively, and so it is by default."""
+    precision: PrecisionName = None
+    """fp32, bf16 or fp16 (autocast), or auto, the default: bf16 where the device has it."""
     validate_sequences: int = 6
     """Sequences for the scores during training; 0 for none."""
     validate_minutes: OptionalNumber = None
@@ -87,8 +93,8 @@ class Options:
     """Minutes between two checkpoints; by default 3."""
     workers: OptionalCount = None
     """Processes that make clips; by default 1."""
-    logger: tuple[Literal["tensorboard", "trackio", "wandb"], ...] | None = None
-    """What keeps the curves beside log.jsonl; by default tensorboard."""
+    logger: LoggerNames = ()
+    """What keeps the curves beside log.jsonl: tensorboard, as by default, trackio, wandb."""
     dry_run: bool = False
     """Check the data, take a few steps, and say how long the run would take and how much memory."""
     threads: OptionalCount = None
@@ -159,7 +165,7 @@ def plan_of(options: Options) -> Run:
         plan = Run(network, training)
     given = {
         "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
-        "precision": options.precision, "workers": options.workers, "loggers": options.logger,
+        "precision": options.precision, "workers": options.workers, "loggers": options.logger or None,
         "validate_minutes": options.validate_minutes,
         "checkpoint_minutes": options.checkpoint_minutes,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -224,7 +225,7 @@ def stream(
 def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:
     loader = DataLoader(
         dataset, batch_size=None, sampler=numbers, num_workers=workers,
-        prefetch_factor=2 if workers else None, worker_init_fn=_one_thread,
+        prefetch_factor=2 if workers else None, worker_init_fn=_quietly,
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip
     try:
@@ -236,5 +237,8 @@ def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list
         ) from error
 
 
-def _one_thread(worker: int) -> None:
+def _quietly(worker: int) -> None:
+    """One thread, and no end by a signal that is meant for the run: that ends after its step."""
     cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
