@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from safetensors.torch import load_file
 from helpers.fakes import SMALL
 from helpers.scenes import NETWORK as SCENES_NETWORK
 from helpers.scenes import RunsCode, drawn_blocks, drawn_clip, lively_model
-from tfsasm.errors import InputError, WeightsError
+from tfsasm.errors import InputError, TfsasmError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import load_model
@@ -214,6 +216,36 @@ def test_half_precision_trains_whole_weights():
     losses = [train_step(run, [to_clip(drawn_clip(0))])["loss"] for run in (whole, half)]
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.1)
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
+
+
+def test_fp16_scales_its_gradients_and_keeps_the_scale_over_a_stop(tmp_path):
+    config = replace(CONFIG, precision="fp16", checkpoint_minutes=0.0)
+    run = new_run(config)
+    before = run.model.learned_content.detach().clone()
+    train_step(run, [to_clip(drawn_clip(0))])
+    assert run.scaler.get_scale() > 1
+    run.scaler.update(128.0)
+    save(run, tmp_path)
+    again = new_run(config, seed=9)
+    resume(again, tmp_path / "last.pt")
+    assert again.scaler.get_scale() == 128.0
+    train_step(again, [to_clip(drawn_clip(1))])
+    assert not torch.equal(again.model.learned_content, before)
+    assert again.model.learned_content.isfinite().all()
+
+
+def killed(index):
+    """A block whose process is ended, as by a system that is out of memory."""
+    if index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return drawn_blocks(index)
+
+
+def test_a_killed_maker_of_clips_ends_the_run_in_one_sentence(tmp_path):
+    run = new_run(replace(CONFIG, steps=50, workers=1, checkpoint_minutes=0.0))
+    with pytest.raises(TfsasmError, match=r"a process that makes clips was ended.* at step \d"):
+        fit(run, killed, tmp_path)
+    resume(new_run(), tmp_path / "last.pt")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

@@ -165,7 +165,8 @@ def plan_of(options: Options) -> Run:
         plan = Run(network, training)
     given = {
         "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
-        "precision": options.precision, "workers": options.workers, "loggers": options.logger or None,
+        "precision": options.precision, "workers": options.workers,
+        "loggers": options.logger or None,
         "validate_minutes": options.validate_minutes,
         "checkpoint_minutes": options.checkpoint_minutes,
     }  # fmt: skip
