@@ -30,8 +30,8 @@ ALONE = {  # within a room, the only files that may import a thing
     ("detection", "torch"): {"yolox_torch.py", "huggingface.py", "deformable_detr.py"},
     ("tracking", "motrv2"): {"load.py"},
     ("tracking", "torch"): {"load.py", "reid.py"},
-    ("training", "detection"): {"validation.py"},
-    ("training", "video"): {"validation.py"},
+    ("training", "detection"): {"validation.py", "sources.py"},
+    ("training", "video"): {"sources.py"},
     **{(room, "torch"): set() for room in (
         "errors", "files", "settings", "tables", "boxes", "motchallenge", "video",
         "runtime", "datasets", "evaluation")},

@@ -105,7 +105,7 @@ FROZEN = {
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
-        "set short_side max_side miss_tolerance score_threshold precision workers "
+        "set short_side max_side miss_tolerance score_threshold precision workers second_half "
         "skip_bad_detections overwrite device quiet"
     ),
     "datasets": "action root dataset split json overwrite quiet",
@@ -114,8 +114,9 @@ FROZEN = {
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset classes json csv plot allow_missing overwrite",
     "train": (
-        "output network init backbone_weights cycle steps lr seed precision validate_sequences "
-        "validate_minutes checkpoint_minutes workers threads device"
+        "output data validate config network init backbone_weights cycle steps epochs batch lr set "
+        "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
+        "dry_run threads device"
     ),
     "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from overwrite",
@@ -140,7 +141,7 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "quiet grid min_score metric against"
+        "second_half quiet grid min_score metric against"
     ),
 }
 

@@ -67,8 +67,9 @@ def make_experiment(
             "evaluate tracks by motion alone"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live)
-    )
+        chosen, detections=options.detections, source=options.source, live=bool(live),
+        second_half=options.second_half,
+    )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
     form: dict[str, Any] = {}
@@ -173,6 +174,8 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
     else:
         boxes["detections"] = detections_setting(options.detections)
+    if options.second_half:
+        boxes["second_half"] = True
     return {
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,
