@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.files import atomic_path, check_folder, checked, not_json, parsed
+from tfsasm.files import atomic_path, check_folder, checked, locked, not_json, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
@@ -50,16 +50,16 @@ def train(
     `notice` takes sentences about the start. Raises `InputError` and `WeightsError` for what cannot
     be used, before any work.
     """
-    check_folder(output)
-    place = find_device(device)
-    model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
-    if taken:
-        notice(taken)
-    run, checkpoint = start(model.to(place), network, config), output / "last.pt"
-    if checkpoint.exists():
-        resume(run, checkpoint)
-        notice(f"resumed at step {run.step}")
-    fit(run, blocks, output, validate=validate, progress=progress)
+    with locked(check_folder(output)):
+        place = find_device(device)
+        model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
+        if taken:
+            notice(taken)
+        run, checkpoint = start(model.to(place), network, config), output / "last.pt"
+        if checkpoint.exists():
+            resume(run, checkpoint)
+            notice(f"resumed at step {run.step}")
+        fit(run, blocks, output, validate=validate, progress=progress)
     return run
 
 
