@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError
+from tfsasm.limits import TEXT
 
 if sys.platform != "win32":
     import fcntl
+
+_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)")
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
 
@@ -43,12 +46,14 @@ def safe_name(name: str, what: str) -> str:
     """`name`, if it can be that of a file inside a folder; `what` says whose name it is.
 
     Names come from other people's files. Raises `InputError` for one that would lead elsewhere (a
-    separator, `..`, a drive), for control characters, and for none at all.
+    separator, `..`, a drive), for control characters, for none at all, and for what Windows takes
+    for a device (`CON`, `nul.txt`).
     """
-    if name.strip(" .") and not _UNSAFE.search(name):
+    if name.strip(" .") and not _UNSAFE.search(name) and not _DEVICE.match(name):
         return name
     raise InputError(
-        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters"
+        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters, "
+        "or is a device of Windows"
     )
 
 
@@ -270,10 +275,16 @@ def cache_folder() -> Path:
 
 
 def read_text(path: Path | str) -> str:
-    """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
+    """A file's text without its byte order mark.
+
+    Raises `InputError` when it cannot be had, or is too large (`limits.TEXT`).
+    """
     try:
-        with reading(path):
-            return Path(path).read_bytes().decode("utf-8-sig")
+        with reading(path), Path(path).open("rb") as file:
+            TEXT.check(os.fstat(file.fileno()).st_size, path)
+            data = file.read(TEXT.value + 1)  # a device has no size, and no end
+            TEXT.check(len(data), path)
+            return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
@@ -298,7 +309,9 @@ def parsed(text: str) -> Any:
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError(
+            f"it is nested too deep, in more than some {sys.getrecursionlimit():,} lists or objects"
+        ) from error
     except ValueError as error:  # Python refuses whole numbers of thousands of digits
         raise ValueError("not valid JSON: a number is too long") from error
 

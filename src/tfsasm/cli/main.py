@@ -27,6 +27,7 @@ from tyro.constructors import (
 )  # fmt: skip
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
+from tfsasm.cli.progress import PlainConsole
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     `ablate` when a sequence failed.
     """
     options = parse(arguments)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = PlainConsole(), PlainConsole(stderr=True)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s",
         handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
