@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import zipfile
 import zlib
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.evaluation.trajectories import Trajectories, check
 from tfsasm.files import read_json
 from tfsasm.limits import GROWTH, PIXELS, TEXT, image_size
@@ -72,6 +73,17 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, name, da
     with pytest.raises(InputError, match=r"pixels per image, more than the limit of 268,435,456; "
                        r"if you trust it, set TFSASM_MAX_PIXELS="):  # fmt: skip
         list(open_video(tmp_path / name))
+
+
+def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path):
+    """OpenCV would take 4 GB for it."""
+    data = bytearray(encoded("png"))
+    data[33:37] = b"\xff" * 4  # the length of the part after the header
+    (tmp_path / "a.png").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TruncatedInput, match=r"a\.png .*is cut off"):
+        list(open_video(tmp_path / "a.png"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mpeg4"), ("gif", "gif")])

@@ -90,8 +90,10 @@ class Decoder:
         if not streams or self._container.format.name == "tty":  # FFmpeg plays .txt files
             raise InputError(f"{self.label} is not a video: it holds no moving pictures")
         self._stream = streams[0]
-        self._stream.thread_type = "SLICE" if live else "AUTO"
         codec = self._stream.codec_context
+        if codec is None:
+            raise InputError(f"{self.label} is in a format that FFmpeg cannot decode here")
+        self._stream.thread_type = "SLICE" if live else "AUTO"
         PIXELS.check(codec.width * codec.height, self.label)
         # A size may change in the middle; FFmpeg counts its own padding too.
         codec.options = {"max_pixels": str(2**20 + 2 * PIXELS.value)}
