@@ -7,7 +7,7 @@ import pytest
 
 import tfsasm
 
-ROOT_FILES = "errors files settings tables boxes motchallenge pytorch"
+ROOT_FILES = "errors limits processes files settings tables boxes motchallenge pytorch"
 ROOMS = {  # a room may import those that are named behind it, and itself
     **dict.fromkeys(ROOT_FILES.split(), ROOT_FILES),
     "video": ROOT_FILES,
@@ -33,8 +33,8 @@ ALONE = {  # within a room, the only files that may import a thing
     ("training", "detection"): {"validation.py", "sources.py"},
     ("training", "video"): {"sources.py"},
     **{(room, "torch"): set() for room in (
-        "errors", "files", "settings", "tables", "boxes", "motchallenge", "video",
-        "runtime", "datasets", "evaluation")},
+        "errors", "limits", "processes", "files", "settings", "tables", "boxes", "motchallenge",
+        "video", "runtime", "datasets", "evaluation")},
 }  # fmt: skip
 NEVER = {  # files that must not import these modules
     "tracking/appearance": {"tracking.query", "tracking.association", "motrv2"},

@@ -294,7 +294,7 @@ def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
         demo, "run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
     )
     outcome = tfsasm("demo")
-    assert (outcome.code, "stopped" in outcome.err) == (130, True)
+    assert (outcome.code, "stopped" in outcome.err) == (143, True)
     assert signal.getsignal(signal.SIGTERM) is usual
 
 

@@ -21,6 +21,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
+from tfsasm.files import check_folder, locked
 
 if TYPE_CHECKING:
     from tfsasm.datasets.sequences import Sequence as DatasetSequence
@@ -107,19 +108,21 @@ def resume(
 ) -> Run:
     """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
 
-    Nothing is claimed, and least of all emptied, for what cannot begin. Raises `InputError`.
+    Nothing is claimed, and least of all emptied, for what cannot begin, or while another process
+    writes there. Raises `InputError`.
     """
     from tfsasm.experiments.results import claim_all
     from tfsasm.experiments.run import make_work
 
     make_work(experiment, detector)
-    todo = claim_all(
-        experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
-        by_sequence=by_sequence,
-    )  # fmt: skip
-    if done := len(experiment.tasks) - len(todo):
-        print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-    return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+    with locked(check_folder(options.output)):
+        todo = claim_all(
+            experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
+            by_sequence=by_sequence,
+        )  # fmt: skip
+        if done := len(experiment.tasks) - len(todo):
+            print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
+        return run_experiment(options, replace(experiment, todo=todo), errors, detector)
 
 
 def run_experiment(

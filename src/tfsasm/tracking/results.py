@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, TextIO
 import numpy as np
 import supervision as sv
 
-from tfsasm.files import check_output, writing
+from tfsasm.files import check_output, partial_path, writing
 from tfsasm.motchallenge import result_line
 from tfsasm.video.source import Frame
 
@@ -48,7 +48,7 @@ class ResultFile:
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
-        self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._partial = partial_path(self.path)
         self._file: TextIO = self._partial.open("w", 1, encoding="utf-8", newline="\n")
         self._file.write(self.head)
         self._parts, self._begun = 0, False
