@@ -19,6 +19,9 @@ from typing import Any
 
 from tfsasm.errors import InputError
 
+TRACKED = ".tracked"
+"""Ends the stem of an annotated video, which is none to be tracked."""
+
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}

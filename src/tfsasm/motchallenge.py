@@ -286,17 +286,19 @@ def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
 
 
 def result_line(
-    frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None
+    frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None,
+    category: int = -1,
 ) -> str:
     """One line of a result file, without its line end: the released format (SPEC 6.6).
 
     `xyxy` `[4]` are float32 pixels, not clipped; width and height are their differences in double.
     The released confidence column is a literal 1; with `confidence` it is that score instead.
+    `category` is the class, from 1; -1 for none.
     """
     x1, y1, x2, y2 = np.asarray(xyxy, dtype=np.float32).tolist()
     score = "1" if confidence is None else f"{confidence:.4f}"
     box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-    return f"{frame},{identity},{box},{score},-1,-1,-1"
+    return f"{frame},{identity},{box},{score},{category},-1,-1"
 
 
 def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:
