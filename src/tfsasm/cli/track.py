@@ -282,8 +282,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     # The devices of another runtime have names of their own.
     given = options.runtime == "torch" or options.device == "cpu"
     settings = default_settings(
-        name, score_threshold=options.detector_score, changes=changes,
-        classes=options.classes,
+        name, score_threshold=options.detector_score, changes=changes, classes=options.classes,
         device=options.device if given else "auto",
     )  # fmt: skip
     return detector(name, options.detector_weights, settings)
