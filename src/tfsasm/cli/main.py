@@ -6,6 +6,7 @@ import difflib
 import functools
 import logging
 import operator
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -98,6 +99,7 @@ def _termination_is_ctrl_c() -> Iterator[None]:
 
 def _run(options: Any, console: Console, errors: Console) -> int:
     keep_freed_memory()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
         code: int = sys.modules[type(options).__module__].run(options, console, errors)
     except TruncatedInput as error:
