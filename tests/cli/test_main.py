@@ -106,7 +106,7 @@ FROZEN = {
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
         "set short_side max_side miss_tolerance score_threshold precision workers second_half "
-        "skip_bad_detections overwrite device quiet"
+        "skip_bad_detections overwrite device quiet classes"
     ),
     "datasets": "action root dataset split json overwrite quiet",
     "convert": "input output half overwrite",
@@ -130,7 +130,7 @@ FROZEN = {
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
-        "plot output workers precision "
+        "plot output workers precision classes "
         "skip_bad_detections overwrite device quiet"
     ),
     "bench": (
@@ -141,7 +141,7 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "second_half quiet grid min_score metric against"
+        "second_half quiet grid min_score metric against classes"
     ),
 }
 

@@ -24,8 +24,7 @@ def test_settings_can_be_words(name, changes, wanted):
 
 @pytest.mark.parametrize(("name", "change", "problem"), [
     pytest.param("yolox-s", "legacy", "takes NAME=VALUE, not 'legacy'", id="no value"),
-    pytest.param("yolox-s", "labels=person", "no setting 'labels'; there are score",
-                 id="a setting of others"),
+    pytest.param("yolox-s", "nmsiou=1", "no setting 'nmsiou'; there are nms_iou", id="misspelt"),
     pytest.param("yolox-s", "legacy=maybe", "legacy is true or false", id="neither nor"),
     pytest.param("yolox-s", "threads=two", "threads is a whole number", id="no number"),
     pytest.param("yolox-s", "input_size=640", "HEIGHTxWIDTH, such as 800x1440, not '640'",

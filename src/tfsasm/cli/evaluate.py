@@ -112,9 +112,12 @@ def _score(
     if not files:
         print_lines(console, "nothing to score: no finished sequence has ground truth")
         return
-    scored = score_files(files, options.dataset, allow_missing=True, problems={
+    problems = {
         name: f"it was not tracked: {why}" for name, why in failures.items() if name in with_truth
-    })  # fmt: skip
+    }
+    scored = score_files(
+        files, options.dataset, classes=options.classes, allow_missing=True, problems=problems
+    )
     path = options.output / SCORES
     write_json(path, {**to_json(scored), "settings": settings})
     console.print(report_table(scored.report))

@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
     """The sequences that the options name. Raises `InputError`, also for fewer than one worker."""
     from tfsasm.datasets.sequences import sequences
+    from tfsasm.evaluation.score import check_classes
 
     if options.workers < 1:
         raise InputError(f"workers is {options.workers}; give 1 or more")
+    check_classes(options.dataset, options.classes)
     return sequences(
         options.dataset, options.root, options.split, options.sequences, public=options.public
     )
@@ -159,7 +161,9 @@ def score_trackers(
     files = experiment.files()
     counts = {label: len(each) for label, each in files.items()}
     with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
-        return score_all(files, options.dataset, failures, options.workers, show)
+        return score_all(
+            files, options.dataset, failures, options.workers, show, classes=options.classes
+        )
 
 
 def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, Any]:

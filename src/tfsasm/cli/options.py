@@ -34,6 +34,9 @@ class DatasetOptions:
     dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
     its layout, and the rules that scores follow."""
+    classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
+    """Classes of the ground truth's eighth column that count together in scores, with --dataset
+    mot; by default 1."""
     split: OptionalName = None
     """Its subfolder, such as train, val or test; by default all."""
     sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()

@@ -30,7 +30,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import check_distinct, check_output
+from tfsasm.files import TRACKED, check_distinct, check_output
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from tfsasm.video.source import Frame, Source
 
     Write = Callable[[Frame, sv.Detections], None]
-
-TRACKED = ".tracked"  # ends the stem of an annotated video
 
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
@@ -68,8 +66,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
-    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
-    own labels; by default people."""
+    """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
+    YOLOX by number; by default people. Several are named on labels and in results; in MOT text
+    they are the eighth column, counted from 1."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
@@ -203,7 +202,7 @@ def _track_one(
             text, start=options.start, end=options.end, stride=options.stride,
             order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
-        outputs = _open_outputs(options, source, files, about, stack)
+        outputs = _open_outputs(options, source, files, detector, about, stack)
         outputs += [watch] if watch else []
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
@@ -286,8 +285,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     # The devices of another runtime have names of their own.
     given = options.runtime == "torch" or options.device == "cpu"
     settings = default_settings(
-        name, score_threshold=options.detector_score, changes=changes,
-        classes=options.classes,
+        name, score_threshold=options.detector_score, changes=changes, classes=options.classes,
         device=options.device if given else "auto",
     )  # fmt: skip
     return detector(name, options.detector_weights, settings)
@@ -347,8 +345,8 @@ def _limit_threads(threads: int) -> None:
 
 
 def _open_outputs(
-    options: Options, source: Source, files: Mapping[Kind, Path], about: dict[str, Any],
-    stack: ExitStack,
+    options: Options, source: Source, files: Mapping[Kind, Path], detector: Detector,
+    about: dict[str, Any], stack: ExitStack,
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile
@@ -361,10 +359,11 @@ def _open_outputs(
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
+    several = len(getattr(detector, "class_names", {})) > 1  # else its name says nothing
     writers: list[Write] = []
 
     def draw_into(video: VideoWriter) -> Write:
-        annotator = Annotator()
+        annotator = Annotator(names=several)
 
         def draw(frame: Frame, tracks: sv.Detections) -> None:
             video.write(annotator.annotate(frame.image, tracks), frame.time)
@@ -373,7 +372,10 @@ def _open_outputs(
 
     for kind, path in files.items():
         if kind == "mot":
-            mot = MotFile(path, first_id=method.first_id, scores=method.scores, overwrite=overwrite)
+            mot = MotFile(
+                path, first_id=method.first_id, scores=method.scores, classes=several,
+                overwrite=overwrite,
+            )  # fmt: skip
             writers.append(stack.enter_context(mot).write)
         elif kind == "json":
             facts = {"source": source.label, "fps": source.fps, **about}
@@ -396,6 +398,6 @@ def _open_outputs(
             writers.append(draw_into(stack.enter_context(video)))
 
     if options.show:
-        window, drawn = stack.enter_context(Window(source.label)), Annotator()
+        window, drawn = stack.enter_context(Window(source.label)), Annotator(names=several)
         writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
     return writers

@@ -28,11 +28,10 @@ UNKNOWN = "object"
 
 def class_names(tracks: sv.Detections) -> list[str]:
     """The name of each track's class: that of its detector, else `class 3`; `object` for none."""
-    names = tracks.data.get("class_name", [None] * len(tracks))
-    kinds = [None] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
-    numbers = [f"class {kind}" if kind else UNKNOWN for kind in kinds]
-    return [number if name in (None, "") else str(name)
-            for name, number in zip(names, numbers, strict=True)]  # fmt: skip
+    return [
+        row.class_name or (f"class {row.class_id}" if row.class_id > 0 else UNKNOWN)
+        for row in rows(tracks)
+    ]
 
 
 class CocoFile(ResultFile):
