@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import supervision as sv
@@ -25,6 +26,7 @@ from tfsasm.tracking.pictures import Pictures
 from tfsasm.tracking.results import ResultFile, rows
 from tfsasm.tracking.review import Identity, worth_a_look
 from tfsasm.video.annotate import identity_color
+from tfsasm.video.find import VIDEO_SUFFIXES
 from tfsasm.video.source import Frame
 
 FORMAT = 2  # of the data in a page
@@ -39,60 +41,52 @@ SCRIPTS = (
 """Of the page, in their order; they share their names."""
 
 
-class ReportFile(ResultFile):
-    """Collects tracks frame by frame, and is the page when the `with` block ends.
+class Report:
+    """What is known of a video's identities, frame by frame; `tracker` is that of the tracks.
 
-    `video` has the boxes drawn, `source` is the plain one; the page plays the plain one where the
-    browser can, both by their place beside the page. `tracker` is that of the tracks, whose memory
-    is then shown; its frames are to be written as they come. Raises `InputError` when the page
-    cannot be written.
+    `size` is width and height of the frames, `rate` in frames per second.
     """
 
-    may_be_empty = False
-
     def __init__(
-        self, path: Path | str, *, title: str, video: Path | None = None,
-        source: Path | None = None, rate: float | None = None, tracker: Remembers | None = None,
-        overwrite: bool = False,
+        self, title: str, size: tuple[int, int] = (0, 0), rate: float | None = None,
+        tracker: Remembers | None = None,
     ) -> None:
-        super().__init__(path, overwrite=overwrite)
-        self._title, self._rate = title, rate or USUAL_RATE
-        self._videos = [(source, False), (video, True)]
+        self.title, self.size, self._rate = title, size, rate or USUAL_RATE
         self._history = None if tracker is None else History(tracker)
         self._pictures = Pictures()
-        self._size = (0, 0)
         self._numbers: list[int] = []
         self._times: list[float | None] = []
         self._identities: dict[int, Identity] = {}
 
-    def part(self, frame: Frame, tracks: sv.Detections) -> str:
-        """Nothing yet: the page is written whole."""
-        self._size = (frame.image.shape[1], frame.image.shape[0])
-        self._numbers.append(frame.number)
-        self._times.append(frame.time)
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, number: int, time: float | None, tracks: sv.Detections) -> None:
+        """One more frame: its number, its time in seconds, and what was tracked in it."""
+        self._numbers.append(number)
+        self._times.append(time)
         for row, name in zip(rows(tracks), class_names(tracks), strict=True):
             x1, y1, x2, y2 = (round(10 * value) for value in row.xyxy)
             identity = self._identities.setdefault(row.id, Identity())
-            identity.frames.append(frame.number)
+            identity.frames.append(number)
             identity.boxes += (x1, y1, x2 - x1, y2 - y1)
             identity.scores.append(round(100 * row.score))
             identity.name = identity.name if name == UNKNOWN else name
-        if self._history is not None:
-            self._remember(self._history, frame, tracks)
-        return ""
 
-    def _remember(self, history: History, frame: Frame, tracks: sv.Detections) -> None:
-        """What the memory did with this frame."""
-        stored = history.update(frame.number)
+    def remember(self, frame: Frame, tracks: sv.Detections) -> None:
+        """What the tracker's memory did with the frame that was just added."""
+        if self._history is None:
+            return
+        stored = self._history.update(frame.number)
         for row in rows(tracks):
-            past = history[row.id]
+            past = self._history[row.id]
             now = row.id in stored and past.views[-1].seen == frame.number
             if now or past.candidate == frame.number:
                 self._pictures.see(row.id, frame.number, frame.image, np.array(row.xyxy))
             if past.match is not None and past.match.frame == frame.number:
                 self._note(self._identities[row.id], past.match)
         for identity in stored:
-            if (seen := history[identity].views[-1].seen) is not None:
+            if (seen := self._history[identity].views[-1].seen) is not None:
                 self._pictures.keep(identity, seen)
 
     def _note(self, one: Identity, match: Match) -> None:
@@ -105,22 +99,18 @@ class ReportFile(ResultFile):
                 -1 if match.sure is None else int(100 * match.sure),
             )  # fmt: skip
 
-    def end(self) -> str:
-        """The page."""
-        return page(self._data()) if self._numbers else ""
-
-    def _data(self) -> dict[str, Any]:
+    def data(self, videos: Sequence[tuple[str, bool]]) -> dict[str, Any]:
+        """What the page holds. `videos` are addresses, each with whether boxes are drawn in it."""
         first = self._times[0]
         times = [
             1000 * (index / self._rate if time is None or first is None else time - first)
             for index, time in enumerate(self._times)
         ]
         return {
-            "format": FORMAT, "title": self._title, "size": self._size, "rate": self._rate,
+            "format": FORMAT, "title": self.title, "size": self.size, "rate": self._rate,
             "videos": [
                 {"src": address, "drawn": drawn, "start": 0 if drawn else round(first or 0, 3)}
-                for path, drawn in self._videos
-                if path and (address := address_beside(path, self.path))
+                for address, drawn in videos
             ],
             "numbers": self._numbers, "times": [round(time) for time in times],
             "tracks": [self._track(number) for number in sorted(self._identities)],
@@ -140,6 +130,40 @@ class ReportFile(ResultFile):
                 for view in views
             ],
         }  # fmt: skip
+
+
+class ReportFile(ResultFile):
+    """Collects tracks frame by frame, and is the page when the `with` block ends.
+
+    `video` has the boxes drawn, `source` is the plain one; the page plays the plain one where the
+    browser can, both by their place beside the page. `tracker` is that of the tracks, whose memory
+    is then shown; its frames are to be written as they come. Raises `InputError` when the page
+    cannot be written.
+    """
+
+    may_be_empty = False
+
+    def __init__(
+        self, path: Path | str, *, title: str, video: Path | None = None,
+        source: Path | None = None, rate: float | None = None, tracker: Remembers | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self._report = Report(title, rate=rate, tracker=tracker)
+        self._videos = [(file, drawn) for file, drawn in ((source, False), (video, True)) if file]
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """Nothing yet: the page is written whole."""
+        self._report.size = (frame.image.shape[1], frame.image.shape[0])
+        self._report.add(frame.number, frame.time, tracks)
+        self._report.remember(frame, tracks)
+        return ""
+
+    def end(self) -> str:
+        """The page."""
+        beside = [(address_beside(file, self.path), drawn) for file, drawn in self._videos]
+        videos = [(address, drawn) for address, drawn in beside if address]
+        return page(self._report.data(videos)) if len(self._report) else ""
 
 
 def address_beside(path: Path, page: Path) -> str | None:
@@ -174,3 +198,13 @@ def read_page(path: Path) -> dict[str, Any]:
     if data.get("format") != FORMAT:
         raise InputError(f"{path} is of another version of tfsasm; track the video again")
     return data
+
+
+def videos_of(data: dict[str, Any], folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The videos of a page in `folder` that are there, each with its entry.
+
+    Only files that are named as videos are: a page may come from anywhere.
+    """
+    found = [(folder / unquote(entry["src"]), entry) for entry in data["videos"]]
+    return [(path, entry) for path, entry in found
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]  # fmt: skip

@@ -89,7 +89,7 @@ function fillFaults() {
 }
 
 if (truth) {
-  $("wrong").hidden = $("legend-errors").hidden = $("scores").hidden = false;
+  for (const part of document.querySelectorAll(".wrong")) part.hidden = false;
   $("scores").textContent = Object.entries(truth.scores).map(([name, value]) =>
     `${name} ${Number.isInteger(value) ? value : value.toFixed(1)}`).join("  ");
 }

@@ -42,7 +42,7 @@ function matchText(match) {
   const line = make("p");
   line.id = "match";
   if (!match) return line;
-  const near = (value) => (value / 1000).toFixed(2);
+  const near = (value) => (value / 1000).toFixed(3);
   if (match.sure >= 0) {
     const meter = make("span", "", { className: match.sure < 50 ? "meter low" : "meter" });
     meter.append(make("i")); meter.firstChild.style.width = `${match.sure}%`;
@@ -68,10 +68,10 @@ function memory(track, frame) {
   }
   const kept = track.views.filter((view) => view.stored <= frame && !(view.dropped <= frame && view.dropped));
   const gone = track.views.filter((view) => view.dropped && view.dropped <= frame);
-  const full = track.views.some((view) => view.dropped);
+  const next = track.views.find((view) => view.stored > frame)?.stored;  // the next store
   const now = make("div", "", { className: "views" });
   if (gone.length) now.append(picture(gone[gone.length - 1], frame, "gone"));
-  now.append(...kept.map((view, index) => picture(view, frame, full && !index && view.dropped ? "next" : "")));
+  now.append(...kept.map((view) => picture(view, frame, next && view.dropped === next ? "next" : "")));
   const all = make("details"), every = make("div", "", { className: "views" });
   all.append(make("summary", `All ${track.views.length} views`), every);
   all.ontoggle = () => {

@@ -24,7 +24,7 @@ $("tabs").onkeydown = (event) => {
   const [name] = TABS[(index + move + TABS.length) % TABS.length];
   showTab(name); $(`tab-${name}`).focus(); event.preventDefault(); event.stopPropagation();
 };
-const count = (name, title, number) => { $(`tab-${name}`).textContent = `${title} (${number})`; };
+const count = (name, title, number) => { $(`tab-${name}`).textContent = `${title} ${number}`; };
 
 /** An element with its text and attributes. */
 function make(tag, text = "", attributes = {}) {

@@ -94,7 +94,8 @@ function linked() {  // NAME.report.html#3 is identity 3, #3,120 is that in fram
   if (track) choose(track.id, frame ? positionOf(Number(frame)) : track.begins);
 }
 
-document.title = data.title; $("title").textContent = data.title;
+document.title = data.title; $("title").title = data.title;
+$("title").textContent = data.title.split(/[\\/]/).pop() || data.title;
 $("facts").textContent = `${original.length} identities, ${data.numbers.length} frames, ` +
   `${(data.times[last] / 1000).toFixed(1)} s`;
 $("seek").max = last;
@@ -117,7 +118,7 @@ $("save-mot").onclick = () => download("corrected.mot.txt", motText(tracks));
 $("save-cvat").onclick = () => download("corrected.cvat.xml", cvatText(tracks));
 $("save-edits").onclick = () => download("corrections.json", editsText());
 $("open-edits").onchange = (event) => { openEdits(event.target.files[0]); event.target.value = ""; };
-rows.onscroll = drawLines; lines.onclick = clicked;
+rows.onscroll = drawLines; lines.onclick = clicked; lines.onmousemove = explain;
 new ResizeObserver(() => draw()).observe(document.querySelector("main"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 addEventListener("keydown", keys);

@@ -56,14 +56,22 @@ function drawRow(context, track, y, x, width, tone) {
   if (truth && $("errors").checked) markErrors(context, track, y, x, tone);
 }
 
-/** Go to the moment and the identity of a click. */
-function clicked(event) {
+/** The identity, if any, and the position under the mouse. */
+function under(event) {
   const area = lines.getBoundingClientRect(), y = event.clientY - area.top;
   const row = Math.floor((y + rows.scrollTop - head()) / ROW);
   const left = horizontal(area.width)(0), right = horizontal(area.width)(last + 1);
   const share = Math.max(0, Math.min(0.9999, (event.clientX - area.left - left) / (right - left)));
-  const position = Math.floor(share * (last + 1));
-  if (y < head() || !shown[row]) go(position); else choose(shown[row].id, position);
+  return { track: y < head() ? undefined : shown[row], position: Math.floor(share * (last + 1)) };
+}
+function clicked(event) {
+  const { track, position } = under(event);
+  if (track) choose(track.id, position); else go(position);
+}
+function explain(event) {
+  const { track, position } = under(event);
+  const who = track ? `#${track.id} ${STATES[stateAt(track, position)].replace(" now", "")}, ` : "";
+  lines.title = `${who}frame ${data.numbers[position]}, ${moment(position)}`;
 }
 
 /** Scroll so that the chosen row and the moment are in sight. */
