@@ -66,7 +66,8 @@ def test_a_head_has_no_body(server):
 
 
 @pytest.mark.parametrize("path", [
-    "/secret.txt", "/../secret.txt", "/video-1.mp4/../secret.txt", "/%2e%2e/secret.txt", "//secret.txt",
+    "/secret.txt", "/../secret.txt", "/video-1.mp4/../secret.txt", "/%2e%2e/secret.txt",
+    "//secret.txt",
     "/v.mp4", "/etc/passwd", "/video-2.mp4", "/video-1.mp4%00", "/page.html",
 ])  # fmt: skip
 def test_nothing_else_of_the_disk_is_served(server, path):

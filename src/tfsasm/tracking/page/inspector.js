@@ -72,7 +72,7 @@ function memory(track, frame) {
   const now = make("div", "", { className: "views" });
   if (gone.length) now.append(picture(gone[gone.length - 1], frame, "gone"));
   now.append(...kept.map((view) => picture(view, frame, next && view.dropped === next ? "next" : "")));
-  const all = make("details"), every = make("div", "", { className: "views" });
+  const all = make("details", "", { ariaLabel: "All views" }), every = make("div", "", { className: "views" });
   all.append(make("summary", `All ${track.views.length} views`), every);
   all.ontoggle = () => {
     if (all.open && !every.children.length)
