@@ -5,6 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const last = data.numbers.length - 1;
 const step = last ? data.times[last] / last / 1000 : 1 / data.rate;  // seconds a frame
+const frameTime = last ? data.times[last] / (data.numbers[last] - data.numbers[0]) : 1000 / data.rate;
 const truth = data.truth || null;
 
 /** The last index whose value is at most `value`; 0 if none is. `values` grow. */

@@ -38,10 +38,12 @@ function withoutVideo() {
   draw();
 }
 
-/** Go to a position. */
+/** Go to a position: well into its frame, for times are rounded. The plain video may have frames
+ * between, which were not tracked. */
 function go(position) {
   at = Math.max(0, Math.min(last, position));
-  if (playing) video.currentTime = playing.start + data.times[at] / 1000 + 0.4 / data.rate;
+  const long = at < last ? Math.min(frameTime, data.times[at + 1] - data.times[at]) : frameTime;
+  if (playing) video.currentTime = playing.start + (data.times[at] + 0.4 * long) / 1000;
   draw();
 }
 
