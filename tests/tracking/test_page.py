@@ -299,7 +299,11 @@ def test_ten_minutes_with_two_hundred_identities_load_in_three_seconds(look, res
     data |= {"numbers": [*range(1, frames + 1)], "times": [*range(0, 40 * frames, 40)], "rate": 25,
              "tracks": tracks, "looks": [], "videos": [], "size": [1920, 1080]}  # fmt: skip
     (tmp_path / "long.html").write_text(page(data), encoding="utf-8")
-    shown = ready(look((tmp_path / "long.html").as_uri()))
-    took = shown.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart")
-    assert took < 3000
+    shown = look("about:blank")
+    session = shown.context.new_cdp_session(shown)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # whatever else is running
+    shown.goto((tmp_path / "long.html").as_uri())
+    ready(shown)
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    assert next(m["value"] for m in metrics if m["name"] == "TaskDuration") < 3
     assert shown.locator("#list li").count() == 200
