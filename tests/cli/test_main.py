@@ -119,7 +119,8 @@ FROZEN = {
         "dry_run threads device"
     ),
     "demo": "output synthetic seed frames weights",
-    "merge": "results output min_gap max_gap block_from overwrite",
+    "merge": "results output min_gap max_gap block_from corrections overwrite",
+    "view": "result source truth dataset output overwrite port no_browser",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (

@@ -57,6 +57,8 @@ class ResultFile:
     """A text file with one part per frame."""
 
     head, separator, tail = "", "", ""
+    may_be_empty = True
+    """Whether there is a file when there was no frame."""
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
@@ -91,7 +93,7 @@ class ResultFile:
         try:
             with writing(self.path), self._file:
                 self._file.write(self.end())
-            if kind is None or self._parts:
+            if self._parts or (kind is None and self.may_be_empty):
                 os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
