@@ -259,8 +259,8 @@ def by_position_and_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
         overlap[lost] = np.maximum(overlap[lost], at_last_box)
     weight = pairs.appearance.weight * pairs.reliability
     cost = 1 - overlap
-    if weight:
-        unlike = np.where(np.isnan(pairs.distances), cost, np.clip(pairs.distances, -0.5, 1.5))
+    if weight:  # at most 1, so that looks alone leave no pair out
+        unlike = np.where(np.isnan(pairs.distances), cost, np.clip(pairs.distances, -0.5, 1.0))
         cost = (1 - weight) * cost + weight * unlike
     possible = overlap >= rules.gate
     return cost, possible & ~pairs.vetoed(possible)
@@ -284,13 +284,18 @@ def by_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
 
 
 def assign(cost: Doubles, allowed: Flags) -> tuple[Integers, Integers]:
-    """Rows and columns of the pairs: as many as are allowed, of those the cheapest (Hungarian)."""
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, _FORBIDDEN))
+    """Rows and columns of the cheapest assignment (Hungarian) in which any pair may be left out.
+
+    What is left out costs `UNMATCHED`, so no good pair is given up for two bad ones.
+    """
+    allowed = allowed & (cost < UNMATCHED)
+    rows, columns = linear_sum_assignment(np.where(allowed, cost, UNMATCHED))
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]
 
 
-_FORBIDDEN = 1e6  # more than any sum of allowed costs
+UNMATCHED = 1.0
+"""The cost of a pair that is not made: that of boxes which do not overlap."""
 
 
 def births(boxes: Doubles, scores: Doubles, matches: Integers, rules: MatchConfig) -> Integers:
