@@ -193,7 +193,8 @@ def frames_of_boxes(clip: Clip, condition: Condition) -> Iterator[FrameDetection
     for frame in range(1, clip.length + 1):
         rows = _degraded(clip, condition, frame, dice)
         if (frame - 1) % condition.stride == 0:
-            yield FrameDetections(ltwh_to_xyxy(rows[:, :4]), rows[:, 4], np.full(len(rows), NO_CLASS))
+            kinds = np.full(len(rows), NO_CLASS)
+            yield FrameDetections(ltwh_to_xyxy(rows[:, :4]), rows[:, 4], kinds)
 
 
 def _degraded(

@@ -6,11 +6,11 @@ looks like in frame t, and what an embedder makes of a detection of him:
     looks(t)  = costume + own * who + VIEW * turn @ pose(t)
     embedding = unit((1 - sum of shares) * own looks + shares @ others' looks + noise / score)
 
-`who` is the identity. `pose` is how he is turned, an Ornstein-Uhlenbeck process, half of whose speed
-comes with time and half with travel; `turn` is in part shared by all (a back looks like a back).
-`shares` are those of the box that others cover, who stand lower in the image; a box that is nobody's
-is clutter. An embedding is linear in `own`, which is set so that pairs of frames, same person
-against different ones, have the AUC that is wanted: OSNet has 0.94 on real people.
+`who` is the identity. `pose` is how he is turned, an Ornstein-Uhlenbeck process, half of whose
+speed comes with time and half with travel; `turn` is in part shared by all (a back looks like a
+back). `shares` are those of the box that others cover, who stand lower in the image; a box that is
+nobody's is clutter. An embedding is linear in `own`, which is set so that pairs of frames, same
+person against different ones, have the AUC that is wanted: OSNet has 0.94 on real people.
 """
 
 from __future__ import annotations
