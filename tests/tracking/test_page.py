@@ -109,7 +109,7 @@ def test_the_boxes_are_those_of_the_frame_that_is_shown(look, results, tmp_path,
 def test_seeking_by_slider_and_keys(opened):
     slider = opened.get_by_role("slider", name="Frame")
     slider.fill("49")
-    assert "frame 50, 4.90 s, 2 identities" in opened.locator("#now").inner_text()
+    assert "frame 50, 4.90 s, 2 seen" in opened.locator("#now").inner_text()
     opened.locator("h1").click()
     opened.keyboard.press("ArrowRight")
     assert "frame 51" in opened.locator("#now").inner_text()
