@@ -243,6 +243,13 @@ def test_text_can_be_read_in_light_and_dark(look, results, scheme):
     assert min(contrasts) >= 4.5
 
 
+def test_choosing_scrolls_lists_but_never_the_page(opened):
+    opened.set_viewport_size({"width": 360, "height": 400})
+    opened.evaluate("$('list').style.maxHeight = '30px'; choose(4, 80)")
+    assert opened.evaluate("scrollY") == 0
+    assert opened.evaluate("$('list').scrollTop") > 0
+
+
 @pytest.mark.parametrize("width", [1300, 700, 360])
 def test_nothing_is_wider_than_the_window(opened, width):
     opened.set_viewport_size({"width": width, "height": 800})
