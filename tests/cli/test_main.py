@@ -159,7 +159,7 @@ def test_names_of_options_are_fixed(tfsasm, command):
 
 POSITIONAL = {
     "convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",),
-    "track": ("source",),
+    "track": ("source",), "view": ("result",),
 }
 
 

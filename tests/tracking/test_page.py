@@ -109,7 +109,7 @@ def test_the_boxes_are_those_of_the_frame_that_is_shown(look, results, tmp_path,
 def test_seeking_by_slider_and_keys(opened):
     slider = opened.get_by_role("slider", name="Frame")
     slider.fill("49")
-    assert "frame 50, 4.90 s, 2 identities" in opened.locator("#now").inner_text()
+    assert "frame 50, 4.90 s, 2 seen" in opened.locator("#now").inner_text()
     opened.locator("h1").click()
     opened.keyboard.press("ArrowRight")
     assert "frame 51" in opened.locator("#now").inner_text()
@@ -241,6 +241,13 @@ def test_text_can_be_read_in_light_and_dark(look, results, scheme):
     }""")
     assert len(contrasts) > 20
     assert min(contrasts) >= 4.5
+
+
+def test_choosing_scrolls_lists_but_never_the_page(opened):
+    opened.set_viewport_size({"width": 360, "height": 400})
+    opened.evaluate("$('list').style.maxHeight = '30px'; choose(4, 80)")
+    assert opened.evaluate("scrollY") == 0
+    assert opened.evaluate("$('list').scrollTop") > 0
 
 
 @pytest.mark.parametrize("width", [1300, 700, 360])

@@ -90,7 +90,7 @@ class Past:
 
 
 class History:
-    """The past of every identity, after each frame that `update` is told of.
+    """The past of every identity of one video, after each frame that `update` is told of.
 
         history = tfsasm.History(tracker)
         for frame, tracks in tracker.track("video.mp4", "yolox-nano"):

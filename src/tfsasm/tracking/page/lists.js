@@ -97,5 +97,9 @@ function fillEdits() {
 function press() {
   for (const button of document.querySelectorAll("#side [data-id]"))
     button.setAttribute("aria-pressed", String(Number(button.dataset.id) === chosen));
-  document.querySelector(`#list [data-id="${chosen}"]`)?.scrollIntoView({ block: "nearest" });
+  const list = $("list"), item = list.querySelector(`[data-id="${chosen}"]`)?.parentElement;
+  if (!item) return;
+  const top = item.offsetTop - list.offsetTop;  // the list scrolls, never the page
+  if (top < list.scrollTop || top + item.offsetHeight > list.scrollTop + list.clientHeight)
+    list.scrollTop = top - list.clientHeight / 2;
 }

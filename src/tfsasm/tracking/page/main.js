@@ -5,7 +5,7 @@ const trackOf = (id) => tracks.find((track) => track.id === id);
 
 function draw() {
   const frame = data.numbers[at], here = tracks.filter((track) => indexAt(track, at) >= 0).length;
-  $("now").textContent = `frame ${frame}, ${moment(at)}, ${here} ${here === 1 ? "identity" : "identities"}`;
+  $("now").textContent = `frame ${frame}, ${moment(at)}, ${here} seen`;
   $("seek").value = at;
   $("seek").setAttribute("aria-valuetext", `frame ${frame}`);
   if ($("now-is").value && isPaused()) fillIdentities();
