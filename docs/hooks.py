@@ -23,6 +23,8 @@ from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 from tfsasm.cli import main
+from tfsasm.detection.deformable_detr import DetrSettings
+from tfsasm.detection.huggingface import HuggingFaceSettings
 from tfsasm.detection.yolox import YoloxSettings
 from tfsasm.tracking.appearance.tracker import AppearanceConfig
 from tfsasm.tracking.config import PRESETS
@@ -213,9 +215,11 @@ def _settings() -> str:
         "`tfsasm track --tracker query --preset paper --set memory.capacity=20`, "
         "`tfsasm.load(\"tiny\", config)`. Each preset is a function, `tfsasm.released()`.",
         *_tables(package, presets),
-        "## YOLOX detectors",
+        "## Detectors",
         "`tfsasm track --detector-set nms_iou=0.6`.",
-        *_tables(package, {"default": YoloxSettings()}),
+        "### YOLOX", *_tables(package, {"default": YoloxSettings()}),
+        "### Deformable DETR", *_tables(package, {"default": DetrSettings()}),
+        "### Hugging Face", *_tables(package, {"default": HuggingFaceSettings()}),
     ]
     return "\n\n".join(parts) + "\n"
 
