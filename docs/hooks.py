@@ -32,7 +32,7 @@ from tfsasm.tracking.config import PRESETS
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tfsasm"
 COMMANDS = "reference/commands"
-WIDE = "400"  # columns: no text of --help is wrapped but where its author did it
+WIDTH = "120"  # columns: more than that, and tyro sets boxes side by side
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -110,10 +110,10 @@ def _add_notebook(files: Files, config: MkDocsConfig, path: Path) -> None:
 
 
 def _help(*words: str) -> list[str]:
-    """The lines that `tfsasm WORDS --help` prints in a very wide terminal."""
+    """The lines that `tfsasm WORDS --help` prints in a terminal of `WIDTH`."""
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # it draws boxes where it can
     with (
-        patch.dict(os.environ, COLUMNS=WIDE), contextlib.redirect_stdout(printed),
+        patch.dict(os.environ, COLUMNS=WIDTH), contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):  # fmt: skip
         main.parse([*words, "--help"])
