@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+import tfsasm
 from helpers.documents import ROOT, documents
 from tfsasm.cli import main
 
@@ -29,6 +30,12 @@ def test_every_page_is_in_the_navigation_and_every_entry_is_a_page():
     docs = ROOT / "docs"
     written = {path.relative_to(docs).as_posix() for path in documents() if docs in path.parents}
     assert {page for page in pages(config["nav"]) if not page.startswith(MADE)} == written
+
+
+def test_every_public_name_has_its_place_in_the_reference():
+    text = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    described = {name.rpartition(".")[2] for name in re.findall(r"^::: ([\w.]+)$", text, re.M)}
+    assert not set(tfsasm.__all__) - described - {"__version__"}
 
 
 @pytest.mark.parametrize(
