@@ -101,7 +101,7 @@ def _add_notebook(files: Files, config: MkDocsConfig, path: Path) -> None:
     for picture, content in resources["outputs"].items():
         text = text.replace(f"({picture})", f"({path.stem}_{picture})")
         files.append(File.generated(config, f"{name}_{picture}", content=content))
-    title, rest = text.lstrip().split("\n", 1)
+    title, rest = text.replace(".ipynb)", ".md)").lstrip().split("\n", 1)
     note = f"\n[Download this notebook]({path.name}){{ .md-button }}\n"
     files.append(File.generated(config, f"{name}.md", content=f"{title}\n{note}{rest}"))
 
@@ -122,10 +122,8 @@ def _help(*words: str) -> list[str]:
 
 
 def _commands() -> str:
-    rows = "\n".join(
-        f"| [`tfsasm {name}`]({name}.md) | {_before_boxes(_help(name))[1]} |"
-        for name in main.COMMANDS
-    )
+    texts = {name: _before_boxes(_help(name))[1].partition("\n\n")[0] for name in main.COMMANDS}
+    rows = "\n".join(f"| [`tfsasm {name}`]({name}.md) | {text} |" for name, text in texts.items())
     head = "# Commands\n\nMade from the commands' own `--help`.\n\n"
     return f"{head}| command | what it does |\n|---|---|\n{rows}\n"
 
@@ -171,6 +169,8 @@ def _boxes(lines: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             title, entries = line.strip("╭─╮ "), []
         elif line.startswith("╰"):
             yield title, entries
+        elif set(inside.strip()) == {"─"}:  # what is above it describes the box
+            entries = []
         elif inside.startswith("  ") and entries and not inside.lstrip().startswith("•"):
             flag, text = entries[-1]
             entries[-1] = flag, f"{text} {inside.strip()}".strip()

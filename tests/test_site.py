@@ -80,6 +80,7 @@ def test_the_page_of_a_command_has_all_of_its_options(site, command):
         if not any(word in str(field.type) for word in ("Positional", "DetectionTool"))
     ]  # fmt: skip
     assert not [option for option in options if f"<code>--{option}</code>" not in page]
+    assert not re.search("[╭╰│─]", page)  # a box of --help that was not understood
 
 
 @pytest.mark.docs
