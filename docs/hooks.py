@@ -36,11 +36,14 @@ WIDTH = "120"  # columns: more than that, and tyro sets boxes side by side
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The commands get their places in the navigation."""
-    for section in config.nav or []:
-        for item in section.get("Reference", []) if isinstance(section, dict) else []:
-            if isinstance(item, dict) and "Commands" in item:
-                item["Commands"] += [f"{COMMANDS}/{name}.md" for name in main.COMMANDS]
+    """The commands get their places in the navigation, and so do documents that have none."""
+    (reference,) = (part["Reference"] for part in config.nav or [] if "Reference" in part)
+    (commands,) = (item["Commands"] for item in reference if "Commands" in item)
+    commands += [f"{COMMANDS}/{name}.md" for name in main.COMMANDS]
+    listed = str(config.nav)
+    reference += sorted(
+        path.name for path in Path(config.docs_dir).glob("*.md") if path.name not in listed
+    )
     return config
 
 

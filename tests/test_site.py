@@ -1,4 +1,4 @@
-"""The site: all pages are in its navigation, it builds without warnings and fetches nothing."""
+"""The site: its navigation leads to pages, it builds without warnings and fetches nothing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ def pages(nav):
     return set().union(*map(pages, nav.values() if isinstance(nav, dict) else nav))
 
 
-def test_every_page_is_in_the_navigation_and_every_entry_is_a_page():
+def test_the_navigation_has_every_page_of_a_task_and_nothing_that_is_not_there():
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     docs = ROOT / "docs"
     written = {path.relative_to(docs).as_posix() for path in documents() if docs in path.parents}
-    assert {page for page in pages(config["nav"]) if not page.startswith(MADE)} == written
+    listed = {page for page in pages(config["nav"]) if not page.startswith(MADE)}
+    assert listed <= written
+    assert all("/" not in page for page in written - listed)  # docs/hooks.py gives those a place
 
 
 def test_every_public_name_has_its_place_in_the_reference():
