@@ -23,6 +23,8 @@ from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 
 from tfsasm.cli import main
+from tfsasm.detection.deformable_detr import DetrSettings
+from tfsasm.detection.huggingface import HuggingFaceSettings
 from tfsasm.detection.yolox import YoloxSettings
 from tfsasm.tracking.appearance.tracker import AppearanceConfig
 from tfsasm.tracking.config import PRESETS
@@ -30,15 +32,18 @@ from tfsasm.tracking.config import PRESETS
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tfsasm"
 COMMANDS = "reference/commands"
-WIDE = "400"  # columns: no text of --help is wrapped but where its author did it
+WIDTH = "120"  # columns: more than that, and tyro sets boxes side by side
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The commands get their places in the navigation."""
-    for section in config.nav or []:
-        for item in section.get("Reference", []) if isinstance(section, dict) else []:
-            if isinstance(item, dict) and "Commands" in item:
-                item["Commands"] += [f"{COMMANDS}/{name}.md" for name in main.COMMANDS]
+    """The commands get their places in the navigation, and so do documents that have none."""
+    (reference,) = (part["Reference"] for part in config.nav or [] if "Reference" in part)
+    (commands,) = (item["Commands"] for item in reference if "Commands" in item)
+    commands += [f"{COMMANDS}/{name}.md" for name in main.COMMANDS]
+    listed = str(config.nav)
+    reference += sorted(
+        path.name for path in Path(config.docs_dir).glob("*.md") if path.name not in listed
+    )
     return config
 
 
@@ -99,7 +104,7 @@ def _add_notebook(files: Files, config: MkDocsConfig, path: Path) -> None:
     for picture, content in resources["outputs"].items():
         text = text.replace(f"({picture})", f"({path.stem}_{picture})")
         files.append(File.generated(config, f"{name}_{picture}", content=content))
-    title, rest = text.lstrip().split("\n", 1)
+    title, rest = text.replace(".ipynb)", ".md)").lstrip().split("\n", 1)
     note = f"\n[Download this notebook]({path.name}){{ .md-button }}\n"
     files.append(File.generated(config, f"{name}.md", content=f"{title}\n{note}{rest}"))
 
@@ -108,10 +113,10 @@ def _add_notebook(files: Files, config: MkDocsConfig, path: Path) -> None:
 
 
 def _help(*words: str) -> list[str]:
-    """The lines that `tfsasm WORDS --help` prints in a very wide terminal."""
+    """The lines that `tfsasm WORDS --help` prints in a terminal of `WIDTH`."""
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # it draws boxes where it can
     with (
-        patch.dict(os.environ, COLUMNS=WIDE), contextlib.redirect_stdout(printed),
+        patch.dict(os.environ, COLUMNS=WIDTH), contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):  # fmt: skip
         main.parse([*words, "--help"])
@@ -120,10 +125,8 @@ def _help(*words: str) -> list[str]:
 
 
 def _commands() -> str:
-    rows = "\n".join(
-        f"| [`tfsasm {name}`]({name}.md) | {_before_boxes(_help(name))[1]} |"
-        for name in main.COMMANDS
-    )
+    texts = {name: _before_boxes(_help(name))[1].partition("\n\n")[0] for name in main.COMMANDS}
+    rows = "\n".join(f"| [`tfsasm {name}`]({name}.md) | {text} |" for name, text in texts.items())
     head = "# Commands\n\nMade from the commands' own `--help`.\n\n"
     return f"{head}| command | what it does |\n|---|---|\n{rows}\n"
 
@@ -169,6 +172,8 @@ def _boxes(lines: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             title, entries = line.strip("╭─╮ "), []
         elif line.startswith("╰"):
             yield title, entries
+        elif set(inside.strip()) == {"─"}:  # what is above it describes the box
+            entries = []
         elif inside.startswith("  ") and entries and not inside.lstrip().startswith("•"):
             flag, text = entries[-1]
             entries[-1] = flag, f"{text} {inside.strip()}".strip()
@@ -213,9 +218,11 @@ def _settings() -> str:
         "`tfsasm track --tracker query --preset paper --set memory.capacity=20`, "
         "`tfsasm.load(\"tiny\", config)`. Each preset is a function, `tfsasm.released()`.",
         *_tables(package, presets),
-        "## YOLOX detectors",
+        "## Detectors",
         "`tfsasm track --detector-set nms_iou=0.6`.",
-        *_tables(package, {"default": YoloxSettings()}),
+        "### YOLOX", *_tables(package, {"default": YoloxSettings()}),
+        "### Deformable DETR", *_tables(package, {"default": DetrSettings()}),
+        "### Hugging Face", *_tables(package, {"default": HuggingFaceSettings()}),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -60,7 +60,8 @@ def place(videos, tmp_path, monkeypatch):
     """A folder with the videos, which is the current one and the home."""
     shutil.copytree(videos, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
 
@@ -82,7 +83,7 @@ def run_blocks(document, tfsasm, *, slow):
             outcome = tfsasm(*words[1:])
             assert not outcome.code, f"{block.place}: {command}\n{outcome.err}"
             if file:
-                Path(file).expanduser().write_text(outcome.out)
+                Path(file).expanduser().write_text(outcome.out, encoding="utf-8")
 
 
 def at_hand():
@@ -111,6 +112,13 @@ def test_what_takes_long_runs_too(document, place, tfsasm):
 def test_marks_are_known_and_give_a_reason(document):
     marks = [block.mark for block in blocks(document) if block.mark]
     assert all(mark == "slow" or re.fullmatch("not run: .{8,}", mark) for mark in marks), marks
+
+
+@pytest.mark.parametrize("document", WITH_CODE, ids=named)
+def test_what_is_not_run_is_python_all_the_same(document):
+    for block in blocks(document):
+        if block.language == "python":
+            compile(block.code, block.place, "exec")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)
