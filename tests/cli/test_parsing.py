@@ -56,7 +56,7 @@ def test_what_is_parsed_is_what_would_be_made_by_hand():
 
 @pytest.mark.parametrize(("words", "answer"), [
     pytest.param(["track", "x", "--save", "foo"],
-                 "video, images, mot, json, csv, report, coco, cvat", id="several of them"),
+                 "video, images, mot, json, csv, report, coco, cvat, fiftyone", id="some"),
     pytest.param(["track", "x", "--preset", "best"], "default, released, paper, motrv2", id="one"),
     pytest.param(["compare", "--root", "x", "--public", "A"], "DPM, FRCNN, SDP", id="or none"),
     pytest.param(["detect", "--detector", "d", "--output", "o", "--dataset", "A"],

@@ -22,6 +22,7 @@ OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
+TrackerName = Annotated[str, tyro.conf.arg(metavar="{auto,query,appearance}")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
 
@@ -137,7 +138,7 @@ class EmbedderOptions:
 class TrackerChoice:
     """Which of the two trackers."""
 
-    tracker: Literal["auto", "query", "appearance"] = "auto"
+    tracker: TrackerName = "auto"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
     which needs no weights but the detector's; auto: appearance, or query where an option of it is
     given, such as --weights."""
@@ -190,9 +191,17 @@ _APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
 
 
 def chosen_tracker(options: TrackerOptions) -> Literal["query", "appearance"]:
-    """The tracker that is asked for, by its name or by one of its options."""
+    """The tracker that is asked for, by its name or by one of its options. Raises `InputError`."""
+    if options.tracker == "query":
+        return "query"
+    if options.tracker == "appearance":
+        return "appearance"
     if options.tracker != "auto":
-        return options.tracker
+        raise InputError(
+            f"no tracker {options.tracker!r}; there are appearance (needs boxes alone, and is "
+            "better with a ReID network: --embedder-weights FILE), query (MOTRv2; needs a network: "
+            "tiny, in the package, or --weights FILE) and auto"
+        )
     query = any(
         getattr(options, field.name) != field.default
         for field in fields(options) if field.name in QUERY_ONLY

@@ -56,8 +56,10 @@ DetectorClass = (
 )
 
 CHOICES = (
-    f"{', '.join(yolox.NAMES)}, {deformable_detr.NAME} with its file, and "
-    f"{huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+    f"{yolox.PACKAGED} (in the package), {', '.join(yolox.SHA256)} (downloaded once, or from "
+    f"--detector-weights FILE), {deformable_detr.NAME} (needs --detector-weights FILE), and "
+    f"{huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER "
+    '(needs pip install "tfsasm[hf]")'
 )
 """What a live detector can be called."""
 
