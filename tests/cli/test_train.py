@@ -47,7 +47,7 @@ def test_the_second_cycle_continues_from_weights():
 
 def test_a_checkpoint_brings_its_network_and_data_the_recipe(small_weights):
     own = plan(init=small_weights, data=("mot:x",))
-    assert own.network == NETWORK
+    assert (own.network, own.init) == (NETWORK, str(small_weights))
     assert own.training == replace(recipe_finetune(), augment=augment_of(NETWORK))
 
 
@@ -139,8 +139,8 @@ def test_a_mix_is_trained_on_validated_and_repeated_from_its_file(
     assert load_model(output / "best.safetensors")[1] == NETWORK
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     again = tmp_path / "again"
-    outcome = tfsasm("train", "--output", again, "--init", small_weights, "--config",
-                     output / "config.json", "--validate-sequences", 0)  # fmt: skip
+    outcome = tfsasm("train", "--output", again, "--config", output / "config.json",
+                     "--validate-sequences", 0)  # fmt: skip
     assert outcome.code == 0, outcome.err
     [line] = [json.loads(line) for line in (again / "log.jsonl").read_text().splitlines()]
     assert line["loss"] == log[0]["loss"]
