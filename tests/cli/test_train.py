@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 
 from helpers.scenes import NETWORK
 from helpers.training_data import write_crowd, write_dance
+from tfsasm.cli import main
 from tfsasm.cli.train import Options, plan_of
 from tfsasm.motrv2.config import full, tiny
 from tfsasm.motrv2.weights import load_model, save_model
+from tfsasm.settings import full_name
 from tfsasm.training.augment import augment_of
 from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_tiny
 from tfsasm.training.runs import Run, save_run
+from tfsasm.training.sources import parse_data
 
 
 def plan(**options):
@@ -43,7 +47,7 @@ def test_the_second_cycle_continues_from_weights():
 
 def test_a_checkpoint_brings_its_network_and_data_the_recipe(small_weights):
     own = plan(init=small_weights, data=("mot:x",))
-    assert own.network == NETWORK
+    assert (own.network, own.init) == (NETWORK, str(small_weights))
     assert own.training == replace(recipe_finetune(), augment=augment_of(NETWORK))
 
 
@@ -53,6 +57,34 @@ def test_a_run_goes_on_from_its_file_with_changes(tmp_path):
     assert again == Run(
         NETWORK, replace(recipe_tiny(), lr=0.3, steps=7), ("mot:z",), "mot:y"
     )  # fmt: skip
+
+
+def documented():
+    """The `tfsasm train` commands of docs/training.md, as words."""
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"```\n(.*?)```", text, re.S)).replace("\\\n", " ")
+    lines = [line for line in blocks.splitlines() if re.search(r"tfsasm train ", line)]
+    return [line.split("tfsasm train ")[1].replace("...", "").split() for line in lines]
+
+
+@pytest.mark.parametrize("words", documented(), ids=" ".join)
+def test_documented_commands_are_understood(words):
+    options = main.parse(["train", *words])
+    for text in options.data:
+        parse_data(text)
+    changed = plan_of(replace(options, init=options.init and Path("tiny"), config=None))
+    assert changed.data == options.data
+
+
+def test_documented_settings_exist():
+    """Those of the table of the published recipe."""
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+\| [^|]+\| (`[^|]*) \|$", text.split("## Data")[0], re.M)
+    names = [name.partition("=")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    names.remove("0x2,0.5x5")
+    assert len(names) > 15
+    for name in names:
+        full_name(name, recipe_full())
 
 
 @pytest.mark.parametrize(("flags", "message"), [
@@ -107,8 +139,8 @@ def test_a_mix_is_trained_on_validated_and_repeated_from_its_file(
     assert load_model(output / "best.safetensors")[1] == NETWORK
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     again = tmp_path / "again"
-    outcome = tfsasm("train", "--output", again, "--init", small_weights, "--config",
-                     output / "config.json", "--validate-sequences", 0)  # fmt: skip
+    outcome = tfsasm("train", "--output", again, "--config", output / "config.json",
+                     "--validate-sequences", 0)  # fmt: skip
     assert outcome.code == 0, outcome.err
     [line] = [json.loads(line) for line in (again / "log.jsonl").read_text().splitlines()]
     assert line["loss"] == log[0]["loss"]

@@ -24,7 +24,7 @@ UNUSUAL = Run(
         augment=AugmentConfig(sizes=(64, 80), crop_sides=(60, 70)), lengths=((0.0, 2), (0.5, 3)),
         lr=3e-5, cosine=True, loggers=(), precision="fp16",
     ),
-    ("mot:a,weight=2", "synthetic"), "mot:b",
+    ("mot:a,weight=2", "synthetic"), "mot:b", "tiny", "imagenet.pth",
 )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plan = _with_steps(plan, options, epoch)
         say(*notes)
         if options.dry_run:
-            _say_what_it_needs(plan, options, device, clips, epoch, say)
+            _say_what_it_needs(plan, device, clips, epoch, say)
             return OK
         if team().rank == 0:
             save_run(plan, options.output)
@@ -134,9 +134,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
             console.print(f"{step:7}/{steps}  {listing}", highlight=False)
 
         done = train(
-            plan.network, plan.training, clips, options.output, init=_init(options),
-            backbone_weights=options.backbone_weights, device=device, validate=validate,
-            progress=progress, notice=say, stopped=stopped,
+            plan.network, plan.training, clips, options.output, **_weights(plan), device=device,
+            validate=validate, progress=progress, notice=say, stopped=stopped,
         )  # fmt: skip
     if done.step < steps:
         say(f"stopped at step {done.step}; the same command goes on from there")
@@ -176,14 +175,22 @@ def plan_of(options: Options) -> Run:
         raise InputError("batch and steps are at least 1")
     return replace(
         plan, training=training, data=options.data or plan.data,
-        validate=options.validate or plan.validate,
+        validate=options.validate or plan.validate, init=str(options.init or plan.init),
+        backbone_weights=str(options.backbone_weights or plan.backbone_weights),
     )  # fmt: skip
 
 
-def _init(options: Options) -> Path | None:
+def _weights(plan: Run) -> dict[str, Path | None]:
+    """The files that a run starts from, by the names that `new_model` has for them."""
+    backbone = Path(plan.backbone_weights) if plan.backbone_weights else None
+    return {"init": _file(plan.init), "backbone_weights": backbone}
+
+
+def _file(init: str) -> Path | None:
+    """A checkpoint by name."""
     from tfsasm.tracking.load import embedded
 
-    return embedded("tiny") if str(options.init) == "tiny" else options.init
+    return embedded("tiny") if init == "tiny" else Path(init) if init else None
 
 
 def _network_of(options: Options) -> NetworkConfig:
@@ -191,7 +198,7 @@ def _network_of(options: Options) -> NetworkConfig:
     from tfsasm.motrv2.config import tiny
     from tfsasm.motrv2.weights import read_checkpoint
 
-    path = _init(options)
+    path = _file(str(options.init or ""))
     if path is None:
         return tiny()
     if (config := read_checkpoint(path)[1]) is None:
@@ -229,18 +236,14 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
 
 
 def _say_what_it_needs(
-    plan: Run, options: Options, device: str, clips: Blocks, epoch: int | None,
-    say: Callable[..., None],
+    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None]
 ) -> None:
     from tfsasm.pytorch import find_device
     from tfsasm.training.estimate import estimate
     from tfsasm.training.initialise import new_model
 
     place = find_device(device)
-    model, taken = new_model(
-        plan.network, plan.training, init=_init(options),
-        backbone_weights=options.backbone_weights,
-    )  # fmt: skip
+    model, taken = new_model(plan.network, plan.training, **_weights(plan))
     found = estimate(plan.network, plan.training, clips, model.to(place))
     seen = found.steps * plan.training.batch
     say(

@@ -31,6 +31,10 @@ class Run:
     """As `--data` has it; synthetic clips alone where there is none."""
     validate: str = ""
     """The same, of what it is scored on; synthetic sequences where there is none."""
+    init: str = ""
+    """The checkpoint that it starts from, `tiny` or a file, where there is one."""
+    backbone_weights: str = ""
+    """The same for the backbone alone."""
 
 
 def named_network(name: str) -> NetworkConfig:
@@ -65,7 +69,8 @@ def read_run(path: Path) -> Run:
     except (InputError, WeightsError) as error:
         raise InputError(f"{path}: {error}") from error
     data = tuple(map(str, values.get("data", ())))
-    return Run(network, training, data, str(values.get("validate", "")))
+    texts = {name: str(values.get(name, "")) for name in ("validate", "init", "backbone_weights")}
+    return Run(network, training, data, **texts)
 
 
 def _texts(values: Any, prefix: str = "") -> Mapping[str, str]:

@@ -158,7 +158,7 @@ def fit(
 
     def report_scores() -> None:
         if first and validate:
-            scores = validate(averaged(run))
+            scores = validate(averaged(run).to(run.model.learned_content.device))
             report({f"val/{name}": value for name, value in scores.items()})
             save_best(run, output, scores)
 
