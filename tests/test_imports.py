@@ -13,7 +13,7 @@ ROOMS = {  # a room may import those that are named behind it, and itself
     "video": ROOT_FILES,
     "runtime": ROOT_FILES,
     "datasets": f"{ROOT_FILES} video",
-    "detection": f"{ROOT_FILES} video runtime datasets",
+    "detection": f"{ROOT_FILES} video runtime datasets motrv2",
     "motrv2": f"{ROOT_FILES} runtime",
     "evaluation": f"{ROOT_FILES} datasets",
     "tracking": f"{ROOT_FILES} video runtime detection motrv2",
@@ -26,7 +26,8 @@ ROOMS = {  # a room may import those that are named behind it, and itself
 }
 ALONE = {  # within a room, the only files that may import a thing
     ("detection", "datasets"): {"run.py"},
-    ("detection", "torch"): {"yolox_torch.py", "huggingface.py"},
+    ("detection", "motrv2"): {"deformable_detr.py"},
+    ("detection", "torch"): {"yolox_torch.py", "huggingface.py", "deformable_detr.py"},
     ("tracking", "motrv2"): {"load.py"},
     ("tracking", "torch"): {"load.py", "reid.py"},
     ("training", "detection"): {"validation.py"},

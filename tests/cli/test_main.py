@@ -94,6 +94,7 @@ def test_the_list_of_commands_exists_once():
 
 
 FROZEN = {
+    "app": "output host port max_upload no_browser",
     "track": (
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
@@ -188,7 +189,7 @@ def test_what_cannot_be_parsed_ends_with_code_2(tfsasm, words):
 
 @pytest.mark.parametrize(("word", "answer"), [
     pytest.param("trak", "error: no command 'trak'; did you mean track?", id="misspelt"),
-    pytest.param("fly", "error: no command 'fly'; there are track, demo,", id="like no other"),
+    pytest.param("fly", "error: no command 'fly'; there are track, ", id="like no other"),
 ])
 def test_a_command_that_does_not_exist_is_answered_with_those_that_do(tfsasm, word, answer):
     outcome = tfsasm(word)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.config import TrackerConfig
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
@@ -69,10 +70,11 @@ class DetectorOptions:
 
     detector: OptionalName = None
     """Live detector: yolox-nano (in the package), -tiny, -s, -m, -l or -x, whose weights are
-    downloaded once unless --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or
-    hf:./FOLDER."""
+    downloaded once unless --detector-weights is given; deformable-detr, with its checkpoint; or a
+    Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
     detector_weights: OptionalFile = None
-    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's."""
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's; or of a
+    Deformable DETR (.pth)."""
     detector_score: float = 0.1
     """Detections of the live detector below this score are left out."""
     detector_set: Settings = ()

@@ -110,11 +110,13 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
 
 
 def run(
-    options: Options, console: Console, errors: Console, *, detector: Detector | None = None
+    options: Options, console: Console, errors: Console, *, detector: Detector | None = None,
+    watch: Write | None = None,
 ) -> int:
     """Each source through the tracker, results as they come.
 
-    `detector` finds the boxes instead of what the options name.
+    `detector` finds the boxes instead of what the options name. `watch` is called with each frame
+    and its tracks, and ends the video by raising `WindowClosed`.
     """
     from tfsasm.video.decoder import public_address
     from tfsasm.video.find import find_sources
@@ -128,7 +130,7 @@ def run(
     code = OK
     for source, files in zip(sources, places, strict=True):
         tracker.reset()
-        ended, lines = _track_one(options, source, files, tracker, detector, about, errors)
+        ended, lines = _track_one(options, source, files, tracker, detector, about, errors, watch)
         label = f"{public_address(source)}: " if len(sources) > 1 else ""
         print_lines(console, label + lines[0], *lines[1:])
         code = code or ended
@@ -181,7 +183,7 @@ def _places(options: Options, source: str) -> dict[Kind, Path]:
 
 def _track_one(
     options: Options, text: str, files: Mapping[Kind, Path], tracker: Tracker, detector: Detector,
-    about: dict[str, Any], errors: Console,
+    about: dict[str, Any], errors: Console, watch: Write | None,
 ) -> tuple[int, list[str]]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
@@ -201,6 +203,7 @@ def _track_one(
             order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
         outputs = _open_outputs(options, source, files, about, stack)
+        outputs += [watch] if watch else []
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
         began = time.perf_counter()
@@ -215,7 +218,7 @@ def _track_one(
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
         except WindowClosed:
-            notes = ["window closed; the files hold what was done so far"]
+            notes = ["stopped; the files hold what was done so far"]
         except KeyboardInterrupt:
             code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
@@ -372,8 +375,8 @@ def _open_outputs(
             writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
         elif kind == "report":
             report = ReportFile(
-                path, title=source.label, video=files.get("video"), rate=source.fps,
-                overwrite=overwrite,
+                path, title=Path(source.label).name or source.label, video=files.get("video"),
+                rate=source.fps, overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":

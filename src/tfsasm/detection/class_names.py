@@ -18,6 +18,11 @@ cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, sci
 hair drier, toothbrush
 """.replace("\n", " ").strip().split(", "))  # fmt: skip
 
+CATEGORIES = tuple(
+    number for number in range(1, 91) if number not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+)
+"""COCO's own numbers of these classes, in their order; models with 91 outputs go by them."""
+
 
 def coco_numbers(words: Sequence[str]) -> tuple[int, ...]:
     """The numbers of classes given by COCO's names, in any case, or by number.

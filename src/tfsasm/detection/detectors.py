@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tfsasm.detection import huggingface, yolox
+from tfsasm.detection import deformable_detr, huggingface, yolox
 from tfsasm.detection.class_names import coco_numbers
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
@@ -32,12 +32,17 @@ class Detector(Protocol):
         ...
 
 
-Settings = yolox.YoloxSettings | huggingface.HuggingFaceSettings
+Settings = (
+    yolox.YoloxSettings | huggingface.HuggingFaceSettings | deformable_detr.DetrSettings
+)
 
-DetectorClass = yolox.Yolox | huggingface.HuggingFaceDetector
+DetectorClass = (
+    yolox.Yolox | huggingface.HuggingFaceDetector | deformable_detr.DeformableDetrDetector
+)
 
 CHOICES = (
-    f"{', '.join(yolox.NAMES)}, and {huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
+    f"{', '.join(yolox.NAMES)}, {deformable_detr.NAME} with its file, and "
+    f"{huggingface.PREFIX}OWNER/NAME or {huggingface.PREFIX}./FOLDER"
 )
 """What a live detector can be called."""
 
@@ -47,9 +52,10 @@ def detector(
 ) -> DetectorClass:
     """A live detector: one of `CHOICES`.
 
-    `weights` are a YOLOX's own: an ONNX file, or a PyTorch checkpoint by its suffix; without them
-    the file of the official release, which is in the package (yolox-nano) or downloaded once into
-    the cache. `settings` are of the detector's kind (`default_settings`).
+    `weights` are the checkpoint of a Deformable DETR, or a YOLOX's own: an ONNX file, or a PyTorch
+    checkpoint by its suffix; without them the file of the official release, which is in the package
+    (yolox-nano) or downloaded once into the cache. `settings` are of the detector's kind
+    (`default_settings`).
 
     Raises `InputError` for an unknown name, a file that is none, or when the download is not
     possible; `WeightsError` for a checkpoint that doesn't fit.
@@ -62,6 +68,10 @@ def detector(
         if weights is not None:
             raise InputError(f"{name} brings its own weights; leave {weights} away")
         return huggingface.HuggingFaceDetector(name, chosen)
+    if isinstance(chosen, deformable_detr.DetrSettings):
+        if weights is None:
+            raise InputError(f"{name} needs its checkpoint: --detector-weights FILE")
+        return deformable_detr.DeformableDetrDetector(weights, chosen)
     if weights is None:
         return yolox.YoloxDetector(yolox.release_file(name), chosen)
     if Path(weights).suffix.lower() in yolox.CHECKPOINT_SUFFIXES:
@@ -88,8 +98,9 @@ def default_settings(
         settings = huggingface.HuggingFaceSettings(score_threshold=score_threshold, device=device)
         if classes:
             settings = replace(settings, labels=tuple(classes))
-    elif name in yolox.NAMES:
-        settings = yolox.YoloxSettings(score_threshold=score_threshold, device=device)
+    elif name in (*yolox.NAMES, deformable_detr.NAME):
+        kind = deformable_detr.DetrSettings if name == deformable_detr.NAME else yolox.YoloxSettings
+        settings = kind(score_threshold=score_threshold, device=device)
         if classes:
             settings = replace(settings, classes=coco_numbers(classes))
     else:
