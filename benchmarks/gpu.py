@@ -210,19 +210,22 @@ def measure(bench: Bench) -> None:
             about = {"what": "attention of a layer", "precision": kind}
             bench.measure(about, speed.attention_alone, timer, kind, *given)
     ways = [("fp32", "auto"), ("fp32", "plain"), ("bf16", "auto")] + [("fp16", "auto")] * gpu
+    subjects = []
     for name, size in sizes(quick).items():
         for precision, kernel in ways:
             about = {"network": name, "precision": precision, "kernel": kernel}
             one = Subject(timer, name, precision, kernel, size)
+            subjects.append((about, one))
             if gpu:
                 torch.cuda.reset_peak_memory_stats()
             for batch in (1, 2) if quick else (1, 8):
                 bench.measure({"what": f"batch {batch}", **about}, one.stages, batch)
             for count in (1, 2) if quick else (1, 16):
                 bench.measure({"what": f"streams {count}", **about}, one.streams, count)
-            if gpu:
-                bench.measure({"what": "CUDA graph", **about}, one.as_graph)
+            if gpu and bench.rows:
                 bench.rows[-1]["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    for about, one in subjects if gpu else ():  # last: a capture that fails spoils what follows
+        bench.measure({"what": "CUDA graph", **about}, one.as_graph)
 
 
 def sizes(quick: bool) -> dict[str, tuple[int, int]]:

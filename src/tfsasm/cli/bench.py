@@ -16,6 +16,10 @@ from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, write_json
 
+Scaling = Literal[
+    "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
+]
+
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
 
@@ -46,9 +50,7 @@ class Options:
     """A detector to time as well, such as yolox-nano."""
     detector_weights: OptionalFile = None
     """Its file."""
-    scaling: Literal[
-        "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
-    ] = "none"
+    scaling: Scaling = "none"
     """Instead: time and memory over the number of tracks, the size of images, the capacity of the
     memory, the length of a video; or, without a network, association over the number of detections,
     and the length of a video for the appearance tracker."""
