@@ -32,8 +32,8 @@ from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
 COMMANDS = (
-    "track", "demo", "detect", "detections", "evaluate", "compare", "ablate", "bench", "score",
-    "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
+    "track", "serve", "demo", "detect", "detections", "evaluate", "compare", "ablate", "bench",
+    "score", "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
 
