@@ -125,11 +125,16 @@ def manifest(path: Path) -> None:
 
 
 def journal(path: Path) -> None:
-    """The record of a run of `tfsasm detect`, which goes on before its first damaged line."""
+    """The record of a run of `tfsasm detect`, which goes on before its first damaged line.
+
+    The last frame of a video that is not done is always detected again.
+    """
     with Journal(path, {"a": 1}) as record:
         whole = list(record.frames())
     with Journal(path, {"a": 1}) as record:
-        assert list(record.frames()) == whole
+        again = list(record.frames())
+        assert again == whole[: len(again)]
+        assert len(whole) - len(again) <= (record.begun is not None) + 1
 
 
 class Scripts(html.parser.HTMLParser):

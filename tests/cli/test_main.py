@@ -102,6 +102,11 @@ FROZEN = {
         "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
         "reconnect show"
     ),
+    "serve": (
+        "streams host port token_file max_streams max_fps max_pixels remembered workers set "
+        "detector detector_weights detector_score detector_set embedder embedder_weights "
+        "embedder_set"
+    ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
@@ -160,7 +165,7 @@ def test_names_of_options_are_fixed(tfsasm, command):
 
 POSITIONAL = {
     "convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",),
-    "track": ("source",), "view": ("result",),
+    "track": ("source",), "serve": ("streams",), "view": ("result",),
 }
 
 

@@ -29,9 +29,9 @@ from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
 COMMANDS = (
-    "track", "demo", "app", "detect", "detections", "evaluate", "compare", "ablate", "bench",
-    "score", "datasets", "show", "view", "submit", "merge", "synth", "train", "verify", "convert",
-    "export",
+    "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
+    "bench", "score", "datasets", "show", "view", "submit", "merge", "synth", "train", "verify",
+    "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
 
