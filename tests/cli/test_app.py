@@ -53,6 +53,8 @@ def test_at_the_end_there_are_a_page_and_files(runs):
     (run,) = runs.files
     assert f'src="/results/{run}/people.report.html"' in page
     names = {Path(path).name for path in results}
+    served = {path.name for path in runs.files[run]}
+    assert served == names | {"people.mp4"}, "the page plays the plain video with boxes over it"
     assert names == {"people.tracked.mp4", "people.mot.txt", "people.report.html"}
     (text,) = (path for path in results if path.endswith(".txt"))
     assert len(set(read_tracks(text).identity)) == 3

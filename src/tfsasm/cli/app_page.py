@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -96,22 +97,24 @@ class Runs:
         if video is None:
             raise _error("Drop a video first.")
         run = secrets.token_urlsafe(12)
+        own = _beside(Path(video), check_folder(self.folder / run))
         stop = self.stops[visitor] = Event()
         try:
-            options = _options(Path(video), self.folder / run, **choices)
+            options = _options(own, **choices)
             printed = io.StringIO()
             for look in _looks(options, stop, printed):
                 yield *look, "", []
         except TfsasmError as error:
-            raise _error(str(error).replace(video, Path(video).name)) from None
+            raise _error(str(error).replace(str(own), own.name)) from None
         finally:
             self.stops.pop(visitor, None)
-        files = sorted(path for path in (self.folder / run).iterdir() if path.is_file())
+        files = sorted(path for path in own.parent.iterdir() if path.is_file())
         self.files[run] = files
         lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
         page = f"/results/{run}/{quote(pages[0])}" if pages else ""
-        yield "  \n".join(lines), None, _frame(page), [str(path) for path in files]
+        results = [str(path) for path in files if path != own]
+        yield "  \n".join(lines), None, _frame(page), results
 
     def stop(self, visitor: str) -> None:
         """End the run of a visitor; what was done until then counts."""
@@ -123,11 +126,21 @@ def _error(words: str) -> gr.Error:
     return gr.Error(words, duration=None, print_exception=False)
 
 
+def _beside(video: Path, folder: Path) -> Path:
+    """The same video in the folder of its results, where the page looks for it."""
+    own = folder / video.name
+    try:
+        os.link(video, own)
+    except OSError:  # a file system without links
+        shutil.copyfile(video, own)
+    return own
+
+
 def _options(
-    video: Path, output: Path, *, detector: str, classes: list[str], tracker: Any, formats: Any
+    video: Path, *, detector: str, classes: list[str], tracker: Any, formats: Any
 ) -> track.Options:
     return track.Options(
-        source=(str(video),), output=check_folder(output), detector=detector, tracker=tracker,
+        source=(str(video),), detector=detector, tracker=tracker,
         classes=tuple(classes), save=("video", "report", *formats), quiet=True,
     )  # fmt: skip
 
