@@ -42,7 +42,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     commands += [f"{COMMANDS}/{name}.md" for name in main.COMMANDS]
     listed = str(config.nav)
     reference += sorted(
-        path.name for path in Path(config.docs_dir).glob("*.md") if path.name not in listed
+        path.name for path in Path(config.docs_dir).glob("*.md") if f"'{path.name}'" not in listed
     )
     return config
 
@@ -53,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         f"{COMMANDS}/index.md": _commands(),
         **{f"{COMMANDS}/{name}.md": _command(name) for name in main.COMMANDS},
         "reference/settings.md": _settings(),
-        "changelog.md": _text(ROOT / "CHANGELOG.md").replace("](docs/", "]("),
+        "changelog.md": _changes(),
         **{f"source/{path}.md": _source(path) for path in _cited(files)},
     }
     for name, content in pages.items():
@@ -84,6 +84,12 @@ def _cited(files: Files) -> list[str]:
     link = re.compile(r"\]\((?:\.\./)+src/tfsasm/([^)#]+)")
     texts = [file.content_string for file in files if file.src_uri.endswith(".md")]
     return sorted({name for text in texts for name in link.findall(text)})
+
+
+def _changes() -> str:
+    """The changelog, with its links as from this folder."""
+    text = re.sub(r"\]\((?!docs/|https?:)", "](../", _text(ROOT / "CHANGELOG.md"))
+    return text.replace("](docs/", "](")
 
 
 def _text(path: Path) -> str:

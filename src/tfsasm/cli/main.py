@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
 
 def _all_commands() -> Any:
-    commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
+    commands = [Annotated[form(options_of(name)), tyro.conf.subcommand(name)] for name in COMMANDS]
     return functools.reduce(operator.or_, commands)
 
 
