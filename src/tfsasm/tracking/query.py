@@ -266,6 +266,10 @@ class QueryTracker:
         self.network, self.config = network, config or default()
         self.reset()
 
+    def __repr__(self) -> str:
+        tracks = len(self.state.tracks)
+        return f"QueryTracker(network of {self.network.parameters:,} numbers, {tracks} tracks)"
+
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state: TrackerState = begin(self.network, self.config)
