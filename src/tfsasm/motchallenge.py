@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
+from tfsasm.limits import FRAMES
 from tfsasm.tables import Doubles, Integers, Table
 
 log = logging.getLogger(__name__)
@@ -340,6 +341,10 @@ def _number(field: str) -> float | None:
         return None
 
 
+# What `Fraction` reads, but for exponents: of 1e999999999 it would make all digits.
+_PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/\d{1,30})")
+
+
 @dataclass(frozen=True)
 class SeqInfo:
     """What a `seqinfo.ini` declares; None is what it leaves open."""
@@ -382,7 +387,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
         if not (text := section.get(key, "").strip()):
             return None
         try:
-            value = Fraction(text)
+            value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
         except (ValueError, ZeroDivisionError):
             value = Fraction(0)
         if not 0 < value < 10**9 or (whole and value.denominator > 1):
@@ -393,6 +398,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
         None if value is None else int(value)
         for value in map(number, ("seqLength", "imWidth", "imHeight"), ("600", "1920", "1080"))
     )
+    FRAMES.check(length or 0, path)
     folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
     return SeqInfo(
         section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,

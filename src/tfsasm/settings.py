@@ -71,7 +71,7 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     """The value that `text` means for a setting `name` of the type `kind`.
 
     Kinds are bool, int, float, str and Literal; Optional of these (`none`); and tuples, `a,b,c` or,
-    of exactly two, `800x1440`. Numbers are at least 0. Raises `InputError`.
+    of a fixed number, `800x1440`. Numbers are at least 0. Raises `InputError`.
     """
     inner = typing.get_args(kind)
     if type(None) in inner:
@@ -84,11 +84,15 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
             raise InputError(f"{name} is one of {', '.join(inner)}, not {text!r}")
         return text
     if typing.get_origin(kind) is tuple:
-        pair = inner[1] is not ...
-        parts = re.split("[x,]" if pair else ",", text)
-        if pair and len(parts) != 2:
-            raise InputError(f"{name} is HEIGHTxWIDTH, such as 800x1440, not {text!r}")
-        return tuple(parse_value(name, part, inner[0]) for part in parts)
+        fixed = inner[-1] is not ...
+        if not text and not fixed:
+            return ()
+        parts = re.split("[x,]" if fixed else ",", text)
+        if fixed and len(parts) != len(inner):
+            wanted = "HEIGHTxWIDTH, such as 800x1440" if len(inner) == 2 else f"{len(inner)} values"
+            raise InputError(f"{name} is {wanted}, not {text!r}")
+        kinds = inner if fixed else inner[:1] * len(parts)
+        return tuple(parse_value(name, *one) for one in zip(parts, kinds, strict=True))
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise InputError(f"{name} is true or false, not {text!r}")

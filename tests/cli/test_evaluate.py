@@ -50,6 +50,31 @@ def results(folder):
     return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
 
 
+# Boxes of whole videos
+
+
+def write_whole(clip, frames):
+    lines = [f"{n},-1,{10 * n},5,20,30,0.9\n" for n in range(1, frames + 1)]
+    (clip / "det/det.txt").write_text("".join(lines))
+
+
+def test_boxes_of_the_whole_video_serve_its_second_half(by_appearance, clips, tmp_path):
+    """Frame 1 of c is frame 6 of 8."""
+    write_whole(clips / "c", 8)
+    outcome = by_appearance("--second-half", "--embedder", "none", sequences="c")
+    assert outcome.code == 0, outcome.err
+    assert "boxes up to frame" not in outcome.err
+    first = results(tmp_path / "out")["c"].decode().splitlines()[0].split(",")
+    assert [float(value) for value in first[:4]] == [1, 1, 60, 5]
+
+
+def test_boxes_of_more_frames_than_there_are_draw_a_warning(by_appearance, clips, caplog):
+    write_whole(clips / "c", 8)
+    assert by_appearance(sequences="c").code == 0
+    assert "det.txt has boxes up to frame 8, and c has 3 frames" in caplog.text
+    assert "--second-half" in caplog.text
+
+
 # What comes out
 
 

@@ -21,6 +21,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
+from tfsasm.files import check_folder, locked
 
 if TYPE_CHECKING:
     from tfsasm.datasets.sequences import Sequence as DatasetSequence
@@ -69,8 +70,9 @@ def make_experiment(
             "evaluate tracks by motion alone"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live)
-    )
+        chosen, detections=options.detections, source=options.source, live=bool(live),
+        second_half=options.second_half,
+    )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
     form: dict[str, Any] = {}
@@ -108,19 +110,21 @@ def resume(
 ) -> Run:
     """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
 
-    Nothing is claimed, and least of all emptied, for what cannot begin. Raises `InputError`.
+    Nothing is claimed, and least of all emptied, for what cannot begin, or while another process
+    writes there. Raises `InputError`.
     """
     from tfsasm.experiments.results import claim_all
     from tfsasm.experiments.run import make_work
 
     make_work(experiment, detector)
-    todo = claim_all(
-        experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
-        by_sequence=by_sequence,
-    )  # fmt: skip
-    if done := len(experiment.tasks) - len(todo):
-        print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-    return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+    with locked(check_folder(options.output)):
+        todo = claim_all(
+            experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
+            by_sequence=by_sequence,
+        )  # fmt: skip
+        if done := len(experiment.tasks) - len(todo):
+            print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
+        return run_experiment(options, replace(experiment, todo=todo), errors, detector)
 
 
 def run_experiment(
@@ -177,6 +181,8 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
     else:
         boxes["detections"] = detections_setting(options.detections)
+    if options.second_half:
+        boxes["second_half"] = True
     return {
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,

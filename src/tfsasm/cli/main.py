@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import difflib
 import functools
 import logging
@@ -9,10 +10,12 @@ import operator
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
@@ -21,31 +24,34 @@ from rich.logging import RichHandler
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
+from tfsasm.cli.progress import PlainConsole
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
 COMMANDS = (
-    "track", "demo", "app", "detect", "detections", "evaluate", "compare", "ablate", "bench",
-    "score", "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
+    "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
+    "bench", "score", "datasets", "show", "view", "submit", "merge", "synth", "train", "verify",
+    "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C, SIGTERM).
+    """Runs a command. Exits with 0, 2 (your input), 3 (source cut short), 130 (Ctrl-C) or 143
+    (SIGTERM).
 
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
     """
     options = parse(arguments)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = PlainConsole(), PlainConsole(stderr=True)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s",
         handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
     )  # fmt: skip
-    with _termination_is_ctrl_c():
+    with _stopped_by_signals() as stopped:
         code = _run(options, console, errors)
-    sys.exit(code)
+    sys.exit(128 + stopped[0] if code == INTERRUPTED and stopped else code)
 
 
 def parse(arguments: Sequence[str] | None = None) -> Any:
@@ -88,13 +94,36 @@ def options_of(command: str) -> Any:
 
 
 @contextmanager
-def _termination_is_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does."""
-    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _stopped_by_signals() -> Iterator[list[int]]:
+    """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does.
+
+    Gives the signals that came. One that comes while a module is imported waits until it is there:
+    packages in C turn it into an `ImportError`, or lose it.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
+            return
+        came.append(number)
+        raise KeyboardInterrupt
+
+    usual = {
+        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }  # fmt: skip
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _run(options: Any, console: Console, errors: Console) -> int:

@@ -49,6 +49,9 @@ class DatasetOptions:
     detections: OptionalFile = None
     """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
     each sequence, such as det_full/det.txt. By default det/det.txt."""
+    second_half: bool = False
+    """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
+    whole videos: frame k is frame n//2+1+k of n."""
     skip_bad_detections: bool = False
     """Leave out detection lines that cannot be used, and count them."""
     workers: int = 1
@@ -108,8 +111,8 @@ class NetworkOptions:
 class MethodOptions(NetworkOptions):
     """The query tracker: network and method."""
 
-    preset: Literal["default", "released", "paper", "motrv2"] = "default"
-    """The method, whatever the network."""
+    preset: Literal["default", "released", "paper", "motrv2", "motr"] = "default"
+    """The method, whatever the network; motr for networks of MOTR, which need no detections."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None

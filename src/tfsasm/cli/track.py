@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     import supervision as sv
 
     from tfsasm.detection.detectors import Detector
-    from tfsasm.tracking.run import Tracker
+    from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.tracking.query import QueryTracker
     from tfsasm.video.source import Frame, Source
+
+    AnyTracker = QueryTracker | AppearanceTracker
 
     Write = Callable[[Frame, sv.Detections], None]
 
@@ -142,13 +145,14 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        options = replace(options, detector="yolox-nano")
+        if options.preset != "motr":
+            options = replace(options, detector="yolox-nano")
     return options
 
 
 def _track_one(
-    options: Options, text: str, files: Mapping[Kind, Path], tracker: Tracker, detector: Detector,
-    about: dict[str, Any], errors: Console, watch: Write | None,
+    options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
+    detector: Detector, about: dict[str, Any], errors: Console, watch: Write | None,
 ) -> tuple[int, list[str]]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
@@ -167,7 +171,7 @@ def _track_one(
             text, start=options.start, end=options.end, stride=options.stride,
             order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
-        outputs = _open_outputs(options, source, files, detector, about, stack)
+        outputs = _open_outputs(options, text, source, files, tracker, detector, about, stack)
         outputs += [watch] if watch else []
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
@@ -232,10 +236,12 @@ def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     """Stored detections or a live detector, whichever is given."""
-    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.detectors import NoDetector, default_settings, detector
     from tfsasm.detection.stored import open_detections
     from tfsasm.detection.yolox import NAMES
 
+    if options.detector is None and options.detections is None:
+        return NoDetector()
     if options.detections is not None:
         return open_detections(
             options.detections, source_name=str(Path(sources[0]).resolve()),
@@ -253,7 +259,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     return detector(name, options.detector_weights, settings)
 
 
-def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
+def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
     """The tracker of the options, with its share of the threads, and its part of the JSON."""
     if options.tracker == "appearance":
         from tfsasm.tracking.appearance.embedders import default_name, embedder
@@ -272,7 +278,7 @@ def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
     return _query_tracker(options), about
 
 
-def _query_tracker(options: Options) -> Tracker:
+def _query_tracker(options: Options) -> QueryTracker:
     from tfsasm.runtime.manifest import read_manifest
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
@@ -288,6 +294,8 @@ def _query_tracker(options: Options) -> Tracker:
         exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
         threads=threads or 1,
     )  # fmt: skip
+    if not tracker.network.proposals and (options.detections or options.detector):
+        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 
@@ -305,8 +313,8 @@ def _limit_threads(threads: int) -> None:
 
 
 def _open_outputs(
-    options: Options, source: Source, files: Mapping[Kind, Path], detector: Detector,
-    about: dict[str, Any], stack: ExitStack,
+    options: Options, text: str, source: Source, files: Mapping[Kind, Path],
+    tracker: AnyTracker, detector: Detector, about: dict[str, Any], stack: ExitStack,
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
@@ -344,7 +352,8 @@ def _open_outputs(
         elif kind == "report":
             report = ReportFile(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
-                rate=source.fps, overwrite=overwrite,
+                rate=source.fps, source=Path(text) if Path(text).is_file() else None,
+                tracker=tracker, overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":

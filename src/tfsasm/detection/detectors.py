@@ -35,6 +35,18 @@ class Detector(Protocol):
         ...
 
 
+class NoDetector:
+    """No boxes at all, for a tracker that finds objects itself (MOTR)."""
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """None."""
+        return Proposals.empty()
+
+    def report(self) -> list[str]:
+        """Nothing."""
+        return []
+
+
 Settings = (
     yolox.YoloxSettings | huggingface.HuggingFaceSettings | deformable_detr.DetrSettings
 )

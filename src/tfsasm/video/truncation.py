@@ -14,7 +14,7 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, r
 def image_is_cut(data: bytes) -> bool:
     """Whether a JPEG or PNG has lost its end, which decoders may hide behind grey pixels."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND\xaeB`\x82" not in data
+        return _png_is_cut(data)
     if not data.startswith(b"\xff\xd8"):
         return False  # the other formats fail to decode
     at = 2
@@ -23,6 +23,20 @@ def image_is_cut(data: bytes) -> bool:
         if marker == 0xD9:
             return False
         at += int.from_bytes(data[at : at + 2], "big")  # a segment; after SOS the scan follows
+    return True
+
+
+def _png_is_cut(data: bytes) -> bool:
+    """Whether a part of a PNG is longer than the rest of the file, or the last part is missing.
+
+    OpenCV takes memory for a part before it looks whether it is there: up to 4 GB.
+    """
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += 12 + length
+        if kind == b"IEND":
+            return False
     return True
 
 
