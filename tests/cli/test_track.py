@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict
 from fractions import Fraction
+from typing import ClassVar
 
 import av
 import cv2
@@ -20,9 +22,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from helpers.commands import run_command
 from helpers.golden_data import published_state, synthetic_sequence, vectors
 from helpers.scenes import FRAMES, HEIGHT, WIDTH, write_detections, write_images
 from tfsasm.cli import track as command
+from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import read_tracks, result_line
@@ -636,3 +640,39 @@ def test_a_window_that_is_closed_ends_the_video(track, tmp_path, monkeypatch):
     assert "5 frames" in outcome.out
     assert "stopped; the files hold what was done so far" in outcome.out
     assert (tmp_path / "o.txt").is_file()
+
+
+class TwoKinds:
+    """A person and a car that stand, told by name."""
+
+    class_names: ClassVar = {0: "person", 2: "car"}
+
+    def __call__(self, frame):
+        height, width = frame.image.shape[:2]
+        boxes = np.array([[5, 10, 25, 60], [60, 30, 110, 60]], float)
+        return Proposals.from_xyxy(boxes, np.full(2, 0.9), width, height, np.array([0, 2]))
+
+    def report(self):
+        return []
+
+
+@pytest.mark.parametrize("tracker", ["appearance", "query"])
+def test_classes_go_all_the_way(scene, small_weights, tmp_path, tracker):
+    more = ["--weights", small_weights] if tracker == "query" else ["--embedder", "none"]
+    outcome = run_command(
+        "track", scene.folder, "--tracker", tracker, *more, "--output", tmp_path, "--quiet",
+        "--save", "json", "mot", "csv", "coco", detector=TwoKinds(),
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    [mot] = tmp_path.glob("*.mot.txt")
+    name = mot.name.removesuffix(".mot.txt")
+    frames = json.loads((tmp_path / f"{name}.json").read_text())["frames"]
+    kinds = {track["id"]: track["class"] for frame in frames for track in frame["tracks"]}
+    assert sorted(kinds.values()) == ["car", "person"]
+    table = read_tracks(mot)
+    numbers = dict(zip(table.identity.tolist(), table.label.tolist(), strict=True))
+    assert numbers == {one: {"person": 1, "car": 3}[kind] for one, kind in kinds.items()}
+    lines = list(csv.DictReader((tmp_path / f"{name}.csv").open()))
+    assert {(int(line["tracker_id"]), line["class_name"]) for line in lines} == {*kinds.items()}
+    coco = json.loads((tmp_path / f"{name}.coco.json").read_text())
+    assert {kind["name"] for kind in coco["categories"]} == {"person", "car"}

@@ -80,6 +80,9 @@ class HuggingFaceDetector:
         self.class_names = {n: str(model.config.id2label[n]) for n in self._classes.tolist()}
         self.model = model.float().eval().requires_grad_(False).to(self._device)
 
+    def __repr__(self) -> str:
+        return f"HuggingFaceDetector({self._name!r}, {', '.join(self.class_names.values())})"
+
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
         height, width = frame.image.shape[:2]

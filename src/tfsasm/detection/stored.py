@@ -44,6 +44,9 @@ class _Stored:
         self._absent = 0
         self._first_absent: list[str] = []
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._path)!r})"
+
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`, in the file's order."""
         height, width = frame.image.shape[:2]

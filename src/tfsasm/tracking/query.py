@@ -280,6 +280,10 @@ class QueryTracker:
             raise InputError("this network (MOTR) takes no detections; choose the preset motr")
         self.reset()
 
+    def __repr__(self) -> str:
+        tracks = len(self.state.tracks)
+        return f"QueryTracker(network of {self.network.parameters:,} numbers, {tracks} tracks)"
+
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state: TrackerState = begin(self.network, self.config)

@@ -21,6 +21,7 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError
 from tfsasm.limits import PIXELS
+from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import REORDERED, Timeline
 from tfsasm.video.truncation import container_is_cut
@@ -212,8 +213,13 @@ def open_camera(index: int) -> Decoder:
 
 
 def to_bgr(image: av.VideoFrame) -> np.ndarray:
-    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed."""
+    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed.
+
+    Those of high dynamic range become ones of the usual range.
+    """
     pixels = image.to_ndarray(format="bgr24")
+    if image.color_trc in (PQ, HLG):
+        pixels = tone_mapped(pixels, image.color_trc)
     (right, down), (across, along) = _display_matrix(image)
     if _stands(image):  # columns are displayed as rows
         pixels, right, along = pixels.transpose(1, 0, 2), across, down

@@ -75,6 +75,9 @@ class Source:
         self._numbers = numbers
         self._frames = self._read()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label!r}, size={self.size}, count={self.count})"
+
     @property
     def fps(self) -> float | None:
         """`rate` as a float."""
