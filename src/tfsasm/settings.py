@@ -13,9 +13,24 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 
 T = TypeVar("T")
+
+_MOST = 12  # settings that a message lists
+
+ALSO_CALLED = {
+    "max_lost_frames": ("patience", "max_age", "track_buffer", "lost_track_buffer"),
+    "miss_tolerance": ("patience", "max_age", "track_buffer", "lost_track_buffer"),
+    "hits": ("min_hits", "n_init", "minimum_consecutive_frames"),
+    "birth_score": ("new_track_thresh", "track_activation_threshold", "det_thresh"),
+    "high_score": ("track_high_thresh", "track_thresh"),
+    "low_score": ("track_low_thresh",),
+    "gate": ("match_thresh", "iou_threshold", "minimum_iou_threshold"),
+    "veto": ("appearance_thresh", "max_cosine_distance"),
+    "capacity": ("nn_budget", "memory_length"),
+}
+"""Settings by what they are called in other trackers, and were here."""
 
 
 def pairs(texts: Sequence[str], option: str = "--set") -> dict[str, str]:
@@ -118,8 +133,12 @@ def full_name(name: str, config: Any) -> str:
     if alike:
         raise InputError(f"{name} may be {' or '.join(alike)}; give one of these")
     last = {short_name(setting): setting for setting in known}
-    close = [last[word] for word in difflib.get_close_matches(short_name(name), last)]
-    raise InputError(f"no setting {name!r}; there are {', '.join(close or known)}")
+    word = short_name(name)
+    also = [last[own] for own, others in ALSO_CALLED.items() if word in others and own in last]
+    parts = [last[own] for own in last if word in own and len(word) > 3]
+    close = also or [*parts, *(last[own] for own in difflib.get_close_matches(word, last))]
+    listed = first_few([*dict.fromkeys(close)] or known, _MOST)
+    raise InputError(f"no setting {name!r}; {'did you mean' if close else 'there are'} {listed}")
 
 
 def short_name(setting: str) -> str:

@@ -78,6 +78,21 @@ def test_boxes_of_more_frames_than_there_are_draw_a_warning(by_appearance, clips
 # What comes out
 
 
+def test_classes_of_the_ground_truth_can_be_counted(by_appearance, clips, tmp_path):
+    for name in NAMES:
+        file = clips / name / "gt" / "gt.txt"
+        lines = [line.split(",") for line in file.read_text().splitlines()]
+        file.write_text("".join(",".join([*row[:7], "2", *row[8:]]) + "\n" for row in lines))
+    outcome = by_appearance("--classes", "2")
+    assert outcome.code == 0, outcome.err
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())["combined"]
+    assert scores["HOTA"] > 30, "without the option nothing counts"
+    refused = by_appearance("--classes", "2", "--dataset", "mot17", output=tmp_path / "other")
+    assert refused.code == 2
+    assert "the rules of mot17 say which classes count" in refused.err
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("preset", ["released", "paper"])
 def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path, preset):
     outcome = evaluate(preset=preset)

@@ -23,6 +23,7 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
+from tfsasm.processes import without_ctrl_c
 from tfsasm.training.augment import recoloured
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
@@ -229,7 +230,8 @@ def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip
     try:
-        return iter(loader)
+        with without_ctrl_c():
+            return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
             f"{dataset.blocks!r} cannot be sent to another process; give a function of a module, "

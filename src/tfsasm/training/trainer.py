@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from tfsasm.errors import InputError, TfsasmError
-from tfsasm.files import check_folder
+from tfsasm.files import check_folder, locked
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import BoxHead
@@ -59,16 +60,17 @@ def train(
     `notice` takes sentences about the start. Raises `InputError` and `WeightsError` for what cannot
     be used, before any work.
     """
-    check_folder(output)
-    place = find_device(device)
-    distributed.clips_each(config.batch)
-    model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
-    if taken:
-        notice(taken)
-    run, checkpoint = start(model.to(place), network, config), output / "last.pt"
-    if checkpoint.exists():
-        notice(resume(run, checkpoint))
-    fit(run, blocks, output, validate=validate, progress=progress, stopped=stopped)
+    writes = distributed.team().rank == 0
+    with locked(check_folder(output)) if writes else nullcontext():
+        place = find_device(device)
+        distributed.clips_each(config.batch)
+        model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
+        if taken:
+            notice(taken)
+        run, checkpoint = start(model.to(place), network, config), output / "last.pt"
+        if checkpoint.exists():
+            notice(resume(run, checkpoint))
+        fit(run, blocks, output, validate=validate, progress=progress, stopped=stopped)
     return run
 
 
