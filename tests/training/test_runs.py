@@ -58,7 +58,7 @@ def test_what_is_not_there_has_its_default(tmp_path):
     ("[]", "describes no run"),
     ('{"network": {}, "trainning": {}}', "describes no run"),
     ('{"network": {"model": {"wdth": 1}}}', "no setting wdth"),
-    ('{"network": {"model": {}}, "training": {"lrr": 1}}', "no setting 'lrr'; there are lr"),
+    ('{"network": {"model": {}}, "training": {"lrr": 1}}', "no setting 'lrr'; did you mean lr"),
     ('{"network": {"model": {}}, "training": {"steps": "m"}}', "steps is a whole number, not 'm'"),
     ("{", "mine.json:1:"),
 ])  # fmt: skip
