@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from helpers.scenes import NETWORK
 from helpers.training_data import write_crowd, write_dance
 from tfsasm.cli import main
-from tfsasm.cli.train import Options, plan_of
+from tfsasm.cli.train import Options, plan_of, stop_after_the_step
 from tfsasm.motrv2.config import full, tiny
 from tfsasm.motrv2.weights import load_model, save_model
 from tfsasm.settings import full_name
@@ -156,6 +158,18 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tfsasm, small_weights, 
     assert " hours, " in lines["time"]
     assert " GB of this process" in lines["memory"]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_one_ends(number):
+    usual = signal.getsignal(number)
+    with stop_after_the_step() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), number)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == usual
 
 
 @pytest.mark.slow

@@ -15,7 +15,15 @@ from tfsasm.training.augment import AugmentConfig
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SyntheticBlocks
 from tfsasm.training.recipes import TrainConfig, recipe_full, recipe_tiny
-from tfsasm.training.runs import Run, clips_of, named_network, read_run, save_run, with_epochs
+from tfsasm.training.runs import (
+    Run,
+    check_data,
+    clips_of,
+    named_network,
+    read_run,
+    save_run,
+    with_epochs,
+)
 
 UNUSUAL = Run(
     NETWORK,
@@ -50,7 +58,7 @@ def test_what_is_not_there_has_its_default(tmp_path):
     ("[]", "describes no run"),
     ('{"network": {}, "trainning": {}}', "describes no run"),
     ('{"network": {"model": {"wdth": 1}}}', "no setting wdth"),
-    ('{"network": {"model": {}}, "training": {"lrr": 1}}', "no setting 'lrr'; there are lr"),
+    ('{"network": {"model": {}}, "training": {"lrr": 1}}', "no setting 'lrr'; did you mean lr"),
     ('{"network": {"model": {}}, "training": {"steps": "m"}}', "steps is a whole number, not 'm'"),
     ("{", "mine.json:1:"),
 ])  # fmt: skip
@@ -60,6 +68,16 @@ def test_what_is_no_run_is_refused(tmp_path, text, message):
         read_run(tmp_path / "mine.json")
     assert message in str(caught.value)
     assert "mine.json" in str(caught.value)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    save_run(UNUSUAL, tmp_path)
+    other = replace(UNUSUAL, data=("mot:c",))
+    check_data(other, tmp_path)  # nothing was trained yet
+    (tmp_path / "last.pt").touch()
+    check_data(replace(UNUSUAL, validate="mot:c"), tmp_path)
+    with pytest.raises(InputError, match="is of other data: mot:a,weight=2 synthetic; give"):
+        check_data(other, tmp_path)
 
 
 def test_a_network_is_named_or_a_file(tmp_path):

@@ -108,7 +108,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     import torch
 
     from tfsasm.training.distributed import joined, team
-    from tfsasm.training.runs import clips_of, save_run
+    from tfsasm.training.runs import check_data, clips_of, save_run
     from tfsasm.training.trainer import train
 
     if not options.dry_run:
@@ -125,6 +125,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         if options.dry_run:
             _say_what_it_needs(plan, device, clips, epoch, say)
             return OK
+        check_data(plan, options.output)
         if team().rank == 0:
             save_run(plan, options.output)
         steps = plan.training.steps

@@ -54,6 +54,15 @@ def save_run(run: Run, output: Path) -> None:
     write_json(output / CONFIG, asdict(run))
 
 
+def check_data(run: Run, output: Path) -> None:
+    """Raises `InputError` where a run that is to go on in `output` was of other data."""
+    if (output / "last.pt").exists() and (output / CONFIG).exists():
+        before = read_run(output / CONFIG).data
+        if before != run.data:
+            had = " ".join(before) or "synthetic clips"
+            raise InputError(f"the run in {output} is of other data: {had}; give another --output")
+
+
 def read_run(path: Path) -> Run:
     """What `save_run` wrote; settings that are not there have their defaults.
 
