@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
+from tfsasm.limits import check_archive
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,11 @@ def read_checkpoint_file(path: Path | str) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values and an `argparse.Namespace`.
 
     Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
-    code when loaded.
+    code when loaded, and `InputError` for one that unpacks to many times its size.
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
+    check_archive(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY]):
             return torch.load(path, map_location="cpu", weights_only=True)

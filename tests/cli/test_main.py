@@ -102,11 +102,16 @@ FROZEN = {
         "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
         "reconnect show"
     ),
+    "serve": (
+        "streams host port token_file max_streams max_fps max_pixels remembered workers set "
+        "detector detector_weights detector_score detector_set embedder embedder_weights "
+        "embedder_set"
+    ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
-        "set short_side max_side miss_tolerance score_threshold precision workers "
-        "skip_bad_detections overwrite device quiet"
+        "set short_side max_side miss_tolerance score_threshold precision workers second_half "
+        "skip_bad_detections overwrite device quiet classes"
     ),
     "datasets": "action root dataset split json overwrite quiet",
     "convert": "input output half overwrite",
@@ -114,11 +119,14 @@ FROZEN = {
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset classes json csv plot allow_missing overwrite",
     "train": (
-        "output network init backbone_weights cycle steps lr seed precision validate_sequences "
-        "validate_minutes checkpoint_minutes workers threads device"
+        "output data validate config network init backbone_weights cycle steps epochs batch lr set "
+        "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
+        "dry_run threads device"
     ),
+    "verify": "weights frames ways json threads overwrite",
     "demo": "output synthetic seed frames weights",
-    "merge": "results output min_gap max_gap block_from overwrite",
+    "merge": "results output min_gap max_gap block_from corrections overwrite",
+    "view": "result source truth dataset output overwrite port no_browser",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (
@@ -129,7 +137,7 @@ FROZEN = {
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
-        "plot output workers precision "
+        "plot output workers precision classes "
         "skip_bad_detections overwrite device quiet"
     ),
     "bench": (
@@ -140,7 +148,7 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "quiet grid min_score metric against"
+        "second_half quiet grid min_score metric against classes"
     ),
 }
 
@@ -157,7 +165,7 @@ def test_names_of_options_are_fixed(tfsasm, command):
 
 POSITIONAL = {
     "convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",),
-    "track": ("source",),
+    "track": ("source",), "serve": ("streams",), "view": ("result",),
 }
 
 
@@ -293,7 +301,7 @@ def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
         demo, "run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
     )
     outcome = tfsasm("demo")
-    assert (outcome.code, "stopped" in outcome.err) == (130, True)
+    assert (outcome.code, "stopped" in outcome.err) == (143, True)
     assert signal.getsignal(signal.SIGTERM) is usual
 
 

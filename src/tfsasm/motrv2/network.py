@@ -1,4 +1,4 @@
-"""MOTRv2 as a `Network`: frames in, predictions out, no gradients."""
+"""MOTRv2 and MOTR as a `Network`: frames in, predictions out, no gradients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.motr import MOTR
 from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
@@ -21,6 +22,7 @@ class TorchNetwork:
     """A `MOTRv2` or `FastMOTRv2` as a tracker calls it, in `torch.inference_mode`."""
 
     inference = torch.inference_mode
+    proposals = True
 
     def __init__(
         self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
@@ -68,6 +70,15 @@ class TorchNetwork:
     def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
         """Content `[A, C]` of the next frame for A tracks."""
         return self.model.interaction(content, boxes, embeddings)
+
+
+class MotrNetwork(TorchNetwork):
+    """A `MOTR` as a tracker calls it; its queries are the learned ones alone."""
+
+    proposals = False
+
+    def __init__(self, model: MOTR, config: NetworkConfig) -> None:
+        super().__init__(model, config)  # type: ignore[arg-type]  # it has the same calls
 
 
 def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:
