@@ -75,7 +75,7 @@ def cameras(options: Options, port: Any, kills: Any) -> None:
             self.end_headers()
             try:
                 film(self.wfile, images, number, options, lambda: time.monotonic() < back[number])
-            except OSError:  # the service has hung up
+            except OSError:  # the service hung up
                 return
 
         def log_message(self, *_: object) -> None:
@@ -172,8 +172,11 @@ def main(options: Options) -> None:
     try:
         measured = run(options, source, service.pid, heard, kills)
     finally:
+        ended = service.poll()
         service.terminate()
         _, errors = service.communicate(timeout=60)
+        if ended is not None:
+            print(f"the service ended by itself with {ended}: {errors[-3000:]}")
         kills.put(None)
         filming.join(10)
     measured["stderr"] = errors.splitlines()[:20]

@@ -19,7 +19,7 @@ import av.device
 import numpy as np
 from av.video.frame import PictureType
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import REORDERED, Timeline
@@ -212,8 +212,17 @@ def open_camera(index: int) -> Decoder:
 
 
 def to_bgr(image: av.VideoFrame) -> np.ndarray:
-    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed."""
-    pixels = image.to_ndarray(format="bgr24")
+    """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed.
+
+    Raises `TruncatedInput` for pixels of a kind that FFmpeg cannot convert.
+    """
+    try:
+        pixels = image.to_ndarray(format="bgr24")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise TruncatedInput(
+            f"a frame of {image.width} x {image.height} pixels as {image.format.name} cannot be "
+            "shown; the ones before are good"
+        ) from error
     (right, down), (across, along) = _display_matrix(image)
     if _stands(image):  # columns are displayed as rows
         pixels, right, along = pixels.transpose(1, 0, 2), across, down
