@@ -13,7 +13,7 @@ ROOMS = {  # a room may import those that are named behind it, and itself
     "video": ROOT_FILES,
     "runtime": ROOT_FILES,
     "datasets": f"{ROOT_FILES} video",
-    "detection": f"{ROOT_FILES} video runtime datasets",
+    "detection": f"{ROOT_FILES} video runtime datasets motrv2",
     "motrv2": f"{ROOT_FILES} runtime",
     "evaluation": f"{ROOT_FILES} datasets",
     "tracking": f"{ROOT_FILES} video runtime detection motrv2",
@@ -27,11 +27,12 @@ ROOMS = {  # a room may import those that are named behind it, and itself
 }
 ALONE = {  # within a room, the only files that may import a thing
     ("detection", "datasets"): {"run.py"},
-    ("detection", "torch"): {"yolox_torch.py", "huggingface.py"},
+    ("detection", "motrv2"): {"deformable_detr.py"},
+    ("detection", "torch"): {"yolox_torch.py", "huggingface.py", "deformable_detr.py"},
     ("tracking", "motrv2"): {"load.py"},
     ("tracking", "torch"): {"load.py", "reid.py"},
-    ("training", "detection"): {"validation.py"},
-    ("training", "video"): {"validation.py"},
+    ("training", "detection"): {"validation.py", "sources.py"},
+    ("training", "video"): {"sources.py"},
     **{(room, "torch"): set() for room in (
         "errors", "limits", "processes", "files", "settings", "tables", "boxes", "motchallenge",
         "video", "runtime", "datasets", "evaluation")},

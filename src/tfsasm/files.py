@@ -28,6 +28,9 @@ if sys.platform != "win32":
 
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)")
 
+TRACKED = ".tracked"
+"""Ends the stem of an annotated video, which is none to be tracked."""
+
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}

@@ -7,7 +7,8 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,33 @@ def find_device(name: str) -> torch.device:
             f"no device {name!r} here ({reason}); give cpu, or auto for what there is"
         ) from error
     return torch.device(name)
+
+
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """On NVIDIA's GPUs convolutions of float32 take whole inputs, not TF32's ten bits, inside."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and device.type != "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def constants(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The values `[N]` beside `like`, of its dtype by default.
+
+    Made there: a GPU makes the host wait while it copies. What is free in a traced graph stays so.
+    """
+    return torch.stack([like.new_full((), value, dtype=dtype or like.dtype) for value in values])
+
+
+def upload(values: np.ndarray, device: torch.device) -> Tensor:
+    """A tensor of the same values on a device; for a GPU the host does not wait for the copy."""
+    tensor = torch.from_numpy(values)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 # Trainers of YOLOX store the best score as a NumPy scalar beside the tensors.

@@ -591,7 +591,7 @@ def test_csv_has_the_columns_of_supervision(walk, tmp_path):
     outcome = walk("--tracker", "appearance", "--save", "csv", "--output", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     head, *lines = (tmp_path / "out").glob("*.csv").__next__().read_text().splitlines()
-    assert head.startswith("x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,frame_number")
+    assert head.startswith("x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,class_name")
     assert {line.split(",")[6] for line in lines} == {"1", "2"}
     assert len(lines) == 12
 
@@ -634,5 +634,5 @@ def test_a_window_that_is_closed_ends_the_video(track, tmp_path, monkeypatch):
     outcome = track("--show", mot_output=tmp_path / "o.txt")
     assert (outcome.code, len(shown)) == (0, 5)
     assert "5 frames" in outcome.out
-    assert "window closed" in outcome.out
+    assert "stopped; the files hold what was done so far" in outcome.out
     assert (tmp_path / "o.txt").is_file()

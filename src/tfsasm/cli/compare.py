@@ -57,9 +57,6 @@ class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
     is what the others are compared with."""
     no_images: bool = False
     """Use no images, also where there are some."""
-    second_half: bool = False
-    """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
-    whole videos: frame k is frame n//2+1+k of n."""
     min_score: float = 0.1
     """Detections below this score are left out."""
     json: OptionalFile = None

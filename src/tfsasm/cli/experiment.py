@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
     """The sequences that the options name. Raises `InputError`, also for fewer than one worker."""
     from tfsasm.datasets.sequences import sequences
+    from tfsasm.evaluation.score import check_classes
 
     if options.workers < 1:
         raise InputError(f"workers is {options.workers}; give 1 or more")
+    check_classes(options.dataset, options.classes)
     return sequences(
         options.dataset, options.root, options.split, options.sequences, public=options.public
     )
@@ -68,8 +70,9 @@ def make_experiment(
             "evaluate tracks by motion alone"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live)
-    )
+        chosen, detections=options.detections, source=options.source, live=bool(live),
+        second_half=options.second_half,
+    )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
     form: dict[str, Any] = {}
@@ -158,7 +161,9 @@ def score_trackers(
     files = experiment.files()
     counts = {label: len(each) for label, each in files.items()}
     with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
-        return score_all(files, options.dataset, failures, options.workers, show)
+        return score_all(
+            files, options.dataset, failures, options.workers, show, classes=options.classes
+        )
 
 
 def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, Any]:
@@ -176,6 +181,8 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
     else:
         boxes["detections"] = detections_setting(options.detections)
+    if options.second_half:
+        boxes["second_half"] = True
     return {
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,

@@ -7,6 +7,7 @@ import difflib
 import functools
 import logging
 import operator
+import os
 import signal
 import sys
 import threading
@@ -20,20 +21,17 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
-from tyro.constructors import (
-    ConstructorRegistry,
-    PrimitiveConstructorSpec,
-    PrimitiveTypeInfo,
-)  # fmt: skip
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
+from tfsasm.cli.parsing import filled, form, spoken
 from tfsasm.cli.progress import PlainConsole
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
 COMMANDS = (
-    "track", "serve", "demo", "detect", "detections", "evaluate", "compare", "ablate", "bench",
-    "score", "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
+    "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
+    "bench", "score", "datasets", "show", "view", "submit", "merge", "synth", "train", "verify",
+    "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
 
@@ -61,13 +59,20 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
     Prints help, the version or what is wrong, and exits, where there is nothing to run.
     """
-    _first_word(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _first_word(words)
+    prog, kind = "tfsasm", None
+    if words and words[0] in COMMANDS:  # the others need not be loaded
+        prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
+    return filled(tyro.cli(
+        kind or _all_commands(), prog=prog, args=words, config=(tyro.conf.FlagCreatePairsOff,),
+        registry=spoken(), description=None if kind else "Track look-alike people through a video.",
+    ))  # fmt: skip
+
+
+def _all_commands() -> Any:
     commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
-    command: Any = functools.reduce(operator.or_, commands)
-    return tyro.cli(
-        command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=_numbers(), description="Track look-alike people through a video.",
-    )  # fmt: skip
+    return functools.reduce(operator.or_, commands)
 
 
 def _first_word(words: Sequence[str]) -> None:
@@ -81,35 +86,6 @@ def _first_word(words: Sequence[str]) -> None:
         known = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
         print(f"error: no command {word!r}; {known}", file=sys.stderr)
         sys.exit(USER_ERROR)
-
-
-def _numbers() -> ConstructorRegistry:
-    """How numbers are read, so that a word where one is wanted is answered in words."""
-    registry = ConstructorRegistry()
-
-    @registry.primitive_rule
-    def number(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
-        if kind.type not in (int, float):
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1, metavar=kind.type.__name__.upper(),
-            instance_from_str=lambda texts: _number(texts[0], kind.type),
-            is_instance=lambda value: (
-                isinstance(value, int if kind.type is int else int | float)
-                and not isinstance(value, bool)
-            ),
-            str_from_instance=lambda value: [str(value)],
-        )  # fmt: skip
-
-    return registry
-
-
-def _number(text: str, kind: type[float]) -> float:
-    try:
-        return kind(text)
-    except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from error
 
 
 def options_of(command: str) -> Any:
@@ -152,6 +128,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 def _run(options: Any, console: Console, errors: Console) -> int:
     keep_freed_memory()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
         code: int = sys.modules[type(options).__module__].run(options, console, errors)
     except TruncatedInput as error:

@@ -155,9 +155,7 @@ class VideoSource(Source):
             numbers = first_few([str(number) for number in restarts], 5)
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
-            raise TruncatedInput(
-                f"{self.label} {missing}; the others keep their numbers"
-            )
+            raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]

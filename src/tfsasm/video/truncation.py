@@ -40,6 +40,20 @@ def _png_is_cut(data: bytes) -> bool:
     return True
 
 
+def image_file_is_cut(path: Path) -> bool:
+    """The same of a file, and of a BMP; only one without its usual end is read whole.
+
+    Raises `OSError`.
+    """
+    with path.open("rb") as file:
+        head, size = file.read(6), path.stat().st_size
+        file.seek(max(0, size - 8))
+        end = file.read()
+    if head.startswith(b"BM"):
+        return int.from_bytes(head[2:6], "little") > size
+    return not end.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")) and image_is_cut(path.read_bytes())
+
+
 def container_is_cut(path: Path) -> bool:
     """Whether an MP4, AVI or Matroska file is shorter than its outermost boxes declare.
 

@@ -224,7 +224,7 @@ class _VideoFile:
     def _encodable(self, image: np.ndarray) -> av.VideoFrame:
         width, height = self._stream.width, self._stream.height
         fitted = np.ascontiguousarray(_fitted(image, width, height))
-        frame = av.VideoFrame.from_ndarray(fitted, format="bgr24")
+        frame = av.VideoFrame.from_numpy_buffer(fitted, format="bgr24")  # without a copy
         return frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
 
     def _pts(self, time: float | None) -> int:
