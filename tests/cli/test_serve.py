@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -84,6 +85,13 @@ def test_it_listens_until_a_signal(number, code):
         except OSError:
             assert time.monotonic() < end
             time.sleep(0.1)
+    body = json.dumps({"address": "http://127.0.0.1:1/x", "name": "x"}).encode()
+    urllib.request.urlopen(urllib.request.Request(
+        "http://127.0.0.1:18653/streams", body, {"Content-Type": "application/json"}
+    )).close()  # fmt: skip
+    listening = urllib.request.urlopen("http://127.0.0.1:18653/streams/x/events", timeout=30)
+    assert listening.readline() == b": quiet\n"
     process.send_signal(number)
+    assert b"event: end" in listening.read()
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (code, "stopped\n")

@@ -1,10 +1,20 @@
 """The benchmarks' rules, against TrackEval's own front end on files."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from helpers.walks import assert_same, flawed, official, save, save_classes, walk
 from tfsasm.errors import InputError
-from tfsasm.evaluation.protocols import PROTOCOLS, counted, guess_dataset
+from tfsasm.evaluation.protocols import (
+    PROTOCOLS,
+    apply_protocol,
+    counted,
+    guess_dataset,
+    matched,
+    uncounted,
+)
 from tfsasm.evaluation.result_files import Files
 from tfsasm.evaluation.score import read_truths, score_files
 from tfsasm.motchallenge import read_tracks
@@ -182,3 +192,54 @@ def test_plain_files_may_hold_other_things_in_the_eighth_column(tmp_path):
 ])
 def test_names_of_sequences_tell_the_benchmark(names, dataset):
     assert guess_dataset(names) == dataset
+
+
+CARS = replace(PROTOCOLS["mot"], counted=(3,))
+
+
+def rows_of(tmp_path, *labels, marks=None):
+    """A row per label, in frames 1, 2, ..."""
+    marks = marks or [1] * len(labels)
+    pairs = zip(labels, marks, strict=True)
+    lines = [f"{n},{n},{BOX},{mark},{label},1" for n, (label, mark) in enumerate(pairs, 1)]
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    return read_tracks(tmp_path / "rows.txt")
+
+
+def test_classes_that_are_asked_for_are_scored_alone(tmp_path):
+    """A result without a class is one of them."""
+    truth = rows_of(tmp_path, 1, 3, 3.5, 3, 7, marks=[1, 1, 1, 0, 1])
+    result = rows_of(tmp_path, 1, 3, -1, 0, 7)
+    wanted, found = apply_protocol(CARS, truth, result, "seq")
+    assert (wanted.frames.tolist(), found.frames.tolist()) == ([2, 3], [2, 3, 4])
+
+
+@pytest.mark.parametrize(("labels", "marks", "protocol", "said"), [
+    pytest.param([1, 3, 7, 3], None, "mot", "3 of 4 boxes of the ground truth are of class 3 7 and "
+                 "do not count; --classes 1 3 7 counts them", id="others"),
+    pytest.param([1, 3, 7], [1, 0, 1], "mot", "1 of 3 boxes of the ground truth are of class 7 and "
+                 "do not count; --classes 1 7 counts them", id="others, one without a mark"),
+    pytest.param([1, 1], None, "mot", "", id="people alone"),
+    pytest.param([1, 14], None, "mot", "", id="no classes, for there are 13"),
+    pytest.param([1, 13], None, "mot", "1 of 2 boxes of the ground truth are of class 13 and do "
+                 "not count; --classes 1 13 counts them", id="the last class"),
+    pytest.param([1, 3], None, "mot17", "", id="a benchmark has rules"),
+])
+def test_rows_that_do_not_count_for_their_class_are_told(tmp_path, labels, marks, protocol, said):
+    assert uncounted(rows_of(tmp_path, *labels, marks=marks), PROTOCOLS[protocol]) == said
+
+
+def test_nothing_is_told_where_classes_were_asked_for(tmp_path):
+    assert uncounted(rows_of(tmp_path, 1, 3), CARS) == ""
+
+
+def test_a_pedestrian_among_results_is_no_class_to_refuse(tmp_path):
+    truth, result = rows_of(tmp_path, 1), rows_of(tmp_path, 1, 2)
+    with pytest.raises(InputError, match="result has class 2 in frame 2"):
+        apply_protocol(PROTOCOLS["mot17"], truth, result, "seq")
+    assert len(apply_protocol(PROTOCOLS["mot17"], truth, result[:1], "seq")[1]) == 1
+
+
+def test_overlaps_of_half_or_more_are_matched_and_none_below():
+    rows, columns = matched(np.array([[0.5, 0.0], [0.9, 0.49]]))
+    assert (rows.tolist(), columns.tolist()) == ([1], [0])

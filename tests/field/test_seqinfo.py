@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tfsasm.datasets.sequences import sequences
+from tfsasm.errors import InputError
 from tfsasm.evaluation.score import score_folders
+from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.source import open_video
 
 
@@ -64,3 +66,42 @@ def test_the_folder_of_images_is_the_same_to_every_reader(tmp_path, declared, fo
     assert [Path(frame.name) for frame in source] == sorted((seq / folder).iterdir())
     assert source.rate == 30
     assert sequences("mot", tmp_path)[0].source == seq / folder
+
+
+def info_of(tmp_path, text):
+    (tmp_path / "seqinfo.ini").write_text(text)
+    return read_seqinfo(tmp_path / "seqinfo.ini")
+
+
+def test_everything_that_a_file_declares_is_read(tmp_path):
+    text = ("[Sequence]\nname= s \nimDir=images/\nframeRate=29.97\nseqLength=600\n"
+            "imWidth=1920\nimHeight=1080\n")  # fmt: skip
+    assert info_of(tmp_path, text) == SeqInfo("s", "images", 600, 1920, 1080, Fraction("29.97"))
+    assert info_of(tmp_path, "[Sequence]\n") == SeqInfo()
+    assert info_of(tmp_path, "[Sequence]\nframeRate=1/2\nseqLength=1\n").rate == Fraction(1, 2)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    pytest.param("name=s\n", "line 1 stands before any section; begin with [Sequence]", id="bare"),
+    pytest.param("[Sequence]\nname=s\nname=s\n", "name in line 3 is there twice", id="a key"),
+    pytest.param("[Sequence]\n[Sequence]\n", "Sequence in line 2 is there twice", id="a section"),
+    pytest.param("[Sequence]\n\nname\n", "line 3 is not KEY=VALUE", id="no value"),
+    pytest.param("[Other]\nname=s\n", "it has no section [Sequence]", id="another section"),
+])
+def test_a_file_that_cannot_be_used_is_refused_by_its_line(tmp_path, text, why):
+    with pytest.raises(InputError) as caught:
+        info_of(tmp_path, text)
+    assert str(caught.value) == f"{tmp_path / 'seqinfo.ini'} cannot be used: {why}"
+
+
+@pytest.mark.parametrize(("line", "wanted"), [
+    ("seqLength=1.5", "600"), ("seqLength=3/2", "600"), ("seqLength=0", "600"),
+    ("imWidth=-1", "1920"), ("imHeight=many", "1080"), ("imWidth=1000000000", "1920"),
+    ("frameRate=0", "30 or 30000/1001"), ("frameRate=1/0", "30 or 30000/1001"),
+])
+def test_a_number_that_makes_no_sense_is_refused_with_one_that_does(tmp_path, line, wanted):
+    with pytest.raises(InputError) as caught:
+        info_of(tmp_path, f"[Sequence]\n{line}\n")
+    path = tmp_path / "seqinfo.ini"
+    assert str(caught.value) == f"{path}: {line} is not a number such as {wanted}"
+    assert info_of(tmp_path, "[Sequence]\nimWidth=999999999\n").width == 999_999_999

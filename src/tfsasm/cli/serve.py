@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -65,16 +66,24 @@ def run(options: Options, console: Console, errors: Console) -> int:
                    if find_spec(name) is None]:  # fmt: skip
         raise InputError(f'tfsasm serve needs {", ".join(missing)}: pip install "tfsasm[serve]"')
     token = _token(options)
-    import uvicorn
+    from uvicorn import Config, Server
 
     from tfsasm.serving.app import make_app
+
+    class SendsHome(Server):
+        """Clients listen for ever, so they are told when the server is to end."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.end()
+            super().handle_exit(sig, frame)
 
     hub = make_hub(options)
     for address in options.streams:
         hub.add(address)
-    server = uvicorn.Server(uvicorn.Config(
-        make_app(hub, token), host=options.host, port=options.port, log_level="warning",
-        access_log=False, timeout_graceful_shutdown=_LAST_WORDS,
+    app = make_app(hub, token)
+    server = SendsHome(Config(
+        app, host=options.host, port=options.port, log_level="warning", access_log=False,
+        timeout_graceful_shutdown=_LAST_WORDS,
     ))  # fmt: skip
     print_lines(console, f"listening on http://{options.host}:{options.port}, described at /docs; "
                 "Ctrl-C ends it")  # fmt: skip

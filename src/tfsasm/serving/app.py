@@ -59,7 +59,7 @@ class StreamStatus(BaseModel):
 
 
 def make_app(hub: Hub, token: str | None = None) -> FastAPI:
-    """The interface of `hub`, which ends with it.
+    """The interface of `hub`, which ends with it; `state.end()` sends all clients home before.
 
     With a `token`, everything but `/health` and the page of calls needs it: `Authorization: Bearer
     TOKEN`, or `?token=` where a browser cannot send that. Without one, only requests to this
@@ -83,6 +83,10 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
         yield
         hub.close()
 
+    def end() -> None:
+        events.end()
+        pictures.end()
+
     hub.listener = publish
     allowed = [Depends(HTTPBearer(auto_error=False)), Depends(_checker(token))]
     app = FastAPI(
@@ -91,6 +95,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     )  # fmt: skip
     if token is None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
+    app.state.end = end
     app.add_middleware(_SmallBodies)
     app.exception_handler(InputError)(_refused)
 

@@ -214,12 +214,14 @@ class LiveStream:
             return False
         now = time.monotonic()
         self.counts.read += 1
-        if now - self._accepted < 0.9 / self.limits.fps:  # clocks are never quite regular
-            self.counts.skipped += 1
-            return True
-        self._accepted = now
         with self._lock:
-            self.counts.dropped += self._waiting is not None
+            if self._waiting is not None:
+                self.counts.dropped += 1
+            elif now - self._accepted < 0.9 / self.limits.fps:  # clocks are never quite regular
+                self.counts.skipped += 1
+                return True
+            else:
+                self._accepted = now
             self._waiting = Arrival(frame, self.counts.read, self.session, now)
             idle, self._scheduled = not self._scheduled, True
         if idle:

@@ -70,6 +70,11 @@ class Subscribers(Generic[T]):
         """Whether anybody does; from any thread."""
         return bool(self._of.get(name))
 
+    def end(self) -> None:
+        """The end for everybody; from any thread."""
+        for name in list(self._of):
+            self.offer(name, None)
+
     def offer(self, name: str, item: T | None) -> None:
         """Give all of a name an item, or None for the end; from any thread."""
         for subscriber in self._of.get(name, ()):

@@ -19,7 +19,7 @@ import av.device
 import numpy as np
 from av.video.frame import PictureType
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
@@ -215,9 +215,16 @@ def open_camera(index: int) -> Decoder:
 def to_bgr(image: av.VideoFrame) -> np.ndarray:
     """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed.
 
-    Those of high dynamic range become ones of the usual range.
+    Those of high dynamic range become ones of the usual range. Raises `TruncatedInput` for pixels
+    of a kind that FFmpeg cannot convert.
     """
-    pixels = image.to_ndarray(format="bgr24")
+    try:
+        pixels = image.to_ndarray(format="bgr24")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise TruncatedInput(
+            f"a frame of {image.width} x {image.height} pixels as {image.format.name} cannot be "
+            "shown; the ones before are good"
+        ) from error
     if image.color_trc in (PQ, HLG):
         pixels = tone_mapped(pixels, image.color_trc)
     (right, down), (across, along) = _display_matrix(image)
