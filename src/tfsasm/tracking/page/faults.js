@@ -82,7 +82,8 @@ function fillFaults() {
     ...[...gone].flatMap(([person, positions]) => runsOf(positions).map(([from, to]) => ({
       position: from, id: 0, text: `person ${person} is missed for ${seconds(to - from + 1)}`,
       color: COLORS.missed }))),
-  ].sort((one, other) => one.position - other.position);
+  ].filter((fault) => !trackOf(fault.id) || passes(trackOf(fault.id)))
+    .sort((one, other) => one.position - other.position);
   fill($("faults"), found.map((fault) => entry(fault.id, fault.color, fault.text,
     `frame ${data.numbers[fault.position]}`, () => choose(fault.id || chosen, fault.position))), "none");
   count("faults", "Errors", found.length);

@@ -13,22 +13,24 @@ function drawInspector() {
   }
   const match = lastBefore(track.matches, "frame", frame);
   const stored = track.views.filter((view) => view.stored <= frame).length;
+  const index = indexAt(track, at), score = index < 0 ? "" : `, score ${(track.scores[index] / 100).toFixed(2)}`;
+  const state = STATES[stateAt(track, at)] + score;
   const sign = [edits.length, undone.length, track.id, stateAt(track, at), match?.frame, stored].join();
-  if (sign === drawn) return;
+  if (sign === drawn) { $("state").textContent = state; return; }
   const open = $("inspector").querySelector("details")?.open, focus = document.activeElement?.dataset.act;
   drawn = sign;
-  $("inspector").replaceChildren(title(track), summary(track), matchText(match),
+  $("inspector").replaceChildren(title(track, state), summary(track), matchText(match),
     ...memory(track, frame), actions(track));
   if (open && $("inspector").querySelector("details")) $("inspector").querySelector("details").open = true;
   if (focus) $("inspector").querySelector(`[data-act="${focus}"]`)?.focus();
 }
 const lastBefore = (entries, key, frame) => entries.findLast((entry) => entry[key] <= frame);
 
-function title(track) {
+function title(track, state) {
   const heading = make("h2"), dot = make("span", "", { className: "dot" });
   dot.style.background = track.color;
-  heading.append(dot, `#${track.id} ${track.name}`, make("span", STATES[stateAt(track, at)],
-    { className: "soft" }));
+  heading.append(dot, `#${track.id} ${track.name}`,
+    make("span", state, { className: "soft", id: "state" }));
   return heading;
 }
 function summary(track) {

@@ -20,13 +20,16 @@ function choose(id, position) {
   intoSight();
 }
 
+function fillLists() {
+  fillIdentities(); fillLooks();
+  if (truth) fillFaults();
+}
 /** Everything that follows from the corrections. */
 function refresh() {
   tracks = edits.length ? corrected(original, edits) : original.map(finished);
   if (edits.length && playing?.drawn) $("overlay").checked = true;  // the numbers in it are old
   if (!trackOf(chosen)) chosen = null;
-  for (const fillOne of [fillIdentities, fillLooks, fillEdits]) fillOne();
-  if (truth) fillFaults();
+  fillLists(); fillEdits();
   drawn = "";
   draw();
 }
@@ -112,7 +115,7 @@ $("seek").oninput = () => { toggle(false); go(Number($("seek").value)); };
 $("zoom").oninput = () => { drawLines(); intoSight(); };
 $("overlay").onchange = $("errors").onchange = draw;
 for (const name of ["find", "least", "kind", "now-is"])
-  $(name).oninput = () => { fillIdentities(); draw(); };
+  $(name).oninput = () => { fillLists(); draw(); };
 $("undo").onclick = undo; $("redo").onclick = redo;
 $("save-mot").onclick = () => download("corrected.mot.txt", motText(tracks));
 $("save-cvat").onclick = () => download("corrected.cvat.xml", cvatText(tracks));
