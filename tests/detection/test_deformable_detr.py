@@ -62,8 +62,8 @@ def test_it_goes_by_its_name(weights):
     settings = default_settings("deformable-detr", classes=("car",), changes=["short_side=64"])
     live = detector("deformable-detr", weights, settings)
     assert isinstance(live, DeformableDetrDetector)
-    assert live.settings.classes == (2,)
-    assert "classes (2,)" in repr(live)
+    assert live.class_names == {2: "car"}
+    assert repr(live).endswith(", car)")
 
 
 def test_what_cannot_be_is_refused(weights, tmp_path):
@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused(weights, tmp_path):
         detector("deformable-detr")
     with pytest.raises(WeightsError, match="no checkpoint at"):
         detector("deformable-detr", tmp_path / "none.pth")
-    with pytest.raises(InputError, match="has 80 classes, and no 80"):
+    with pytest.raises(InputError, match="has 80 classes, 0 to 79; no class 80"):
         DeformableDetrDetector(weights, replace(SMALL, classes=(80,)))
     with pytest.raises(InputError, match="short_side 10 is not within 64 and max_side"):
         default_settings("deformable-detr", changes=["short_side=10"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfsasm.boxes import cxcywh_to_xyxy
-from tfsasm.detection.class_names import CATEGORIES
+from tfsasm.detection.class_names import CATEGORIES, COCO_NAMES, choose
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.yolox import Detected, clip_boxes, without_duplicates
 from tfsasm.errors import InputError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NAME = "deformable-detr"
 """What the detector is called."""
 
+_COCO = max(CATEGORIES) + 1
+"""Outputs of a file that goes by COCO's own numbers."""
+
 _MOST = 100
 """Boxes of an image at most, the best of all queries and classes, as published."""
 
@@ -31,8 +34,11 @@ class DetrSettings:
 
     score_threshold: float = 0.1
     """Keep boxes that score more."""
-    classes: tuple[int, ...] = (0,)
-    """Wanted classes; of a file with COCO's 91 outputs by the numbers of its 80 classes."""
+    classes: tuple[int, ...] | None = None
+    """Wanted classes by number, of a file with COCO's 91 outputs those of its 80 classes; None: 0,
+    which is COCO's person."""
+    labels: tuple[str, ...] = ()
+    """Wanted classes by COCO's names, or number; they count instead of `classes`."""
     nms_iou: float | None = None
     """Of two boxes that overlap more, the lower is dropped. None: it detects each object once."""
     class_agnostic: bool = False
@@ -51,7 +57,7 @@ class DetrSettings:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name} {value} is not within 0 and 1")
-        if not self.classes or min(self.classes) < 0:
+        if self.classes is not None and (not self.classes or min(self.classes) < 0):
             raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
         if not 64 <= self.short_side <= self.max_side:
             raise InputError(f"short_side {self.short_side} is not within 64 and max_side, "
@@ -72,13 +78,17 @@ class DeformableDetrDetector:
         self.settings = settings or DetrSettings()
         self._device = find_device(self.settings.device)
         self._weights, self.network = weights, load_detr(weights).to(self._device)
-        self.classes = _numbers(self.network.config.classes)
-        if lacking := sorted(set(self.settings.classes) - set(self.classes.tolist())):
-            known = self.classes.max() + 1
-            raise InputError(f"{weights} has {known} classes, and no {lacking[0]}")
+        outputs = self.network.config.classes
+        self._numbers = _numbers(outputs)
+        self._chosen = choose(
+            self.settings.labels, self.settings.classes, COCO_NAMES if outputs == _COCO else {},
+            int(self._numbers.max()) + 1, str(weights),
+        )  # fmt: skip
+        self.classes, self.class_names = self._chosen.numbers, self._chosen.names
 
     def __repr__(self) -> str:
-        return f"DeformableDetrDetector({str(self._weights)!r}, classes {self.settings.classes})"
+        wanted = ", ".join([*self.class_names.values()] or map(str, self.classes))
+        return f"DeformableDetrDetector({str(self._weights)!r}, {wanted})"
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -87,8 +97,8 @@ class DeformableDetrDetector:
         return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
 
     def report(self) -> list[str]:
-        """Nothing: a live detector has detections for every frame."""
-        return []
+        """What was assumed about the file's classes."""
+        return [self._chosen.note] if self._chosen.note else []
 
     def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
@@ -110,8 +120,8 @@ class DeformableDetrDetector:
                                                      best % logits.shape[1]))  # fmt: skip
         scale = np.array([width, height, width, height], np.float32)
         xyxy = cxcywh_to_xyxy(boxes.cpu().numpy()[row]) * scale
-        found = Detected(xyxy, scores.cpu().numpy(), self.classes[kind])
-        wanted = np.isin(found.classes, self.settings.classes)
+        found = Detected(xyxy, scores.cpu().numpy(), self._numbers[kind])
+        wanted = np.isin(found.classes, self.classes)
         found = found.rows(wanted & (found.scores > self.settings.score_threshold))
         if self.settings.nms_iou is not None:
             found = without_duplicates(
@@ -123,7 +133,7 @@ class DeformableDetrDetector:
 def _numbers(outputs: int) -> np.ndarray:
     """The class of each output `[K]`: of 91, the published ones, COCO's class or -1."""
     classes = np.arange(outputs)
-    if outputs == max(CATEGORIES) + 1:
+    if outputs == _COCO:
         classes[:] = -1
         classes[list(CATEGORIES)] = np.arange(len(CATEGORIES))
     return classes

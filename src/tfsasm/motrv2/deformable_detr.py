@@ -21,13 +21,19 @@ from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.exact import Linear
 from tfsasm.motrv2.model import ImageEncoder
 from tfsasm.motrv2.position_encoding import embed_coordinates
-from tfsasm.motrv2.transformer import BoxHead, DecoderLayer, Features, inverse_sigmoid
+from tfsasm.motrv2.transformer import (
+    BoxHead,
+    DecoderLayer,
+    Features,
+    Prediction,
+    inverse_sigmoid,
+)
 from tfsasm.motrv2.weights import PUBLISHED, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
 NAMES = (  # ours, published
     *(pair for pair in PUBLISHED if pair[0] in ("backbone.", "projections.", "level_embed",
-                                                "encoder.")),
+                                                "encoder.", "interaction.")),
     ("layers.", "transformer.decoder.layers."),
     ("box_heads.", "bbox_embed."),
     ("class_heads.", "class_embed."),
@@ -80,13 +86,25 @@ class DeformableDETR(ImageEncoder):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised RGB in; boxes are normalised cxcywh."""
         features = self.encode(images)
-        position, content, places = self._queries(features)
-        boxes = places
-        for layer, head in zip(self.layers, self.box_heads, strict=False):
+        last = self.answers(features, *self._queries(features))[-1]
+        return last.logits, last.boxes
+
+    def answers(
+        self, features: Features, position: Tensor, content: Tensor, places: Tensor
+    ) -> list[Prediction]:
+        """A prediction per layer for queries of that position and content, both `[1, Q, C]`.
+
+        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`.
+        """
+        predictions = []
+        for layer, box_head, class_head in zip(
+            self.layers, self.box_heads, self.class_heads, strict=False
+        ):
             content = cast(DecoderLayer, layer).attend(content, position, places, features)
-            boxes = _moved(places, head(content))
-            places = boxes if self.variant.refine else places
-        return self.class_heads[len(self.layers) - 1](content)[0], boxes[0]
+            boxes = _moved(places, box_head(content))
+            predictions.append(Prediction(class_head(content)[0], boxes[0], content[0]))
+            places = boxes.detach() if self.variant.refine else places
+        return predictions
 
     def _queries(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Position and content `[1, Q, C]` of the queries, and their points or boxes."""
@@ -139,18 +157,29 @@ def load_detr(path: Path | str) -> DeformableDETR:
     Raises `WeightsError` for a file that is none, is of another kind (a single feature level, no
     ResNet-50) or does not fit, listing what is missing, surplus and misshapen.
     """
-    whole, _ = read_checkpoint(path)
+    state, _ = read_checkpoint(path)
+    network = DeformableDETR(recognise(state, path))
+    fill(network, state, f"{path} does not fit a Deformable DETR")
+    return network
+
+
+def fill(
+    network: DeformableDETR, state: Mapping[str, Tensor], what: str, unused: tuple[str, ...] = ()
+) -> None:
+    """Give the network a file's tensors, for inference; those that end in `unused` are left out.
+
+    Raises a `WeightsError` that begins with `what` and lists what is missing, surplus or misshapen.
+    """
     state = {
-        name: tensor for name, tensor in whole.items()
-        if not name.startswith(ALIASES) and not name.endswith("num_batches_tracked")
+        name: tensor for name, tensor in state.items()
+        if not name.startswith(ALIASES) and not name.endswith(("num_batches_tracked", *unused))
     }  # fmt: skip
-    network = DeformableDETR(recognise(whole, path))
     expected = {published_name(name): tensor for name, tensor in network.state_dict().items()}
-    refuse(differences(expected, state), f"{path} does not fit a Deformable DETR")
+    refuse(differences(expected, state), what)
     network.load_state_dict(
         {name: state[published_name(name)].float() for name in network.state_dict()}
     )
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
 
 
 def recognise(state: Mapping[str, Tensor], path: Path | str) -> DetrConfig:

@@ -31,11 +31,17 @@ def candidates(tracks, detections, **known):
     return Candidates(**columns | known)
 
 
-def test_as_many_as_allowed_are_assigned_and_no_others():
+def test_pairs_are_assigned_that_are_allowed_and_not_as_bad_as_none():
     cost = np.array([[0.1, 0.2], [0.15, 0.9]])
     rows, columns = assign(cost, np.array([[True, True], [True, False]]))
     assert list(zip(rows, columns, strict=True)) == [(0, 1), (1, 0)]
     assert len(assign(cost, np.zeros((2, 2), bool))[0]) == 0
+
+
+def test_no_good_pair_is_given_up_for_two_bad_ones():
+    cost = np.array([[0.1, 0.8], [0.8, 1.2]])
+    rows, columns = assign(cost, np.ones((2, 2), bool))
+    assert list(zip(rows, columns, strict=True)) == [(0, 0)]
 
 
 @pytest.mark.parametrize(("persistence", "missed", "match"), [

@@ -1,5 +1,7 @@
 """Galleries: the sparse memory, and the alternatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,8 +20,8 @@ def observation(people, travel=1.0):
 
 
 KINDS = [
-    GalleryConfig(), GalleryConfig(read="half"), GalleryConfig(read="nearest"),
-    GalleryConfig(kind="ema"), GalleryConfig(kind="last"),
+    GalleryConfig(), GalleryConfig(kind="ema"), GalleryConfig(kind="last"),
+    *(GalleryConfig(kind="sparse", read=read) for read in ("mean", "half", "nearest")),
 ]
 
 
@@ -42,7 +44,7 @@ def test_the_gallery_of_none_knows_no_distance():
 
 def test_the_sparse_gallery_is_the_memory_itself():
     """Whatever is written, its views are those of `memory.write`, and its mean theirs."""
-    config = GalleryConfig()
+    config = GalleryConfig(kind="sparse")
     views, dice = gallery(config), np.random.default_rng(0)
     blank = np.zeros((4, 8), np.float32)
     state, plain = views.empty(4, 8), memory.empty(blank, config.memory)
@@ -54,6 +56,29 @@ def test_the_sparse_gallery_is_the_memory_itself():
             np.testing.assert_array_equal(getattr(state.memory, name), column)
     assert plain.valid.sum() > 10
     np.testing.assert_array_equal(state.mean, memory.mean_view(plain))
+
+
+def test_the_default_compares_with_a_fast_and_a_slow_average_by_halves():
+    """He has turned for ten frames: the fast average has followed, the slow one not yet."""
+    views = gallery(GalleryConfig())
+    state = views.empty(1, 8)
+    for person in [0] * 40 + [1] * 10:
+        state = views.write(state, observation([person]))
+    both = np.stack([vector(0), vector(1)])
+    (fast,) = (1 - state.fast.mean / np.linalg.norm(state.fast.mean)) @ np.eye(8)[:, :2]
+    (slow,) = (1 - state.slow / np.linalg.norm(state.slow)) @ np.eye(8)[:, :2]
+    assert fast[1] < fast[0]
+    assert slow[0] < slow[1]
+    np.testing.assert_allclose(views.distances(state, both)[0], (fast + slow) / 2, atol=1e-6)
+
+
+def test_the_slow_average_counts_a_covered_view_less_and_the_first_no_more_than_others():
+    views = gallery(GalleryConfig())
+    covered = replace(observation([1]), overlap=np.full(1, 0.9, np.float32))
+    first = views.write(views.empty(1, 8), covered)
+    np.testing.assert_allclose(views.distances(first, vector(1)[None]), 0, atol=1e-6)
+    state = views.write(first, observation([0]))
+    assert state.slow[0, 0] > 8 * state.slow[0, 1] > 0
 
 
 def test_travel_is_in_heights_of_the_box_and_overlap_that_with_other_detections():

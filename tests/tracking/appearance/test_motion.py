@@ -24,14 +24,11 @@ CONFIG = PersistenceConfig(frames=5, min_pairs=4)
 def filtered(xyxy, missing=()):
     """The filter after all boxes of one track, but those of the `missing` frames."""
     boxes = xyxy_to_cxcywh(np.asarray(xyxy))
-    state, last, missed = motion.begin(boxes[:1], KALMAN), boxes[:1], np.zeros(1)
+    state = motion.begin(boxes[:1], KALMAN)
     for frame, box in enumerate(boxes[1:, None], start=1):
         state = motion.predict(state, KALMAN)
-        if frame in missing:
-            missed = missed + 1
-            continue
-        state = motion.update(state, box, np.ones(1), last, missed, KALMAN)
-        last, missed = box, np.zeros(1)
+        if frame not in missing:
+            state = motion.update(state, box, np.ones(1), KALMAN)
     return state
 
 
@@ -41,20 +38,21 @@ def test_a_steady_walk_is_predicted():
     np.testing.assert_allclose(predicted.xyxy[0], boxes[30], atol=0.5)
 
 
-def test_after_a_gap_the_box_is_the_detection_and_the_velocity_that_of_the_displacement():
+def test_frames_without_detection_leave_the_velocity_and_open_the_filter_for_the_next_box():
     boxes = walk((100, 200), (5, 0), 20)
-    state = filtered(np.concatenate([boxes, boxes[-1:] + 40]), missing=range(10, 20))
-    np.testing.assert_allclose(state.box[0], xyxy_to_cxcywh(boxes[-1:] + 40)[0])
-    np.testing.assert_allclose(
-        state.velocity[0, 0], KALMAN.gap_velocity * (boxes[-1, 0] + 40 - boxes[9, 0]) / 11
-    )
+    with_gaps = filtered(boxes, missing=(8, 11, 14, 17))
+    np.testing.assert_allclose(with_gaps.velocity, filtered(boxes).velocity, atol=0.5)
+    moved = np.concatenate([boxes, boxes[-1:] + 40])
+    lost, seen = filtered(moved, missing=range(10, 20)), filtered(moved)
+    target = xyxy_to_cxcywh(moved[-1:])[0, 0]
+    assert abs(lost.box[0, 0] - target) < 0.5 * abs(seen.box[0, 0] - target)
 
 
 def test_filters_do_not_mix_tracks():
     a, b = walk((100, 200), (5, 0), 2), walk((300, 90), (-1, 4), 2)
     first, second = (xyxy_to_cxcywh(np.stack([a[frame], b[frame]])) for frame in range(2))
     both = motion.predict(motion.begin(first, KALMAN), KALMAN)
-    both = motion.update(both, second, np.ones(2), first, np.zeros(2), KALMAN)
+    both = motion.update(both, second, np.ones(2), KALMAN)
     for row, boxes in enumerate((a, b)):
         for name, column in vars(filtered(boxes)).items():
             np.testing.assert_allclose(getattr(both, name)[row], column[0], err_msg=name)

@@ -31,9 +31,10 @@ def scene(*people, without=()):
 
 
 KINDS = [
-    pytest.param(GalleryConfig(), id="sparse, mean"),
-    pytest.param(GalleryConfig(read="half"), id="sparse, half"),
-    pytest.param(GalleryConfig(read="nearest"), id="sparse, nearest"),
+    pytest.param(GalleryConfig(), id="two averages"),
+    pytest.param(GalleryConfig(kind="sparse"), id="sparse, mean"),
+    pytest.param(GalleryConfig(kind="sparse", read="half"), id="sparse, half"),
+    pytest.param(GalleryConfig(kind="sparse", read="nearest"), id="sparse, nearest"),
     pytest.param(GalleryConfig(kind="ema"), id="moving average"),
     pytest.param(GalleryConfig(kind="last"), id="last views"),
 ]
@@ -154,8 +155,8 @@ def test_a_tentative_track_is_reported_from_its_second_detection_and_a_duplicate
 def test_a_track_ends_after_max_lost_frames():
     tracker = AppearanceTracker()
     tracker.update(detections(walk((100, 200), (0, 0), 1)))
-    for frame in range(61):
-        assert len(tracker.state.tracks) == (1 if frame <= 60 else 0)
+    for frame in range(31):
+        assert len(tracker.state.tracks) == (1 if frame <= 30 else 0)
         tracker.update(None)
     assert len(tracker.state.tracks) == 0
 

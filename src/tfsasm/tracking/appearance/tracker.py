@@ -186,9 +186,8 @@ def _update_tracks(
         state.persistence, config.persistence,
     )  # fmt: skip
     corrected = motion.update(
-        tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own]), found.scores[own],
-        xyxy_to_cxcywh(tracks.last_box[rows]), tracks.missed[rows], config.kalman,
-    )  # fmt: skip
+        tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own]), found.scores[own], config.kalman
+    )
     appearance = tracks.appearance
     if found.embeddings is not None:
         seen = observe(tracks.last_box, matches, found.xyxy, found.scores, found.embeddings)
