@@ -89,9 +89,11 @@ function memory(track, frame) {
     if (all.open && !every.children.length)
       every.append(...track.views.map((view) => picture(view, frame, "")));
   };
+  // This tracker matches with averages of all views; the sparse memory only looks on.
+  const verb = data.beside ? "The sparse memory would keep" : "Remembers";
   const heading = kept.length
-    ? `Remembers ${kept.length} view${kept.length > 1 ? "s, the oldest first" : ""}`
-    : "Remembers no view yet";
+    ? `${verb} ${kept.length} view${kept.length > 1 ? "s, the oldest first" : ""}`
+    : `${verb} no view yet`;
   return [make("p", heading), now, all];
 }
 
