@@ -136,6 +136,23 @@ def test_a_result_in_mot_text_gets_a_page(view, folder):
     assert data["truth"]["switches"]
 
 
+@pytest.mark.parametrize("kind", ["appearance", "query"])
+def test_a_page_of_track_knows_the_plain_video_and_the_memory(tfsasm, folder, small_weights, kind):
+    boxes = "".join(f"{frame},-1,20,10,30,50,0.95\n" for frame in range(1, 21))
+    (folder / "det.txt").write_text(boxes)
+    query = ("--weights", small_weights, "--set", "memory.gap_needs_score=false")
+    more = query if kind == "query" else ()
+    outcome = tfsasm(
+        "track", folder / "v.mp4", "--detections", folder / "det.txt", "--tracker", kind,
+        "--output", folder / "new", "--save", "report", "--quiet", *more,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    data = data_of((folder / "new" / "v.report.html").read_text())
+    assert data["videos"] == [{"src": "../v.mp4", "drawn": False, "start": 0}]
+    assert [view[1] for view in data["tracks"][0]["views"]] == [11]
+    assert data["tracks"][0]["views"][0][5]  # a picture
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     pytest.param(["nothing.mp4"], "there is no page", id="no result"),
     pytest.param(["gt.txt"], "give the video that was tracked as --source", id="no source"),

@@ -39,7 +39,8 @@ class Told:
 
     @property
     def remembered(self):
-        return remembered(ONE, self._view, memory.mean_view(self._memory), self._memory)
+        mean = memory.mean_view(self._memory)
+        return remembered(ONE, self._view, [mean], self._memory, np.array([True]))
 
 
 def told(*frames, config=CONFIG):
@@ -145,6 +146,31 @@ def test_one_alone_has_no_second():
         tracker.update(detections([walk((100, 100), (0, 0), 1)[0]], [person]))
         history.update(number)
     assert history[1].match == Match(2, pytest.approx(1), None, None, None)
+
+
+def test_beside_two_averages_a_memory_looks_on_that_is_the_sparse_one():
+    """Told from the tracker's state alone, it stores what the gallery of that kind would."""
+    histories = {}
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 0.05, (60, 2, 8)).astype(np.float32)
+    paths = [walk((100, 100), (2, 0), 60), walk((300, 100), (-2, 0), 60)]
+    for kind in ("two", "sparse"):
+        config = with_settings(AppearanceConfig(), {"gallery.kind": kind})
+        tracker = AppearanceTracker(config=config)
+        histories[kind] = History(tracker)
+        for number, boxes in enumerate(zip(*paths, strict=True), start=1):
+            found = detections(boxes, [0, 1])
+            found.data["embedding"] += noise[number - 1]
+            tracker.update(found)
+            histories[kind].update(number)
+    two, sparse = histories["two"], histories["sparse"]
+    assert two.beside
+    assert not sparse.beside
+    assert len(two[1].views) > 3
+    for identity in (1, 2):
+        seen = [[(view.seen, view.stored, view.why) for view in history[identity].views]
+                for history in (two, sparse)]  # fmt: skip
+        assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("kind", ["ema", "last", "none"])

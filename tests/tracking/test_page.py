@@ -136,6 +136,7 @@ def test_an_address_may_name_an_identity_and_a_frame(look, results):
 def test_filters(opened):
     opened.get_by_label("Find an identity").fill("2")
     assert ids(opened) == [2]
+    assert opened.locator("#tab-looks").inner_text() == "Review 1"
     opened.get_by_label("Find an identity").fill("")
     opened.get_by_label("at least").fill("8")
     assert ids(opened) == [1, 2, 4]
@@ -162,6 +163,7 @@ def test_the_inspector_shows_the_memory_of_an_identity(opened):
     name = views.nth(1).get_attribute("aria-label")
     assert "seen in frame" in name
     assert "stored in frame" in name
+    assert "seen now, score 0.90" in inspector.locator("h2").inner_text()
     assert "100 % sure" in inspector.locator("#match").inner_text()
     assert "second #" in inspector.locator("#match").inner_text().replace("\n", " ")
 

@@ -6,14 +6,16 @@ frame beside the one before tells what happened, and nobody pays who does not as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from tfsasm.tables import Flags, Floats, Integers, Table, as_numpy
+from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
+from tfsasm.tables import Doubles, Flags, Floats, Integers, Table, as_numpy
 from tfsasm.tracking.config import MemoryConfig
-from tfsasm.tracking.memory import Memory
+from tfsasm.tracking.memory import Memory, Observation, empty, write
 
 
 @dataclass(frozen=True)
@@ -24,26 +26,31 @@ class Remembered(Table):
     """Public ones `[N]`, from 1."""
     current: Floats
     """The last view of each `[N, C]`; zero where there is none."""
-    mean: Floats
-    """What its next view is compared with `[N, C]`: the mean of the stored views, the current view
-    where nothing is stored."""
-    memory: Memory
+    reference: Floats
+    """What its next view is compared with `[N, C]`: the distance of a view of length 1 is 1 minus
+    its product with this. Zero where nothing is known."""
+    memory: Any
+    """The `Memory`, or None where the tracker remembers in another way."""
+    present: Flags
+    """Whether it was seen in the frame `[N]`."""
+    boxes: Doubles
+    """Where it was last seen `[N, 4]`, pixel corners; zero where nobody needs that."""
     rate: Floats
     """Logarithm of how much likelier another is than itself, per cosine distance, as the tracker
     has learned it, `[N]`; 0 while it does not know, or decides otherwise."""
 
 
 class Remembers(Protocol):
-    """A tracker with a sparse memory: either of this package."""
+    """A tracker that tells what it remembers: either of this package."""
 
     @property
     def remembered(self) -> Remembered | None:
-        """After the last frame; None where there is no sparse memory."""
+        """After the last frame; None where it keeps no views."""
         ...
 
     @property
     def memory_config(self) -> MemoryConfig:
-        """When that memory stores."""
+        """When its memory stores, or would."""
         ...
 
 
@@ -97,13 +104,16 @@ class History:
             history.update(frame.number)
         print(history[3].views, history[3].match)
 
-    A view from before an identity was confirmed counts as one of the frame where it was.
+    A view from before an identity was confirmed counts as one of the frame where it was. Where the
+    tracker has no sparse memory, one is kept here, beside it, of the views that it saw: `beside` is
+    then true, and nothing is decided by it.
     """
 
     def __init__(self, tracker: Remembers) -> None:
         self._tracker = tracker
         self._before: Remembered | None = None
         self._past: dict[int, Past] = {}
+        self.beside = False
 
     def __getitem__(self, identity: int) -> Past:
         """The past of an identity; that of one without a memory is empty."""
@@ -117,10 +127,14 @@ class History:
         found = self._tracker.remembered
         if found is None:
             return set()
-        newest = replace(found.memory, features=found.memory.features[:, -1:])  # the rest is known
-        after = replace(found, memory=newest)
         config = self._tracker.memory_config
+        self.beside = found.memory is None
+        kept = empty(found.current, config) if self.beside else found.memory
+        newest = replace(kept, features=kept.features[:, -1:])  # the rest is known
+        after = replace(found, memory=newest)
         before = _aligned(self._before, after, config)
+        if self.beside:
+            after = replace(found, memory=write(before.memory, _observed(before, found), config))
         changes = compared(before.memory, after.memory, config)
         zero = ~after.memory.features.any(axis=(1, 2))
         for row in np.flatnonzero(changes.captured | changes.stored).tolist():
@@ -186,20 +200,36 @@ def _aligned(
     return Remembered.cat([before, blank[:1]])[found] if len(blank) else blank
 
 
+def _observed(before: Remembered, after: Remembered) -> Observation:
+    """What a memory sees of identities in a frame; travel is in heights of the box."""
+    present = after.present & after.current.any(axis=1)
+    known = present & before.current.any(axis=1)
+    old, new = xyxy_to_cxcywh(before.boxes), xyxy_to_cxcywh(after.boxes)
+    moved = np.linalg.norm(new[:, :2] - old[:, :2], axis=1) / np.maximum(new[:, 3], 1)
+    overlaps = np.where(after.present, iou_matrix(after.boxes, after.boxes, 1e-9), 0.0)
+    np.fill_diagonal(overlaps, 0.0)
+    return Observation(
+        after.current, np.where(known, moved, 0).astype(np.float32),
+        np.where(present, overlaps.max(axis=1, initial=0.0), np.nan).astype(np.float32),
+        present.astype(np.float32), present,
+    )  # fmt: skip
+
+
 def _matches(
     past: Remembered | None, before: Remembered, after: Remembered, frame: int
 ) -> dict[int, Match]:
     """How like what was remembered each identity is that got a new view; `before` has its row."""
-    seen = np.flatnonzero((after.current != before.current).any(axis=1) & before.mean.any(axis=1))
+    changed = (after.current != before.current).any(axis=1)
+    seen = np.flatnonzero(changed & before.reference.any(axis=1))
     if past is None or not len(seen):
         return {}
-    alike = _unit(after.current[seen]) @ _unit(past.mean).T
+    alike = _unit(after.current[seen]) @ past.reference.T
     matches = {}
     for row, likeness in zip(seen.tolist(), alike, strict=True):
         identity = int(after.ids[row])
         own = past.ids == identity
         distance = 1 - float(likeness[own][0])
-        rivals = np.where(own | ~past.mean.any(axis=1), -np.inf, likeness)
+        rivals = np.where(own | ~past.reference.any(axis=1), -np.inf, likeness)
         best = int(rivals.argmax())
         if rivals[best] == -np.inf:
             matches[identity] = Match(frame, distance, None, None, None)
@@ -211,15 +241,21 @@ def _matches(
     return matches
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: Any) -> Any:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def remembered(
-    ids: Integers, current: object, mean: object, memory: Memory, rate: float = 0.0
+    ids: Any, current: Any, means: Sequence[Any], memory: Memory | None, present: Any,
+    boxes: Doubles | None = None, rate: float = 0.0,
 ) -> Remembered:
-    """What trackers tell of themselves, as NumPy arrays."""
+    """What trackers tell of themselves, as NumPy arrays.
+
+    A view's distance is the mean of the cosine distances to `means`, each `[N, C]`.
+    """
+    n, kept = len(ids), None if memory is None else memory.map(as_numpy)
     return Remembered(
-        as_numpy(ids), as_numpy(current), as_numpy(mean), memory.map(as_numpy),
-        np.full(len(ids), rate, dtype=np.float32),
+        as_numpy(ids), as_numpy(current),
+        sum(_unit(as_numpy(mean)) for mean in means) / len(means), kept, as_numpy(present),
+        np.zeros((n, 4)) if boxes is None else boxes, np.full(n, rate, dtype=np.float32),
     )  # fmt: skip

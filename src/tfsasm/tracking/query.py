@@ -288,8 +288,7 @@ class QueryTracker:
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self.state: TrackerState = begin(self.network, self.config)
         self._origins, self._check_pixels = Origins(), PixelCheck()
-        self.too_small = 0
-        self._size = (0, 0)
+        self.too_small, self._size = 0, (0, 0)
 
     @property
     def tracks(self) -> list[Track]:
@@ -310,10 +309,9 @@ class QueryTracker:
     @property
     def remembered(self) -> Remembered:
         """The memory after the last frame, for `tfsasm.History`; views are contents of queries."""
-        kept = self.state.tracks
-        content, filled = kept.queries.content, kept.memory.valid.any(1)[:, None]
-        mean = namespace(content).where(filled, memory.mean_view(kept.memory), content)
-        return remembered(kept.ids + 1, content, mean, kept.memory)
+        kept, content = self.state.tracks, self.state.tracks.queries.content
+        mixed = memory.read(kept.memory, content)
+        return remembered(kept.ids + 1, content, [mixed], kept.memory, kept.missed == 0)
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of frames of one size, for `update`; the part of the work that needs no state.

@@ -112,6 +112,7 @@ class Report:
                 {"src": address, "drawn": drawn, "start": 0 if drawn else round(first or 0, 3)}
                 for address, drawn in videos
             ],
+            "beside": self._history is not None and self._history.beside,
             "numbers": self._numbers, "times": [round(time) for time in times],
             "tracks": [self._track(number) for number in sorted(self._identities)],
             "looks": [look._asdict() for look in worth_a_look(self._identities, self._rate)],

@@ -195,6 +195,8 @@ class Averages(Table):
     fast: Average
     slow: Floats
     """Weighted sum of the views `[N, C]`; only its direction counts."""
+    current: Floats
+    """The last view `[N, C]`, for who asks."""
 
 
 @dataclass(frozen=True)
@@ -211,14 +213,16 @@ class TwoAverages:
 
     def empty(self, n: int, channels: int) -> Averages:
         """See `Gallery`."""
-        return Averages(self.fast.empty(n, channels), np.zeros((n, channels), np.float32))
+        blank = np.zeros((n, channels), np.float32)
+        return Averages(self.fast.empty(n, channels), blank, blank)
 
     def write(self, state: Averages, observation: Observation) -> Averages:
         """See `Gallery`."""
         visible = np.maximum(1 - observation.overlap, _LEAST_VISIBLE)[:, None]
         slow = self.momentum * state.slow + visible * observation.feature
         slow = np.where(observation.present[:, None], slow, state.slow)
-        return Averages(self.fast.write(state.fast, observation), slow)
+        current = np.where(observation.present[:, None], observation.feature, state.current)
+        return Averages(self.fast.write(state.fast, observation), slow, current)
 
     def distances(self, state: Averages, embeddings: Floats) -> Floats:
         """See `Gallery`."""

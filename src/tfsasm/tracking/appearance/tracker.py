@@ -37,6 +37,7 @@ from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import (
     FAR,
+    Averages,
     Gallery,
     GalleryConfig,
     SparseViews,
@@ -258,21 +259,26 @@ class AppearanceTracker(Tracker):
 
     @property
     def memory_config(self) -> MemoryConfig:
-        """When the sparse memory stores."""
+        """When the sparse memory stores, or would."""
         return self.config.gallery.memory
 
     @property
     def remembered(self) -> Remembered | None:
-        """The sparse memory after the last frame, for `tfsasm.History`; None without embeddings."""
-        views = self.state.tracks.appearance
-        if not isinstance(views, SparseViews) or not self.state.channels:
+        """What is known of looks after the last frame, for `tfsasm.History`; None without."""
+        rows, views = self.state.tracks.ids != NO_ID, self.state.tracks.appearance
+        if not isinstance(views, SparseViews | Averages) or not self.state.channels:
             return None
-        rows = self.state.tracks.ids != NO_ID
         kept, likeness = views[rows], self.state.reliability
         rate = 0.0
         if likeness.value(self.config.appearance):
             rate = float(np.diff(likeness.log_ratio(likeness.scaled(np.array([0.0, 1.0]))))[0])
-        return remembered(self.state.tracks.ids[rows], kept.current, kept.mean, kept.memory, rate)
+        if isinstance(kept, SparseViews):
+            means, stored = [kept.mean], kept.memory
+        else:
+            means, stored = [kept.fast.mean, kept.slow], None
+        tracks = self.state.tracks[rows]
+        return remembered(tracks.ids, kept.current, means, stored, tracks.missed == 0,
+                          tracks.last_box, rate)  # fmt: skip
 
     def update(
         self, detections: Given, frame: np.ndarray | None = None,

@@ -65,7 +65,7 @@ function wrongIn(list) {
         && Number.isInteger(b) && b > 0 && !ids.has(b)
       : edit?.delete !== undefined && ids.has(a);
     if (!good) return `correction ${index + 1} is of an identity that is not there`;
-    if (edit.merge) ids.delete(b); else if (edit.split !== undefined) ids.add(b); else ids.delete(a);
+    if (edit.split !== undefined) ids.add(b); else ids.delete(edit.merge ? b : a);
   }
   return "";
 }
@@ -83,7 +83,7 @@ function textOf(edit) {
 const shelf = `tfsasm ${data.title} ${data.numbers.length} ${original.length} ` +
   original.reduce((sum, track) => sum + track.at.length, 0);
 function remember() {
-  try { localStorage.setItem(shelf, JSON.stringify(edits)); } catch { /* a browser may forbid it */ }
+  try { localStorage.setItem(shelf, JSON.stringify(edits)); } catch { /* it may be forbidden */ }
 }
 function recalled() {
   try {

@@ -9,11 +9,14 @@ const switches = [];
 const missedAt = new Map();  // position -> [box, person]
 if (truth) {
   for (const [id, frame] of truth.false) push(falseAt, places.get(frame), id);
-  for (const [frame, id, before] of truth.switches) switches.push({ at: places.get(frame), id, before });
+  for (const [frame, id, before] of truth.switches)
+    switches.push({ at: places.get(frame), id, before });
   for (const [frame, person, ...box] of truth.missed)
     push(missedAt, places.get(frame), { person, box: box.map((value) => value / 10) });
 }
-function push(map, key, value) { if (map.has(key)) map.get(key).push(value); else map.set(key, [value]); }
+function push(map, key, value) {
+  if (map.has(key)) map.get(key).push(value); else map.set(key, [value]);
+}
 const current = (id, position) => renamed(edits, id, data.numbers[position]);
 
 /** What is wrong at a position: boxes in pixels, what to say, a colour. */
@@ -40,8 +43,10 @@ function markErrors(context, track, y, x, tone) {
   context.fillStyle = tone("switch");
   for (const fault of switches)
     if (current(fault.id, fault.at) === track.id) {
-      const place = x(fault.at); context.beginPath();
-      context.moveTo(place - 5, y); context.lineTo(place + 5, y); context.lineTo(place, y + 8); context.fill();
+      const place = x(fault.at);
+      context.beginPath(); context.moveTo(place - 5, y);
+      context.lineTo(place + 5, y); context.lineTo(place, y + 8);
+      context.fill();
     }
 }
 
@@ -53,7 +58,8 @@ function drawMissed(context, x, width, tone) {
   if ($("errors").checked)
     for (const [position, list] of missedAt) {
       const high = Math.max(2, (ROW - 2) * list.length / most), left = x(position);
-      if (left >= LEFT) context.fillRect(left, ROW - 1 - high, Math.max(1, x(position + 1) - left), high);
+      const wide = Math.max(1, x(position + 1) - left);
+      if (left >= LEFT) context.fillRect(left, ROW - 1 - high, wide, high);
     }
   context.fillStyle = tone("soft"); context.fillText("missed", 4, 12);
 }
@@ -72,19 +78,23 @@ function fillFaults() {
     const now = current(id, position);
     if (now !== null) push(wrong, now, position);
   }
-  for (const [position, list] of missedAt) for (const { person } of list) push(gone, person, position);
+  for (const [position, list] of missedAt)
+    for (const { person } of list) push(gone, person, position);
   falseRuns = new Map([...wrong].map(([id, positions]) => [id, runsOf(positions)]));
   const found = [
     ...switches.map((fault) => ({ position: fault.at, id: current(fault.id, fault.at),
-      text: `#${current(fault.id, fault.at) ?? fault.id} was #${fault.before}`, color: COLORS.switch })),
+      text: `#${current(fault.id, fault.at) ?? fault.id} was #${fault.before}`,
+      color: COLORS.switch })),
     ...[...falseRuns].flatMap(([id, runs]) => runs.map(([from, to]) => ({ position: from, id,
       text: `#${id} covers nobody for ${seconds(to - from + 1)}`, color: COLORS.false }))),
     ...[...gone].flatMap(([person, positions]) => runsOf(positions).map(([from, to]) => ({
       position: from, id: 0, text: `person ${person} is missed for ${seconds(to - from + 1)}`,
       color: COLORS.missed }))),
-  ].sort((one, other) => one.position - other.position);
+  ].filter((fault) => !trackOf(fault.id) || passes(trackOf(fault.id)))
+    .sort((one, other) => one.position - other.position);
   fill($("faults"), found.map((fault) => entry(fault.id, fault.color, fault.text,
-    `frame ${data.numbers[fault.position]}`, () => choose(fault.id || chosen, fault.position))), "none");
+    `frame ${data.numbers[fault.position]}`,
+    () => choose(fault.id || chosen, fault.position))), "none");
   count("faults", "Errors", found.length);
 }
 

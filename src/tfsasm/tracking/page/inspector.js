@@ -6,35 +6,42 @@ let drawn = "";  // what the inspector shows, so that it is only made again when
 function drawInspector() {
   const track = trackOf(chosen), frame = data.numbers[at];
   if (!track) {
-    if (drawn !== "none") $("inspector").replaceChildren(make("h2", "Memory"),
-      make("p", "Choose an identity to see what the tracker remembers of it.", { className: "soft" }));
+    const what = "Choose an identity to see what the tracker remembers of it.";
+    if (drawn !== "none")
+      $("inspector").replaceChildren(make("h2", "Memory"), make("p", what, { className: "soft" }));
     drawn = "none";
     return;
   }
   const match = lastBefore(track.matches, "frame", frame);
   const stored = track.views.filter((view) => view.stored <= frame).length;
-  const sign = [edits.length, undone.length, track.id, stateAt(track, at), match?.frame, stored].join();
-  if (sign === drawn) return;
-  const open = $("inspector").querySelector("details")?.open, focus = document.activeElement?.dataset.act;
+  const index = indexAt(track, at), is = stateAt(track, at);
+  const score = index < 0 ? "" : `, score ${(track.scores[index] / 100).toFixed(2)}`;
+  const state = STATES[is] + score;
+  const sign = [edits.length, undone.length, track.id, is, match?.frame, stored].join();
+  if (sign === drawn) { $("state").textContent = state; return; }
+  const open = $("inspector").querySelector("details")?.open;
+  const focus = document.activeElement?.dataset.act;
   drawn = sign;
-  $("inspector").replaceChildren(title(track), summary(track), matchText(match),
+  $("inspector").replaceChildren(title(track, state), summary(track), matchText(match),
     ...memory(track, frame), actions(track));
-  if (open && $("inspector").querySelector("details")) $("inspector").querySelector("details").open = true;
+  const all = $("inspector").querySelector("details");
+  if (open && all) all.open = true;
   if (focus) $("inspector").querySelector(`[data-act="${focus}"]`)?.focus();
 }
 const lastBefore = (entries, key, frame) => entries.findLast((entry) => entry[key] <= frame);
 
-function title(track) {
+function title(track, state) {
   const heading = make("h2"), dot = make("span", "", { className: "dot" });
   dot.style.background = track.color;
-  heading.append(dot, `#${track.id} ${track.name}`, make("span", STATES[stateAt(track, at)],
-    { className: "soft" }));
+  heading.append(dot, `#${track.id} ${track.name}`,
+    make("span", state, { className: "soft", id: "state" }));
   return heading;
 }
 function summary(track) {
   const parts = track.runs.length > 1 ? ` in ${track.runs.length} parts` : "";
-  return make("p", `Frames ${data.numbers[track.begins]} to ${data.numbers[track.ends]}, seen for ` +
-    `${seconds(track.at.length)}${parts}`, { className: "soft" });
+  const [from, to] = [track.begins, track.ends].map((position) => data.numbers[position]);
+  return make("p", `Frames ${from} to ${to}, seen for ${seconds(track.at.length)}${parts}`,
+    { className: "soft" });
 }
 
 /** How sure the last match was, and whose appearance came second. */
@@ -51,8 +58,9 @@ function matchText(match) {
   line.append(`Frame ${match.frame}: ${near(match.distance)} from its own views`);
   if (match.second) {
     line.append("; second ");
-    const button = make("button", `#${match.second}`, { type: "button",
-      onclick: () => { const id = renamed(edits, match.second, match.frame); if (trackOf(id)) choose(id); } });
+    const id = renamed(edits, match.second, match.frame);
+    const button = make("button", `#${match.second}`, { type: "button", disabled: !trackOf(id),
+      onclick: () => choose(id) });
     button.setAttribute("aria-label", `Choose #${match.second}, whose appearance came second`);
     line.append(button, ` at ${near(match.other)}`);
   }
@@ -66,20 +74,26 @@ function memory(track, frame) {
       : "The tracker that made this has no sparse memory.";
     return [make("p", none, { className: "soft" })];
   }
-  const kept = track.views.filter((view) => view.stored <= frame && !(view.dropped <= frame && view.dropped));
-  const gone = track.views.filter((view) => view.dropped && view.dropped <= frame);
+  const past = track.views.filter((view) => view.stored <= frame);
+  const gone = past.filter((view) => view.dropped && view.dropped <= frame);
+  const kept = past.filter((view) => !gone.includes(view));
   const next = track.views.find((view) => view.stored > frame)?.stored;  // the next store
   const now = make("div", "", { className: "views" });
   if (gone.length) now.append(picture(gone[gone.length - 1], frame, "gone"));
-  now.append(...kept.map((view) => picture(view, frame, next && view.dropped === next ? "next" : "")));
-  const all = make("details", "", { ariaLabel: "All views" }), every = make("div", "", { className: "views" });
+  now.append(...kept.map((view) =>
+    picture(view, frame, next && view.dropped === next ? "next" : "")));
+  const all = make("details", "", { ariaLabel: "All views" });
+  const every = make("div", "", { className: "views" });
   all.append(make("summary", `All ${track.views.length} views`), every);
   all.ontoggle = () => {
     if (all.open && !every.children.length)
       every.append(...track.views.map((view) => picture(view, frame, "")));
   };
-  const heading = kept.length ? `Remembers ${kept.length} view${kept.length > 1 ? "s" : ""}, the oldest first`
-    : "Remembers no view yet";
+  // This tracker matches with averages of all views; the sparse memory only looks on.
+  const verb = data.beside ? "The sparse memory would keep" : "Remembers";
+  const heading = kept.length
+    ? `${verb} ${kept.length} view${kept.length > 1 ? "s, the oldest first" : ""}`
+    : `${verb} no view yet`;
   return [make("p", heading), now, all];
 }
 
@@ -88,16 +102,17 @@ function picture(view, frame, kind) {
   const covered = view.covered ? `, at most ${view.covered} % covered` : ", not covered";
   const seen = view.seen === null ? "a blank view" : `seen in frame ${view.seen}`;
   const fate = view.dropped ? `; dropped in frame ${view.dropped}` : "";
-  const text = `${seen}, the least covered since the last${covered}; stored in frame ${view.stored} ` +
-    `since ${why}${fate}`;
+  const text = `${seen}, the least covered since the last${covered}; ` +
+    `stored in frame ${view.stored} since ${why}${fate}`;
   const button = make("button", "", { type: "button", className: `view ${kind}`, title: text,
     onclick: () => choose(chosen, positionOf(view.seen ?? view.stored)) });
   button.setAttribute("aria-label", `View ${text}`);
   const place = make("span", "", { className: "frame" });
-  if (view.picture) place.append(make("img", "", { alt: "", src: `data:image/jpeg;base64,${view.picture}` }));
-  else place.append(make("span", view.seen === null ? "blank" : "no picture"));
+  place.append(view.picture
+    ? make("img", "", { alt: "", src: `data:image/jpeg;base64,${view.picture}` })
+    : make("span", view.seen === null ? "blank" : "no picture"));
   button.append(place, make("small", `${view.seen ?? view.stored}`),
-    make("small", kind === "gone" ? `out ${view.dropped}` : kind === "next" ? "next out" : view.why));
+    make("small", { gone: `out ${view.dropped}`, next: "next out" }[kind] ?? view.why));
   return button;
 }
 
@@ -120,6 +135,7 @@ function actions(track) {
 
 /** The others, first those that begin or end nearest to where this one ends or begins. */
 function likely(track) {
-  const gap = (one) => Math.min(Math.abs(one.begins - track.ends), Math.abs(track.begins - one.ends));
+  const gap = (one) =>
+    Math.min(Math.abs(one.begins - track.ends), Math.abs(track.begins - one.ends));
   return tracks.filter((one) => one.id !== track.id).sort((one, other) => gap(one) - gap(other));
 }

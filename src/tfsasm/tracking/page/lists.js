@@ -47,12 +47,16 @@ function fill(list, items, nothing) {
   if (!items.length) list.append(make("li", nothing, { className: "empty" }));
 }
 
-function fillIdentities() {
+/** Whether a track is what the filters ask for, whatever the moment. */
+function passes(track) {
   const text = $("find").value.trim().replace("#", ""), least = Number($("least").value) / step;
-  const kind = $("kind").value, state = $("now-is").value;
-  shown = tracks.filter((track) => (!text || String(track.id).startsWith(text))
-    && track.at.length >= least && (!kind || track.name === kind)
-    && (!state || stateAt(track, at) === state));
+  const kind = $("kind").value;
+  return (!text || String(track.id).startsWith(text)) && track.at.length >= least
+    && (!kind || track.name === kind);
+}
+function fillIdentities() {
+  const state = $("now-is").value;
+  shown = tracks.filter((track) => passes(track) && (!state || stateAt(track, at) === state));
   fill($("list"), shown.map((track) => entry(track.id, track.color,
     `#${track.id}${$("kind").options.length > 2 ? ` ${track.name}` : ""}`,
     `${seconds(track.at.length)}, from ${data.numbers[track.begins]}` +
@@ -61,13 +65,13 @@ function fillIdentities() {
   count("list", "Identities", shown.length);
 }
 
-/** What is worth a look and still true after corrections. */
+/** What is worth a look, passes the filters, and is still true after corrections. */
 function fillLooks() {
   const now = data.looks.map((look) => {
     const id = renamed(edits, look.id, look.frame);
     const other = look.other && renamed(edits, look.other, look.frame - 1);
     return { ...look, id, other, done: id === null || (look.other && [null, id].includes(other)) };
-  }).filter((look) => !look.done);
+  }).filter((look) => !look.done && passes(trackOf(look.id)));
   fill($("looks"), now.map((look) => {
     const track = trackOf(look.id), text = look.text.replace(/#\d+/, `#${look.other}`);
     const item = entry(look.id, track?.color, `#${look.id} ${text}`, `frame ${look.frame}`,

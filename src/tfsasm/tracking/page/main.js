@@ -20,13 +20,16 @@ function choose(id, position) {
   intoSight();
 }
 
+function fillLists() {
+  fillIdentities(); fillLooks();
+  if (truth) fillFaults();
+}
 /** Everything that follows from the corrections. */
 function refresh() {
   tracks = edits.length ? corrected(original, edits) : original.map(finished);
   if (edits.length && playing?.drawn) $("overlay").checked = true;  // the numbers in it are old
   if (!trackOf(chosen)) chosen = null;
-  for (const fillOne of [fillIdentities, fillLooks, fillEdits]) fillOne();
-  if (truth) fillFaults();
+  fillLists(); fillEdits();
   drawn = "";
   draw();
 }
@@ -71,20 +74,25 @@ function keys(event) {
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === "escape") return choose(null);
-  if (place === "SELECT" || (place === "INPUT" && !/range|checkbox/.test(event.target.type))) return;
+  if (place === "SELECT") return;
+  if (place === "INPUT" && !/range|checkbox/.test(event.target.type)) return;
   const steps = { arrowright: 1, arrowleft: -1 }[key];
-  if (key === " " && place !== "BUTTON" && place !== "INPUT" && place !== "SUMMARY") {
+  if (key === " " && !/BUTTON|INPUT|SUMMARY/.test(place)) {
     event.preventDefault(); toggle();
   } else if (steps && place !== "INPUT") {
     event.preventDefault(); toggle(false); go(at + steps);
   } else if ((key === "j" || key === "k") && shown.length) {
-    const row = shown.findIndex((track) => track.id === chosen), move = key === "j" ? 1 : -1;
-    const next = shown[row < 0 && move < 0 ? shown.length - 1 : (row + move + shown.length) % shown.length];
+    const move = key === "j" ? 1 : -1, row = shown.findIndex((track) => track.id === chosen);
+    const from = row < 0 && move < 0 ? 0 : row;  // without a choice K takes the last one
+    const next = shown[(from + move + shown.length) % shown.length];
     choose(next.id, next.begins);
   } else if (chosen !== null) {
     if (key === "s") split(chosen);
     else if (key === "delete") remove(chosen);
-    else if (key === "m") { event.preventDefault(); $("inspector").querySelector("select")?.focus(); }
+    else if (key === "m") {
+      event.preventDefault();
+      $("inspector").querySelector("select")?.focus();
+    }
   }
 }
 
@@ -107,17 +115,23 @@ $("play").onclick = () => toggle();
 video.onplay = () => { $("play").textContent = "Pause"; again(); };
 video.onpause = () => { $("play").textContent = "Play"; draw(); };
 video.onseeked = draw;
-$("speed").onchange = () => { video.playbackRate = Number($("speed").value); if (clock) toggle(true); };
+$("speed").onchange = () => {
+  video.playbackRate = Number($("speed").value);
+  if (clock) toggle(true);
+};
 $("seek").oninput = () => { toggle(false); go(Number($("seek").value)); };
 $("zoom").oninput = () => { drawLines(); intoSight(); };
 $("overlay").onchange = $("errors").onchange = draw;
 for (const name of ["find", "least", "kind", "now-is"])
-  $(name).oninput = () => { fillIdentities(); draw(); };
+  $(name).oninput = () => { fillLists(); draw(); };
 $("undo").onclick = undo; $("redo").onclick = redo;
 $("save-mot").onclick = () => download("corrected.mot.txt", motText(tracks));
 $("save-cvat").onclick = () => download("corrected.cvat.xml", cvatText(tracks));
 $("save-edits").onclick = () => download("corrections.json", editsText());
-$("open-edits").onchange = (event) => { openEdits(event.target.files[0]); event.target.value = ""; };
+$("open-edits").onchange = (event) => {
+  openEdits(event.target.files[0]);
+  event.target.value = "";
+};
 rows.onscroll = drawLines; lines.onclick = clicked; lines.onmousemove = explain;
 new ResizeObserver(() => draw()).observe(document.querySelector("main"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

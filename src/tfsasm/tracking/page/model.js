@@ -5,7 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const last = data.numbers.length - 1;
 const step = last ? data.times[last] / last / 1000 : 1 / data.rate;  // seconds a frame
-const frameTime = last ? data.times[last] / (data.numbers[last] - data.numbers[0]) : 1000 / data.rate;
+const frames = data.numbers[last] - data.numbers[0];  // of the source; not all may be tracked
+const frameTime = last ? data.times[last] / frames : 1000 / data.rate;
 const truth = data.truth || null;
 
 /** The last index whose value is at most `value`; 0 if none is. `values` grow. */
@@ -45,7 +46,8 @@ function finished(track) {
   const runs = [];
   track.at.forEach((position, index) => {
     const run = runs[runs.length - 1];
-    if (run && position === run[1] + 1) run[1] = position; else runs.push([position, position, index]);
+    if (run && position === run[1] + 1) run[1] = position;
+    else runs.push([position, position, index]);
   });
   return { ...track, runs, begins: track.at[0], ends: track.at[track.at.length - 1] };
 }

@@ -15,7 +15,8 @@ function open(index) {
 
 /** Whether the video is the one that was tracked: its shape, and whether it is long enough. */
 function fits(entry) {
-  const [width, height] = data.size, shape = video.videoWidth * height / (video.videoHeight * width);
+  const [width, height] = data.size;
+  const shape = video.videoWidth * height / (video.videoHeight * width);
   return Math.abs(shape - 1) < 0.02 && video.duration + 1 > entry.start + data.times[last] / 1000;
 }
 
@@ -23,7 +24,8 @@ function begin(entry) {
   playing = entry;
   $("overlay").checked = !entry.drawn || edits.length > 0;
   $("about-video").textContent = entry.drawn
-    ? "The boxes are drawn into this video; the plain one is not beside the page, or this browser cannot play it."
+    ? "The boxes are drawn into this video; the plain one is not beside the page, or this " +
+      "browser cannot play it."
     : "";
   go(at);
 }

@@ -21,13 +21,15 @@ function cvatText(tracks) {
   const labels = [...new Set(tracks.map(label))], end = data.numbers[last] - 1;
   const boxLine = (position, box, outside) => {
     const [left, top, width, height] = box;
-    return `    <box frame="${data.numbers[position] - 1}" xtl="${pixels(left)}" ytl="${pixels(top)}"` +
-      ` xbr="${pixels(left + width)}" ybr="${pixels(top + height)}" outside="${outside}"` +
+    return `    <box frame="${data.numbers[position] - 1}"` +
+      ` xtl="${pixels(left)}" ytl="${pixels(top)}" xbr="${pixels(left + width)}"` +
+      ` ybr="${pixels(top + height)}" outside="${outside}"` +
       ` occluded="0" keyframe="1" z_order="0"></box>`;
   };
   const lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>",
     "  <version>1.1</version>", "  <meta>", "    <task>",
-    `      <name>${escaped(data.title.split(/[\\/]/).pop())}</name>`, `      <size>${end + 1}</size>`,
+    `      <name>${escaped(data.title.split(/[\\/]/).pop())}</name>`,
+    `      <size>${end + 1}</size>`,
     "      <mode>interpolation</mode>", "      <start_frame>0</start_frame>",
     `      <stop_frame>${end}</stop_frame>`, "      <labels>",
     ...(labels.length ? labels : ["object"]).map((name) =>
