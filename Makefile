@@ -13,12 +13,13 @@ STAMP := $(VENV)/installed
 KERNELS := src/tfsasm/motrv2/fast/kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint bench-quality clean
 
 help:
 	@echo "make demo    track a short clip of real people, into ./tfsasm-demo"
 	@echo "make test    lint, then the default test suite"
 	@echo "make lint    ruff and mypy"
+	@echo "make bench-quality ARGS=...  how good the appearance tracker is (docs/results.md)"
 	@echo "make setup   only the environment in $(VENV); the others do this by themselves"
 	@echo "make clean   remove $(VENV), caches and build files"
 
@@ -29,6 +30,9 @@ demo: $(STAMP)
 
 test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench-quality: $(STAMP)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.quality all $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
