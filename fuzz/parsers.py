@@ -1,4 +1,4 @@
-"""Hostile detection files, made by libFuzzer (atheris): `python fuzz/parsers.py TARGET [options]`.
+"""Hostile files, made by libFuzzer (atheris): `python fuzz/parsers.py TARGET [options]`.
 
 A target reads what the fuzzer makes. It may be refused with an `InputError`; any other exception is
 a crash, and so is a line that is neither a box nor reported.
@@ -7,6 +7,8 @@ a crash, and so is a line that is neither a box nor reported.
 from __future__ import annotations
 
 import contextlib
+import html.parser
+import json
 import logging
 import os
 import re
@@ -18,14 +20,24 @@ from types import SimpleNamespace
 
 import atheris
 
-with atheris.instrument_imports(include=["tfsasm.motchallenge", "tfsasm.detection"]):
+PACKAGES = [f"tfsasm.{name}" for name in (
+    "motchallenge", "files", "limits", "detection", "datasets", "runtime.manifest", "video",
+    "tracking.report",
+)]  # fmt: skip
+
+with atheris.instrument_imports(include=PACKAGES):
     import numpy as np
 
     from tfsasm import motchallenge
+    from tfsasm.datasets import bdd100k, crowdhuman
     from tfsasm.detection import coco, det_db
     from tfsasm.detection.formats import Reading
+    from tfsasm.detection.run import Journal
     from tfsasm.detection.stored import open_detections
-    from tfsasm.errors import InputError
+    from tfsasm.errors import InputError, TruncatedInput
+    from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.tracking.report import page
+    from tfsasm.video.source import open_video
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 FILE = Path(tempfile.mkdtemp(dir=MEMORY)) / "input"
@@ -76,10 +88,99 @@ def results(path: Path) -> None:
         assert len(frame.boxes) == len(frame.lines)
 
 
-TARGETS: dict[str, Callable[[Path], None]] = {
-    "detections": detections, "tracks": tracks, "database": database, "results": results,
+def images(path: Path) -> None:
+    """COCO's table of images: as many keys as ids."""
+    table = coco.CocoImages(path)
+    assert len(set(table.keys.values())) == len(table.keys)
+
+
+def seqinfo(path: Path) -> None:
+    """`seqinfo.ini`: what it declares makes sense, and its folder is one name."""
+    info = motchallenge.read_seqinfo(path)
+    assert info.rate is None or info.rate > 0
+    assert Path(info.images).name == info.images
+
+
+def scalabel(path: Path) -> None:
+    """BDD100K: every frame is read or counted, and finite."""
+    bad: list[InputError] = []
+    for frames in bdd100k.read_scalabel(path, bad.append).values():
+        for frame in frames:
+            assert "/" not in frame.video
+            assert np.isfinite(frame.xyxy).all()
+
+
+def odgt(path: Path) -> None:
+    """CrowdHuman: every line is an image or is reported."""
+    bad: list[InputError] = []
+    found = list(crowdhuman.read_odgt(path, bad.append))
+    assert all("/" not in image.name and np.isfinite(image.ltwh).all() for image in found)
+
+
+def manifest(path: Path) -> None:
+    """The record of an export: tables of the sizes that it says."""
+    os.replace(path, path.with_name(MANIFEST))
+    read = read_manifest(path.parent)
+    assert read.learned_boxes.shape == (len(read.learned_content), 4)
+
+
+def journal(path: Path) -> None:
+    """The record of a run of `tfsasm detect`, which goes on before its first damaged line.
+
+    The last frame of a video that is not done is always detected again.
+    """
+    with Journal(path, {"a": 1}) as record:
+        whole = list(record.frames())
+    with Journal(path, {"a": 1}) as record:
+        again = list(record.frames())
+        assert again == whole[: len(again)]
+        assert len(whole) - len(again) <= (record.begun is not None) + 1
+
+
+class Scripts(html.parser.HTMLParser):
+    """The texts of a page's scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.inside, self.texts = False, list[str]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.inside = tag == "script"
+        self.texts += [""] * self.inside
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.texts[-1] += data
+
+
+def report(path: Path) -> None:
+    """The data of a page: whatever a name holds, it ends no script and is read as it was."""
+    data = {"title": path.read_bytes().decode("utf-8", "replace"), "tracks": []}
+    usual, made = (Scripts(page(given)).texts for given in ({"title": ""}, data))
+    assert len(made) == len(usual)
+    assert data in [json.loads(text) for text in made if text.startswith("{")]
+
+
+def frames(path: Path) -> None:
+    """Bytes as a video or an image: frames of one kind, until the end or the damage."""
+    with contextlib.suppress(TruncatedInput), open_video(path) as source:
+        for _, frame in zip(range(20), source, strict=False):
+            assert frame.image.dtype == np.uint8
+            assert frame.image.ndim == 3
+
+
+TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "detections": (detections, ".txt"), "tracks": (tracks, ".txt"),
+    "database": (database, ".json"), "results": (results, ".json"), "images": (images, ".json"),
+    "seqinfo": (seqinfo, ".ini"), "scalabel": (scalabel, ".json"), "odgt": (odgt, ".odgt"),
+    "manifest": (manifest, ".json"), "journal": (journal, ".partial"), "report": (report, ".txt"),
+    "video": (frames, ".mp4"), "jpeg": (frames, ".jpg"), "png": (frames, ".png"),
 }  # fmt: skip
-SUFFIXES = {"database": ".json", "results": ".json"}
+"""Each with the suffix of its files."""
 
 
 def main() -> None:
@@ -87,13 +188,14 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python {sys.argv[0]} {'|'.join(TARGETS)} [libFuzzer options] [corpus]")
     name = sys.argv.pop(1)
-    path = FILE.with_suffix(SUFFIXES.get(name, ".txt"))
+    target, suffix = TARGETS[name]
+    path = FILE.with_suffix(suffix)
     logging.disable()
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
         with contextlib.suppress(InputError):
-            TARGETS[name](path)
+            target(path)
 
     atheris.Setup(sys.argv, read)
     atheris.Fuzz()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+
+if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from helpers.exports import Exported, exported_once
 from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm.cli import main
 from tfsasm.motrv2.weights import save_model
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
 
 
 @pytest.fixture(scope="session")

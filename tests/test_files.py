@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 from functools import partial
 
@@ -17,6 +19,10 @@ from tfsasm.files import (
     check_folder,
     check_output,
     check_outputs,
+    locked,
+    partial_folder,
+    partial_path,
+    remove_abandoned,
     sha256,
     write_text,
 )
@@ -60,6 +66,74 @@ def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
 
 def test_nothing_is_left_behind_when_nothing_was_written(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out.txt"):
+        pass
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def abandoned(tmp_path):
+    """What a process that is gone was writing, of `out.mp4` and of another file."""
+
+    def left(name):
+        mine = partial_path(tmp_path / name)
+        gone = mine.with_name(mine.name.replace(f"-{os.getpid()}.", f"-{process.pid}."))
+        gone.write_text("half")
+        return gone
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return left("out.mp4"), left("other.mp4")
+
+
+def test_what_a_killed_run_left_of_an_output_goes_with_the_next_run_of_it(tmp_path, abandoned):
+    out, other = abandoned
+    sound = out.with_name(f"{out.stem}.sound.mp4")
+    sound.write_text("half")
+    with atomic_path(tmp_path / "out.mp4") as partial:
+        partial.write_text("new")
+    assert names(tmp_path) == sorted([other.name, "out.mp4"])
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == ["out.mp4"]
+
+
+def test_what_a_living_process_or_another_host_writes_stays(tmp_path):
+    living = partial_path(tmp_path / "out.mp4")
+    parent = living.with_name(living.name.replace(str(os.getpid()), str(os.getppid())))
+    host = living.name.split("-")[1]
+    elsewhere = living.with_name(living.name.replace(host, "0" * len(host)))
+    for path in (living, parent, elsewhere):
+        path.write_text("half")
+    remove_abandoned(tmp_path)
+    partial_path(tmp_path / "out.mp4")
+    assert names(tmp_path) == sorted(path.name for path in (living, parent, elsewhere))
+
+
+def test_a_partial_folder_goes_with_what_is_in_it_also_after_a_kill(tmp_path, abandoned):
+    for path in abandoned:
+        path.unlink()
+    left = abandoned[0].with_name(abandoned[0].name.replace(".out.", ".export.")).with_suffix("")
+    left.mkdir()
+    (left / "file").write_text("half")
+    with partial_folder(tmp_path, "export") as folder:
+        assert names(tmp_path) == [folder.name]
+        (folder / "file").write_text("half")
+    assert names(tmp_path) == []
+
+
+def test_one_process_at_a_time_writes_a_folder(tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tfsasm.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('mine', flush=True)\n    sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"mine\n"
+    with pytest.raises(InputError, match="is being written by another process; wait until"):
+        locked(tmp_path).__enter__()
+    other.kill()
+    other.communicate()
+    with locked(tmp_path):
         pass
     assert names(tmp_path) == []
 

@@ -9,7 +9,12 @@ import torch
 
 from helpers.scenes import RunsCode
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import find_device, read_checkpoint_file, read_state_dict
+from tfsasm.pytorch import (
+    find_device,
+    read_checkpoint_file,
+    read_state_dict,
+    whole_float32,
+)
 
 
 def test_a_device_is_found_by_its_name():
@@ -23,6 +28,14 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(name):
         find_device(name)
     assert repr(name) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("device", "inside"), [("cuda", False), ("cpu", True)])
+def test_convolutions_of_float32_are_whole_on_a_gpu(device, inside):
+    assert torch.backends.cudnn.allow_tf32  # PyTorch's own default
+    with whole_float32(torch.device(device)):
+        assert torch.backends.cudnn.allow_tf32 is inside
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_tensors_and_plain_values_are_read(tmp_path):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.appearance.embedders import embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
     from tfsasm.tracking.config import TrackerConfig, default, motrv2, paper, released
+    from tfsasm.tracking.history import History
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
     from tfsasm.tracking.run import Track, Tracker, track_video
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Annotator", "AppearanceConfig", "AppearanceTracker", "InputError", "QueryTracker",
+    "Annotator", "AppearanceConfig", "AppearanceTracker", "History", "InputError", "QueryTracker",
     "TfsasmError", "Track", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter",
     "WeightsError", "__version__", "default", "detector", "embedder", "load", "motrv2",
     "open_detections", "open_video", "paper", "released", "score_folders", "track", "track_video",
@@ -45,6 +46,7 @@ _HOMES = {
     "tracking.appearance.embedders": ("embedder",),
     "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
     "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
+    "tracking.history": ("History",),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
     "tracking.run": ("Track", "Tracker", "track_video"),

@@ -9,15 +9,27 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError
+from tfsasm.limits import TEXT
+
+if sys.platform != "win32":
+    import fcntl
+
+_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)")
+
+TRACKED = ".tracked"
+"""Ends the stem of an annotated video, which is none to be tracked."""
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
 
@@ -37,12 +49,14 @@ def safe_name(name: str, what: str) -> str:
     """`name`, if it can be that of a file inside a folder; `what` says whose name it is.
 
     Names come from other people's files. Raises `InputError` for one that would lead elsewhere (a
-    separator, `..`, a drive), for control characters, and for none at all.
+    separator, `..`, a drive), for control characters, for none at all, and for what Windows takes
+    for a device (`CON`, `nul.txt`).
     """
-    if name.strip(" .") and not _UNSAFE.search(name):
+    if name.strip(" .") and not _UNSAFE.search(name) and not _DEVICE.match(name):
         return name
     raise InputError(
-        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters"
+        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters, "
+        "or is a device of Windows"
     )
 
 
@@ -75,16 +89,104 @@ def writing(path: Path | str) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
+def partial_path(target: Path) -> Path:
+    """Where this process writes `target` until it is whole: `.NAME.partial-HOST-PID.SUFFIX`.
+
+    The suffix is kept, since some writers choose their format by it. What processes of this host
+    that are gone left there of the same target is removed: only SIGKILL and power cuts leave any.
+    """
+    remove_abandoned(target.parent, target.stem)
+    return target.with_name(f".{target.stem}.partial-{_host()}-{os.getpid()}{target.suffix}")
+
+
+def remove_abandoned(folder: Path, stem: str | None = None) -> None:
+    """Remove the partial files in `folder`, those of `stem` or all, whose process is gone.
+
+    Those of other hosts stay, for a folder may be shared; so do all on Windows, where asking for a
+    process could end it.
+    """
+    if sys.platform == "win32" or not folder.is_dir():
+        return
+    wanted = re.compile(
+        rf"\.{'.*' if stem is None else re.escape(stem)}\.partial-{_host()}-(\d+)(\..*)?", re.DOTALL
+    )
+    for entry in os.scandir(folder):
+        if (found := wanted.fullmatch(entry.name)) and not _lives(int(found[1])):
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+
+
+@cache
+def _host() -> str:
+    """This host, and on Linux this container: process numbers mean something within it alone."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+@contextmanager
+def partial_folder(folder: Path, name: str) -> Iterator[Path]:
+    """An empty hidden folder in `folder` to write into; it goes when the block ends."""
+    partial = partial_path(folder / name)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """A folder or a file for this process alone, until the block or the process ends.
+
+    The system lets go of it however the process ends. Raises `InputError` when another process has
+    it. Where there are no such locks (Windows, some network file systems) there is none.
+    """
+    handle = None if sys.platform == "win32" else os.open(place, os.O_RDONLY)
+    try:
+        if handle is not None:
+            _lock(handle, place)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(handle: int, place: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{place} is being written by another process; wait until that one ends, or give "
+            "another output"
+        ) from error
+    except OSError:  # no locks on this file system
+        return
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` when the block ends without an error.
 
-    The suffix is kept, since some writers choose their format by it. Raises `InputError` when the
-    disk is full.
+    See `partial_path`. Raises `InputError` when the disk is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    partial = partial_path(target)
     try:
         with writing(target):
             yield partial
@@ -176,10 +278,16 @@ def cache_folder() -> Path:
 
 
 def read_text(path: Path | str) -> str:
-    """A file's text without its byte order mark. Raises `InputError` when it cannot be had."""
+    """A file's text without its byte order mark.
+
+    Raises `InputError` when it cannot be had, or is too large (`limits.TEXT`).
+    """
     try:
-        with reading(path):
-            return Path(path).read_bytes().decode("utf-8-sig")
+        with reading(path), Path(path).open("rb") as file:
+            TEXT.check(os.fstat(file.fileno()).st_size, path)
+            data = file.read(TEXT.value + 1)  # a device has no size, and no end
+            TEXT.check(len(data), path)
+            return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
@@ -204,7 +312,9 @@ def parsed(text: str) -> Any:
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError(
+            f"it is nested too deep, in more than some {sys.getrecursionlimit():,} lists or objects"
+        ) from error
     except ValueError as error:  # Python refuses whole numbers of thousands of digits
         raise ValueError("not valid JSON: a number is too long") from error
 

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
+from tfsasm.limits import FRAMES
 from tfsasm.tables import Doubles, Integers, Table
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
     ((), lambda x: abs(x) < math.inf, "is not finite"),
     ((), lambda x: abs(x) <= _LARGEST, "is too large"),
-    (("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"),
 )
 """Which fields (none named: all), what is true of a good value or of each of a column, and what is
 said of a bad one."""
@@ -76,8 +76,8 @@ class LineFormat:
     """What a line must hold. Fields are between commas, spaces, tabs, semicolons or bars.
 
     A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
-    be finite and of a sane size, `frame` and `id` whole, `frame` at least `first`, and with
-    `positive` also `width` and `height`.
+    be finite and of a sane size, with `whole` are `frame` and `id` whole, `frame` is at least
+    `first`, and with `positive` are `width` and `height`.
     """
 
     names: tuple[str, ...]
@@ -86,6 +86,7 @@ class LineFormat:
     mend: str
     first: int = 1
     positive: bool = True
+    whole: bool = True
 
     def parse(self, line: str) -> list[float]:
         """The numbers of one line. Raises `ValueError` naming the field and the mend."""
@@ -159,6 +160,8 @@ class LineFormat:
         """What is true of a good value of each field, and what is said of a bad one."""
         below = f"is below {self.first}, the first frame"
         rules = [*_RULES, (("frame",), lambda x: x >= self.first, below)]
+        if self.whole:
+            rules.append((("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"))
         if self.positive:
             rules.append((("width", "height"), lambda x: x > 0, "is not positive"))
         return [
@@ -188,8 +191,9 @@ TRACK = LineFormat(
 
 
 LAX_TRACK = replace(
-    TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False
-)
+    TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False,
+    whole=False,
+)  # fmt: skip
 """What TrackEval takes of a result."""
 
 
@@ -254,14 +258,18 @@ def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsBy
 def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     """The boxes of a `gt.txt` or result file of 6 to 10 columns.
 
-    With `lax` whatever TrackEval scores is taken: boxes of no or negative size, with a warning,
-    more columns, a confidence that is not finite. Raises `InputError` naming file, line, field and
+    With `lax` whatever TrackEval scores is taken: boxes of no or negative size and frames and ids
+    that are not whole, of which it cuts what follows the point, both with a warning; more columns,
+    a confidence that is not finite. Raises `InputError` naming file, line, field and
     mend.
     """
     table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):
         log.warning("%s has %d box(es) of no or negative size; they are scored as they are", path,
                     count)
+    if count := int((table[:, :2] % 1 != 0).any(axis=1).sum()):
+        log.warning("%s has %d line(s) whose frame or id is not a whole number; what follows the "
+                    "point is cut", path, count)  # fmt: skip
     absent = np.isnan(table)
     return TrackRows(
         frame=table[:, 0].astype(np.int64),
@@ -286,17 +294,19 @@ def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
 
 
 def result_line(
-    frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None
+    frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None,
+    category: int = -1,
 ) -> str:
     """One line of a result file, without its line end: the released format (SPEC 6.6).
 
     `xyxy` `[4]` are float32 pixels, not clipped; width and height are their differences in double.
     The released confidence column is a literal 1; with `confidence` it is that score instead.
+    `category` is the class, from 1; -1 for none.
     """
     x1, y1, x2, y2 = np.asarray(xyxy, dtype=np.float32).tolist()
     score = "1" if confidence is None else f"{confidence:.4f}"
     box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-    return f"{frame},{identity},{box},{score},-1,-1,-1"
+    return f"{frame},{identity},{box},{score},{category},-1,-1"
 
 
 def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[Doubles, Skipped]:
@@ -329,6 +339,10 @@ def _number(field: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+# What `Fraction` reads, but for exponents: of 1e999999999 it would make all digits.
+_PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/\d{1,30})")
 
 
 @dataclass(frozen=True)
@@ -373,7 +387,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
         if not (text := section.get(key, "").strip()):
             return None
         try:
-            value = Fraction(text)
+            value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
         except (ValueError, ZeroDivisionError):
             value = Fraction(0)
         if not 0 < value < 10**9 or (whole and value.denominator > 1):
@@ -384,6 +398,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
         None if value is None else int(value)
         for value in map(number, ("seqLength", "imWidth", "imHeight"), ("600", "1920", "1080"))
     )
+    FRAMES.check(length or 0, path)
     folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
     return SeqInfo(
         section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,

@@ -7,7 +7,8 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
+from tfsasm.limits import check_archive
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,33 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """On NVIDIA's GPUs convolutions of float32 take whole inputs, not TF32's ten bits, inside."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and device.type != "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def constants(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The values `[N]` beside `like`, of its dtype by default.
+
+    Made there: a GPU makes the host wait while it copies. What is free in a traced graph stays so.
+    """
+    return torch.stack([like.new_full((), value, dtype=dtype or like.dtype) for value in values])
+
+
+def upload(values: np.ndarray, device: torch.device) -> Tensor:
+    """A tensor of the same values on a device; for a GPU the host does not wait for the copy."""
+    tensor = torch.from_numpy(values)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 # Trainers of YOLOX store the best score as a NumPy scalar beside the tensors.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 
@@ -51,10 +80,11 @@ def read_checkpoint_file(path: Path | str) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values and an `argparse.Namespace`.
 
     Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
-    code when loaded.
+    code when loaded, and `InputError` for one that unpacks to many times its size.
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
+    check_archive(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY]):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -13,9 +13,24 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 
 T = TypeVar("T")
+
+_MOST = 12  # settings that a message lists
+
+ALSO_CALLED = {
+    "max_lost_frames": ("patience", "max_age", "track_buffer", "lost_track_buffer"),
+    "miss_tolerance": ("patience", "max_age", "track_buffer", "lost_track_buffer"),
+    "hits": ("min_hits", "n_init", "minimum_consecutive_frames"),
+    "birth_score": ("new_track_thresh", "track_activation_threshold", "det_thresh"),
+    "high_score": ("track_high_thresh", "track_thresh"),
+    "low_score": ("track_low_thresh",),
+    "gate": ("match_thresh", "iou_threshold", "minimum_iou_threshold"),
+    "veto": ("appearance_thresh", "max_cosine_distance"),
+    "capacity": ("nn_budget", "memory_length"),
+}
+"""Settings by what they are called in other trackers, and were here."""
 
 
 def pairs(texts: Sequence[str], option: str = "--set") -> dict[str, str]:
@@ -56,7 +71,7 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     """The value that `text` means for a setting `name` of the type `kind`.
 
     Kinds are bool, int, float, str and Literal; Optional of these (`none`); and tuples, `a,b,c` or,
-    of exactly two, `800x1440`. Numbers are at least 0. Raises `InputError`.
+    of a fixed number, `800x1440`. Numbers are at least 0. Raises `InputError`.
     """
     inner = typing.get_args(kind)
     if type(None) in inner:
@@ -69,11 +84,15 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
             raise InputError(f"{name} is one of {', '.join(inner)}, not {text!r}")
         return text
     if typing.get_origin(kind) is tuple:
-        pair = inner[1] is not ...
-        parts = re.split("[x,]" if pair else ",", text)
-        if pair and len(parts) != 2:
-            raise InputError(f"{name} is HEIGHTxWIDTH, such as 800x1440, not {text!r}")
-        return tuple(parse_value(name, part, inner[0]) for part in parts)
+        fixed = inner[-1] is not ...
+        if not text and not fixed:
+            return ()
+        parts = re.split("[x,]" if fixed else ",", text)
+        if fixed and len(parts) != len(inner):
+            wanted = "HEIGHTxWIDTH, such as 800x1440" if len(inner) == 2 else f"{len(inner)} values"
+            raise InputError(f"{name} is {wanted}, not {text!r}")
+        kinds = inner if fixed else inner[:1] * len(parts)
+        return tuple(parse_value(name, *one) for one in zip(parts, kinds, strict=True))
     if kind is bool:
         if text.lower() not in ("true", "false", "1", "0"):
             raise InputError(f"{name} is true or false, not {text!r}")
@@ -114,8 +133,12 @@ def full_name(name: str, config: Any) -> str:
     if alike:
         raise InputError(f"{name} may be {' or '.join(alike)}; give one of these")
     last = {short_name(setting): setting for setting in known}
-    close = [last[word] for word in difflib.get_close_matches(short_name(name), last)]
-    raise InputError(f"no setting {name!r}; there are {', '.join(close or known)}")
+    word = short_name(name)
+    also = [last[own] for own, others in ALSO_CALLED.items() if word in others and own in last]
+    parts = [last[own] for own in last if word in own and len(word) > 3]
+    close = also or [*parts, *(last[own] for own in difflib.get_close_matches(word, last))]
+    listed = first_few([*dict.fromkeys(close)] or known, _MOST)
+    raise InputError(f"no setting {name!r}; {'did you mean' if close else 'there are'} {listed}")
 
 
 def short_name(setting: str) -> str:

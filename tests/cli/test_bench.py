@@ -1,10 +1,12 @@
 """`tfsasm bench`: what is printed and written, and what cannot be measured."""
 
 import json
+import os
 import sys
 
 import pytest
 
+from tfsasm.experiments.speed.stages import write_clip
 from tfsasm.motrv2.fast import kernels
 
 
@@ -55,6 +57,20 @@ def test_growth_is_a_table_and_a_plot(tfsasm, small_weights, tmp_path):
     assert outcome.code == 0, outcome.err
     assert len(json.loads(file.read_text())["rows"]) == 10
     assert "<svg" in plot.read_text()
+
+
+@pytest.mark.slow
+def test_each_part_of_an_everyday_run_has_its_row(tfsasm, tmp_path):
+    video, file = tmp_path / "clip.mp4", tmp_path / "parts.json"
+    write_clip(video, 96, 128, 15)
+    outcome = tfsasm("bench", "--everyday", video, "--json", file)
+    assert outcome.code == 0, outcome.err
+    *parts, everything = json.loads(file.read_text())["rows"]
+    assert [row["part"] for row in parts] == [
+        "decode", "detector", "embedder", "association", "drawing", "encoding",
+    ]  # fmt: skip
+    assert sum(row["share"] for row in parts) == pytest.approx(1)
+    assert everything["ms"] == pytest.approx(sum(row["ms"] for row in parts) / os.cpu_count())
 
 
 @pytest.mark.slow

@@ -50,7 +50,47 @@ def results(folder):
     return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
 
 
+# Boxes of whole videos
+
+
+def write_whole(clip, frames):
+    lines = [f"{n},-1,{10 * n},5,20,30,0.9\n" for n in range(1, frames + 1)]
+    (clip / "det/det.txt").write_text("".join(lines))
+
+
+def test_boxes_of_the_whole_video_serve_its_second_half(by_appearance, clips, tmp_path):
+    """Frame 1 of c is frame 6 of 8."""
+    write_whole(clips / "c", 8)
+    outcome = by_appearance("--second-half", "--embedder", "none", sequences="c")
+    assert outcome.code == 0, outcome.err
+    assert "boxes up to frame" not in outcome.err
+    first = results(tmp_path / "out")["c"].decode().splitlines()[0].split(",")
+    assert [float(value) for value in first[:4]] == [1, 1, 60, 5]
+
+
+def test_boxes_of_more_frames_than_there_are_draw_a_warning(by_appearance, clips, caplog):
+    write_whole(clips / "c", 8)
+    assert by_appearance(sequences="c").code == 0
+    assert "det.txt has boxes up to frame 8, and c has 3 frames" in caplog.text
+    assert "--second-half" in caplog.text
+
+
 # What comes out
+
+
+def test_classes_of_the_ground_truth_can_be_counted(by_appearance, clips, tmp_path):
+    for name in NAMES:
+        file = clips / name / "gt" / "gt.txt"
+        lines = [line.split(",") for line in file.read_text().splitlines()]
+        file.write_text("".join(",".join([*row[:7], "2", *row[8:]]) + "\n" for row in lines))
+    outcome = by_appearance("--classes", "2")
+    assert outcome.code == 0, outcome.err
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())["combined"]
+    assert scores["HOTA"] > 30, "without the option nothing counts"
+    refused = by_appearance("--classes", "2", "--dataset", "mot17", output=tmp_path / "other")
+    assert refused.code == 2
+    assert "the rules of mot17 say which classes count" in refused.err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("preset", ["released", "paper"])

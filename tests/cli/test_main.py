@@ -94,6 +94,7 @@ def test_the_list_of_commands_exists_once():
 
 
 FROZEN = {
+    "app": "output host port max_upload no_browser",
     "track": (
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
@@ -101,11 +102,16 @@ FROZEN = {
         "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
         "reconnect show"
     ),
+    "serve": (
+        "streams host port token_file max_streams max_fps max_pixels remembered workers set "
+        "detector detector_weights detector_score detector_set embedder embedder_weights "
+        "embedder_set"
+    ),
     "evaluate": (
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
-        "set short_side max_side miss_tolerance score_threshold precision workers "
-        "skip_bad_detections overwrite device quiet"
+        "set short_side max_side miss_tolerance score_threshold precision workers second_half "
+        "skip_bad_detections overwrite device quiet classes"
     ),
     "datasets": "action root dataset split json overwrite quiet",
     "convert": "input output half overwrite",
@@ -113,11 +119,14 @@ FROZEN = {
     "synth": "output sequences seed frames width height overwrite",
     "score": "gt results dataset classes json csv plot allow_missing overwrite",
     "train": (
-        "output network init backbone_weights cycle steps lr seed precision validate_sequences "
-        "validate_minutes checkpoint_minutes workers threads device"
+        "output data validate config network init backbone_weights cycle steps epochs batch lr set "
+        "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
+        "dry_run threads device"
     ),
+    "verify": "weights frames ways json threads overwrite",
     "demo": "output synthetic seed frames weights",
-    "merge": "results output min_gap max_gap block_from overwrite",
+    "merge": "results output min_gap max_gap block_from corrections overwrite",
+    "view": "result source truth dataset output overwrite port no_browser",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (
@@ -128,18 +137,18 @@ FROZEN = {
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
-        "plot output workers precision "
+        "plot output workers precision classes "
         "skip_bad_detections overwrite device quiet"
     ),
     "bench": (
         "network weights size tracks variants rounds frames detector detector_weights scaling "
-        "length baseline source json plot threads overwrite"
+        "length baseline source everyday json plot threads overwrite"
     ),
     "ablate": (
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "quiet grid min_score metric against"
+        "second_half quiet grid min_score metric against classes"
     ),
 }
 
@@ -156,7 +165,7 @@ def test_names_of_options_are_fixed(tfsasm, command):
 
 POSITIONAL = {
     "convert": ("input", "output"), "datasets": ("action",), "detections": ("tool",),
-    "track": ("source",),
+    "track": ("source",), "serve": ("streams",), "view": ("result",),
 }
 
 
@@ -188,7 +197,7 @@ def test_what_cannot_be_parsed_ends_with_code_2(tfsasm, words):
 
 @pytest.mark.parametrize(("word", "answer"), [
     pytest.param("trak", "error: no command 'trak'; did you mean track?", id="misspelt"),
-    pytest.param("fly", "error: no command 'fly'; there are track, demo,", id="like no other"),
+    pytest.param("fly", "error: no command 'fly'; there are track, ", id="like no other"),
 ])
 def test_a_command_that_does_not_exist_is_answered_with_those_that_do(tfsasm, word, answer):
     outcome = tfsasm(word)
@@ -200,16 +209,31 @@ def test_the_version_is_that_of_the_package(tfsasm):
     assert tfsasm("--version").out == f"tfsasm {version('tfsasm')}\n"
 
 
+def loaded_by(code):
+    """Names of all modules that a process of its own has loaded after some code."""
+    ended = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_but_names():
+    assert {name for name in loaded_by("import tfsasm") if name.startswith("tfsasm")} == {"tfsasm"}
+    assert "numpy" not in loaded_by("import tfsasm")
+
+
+HEAVY = {"numpy", "torch", "cv2", "av", "supervision", "scipy", "onnxruntime", "matplotlib"}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["fly"], ["track", "--help"], ["--version"]])
-def test_help_and_mistakes_do_not_wait_for_torch(words):
-    """In a process of its own, where nothing is loaded yet; every command is parsed in each."""
-    code = (
-        "import sys\nfrom tfsasm.cli import main\n"
-        f"try:\n    main.main({words})\nexcept SystemExit:\n"
-        "    sys.exit('torch' in sys.modules)\nsys.exit(5)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    assert done.returncode == 0, f"torch was imported for {words}, or: {done.stderr}"
+def test_help_and_mistakes_wait_for_nothing_large(words):
+    assert not loaded_by(f"from tfsasm.cli import main; main.main({words})") & HEAVY
+
+
+def test_a_command_loads_no_other():
+    loaded = loaded_by("from tfsasm.cli import main; main.main(['synth', '--help'])")
+    assert "tfsasm.cli.synth" in loaded
+    assert not {"tfsasm.cli.track", "tfsasm.cli.train", "tfsasm.cli.bench"} & loaded
 
 
 def test_the_installed_script_prints_one_line(tmp_path):
@@ -277,7 +301,7 @@ def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
         demo, "run", lambda *_: [os.kill(os.getpid(), signal.SIGTERM), time.sleep(9)]
     )
     outcome = tfsasm("demo")
-    assert (outcome.code, "stopped" in outcome.err) == (130, True)
+    assert (outcome.code, "stopped" in outcome.err) == (143, True)
     assert signal.getsignal(signal.SIGTERM) is usual
 
 

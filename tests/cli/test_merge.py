@@ -58,3 +58,20 @@ def test_bad_requests_are_refused_before_anything_is_written(
     assert message in outcome.err
     assert not list((tmp_path / "new").glob("*")) if (tmp_path / "new").exists() else True
     assert (tmp_path / "r" / "a.txt").read_text() == BROKEN
+
+
+def test_corrections_of_the_page_are_applied(tfsasm, tmp_path):
+    (tmp_path / "a.txt").write_text(BROKEN)
+    by_hand = tmp_path / "a.corrections.json"
+    by_hand.write_text('{"video": "a", "corrections": [{"merge": [4, 9]}, {"delete": 5}]}')
+    words = ("merge", "--results", tmp_path / "a.txt", "--corrections", by_hand)
+    outcome = tfsasm(*words, "--output", tmp_path / "new.txt")
+    assert outcome.code == 0, outcome.err
+    assert "a: 3 identities, 1 after merging" in outcome.out
+    assert "corrected by hand" in outcome.out
+    ids = [line.split(",")[1] for line in (tmp_path / "new.txt").read_text().splitlines()]
+    assert ids == ["4"] * 4
+
+    folder = tfsasm("merge", "--results", tmp_path, "--corrections", by_hand, "--output", "b")
+    assert folder.code == 2
+    assert "give its file" in folder.err

@@ -13,6 +13,8 @@ sys.modules["torch"] = sys.modules["onnxruntime"] = None  # an import of them fa
 
 from rich.console import Console
 
+from tfsasm.cli.detections import ConvertDetections as Convert, FilterDetections as Filter
+
 console = Console()
 
 
@@ -37,6 +39,10 @@ run("show", results=Path("results", f"{clip.name}.txt"), source=str(clip), outpu
 Path("server").mkdir()
 for name in ("04", "06", "07", "08"):
     Path("server", f"MOT20-{name}.txt").write_text(text)
+for tool in (Convert(input=clip / "det/det.txt", output=Path("db.json")),
+             Filter(input=Path("db.json"), output=Path("sure.json"), score=0.5)):
+    module = import_module("tfsasm.cli.detections")
+    assert module.run(module.Options(tool), console, console) == 0
 run("merge", results=Path("results"), output=Path("merged"))
 run("submit", dataset="mot20", results=Path("server"), output=Path("mot20.zip"))
 """
@@ -49,6 +55,7 @@ def test_what_works_without_pytorch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {
         "clips", "tracked.txt", "results", "hota.png", "shown", "merged", "server", "mot20.zip",
+        "db.json", "sure.json",
     }  # fmt: skip
 
 

@@ -206,14 +206,23 @@ def frame(index, *labels, video="v"):
     pytest.param([frame(0, label(box=(1280, 9, 1300, 20)))], "1 box(es) outside the image, first "
                  "in frame 1 (id 7)", id="outside"),
     pytest.param([frame(0, label(), label())], "id 7 is there twice", id="an id twice"),
-    pytest.param([frame(0, {"id": 1}), frame(1)], "'category' is missing", id="a bad label"),
+    pytest.param([frame(0, {"id": 1}), frame(1)], "category is missing", id="a bad label"),
     pytest.param([], "v.json has no frame of v", id="empty"),
 ])  # fmt: skip
 def test_defects_of_labels_are_problems(tmp_path, frames, problem):
     path = tmp_path / "labels/box_track_20/val/v.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(frames))
-    assert any(problem in problem for problem in one(tmp_path, "bdd100k").problems)
+    assert any(problem in found for found in one(tmp_path, "bdd100k").problems)
+
+
+@pytest.mark.parametrize("content", ["{broken", "[7]", json.dumps([frame(0, {"id": None})])])
+def test_one_bad_label_file_is_one_problem(tmp_path, content):
+    path = tmp_path / "labels/box_track_20/val/v.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    [problem] = one(tmp_path, "bdd100k").problems
+    assert "v.json" in problem
 
 
 def test_images_are_held_against_labels(tmp_path):
@@ -256,7 +265,7 @@ def test_defects_of_annotations_are_problems(tmp_path):
         "not valid JSON: it ends too early",
         "image(s) are not there, the first: d.jpg",
         "image(s) are listed twice",
-        "image(s) with an image that cannot be read, the first: c",
+        "image(s) with an image that cannot be read or is cut off, the first: c",
         "image(s) with a box without an area, the first: c",
         "image(s) with a box outside the image, the first: b"]  # fmt: skip
 
@@ -277,3 +286,18 @@ def test_real_data_are_as_they_were(dataset, split, sequences, boxes, problems):
     assert len(report.sequences) == sequences
     assert sum(row.boxes for row in report.sequences) == boxes
     assert report.problem_count == problems, report.to_json()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
+def test_a_cut_image_is_a_problem_and_nothing_else_is_said(tmp_path, suffix, capfd, recwarn):
+    folder = make(tmp_path / "a", frames=0) / "img1"
+    folder.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    for number in (1, 2):
+        cv2.imwrite(str(folder / f"{number:06d}.{suffix}"), pixels)
+    whole = (folder / f"000002.{suffix}").read_bytes()
+    (folder / f"000002.{suffix}").write_bytes(whole[: len(whole) * 2 // 3])
+    found = [problem for problem in one(tmp_path).problems if "first: img1/000002" in problem]
+    assert len(found) == 1
+    assert "cut off" in found[0] or "cannot be read" in found[0]
+    assert ("".join(capfd.readouterr()), list(recwarn)) == ("", [])

@@ -23,8 +23,11 @@ CELLS = 8 * 8 + 4 * 4 + 2 * 2
 GRID = yolox.grid((SIDE, SIDE), (8, 16, 32))
 
 
-def network(path, output, *, shape=(1, 3, SIDE, SIDE), kind=onnx.TensorProto.FLOAT, name="images"):
-    """An ONNX file whose answer to any image is `output`."""
+def network(
+    path, output, *, shape=(1, 3, SIDE, SIDE), kind=onnx.TensorProto.FLOAT, name="images",
+    about=None,
+):
+    """An ONNX file whose answer to any image is `output`, with metadata `about`."""
     helper = onnx.helper
     nodes = [
         helper.make_node("ReduceMax", [name], ["top"], keepdims=0),
@@ -39,6 +42,7 @@ def network(path, output, *, shape=(1, 3, SIDE, SIDE), kind=onnx.TensorProto.FLO
         nodes, "g", [helper.make_tensor_value_info(name, kind, shape)],
         [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, None)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.helper.set_model_props(model, about or {})
     onnx.save(model, path)
     return path
 
@@ -96,7 +100,30 @@ def test_proposals_are_normalised_by_the_original_image(tmp_path):
     frame = SimpleNamespace(image=image(), number=1, name="a", time=None)
     proposals = found(frame)
     np.testing.assert_allclose(proposals.boxes, [[0.5, 0.5, 20 / 128, 40 / 64]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("names", "labels", "taken"), [
+    pytest.param("{0: 'ball', 1: 'player'}", ["player"], {1: "player"}, id="by the file's name"),
+    pytest.param("{0: 'ball', 1: 'Person'}", [], {1: "Person"}, id="people"),
+    pytest.param("", ["1"], {1: "class 1"}, id="without names, never COCO's"),
+])
+def test_classes_are_those_that_the_file_names(tmp_path, names, labels, taken):
+    boxes = [(20, (32, 16, 10, 20), 0.8, (0.1, 0.5)), (3, (50, 20, 10, 20), 0.8, (0.5, 0))]
+    file = network(tmp_path / "net.onnx", answer(boxes), about={"names": names})
+    found = YoloxDetector(file, YoloxSettings(labels=tuple(labels)))
+    assert found.class_names == taken
+    assert set(taken.values()) < set(repr(found)[:-1].split(", "))
+    np.testing.assert_allclose(found.find(image()).scores, [0.4], rtol=1e-6)
+    assert found.find(image()).classes.tolist() == [1]
     assert found.report() == []
+
+
+def test_a_file_of_eighty_classes_without_names_is_told_to_be_taken_as_coco(tmp_path):
+    file = network(tmp_path / "net.onnx", answer(classes=80))
+    car = YoloxDetector(file, YoloxSettings(labels=("car",)))
+    assert car.class_names == {2: "car"}
+    assert "does not name its 80 classes; they were taken to be COCO's" in car.report()[0]
+    assert YoloxDetector(file, names={0: "a"}).report()[0].endswith("class a (--classes)")
 
 
 NEIGHBOURS = [

@@ -4,7 +4,7 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.servers import SERVERS
-from tfsasm.evaluation.submission import choose
+from tfsasm.evaluation.submission import choose, write_zip
 
 
 def test_the_splits_have_as_many_sequences_as_their_benchmarks_have():
@@ -26,3 +26,10 @@ def test_missing_and_surplus_sequences_are_all_named(tmp_path):
         choose("dancetrack", tmp_path, {})
     assert "no result for dancetrack0003, dancetrack0009;" in str(caught.value)
     assert str(caught.value).endswith("not wanted: dancetrack0001, mine")
+
+
+@pytest.mark.parametrize("name", ["../a.txt", r"data/..\..\a.txt", "/a.txt", "data/\x1b[2J.txt"])
+def test_a_zip_has_no_entry_that_leads_out_of_it(tmp_path, name):
+    with pytest.raises(InputError, match=r"the file in the zip .* cannot be that of a file"):
+        write_zip(tmp_path / "a.zip", [(name, "")])
+    assert list(tmp_path.iterdir()) == []

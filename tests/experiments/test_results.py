@@ -1,12 +1,14 @@
 """Results of one set of settings per folder, kept over a kill."""
 
 import json
+import os
 
 import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
 from tfsasm.experiments.results import claim, claim_all, detections_setting, model_settings
+from tfsasm.files import partial_path
 
 SETTINGS = {"preset": "paper", "method": {"memory": {"capacity": 10}}, "sizes": (1, 2)}
 
@@ -91,8 +93,8 @@ def test_a_record_without_them_is_refused_or_replaced(folder):
 
 
 def test_what_a_killed_run_left_half_done_is_removed(folder):
-    (folder / ".b.partial-17.txt").write_text("half")
-    (folder / "..b.partial-17.txt.partial-17").write_text("half")
+    partial = partial_path(folder / "b.txt")
+    partial.with_name(partial.name.replace(f"-{os.getpid()}", "-99999999")).write_text("half")
     claim(folder, SETTINGS, ["a", "b"])
     assert not [path for path in folder.iterdir() if "partial" in path.name]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -336,3 +338,19 @@ def test_a_number_beyond_all_floats_is_refused_in_words(tmp_path):
 def test_sizes_that_make_no_histogram_are_refused(setting, words):
     with pytest.raises(InputError, match=words):
         embedder("hist", None, [setting])
+
+
+def test_libraries_say_nothing_beside_our_own_words(tmp_path):
+    """opencv/opencv#18502: its TIFF reader logs to the terminal; in a process of its own."""
+    ok, code = cv2.imencode(".tif", np.zeros((24, 32, 3), np.uint8))
+    assert ok
+    write(tmp_path / "img" / "1.tif", code.tobytes())
+    write(tmp_path / "img" / "2.tif", code.tobytes()[: len(code) * 2 // 3])
+    write(tmp_path / "det.txt", b"1,-1,1,1,5,9,0.9\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsasm", "track", "img", "--detections", "det.txt", "--quiet",
+         "--save", "mot", "--embedder", "none", "--output", "."],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "cut short: img/2.tif (frame 2 of 2) cannot be decoded" in done.stdout

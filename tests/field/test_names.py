@@ -25,6 +25,9 @@ LEADING_AWAY = [
     pytest.param("a\nb", id="a line end"),
     pytest.param("\x1b[2Ja", id="what a terminal obeys"),
     pytest.param("  ..  ", id="dots between spaces"),
+    pytest.param("CON", id="a device"),
+    pytest.param("nul.txt", id="a device with a suffix"),
+    pytest.param("com1 .mp4", id="a device with a blank"),
     pytest.param("", id="nothing"),
 ]
 
@@ -37,7 +40,9 @@ def test_a_name_that_leads_away_is_refused(name):
         safe_path(f"images/{name}", "the image")
 
 
-@pytest.mark.parametrize("name", ["MOT17-02", "2024-05-01T10:30:00", "v_a..b", "Üben 3", "a,b"])
+@pytest.mark.parametrize("name", [
+    "MOT17-02", "2024-05-01T10:30:00", "v_a..b", "Üben 3", "a,b", "console", "com10", "nullity.txt",
+])
 def test_other_names_are_taken_as_they_are(name):
     assert safe_name(name, "the sequence") == name
     assert safe_path(f"b1/{name}.jpg", "the image") == f"b1/{name}.jpg"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.walks import assert_same, official
 from tfsasm.errors import InputError
 from tfsasm.evaluation.score import score_folders
 
@@ -51,6 +52,43 @@ def test_boxes_without_a_size_are_scored_with_a_warning(tmp_path, caplog, width)
     assert (scores.FP, scores.FN) == (4, 4)
     assert 0 < scores.HOTA < 100
     assert "has 4 box(es) of no or negative size; they are scored as they are" in caplog.text
+
+
+def changed(column, value, rows=4):
+    """A result of two people with another value in one column of its first rows."""
+    table = people("1,-1,-1,-1")
+    for row in table[:rows]:
+        row[column] = value.format(row[column])
+    return table
+
+
+@pytest.mark.parametrize(("rows", "between", "words"), [
+    pytest.param(people("1,-1,-1,-1"), " ", "", id="spaces"),
+    pytest.param(people("1,-1,-1,-1"), "\t", "", id="tabs"),
+    pytest.param(changed(4, "0"), ",", "4 box(es) of no or negative size", id="no width"),
+    pytest.param(changed(4, "-3"), ",", "4 box(es) of no or negative size", id="negative width"),
+    pytest.param(changed(5, "0"), ",", "4 box(es) of no or negative size", id="no height"),
+    pytest.param(changed(1, "{}.7"), ",", "4 line(s) whose frame or id is not a whole number; "
+                 "what follows the point is cut", id="fractional ids"),
+    pytest.param(changed(0, "{}.5"), ",", "4 line(s) whose frame or id", id="fractional frames"),
+    pytest.param(changed(1, "{}.0"), ",", "", id="ids as floats"),
+])  # fmt: skip
+def test_the_score_is_that_of_trackeval_on_the_same_files(tmp_path, caplog, rows, between, words):
+    """JonathonLuiten/TrackEval casts and scores; whoever wraps it must not be stricter."""
+    gt, results = folders(tmp_path, text(people()), text(rows, between))
+    (tmp_path / "trackers" / "ours").mkdir(parents=True)
+    results.rename(tmp_path / "trackers" / "ours" / "data")
+    theirs = official(gt, tmp_path / "trackers", {"seq": len(FRAMES)}, DO_PREPROC=False)["seq"]
+    scored = score_folders(gt, tmp_path / "trackers" / "ours", "mot")
+    assert_same(scored.report.combined, theirs)
+    assert words in caplog.text
+    assert bool(words) == bool(caplog.text)
+
+
+def test_an_identity_that_is_there_twice_once_cut_is_told(tmp_path):
+    gt, results = folders(tmp_path, text(people()), text(changed(1, "1.{}", rows=2)))
+    with pytest.raises(InputError, match="has id 1 twice in frame 1"):
+        score_folders(gt, results, "mot")
 
 
 def test_a_class_that_does_not_count_is_told_and_can_be_counted(tmp_path):

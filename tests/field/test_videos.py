@@ -228,3 +228,10 @@ def test_a_playlist_from_a_network_reaches_no_file(tmp_path):
         assert len(list(open_video(f"{address}/own.m3u8"))) == 5
         with pytest.raises(InputError, match=r"foreign\.m3u8 cannot be opened"):
             open_video(f"{address}/foreign.m3u8")
+
+
+def test_a_codec_that_no_decoder_knows_is_refused_in_words(tmp_path):
+    path = film(tmp_path / "a.mp4", frames=2)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"xxxx").replace(b"avcC", b"free"))
+    with pytest.raises(InputError, match=r"a\.mp4 is in a format that FFmpeg cannot decode here"):
+        open_video(path)

@@ -56,7 +56,7 @@ class FakeNetwork:
     parameters, inference = 0, nullcontext
 
     def __init__(self, library: Any = torch, learned: int = 0) -> None:
-        self.library, self.learned = library, learned
+        self.library, self.learned, self.proposals = library, learned, True
         content = np.full((learned, CHANNELS), -1.0, dtype=np.float32)
         boxes = np.tile(np.array([box(0.0)], dtype=np.float32), (learned, 1))
         self._learned = Queries(self.asarray(content), self.asarray(boxes))

@@ -1,12 +1,17 @@
 """MOTRv2 as a `Network`: from frames to predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.scenes import NETWORK, lively_model
-from tfsasm.motrv2.network import TorchNetwork, normalise, prepare
+from helpers.waits import HostWaits
+from tfsasm.motrv2.fast.model import FastMOTRv2
+from tfsasm.motrv2.network import TorchNetwork, normalise, prepare, prepare_there
 from tfsasm.runtime.network import Queries
 from tfsasm.runtime.preprocess import MEAN, STD
 
@@ -46,6 +51,21 @@ def test_the_first_frame_of_the_released_run_is_equal():
     seen = prepare(frame[..., ::-1], 256, 480)
     assert list(seen.shape) == golden["f000/net/img_shape"].tolist()
     assert torch.equal(seen[:, :, ::2, ::2], tensor(golden["f000/net/img_sub"]))
+
+
+@pytest.mark.parametrize(("height", "width"), [
+    pytest.param(200, 300, id="smaller"),
+    pytest.param(48, 60, id="larger"),
+    pytest.param(1, 1, id="a single pixel"),
+])  # fmt: skip
+def test_a_gpu_resizes_as_opencv_does_up_to_rounding(height, width):
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(2)]
+    found = prepare_there(torch.from_numpy(np.stack(frames)), 96, 160)
+    wanted = torch.cat([prepare(frame, 96, 160) for frame in frames])
+    levels = 255 * torch.tensor(STD)[:, None, None] * (found - wanted).abs()
+    assert levels.max() < 1.01
+    assert (levels > 0.5).float().mean() < 0.2
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +108,45 @@ def test_nothing_that_a_network_computes_has_a_gradient(network):
     content = network.interact(none.content, none.boxes, prediction.embeddings)
     for value in (features.tokens, prediction.boxes, prediction.embeddings, content):
         assert not value.requires_grad
+
+
+# What makes the host wait for a GPU
+
+
+def parts(device):
+    """The network's part of a frame: what is computed once its arrays are on the device."""
+    model = lively_model(replace(SMALL, heads=1, decoder_layers=1)).to(device)
+    network = TorchNetwork(FastMOTRv2(model), NETWORK, resize_there=True)
+    frames = torch.from_numpy(np.stack(images(1))).to(device)
+    boxes, scores = torch.full((3, 4), 0.5).to(device), torch.ones(3).to(device)
+
+    @torch.inference_mode()
+    def frame():
+        features = network.model.encode(prepare_there(frames, 32, 56))
+        queries = network.queries(boxes, scores)
+        prediction = network.decode(features, queries)
+        return network.interact(queries.content, prediction.boxes, prediction.embeddings)
+
+    return frame
+
+
+def test_the_host_waits_for_nothing_in_the_network(monkeypatch):
+    """By the operations that are called, on a CPU with the kernel that a GPU has."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TFSASM_SAMPLING", "triton")
+    frame = parts("cpu")
+    frame()  # after which what depends on the size is kept
+    with HostWaits() as waits:
+        frame()
+    assert waits.names == []
+
+
+@pytest.mark.cuda
+def test_the_host_waits_for_nothing_on_a_gpu():
+    frame = parts("cuda")
+    frame()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        frame()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

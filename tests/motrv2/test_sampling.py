@@ -1,5 +1,7 @@
 """The sampling kernels: the released core, a slow loop, derivatives, and who is chosen when."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from helpers.golden_data import tensor, vectors
 from helpers.samples import SHAPES, case, slow_sample
 from tfsasm.errors import InputError
 from tfsasm.motrv2 import deformable_attention
-from tfsasm.motrv2.deformable_attention import sample
+from tfsasm.motrv2.deformable_attention import fuses, sample
 from tfsasm.motrv2.exact import in_order, is_exact
 from tfsasm.motrv2.fast.kernels import library, native
 from tfsasm.motrv2.sampling import gather, level_by_level, plain
@@ -129,8 +131,15 @@ def test_another_device_gets_pytorch_alone(chosen):
     assert chosen("auto", value=torch.zeros(1, 1, device="meta")) == "plain"
 
 
+def test_mps_gets_the_plain_path(chosen):
+    """By what chooses; nothing of it has run there."""
+    assert not fuses(torch.device("mps"), torch.float32)
+    there = SimpleNamespace(device=torch.device("mps"), dtype=torch.float32)
+    assert chosen("auto", value=there) == "plain"
+
+
 def test_an_unknown_kernel_is_refused_by_name(chosen):
-    with pytest.raises(InputError, match="is auto, native, gather or plain, not 'x'"):
+    with pytest.raises(InputError, match="is auto, native, gather, plain or triton, not 'x'"):
         chosen("x")
 
 

@@ -226,16 +226,24 @@ for x in range(4):
     tracks = tracker.update(sv.Detections(box, confidence=np.array([0.9])), frame)
 tracker.update(None, frame)
 given = list(tracker.track(sys.argv[2], sys.argv[3]))
+from tfsasm.cli.main import main
+try:
+    main(["track", sys.argv[2], "--detections", sys.argv[3], "--runtime", "onnx", "--quiet",
+          "--weights", sys.argv[1], "--output", sys.argv[4]])
+except SystemExit as end:
+    assert end.code == 0, end.code
 loaded = {name for name in sys.modules if name.startswith(("torch", "tfsasm.motrv2"))}
 sys.exit(str(loaded) if loaded or tracker.state.frame != len(given) != 12 else 0)
 """
 
 
-def test_neither_torch_nor_the_network_is_needed(exported, scene):
-    """In a process of its own, where importing torch fails."""
-    command = [sys.executable, "-c", WITHOUT_TORCH, exported.folder, scene.folder, scene.detections]
+def test_neither_torch_nor_the_network_is_needed(exported, scene, tmp_path):
+    """In a process of its own, where importing torch fails; `tfsasm track` needs none either."""
+    given = (exported.folder, scene.folder, scene.detections, tmp_path)
+    command = [sys.executable, "-c", WITHOUT_TORCH, *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.tracked.mp4"))
 
 
 # What cannot be used

@@ -8,7 +8,7 @@ import pytest
 import supervision as sv
 from pycocotools.coco import COCO
 
-from tfsasm.tracking.annotations import CocoFile, CvatFile, class_names
+from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile, class_names
 from tfsasm.video.source import Frame
 
 
@@ -49,11 +49,15 @@ def test_pycocotools_reads_the_coco_file(tmp_path):
 
 
 @pytest.mark.parametrize("run", [[], [(1, []), (2, [])]], ids=["no frame", "nobody"])
-@pytest.mark.parametrize("kind", [CocoFile, CvatFile])
+@pytest.mark.parametrize("kind", [CocoFile, CvatFile, FiftyOneFile])
 def test_nobody_is_a_normal_result(tmp_path, kind, run):
     text = written(kind, tmp_path / "a", run).read_text()
     if kind is CocoFile:
         assert json.loads(text)["annotations"] == []
+    elif kind is FiftyOneFile:
+        frames = json.loads(text)["frames"]
+        assert list(frames) == [str(number) for number, _ in run]
+        assert all(one["objects"] == {"objects": []} for one in frames.values())
     else:
         assert ElementTree.fromstring(text).findall("track") == []
 
@@ -105,3 +109,23 @@ def test_classes_without_a_name_have_a_number():
     assert class_names(plain) == ["object", "class 2"]
     plain.data["class_name"] = np.array([None, "bus"], dtype=object)
     assert class_names(plain) == ["object", "bus"]
+
+
+def test_fiftyone_has_labels_by_frame_in_shares_of_the_image(tmp_path):
+    """As ETA's guide to video labels shows them; read by ETA itself where it is installed."""
+    path = written(FiftyOneFile, tmp_path / "a.json")
+    saved = json.loads(path.read_text())
+    assert saved["filename"] == "clip.mp4"
+    assert [(int(key), one["frame_number"]) for key, one in saved["frames"].items()] == [
+        (number, number) for number, _ in RUN
+    ]
+    person, car = saved["frames"]["5"]["objects"]["objects"]
+    assert person == {
+        "label": "person", "index": 7, "confidence": 0.5,
+        "bounding_box": {"top_left": {"x": round(1 / 64, 6), "y": round(2 / 48, 6)},
+                         "bottom_right": {"x": round(11 / 64, 6), "y": round(22 / 48, 6)}},
+    }  # fmt: skip
+    assert (car["label"], car["index"]) == (CAR[1], 3)
+    video = pytest.importorskip("eta.core.video", reason="needs voxel51-eta")
+    labels = video.VideoLabels.from_json(str(path))
+    assert [len(labels[number].objects) for number, _ in RUN] == [1, 0, 2, 1, 1]

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from helpers.fakes import box, proposals
 from helpers.libraries import LIBRARIES, on_arrays_of
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.proposals import NO_CLASS, Proposals
 from tfsasm.tracking import association
 from tfsasm.tracking.config import NO_ID, AssociationConfig, LifecycleConfig, MotionConfig
 
@@ -33,7 +33,10 @@ NONE = Proposals.empty()
 @pytest.fixture(scope="module", params=LIBRARIES.values(), ids=LIBRARIES)
 def on_arrays(request):
     """The functions of the module on arrays of either library."""
-    names = "associate", "update_status", "predict_boxes", "update_velocity"
+    names = (
+        "associate", "update_status", "predict_boxes", "update_velocity", "proposal_rows",
+        "updated_classes",
+    )  # fmt: skip
     return on_arrays_of(request.param, association, *names)
 
 
@@ -359,6 +362,115 @@ def test_a_birth_needs_the_detector(associate):
     assert born == [False, True, False, True]
 
 
+HALF = f32([0.5, 0.5, 0.25, 0.25])  # of WHOLE exactly, in binary too
+WHOLE = f32([0.5, 0.5, 0.25, 0.5])
+
+
+@pytest.mark.parametrize(("config", "score"), [
+    pytest.param(AssociationConfig(match_iou=0.5), 0.9, id="the overlap of the first"),
+    pytest.param(AssociationConfig(match_iou=0.9, second_iou=0.5), 0.9, id="and of the second"),
+    pytest.param(AssociationConfig(match_iou=0.9, second_iou=0.5, second_score=0.75), 0.75,
+                 id="the score of the second"),
+])  # fmt: skip
+def test_a_threshold_of_a_match_is_enough(associate, config, score):
+    found = Proposals(HALF[None], f32([score]))
+    assert one_track(associate, config, at=WHOLE, found=found).matches[-1] == 0
+
+
+def test_a_threshold_of_a_duplicate_is_none_yet(associate):
+    config = AssociationConfig(duplicate_iou=0.5)
+    assert new_tracks(associate, config, [0.9, 0.8], [HALF, WHOLE]) == [True, True]
+    config = AssociationConfig(duplicate_iou=0.49)
+    assert new_tracks(associate, config, [0.9, 0.8], [HALF, WHOLE]) == [True, False]
+    assert new_tracks(associate, config, [0.5, 0.5], [HALF, WHOLE]) == [True, False]
+
+
+def test_a_second_association_of_1_is_off_also_for_what_did_not_move(associate):
+    ids, found = np.array([NO_ID, 7]), Proposals(HALF[None], f32([0.9]))
+    predicted, reference = f32([HALF, B]), np.stack([HALF, HALF])
+    config = AssociationConfig(match_iou=0.5, second_iou=1.0)
+    result = associate(ids, f32([0.1, 0.9]), predicted, reference, found, 0, config, PRESENT)
+    assert result.matches.tolist() == [-1, -1]
+
+
+def test_a_confident_track_may_overlap_less_and_still_go_first(associate):
+    """0.65 of overlap by 1.4 is more than 0.9 by 0.8."""
+    at = box(0.3)
+    less, more = box(0.3 + 0.21 * at[2]), box(0.3 + 0.05 * at[2])
+    boxes = f32([at, less, more])
+    result = associate(
+        np.array([NO_ID, 1, 2]), f32([0.1, 0.9, 0.3]), boxes, boxes, proposals(at), 0, MATCH,
+        PRESENT,
+    )  # fmt: skip
+    assert result.matches.tolist() == [-1, 0, -1]
+    found = Proposals(f32([less, more]), f32([0.9, 0.3]))
+    assert one_track(associate, MATCH, at=at, found=found).matches[-1] == 0
+
+
+def test_a_matched_track_is_not_given_another_by_the_second_association(associate):
+    found = Proposals(f32([A, FAR_A]), f32([0.9, 0.9]))
+    assert one_track(associate, SECOND, found=found).matches[-1] == 0
+
+
+def test_a_matched_proposal_of_enough_score_is_not_born_either(associate):
+    config = replace(MATCH, birth_score=0.5)
+    found = proposals(NEAR_A, B)
+    assert one_track(associate, config, found=found).may_be_born[:2].tolist() == [False, True]
+
+
+def test_a_query_knows_its_proposal(on_arrays):
+    rows = on_arrays.proposal_rows(5, 2, proposals(A, B))
+    assert rows.tolist() == [-1, -1, 0, 1, -1]
+
+
+# Classes
+
+
+def of_classes(associate, config, track, proposal, *, score=0.1):
+    """A track at A and a proposal beside it, each of a class."""
+    found = Proposals(f32([NEAR_A]), f32([0.9]), np.array([proposal]))
+    boxes = f32([NEAR_A, A])
+    return associate(
+        np.array([NO_ID, 7]), f32([score, 0.9]), boxes, boxes, found, 0, config, PRESENT,
+        np.array([proposal, track]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [
+    pytest.param(MATCH, id="in the first association"),
+    pytest.param(AssociationConfig(match_iou=0.99, second_iou=0.2), id="in the second"),
+])
+@pytest.mark.parametrize(("track", "proposal", "match"), [
+    pytest.param(2, 2, 0, id="one class"), pytest.param(2, 3, -1, id="two classes"),
+    pytest.param(NO_CLASS, 3, 0, id="a track of any class"),
+    pytest.param(2, NO_CLASS, 0, id="a detection of any class"),
+])
+def test_a_match_is_within_a_class(associate, config, track, proposal, match):
+    assert of_classes(associate, config, track, proposal).matches[-1] == match
+
+
+@pytest.mark.parametrize(("track", "proposal", "born"), [(2, 2, False), (2, 3, True)])
+def test_a_birth_is_barred_by_its_own_class(associate, track, proposal, born):
+    result = of_classes(associate, APART, track, proposal, score=0.9)
+    assert result.may_be_born[0] == born
+
+
+def test_classes_alone_make_no_duplicate(associate):
+    found = Proposals(f32([A, B]), f32([0.9, 0.8]), np.array([2, 2]))
+    result = associate(
+        np.array([NO_ID, NO_ID]), found.scores, found.boxes, found.boxes, found, 0, APART, PRESENT,
+        found.classes,
+    )  # fmt: skip
+    assert result.may_be_born.tolist() == [True, True]
+
+
+def test_a_track_takes_the_class_of_its_detection_where_that_has_one(on_arrays):
+    found = Proposals(f32([A, B]), f32([0.9, 0.9]), np.array([5, NO_CLASS]))
+    rows = np.array([0, 1, -1, 0])
+    classes = on_arrays.updated_classes(np.array([2, 2, 2, NO_CLASS]), rows, found)
+    assert classes.tolist() == [5, 2, 2, 5]
+
+
 def test_no_query_is_a_normal_case(associate):
     boxes, none = f32(np.zeros((0, 4))), f32([])
     result = associate(np.zeros(0, dtype=int), none, boxes, boxes, NONE, 0, ALL_ON, PRESENT)
@@ -521,6 +633,7 @@ def test_the_displacement_is_longer_after_a_gap_but_not_without_end(motion, miss
     assert_near(found[0, :2], BOXES[0, :2] + steps * VELOCITY[0])
     assert_near(found[1, :2], BOXES[1, :2] + VELOCITY[1])
     assert np.array_equal(found[:, 2:], BOXES[:, 2:])
+    assert found.dtype == np.float32
 
 
 def test_without_fading_the_displacement_grows_by_the_frame(motion):
@@ -541,6 +654,7 @@ def test_a_velocity_is_the_displacement_by_the_frames_it_took(motion):
         f32(np.zeros((2, 2))), last, now, np.array([0, 2]), SEEN, AHEAD
     )
     assert_near(found[:, 0], f32([0.05, 0.05]))  # half of 0.1 per frame
+    assert found.dtype == np.float32
 
 
 def test_a_track_that_is_not_seen_keeps_the_velocity(motion):

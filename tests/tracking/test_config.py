@@ -8,7 +8,16 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.settings import with_settings
-from tfsasm.tracking.config import PRESETS, TrackerConfig, default, motrv2, paper, preset, released
+from tfsasm.tracking.config import (
+    PRESETS,
+    TrackerConfig,
+    default,
+    motr,
+    motrv2,
+    paper,
+    preset,
+    released,
+)
 
 
 def settings(config):
@@ -68,10 +77,11 @@ def test_presets_are_what_they_say(make, changes):
 def test_presets_by_name():
     made = {name: preset(name).make() for name in PRESETS}
     assert made == {
-        "released": released(), "paper": paper(), "motrv2": motrv2(), "default": default()
+        "released": released(), "paper": paper(), "motrv2": motrv2(), "motr": motr(),
+        "default": default(),
     }  # fmt: skip
     assert {name: preset(name).first_id for name in PRESETS} == {
-        "released": 0, "paper": 1, "motrv2": 1, "default": 1
+        "released": 0, "paper": 1, "motrv2": 1, "motr": 1, "default": 1
     }  # fmt: skip
 
 

@@ -62,6 +62,17 @@ def released_observation(golden, step):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+def test_an_empty_memory_is_of_the_library_of_its_features(library):
+    features = library.zeros((2, 3))
+    state = module.empty(features, RELEASED)
+    columns = [getattr(state, name) for name in COLUMNS]
+    assert {type(column) for column in columns} == {type(features)}
+    assert [as_numpy(column).dtype.name for column in columns] == [
+        "float32", "bool", "float32", "bool", "float32", "float32", "int64"
+    ]
+
+
 def test_twenty_steps_are_bit_equal_to_the_released_code(memory):
     golden = vectors("mod_memory_bank")
     state = memory.empty(np.zeros((12, 256), np.float32), RELEASED)

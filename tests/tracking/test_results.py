@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import supervision as sv
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.motchallenge import read_tracks
-from tfsasm.tracking.results import JsonFile, MotFile, Row, rows
+from tfsasm.tracking.results import CsvFile, JsonFile, MotFile, Row, rows
 from tfsasm.video.source import Frame
 
 ABOUT = {"source": "clip.mp4", "fps": 25.0}
@@ -203,3 +205,34 @@ def test_scores_and_boxes_are_finite_numbers_of_python():
         assert type(row.score) is float
         assert type(row.id) is int
         assert all(type(value) is float and math.isfinite(value) for value in row.xyxy)
+
+
+# CSV, and classes
+
+
+def test_supervision_would_write_the_same_table(tmp_path):
+    """Its `CSVSink`, with the number and time of the frame as custom data."""
+    shown = replace(TWO, class_id=np.array([0, 2]), data={"class_name": np.array(["a, b", "car"])})
+    with CsvFile(tmp_path / "ours.csv") as file, sv.CSVSink(str(tmp_path / "theirs.csv")) as sink:
+        for number, time in ((7, 0.24), (8, 0.28)):
+            file.write(frame(number, time), shown)
+            sink.append(shown, {"frame_number": number, "time": time})
+    ours, theirs = (
+        list(csv.DictReader((tmp_path / name).open())) for name in ("ours.csv", "theirs.csv")
+    )
+    assert list(ours[0]) == list(theirs[0])
+    assert len(ours) == len(theirs) == 4
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["class_name"] == other["class_name"]
+        for key in one.keys() - {"class_name"}:
+            assert float(one[key]) == pytest.approx(float(other[key]), abs=0.005), key
+
+
+def test_a_class_goes_into_json_and_mot_text(tmp_path):
+    shown = replace(TWO, class_id=np.array([0, 2]), data={"class_name": np.array(["dog", "car"])})
+    for kind in (JsonFile(tmp_path / "a.json", {}), MotFile(tmp_path / "a.txt", classes=True)):
+        with kind as file:
+            file.write(frame(1), shown)
+    [saved] = json.loads((tmp_path / "a.json").read_text())["frames"]
+    assert [(track["id"], track["class"]) for track in saved["tracks"]] == [(2, "dog"), (1, "car")]
+    assert read_tracks(tmp_path / "a.txt").label.tolist() == [1, 3]

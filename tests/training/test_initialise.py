@@ -213,6 +213,33 @@ def test_a_head_that_was_taken_is_not_told_as_left(published, missing):
     assert not [name for name in report.own if "bbox_embed" in name]
 
 
+def motr(published):
+    """A MOTR checkpoint of fewer layers, with what MOTRv2 lacks (SPEC 11.1)."""
+    state = coco(published) | {n: v for n, v in published.items() if n.startswith("track_embed.")}
+    attention = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
+    names = [f"update_attn.{part}" for part in attention] + ["norm4.weight", "norm4.bias"]
+    layers = [f"transformer.decoder.layers.{layer}.{name}" for layer in range(2) for name in names]
+    position = [f"track_embed.{part}.{kind}" for part in ("linear_pos1", "linear_pos2", "norm_pos")
+                for kind in ("weight", "bias")]  # fmt: skip
+    return state | {name: torch.randn(3) for name in layers + position}
+
+
+def test_a_motr_checkpoint_is_told_what_it_loses(published):
+    summary = initialise_from(MOTRv2(SMALL), motr(published)).summary()
+    [dropped] = [line for line in summary.splitlines() if line.startswith("dropped")]
+    assert dropped.split()[1] == "20:"
+    assert "transformer.decoder.layers.*.update_attn (8)" in dropped
+    assert "transformer.decoder.layers.*.norm4 (4)" in dropped
+    assert "track_embed.linear_pos1 (2)" in dropped
+    assert summary.splitlines()[-1].startswith("this is a MOTR checkpoint")
+
+
+def test_a_checkpoint_of_which_nothing_fits_is_refused(tmp_path):
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"nothing in .*other.pth fits the network"):
+        new_model(NETWORK, FROZEN, init=tmp_path / "other.pth")
+
+
 def test_the_report_is_four_lines(published):
     report = initialise_from(MOTRv2(SMALL), coco(published))
     lines = report.summary().splitlines()

@@ -215,3 +215,31 @@ def test_the_total_is_weighted_and_normalised_once(count, normaliser):
     assert {name: value.item() * normaliser for name, value in parts.items()} == {
         "frame_0_loss_ce": 1, "frame_0_aux0_loss_bbox": 3, "frame_1_ps1_loss_giou": 7}
     assert total.item() * normaliser == pytest.approx(2 * 1 + 5 * 3 + 2 * 7)
+
+
+# Several classes
+
+
+def two_classes(*scores):
+    """Queries that all claim the middle, with a score for either class."""
+    logits = torch.tensor(scores).logit()
+    return Prediction(logits, torch.tensor([MIDDLE] * len(scores)), torch.zeros(len(scores), 2))
+
+
+def test_a_target_is_assigned_by_its_own_class():
+    """Of two boxes that are alike: the second query is surest of all, but of the other class."""
+    wanted = Targets(torch.tensor([MIDDLE]), torch.tensor([70]), torch.tensor([1]))
+    queries = two_classes([0.1, 0.6], [0.9, 0.1])
+    ids = torch.tensor([NO_ID, NO_ID])
+    assert match_frame(ids, torch.ones(2), queries, wanted, CONFIG).ids.tolist() == [70, NO_ID]
+
+
+def test_only_the_class_of_the_target_is_wanted():
+    wanted = Targets(torch.tensor([MIDDLE]), torch.tensor([70]), torch.tensor([1]))
+    queries = two_classes([0.3, 0.6])
+    queries.logits.requires_grad_()
+    ids = torch.tensor([NO_ID])
+    matches = match_frame(ids, torch.ones(1), queries, wanted, CONFIG)
+    frame_loss([queries], ids, matches, wanted, CONFIG)["ce"].backward()
+    first, second = queries.logits.grad[0].tolist()
+    assert first > 0 > second  # down with the other class, up with this one

@@ -8,23 +8,50 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import ModelConfig, full, tiny
-from tfsasm.training.recipes import TrainConfig, recipe, recipe_tiny, sampling_of
+from tfsasm.training.augment import AugmentConfig, augment_of
+from tfsasm.training.recipes import (
+    TrainConfig,
+    recipe,
+    recipe_finetune,
+    recipe_full,
+    recipe_tiny,
+    sampling_of,
+)
 from tfsasm.training.trainer import schedule
 
 
+def of_tiny(config):
+    return replace(config, augment=augment_of(tiny()))
+
+
 def test_each_network_has_its_recipe():
-    assert recipe("tiny") == (tiny(), recipe_tiny())
-    assert recipe("full") == (full(), TrainConfig())
+    assert recipe(tiny()) == of_tiny(recipe_tiny())
+    assert recipe(full()) == recipe_full()
+
+
+def test_the_published_recipe_has_the_papers_clips():
+    """SPEC 9.3, 9.4, 9.9: eight clips of five frames a step; drops and insertions (QUIRK-34)."""
+    config = recipe_full()
+    assert (config.batch, config.lengths, config.augment) == (8, ((0.0, 5),), AugmentConfig())
+    assert (config.clip.denoising, config.clip.track_drop) == (0.05, 0.1)
+    assert (config.clip.false_tracks, config.clip.checkpointing) == (0.3, True)
 
 
 def test_trained_box_heads_are_left_alone():
-    assert recipe("tiny", 2, from_checkpoint=True)[1] == recipe_tiny(2)
+    assert recipe(tiny(), 2, from_checkpoint=True) == of_tiny(recipe_tiny(2))
     assert not recipe_tiny(2).neutral_box_heads
     wanted = replace(recipe_tiny(), neutral_box_heads=False)
-    assert recipe("tiny", from_checkpoint=True)[1] == wanted
+    assert recipe(tiny(), from_checkpoint=True) == of_tiny(wanted)
 
 
-@pytest.mark.parametrize(("network", "from_checkpoint"), [("tiny", False), ("full", True)])
+def test_own_data_fine_tune_a_checkpoint():
+    wanted = of_tiny(recipe_finetune())
+    assert recipe(tiny(), from_checkpoint=True, own_data=True) == wanted
+    assert recipe(tiny(), own_data=True) == of_tiny(recipe_tiny())
+    assert recipe(full(), from_checkpoint=True, own_data=True) == recipe_full()
+
+
+@pytest.mark.parametrize(("network", "from_checkpoint"), [(tiny(), False), (full(), True)])
 def test_the_second_cycle_is_that_of_tiny_and_needs_a_start(network, from_checkpoint):
     with pytest.raises(InputError, match="continues from --init FILE"):
         recipe(network, 2, from_checkpoint=from_checkpoint)
@@ -32,7 +59,15 @@ def test_the_second_cycle_is_that_of_tiny_and_needs_a_start(network, from_checkp
 
 @pytest.mark.parametrize(("cycle", "frames"), [(1, 5), (2, 6)])
 def test_clips_are_long_enough_for_the_whole_run(cycle, frames):
-    assert sampling_of(recipe_tiny(cycle)).frames == frames
+    assert sampling_of(recipe_tiny(cycle), tiny()).frames == frames
+
+
+@pytest.mark.parametrize(("network", "sizes"), [
+    (tiny(), {(384, 288), (512, 288), (448, 288)}),
+    (full(), {(1067, 800), (1422, 800), (1244, 800)}),
+])
+def test_clips_come_in_the_size_that_the_network_is_saved_with(network, sizes):
+    assert set(sampling_of(TrainConfig(), network).sizes) == sizes
 
 
 @pytest.mark.parametrize("cycle", [1, 2])

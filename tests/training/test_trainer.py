@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -14,22 +16,20 @@ from safetensors.torch import load_file
 from helpers.fakes import SMALL
 from helpers.scenes import NETWORK as SCENES_NETWORK
 from helpers.scenes import RunsCode, drawn_blocks, drawn_clip, lively_model
-from tfsasm.errors import InputError, WeightsError
+from tfsasm.errors import InputError, TfsasmError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import load_model
+from tfsasm.training.checkpoints import averaged, resume, save, state_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import to_clip
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import (
-    averaged,
     clip_length,
     fit,
-    resume,
-    save,
+    noise,
     schedule,
     start,
-    state_of,
     train,
     train_step,
 )
@@ -144,7 +144,7 @@ def test_box_heads_start_neutral_or_as_published(neutral, bias):
 def test_a_step_uses_the_scheduled_rate():
     run = new_run(replace(CONFIG, steps=100, warmup=4))
     for wanted in (0.25, 0.5, 0.75, 1.0):
-        train_step(run, to_clip(drawn_clip(0)))
+        train_step(run, [to_clip(drawn_clip(0))])
         for group in run.optimizer.param_groups:
             assert group["lr"] == pytest.approx(wanted * group["base"])
 
@@ -153,7 +153,7 @@ def test_a_step_uses_the_scheduled_rate():
 
 
 def test_a_step_reports_the_loss_of_the_last_frame_in_its_parts():
-    values = train_step(new_run(), to_clip(drawn_clip(0)))
+    values = train_step(new_run(), [to_clip(drawn_clip(0))])
     assert set(values) == {"loss", "norm", "ce", "bbox", "giou"}
     assert all(math.isfinite(value) and value > 0 for value in values.values())
 
@@ -161,7 +161,7 @@ def test_a_step_reports_the_loss_of_the_last_frame_in_its_parts():
 def test_a_step_takes_as_many_frames_as_are_due():
     def loss(due, given):
         run = new_run(replace(CONFIG, lengths=((0.0, due),)))
-        return train_step(run, to_clip(drawn_clip(0)[:given]))["loss"]
+        return train_step(run, [to_clip(drawn_clip(0)[:given])])["loss"]
 
     assert loss(1, 3) == loss(3, 1)
     assert loss(2, 3) == loss(3, 2)
@@ -172,7 +172,7 @@ def test_a_step_is_a_function_of_run_and_clip():
     one, other = new_run(), new_run()
     for seed in range(3):
         clip = to_clip(drawn_clip(seed))
-        assert train_step(one, clip) == train_step(other, clip)
+        assert train_step(one, [clip]) == train_step(other, [clip])
     assert equal(state_of(one), state_of(other))
 
 
@@ -182,7 +182,7 @@ def test_gradients_reach_every_trainable_parameter(backbone_lr):
     run = new_run(replace(CONFIG, backbone_lr=backbone_lr, lengths=((0.0, 3),)))
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     for seed in range(3):
-        train_step(run, to_clip(drawn_clip(seed)))
+        train_step(run, [to_clip(drawn_clip(seed))])
     dead = [name for name, p in trainable(run).items() if p.grad is None or not p.grad.any()]
     assert dead == []
     moved = {name for name, p in run.model.named_parameters() if not torch.equal(p, before[name])}
@@ -192,7 +192,7 @@ def test_gradients_reach_every_trainable_parameter(backbone_lr):
 
 def test_the_gradient_is_clipped():
     free, tied = (new_run(replace(CONFIG, clip_norm=norm)) for norm in (1e9, 0.1))
-    norms = [train_step(run, to_clip(drawn_clip(0)))["norm"] for run in (free, tied)]
+    norms = [train_step(run, [to_clip(drawn_clip(0))])["norm"] for run in (free, tied)]
     assert norms[0] == norms[1] > 1  # reported as it was before
 
     def total(run):
@@ -207,24 +207,54 @@ def test_one_clip_can_be_learned_by_heart():
         CONFIG, clip=ClipConfig(refresh_matched=True), steps=1000, warmup=0, lengths=((0.0, 3),)
     )
     run, clip = new_run(config), to_clip(drawn_clip(0))
-    losses = [train_step(run, clip)["loss"] for _ in range(30)]
+    losses = [train_step(run, [clip])["loss"] for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
 def test_half_precision_trains_whole_weights():
     whole, half = new_run(), new_run(replace(CONFIG, precision="bf16"))
-    losses = [train_step(run, to_clip(drawn_clip(0)))["loss"] for run in (whole, half)]
+    losses = [train_step(run, [to_clip(drawn_clip(0))])["loss"] for run in (whole, half)]
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.1)
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
 
 
+def test_fp16_scales_its_gradients_and_keeps_the_scale_over_a_stop(tmp_path):
+    config = replace(CONFIG, precision="fp16", checkpoint_minutes=0.0)
+    run = new_run(config)
+    before = run.model.learned_content.detach().clone()
+    train_step(run, [to_clip(drawn_clip(0))])
+    assert run.scaler.get_scale() > 1
+    run.scaler.update(128.0)
+    save(run, tmp_path)
+    again = new_run(config, seed=9)
+    resume(again, tmp_path / "last.pt")
+    assert again.scaler.get_scale() == 128.0
+    train_step(again, [to_clip(drawn_clip(1))])
+    assert not torch.equal(again.model.learned_content, before)
+    assert again.model.learned_content.isfinite().all()
+
+
+def killed(index):
+    """A block whose process is ended, as by a system that is out of memory."""
+    if index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return drawn_blocks(index)
+
+
+def test_a_killed_maker_of_clips_ends_the_run_in_one_sentence(tmp_path):
+    run = new_run(replace(CONFIG, steps=50, workers=1, checkpoint_minutes=0.0))
+    with pytest.raises(TfsasmError, match=r"a process that makes clips was ended.* at step \d"):
+        fit(run, killed, tmp_path)
+    resume(new_run(), tmp_path / "last.pt")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run():
     run = new_run()
-    train_step(run, to_clip(drawn_clip(0)))
+    train_step(run, [to_clip(drawn_clip(0))])
     with torch.no_grad():
         run.model.proposal_content.fill_(math.nan)
     with pytest.raises(InputError, match=r"the loss is nan at step 1; .* a lower --lr"):
-        train_step(run, to_clip(drawn_clip(0)))
+        train_step(run, [to_clip(drawn_clip(0))])
     assert run.step == 1
 
 
@@ -236,7 +266,7 @@ def test_the_average_follows_the_weights():
     name = "learned_content"
     expected = run.model.get_parameter(name).detach().clone()
     for step in range(1, 14):
-        train_step(run, to_clip(drawn_clip(step)))
+        train_step(run, [to_clip(drawn_clip(step))])
         decay = min(0.5, step / (step + 10))  # a young run forgets its start
         expected = decay * expected + (1 - decay) * run.model.get_parameter(name).detach()
         torch.testing.assert_close(run.average[name], expected)
@@ -246,13 +276,13 @@ def test_the_average_follows_the_weights():
 def test_an_average_of_zero_is_the_last_step():
     run = new_run(replace(CONFIG, average=0.0))
     for seed in range(2):
-        train_step(run, to_clip(drawn_clip(seed)))
+        train_step(run, [to_clip(drawn_clip(seed))])
     assert equal(run.average, {name: p.detach() for name, p in trainable(run).items()})
 
 
 def test_the_averaged_model_is_ready_to_track():
     run = new_run()
-    train_step(run, to_clip(drawn_clip(0)))
+    train_step(run, [to_clip(drawn_clip(0))])
     model = averaged(run)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
@@ -266,7 +296,7 @@ def test_a_frozen_backbone_is_saved_as_it_came():
     model = MOTRv2(SMALL)
     came = {f"backbone.{k}": v.clone() for k, v in model.backbone.state_dict().items()}
     run = start(model, NETWORK, CONFIG)
-    train_step(run, to_clip(drawn_clip(0)))
+    train_step(run, [to_clip(drawn_clip(0))])
     state = state_of(run)
     assert state.keys() == MOTRv2(SMALL).state_dict().keys()
     assert equal({name: state[name] for name in came}, came)
@@ -341,7 +371,6 @@ def checkpoint(tmp_path):
 
 @pytest.mark.parametrize(("change", "name"), [
     pytest.param({"lr": 2e-3}, "lr", id="another rate"),
-    pytest.param({"steps": 7}, "steps", id="another length"),
     pytest.param({"seed": 1}, "seed", id="another seed"),
     pytest.param({"clip": ClipConfig()}, "clip", id="another loss"),
 ])
@@ -380,6 +409,136 @@ def test_resuming_refuses_half_a_file(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"last.pt is truncated"):
         resume(new_run(), checkpoint)
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def curve(folder):
+    return [(entry["step"], entry["loss"]) for entry in log_of(folder)]
+
+
+def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
+    """Means over two steps, stopped between them; the lines are those of an unbroken run."""
+    config = replace(CONFIG, log_every=2)
+    fit(new_run(config), drawn_blocks, tmp_path / "whole")
+    first = new_run(config)
+    fit(first, drawn_blocks, tmp_path / "parts", stopped=lambda: first.step == 3)
+    assert first.step == 3
+    second = new_run(config, seed=99)
+    assert resume(second, tmp_path / "parts" / "last.pt") == "resumed at step 3"
+    fit(second, drawn_blocks, tmp_path / "parts")
+    assert [step for step, _ in curve(tmp_path / "whole")] == [2, 4, 6]
+    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+
+
+def test_lines_after_the_last_checkpoint_are_written_anew(tmp_path):
+    with pytest.raises(StoppedError):
+        fit(new_run(), drawn_blocks, tmp_path, progress=stop_at(4))
+    assert not (tmp_path / "last.pt").exists()  # killed before the first one
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')
+    fit(new_run(), drawn_blocks, tmp_path)
+    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_shorter_than_the_reports_are_apart_has_its_line(tmp_path):
+    fit(new_run(replace(CONFIG, log_every=50)), drawn_blocks, tmp_path / "once")
+    fit(new_run(), drawn_blocks, tmp_path / "each")
+    [(step, loss)] = curve(tmp_path / "once")
+    assert step == 6
+    assert loss == pytest.approx(np.mean([one for _, one in curve(tmp_path / "each")]), abs=1e-6)
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    fit(new_run(replace(CONFIG, steps=3)), drawn_blocks, tmp_path)
+    longer = new_run()
+    said = resume(longer, tmp_path / "last.pt")
+    assert said.startswith("resumed at step 3 of what is now 6 steps instead of 3; rates")
+    fit(longer, drawn_blocks, tmp_path)
+    assert longer.step == 6
+    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+# Several clips a step
+
+
+def gradient(run):
+    return {name: p.grad.clone() for name, p in trainable(run).items() if p.grad is not None}
+
+
+def test_a_step_of_two_clips_has_the_mean_of_their_gradients():
+    """Each of as many targets, so that each alone is divided by the same number."""
+    wide = replace(CONFIG, clip_norm=1e9, lengths=((0.0, 2),))
+    clips = [to_clip(drawn_clip(seed)) for seed in (0, 1)]
+    both = new_run(replace(wide, batch=2))
+    train_step(both, clips)
+    alone = []
+    for number, clip in enumerate(clips):
+        run = new_run(wide)
+        run.engine = Numbered(run.engine, wide.seed, number)
+        train_step(run, [clip])
+        alone.append(gradient(run))
+    for name, value in gradient(both).items():
+        wanted = (alone[0][name] + alone[1][name]) / 2
+        torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-6, msg=name)
+
+
+class Numbered(torch.nn.Module):
+    """A step's engine that takes a clip for number `number` of the stream."""
+
+    def __init__(self, engine, seed, number):
+        super().__init__()
+        self.engine, self.seed, self.number = engine, seed, number
+
+    def forward(self, clip, count, _):
+        return self.engine(clip, count, noise(self.seed, self.number))
+
+
+def test_clips_of_a_step_share_one_number_of_targets():
+    """SPEC 9.6: a clip without people does not count the other's people twice."""
+    run = new_run(replace(CONFIG, batch=2))
+    seen = []
+    engine = run.engine
+    run.engine = lambda clip, count, noise: seen.append(count) or engine(clip, count, noise)
+    crowd = drawn_clip(0)
+    nobody = [replace(f, boxes=f.boxes[:0], ids=f.ids[:0]) for f in crowd]
+    train_step(run, [to_clip(crowd), to_clip(nobody)])
+    assert seen == [2.0, 2.0]  # two people in two frames, and none
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_computing_frames_twice_gives_the_same_gradients(frames):
+    made = []
+    for checkpointing in (False, True):
+        clip = replace(CONFIG.clip, checkpointing=checkpointing)
+        run = new_run(replace(CONFIG, clip=clip, clip_norm=1e9, lengths=((0.0, frames),)))
+        train_step(run, [to_clip(drawn_clip(0))])
+        made.append(gradient(run))
+    assert made[0].keys() == made[1].keys()
+    for name, value in made[0].items():
+        torch.testing.assert_close(made[1][name], value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+# Frozen parts
+
+
+def test_frozen_parts_keep_their_weights():
+    config = replace(CONFIG, backbone_lr=1e-4, freeze=("encoder", "decoder.class_heads"))
+    run = new_run(config)
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    for seed in range(2):
+        train_step(run, [to_clip(drawn_clip(seed))])
+    kept = {name for name, p in run.model.named_parameters() if torch.equal(p, before[name])}
+    frozen = {name for name in before if name.startswith(("encoder.", "decoder.class_heads."))}
+    assert frozen
+    assert kept == frozen
+
+
+def test_a_part_that_does_not_exist_cannot_be_frozen():
+    with pytest.raises(InputError, match=r"no part 'neck'; there are .*learned_boxes, .*backbone"):
+        new_run(replace(CONFIG, freeze=("neck",)))
 
 
 # What a run leaves behind
@@ -423,7 +582,7 @@ def test_a_run_validates_on_the_way(tmp_path):
     run = new_run(replace(CONFIG, steps=3, validate_minutes=0.0))
     steps = []
     fit(run, drawn_blocks, tmp_path, validate=lambda _: steps.append(run.step) or {})
-    assert steps == [1, 2, 3, 3]
+    assert steps == [1, 2, 3]
 
 
 # A whole run
@@ -465,7 +624,7 @@ def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
 def test_the_same_run_again_continues_where_it_was(trained, tmp_path):
     trained()
     before = load_file(tmp_path / "run" / "model.safetensors")
-    assert trained()[-1] == "resumed at step 3"
+    assert trained()[-1] == "all 3 steps are done; a larger --steps goes on from here"
     after = load_file(tmp_path / "run" / "model.safetensors")
     assert all(torch.equal(after[name], value) for name, value in before.items())
 

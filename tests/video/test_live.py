@@ -84,3 +84,4 @@ def test_a_stream_that_never_was_is_an_error_at_once(camera):
     with pytest.raises(InputError, match=r"127\.0\.0\.1:1/live cannot be opened") as caught:
         open_video("rtsp://me:secret@127.0.0.1:1/live", reconnect=60)
     assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__  # PyAV's error has it

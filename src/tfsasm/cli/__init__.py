@@ -1,4 +1,5 @@
 """Commands: a file each, with its `Options` and a `run` that returns one of these exit codes."""
 
 OK, FAILED, USER_ERROR, TRUNCATED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Done; done, with problems to look at; refused; the source was cut short; Ctrl-C or SIGTERM."""
+"""Done; done, with problems to look at; refused; the source was cut short; stopped by a signal, of
+which SIGTERM makes it 143."""

@@ -16,6 +16,10 @@ from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, write_json
 
+Scaling = Literal[
+    "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
+]
+
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
 
@@ -46,16 +50,19 @@ class Options:
     """A detector to time as well, such as yolox-nano."""
     detector_weights: OptionalFile = None
     """Its file."""
-    scaling: Literal["none", "tracks", "size", "capacity", "length"] = "none"
+    scaling: Scaling = "none"
     """Instead: time and memory over the number of tracks, the size of images, the capacity of the
-    memory, or the length of a video."""
+    memory, the length of a video; or, without a network, association over the number of detections,
+    and the length of a video for the appearance tracker."""
     length: int = 100_000
-    """Frames of --scaling length."""
+    """Frames of --scaling length and appearance-length."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
     """Instead: another program, timed in alternation with `tfsasm track` on the same video, for
     whose path {source} stands in the command, and {output} for a file that it may write."""
     source: OptionalFile = None
     """Video for --baseline; by default a synthetic one of --size."""
+    everyday: OptionalFile = None
+    """Instead: what each part of `tfsasm track` costs on this video, with its defaults."""
     json: OptionalFile = None
     """Results as JSON."""
     plot: OptionalFile = None
@@ -83,7 +90,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         print_lines(console, *_lines(result))
         draw = partial(plot_stages, result["variants"], STAGES)
     else:
-        title = options.scaling if options.baseline is None else f"{result['frames']} frames"
+        title = f"{result['frames']} frames" if options.baseline else options.scaling
+        title = f"tfsasm track {options.everyday}" if options.everyday else title
         console.print(_rows_table(result["rows"], title))
         draw = partial(plot_columns, result["rows"])
     if options.json:
@@ -102,6 +110,10 @@ def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
     from tfsasm.experiments.speed.external import run_pair
     from tfsasm.experiments.speed.report import Settings, compare
 
+    if options.everyday is not None:
+        from tfsasm.experiments.speed.everyday import by_part
+
+        return {"rows": by_part(options.everyday)}
     if options.baseline is not None:
         return run_pair(options.baseline, options.source, (height, width), options.rounds)
     if options.scaling != "none":
@@ -117,9 +129,13 @@ def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
 
 
 def _grow(options: Options) -> list[dict[str, Any]]:
-    from tfsasm.experiments.speed import scaling
+    from tfsasm.experiments.speed import crowds, scaling
     from tfsasm.experiments.speed.variants import fast_network
 
+    if options.scaling == "detections":
+        return crowds.by_detections(options.rounds)
+    if options.scaling == "appearance-length":
+        return crowds.by_length(options.length, options.tracks)
     network = fast_network(options.network, options.weights)
     if options.scaling == "tracks":
         return scaling.by_tracks(network, options.rounds)
@@ -145,8 +161,9 @@ def _check(options: Options) -> None:
         raise InputError("--variants names none; give one or more")
     check_variants(options.variants)
     check_plot(options.plot)
-    if options.plot and options.baseline is not None:
-        raise InputError("--baseline has no plot; leave --plot out")
+    for name in ("baseline", "everyday"):
+        if options.plot and getattr(options, name) is not None:
+            raise InputError(f"--{name} has no plot; leave --plot out")
     check_outputs((options.json, options.plot), overwrite=options.overwrite)
 
 

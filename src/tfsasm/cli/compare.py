@@ -25,7 +25,7 @@ from tfsasm.cli.experiment import (
 from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions, OptionalFile
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
-from tfsasm.files import check_outputs, write_json, write_text
+from tfsasm.files import check_folder, check_outputs, locked, write_json, write_text
 
 if TYPE_CHECKING:
     from tfsasm.evaluation.metrics import Report
@@ -57,9 +57,6 @@ class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
     is what the others are compared with."""
     no_images: bool = False
     """Use no images, also where there are some."""
-    second_half: bool = False
-    """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
-    whole videos: frame k is frame n//2+1+k of n."""
     min_score: float = 0.1
     """Detections below this score are left out."""
     json: OptionalFile = None
@@ -88,6 +85,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     with ExitStack() as stack:
         place = options.output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         experiment, skipped = _make_experiment(options, place)
+        stack.enter_context(locked(check_folder(place)))
         finished = run_experiment(options, experiment, errors)
         if finished.interrupted:
             print_lines(console, "stopped; nothing is scored")

@@ -50,8 +50,8 @@ class Options:
     detector_set: Settings = ()
     """Single settings of the detector, as NAME=VALUE."""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
-    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
-    own labels; by default people."""
+    """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
+    YOLOX by number; by default people."""
     score: float = 0.1
     """Boxes below this score are left out. MOTRv2's own det_db begins at 0.05."""
     overwrite: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -16,20 +16,13 @@ from rich.console import Console
 from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
-from tfsasm.detection.coco import CocoImages, read_coco, write_coco
-from tfsasm.detection.det_db import Kind, kind_of, write_det_db
-from tfsasm.detection.edit import Frames, Note, filter_boxes, merge, rekey
-from tfsasm.detection.formats import (
-    FrameBoxes,
-    Reading,
-    mot_rows,
-    once,
-    read_frames,
-    write_mot,
-)
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
-from tfsasm.motchallenge import FRAMES_FROM_0
+
+if TYPE_CHECKING:
+    from tfsasm.detection.det_db import Kind
+    from tfsasm.detection.edit import Frames, Note
+    from tfsasm.detection.formats import FrameBoxes
 
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
@@ -155,6 +148,11 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
+    from tfsasm.detection.coco import CocoImages, read_coco, write_coco
+    from tfsasm.detection.det_db import kind_of, write_det_db
+    from tfsasm.detection.formats import Reading, mot_rows, read_frames, write_mot
+    from tfsasm.motchallenge import FRAMES_FROM_0
+
     tool = options.tool
     how = tool if isinstance(tool, Conversion) else Conversion()
     inputs = tool.inputs if isinstance(tool, MergeDetections) else (tool.input,)
@@ -208,6 +206,9 @@ class _Count:
 
 def _changed(tool: Tool, streams: Mapping[Path, Frames], note: Note) -> Frames:
     """The frames of the inputs as the tool leaves them."""
+    from tfsasm.detection.edit import filter_boxes, merge, rekey
+    from tfsasm.detection.formats import once
+
     if isinstance(tool, MergeDetections):
         return merge(streams, tool.clash, note)
     (frames,) = streams.values()

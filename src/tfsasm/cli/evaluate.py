@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,6 +12,7 @@ from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.experiment import make_experiment, print_run, query_settings, resume, run_settings
 from tfsasm.cli.options import (
     ResultsOptions,
+    TrackerName,
     TrackerOptions,
     appearance_config,
     chosen_tracker,
@@ -39,7 +40,7 @@ class Options(TrackerOptions, ResultsOptions):
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
-    tracker: Literal["auto", "query", "appearance"] = "query"
+    tracker: TrackerName = "query"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings;
     auto: appearance, or query where an option of it is given."""
 
@@ -112,9 +113,12 @@ def _score(
     if not files:
         print_lines(console, "nothing to score: no finished sequence has ground truth")
         return
-    scored = score_files(files, options.dataset, allow_missing=True, problems={
+    problems = {
         name: f"it was not tracked: {why}" for name, why in failures.items() if name in with_truth
-    })  # fmt: skip
+    }
+    scored = score_files(
+        files, options.dataset, classes=options.classes, allow_missing=True, problems=problems
+    )
     path = options.output / SCORES
     write_json(path, {**to_json(scored), "settings": settings})
     console.print(report_table(scored.report))

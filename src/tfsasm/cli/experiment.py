@@ -21,6 +21,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
+from tfsasm.files import check_folder, locked
 
 if TYPE_CHECKING:
     from tfsasm.datasets.sequences import Sequence as DatasetSequence
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
     """The sequences that the options name. Raises `InputError`, also for fewer than one worker."""
     from tfsasm.datasets.sequences import sequences
+    from tfsasm.evaluation.score import check_classes
 
     if options.workers < 1:
         raise InputError(f"workers is {options.workers}; give 1 or more")
+    check_classes(options.dataset, options.classes)
     return sequences(
         options.dataset, options.root, options.split, options.sequences, public=options.public
     )
@@ -67,8 +70,9 @@ def make_experiment(
             "evaluate tracks by motion alone"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live)
-    )
+        chosen, detections=options.detections, source=options.source, live=bool(live),
+        second_half=options.second_half,
+    )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
     form: dict[str, Any] = {}
@@ -106,19 +110,21 @@ def resume(
 ) -> Run:
     """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
 
-    Nothing is claimed, and least of all emptied, for what cannot begin. Raises `InputError`.
+    Nothing is claimed, and least of all emptied, for what cannot begin, or while another process
+    writes there. Raises `InputError`.
     """
     from tfsasm.experiments.results import claim_all
     from tfsasm.experiments.run import make_work
 
     make_work(experiment, detector)
-    todo = claim_all(
-        experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
-        by_sequence=by_sequence,
-    )  # fmt: skip
-    if done := len(experiment.tasks) - len(todo):
-        print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-    return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+    with locked(check_folder(options.output)):
+        todo = claim_all(
+            experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
+            by_sequence=by_sequence,
+        )  # fmt: skip
+        if done := len(experiment.tasks) - len(todo):
+            print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
+        return run_experiment(options, replace(experiment, todo=todo), errors, detector)
 
 
 def run_experiment(
@@ -155,7 +161,9 @@ def score_trackers(
     files = experiment.files()
     counts = {label: len(each) for label, each in files.items()}
     with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
-        return score_all(files, options.dataset, failures, options.workers, show)
+        return score_all(
+            files, options.dataset, failures, options.workers, show, classes=options.classes
+        )
 
 
 def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, Any]:
@@ -173,6 +181,8 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
     else:
         boxes["detections"] = detections_setting(options.detections)
+    if options.second_half:
+        boxes["second_half"] = True
     return {
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,

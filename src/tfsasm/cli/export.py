@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from rich.console import Console
 
 from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount
 from tfsasm.cli.progress import print_lines
-from tfsasm.tables import as_numpy
+from tfsasm.errors import InputError
 
 if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
@@ -52,6 +51,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         options.weights, short_side=options.short_side, max_side=options.max_side, device="cpu",
         exact=True,
     )  # fmt: skip
+    if not network.proposals:
+        raise InputError(f"{options.weights} is a MOTR; exports are of MOTRv2's networks")
     for path in export(
         network.model, network.config, options.output, options.format, overwrite=options.overwrite
     ):
@@ -66,6 +67,10 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def largest_difference(network: Network, exported: Network, seed: int = 0) -> float:
     """Between PyTorch's and an export's boxes and scores, of noise at a size not used to export."""
+    import numpy as np
+
+    from tfsasm.tables import as_numpy
+
     random = np.random.default_rng(seed)
     image = random.integers(0, 256, (150, 203, 3), dtype=np.uint8)
     boxes = random.uniform(0.1, 0.9, (23, 4)).astype(np.float32)

@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
+import _thread
 import difflib
 import functools
 import logging
 import operator
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
-from tyro.constructors import (
-    ConstructorRegistry,
-    PrimitiveConstructorSpec,
-    PrimitiveTypeInfo,
-)  # fmt: skip
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
+from tfsasm.cli.parsing import filled, form, spoken
+from tfsasm.cli.progress import PlainConsole
 from tfsasm.errors import TfsasmError, TruncatedInput
 from tfsasm.runtime.allocator import keep_freed_memory
 
 COMMANDS = (
-    "track", "demo", "detect", "detections", "evaluate", "compare", "ablate", "bench", "score",
-    "datasets", "show", "submit", "merge", "synth", "train", "convert", "export",
+    "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
+    "bench", "score", "datasets", "show", "view", "submit", "merge", "synth", "train", "verify",
+    "convert", "export",
 )  # fmt: skip
 """Every command, and the module of this folder that has its `Options` and its `run`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exits with 0, 2 (your input), 3 (source cut short) or 130 (Ctrl-C, SIGTERM).
+    """Runs a command. Exits with 0, 2 (your input), 3 (source cut short), 130 (Ctrl-C) or 143
+    (SIGTERM).
 
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
     """
     options = parse(arguments)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = PlainConsole(), PlainConsole(stderr=True)
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s",
         handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
     )  # fmt: skip
-    with _termination_is_ctrl_c():
+    with _stopped_by_signals() as stopped:
         code = _run(options, console, errors)
-    sys.exit(code)
+    sys.exit(128 + stopped[0] if code == INTERRUPTED and stopped else code)
 
 
 def parse(arguments: Sequence[str] | None = None) -> Any:
@@ -56,13 +59,20 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
 
     Prints help, the version or what is wrong, and exits, where there is nothing to run.
     """
-    _first_word(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _first_word(words)
+    prog, kind = "tfsasm", None
+    if words and words[0] in COMMANDS:  # the others need not be loaded
+        prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
+    return filled(tyro.cli(
+        kind or _all_commands(), prog=prog, args=words, config=(tyro.conf.FlagCreatePairsOff,),
+        registry=spoken(), description=None if kind else "Track look-alike people through a video.",
+    ))  # fmt: skip
+
+
+def _all_commands() -> Any:
     commands = [Annotated[options_of(name), tyro.conf.subcommand(name)] for name in COMMANDS]
-    command: Any = functools.reduce(operator.or_, commands)
-    return tyro.cli(
-        command, prog="tfsasm", args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=_numbers(), description="Track look-alike people through a video.",
-    )  # fmt: skip
+    return functools.reduce(operator.or_, commands)
 
 
 def _first_word(words: Sequence[str]) -> None:
@@ -78,52 +88,47 @@ def _first_word(words: Sequence[str]) -> None:
         sys.exit(USER_ERROR)
 
 
-def _numbers() -> ConstructorRegistry:
-    """How numbers are read, so that a word where one is wanted is answered in words."""
-    registry = ConstructorRegistry()
-
-    @registry.primitive_rule
-    def number(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
-        if kind.type not in (int, float):
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1, metavar=kind.type.__name__.upper(),
-            instance_from_str=lambda texts: _number(texts[0], kind.type),
-            is_instance=lambda value: (
-                isinstance(value, int if kind.type is int else int | float)
-                and not isinstance(value, bool)
-            ),
-            str_from_instance=lambda value: [str(value)],
-        )  # fmt: skip
-
-    return registry
-
-
-def _number(text: str, kind: type[float]) -> float:
-    try:
-        return kind(text)
-    except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from error
-
-
 def options_of(command: str) -> Any:
     """The class of a command's options."""
     return import_module(f"tfsasm.cli.{command}").Options
 
 
 @contextmanager
-def _termination_is_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does."""
-    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _stopped_by_signals() -> Iterator[list[int]]:
+    """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does.
+
+    Gives the signals that came. One that comes while a module is imported waits until it is there:
+    packages in C turn it into an `ImportError`, or lose it.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
+            return
+        came.append(number)
+        raise KeyboardInterrupt
+
+    usual = {
+        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }  # fmt: skip
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _run(options: Any, console: Console, errors: Console) -> int:
     keep_freed_memory()
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
         code: int = sys.modules[type(options).__module__].run(options, console, errors)
     except TruncatedInput as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from tfsasm.cli import OK
+from tfsasm.cli.options import OptionalFile
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_folder, check_output, write_text
@@ -18,7 +20,8 @@ class Options:
     """Join broken tracks after the fact. OFFLINE: it looks at the future of each track.
 
     A track is continued by the only one that begins within --max-gap frames after its end, if no
-    other ended in that time. Scores of merged results are not those of an online tracker.
+    other ended in that time; or, with --corrections, as it was done by hand in the page. Scores of
+    merged results are not those of an online tracker.
 
     Example: tfsasm merge --results results --output merged
     """
@@ -34,24 +37,38 @@ class Options:
     block_from: int = 0
     """Gap in frames from which another start or end forbids a join, up to --max-gap. The released
     0 lets one forbid that could not be joined itself; --min-gap + 1 does not."""
+    corrections: OptionalFile = None
+    """Apply what the page has saved as NAME.corrections.json to one result file, instead."""
     overwrite: bool = False
     """Replace output files that exist."""
 
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Merge one file or all of a folder; everything is read before anything is written."""
-    from tfsasm.tracking.postprocess import MergeConfig, merge_text
-
-    config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
     targets = _targets(options)
-    merged = {source: merge_text(source, config) for source in targets}
+    change = _change(options)
+    merged = {source: change(source) for source in targets}
     for source, target in targets.items():
         text, before, after = merged[source]
         write_text(target, text)
         print_lines(console, f"{source.stem}: {before} identities, {after} after merging")
-    print_lines(console, f"wrote {options.output}; merging looks at the future: this is an "
-                         "offline result")
+    by_hand = "corrected by hand" if options.corrections else "merging looks at the future"
+    print_lines(console, f"wrote {options.output}; {by_hand}: this is an offline result")
     return OK
+
+
+def _change(options: Options) -> Callable[[Path], tuple[str, int, int]]:
+    """What makes the text of a file, and how many identities it had and has."""
+    from tfsasm.tracking.corrections import corrected_text, read_corrections
+    from tfsasm.tracking.postprocess import MergeConfig, merge_text
+
+    if options.corrections is None:
+        config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
+        return lambda path: merge_text(path, config)
+    if options.results.is_dir():
+        raise InputError("--corrections are of one video; give its file as --results")
+    corrections = read_corrections(options.corrections)
+    return lambda path: corrected_text(path, corrections)
 
 
 def _targets(options: Options) -> dict[Path, Path]:
@@ -59,7 +76,7 @@ def _targets(options: Options) -> dict[Path, Path]:
     from tfsasm.evaluation.result_files import find_results
 
     results, output = options.results, options.output
-    check_distinct([output], [results])
+    check_distinct([output], [results, options.corrections])
     if not results.is_dir():
         return {results: check_output(output, overwrite=options.overwrite)}
     sources, ambiguous = find_results(results, ".txt")

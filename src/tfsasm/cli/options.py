@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from tfsasm.tracking.config import TrackerConfig
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
 OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
+TrackerName = Annotated[str, tyro.conf.arg(metavar="{auto,query,appearance}")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
 
@@ -33,6 +35,9 @@ class DatasetOptions:
     dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "mot"
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders:
     its layout, and the rules that scores follow."""
+    classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
+    """Classes of the ground truth's eighth column that count together in scores, with --dataset
+    mot; by default 1."""
     split: OptionalName = None
     """Its subfolder, such as train, val or test; by default all."""
     sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
@@ -44,6 +49,9 @@ class DatasetOptions:
     detections: OptionalFile = None
     """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
     each sequence, such as det_full/det.txt. By default det/det.txt."""
+    second_half: bool = False
+    """The sequences are second halves, as ByteTrack's tools cut MOT17, and the detections those of
+    whole videos: frame k is frame n//2+1+k of n."""
     skip_bad_detections: bool = False
     """Leave out detection lines that cannot be used, and count them."""
     workers: int = 1
@@ -69,10 +77,11 @@ class DetectorOptions:
 
     detector: OptionalName = None
     """Live detector: yolox-nano (in the package), -tiny, -s, -m, -l or -x, whose weights are
-    downloaded once unless --detector-weights is given; or a Hugging Face model, hf:OWNER/NAME or
-    hf:./FOLDER."""
+    downloaded once unless --detector-weights is given; deformable-detr, with its checkpoint; or a
+    Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
     detector_weights: OptionalFile = None
-    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's."""
+    """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's; or of a
+    Deformable DETR (.pth)."""
     detector_score: float = 0.1
     """Detections of the live detector below this score are left out."""
     detector_set: Settings = ()
@@ -102,8 +111,8 @@ class NetworkOptions:
 class MethodOptions(NetworkOptions):
     """The query tracker: network and method."""
 
-    preset: Literal["default", "released", "paper", "motrv2"] = "default"
-    """The method, whatever the network."""
+    preset: Literal["default", "released", "paper", "motrv2", "motr"] = "default"
+    """The method, whatever the network; motr for networks of MOTR, which need no detections."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None
@@ -129,7 +138,7 @@ class EmbedderOptions:
 class TrackerChoice:
     """Which of the two trackers."""
 
-    tracker: Literal["auto", "query", "appearance"] = "auto"
+    tracker: TrackerName = "auto"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
     which needs no weights but the detector's; auto: appearance, or query where an option of it is
     given, such as --weights."""
@@ -182,9 +191,17 @@ _APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
 
 
 def chosen_tracker(options: TrackerOptions) -> Literal["query", "appearance"]:
-    """The tracker that is asked for, by its name or by one of its options."""
+    """The tracker that is asked for, by its name or by one of its options. Raises `InputError`."""
+    if options.tracker == "query":
+        return "query"
+    if options.tracker == "appearance":
+        return "appearance"
     if options.tracker != "auto":
-        return options.tracker
+        raise InputError(
+            f"no tracker {options.tracker!r}; there are appearance (needs boxes alone, and is "
+            "better with a ReID network: --embedder-weights FILE), query (MOTRv2; needs a network: "
+            "tiny, in the package, or --weights FILE) and auto"
+        )
     query = any(
         getattr(options, field.name) != field.default
         for field in fields(options) if field.name in QUERY_ONLY

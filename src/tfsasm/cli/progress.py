@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,9 +16,32 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
+
+from tfsasm.errors import visible
 
 if TYPE_CHECKING:
     from tfsasm.experiments.pool import Event
+
+
+class PlainConsole(Console):
+    """A console that shows what others' files hold: no markup, no emoji, nothing obeyed."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False)
+
+    def render_str(self, text: str, **form: Any) -> Text:
+        """As usual, with control characters written out, so that a table has room for them."""
+        return super().render_str(visible(text), **form)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As usual, with control characters in texts written out."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else visible(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
 
 
 def progress(
@@ -31,7 +54,7 @@ def progress(
     the bars at the end.
     """
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *columns,
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), *columns,
         TimeRemainingColumn(), console=errors, disable=quiet, transient=transient,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import tyro
 from rich.console import Console
@@ -29,6 +27,7 @@ from tfsasm.cli.options import (
     refuse_foreign_options,
 )
 from tfsasm.cli.progress import print_lines, progress
+from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import check_distinct, check_output
 
@@ -36,25 +35,15 @@ if TYPE_CHECKING:
     import supervision as sv
 
     from tfsasm.detection.detectors import Detector
-    from tfsasm.tracking.run import Tracker
+    from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.tracking.query import QueryTracker
     from tfsasm.video.source import Frame, Source
+
+    AnyTracker = QueryTracker | AppearanceTracker
 
     Write = Callable[[Frame, sv.Detections], None]
 
-TRACKED = ".tracked"  # ends the stem of an annotated video
-
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
-
-
-Kind = Literal["video", "images", "mot", "json", "csv", "report", "coco", "cvat"]
-
-_SUFFIXES: dict[Kind, str] = {
-    "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
-    "report": ".report.html", "coco": ".coco.json", "cvat": ".cvat.xml",
-}  # fmt: skip
-
-
-USUAL: tuple[Kind, ...] = ("video", "mot", "json", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +57,14 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
     or .avi for the annotated video alone."""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
-    """Only boxes of these: COCO's names or numbers for YOLOX (person car), a Hugging Face model's
-    own labels; by default people."""
+    """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
+    YOLOX by number; by default people. Several are named on labels and in results; in MOT text
+    they are the eighth column, counted from 1."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
-    for video 1.1")."""
+    for video 1.1"), fiftyone (NAME.fiftyone.json, its video labels)."""
     mot_output: OptionalFile = None
     """MOTChallenge text in this file; what is named by file is all that is written."""
     json_output: OptionalFile = None
@@ -110,25 +100,32 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
 
 
 def run(
-    options: Options, console: Console, errors: Console, *, detector: Detector | None = None
+    options: Options, console: Console, errors: Console, *, detector: Detector | None = None,
+    watch: Write | None = None,
 ) -> int:
     """Each source through the tracker, results as they come.
 
-    `detector` finds the boxes instead of what the options name.
+    `detector` finds the boxes instead of what the options name. `watch` is called with each frame
+    and its tracks, and ends the video by raising `WindowClosed`.
     """
     from tfsasm.video.decoder import public_address
     from tfsasm.video.find import find_sources
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
-    places = [_places(options, source) for source in sources]
-    _check(options, sources, places)
+    kept = [
+        places(source, options.save, options.output, {
+            "mot": options.mot_output, "json": options.json_output,
+        })
+        for source in sources
+    ]  # fmt: skip
+    _check(options, sources, kept)
     detector = detector or _open_detector(options, sources)
     tracker, about = _make_tracker(options)
     code = OK
-    for source, files in zip(sources, places, strict=True):
+    for source, files in zip(sources, kept, strict=True):
         tracker.reset()
-        ended, lines = _track_one(options, source, files, tracker, detector, about, errors)
+        ended, lines = _track_one(options, source, files, tracker, detector, about, errors, watch)
         label = f"{public_address(source)}: " if len(sources) > 1 else ""
         print_lines(console, label + lines[0], *lines[1:])
         code = code or ended
@@ -148,40 +145,14 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        options = replace(options, detector="yolox-nano")
+        if options.preset != "motr":
+            options = replace(options, detector="yolox-nano")
     return options
 
 
-def _places(options: Options, source: str) -> dict[Kind, Path]:
-    """The files of the results of a source."""
-    from tfsasm.video.decoder import public_address
-
-    output, named = options.output, dict[Kind, Path]()
-    if output and output.suffix and not output.is_dir():
-        named["video"] = output
-    if options.mot_output:
-        named["mot"] = options.mot_output
-    if options.json_output:
-        named["json"] = options.json_output
-    if named and (output is None or "video" in named):
-        return named
-    path = Path(source)
-    there = path.exists() and not source.isdecimal()
-    folder = output or (path.parent if there else Path())
-    if there:
-        path = path.resolve()
-        path = path.parent if path.name == "img1" else path
-        name = path.stem if path.is_file() else path.name
-    else:
-        address = public_address(source).partition("?")[0]
-        name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
-        name = re.sub(r"[^\w.-]+", "-", name) or "stream"
-    return {kind: folder / f"{name}{_SUFFIXES[kind]}" for kind in options.save} | named
-
-
 def _track_one(
-    options: Options, text: str, files: Mapping[Kind, Path], tracker: Tracker, detector: Detector,
-    about: dict[str, Any], errors: Console,
+    options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
+    detector: Detector, about: dict[str, Any], errors: Console, watch: Write | None,
 ) -> tuple[int, list[str]]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
@@ -200,7 +171,8 @@ def _track_one(
             text, start=options.start, end=options.end, stride=options.stride,
             order=preset(options.preset).order, reconnect=options.reconnect,
         ))  # fmt: skip
-        outputs = _open_outputs(options, source, files, about, stack)
+        outputs = _open_outputs(options, text, source, files, tracker, detector, about, stack)
+        outputs += [watch] if watch else []
         bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
         task = bar.add_task("tracking", total=source.count, rate="")
         began = time.perf_counter()
@@ -215,12 +187,15 @@ def _track_one(
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
         except WindowClosed:
-            notes = ["window closed; the files hold what was done so far"]
+            notes = ["stopped; the files hold what was done so far"]
         except KeyboardInterrupt:
             code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
     if frames and not identities:
-        notes.append("nobody was tracked; try --detector yolox-s, or --detector-score 0.05")
+        hint = "try --detector yolox-s, or --detector-score 0.05"
+        if options.detections is not None:
+            hint = f"is {options.detections} of this video?"
+        notes.append(f"nobody was tracked; {hint}")
     written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
     return code, [
         f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
@@ -228,7 +203,7 @@ def _track_one(
     ]  # fmt: skip
 
 
-def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]]) -> None:
+def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -> None:
     """Refuse before any work what could not be done after it."""
     from tfsasm.video.window import check_display
     from tfsasm.video.writer import VideoWriter
@@ -243,32 +218,30 @@ def _check(options: Options, sources: list[str], places: list[dict[Kind, Path]])
         raise InputError(f"--detections are of one video, and there are {len(sources)}")
     if options.show:
         check_display()
-    elif not any(places):
-        raise InputError(f"nothing to write: --save takes {', '.join(_SUFFIXES)}")
-    everything = [path for files in places for path in files.values()]
+    elif not any(kept):
+        raise InputError(f"nothing to write: --save takes {', '.join(SUFFIXES)}")
+    everything = [path for files in kept for path in files.values()]
     if len(sources) > 1 and len(set(everything)) < len(everything):
         raise InputError("two of the videos have the same name, so the same results; track them "
                          "one by one, with an --output of its own each")  # fmt: skip
     inputs = (*sources, options.weights, options.detections, options.detector_weights)
     check_distinct(everything, inputs)
-    for files in places:
+    for files in kept:
         for kind, path in files.items():
             if kind in ("video", "images"):
-                VideoWriter(_as_written(kind, path), None, overwrite=options.overwrite)  # not yet
+                VideoWriter(as_written(kind, path), None, overwrite=options.overwrite)  # not yet
             else:
                 check_output(path, overwrite=options.overwrite)
 
 
-def _as_written(kind: Kind, path: Path) -> str:
-    return f"{path}/" if kind == "images" else str(path)
-
-
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     """Stored detections or a live detector, whichever is given."""
-    from tfsasm.detection.detectors import default_settings, detector
+    from tfsasm.detection.detectors import NoDetector, default_settings, detector
     from tfsasm.detection.stored import open_detections
     from tfsasm.detection.yolox import NAMES
 
+    if options.detector is None and options.detections is None:
+        return NoDetector()
     if options.detections is not None:
         return open_detections(
             options.detections, source_name=str(Path(sources[0]).resolve()),
@@ -280,14 +253,13 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     # The devices of another runtime have names of their own.
     given = options.runtime == "torch" or options.device == "cpu"
     settings = default_settings(
-        name, score_threshold=options.detector_score, changes=changes,
-        classes=options.classes,
+        name, score_threshold=options.detector_score, changes=changes, classes=options.classes,
         device=options.device if given else "auto",
     )  # fmt: skip
     return detector(name, options.detector_weights, settings)
 
 
-def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
+def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
     """The tracker of the options, with its share of the threads, and its part of the JSON."""
     if options.tracker == "appearance":
         from tfsasm.tracking.appearance.embedders import default_name, embedder
@@ -306,7 +278,7 @@ def _make_tracker(options: Options) -> tuple[Tracker, dict[str, Any]]:
     return _query_tracker(options), about
 
 
-def _query_tracker(options: Options) -> Tracker:
+def _query_tracker(options: Options) -> QueryTracker:
     from tfsasm.runtime.manifest import read_manifest
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
@@ -322,6 +294,8 @@ def _query_tracker(options: Options) -> Tracker:
         exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
         threads=threads or 1,
     )  # fmt: skip
+    if not tracker.network.proposals and (options.detections or options.detector):
+        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 
@@ -339,11 +313,11 @@ def _limit_threads(threads: int) -> None:
 
 
 def _open_outputs(
-    options: Options, source: Source, files: Mapping[Kind, Path], about: dict[str, Any],
-    stack: ExitStack,
+    options: Options, text: str, source: Source, files: Mapping[Kind, Path],
+    tracker: AnyTracker, detector: Detector, about: dict[str, Any], stack: ExitStack,
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
-    from tfsasm.tracking.annotations import CocoFile, CvatFile
+    from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
@@ -353,10 +327,12 @@ def _open_outputs(
     from tfsasm.video.writer import VideoWriter
 
     method, overwrite = preset(options.preset), options.overwrite
+    for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
+    several = len(getattr(detector, "class_names", {})) > 1  # else its name says nothing
     writers: list[Write] = []
 
     def draw_into(video: VideoWriter) -> Write:
-        annotator = Annotator()
+        annotator = Annotator(names=several)
 
         def draw(frame: Frame, tracks: sv.Detections) -> None:
             video.write(annotator.annotate(frame.image, tracks), frame.time)
@@ -365,29 +341,33 @@ def _open_outputs(
 
     for kind, path in files.items():
         if kind == "mot":
-            mot = MotFile(path, first_id=method.first_id, scores=method.scores, overwrite=overwrite)
+            mot = MotFile(
+                path, first_id=method.first_id, scores=method.scores, classes=several,
+                overwrite=overwrite,
+            )  # fmt: skip
             writers.append(stack.enter_context(mot).write)
         elif kind == "json":
             facts = {"source": source.label, "fps": source.fps, **about}
             writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
         elif kind == "report":
             report = ReportFile(
-                path, title=source.label, video=files.get("video"), rate=source.fps,
-                overwrite=overwrite,
+                path, title=Path(source.label).name or source.label, video=files.get("video"),
+                rate=source.fps, source=Path(text) if Path(text).is_file() else None,
+                tracker=tracker, overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
             writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
-        elif kind in ("coco", "cvat"):
-            file = CocoFile if kind == "coco" else CvatFile
-            writers.append(stack.enter_context(file(path, source.label, overwrite=overwrite)).write)
+        elif kind in for_tools:
+            file = for_tools[kind](path, source.label, overwrite=overwrite)
+            writers.append(stack.enter_context(file).write)
         else:
             video = VideoWriter(
-                _as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
+                as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
             )
             writers.append(draw_into(stack.enter_context(video)))
 
     if options.show:
-        window, drawn = stack.enter_context(Window(source.label)), Annotator()
+        window, drawn = stack.enter_context(Window(source.label)), Annotator(names=several)
         writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
     return writers

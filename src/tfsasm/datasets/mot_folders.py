@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -71,7 +72,7 @@ def image_names(folder: Path) -> list[str]:
 def image_size(path: Path) -> tuple[int, int] | None:
     """Width and height of an upright image by the header of its file; None when it is not one."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             width, height = image.size
             lies = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
             return (height, width) if lies else (width, height)

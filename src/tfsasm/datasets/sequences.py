@@ -108,6 +108,39 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     return Sequence(folder.name, dataset, length, width, height, rate, source, truth, detections)
 
 
+def find_detections(given: Path | None, sequence: Sequence) -> Path:
+    """Stored detections of a sequence: those beside it, or in `given`, a file or a folder.
+
+    A folder holds `NAME.txt`, `NAME/det.txt`, `NAME/det/det.txt` or `NAME.json`; for MOT17 also
+    under the name without the public detector's. A file may also be one inside the folder of each
+    sequence. Raises `InputError` when there are none.
+    """
+    if given is None:
+        if sequence.detections is None:
+            raise InputError(
+                f"{sequence.name} has no det/det.txt beside it; give where the boxes come from: "
+                "--detections DIR or --detector yolox-nano"
+            )
+        return sequence.detections
+    if not given.exists():
+        beside = [path for path in (sequence.truth, sequence.detections) if path]
+        inside = [path.parent.parent / given for path in beside]
+        if found := next((path for path in inside if path.is_file()), None):
+            return found
+        raise InputError(
+            f"{given} does not exist, neither by itself nor in the folder of {sequence.name}; give "
+            "a det_db JSON, a folder of detections, or a file that is in every sequence"
+        )
+    if not given.is_dir():
+        return given
+    forms = ("{}.txt", "{}/det.txt", "{}/det/det.txt", "{}.json")
+    names = dict.fromkeys((sequence.name, video_name(sequence.name)))
+    tried = [given / form.format(name) for name in names for form in forms]
+    if found := next((path for path in tried if path.is_file()), None):
+        return found
+    raise InputError(f"no detections of {sequence.name} in {given}: wanted {sequence.name}.txt")
+
+
 def _chosen(there: dict[str, T], names: tuple[str, ...]) -> list[T]:
     """Those of `names` that are there, or all without `names`. Raises `InputError` for another."""
     if not names:

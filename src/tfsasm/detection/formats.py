@@ -7,7 +7,6 @@ only passed on stays equal to the last digit. Beside the text are the numbers, c
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, check_output, safe_name, writing
+from tfsasm.files import check_folder, check_output, partial_folder, safe_name, writing
 from tfsasm.motchallenge import FRAMES_FROM_0, Skipped, read_detections, with_commas
 from tfsasm.tables import Doubles
 
@@ -138,18 +137,18 @@ def write_mot(
     from_zero: set[str] = set()
     folder, single = (output.parent, output.name) if output.suffix else (output, "")
     check_folder(folder)
-    with writing(output), tempfile.TemporaryDirectory(prefix=".detections-", dir=folder) as partial:
+    with writing(output), partial_folder(folder, "detections") as partial:
         for file in [single] if single else [f"{name}.txt" for name in names]:
-            Path(partial, file).touch()
+            (partial / file).touch()
         for file, part in groupby(rows, lambda row: single or f"{row[0]}.txt"):
-            with Path(partial, file).open("a", encoding="utf-8", newline="\n") as text:
+            with (partial / file).open("a", encoding="utf-8", newline="\n") as text:
                 for _, number, lines in part:
                     if number == 0:
                         from_zero.add(file)
                     text.writelines(_mot_line(number, line) for line in lines)
         for file in from_zero:
-            _count_from_1(Path(partial, file))
-        done = list(Path(partial).iterdir())
+            _count_from_1(partial / file)
+        done = list(partial.iterdir())
         for path in done:
             check_output(folder / path.name, overwrite=overwrite)
         for path in done:

@@ -77,6 +77,7 @@ class HuggingFaceDetector:
             kind = type(self._processor).__name__
             raise InputError(f"{self._name} has a {kind}, which cannot read boxes")
         self._classes = _classes(model.config.id2label, self.settings.labels, self._name)
+        self.class_names = {n: str(model.config.id2label[n]) for n in self._classes.tolist()}
         self.model = model.float().eval().requires_grad_(False).to(self._device)
 
     def __call__(self, frame: Frame) -> Proposals:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
+from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.boxes import (
     cxcywh_to_xyxy,
@@ -121,7 +122,7 @@ def _from_results(given: Any) -> sv.Detections:
     found = _from_rows(np.concatenate(columns, axis=1) if len(columns[0]) else columns[0])
     if isinstance(names := getattr(given, "names", None), dict) and found.class_id is not None:
         kinds = [str(names.get(int(kind), kind)) for kind in found.class_id]
-        found.data["class_name"] = np.array(kinds)
+        found.data[CLASS_NAME_DATA_FIELD] = np.array(kinds)
     return found
 
 

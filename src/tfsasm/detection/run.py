@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -22,7 +22,7 @@ from tfsasm.detection.detectors import Detector
 from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.files import checked, field, parsed, reading, shown, writing
+from tfsasm.files import checked, field, locked, parsed, reading, shown, writing
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
@@ -200,7 +200,7 @@ class Journal:
 
     `finished` has the sequences that are done, with the notes on each; `begun` is one that is not,
     and the frame to continue with. Raises `InputError` when the file is of another run, unless
-    it may be overwritten.
+    it may be overwritten, and while another process writes it.
     """
 
     def __init__(self, path: Path, about: dict[str, Any], *, overwrite: bool = False) -> None:
@@ -208,8 +208,15 @@ class Journal:
         self.finished: dict[str, list[str]] = {}
         self.begun: tuple[str, int] | None = None
         about = json.loads(json.dumps(about))
-        whole = self._read(about, overwrite=overwrite) if path.exists() else 0
-        self._file = path.open("r+b" if whole else "wb")
+        self._open = ExitStack()
+        with reading(path):
+            self._file = self._open.enter_context(path.open("r+b" if path.exists() else "w+b"))
+        try:
+            self._open.enter_context(locked(path))
+            whole = self._read(about, overwrite=overwrite)
+        except BaseException:
+            self._open.close()
+            raise
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
@@ -236,8 +243,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writing(self.path):
-            self._file.close()
+        with writing(self.path), self._open:
+            self._file.flush()
 
     def _append(self, row: Any) -> None:
         with writing(self.path):

@@ -67,28 +67,29 @@ class YoloxTorchDetector(Yolox):
         self._device = find_device(settings.device)
         # stripped files lack the counters, and nothing uses them
         state = {name: t for name, t in read_state_dict(path).items() if not _is_counter(name)}
-        self.size, self.classes = recognise(state, path)
+        self.size, self._class_count = recognise(state, path)
         if name not in (None, self.size):
             raise InputError(
                 f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
             )
-        self._network = build(self.size, self.classes, state, path).to(self._device)
+        self._network = build(self.size, self._class_count, state, path).to(self._device)
         self._assumed = settings.input_size is None or settings.legacy is None
-        input_size, legacy = usual_input(path.name, self.size, self.classes)
+        input_size, legacy = usual_input(path.name, self.size, self._class_count)
         super().__init__(
-            path, settings, settings.input_size or input_size, decoded=False,
+            path, settings, settings.input_size or input_size, decoded=False, names={},
             legacy=legacy if settings.legacy is None else settings.legacy,
         )  # fmt: skip
 
     def report(self) -> list[str]:
         """How the file was taken, where the settings left that open."""
         if not self._assumed:
-            return []
+            return super().report()
         height, width = self.input_size
         colours = "RGB normalised as for ImageNet" if self.legacy else "BGR from 0 to 255"
         return [
-            f"{self._weights} was taken to be a {self.size} of {self.classes} class(es) that sees "
-            f"{height}x{width} pixels, {colours}; if it is not, set input_size and legacy"
+            f"{self._weights} was taken to be a {self.size} of {self._class_count} class(es) that "
+            f"sees {height}x{width} pixels, {colours}; if it is not, set input_size and legacy",
+            *super().report(),
         ]
 
     @torch.inference_mode()

@@ -67,6 +67,23 @@ def tracking_errors(truth: Trajectories, tracks: Trajectories) -> TrackingErrors
     return TrackingErrors(missed, false_positive, switched, before)
 
 
+def errors_to_json(truth: Trajectories, tracks: Trajectories) -> dict[str, list[list[int]]]:
+    """All errors, for a page: `false` as [id, frame], `switches` as [frame, id, id before], and
+    `missed` as [frame, person, left, top, width, height], the box in tenths of a pixel."""
+    errors = tracking_errors(truth, tracks)
+    false, taken, missed = (
+        np.flatnonzero(rows) for rows in (errors.false_positive, errors.switched, errors.missed)
+    )
+    tenths = (10 * truth.ltwh[missed]).round().astype(int)
+    return {
+        "false": np.stack([tracks.ids[false], tracks.frames[false]], axis=1).tolist(),
+        "switches": np.stack(
+            [tracks.frames[taken], tracks.ids[taken], errors.before[taken]], axis=1
+        ).tolist(),
+        "missed": np.column_stack([truth.frames[missed], truth.ids[missed], tenths]).tolist(),
+    }
+
+
 @dataclass(frozen=True)
 class FrameErrors:
     """The errors of one frame, and how many there were up to it. Boxes are ltwh `[K, 4]`."""

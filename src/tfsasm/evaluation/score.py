@@ -178,19 +178,24 @@ def _loader(
     dataset: str, classes: tuple[int, ...], notes: list[str]
 ) -> Callable[[str, Files], tuple[Any, Any]]:
     """What reads both sides of a sequence by the rules of its data set, and adds to `notes`."""
+    check_classes(dataset, classes)
     if dataset == BDD100K:
-        if classes:
-            raise InputError("BDD100K scores each of its classes; leave --classes out")
         return lambda name, files: load_labels(*files, name)
-    if dataset not in PROTOCOLS:
+    rule = replace(PROTOCOLS[dataset], counted=classes)
+    return lambda name, files: _load(name, files, rule, notes)
+
+
+def check_classes(dataset: str, classes: Sequence[int]) -> None:
+    """Raises `InputError` for a data set without rules, or with rules on which classes count."""
+    if dataset not in (*PROTOCOLS, BDD100K):
         known = ", ".join((*PROTOCOLS, BDD100K))
         raise InputError(f"no rules for {dataset!r}; there are those of {known}")
+    if classes and dataset == BDD100K:
+        raise InputError("BDD100K scores each of its classes; leave --classes out")
     if classes and PROTOCOLS[dataset].classes != "maybe":
         raise InputError(
             f"the rules of {dataset} say which classes count; --classes is for --dataset mot"
         )
-    rule = replace(PROTOCOLS[dataset], counted=classes)
-    return lambda name, files: _load(name, files, rule, notes)
 
 
 def _load(

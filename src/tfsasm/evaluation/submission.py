@@ -22,7 +22,7 @@ from tfsasm.evaluation.protocols import trajectories
 from tfsasm.evaluation.result_files import bdd100k_suffix, find_results
 from tfsasm.evaluation.servers import DETECTORS, SERVERS
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows_by_frame
-from tfsasm.files import atomic_path, read_text
+from tfsasm.files import atomic_path, read_text, safe_path
 from tfsasm.motchallenge import numbered_lines, read_tracks
 from tfsasm.tables import Doubles
 
@@ -89,7 +89,8 @@ def write_zip(path: Path, members: Iterable[tuple[str, str]]) -> None:
     """
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for name, text in members:
-            entry = zipfile.ZipInfo(name)  # dated 1980, the first day that a zip knows
+            # Dated 1980, the first day that a zip knows.
+            entry = zipfile.ZipInfo(safe_path(name, "the file in the zip"))
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, text, zipfile.ZIP_DEFLATED, 9)
 

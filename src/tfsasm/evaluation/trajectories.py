@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from tfsasm.boxes import iou_matrix, ltwh_to_xyxy, xyxy_to_ltwh
 from tfsasm.errors import InputError
+from tfsasm.limits import FRAMES
 from tfsasm.tables import Doubles, Integers, Table
 
 
@@ -65,8 +66,10 @@ def last_frame(*tables: Trajectories) -> int:
 def check(table: Trajectories, frames: int, where: str) -> None:
     """Refuse what has no meaning: `InputError` naming `where` and the frame.
 
-    That is a frame outside 1 to `frames`, an id twice in a frame, and a box that is not finite.
+    That is a frame outside 1 to `frames`, more of these than the limit `FRAMES`, an id twice in a
+    frame, and a box that is not finite.
     """
+    FRAMES.check(frames, where)
     outside = (table.frames < 1) | (table.frames > frames)
     if outside.any():
         frame = table.frames[outside][0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tfsasm.datasets.mot_folders import video_name
 from tfsasm.datasets.sequences import Sequence as DatasetSequence
+from tfsasm.datasets.sequences import find_detections
 from tfsasm.detection.detectors import Detector, default_settings, detector
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import Files, result_file
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
     from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.named import TrackerSpec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def make_tasks(
     """The tasks of some sequences. Raises `InputError` for detections that are missing.
 
     `source` replaces the images of a single one. `live` tasks need no detections, and without
-    `images` none are used. `second_half` are sequences whose detections are of whole videos.
+    `images` none are used. `second_half` are sequences whose detections are of whole videos. Boxes
+    of frames that a sequence does not have are warned of.
     """
     if source is not None and len(sequences) != 1:
         raise InputError(
@@ -125,43 +129,12 @@ def make_tasks(
     for sequence in sequences:
         boxes = None if live else find_detections(detections, sequence)
         first = _second_half(boxes, sequence) if boxes and second_half else 1
+        if boxes and not second_half:
+            _warn_of_frames_beyond(boxes, sequence)
         tasks[sequence.name] = Task(
             sequence, (source or sequence.source) if images else None, boxes, first
         )
     return tasks
-
-
-def find_detections(given: Path | None, sequence: DatasetSequence) -> Path:
-    """Stored detections of a sequence: those beside it, or in `given`, a file or a folder.
-
-    A folder holds `NAME.txt`, `NAME/det.txt`, `NAME/det/det.txt` or `NAME.json`; for MOT17 also
-    under the name without the public detector's. A file may also be one inside the folder of each
-    sequence. Raises `InputError` when there are none.
-    """
-    if given is None:
-        if sequence.detections is None:
-            raise InputError(
-                f"{sequence.name} has no det/det.txt beside it; give where the boxes come from: "
-                "--detections DIR or --detector yolox-nano"
-            )
-        return sequence.detections
-    if not given.exists():
-        beside = [path for path in (sequence.truth, sequence.detections) if path]
-        inside = [path.parent.parent / given for path in beside]
-        if found := next((path for path in inside if path.is_file()), None):
-            return found
-        raise InputError(
-            f"{given} does not exist, neither by itself nor in the folder of {sequence.name}; give "
-            "a det_db JSON, a folder of detections, or a file that is in every sequence"
-        )
-    if not given.is_dir():
-        return given
-    forms = ("{}.txt", "{}/det.txt", "{}/det/det.txt", "{}.json")
-    names = dict.fromkeys((sequence.name, video_name(sequence.name)))
-    tried = [given / form.format(name) for name in names for form in forms]
-    if found := next((path for path in tried if path.is_file()), None):
-        return found
-    raise InputError(f"no detections of {sequence.name} in {given}: wanted {sequence.name}.txt")
 
 
 def without_images(
@@ -194,6 +167,22 @@ def make_folders(place: Path, labels: Sequence[str], *, overwrite: bool) -> dict
         if not overwrite and any(folder.glob("*.txt")):
             raise InputError(f"{folder} has results; give another --output or --overwrite")
     return folders
+
+
+def _warn_of_frames_beyond(boxes: Path, sequence: DatasetSequence) -> None:
+    """Say it when boxes go on after the last frame: then those before are perhaps other frames."""
+    if boxes.suffix.lower() == ".json":  # found by name, not by number
+        return
+    try:
+        last = max(read_detections(boxes, skip_bad=True), default=0)
+    except InputError:  # the sequence fails on its own, and the others go on
+        return
+    if last > sequence.length:
+        log.warning(
+            "%s has boxes up to frame %d, and %s has %d frames. If they are of the whole video and "
+            "this is its second half, give --second-half; else the scores mean little",
+            boxes, last, sequence.name, sequence.length,
+        )  # fmt: skip
 
 
 def _second_half(boxes: Path, sequence: DatasetSequence) -> int:

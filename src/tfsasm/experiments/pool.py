@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from tfsasm.errors import TfsasmError
+from tfsasm.processes import log_visibly, without_ctrl_c
 
 _GRACE = 20  # seconds that a process has to tidy up; the first frame compiles kernels
 
@@ -101,7 +102,8 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, make), daemon=True)
-        self.process.start()
+        with without_ctrl_c():
+            self.process.start()
         theirs.close()
         self.name: str | None = None
 
@@ -157,6 +159,7 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
     """What a worker process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # half-written files are removed
+    log_visibly()
     try:
         work = make()
     except Exception as error:

@@ -15,7 +15,17 @@ from typing import Any
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
-from tfsasm.files import check_folder, checked, field, parsed, safe_name, sha256, shown, write_json
+from tfsasm.files import (
+    check_folder,
+    checked,
+    field,
+    parsed,
+    remove_abandoned,
+    safe_name,
+    sha256,
+    shown,
+    write_json,
+)
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
@@ -70,8 +80,7 @@ def claim(
             f"{folder} has results by other settings: {first_few(changes, 5, '; ')}. Give those, "
             "or another --output, or --overwrite to start anew"
         )
-    for unfinished in folder.glob(".*partial-*"):
-        unfinished.unlink(missing_ok=True)
+    remove_abandoned(folder)
     kept = _only(was, by_sequence, old - set(names))
     merged = {name: {**kept.get(name, {}), **wanted[name]} for name in by_sequence}
     record = {"settings": wanted | merged, "sequences": sorted(known | set(names))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 
 from tfsasm.errors import InputError
@@ -16,16 +16,16 @@ Filed = Mapping[str, Mapping[str, Files]]
 
 def score_all(
     files: Filed, dataset: str, problems: Mapping[str, str], workers: int,
-    on_event: Callable[[Event], object] = lambda event: None,
+    on_event: Callable[[Event], object] = lambda event: None, *, classes: Sequence[int] = (),
 ) -> dict[str, Scored]:
     """Score many trackers on the same sequences: those of which each has a valid result.
 
     `problems` names sequences that are known to be unfit, with the reason. `on_event` is called as
-    by `run_sequences`, with the trackers as names. Raises `InputError` when nothing is left, and
-    `KeyboardInterrupt`.
+    by `run_sequences`, with the trackers as names. `classes` count, as for `score_files`. Raises
+    `InputError` when nothing is left, and `KeyboardInterrupt`.
     """
     counts = {label: len(group) for label, group in files.items()}
-    make = partial(_scoring, files, dataset, problems)
+    make = partial(_scoring, files, dataset, problems, classes)
     run = run_sequences(list(files), make, counts, workers, on_event)
     if run.interrupted:
         raise KeyboardInterrupt
@@ -34,17 +34,19 @@ def score_all(
     scored = {label: run.outcomes[label] for label in files}
     left_out = {name: why for one in scored.values() for name, why in one.left_out.items()}
     if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
-        return score_all(files, dataset, left_out, workers, on_event)
+        return score_all(files, dataset, left_out, workers, on_event, classes=classes)
     return scored
 
 
-def _scoring(files: Filed, dataset: str, problems: Mapping[str, str]) -> Work:
-    return partial(_score, files, dataset, problems)
+def _scoring(
+    files: Filed, dataset: str, problems: Mapping[str, str], classes: Sequence[int]
+) -> Work:
+    return partial(_score, files, dataset, problems, classes)
 
 
 def _score(
-    files: Filed, dataset: str, problems: Mapping[str, str], label: str
+    files: Filed, dataset: str, problems: Mapping[str, str], classes: Sequence[int], label: str
 ) -> Generator[int, None, Scored]:
     fit = {name: group for name, group in files[label].items() if name not in problems}
     yield 0
-    return score_files(fit, dataset, allow_missing=True, problems=problems)
+    return score_files(fit, dataset, classes=classes, allow_missing=True, problems=problems)

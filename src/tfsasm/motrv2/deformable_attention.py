@@ -1,20 +1,32 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159; SPEC 4.1).
 
-What is unusual here: the one seam for a faster kernel is `sample`; everything before and after it
-is matrix products.
+What is unusual here: the seams for faster kernels are `sample` and, where softmax and places are
+part of the kernel too, `attend`; everything before and after them is matrix products.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from tfsasm.errors import InputError
 from tfsasm.motrv2.exact import Linear, in_order, is_exact
-from tfsasm.motrv2.fast import kernels
+from tfsasm.motrv2.fast import kernels, triton_attention
 from tfsasm.motrv2.fast.kernels import Shapes
-from tfsasm.motrv2.sampling import Kernel, gather, level_sizes, plain, wanted_kernel
+from tfsasm.motrv2.sampling import (
+    ENVIRONMENT,
+    Kernel,
+    gather,
+    level_sizes,
+    plain,
+    wanted_kernel,
+)
+
+log = logging.getLogger(__name__)
 
 _LARGE = 2_000_000  # numbers, from which on compiled kernels save much; the full network has 6 M
 
@@ -63,10 +75,8 @@ class DeformableAttention(nn.Module):
         value = value.unflatten(-1, (self.heads, -1))
         grid = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
-        locations = sampling_locations(offsets, shapes, reference, self.points)
-        weights = weights.unflatten(-1, grid[1:])
-        return self.output_proj(self.sample(value, shapes, locations, weights))
+        logits = self.attention_weights(query).unflatten(-1, grid)
+        return self.output_proj(attend(value, shapes, offsets, logits, reference, self.sample))
 
 
 def sample_by(kernel: Kernel, model: nn.Module) -> None:
@@ -86,6 +96,64 @@ def sampling_locations(offsets: Tensor, shapes: Shapes, reference: Tensor, point
     if reference.shape[-1] == 2:
         return anchor + offsets / level_sizes(shapes, offsets)[:, None]
     return anchor[..., :2] + offsets / points * anchor[..., 2:] * 0.5
+
+
+def attend(
+    value: Tensor, shapes: Shapes, offsets: Tensor, logits: Tensor, reference: Tensor,
+    kernel: Kernel | None = None,
+) -> Tensor:
+    """Softmax, places and weighted sums `[B, Q, M * D]`, in one kernel on GPUs.
+
+    `value` `[B, S, M, D]`; `logits` `[B, Q, M, L, K]`; `offsets` and `reference` as in
+    `sampling_locations`. A `kernel` other than `sample` samples as it says.
+    """
+    if kernel in (None, sample) and fuses(value.device, value.dtype):
+        return triton_attention.attend(value, shapes, offsets, logits, reference)
+    weights = logits.flatten(-2).softmax(-1).view_as(logits)
+    locations = sampling_locations(offsets, shapes, reference, offsets.shape[-2])
+    return (kernel or sample)(value, shapes, locations, weights)
+
+
+def fuses(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a `value` of this kind is attended to by Triton's kernel: on GPUs, unless asked not.
+
+    Raises `InputError` where `TFSASM_SAMPLING=triton` asks for what cannot be.
+    """
+    wanted = wanted_kernel()
+    if wanted != "triton" and (wanted != "auto" or device.type != "cuda"):
+        return False
+    serves = triton_attention.serves(device, dtype) and (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or _is_right(device, dtype)
+    )
+    if wanted == "triton" and not serves:
+        raise InputError(f"{ENVIRONMENT}=triton needs a GPU and Triton; {device}, {dtype} will not")
+    return serves
+
+
+@cache
+def _is_right(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether Triton's kernel runs there and answers as `plain` does; where not, that is logged."""
+    g = torch.Generator().manual_seed(0)
+    shapes, grid = [(5, 7), (2, 3)], (2, 2, 4)
+    value, offsets, logits = (
+        torch.randn(1, *sides, generator=g).to(dtype)
+        for sides in ((41, 2, 24), (9, *grid, 2), (9, *grid))
+    )
+    reference = torch.rand(1, 9, 2, 4, generator=g)
+    given = value.double(), offsets.double(), logits.double(), reference.double()
+    with torch.inference_mode():
+        wanted = attend(given[0], shapes, *given[1:], kernel=plain)
+        try:
+            placed = [t.to(device) for t in (value, offsets, logits, reference)]
+            found = triton_attention.attend(placed[0], shapes, *placed[1:]).cpu().double()
+        except Exception as error:  # of its compilers and drivers, which share no base
+            log.warning("Triton's kernel does not run on %s (%s); PyTorch serves", device, error)
+            return False
+    wrong = float((found - wanted).abs().max())
+    if not wrong < 8 * torch.finfo(dtype).eps:  # of numbers about 1
+        log.warning("Triton's kernel is wrong by %.2g on %s; PyTorch serves", wrong, device)
+        return False
+    return True
 
 
 def sample(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder
+from tfsasm.files import check_folder, partial_folder
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.deformable_attention import sample_by
@@ -119,16 +118,16 @@ def export(
     model = copy.deepcopy(model).eval()
     model.backbone = fold_batch_norms(model.backbone)
     sample_by(level_by_level, model)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
+    with partial_folder(folder, "export") as made:
         for name, graph in graphs(model).items():
-            _write(graph, Path(made) / name, kind, *names_of(name, model.config.levels))
-        write_manifest(Path(made), _manifest(model, network), {
+            _write(graph, made / name, kind, *names_of(name, model.config.levels))
+        write_manifest(made, _manifest(model, network), {
             "made_by": "tfsasm", "opset": OPSET, "precision": "float32", "network": asdict(network),
         })  # fmt: skip
         # The record of an earlier export goes first, so that no half of it is ever used.
         for name in (MANIFEST, *(graph + end for graph in GRAPHS for end in _ENDS)):
             (folder / name).unlink(missing_ok=True)
-        return [path.rename(folder / path.name) for path in sorted(Path(made).iterdir())]
+        return [path.rename(folder / path.name) for path in sorted(made.iterdir())]
 
 _ENDS = (".onnx", ".xml", ".bin")
 

@@ -55,25 +55,16 @@ class Interaction(FeedForward):
         return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
 
 
-class MOTRv2(nn.Module):
-    """Deformable DETR whose queries are proposals and tracks."""
+class ImageEncoder(nn.Module):
+    """The half that Deformable DETR and MOTRv2 share: an image to features of several levels."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        width, queries = config.width, config.learned_queries
         self.backbone = BACKBONES[config.backbone]()
-        self.projections = _projections(self.backbone.channels, width, config.levels)
-        self.level_embed = nn.Parameter(torch.empty(config.levels, width))
+        self.projections = _projections(self.backbone.channels, config.width, config.levels)
+        self.level_embed = nn.Parameter(torch.empty(config.levels, config.width))
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
-        self.learned_boxes = nn.Parameter(torch.empty(queries, 4))
-        self.learned_content = nn.Parameter(torch.empty(queries, width))
-        self.proposal_content = nn.Parameter(torch.empty(1, width))
-        self.denoising_content = nn.Parameter(torch.empty(1, width))
-        self.interaction = Interaction(config)
-        self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
-        _initialise(self)
 
     def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
         """Encode normalised RGB images `[B, 3, H, W]`; needs no state, so frames may share a batch.
@@ -94,6 +85,22 @@ class MOTRv2(nn.Module):
         """What each level is made of: the backbone's maps, the last one twice for four levels."""
         maps = self.backbone(images)
         return maps + maps[-1:] * (self.config.levels - len(maps))
+
+
+class MOTRv2(ImageEncoder):
+    """Deformable DETR whose queries are proposals and tracks."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        width, queries = config.width, config.learned_queries
+        self.decoder = Decoder(config)
+        self.learned_boxes = nn.Parameter(torch.empty(queries, 4))
+        self.learned_content = nn.Parameter(torch.empty(queries, width))
+        self.proposal_content = nn.Parameter(torch.empty(1, width))
+        self.denoising_content = nn.Parameter(torch.empty(1, width))
+        self.interaction = Interaction(config)
+        self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
+        _initialise(self)
 
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
         """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1).

@@ -1,4 +1,4 @@
-"""MOTRv2 as a `Network`: frames in, predictions out, no gradients."""
+"""MOTRv2 and MOTR as a `Network`: frames in, predictions out, no gradients."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.motr import MOTR
 from tfsasm.motrv2.transformer import Features
+from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
-from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb
+from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 
 
 class TorchNetwork:
     """A `MOTRv2` or `FastMOTRv2` as a tracker calls it, in `torch.inference_mode`."""
 
     inference = torch.inference_mode
+    proposals = True
 
-    def __init__(self, model: MOTRv2, config: NetworkConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(
+        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+    ) -> None:
+        """With `resize_there` images are resized where the model is, by rounding not as OpenCV."""
+        self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
 
     @property
@@ -31,14 +38,19 @@ class TorchNetwork:
 
     def asarray(self, values: np.ndarray) -> Tensor:
         """A tensor of the same values on the model's device."""
-        return torch.from_numpy(values).to(self.device)
+        return upload(values, self.device)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
         """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
         sides = self.config.short_side, self.config.max_side
-        pixels = torch.cat([prepare(image, *sides) for image in images])
-        features = self.model.encode(pixels.to(self.device))
+        if self.resize_there:
+            frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
+            pixels = prepare_there(torch.stack(frames), *sides)
+        else:
+            pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
+        with whole_float32(self.device):
+            features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
 
     @torch.inference_mode()
@@ -60,14 +72,34 @@ class TorchNetwork:
         return self.model.interaction(content, boxes, embeddings)
 
 
+class MotrNetwork(TorchNetwork):
+    """A `MOTR` as a tracker calls it; its queries are the learned ones alone."""
+
+    proposals = False
+
+    def __init__(self, model: MOTR, config: NetworkConfig) -> None:
+        super().__init__(model, config)  # type: ignore[arg-type]  # it has the same calls
+
+
 def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:
     """BGR uint8 `[H, W, 3]` to normalised RGB float32 `[1, 3, h, w]` (SPEC 2.1)."""
     rgb = resized_rgb(image, short_side, max_side)
     return normalise(torch.from_numpy(rgb).permute(2, 0, 1)[None])
 
 
+def prepare_there(frames: Tensor, short_side: int, max_side: int) -> Tensor:
+    """As `prepare`, of BGR uint8 `[B, H, W, 3]` on any device: to `[B, 3, h, w]`.
+
+    OpenCV's fixed-point weights are not imitated: of noise an eighth of the pixels differ by one of
+    256.
+    """
+    rgb = frames.permute(0, 3, 1, 2).flip(1).float()
+    sides = resized_shape(rgb.shape[2], rgb.shape[3], short_side, max_side)
+    return normalise(F.interpolate(rgb, sides, mode="bilinear", align_corners=False).round())
+
+
 def normalise(rgb: Tensor) -> Tensor:
-    """RGB uint8 `[B, 3, h, w]` to the range that ImageNet networks expect."""
+    """RGB `[B, 3, h, w]` of 0 to 255 in the range that ImageNet networks expect."""
     x = rgb.contiguous().float() / 255
-    mean, std = (x.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+    mean, std = (constants(v, x)[:, None, None] for v in (MEAN, STD))
     return (x - mean) / std

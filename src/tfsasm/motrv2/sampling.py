@@ -18,11 +18,12 @@ from torch import Tensor
 from tfsasm.errors import InputError
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.pytorch import constants
 
 Kernel = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]
 
 ENVIRONMENT = "TFSASM_SAMPLING"
-"""Environment variable that names the kernel: auto (default), native, gather or plain."""
+"""Environment variable that names the kernel: auto (default), native, gather, plain or triton."""
 
 _SLICE = 4096  # queries that `plain` answers at a time
 
@@ -30,17 +31,16 @@ _SLICE = 4096  # queries that `plain` answers at a time
 def wanted_kernel() -> str:
     """What `TFSASM_SAMPLING` says. Raises `InputError` for what is unknown or not there."""
     wanted = os.environ.get(ENVIRONMENT, "auto")
-    if wanted not in ("auto", "native", "gather", "plain"):
-        raise InputError(f"{ENVIRONMENT} is auto, native, gather or plain, not {wanted!r}")
+    if wanted not in ("auto", "native", "gather", "plain", "triton"):
+        raise InputError(f"{ENVIRONMENT} is auto, native, gather, plain or triton, not {wanted!r}")
     if wanted == "native" and kernels.library() is None:
         raise InputError(f"{ENVIRONMENT}=native needs tfsasm built where a C++ compiler is")
     return wanted
 
 
 def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
-    """Width and height of each level `[L, 2]`. Sizes that are free in an exported graph stay so."""
-    sides = [like.new_full((), side) for h, w in shapes for side in (w, h)]
-    return torch.stack(sides).view(-1, 2)
+    """Width and height of each level `[L, 2]`."""
+    return constants([side for h, w in shapes for side in (w, h)], like).view(-1, 2)
 
 
 def plain(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -170,10 +170,18 @@ class DecoderLayer(FeedForward):
         `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
         """
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
+        return self.attend(content, position, boxes, features, attention_mask)
+
+    def attend(
+        self, content: Tensor, position: Tensor, places: Tensor, features: Features,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """As `forward`, for a position `[B, Q, C]` that is given, and points or boxes `places`."""
         content = self.norm2(content + self.self_attn(content, position, attention_mask))
-        reference = boxes[:, :, None].expand(-1, -1, len(features.shapes), -1)
+        reference = places[:, :, None].expand(-1, -1, len(features.shapes), -1)
         if features.valid_ratios is not None:
-            reference = reference * features.valid_ratios.repeat(1, 1, 2)[:, None]
+            ratios = features.valid_ratios.repeat(1, 1, places.shape[-1] // 2)
+            reference = reference * ratios[:, None]
         attended = self.cross_attn(
             content + position, features.tokens, features.shapes, reference, features.padding
         )

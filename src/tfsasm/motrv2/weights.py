@@ -131,7 +131,13 @@ def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
     A file without configuration is taken for the published network, of as many classes as its class
     heads have. Loading is strict.
     """
-    state, config = read_checkpoint(path)
+    return make_model(*read_checkpoint(path), path)
+
+
+def make_model(
+    state: State, config: NetworkConfig | None, path: Path | str
+) -> tuple[MOTRv2, NetworkConfig]:
+    """As `load_model`, of what `read_checkpoint` read from `path`."""
     if config is None:
         config = _published_config(state, path)
         beside = Path(path).with_suffix(".json")

@@ -55,7 +55,7 @@ class ExportedNetwork:
             opened(path, *names_of(name, levels)) for name, path in zip(GRAPHS, paths, strict=True)
         )
         self._levels = level_names(levels)
-        self.learned = len(self.manifest.learned_boxes)
+        self.learned, self.proposals = len(self.manifest.learned_boxes), True
         self.parameters = self.manifest.parameters
         self._probe(folder)
 

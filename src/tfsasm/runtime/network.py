@@ -44,6 +44,8 @@ class Network(Protocol):
 
     learned: int
     """Learned queries that stand before those of the detections."""
+    proposals: bool
+    """Whether detections are queries of their own, as in MOTRv2; MOTR finds objects itself."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
 

@@ -1,6 +1,6 @@
-"""Tracks as annotation tools take them: COCO for videos, and the XML of CVAT.
+"""Tracks as annotation tools take them: COCO for videos, the XML of CVAT, FiftyOne's video labels.
 
-Both files group what comes frame by frame, so a few numbers of every box (CVAT) or image (COCO)
+COCO and CVAT group what comes frame by frame, so a few numbers of every box (CVAT) or image (COCO)
 wait in memory for the end.
 """
 
@@ -28,11 +28,10 @@ UNKNOWN = "object"
 
 def class_names(tracks: sv.Detections) -> list[str]:
     """The name of each track's class: that of its detector, else `class 3`; `object` for none."""
-    names = tracks.data.get("class_name", [None] * len(tracks))
-    kinds = [None] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
-    numbers = [f"class {kind}" if kind else UNKNOWN for kind in kinds]
-    return [number if name in (None, "") else str(name)
-            for name, number in zip(names, numbers, strict=True)]  # fmt: skip
+    return [
+        row.class_name or (f"class {row.class_id}" if row.class_id > 0 else UNKNOWN)
+        for row in rows(tracks)
+    ]
 
 
 class CocoFile(ResultFile):
@@ -140,6 +139,37 @@ class CvatFile(ResultFile):
         corners = f'xtl="{left:.2f}" ytl="{top:.2f}" xbr="{right:.2f}" ybr="{bottom:.2f}"'
         return (f'    <box frame="{self._numbers[place]}" {corners} outside="{outside}" '
                 'occluded="0" keyframe="1" z_order="0"></box>')  # fmt: skip
+
+
+class FiftyOneFile(ResultFile):
+    """ETA's `VideoLabels`, the JSON of FiftyOne's video labels: `frames` by number from 1, with
+    `objects`: `label`, `bounding_box` in shares of the image, `confidence` and `index` (the id).
+
+    `fiftyone.utils.eta.load_video_labels` reads it, and so does a `FiftyOneVideoLabelsDataset`.
+    """
+
+    separator, tail = ",\n", "\n}}\n"
+
+    def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
+        """`source` is what is tracked, as it may be told."""
+        self.head = f'{{"filename": {json.dumps(source.rpartition("/")[2])}, "frames": {{\n'
+        super().__init__(path, overwrite=overwrite)
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """One frame on a line."""
+        height, width = frame.image.shape[:2]
+        objects = []
+        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+            left, top, right, bottom = row.xyxy
+            objects.append({
+                "label": name, "index": row.id, "confidence": round(row.score, 4),
+                "bounding_box": {
+                    "top_left": {"x": round(left / width, 6), "y": round(top / height, 6)},
+                    "bottom_right": {"x": round(right / width, 6), "y": round(bottom / height, 6)},
+                },
+            })  # fmt: skip
+        labels = {"frame_number": frame.number, "objects": {"objects": objects}}
+        return f'"{frame.number}": {json.dumps(labels)}'
 
 
 def _text(text: str) -> str:

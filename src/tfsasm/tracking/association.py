@@ -137,7 +137,7 @@ def _may_be_born(
 ) -> Array:
     library = namespace(scores)
     own = proposal_rows(len(live), first, proposals)
-    allowed = ~library.isin(own, matches[matches >= 0])
+    allowed = ~(library.isin(own, matches) & (own >= 0))
     if config.birth_score > 0:
         allowed &= (own >= 0) & (_rows(proposals.scores, own) >= config.birth_score)
     if config.duplicate_iou >= 1 or len(boxes) == 0:

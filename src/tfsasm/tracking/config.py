@@ -169,6 +169,14 @@ def motrv2() -> TrackerConfig:
     return replace(base, memory=replace(base.memory, capacity=0))
 
 
+def motr() -> TrackerConfig:
+    """MOTR, the first version (SPEC 11.5): no detections, and every live track is updated."""
+    return TrackerConfig(
+        lifecycle=LifecycleConfig(birth_score=0.7, miss_score=0.6, miss_tolerance=5),
+        memory=MemoryConfig(capacity=0), refresh_score=-1.0, report_score=0.7,
+    )  # fmt: skip
+
+
 def default() -> TrackerConfig:
     """The best that measurement has found for `tiny`: it relies on the detector (docs/results.md).
 
@@ -196,6 +204,7 @@ PRESETS = {
     "released": Preset(released, first_id=0, exact=True, scores=False, order="name"),
     "paper": Preset(paper, first_id=1),
     "motrv2": Preset(motrv2, first_id=1),
+    "motr": Preset(motr, first_id=1),
     "default": Preset(default, first_id=1),
 }
 

@@ -37,9 +37,9 @@ class Capture(Protocol):
 GivenSource = Source | Path | str | int | Capture | Iterable[np.ndarray | Frame]
 """A video: what `open_video` takes or gave, a `cv2.VideoCapture`, or any iterable of frames."""
 
-GivenDetector = Callable[[Frame], Given] | Path | str
+GivenDetector = Callable[[Frame], Given] | Path | str | None
 """Where boxes come from: a function of a `Frame` that returns what `Tracker.update` takes, a file
-of stored detections, or the name of a live detector."""
+of stored detections, or the name of a live detector; None for a tracker that needs none (MOTR)."""
 
 
 class GivenFrames(Source):
@@ -113,6 +113,10 @@ def _captured(capture: Any) -> GivenFrames:
 
 def as_detector(given: GivenDetector, source: GivenSource) -> Callable[[Frame], Given]:
     """Any detector as a function of a frame. Raises `InputError` for what is none."""
+    if given is None:
+        from tfsasm.detection.detectors import NoDetector
+
+        return NoDetector()
     if not isinstance(given, Path | str):
         if not callable(given):
             raise InputError(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from tfsasm.errors import InputError
 from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.manifest import MANIFEST
-from tfsasm.tracking.config import TrackerConfig
+from tfsasm.tracking.config import TrackerConfig, motr
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
+    from tfsasm.motrv2.config import NetworkConfig
     from tfsasm.motrv2.network import TorchNetwork
 
 Runtime = Literal["torch", "onnx", "openvino"]
@@ -44,7 +45,7 @@ def load(
             weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
             exact=exact,
         )  # fmt: skip
-        return QueryTracker(network, config)
+        return QueryTracker(network, config if network.proposals else config or motr())
     if exact or precision != "auto":
         raise InputError("an export has its own precision; leave precision and exact out")
     _check_sides(short_side, max_side)
@@ -58,6 +59,14 @@ def _check_sides(short_side: int | None, max_side: int | None) -> None:
     for name, side in (("short_side", short_side), ("max_side", max_side)):
         if side is not None and side < 1:
             raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
+
+
+def _scaled(
+    config: NetworkConfig, short_side: int | None, max_side: int | None
+) -> NetworkConfig:
+    return replace(
+        config, short_side=short_side or config.short_side, max_side=max_side or config.max_side
+    )
 
 
 def embedded(name: str) -> Path:
@@ -75,8 +84,9 @@ def torch_network(
     from tfsasm.motrv2.exact import in_order
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision
-    from tfsasm.motrv2.network import TorchNetwork
-    from tfsasm.motrv2.weights import load_model
+    from tfsasm.motrv2.motr import is_motr, make_motr
+    from tfsasm.motrv2.network import MotrNetwork, TorchNetwork
+    from tfsasm.motrv2.weights import make_model, read_checkpoint
     from tfsasm.pytorch import find_device
 
     _check_sides(short_side, max_side)
@@ -84,11 +94,15 @@ def torch_network(
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
-    model, network = load_model(path)
-    network = replace(
-        network, short_side=short_side or network.short_side, max_side=max_side or network.max_side
-    )
-    model = model.to(place)
+    state, config = read_checkpoint(path)
+    if is_motr(state):
+        if precision not in ("auto", "fp32"):
+            raise InputError(f"{path} is a MOTR, which computes in fp32, not in {precision}")
+        motr_model, config = make_motr(state, path, config)
+        motr_model.backbone = fold_batch_norms(motr_model.backbone)
+        return MotrNetwork(motr_model.to(place), _scaled(config, short_side, max_side))
+    model, config = make_model(state, config, path)
+    network, model = _scaled(config, short_side, max_side), model.to(place)
     if exact and precision != "auto":
         raise InputError(f"precision {precision} sums in another order than the released code")
     if exact:
@@ -97,4 +111,4 @@ def torch_network(
             model.backbone = fold_batch_norms(model.backbone)
     else:
         model = FastMOTRv2(model, parse_precision(precision, place.type))
-    return TorchNetwork(model, network)
+    return TorchNetwork(model, network, resize_there=place.type == "cuda" and not exact)

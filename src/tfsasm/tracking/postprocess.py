@@ -6,6 +6,7 @@ those of an offline method. Nothing else in this package merges.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
-from tfsasm.motchallenge import read_tracks
+from tfsasm.motchallenge import read_tracks, with_commas
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,16 @@ def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     """
     table = read_tracks(path)
     new = merged_ids(table.frame, table.identity, config)
-    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    rows = iter(table.identity.tolist())
-    text = "\n".join(_renamed(line, next(rows), new) if line.strip() else line for line in lines)
+    text = renumbered(path, [new[identity] for identity in table.identity.tolist()])
     return text, len(new), len(set(new.values()))
+
+
+def renumbered(path: Path, ids: Sequence[int | None]) -> str:
+    """A result file with other `ids` `[N]`, without the lines that get None."""
+    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    rows = iter(ids)
+    renamed = (_renamed(line, next(rows)) if line.strip() else line for line in lines)
+    return "\n".join(line for line in renamed if line is not None)
 
 
 def _within(
@@ -95,8 +102,8 @@ def _within(
     return np.searchsorted(numbers, last, "right") - np.searchsorted(numbers, first, "left")
 
 
-def _renamed(line: str, identity: int, new: dict[int, int]) -> str:
-    if new[identity] == identity:
-        return line
-    frame, _, rest = line.split(",", 2)
-    return f"{frame},{new[identity]},{rest}"
+def _renamed(line: str, new: int | None) -> str | None:
+    if new is None:
+        return None
+    frame, identity, rest = with_commas(line).split(",", 2)
+    return line if float(identity) == new else f"{frame},{new},{rest}"

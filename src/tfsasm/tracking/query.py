@@ -31,8 +31,15 @@ from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Array, Floats, Table, as_numpy, namespace
 from tfsasm.tracking import association, memory
 from tfsasm.tracking.association import TrackStatus, proposal_rows
-from tfsasm.tracking.config import NO_ID, TrackerConfig, default
+from tfsasm.tracking.config import (
+    NO_ID,
+    AssociationConfig,
+    MemoryConfig,
+    TrackerConfig,
+    default,
+)
 from tfsasm.tracking.given import GivenDetector, GivenSource
+from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.memory import Memory, Observation
 from tfsasm.tracking.run import Track, track_video
 from tfsasm.video.source import Frame
@@ -126,6 +133,8 @@ def _step(
     network: Network, state: TrackerState, features: Any, proposals: Proposals,
     config: TrackerConfig,
 ) -> tuple[TrackerState, TrackOutput]:
+    if not network.proposals:
+        proposals = proposals[:0]
     new = _new_tracks(network.queries(proposals.boxes, proposals.scores), config)
     tracks = Tracks.cat([new, state.tracks])
     own = proposal_rows(len(tracks), network.learned, proposals)
@@ -133,7 +142,7 @@ def _step(
     prediction, matches, status = _predict(
         network, tracks, features, proposals, state.next_id, config
     )
-    live = status.ids != NO_ID
+    live = namespace(own).where(status.ids != NO_ID)[0]  # rows: a mask would be counted each time
     seen = prediction.scores > config.refresh_score
     queries = _refresh(network, tracks.queries[live], prediction[live], seen[live])
     observed = observe(tracks, prediction, status, config)[live]
@@ -262,8 +271,13 @@ class QueryTracker:
     """
 
     def __init__(self, network: Network, config: TrackerConfig | None = None) -> None:
-        """`config` is the method, by default `default()`. Trackers may share a network."""
+        """`config` is the method, by default `default()`. Trackers may share a network.
+
+        Raises `InputError` for a method that leans on detections with a network that takes none.
+        """
         self.network, self.config = network, config or default()
+        if not network.proposals and self.config.association != AssociationConfig():
+            raise InputError("this network (MOTR) takes no detections; choose the preset motr")
         self.reset()
 
     def reset(self) -> None:
@@ -283,6 +297,19 @@ class QueryTracker:
         found = [Track(i + 1, box, lost, None if kind == NO_CLASS else kind)
                  for i, box, lost, kind in columns]  # fmt: skip
         return sorted(found, key=lambda track: track.id)
+
+    @property
+    def memory_config(self) -> MemoryConfig:
+        """When the memory stores."""
+        return self.config.memory
+
+    @property
+    def remembered(self) -> Remembered:
+        """The memory after the last frame, for `tfsasm.History`; views are contents of queries."""
+        kept = self.state.tracks
+        content, filled = kept.queries.content, kept.memory.valid.any(1)[:, None]
+        mean = namespace(content).where(filled, memory.mean_view(kept.memory), content)
+        return remembered(kept.ids + 1, content, mean, kept.memory)
 
     def prepare(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of frames of one size, for `update`; the part of the work that needs no state.

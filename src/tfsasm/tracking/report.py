@@ -1,139 +1,210 @@
 """A page about one video's identities: one HTML file that works from disk, beside the video.
 
-It has all boxes, a timeline with a row per identity, and what is worth a second look: identities
-that were away for long, and ones that may be another's.
+It has all boxes, a timeline with a row per identity, what is worth a second look, and what the
+memory holds of each identity, with pictures.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import supervision as sv
 
-from tfsasm.files import check_output, write_text
-from tfsasm.tracking.results import rows
+from tfsasm.errors import InputError
+from tfsasm.files import parsed, read_text
+from tfsasm.tracking.annotations import UNKNOWN, class_names
+from tfsasm.tracking.history import History, Match, Remembers
+from tfsasm.tracking.pictures import Pictures
+from tfsasm.tracking.results import ResultFile, rows
+from tfsasm.tracking.review import Identity, worth_a_look
 from tfsasm.video.annotate import identity_color
+from tfsasm.video.find import VIDEO_SUFFIXES
 from tfsasm.video.source import Frame
 
-AWAY = 1.0  # seconds without a detection after which a return is worth a look
-
-SOON = 1.5  # seconds between the end of an identity and the birth of what may be the same person
+FORMAT = 2  # of the data in a page
 
 USUAL_RATE = 25.0
 
+OFTEN = 5  # matches a second that are kept, besides those that are not sure
 
-class Look(NamedTuple):
-    """Something worth a second look, at a frame."""
-
-    id: int
-    frame: int
-    text: str
-
-
-@dataclass
-class Identity:
-    """The frames and boxes (left, top, width, height in whole pixels) of one identity."""
-
-    frames: list[int] = field(default_factory=list)
-    boxes: list[int] = field(default_factory=list)
-
-    def box(self, index: int) -> np.ndarray:
-        """One of the boxes, `[4]`."""
-        at = 4 * (index % len(self.frames))
-        return np.asarray(self.boxes[at : at + 4], dtype=np.float64)
+SCRIPTS = (
+    "model", "edits", "save", "player", "timeline", "lists", "inspector", "faults", "main",
+)  # fmt: skip
+"""Of the page, in their order; they share their names."""
 
 
-class ReportFile:
-    """Collects tracks frame by frame, and writes the page when the `with` block ends.
+class Report:
+    """What is known of a video's identities, frame by frame; `tracker` is that of the tracks.
 
-    `video` is what the page plays, a file beside it, or None; `drawn` says that it has the boxes
-    already. Raises `InputError` when the page cannot be written.
+    `size` is width and height of the frames, `rate` in frames per second.
     """
 
     def __init__(
-        self, path: Path | str, *, title: str, video: Path | None, drawn: bool = True,
-        rate: float | None = None, overwrite: bool = False,
+        self, title: str, size: tuple[int, int] = (0, 0), rate: float | None = None,
+        tracker: Remembers | None = None,
     ) -> None:
-        self.path = check_output(path, overwrite=overwrite)
-        address = None if video is None else quote(os.fsencode(video.name))
-        self._about = {"title": title, "video": address, "drawn": drawn}
-        self._rate = rate
-        self._size = (0, 0)
+        self.title, self.size, self._rate = title, size, rate or USUAL_RATE
+        self._history = None if tracker is None else History(tracker)
+        self._pictures = Pictures()
         self._numbers: list[int] = []
         self._times: list[float | None] = []
         self._identities: dict[int, Identity] = {}
 
-    def write(self, frame: Frame, tracks: sv.Detections) -> None:
-        """Add one frame's tracks."""
-        self._size = (frame.image.shape[1], frame.image.shape[0])
-        self._numbers.append(frame.number)
-        self._times.append(frame.time)
-        for row in rows(tracks):
-            x1, y1, x2, y2 = (round(value) for value in row.xyxy)
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, number: int, time: float | None, tracks: sv.Detections) -> None:
+        """One more frame: its number, its time in seconds, and what was tracked in it."""
+        self._numbers.append(number)
+        self._times.append(time)
+        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+            x1, y1, x2, y2 = (round(10 * value) for value in row.xyxy)
             identity = self._identities.setdefault(row.id, Identity())
-            identity.frames.append(frame.number)
+            identity.frames.append(number)
             identity.boxes += (x1, y1, x2 - x1, y2 - y1)
+            identity.scores.append(round(100 * row.score))
+            identity.name = identity.name if name == UNKNOWN else name
 
-    def __enter__(self) -> Self:
-        return self
+    def remember(self, frame: Frame, tracks: sv.Detections) -> None:
+        """What the tracker's memory did with the frame that was just added."""
+        if self._history is None:
+            return
+        stored = self._history.update(frame.number)
+        for row in rows(tracks):
+            past = self._history[row.id]
+            now = row.id in stored and past.views[-1].seen == frame.number
+            if now or past.candidate == frame.number:
+                self._pictures.see(row.id, frame.number, frame.image, np.array(row.xyxy))
+            if past.match is not None and past.match.frame == frame.number:
+                self._note(self._identities[row.id], past.match)
+        for identity in stored:
+            if (seen := self._history[identity].views[-1].seen) is not None:
+                self._pictures.keep(identity, seen)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._numbers:
-            write_text(self.path, page(self._data()))
+    def _note(self, one: Identity, match: Match) -> None:
+        """Keep a match, unless it is like the one before."""
+        unsure = match.sure is not None and match.sure < 0.9
+        if unsure or not one.matches or match.frame - one.matches[-5] >= self._rate / OFTEN:
+            one.matches += (
+                match.frame, round(1000 * match.distance), match.second or 0,
+                round(1000 * (match.second_distance or 0)),
+                -1 if match.sure is None else int(100 * match.sure),
+            )  # fmt: skip
 
-    def _data(self) -> dict[str, Any]:
-        rate = self._rate or USUAL_RATE
+    def data(self, videos: Sequence[tuple[str, bool]]) -> dict[str, Any]:
+        """What the page holds. `videos` are addresses, each with whether boxes are drawn in it."""
         first = self._times[0]
         times = [
-            1000 * (index / rate if time is None or first is None else time - first)
+            1000 * (index / self._rate if time is None or first is None else time - first)
             for index, time in enumerate(self._times)
         ]
         return {
-            **self._about, "size": self._size, "rate": rate, "numbers": self._numbers,
-            "times": [round(time) for time in times],
-            "tracks": [
-                {"id": number, "color": identity_color(number).as_hex(), "frames": one.frames,
-                 "boxes": one.boxes}
-                for number, one in sorted(self._identities.items())
+            "format": FORMAT, "title": self.title, "size": self.size, "rate": self._rate,
+            "videos": [
+                {"src": address, "drawn": drawn, "start": 0 if drawn else round(first or 0, 3)}
+                for address, drawn in videos
             ],
-            "looks": [look._asdict() for look in worth_a_look(self._identities, rate)],
+            "numbers": self._numbers, "times": [round(time) for time in times],
+            "tracks": [self._track(number) for number in sorted(self._identities)],
+            "looks": [look._asdict() for look in worth_a_look(self._identities, self._rate)],
+        }  # fmt: skip
+
+    def _track(self, number: int) -> dict[str, Any]:
+        one = self._identities[number]
+        views = [] if self._history is None else self._history[number].views
+        pictures = dict(self._pictures.of(number))
+        return {
+            "id": number, "color": identity_color(number).as_hex(), "name": one.name,
+            "frames": one.frames, "boxes": one.boxes, "scores": one.scores, "matches": one.matches,
+            "views": [
+                [view.seen, view.stored, view.why, round(100 * view.covered), view.dropped,
+                 pictures.get(view.seen or 0)]
+                for view in views
+            ],
         }  # fmt: skip
 
 
-def worth_a_look(identities: dict[int, Identity], rate: float) -> list[Look]:
-    """Long absences, and identities that end where another begins soon after, by frame."""
-    looks = []
-    for number, one in identities.items():
-        away = np.diff(one.frames)
-        for index in np.flatnonzero(away > AWAY * rate):
-            seconds = away[index] / rate
-            looks.append(Look(number, one.frames[index + 1], f"is back after {seconds:.1f} s"))
-        for other, later in identities.items():
-            gap = later.frames[0] - one.frames[-1]
-            if other != number and 0 < gap <= SOON * rate and _near(one.box(-1), later.box(0)):
-                looks.append(Look(other, later.frames[0], f"begins where #{number} ended"))
-    return sorted(looks, key=lambda look: (look.frame, look.id))
+class ReportFile(ResultFile):
+    """Collects tracks frame by frame, and is the page when the `with` block ends.
+
+    `video` has the boxes drawn, `source` is the plain one; the page plays the plain one where the
+    browser can, both by their place beside the page. `tracker` is that of the tracks, whose memory
+    is then shown; its frames are to be written as they come. Raises `InputError` when the page
+    cannot be written.
+    """
+
+    may_be_empty = False
+
+    def __init__(
+        self, path: Path | str, *, title: str, video: Path | None = None,
+        source: Path | None = None, rate: float | None = None, tracker: Remembers | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self._report = Report(title, rate=rate, tracker=tracker)
+        self._videos = [(file, drawn) for file, drawn in ((source, False), (video, True)) if file]
+
+    def part(self, frame: Frame, tracks: sv.Detections) -> str:
+        """Nothing yet: the page is written whole."""
+        self._report.size = (frame.image.shape[1], frame.image.shape[0])
+        self._report.add(frame.number, frame.time, tracks)
+        self._report.remember(frame, tracks)
+        return ""
+
+    def end(self) -> str:
+        """The page."""
+        beside = [(address_beside(file, self.path), drawn) for file, drawn in self._videos]
+        videos = [(address, drawn) for address, drawn in beside if address]
+        return page(self._report.data(videos)) if len(self._report) else ""
 
 
-def _near(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether the centres of two boxes are less than the smaller height apart."""
-    between = np.linalg.norm(one[:2] + one[2:] / 2 - other[:2] - other[2:] / 2)
-    return bool(between < min(one[3], other[3]))
+def address_beside(path: Path, page: Path) -> str | None:
+    """The address of a file in a page, None if none leads there (another drive)."""
+    try:
+        relative = os.path.relpath(os.path.realpath(path), os.path.realpath(page.parent))
+    except ValueError:
+        return None
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def page(data: dict[str, Any]) -> str:
     """The page with its data, in which nothing can become HTML."""
-    template = (files("tfsasm.tracking") / "report.html").read_text(encoding="utf-8")
+    folder = files("tfsasm.tracking") / "page"
+    html, style = ((folder / name).read_text("utf-8") for name in ("page.html", "style.css"))
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return template.replace("__DATA__", text, 1)
+    for mark, part in (("__STYLE__", style), ("__SCRIPT__", script), ("__DATA__", text)):
+        html = html.replace(mark, part, 1)
+    return html
+
+
+def read_page(path: Path) -> dict[str, Any]:
+    """The data of a page. Raises `InputError` for what is none, or of another version."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', read_text(path))
+    try:
+        data = parsed(found[1]) if found else None
+    except ValueError as error:
+        raise InputError(f"{path}: the data of this page is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is no page that tfsasm track has written (NAME.report.html)")
+    if data.get("format") != FORMAT:
+        raise InputError(f"{path} is of another version of tfsasm; track the video again")
+    return data
+
+
+def videos_of(data: dict[str, Any], folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The videos of a page in `folder` that are there, each with its entry.
+
+    Only files that are named as videos are: a page may come from anywhere.
+    """
+    found = [(folder / unquote(entry["src"]), entry) for entry in data["videos"]]
+    return [(path, entry) for path, entry in found
+            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]  # fmt: skip

@@ -7,6 +7,8 @@ nothing, and a file that was to be replaced as it was.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -16,8 +18,9 @@ from typing import Any, NamedTuple, Self, TextIO
 
 import numpy as np
 import supervision as sv
+from supervision.config import CLASS_NAME_DATA_FIELD
 
-from tfsasm.files import check_output, writing
+from tfsasm.files import check_output, partial_path, writing
 from tfsasm.motchallenge import result_line
 from tfsasm.video.source import Frame
 
@@ -30,25 +33,36 @@ class Row(NamedTuple):
     xyxy: list[float]
     """Pixels, exactly the float32 values."""
     score: float
+    class_id: int = -1
+    """The detector's number of its class; -1 where there is none."""
+    class_name: str = ""
+    """Empty where it is not known."""
 
 
 def rows(tracks: sv.Detections) -> list[Row]:
     """The tracks that `Tracker.update` returned, one by one."""
     ids, scores = np.asarray(tracks.tracker_id), np.asarray(tracks.confidence)
+    kinds = [-1] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
+    names = tracks.data.get(CLASS_NAME_DATA_FIELD, [None] * len(tracks))
     return [
-        Row(int(identity), [float(v) for v in xyxy], float(score))
-        for identity, xyxy, score in zip(ids, tracks.xyxy, scores, strict=True)
-    ]
+        Row(int(identity), [float(v) for v in xyxy], float(score), kind,
+            "" if name is None else str(name))
+        for identity, xyxy, score, kind, name in zip(
+            ids, tracks.xyxy, scores, kinds, names, strict=True
+        )
+    ]  # fmt: skip
 
 
 class ResultFile:
     """A text file with one part per frame."""
 
     head, separator, tail = "", "", ""
+    may_be_empty = True
+    """Whether there is a file when there was no frame."""
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = check_output(path, overwrite=overwrite)
-        self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._partial = partial_path(self.path)
         self._file: TextIO = self._partial.open("w", 1, encoding="utf-8", newline="\n")
         self._file.write(self.head)
         self._parts, self._begun = 0, False
@@ -79,7 +93,7 @@ class ResultFile:
         try:
             with writing(self.path), self._file:
                 self._file.write(self.end())
-            if kind is None or self._parts:
+            if self._parts or (kind is None and self.may_be_empty):
                 os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
@@ -89,14 +103,16 @@ class MotFile(ResultFile):
     """MOTChallenge result lines.
 
     `first_id` is the number of the first identity. Without `scores` the confidence column is the
-    literal 1 of the released code, which makes the file equal to its output byte for byte.
+    literal 1 of the released code, which makes the file equal to its output byte for byte. With
+    `classes` the eighth column is the class, counted from 1 as MOTChallenge does.
     """
 
     def __init__(
-        self, path: Path | str, *, first_id: int = 1, scores: bool = True, overwrite: bool = False
+        self, path: Path | str, *, first_id: int = 1, scores: bool = True, classes: bool = False,
+        overwrite: bool = False,
     ) -> None:
         super().__init__(path, overwrite=overwrite)
-        self.first_id, self.scores = first_id, scores
+        self.first_id, self.scores, self.classes = first_id, scores, classes
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """The lines of one frame, in the order of its tracks."""
@@ -104,12 +120,17 @@ class MotFile(ResultFile):
         for row in rows(tracks):
             confidence = row.score if self.scores else None
             number = row.id - 1 + self.first_id
-            lines.append(result_line(frame.number, number, row.xyxy, confidence=confidence) + "\n")
+            kind = row.class_id + 1 if self.classes and row.class_id >= 0 else -1
+            line = result_line(frame.number, number, row.xyxy, confidence=confidence, category=kind)
+            lines.append(line + "\n")
         return "".join(lines)
 
 
 class JsonFile(ResultFile):
-    """`{"about": {...}, "frames": [{"frame", "time", "tracks": [{"id", "xyxy", "score"}]}]}`."""
+    """`{"about": {...}, "frames": [{"frame", "time", "tracks": [{"id", "xyxy", "score"}]}]}`.
+
+    A track whose class has a name has this as `class`, too.
+    """
 
     separator, tail = ",\n", "\n]}\n"
 
@@ -122,23 +143,27 @@ class JsonFile(ResultFile):
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """One frame as a JSON object on a line."""
         listing = [
-            {"id": row.id, "xyxy": [round(v, 2) for v in row.xyxy], "score": round(row.score, 4)}
+            {"id": row.id, "xyxy": [round(v, 2) for v in row.xyxy], "score": round(row.score, 4),
+             **({"class": row.class_name} if row.class_name else {})}
             for row in rows(tracks)
-        ]
+        ]  # fmt: skip
         return json.dumps({"frame": frame.number, "time": frame.time, "tracks": listing})
 
 
 class CsvFile(ResultFile):
     """A line per track, with the columns of `supervision.CSVSink`, the frame and its time."""
 
-    head = "x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,frame_number,time\n"
+    head = (
+        "x_min,y_min,x_max,y_max,class_id,confidence,tracker_id,class_name,frame_number,time\n"
+    )
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """The lines of one frame."""
-        kinds = [""] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
         time = "" if frame.time is None else f"{frame.time:.6g}"
-        return "".join(
-            f"{','.join(f'{v:.2f}' for v in row.xyxy)},{kind},{row.score:.4f},{row.id},"
-            f"{frame.number},{time}\n"
-            for row, kind in zip(rows(tracks), kinds, strict=True)
-        )
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(
+            (*(f"{v:.2f}" for v in row.xyxy), "" if row.class_id < 0 else row.class_id,
+             f"{row.score:.4f}", row.id, row.class_name, frame.number, time)
+            for row in rows(tracks)
+        )  # fmt: skip
+        return text.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
+from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.detection.proposals import Given
 from tfsasm.tables import Doubles
@@ -71,7 +72,8 @@ def track_video(
     `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
     thread decodes and detects, another prepares the frames for the tracker, each up to `prefetch`
     frames before they are tracked; 0 for neither. `batch` frames of one size are prepared together,
-    which a live source should not wait for. Raises `InputError` for what cannot be used and
+    which a live source should not wait for. Where the detector has `class_names`, the tracks have
+    them as `data["class_name"]`. Raises `InputError` for what cannot be used and
     `TruncatedInput` after the last good frame of a damaged source.
     """
     detect, frames = as_detector(detector, source), as_source(source)
@@ -83,7 +85,16 @@ def track_video(
         closing(threads.prefetch(_prepared(tracker, found, batch), ahead)) as ready,
     ):  # fmt: skip
         for frame, proposals, prepared in ready:
-            yield frame, tracker.update(proposals, frame.image, prepared)
+            tracks = tracker.update(proposals, frame.image, prepared)
+            yield frame, _with_names(tracks, getattr(detect, "class_names", {}))
+
+
+def _with_names(tracks: sv.Detections, names: Mapping[int, str]) -> sv.Detections:
+    """The tracks with the names of their classes, unless these came with their detections."""
+    if names and tracks.class_id is not None and CLASS_NAME_DATA_FIELD not in tracks.data:
+        known = [names.get(int(kind), f"class {kind}") for kind in tracks.class_id]
+        tracks.data[CLASS_NAME_DATA_FIELD] = np.array(known, dtype=str)
+    return tracks
 
 
 def _prepared(

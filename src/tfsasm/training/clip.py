@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.transformer import Features, Prediction, Queries
@@ -76,6 +77,8 @@ class ClipConfig:
     """Chance of dropping each track between frames, for births in mid-clip (MOTR 0.1)."""
     false_tracks: float = 0.0
     """Chance per track of keeping a confident query without identity beside it (MOTR 0.3)."""
+    checkpointing: bool = False
+    """Frames but the last are computed twice instead of being kept in memory (SPEC 9.8)."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,17 @@ class ClipTracks(Table):
 
 
 def clip_loss(
-    model: MOTRv2, clip: Clip, config: ClipConfig, generator: torch.Generator | None = None
+    model: MOTRv2, clip: Clip, config: ClipConfig, generator: torch.Generator | None = None,
+    count: float | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of one clip, weighted and normalised, and its parts by published name.
+    """Loss of one clip, weighted and divided by the number of its targets, and its parts by name.
 
-    All frames go through backbone and encoder in one batch, since neither needs a state.
+    `count` is the number to divide by instead: of a step of several clips, the mean of theirs.
+    All frames go through backbone and encoder in one batch, since neither needs a state; with
+    `checkpointing` one by one, and all but the last are computed again for their gradients
+    (SPEC 9.8): slower by a third, in a fraction of the memory.
     """
-    features = model.encode(clip.images)
+    features = None if config.checkpointing else model.encode(clip.images)
     carried: ClipTracks | None = None
     losses = []
     for index, (targets, found) in enumerate(zip(clip.targets, clip.detections, strict=True)):
@@ -113,13 +120,29 @@ def clip_loss(
         if config.denoising:
             boxes = noise_boxes(targets.boxes, config.denoising, generator)
             noised = model.denoising_queries(boxes)
-        predictions, denoised = _decode(model, features[index], tracks.queries, noised)
+        if features is not None:
+            predictions, denoised = _decode(model, features[index], tracks.queries, noised)
+        elif index < len(clip.targets) - 1:
+            image = clip.images[index : index + 1]
+            predictions, denoised = checkpoint(
+                _frame, model, image, tracks.queries, noised, use_reentrant=False
+            )
+        else:
+            predictions, denoised = _frame(model, clip.images[index:], tracks.queries, noised)
         matches = match_frame(tracks.ids, tracks.iou, predictions[-1], targets, config.loss)
         losses.append(
             frame_loss(predictions, tracks.ids, matches, targets, config.loss, denoised=denoised)
         )
         carried = next_tracks(model, tracks, predictions[-1], matches, config, generator)
-    return total_loss(losses, sum(len(t) for t in clip.targets), config.loss)
+    own = sum(len(targets) for targets in clip.targets)
+    return total_loss(losses, own if count is None else count, config.loss)
+
+
+def _frame(
+    model: MOTRv2, image: Tensor, queries: Queries, noised: Queries | None
+) -> tuple[list[Prediction], list[Prediction]]:
+    """As `_decode`, from the image `[1, 3, h, w]`."""
+    return _decode(model, model.encode(image), queries, noised)
 
 
 def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) -> Tensor:

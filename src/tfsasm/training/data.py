@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,10 +23,31 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
+from tfsasm.processes import without_ctrl_c
+from tfsasm.training.augment import recoloured
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
-RawClip = list[SyntheticFrame]
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame of real data: what `SyntheticFrame` has, and the classes."""
+
+    image: np.ndarray
+    """uint8 BGR `[H, W, 3]`."""
+    boxes: np.ndarray
+    """`[G, 4]` ltwh pixels."""
+    ids: np.ndarray
+    """`[G]` int64."""
+    labels: np.ndarray
+    """`[G]` int64, from 0."""
+    detections: np.ndarray
+    """`[P, 5]` ltwh pixels and score."""
+
+
+RawFrame = SyntheticFrame | LabelledFrame
+
+RawClip = list[RawFrame]
 
 Blocks = Callable[[int], list[RawClip]]
 """An endless stream of clips in blocks of equal length, by number."""
@@ -88,7 +110,7 @@ class SyntheticBlocks:
 
 
 def cut(
-    frames: Sequence[SyntheticFrame], rng: np.random.Generator, sampling: SamplingConfig
+    frames: Sequence[RawFrame], rng: np.random.Generator, sampling: SamplingConfig
 ) -> Iterator[RawClip]:
     """Disjoint clips of `sampling.frames` frames at one random interval."""
     interval = int(rng.integers(1, sampling.max_interval + 1))
@@ -103,12 +125,13 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
         clip = clip[::-1]
     if rng.random() < sampling.flip:
         clip = [_flipped(frame) for frame in clip]
-    gains = rng.uniform(-1, 1, 3) * sampling.colour
+    hue, saturation, value = (int(gain) for gain in rng.uniform(-1, 1, 3) * sampling.colour)
+    gains = hue, saturation, value
     visible = rng.random() >= sampling.blank
     return [
         replace(
             frame,
-            image=_recoloured(frame.image, gains) if visible else np.full_like(frame.image, 114),
+            image=recoloured(frame.image, gains) if visible else np.full_like(frame.image, 114),
             detections=frame.detections[
                 rng.random(len(frame.detections)) >= sampling.lost_detections
             ],
@@ -117,7 +140,7 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
     ]
 
 
-def _flipped(frame: SyntheticFrame) -> SyntheticFrame:
+def _flipped(frame: RawFrame) -> RawFrame:
     width = frame.image.shape[1]
 
     def mirror(boxes: np.ndarray) -> np.ndarray:
@@ -131,15 +154,7 @@ def _flipped(frame: SyntheticFrame) -> SyntheticFrame:
     )  # fmt: skip
 
 
-def _recoloured(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    hue, saturation, value = (int(g) for g in gains)
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
-    hsv[..., 0] = (hsv[..., 0] + hue) % 180
-    hsv[..., 1:] = np.clip(hsv[..., 1:] + (saturation, value), 0, 255)
-    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
-
-
-def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
+def to_clip(frames: Sequence[RawFrame]) -> Clip:
     """Tensors of a clip, images still uint8 RGB: quick to hand from one process to another."""
     height, width = frames[0].image.shape[:2]
 
@@ -150,7 +165,7 @@ def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
         targets=[
-            Targets(boxes(frame.boxes), torch.from_numpy(frame.ids.astype(np.int64)))
+            Targets(boxes(frame.boxes), *map(torch.from_numpy, _identities(frame)))
             for frame in frames
         ],
         detections=[
@@ -163,43 +178,60 @@ def to_clip(frames: Sequence[SyntheticFrame]) -> Clip:
     )
 
 
+def _identities(frame: RawFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Identities and classes `[G]` of a frame; synthetic people are of class 0."""
+    ids = frame.ids.astype(np.int64)
+    return ids, frame.labels if isinstance(frame, LabelledFrame) else np.zeros_like(ids)
+
+
 def normalised(clip: Clip, frames: int | None = None) -> Clip:
     """The first `frames` of a clip, images as the network takes them."""
     return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.detections[:frames])
 
 
+_ENDLESS = 1 << 40
+
+
 class _Blocks(Dataset[list[Clip]]):
-    def __init__(self, blocks: Blocks, start: int) -> None:
-        self.blocks, self.start = blocks, start
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
 
     def __len__(self) -> int:
-        return 1 << 30  # endless
+        return _ENDLESS
 
     def __getitem__(self, index: int) -> list[Clip]:
-        return [to_clip(clip) for clip in self.blocks(self.start + index)]
+        return [to_clip(clip) for clip in self.blocks(index)]
 
 
-def stream(blocks: Blocks, *, skip: int = 0, workers: int = 1) -> Iterator[Clip]:
+def stream(
+    blocks: Blocks, *, skip: int = 0, workers: int = 1, part: tuple[int, int] = (0, 1)
+) -> Iterator[Clip]:
     """Clips of an endless stream, made in other processes, from clip number `skip` on.
 
+    `part` (k, n) takes every n-th of them, from the k-th on: each process of a run has its own.
     The processes are new ones, never forks: a fork of a process whose OpenCV has started threads
     waits for them for ever. So `blocks` must be something that can be pickled, else `InputError`.
     """
-    per_block = len(blocks(0)) if skip else 1
-    ahead = skip % per_block
-    for clips in _in_workers(_Blocks(blocks, skip // per_block), workers):
-        yield from clips[ahead:]
-        ahead = 0
+    first, step = part
+    per_block = len(blocks(0)) if skip or step > 1 else 1
+    single = per_block == 1  # then each process makes its own blocks alone
+    start, stride = (skip + first, step) if single else (skip // per_block, 1)
+    numbers = range(start, _ENDLESS, stride)
+    for number, clips in zip(numbers, _in_workers(_Blocks(blocks), numbers, workers), strict=False):
+        for index, clip in enumerate(clips, start=number * per_block):
+            if index >= skip and (index - skip) % step == first:
+                yield clip
 
 
-def _in_workers(dataset: _Blocks, workers: int) -> Iterator[list[Clip]]:
+def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:
     loader = DataLoader(
-        dataset, batch_size=None, sampler=range(len(dataset)), num_workers=workers,
-        prefetch_factor=2 if workers else None, worker_init_fn=_one_thread,
+        dataset, batch_size=None, sampler=numbers, num_workers=workers,
+        prefetch_factor=2 if workers else None, worker_init_fn=_quietly,
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip
     try:
-        return iter(loader)
+        with without_ctrl_c():
+            return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
             f"{dataset.blocks!r} cannot be sent to another process; give a function of a module, "
@@ -207,5 +239,8 @@ def _in_workers(dataset: _Blocks, workers: int) -> Iterator[list[Clip]]:
         ) from error
 
 
-def _one_thread(worker: int) -> None:
+def _quietly(worker: int) -> None:
+    """One thread, and no end by a signal that is meant for the run: that ends after its step."""
     cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

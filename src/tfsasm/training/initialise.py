@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -50,7 +52,10 @@ def new_model(
         return model, ""
     state, _ = read_checkpoint(init)
     if set(state) != set(model.state_dict()):
-        return model, initialise_from(model, state).summary()
+        report = initialise_from(model, state)
+        if not report.taken:
+            raise WeightsError(f"nothing in {init} fits the network, neither name nor shape")
+        return model, f"started from {init}:\n{report.summary()}"
     model.load_state_dict(state)
     return model, f"started from all of {init}"
 
@@ -95,13 +100,36 @@ class InitReport:
     """Left at the model's own initial value: absent in the file, or of another shape."""
 
     def summary(self) -> str:
-        """Four lines: a count each, with the names where they are few."""
+        """Four lines: a count each, with the names, or where they are many those of their parts.
+
+        A MOTR checkpoint has one more, since what it lacks and loses is half of its method.
+        """
         lines = []
         for entry in fields(self):
             names = getattr(self, entry.name)
-            listing = f": {', '.join(names)}" if 0 < len(names) <= 12 else ""
+            listing = "" if entry.name == "taken" or not names else f": {_listed(names)}"
             lines.append(f"{entry.name:8} {len(names):4}{listing}")
+        if any(name.startswith("track_embed.linear_pos") for name in self.dropped):
+            lines.append(
+                "this is a MOTR checkpoint: its queries keep a position of their own and MOTRv2's "
+                "do not, so that half, and attention among tracks alone, are left behind"
+            )
         return "\n".join(lines)
+
+
+def _listed(names: list[str]) -> str:
+    """Names, or the parts they belong to with a count each; layers are not told apart."""
+    if len(names) <= 12:
+        return ", ".join(names)
+    parts = Counter(re.sub(r"[._](weight|bias)$", "", name) for name in names)
+    parts = sum((Counter({_part(name): n}) for name, n in parts.items()), Counter())
+    return ", ".join(f"{part} ({count})" for part, count in parts.items())
+
+
+def _part(name: str) -> str:
+    """Up to what follows the layer's number, or else up to the second name."""
+    found = re.match(r"(.*?)\.\d+\.([^.]+)", name)
+    return f"{found[1]}.*.{found[2]}" if found else ".".join(name.split(".")[:2])
 
 
 def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitReport:

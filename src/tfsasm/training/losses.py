@@ -30,6 +30,12 @@ class Targets(Table):
     """`[G, 4]` normalised cxcywh."""
     ids: Tensor
     """`[G]` int64, unique within a frame, the same person through a clip."""
+    labels: Tensor = None  # type: ignore[assignment]
+    """`[G]` int64, the class from 0; all 0 where none are given."""
+
+    def __post_init__(self) -> None:
+        if self.labels is None:
+            object.__setattr__(self, "labels", torch.zeros_like(self.ids))
 
 
 @dataclass(frozen=True)
@@ -104,14 +110,14 @@ def matching_cost(prediction: Prediction, targets: Targets, config: LossConfig) 
 
     The focal part always uses alpha 0.25: it ranks queries and is no part of the loss.
     """
-    p = prediction.logits.sigmoid().amax(dim=1)
+    p = prediction.logits.sigmoid()[:, targets.labels]  # of the class of each target
     positive = 0.25 * (1 - p) ** 2 * -(p + 1e-8).log()
     negative = 0.75 * p**2 * -(1 - p + 1e-8).log()
     distance = torch.cdist(prediction.boxes, targets.boxes, p=1)
     giou = giou_matrix(cxcywh_to_xyxy(prediction.boxes), cxcywh_to_xyxy(targets.boxes))
     return (
         config.box_weight * distance
-        + config.class_weight * (positive - negative)[:, None]
+        + config.class_weight * (positive - negative)
         - config.giou_weight * giou
     )
 
@@ -142,7 +148,8 @@ def _pair_losses(
     prediction: Prediction, target: Tensor, targets: Targets, config: LossConfig
 ) -> dict[str, Tensor]:
     paired = target != NO_TARGET
-    wanted = paired.to(prediction.logits.dtype)[:, None].expand_as(prediction.logits)
+    wanted = torch.zeros_like(prediction.logits)
+    wanted[paired.nonzero()[:, 0], targets.labels[target[paired]]] = 1
     ce = focal_loss(prediction.logits, wanted, config)
     return {"ce": ce} | _box_losses(prediction.boxes[paired], targets.boxes[target[paired]])
 
@@ -170,7 +177,7 @@ def loss_weight(name: str, config: LossConfig) -> float:
 
 
 def total_loss(
-    frames: Sequence[dict[str, Tensor]], targets: int, config: LossConfig
+    frames: Sequence[dict[str, Tensor]], targets: float, config: LossConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over a clip divided by its number of `targets`, and each normalised part.
 

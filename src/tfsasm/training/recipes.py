@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from tfsasm.errors import InputError
-from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.training.augment import AugmentConfig, augment_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SamplingConfig
 from tfsasm.training.losses import LossConfig
+from tfsasm.training.reports import LoggerName
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,16 @@ class TrainConfig:
     """The optimisation. Defaults are the published recipe's (SPEC 9.9), `tiny` has its own."""
 
     clip: ClipConfig = field(default_factory=ClipConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Of clips of real data."""
     steps: int = 100_000
+    batch: int = 1
+    """Clips per step, shared by the processes; what one process gets are added up."""
     lr: float = 2e-4
     backbone_lr: float = 2e-5
     """0 freezes the backbone."""
+    freeze: tuple[str, ...] = ()
+    """Parts that keep their weights: backbone, projections, encoder, decoder.class_heads, ..."""
     offsets_scale: float = 0.1
     """Learning rate of the sampling offsets, as a share of `lr`."""
     weight_decay: float = 1e-4
@@ -39,12 +46,14 @@ class TrainConfig:
     lengths: tuple[tuple[float, int], ...] = ((0.0, 5),)
     """Clip lengths: from this share of the run on, that many frames."""
     precision: str = "auto"
-    """`fp32`, `bf16` (autocast) or `auto`: bf16 where the device computes it natively."""
+    """`fp32`, `bf16` or `fp16` (autocast, the latter with a gradient scaler), or `auto`: bf16 where
+    the device computes it natively."""
     seed: int = 0
     workers: int = 1
     checkpoint_minutes: float = 3.0
     validate_minutes: float = 20.0
-    log_every: int = 50
+    log_every: int = 10
+    loggers: tuple[LoggerName, ...] = ("tensorboard",)
 
 
 def recipe_tiny(cycle: int = 1) -> TrainConfig:
@@ -69,22 +78,50 @@ def recipe_tiny(cycle: int = 1) -> TrainConfig:
     )  # fmt: skip
 
 
-def recipe(
-    network: Literal["tiny", "full"], cycle: int = 1, *, from_checkpoint: bool = False
-) -> tuple[NetworkConfig, TrainConfig]:
-    """The configuration of a network and the recipe that goes with it.
+def recipe_full() -> TrainConfig:
+    """The published recipe (SPEC 9): 8 clips a step, on as many devices as there are.
 
-    Raises `InputError` for a second cycle of another network than tiny, or from scratch.
+    The released code configures `track_drop` and `false_tracks` and never applies them (QUIRK-34);
+    the paper has them, and so does this recipe.
     """
-    if cycle == 2 and not (from_checkpoint and network == "tiny"):
+    clip = ClipConfig(track_drop=0.1, false_tracks=0.3, checkpointing=True)
+    return TrainConfig(clip=clip, batch=8)
+
+
+def recipe_finetune() -> TrainConfig:
+    """How a trained `tiny` gets used to other videos in some minutes, its backbone as it is."""
+    return replace(
+        recipe_tiny(2), steps=300, lr=2e-4, warmup=20, lengths=((0.0, 3), (0.4, 4), (0.8, 5))
+    )
+
+
+def recipe(
+    network: NetworkConfig, cycle: int = 1, *, from_checkpoint: bool = False,
+    own_data: bool = False,
+) -> TrainConfig:
+    """The recipe that goes with a network: the published one for a ResNet-50, else that of `tiny`.
+
+    A `tiny` that goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError`
+    for a second cycle of another network than tiny, or from scratch.
+    """
+    published = network.model.backbone == "resnet50"
+    if cycle == 2 and (published or not from_checkpoint):
         raise InputError("the second cycle is that of `tiny` and continues from --init FILE")
-    if network == "full":
-        return full(), TrainConfig()
-    config = recipe_tiny(cycle)
-    # Trained box heads stay as they are.
-    return tiny(), replace(config, neutral_box_heads=cycle == 1 and not from_checkpoint)
+    if published:
+        config = recipe_full()
+    elif from_checkpoint and own_data and cycle == 1:
+        config = recipe_finetune()
+    else:  # trained box heads stay as they are
+        config = replace(
+            recipe_tiny(cycle), neutral_box_heads=cycle == 1 and not from_checkpoint
+        )
+    return replace(config, augment=augment_of(network))
 
 
-def sampling_of(config: TrainConfig) -> SamplingConfig:
-    """Clips that are long enough for the whole run."""
-    return SamplingConfig(frames=max(frames for _, frames in config.lengths), blank=0.1)
+def sampling_of(config: TrainConfig, network: NetworkConfig) -> SamplingConfig:
+    """Synthetic clips that are long enough for the whole run, in the network's own size."""
+    short = network.short_side
+    sizes = tuple((round(short * w / h), short) for w, h in SamplingConfig().sizes)
+    return SamplingConfig(
+        frames=max(frames for _, frames in config.lengths), blank=0.1, sizes=sizes
+    )

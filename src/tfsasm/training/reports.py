@@ -1,66 +1,135 @@
-"""Reports of a training run: JSON lines, TensorBoard and the progress that is shown."""
+"""Reports of a training run: JSON lines, TensorBoard, trackio or W&B, and progress as it is shown.
+
+`log.jsonl` is cut back to the step that a run resumes from, so that it holds each step once.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
+
+from tfsasm.errors import InputError
+from tfsasm.files import write_text
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, Mapping[str, float]], None]
 """What to do with the step and the values of a report."""
 
+LoggerName = Literal["tensorboard", "trackio", "wandb"]
 
-class Reports:
-    """Averages what the steps report, and writes the means into the folder of the run.
 
-    `log.jsonl` gets a line for `every` steps; TensorBoard the same, where it is installed.
-    """
+class Logger(Protocol):
+    """Something that keeps the values of a run by step."""
 
-    def __init__(self, output: Path, every: int, progress: Progress | None) -> None:
-        self._file = (output / "log.jsonl").open("a", encoding="utf-8")
-        self._every, self._progress = every, progress
-        self._sums: dict[str, float] = {}
-        self._count, self._since = 0, time.monotonic()
-        self._board = _tensorboard(output)
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep values by name."""
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Take the values of one step in."""
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-        if step % self._every == 0:
-            means = {name: value / self._count for name, value in self._sums.items()}
-            now = time.monotonic()
-            self.write(step, means | {"seconds": (now - self._since) / self._count})
-            self._sums, self._count, self._since = {}, 0, now
+    def close(self) -> None:
+        """No more will come."""
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write values at once."""
-        rounded = {name: round(value, 5) for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
+
+@dataclass(frozen=True)
+class Means:
+    """Sums over some steps, from which their means are taken."""
+
+    sums: Mapping[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def plus(self, values: Mapping[str, float]) -> Means:
+        """With the values of one step more."""
+        sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+        return Means(sums, self.count + 1)
+
+    def values(self) -> dict[str, float]:
+        """The means by name."""
+        return {name: value / self.count for name, value in self.sums.items()}
+
+
+class JsonLog:
+    """A line of JSON per report; lines after `step` are of a run that was cut off, and go."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(path, "".join(line for line in lines if _step(line) <= step))
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Write a line, at once."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        if self._progress:
-            self._progress(step, rounded)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # cut off in the middle
+        return float("inf")
+
+
+class TensorBoard:
+    """TensorBoard files in the folder of the run."""
+
+    def __init__(self, output: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(output), purge_step=step + 1 if step else None)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep values by name."""
         for name, value in values.items():
-            if self._board:
-                self._board.add_scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Close the files."""
-        self._file.close()
-        if self._board:
-            self._board.close()
+        self._writer.close()
 
 
-def _tensorboard(output: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
-        return None
-    return SummaryWriter(str(output))
+class Hub:
+    """trackio or W&B, which have the same three functions."""
+
+    def __init__(self, package: str, output: Path, settings: Mapping[str, Any]) -> None:
+        try:
+            self._hub: Any = importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(f"--logger {package} needs that package: pip install {package}") from (
+                error
+            )
+        self._hub.init(project="tfsasm", name=output.resolve().name, config=dict(settings))
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep values by name."""
+        self._hub.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """No more will come."""
+        self._hub.finish()
+
+
+def make_loggers(
+    names: tuple[LoggerName, ...], output: Path, step: int, settings: Mapping[str, Any]
+) -> list[Logger]:
+    """`log.jsonl`, and what `names` says. Raises `InputError` for a package that is missing.
+
+    TensorBoard, which is on by default, is left out where it is not installed.
+    """
+    made: list[Logger] = [JsonLog(output / "log.jsonl", step)]
+    for name in names:
+        if name != "tensorboard":
+            made.append(Hub(name, output, settings))
+            continue
+        try:
+            made.append(TensorBoard(output, step))
+        except ImportError:
+            log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
+    return made

@@ -1,37 +1,47 @@
-"""Training: one loop, one clip at a time, resumable to the exact step.
+"""Training: one loop, some clips a step, resumable to the exact step.
 
-What is unusual here: the weights that are validated and kept are a running average, since clips
-come one by one and the last step alone is noisy. With `backbone_lr=0` the backbone is frozen and
-runs with its batch norms folded.
+What is unusual here: the weights that are validated and kept are a running average, since steps
+are of few clips and the last one alone is noisy. With `backbone_lr=0` the backbone is frozen and
+runs with its batch norms folded. A clip and its noise depend on seed and number alone, so a run may
+go on with another number of processes.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tfsasm.errors import InputError, WeightsError
-from tfsasm.files import atomic_path, check_folder, checked, not_json, parsed
-from tfsasm.motrv2.backbone import fold_batch_norms
+from tfsasm.errors import InputError, TfsasmError
+from tfsasm.files import check_folder, locked
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import BoxHead
-from tfsasm.motrv2.weights import save_model
-from tfsasm.pytorch import find_device, read_checkpoint_file
-from tfsasm.training.clip import Clip, clip_loss
+from tfsasm.pytorch import find_device
+from tfsasm.training import distributed
+from tfsasm.training.checkpoints import (
+    TrainState,
+    averaged,
+    freeze_backbone,
+    resume,
+    save,
+    save_best,
+)
+from tfsasm.training.clip import Clip
 from tfsasm.training.data import Blocks, normalised, stream
 from tfsasm.training.initialise import new_model
 from tfsasm.training.recipes import TrainConfig
-from tfsasm.training.reports import Progress, Reports
+from tfsasm.training.reports import Logger, Means, Progress, make_loggers
 
 log = logging.getLogger(__name__)
 
@@ -43,71 +53,56 @@ def train(
     network: NetworkConfig, config: TrainConfig, blocks: Blocks, output: Path, *,
     init: Path | None = None, backbone_weights: Path | None = None, device: str = "auto",
     validate: Validate | None = None, progress: Progress | None = None,
-    notice: Callable[[str], None] = log.info,
+    notice: Callable[[str], None] = log.info, stopped: Callable[[], bool] = lambda: False,
 ) -> TrainState:
     """Train to the last step, from `output/last.pt` if there is one; see `new_model` and `fit`.
 
     `notice` takes sentences about the start. Raises `InputError` and `WeightsError` for what cannot
     be used, before any work.
     """
-    check_folder(output)
-    place = find_device(device)
-    model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
-    if taken:
-        notice(taken)
-    run, checkpoint = start(model.to(place), network, config), output / "last.pt"
-    if checkpoint.exists():
-        resume(run, checkpoint)
-        notice(f"resumed at step {run.step}")
-    fit(run, blocks, output, validate=validate, progress=progress)
+    writes = distributed.team().rank == 0
+    with locked(check_folder(output)) if writes else nullcontext():
+        place = find_device(device)
+        distributed.clips_each(config.batch)
+        model, taken = new_model(network, config, init=init, backbone_weights=backbone_weights)
+        if taken:
+            notice(taken)
+        run, checkpoint = start(model.to(place), network, config), output / "last.pt"
+        if checkpoint.exists():
+            notice(resume(run, checkpoint))
+        fit(run, blocks, output, validate=validate, progress=progress, stopped=stopped)
     return run
 
 
-@dataclass
-class TrainState:
-    """Everything that a checkpoint must bring back. Changed in place by `fit` alone."""
-
-    model: MOTRv2
-    network: NetworkConfig
-    config: TrainConfig
-    optimizer: torch.optim.AdamW
-    generator: torch.Generator
-    average: dict[str, Tensor]
-    frozen_backbone: dict[str, Tensor] | None
-    """The backbone as it is saved; the model runs a folded copy. None when it is trained."""
-    step: int = 0
-
-
 def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainState:
-    """A run at step 0 that takes `model` over. What is frozen has no gradients."""
+    """A run at step 0 that takes `model` over. What is frozen has no gradients.
+
+    Raises `InputError` for a part to freeze that the network does not have.
+    """
     backbone = None
     if config.neutral_box_heads:
         cast(BoxHead, model.decoder.box_heads[0]).reset(size_bias=0.0)
-    for name, parameter in model.backbone.named_parameters():
-        fixed = config.backbone_lr == 0 or name.startswith(model.backbone.frozen)
+    parts = tuple(f"{part}." for part in config.freeze)
+    for part in parts:
+        if not any(f"{name}.".startswith(part) for name, _ in model.named_parameters()):
+            known = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
+            raise InputError(f"freeze names no part {part[:-1]!r}; there are {', '.join(known)}")
+    for name, parameter in model.named_parameters():
+        fixed = f"{name}.".startswith(parts) if parts else False
+        if name.startswith("backbone."):
+            inside = name.removeprefix("backbone.").startswith(model.backbone.frozen)
+            fixed = fixed or inside or config.backbone_lr == 0
         parameter.requires_grad_(not fixed)
-    if config.backbone_lr == 0:
-        backbone = _freeze_backbone(model)
+    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
+        backbone = freeze_backbone(model)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     average = {name: parameter.detach().clone() for name, parameter in trained.items()}
-    generator = torch.Generator().manual_seed(config.seed)
+    device = model.learned_content.device.type
     return TrainState(
-        model, network, config, _optimizer(trained, config), generator, average, backbone
-    )
-
-
-def _freeze_backbone(model: MOTRv2) -> dict[str, Tensor]:
-    state = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
-    model.backbone = fold_batch_norms(model.backbone).requires_grad_(False)
-    return state
-
-
-def state_of(run: TrainState) -> dict[str, Tensor]:
-    """The model's state dict with the backbone as it is saved."""
-    state = run.model.state_dict()
-    if run.frozen_backbone is None:
-        return state
-    return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.frozen_backbone
+        model, network, config, _optimizer(trained, config), average, backbone,
+        scaler=torch.amp.GradScaler(device, enabled=config.precision == "fp16"),
+        engine=distributed.engine(model, config.clip),
+    )  # fmt: skip
 
 
 def _optimizer(trained: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
@@ -138,69 +133,137 @@ def clip_length(step: int, config: TrainConfig) -> int:
 def fit(
     run: TrainState, blocks: Blocks, output: Path, *,
     validate: Validate | None = None, progress: Progress | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train `run` to its last step, writing into `output`.
+    """Train `run` to its last step, or until `stopped`, writing into `output`.
 
-    `last.pt` has all that resuming needs, `model.safetensors` the averaged weights, `log.jsonl` a
-    line per report. Raises `InputError` when the loss is not finite; the last checkpoint is then
-    the one before.
+    `last.pt` has all that resuming needs, `model.safetensors` the averaged weights, `best` the same
+    where the scores were best, `log.jsonl` a line per report. Of several processes the first one
+    writes. Raises `InputError` when the loss is not finite or a process died; the last checkpoint
+    is then the one before.
     """
     output.mkdir(parents=True, exist_ok=True)
-    config, reports = run.config, Reports(output, run.config.log_every, progress)
+    config, team = run.config, distributed.team()
+    each = distributed.clips_each(config.batch)
+    first, loggers = team.rank == 0, list[Logger]()
+    if first:
+        loggers = make_loggers(config.loggers, output, run.step, asdict(config))
+
+    def report(values: Mapping[str, float]) -> None:
+        values = {name: round(value, 7) for name, value in values.items()}
+        for one in loggers:
+            one.log(run.step, values)
+        if first and progress:
+            progress(run.step, values)
 
     def report_scores() -> None:
-        if validate:
-            scores = validate(averaged(run))
-            reports.write(run.step, {f"val/{name}": value for name, value in scores.items()})
+        if first and validate:
+            scores = validate(averaged(run).to(run.model.learned_content.device))
+            report({f"val/{name}": value for name, value in scores.items()})
+            save_best(run, output, scores)
 
-    saved = validated = time.monotonic()
-    for clip in stream(blocks, skip=run.step, workers=config.workers):
-        if run.step >= config.steps:
-            break
-        values = train_step(run, clip)
-        reports.add(run.step, values)
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+    began = saved = validated = time.monotonic()
+    clips = stream(
+        blocks, skip=run.step * config.batch, workers=config.workers, part=(team.rank, team.size)
+    )
+    ended = False
+    try:
+        while run.step < config.steps and not ended:
+            values = train_step(run, list(islice(clips, each)))
+            now = time.monotonic()
+            run.pending, began = run.pending.plus(values | {"seconds": now - began}), now
+            if run.step % config.log_every == 0:
+                report(run.pending.values())
+                run.pending = Means()
+            if first and now - saved > 60 * config.checkpoint_minutes:
+                save(run, output)
+                saved = time.monotonic()
+            if now - validated > 60 * config.validate_minutes and run.step < config.steps:
+                report_scores()
+                validated = time.monotonic()
+            ended = distributed.mean({"stopped": float(stopped())})["stopped"] > 0
+        if run.pending.count and not ended:
+            report(run.pending.values())
+            run.pending = Means()
+        if first:
             save(run, output)
-            saved = time.monotonic()
-        if time.monotonic() - validated > 60 * config.validate_minutes:
+        if not ended:
             report_scores()
-            validated = time.monotonic()
-    save(run, output)
-    report_scores()
-    reports.close()
+            if first and validate:
+                save(run, output)
+    except RuntimeError as error:
+        raise _of_other_processes(error, run, team.size) from error
+    finally:
+        for one in loggers:
+            one.close()
 
 
-def train_step(run: TrainState, clip: Clip) -> dict[str, float]:
-    """One clip forward and back, one step of the optimiser. Returns what to report."""
-    config, model = run.config, run.model
-    device = next(model.parameters()).device
-    clip = normalised(clip, clip_length(run.step, config)).to(device)
+def _of_other_processes(error: RuntimeError, run: TrainState, size: int) -> Exception:
+    """What to raise: one sentence where another process of the run has ended."""
+    text = str(error)
+    if "DataLoader worker" in text:
+        what = "a process that makes clips was ended, perhaps for want of memory (fewer --workers)"
+    elif size > 1 and ("closed by peer" in text or "NCCL" in text or "gloo" in text.lower()):
+        what = "another process of this run ended"
+    else:
+        return error
+    return TfsasmError(
+        f"{what} at step {run.step}; the same command goes on from the last checkpoint"
+    )
+
+
+def train_step(run: TrainState, clips: Sequence[Clip]) -> dict[str, float]:
+    """Some clips forward and back, one step of the optimiser. Returns what to report.
+
+    `clips` are this process's share of the step's batch. The gradient is the mean over the batch of
+    each clip's loss, all divided by the mean number of targets (SPEC 9.6), whoever computes it.
+    """
+    config, model, team = run.config, run.model, distributed.team()
+    device, frames = model.learned_content.device, clip_length(run.step, config)
+    clips = [normalised(clip, frames) for clip in clips]
+    count = sum(len(targets) for clip in clips for targets in clip.targets) / len(clips)
+    count = distributed.mean({"targets": float(count)})["targets"]
     for group in run.optimizer.param_groups:
         group["lr"] = group["base"] * schedule(run.step, config)
-    with _autocast(device, config.precision):
-        total, parts = clip_loss(model, clip, config.clip, run.generator)
-    if not total.isfinite():
-        raise InputError(
-            f"the loss is {total.item()} at step {run.step}; train again with a lower --lr"
-        )
     run.optimizer.zero_grad()
-    total.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    run.optimizer.step()
+    means = Means()
+    for index, clip in enumerate(clips):
+        number = run.step * config.batch + index * team.size + team.rank
+        with distributed.unsynchronised(run.engine, index < len(clips) - 1):
+            with _autocast(device, config.precision):
+                total, parts = run.engine(clip.to(device), count, noise(config.seed, number))
+            run.scaler.scale(total / len(clips)).backward()
+        last = len(clip.targets) - 1
+        kinds = {kind: f"frame_{last}_loss_{kind}" for kind in ("ce", "bbox", "giou")}
+        means = means.plus({
+            "loss": total.item(), **{kind: parts[name].item() for kind, name in kinds.items()}
+        })  # fmt: skip
+    values = distributed.mean(means.values())
+    if not math.isfinite(values["loss"]):
+        raise InputError(
+            f"the loss is {values['loss']} at step {run.step}; train again with a lower --lr"
+        )
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm).item()
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
     run.step += 1
     _update_average(run)
-    last = len(clip.targets) - 1
-    return {
-        "loss": total.item(), "norm": norm.item(),
-        **{kind: parts[f"frame_{last}_loss_{kind}"].item() for kind in ("ce", "bbox", "giou")},
-    }  # fmt: skip
+    return {"loss": values.pop("loss"), "norm": norm, **values}
+
+
+def noise(seed: int, number: int) -> torch.Generator:
+    """The random numbers of clip `number`: those of its denoising queries and dropped tracks."""
+    [state] = np.random.SeedSequence([seed, number, 1]).generate_state(1)
+    return torch.Generator().manual_seed(int(state))
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:
     native = device.type == "cuda" and torch.cuda.is_bf16_supported()
     native = native or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
-    wanted = precision == "bf16" or (precision == "auto" and native)
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    half = precision == "bf16" or (precision == "auto" and native)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=half or precision == "fp16")
 
 
 @torch.no_grad()
@@ -209,63 +272,3 @@ def _update_average(run: TrainState) -> None:
     for name, parameter in run.model.named_parameters():
         if name in run.average:
             run.average[name].lerp_(parameter, 1 - decay)
-
-
-def averaged(run: TrainState) -> MOTRv2:
-    """A copy of the model with the averaged weights, ready to track."""
-    model = MOTRv2(run.network.model)
-    model.load_state_dict(state_of(run) | run.average)
-    return model.eval().requires_grad_(False)
-
-
-def save(run: TrainState, output: Path) -> None:
-    """Write `last.pt` and `model.safetensors`, each atomically."""
-    settings = json.dumps(asdict(run.config))
-    state = {
-        "model": state_of(run), "average": run.average, "step": run.step,
-        "optimizer": run.optimizer.state_dict(), "generator": run.generator.get_state(),
-        "network": run.network.to_json(), "config": settings,
-    }  # fmt: skip
-    with atomic_path(output / "last.pt") as partial:
-        torch.save(state, partial)
-    notes = {"step": str(run.step), "training": settings}
-    save_model(output / "model.safetensors", averaged(run), run.network, half=True, notes=notes)
-
-
-_MAY_CHANGE = {"workers", "checkpoint_minutes", "validate_minutes", "log_every"}
-
-
-def resume(run: TrainState, path: Path) -> None:
-    """Bring `run` to where `path` (a `last.pt`) left off, exactly.
-
-    Raises `WeightsError` for a file that is not such a checkpoint or of another network, and when
-    the configuration of the run differs from the one that made it.
-    """
-    state = read_checkpoint_file(path)
-    keys = ("model", "average", "step", "optimizer", "generator", "network", "config")
-    if not isinstance(state, dict) or not state.keys() >= set(keys):
-        raise WeightsError(f"{path} is not a checkpoint to resume from")
-    try:
-        theirs = checked(parsed(checked(state["config"], "config", str)), "config", dict)
-    except json.JSONDecodeError as error:
-        reason = f"config is {not_json(error)}"
-        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
-    except ValueError as error:
-        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
-    ours = json.loads(json.dumps(asdict(run.config)))
-    changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]
-    if changed or state["network"] != run.network.to_json():
-        what = ", ".join(changed) or "the network"
-        raise WeightsError(
-            f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
-            "another --output"
-        )
-    whole = MOTRv2(run.network.model)
-    whole.load_state_dict(state["model"])
-    if run.frozen_backbone is not None:
-        run.frozen_backbone = _freeze_backbone(whole)
-    run.model.load_state_dict(whole.state_dict())
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.generator.set_state(state["generator"])
-    run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
-    run.step = state["step"]

@@ -1,20 +1,35 @@
-"""Scores of a network in training, on synthetic sequences that it is never trained on."""
+"""Scores of a network in training, on sequences that it is not trained on."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from tfsasm.boxes import ltwh_to_xyxy
+from tfsasm.datasets.sequences import find_detections, sequences
 from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip, sequence_seed
+from tfsasm.detection.det_db import read_det_db
 from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError
 from tfsasm.evaluation.metrics import score
+from tfsasm.evaluation.result_files import Files
+from tfsasm.evaluation.score import score_files
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.tracking.config import default
 from tfsasm.tracking.query import QueryTracker
+from tfsasm.tracking.results import MotFile
+from tfsasm.tracking.run import track_video
+from tfsasm.training.sources import DataSpec
+
+_NAMES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1")
 
 HELD_OUT = 1_000_003
 """Seed of the validation sequences; clips to train on come from other seeds."""
@@ -30,7 +45,7 @@ def held_out_scores(
         truth, tracks = _track(tracker, sequence_seed(HELD_OUT, index), frames)
         truths[str(index)], results[str(index)] = truth, tracks
     scores = score(truths, results).combined
-    return {name: getattr(scores, name) for name in ("HOTA", "DetA", "AssA", "MOTA", "IDF1")}
+    return {name: getattr(scores, name) for name in _NAMES}
 
 
 def _track(tracker: QueryTracker, seed: int, frames: int) -> tuple[Trajectories, Trajectories]:
@@ -46,3 +61,38 @@ def _track(tracker: QueryTracker, seed: int, frames: int) -> tuple[Trajectories,
         truth.append((frame.ids, ltwh_to_xyxy(frame.boxes)))
         result.append((np.asarray(tracks.tracker_id), tracks.xyxy))
     return Trajectories.from_frames(truth), Trajectories.from_frames(result)
+
+
+def check_validation(spec: DataSpec) -> None:
+    """Raises `InputError` for a data set that nothing can be scored on, before any work."""
+    if spec.kind in ("crowdhuman", "synthetic"):
+        raise InputError(f"--validate takes videos with identities, not {spec.kind}")
+    for sequence in sequences(spec.kind, spec.root, spec.split):
+        if sequence.truth is None or sequence.source is None:
+            raise InputError(f"{sequence.name} of {spec.root} has no ground truth or no images")
+        find_detections(spec.detections, sequence)
+
+
+def data_scores(
+    model: MOTRv2, network: NetworkConfig, spec: DataSpec, most: int | None = None
+) -> dict[str, float]:
+    """The same over the sequences of a data set, by its benchmark's rules, from stored detections.
+
+    `most` takes only so many of them. Raises `InputError` as tracking and scoring do.
+    """
+    tracker = QueryTracker(TorchNetwork(model, network), default())
+    read = lru_cache(1)(read_det_db)
+    with TemporaryDirectory() as folder:
+        files = {}
+        for sequence in sequences(spec.kind, spec.root, spec.split)[:most]:
+            if sequence.truth is None:
+                continue
+            path = find_detections(spec.detections, sequence)
+            boxes = open_detections(path, source_name=str(sequence.source), read=read)
+            result = Path(folder, f"{sequence.name}.txt")
+            with MotFile(result) as file:
+                for frame, tracks in track_video(tracker, str(sequence.source), boxes):
+                    file.write(frame, tracks)
+            files[sequence.name] = Files(sequence.truth, result, sequence.length)
+        scores = score_files(files, spec.kind).report.combined
+    return {name: getattr(scores, name) for name in _NAMES}

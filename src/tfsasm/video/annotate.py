@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -11,8 +12,10 @@ import cv2
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
+from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.errors import InputError
+from tfsasm.video.labels import Style, draw_label, fitting, places
 from tfsasm.video.writer import resized
 
 PALETTE_SIZE = 987  # a Fibonacci number, where golden-ratio hues close into a circle
@@ -39,28 +42,29 @@ def _text_color(background: sv.Color) -> sv.Color:
 
 
 @cache
-def _palettes() -> tuple[sv.ColorPalette, sv.ColorPalette]:
-    """Colours of identities, and of text on them."""
-    colors = [identity_color(i) for i in range(PALETTE_SIZE)]
-    return sv.ColorPalette(colors), sv.ColorPalette([_text_color(color) for color in colors])
+def _palette() -> sv.ColorPalette:
+    return sv.ColorPalette([identity_color(i) for i in range(PALETTE_SIZE)])
 
 
 class Annotator:
     """Draws boxes, `#id score` labels and trails; remembers the last `trail` positions of each id.
 
-    One annotator per video; `trail=0` draws none. Lines and text scale with the image.
+    One annotator per video; `trail=0` draws none. With `names` a label begins with the name of the
+    class, from `data["class_name"]`. Lines and text scale with the image; a label that is too long
+    for its box loses its score, then the name, and none is drawn over another or larger than its
+    box.
     """
 
-    def __init__(self, *, trail: int = 30) -> None:
+    def __init__(self, *, trail: int = 30, names: bool = False) -> None:
         if trail < 0:
             raise InputError(f"trail is {trail}; give a number of frames, 0 for no trails")
-        self._trail = trail
+        self._trail, self._names = trail, names
         self.reset()
 
     def reset(self) -> None:
         """Forget all trails, for the next video."""
         self._trace = sv.TraceAnnotator(
-            color=_palettes()[0], position=sv.Position.BOTTOM_CENTER,
+            color=_palette(), position=sv.Position.BOTTOM_CENTER,
             trace_length=max(self._trail, 1), color_lookup=sv.ColorLookup.TRACK,
         )  # fmt: skip
 
@@ -79,16 +83,25 @@ class Annotator:
             scene = self._trace.annotate(scene, tracks)
         if not len(tracks):
             return scene
-        colors, text_colors = _palettes()
-        by_track = sv.ColorLookup.TRACK
-        boxes = sv.BoxAnnotator(color=colors, thickness=thickness, color_lookup=by_track)
-        scale = min(max(0.65 * sv.calculate_optimal_text_scale(size), 0.35), 1.0)
-        labels = sv.LabelAnnotator(
-            color=colors, text_color=text_colors, text_scale=scale,
-            text_thickness=1 + (scale > 0.8), text_padding=max(1, round(5 * scale)),
-            color_lookup=by_track,
-        )  # fmt: skip
-        return labels.annotate(boxes.annotate(scene, tracks), tracks, labels=_labels(tracks))
+        boxes = sv.BoxAnnotator(
+            color=_palette(), thickness=thickness, color_lookup=sv.ColorLookup.TRACK
+        )
+        return self._label(boxes.annotate(scene, tracks), tracks)
+
+    def _label(self, scene: np.ndarray, tracks: sv.Detections) -> np.ndarray:
+        style = Style.of(scene.shape[1], scene.shape[0])
+        ids = cast(np.ndarray, tracks.tracker_id)
+        order = np.argsort(np.where(ids < 0, np.iinfo(ids.dtype).max, ids))  # the oldest first
+        lines = {
+            row: text for row, texts in zip(order, _texts(tracks, order, self._names), strict=True)
+            if (text := fitting(texts, tracks.xyxy[row], style))
+        }  # fmt: skip
+        sizes = np.array([style.size(text) for text in lines.values()], int).reshape(-1, 2)
+        at = places(tracks.xyxy[[*lines]], sizes, (scene.shape[1], scene.shape[0]))
+        for (row, text), place in zip(lines.items(), at, strict=True):
+            color = identity_color(int(ids[row]))
+            draw_label(scene, text, place, style, (color.as_bgr(), _text_color(color).as_bgr()))
+        return scene
 
 
 def _only_drawable(detections: sv.Detections) -> sv.Detections:
@@ -98,15 +111,20 @@ def _only_drawable(detections: sv.Detections) -> sv.Detections:
         xyxy=np.asarray(detections.xyxy, dtype=np.float32).reshape(-1, 4),
         confidence=detections.confidence,
         tracker_id=np.full(len(detections), -1) if ids is None else np.asarray(ids, dtype=int),
+        data={key: detections.data[key] for key in {CLASS_NAME_DATA_FIELD} & {*detections.data}},
     )
     return cast(sv.Detections, tracks[(np.abs(tracks.xyxy) < _FAR).all(axis=1)])
 
 
-def _labels(tracks: sv.Detections) -> list[str]:
-    names = ["?" if i == -1 else f"#{i}" for i in cast(np.ndarray, tracks.tracker_id)]
-    if tracks.confidence is None:
-        return names
-    return [f"{name} {score:.2f}" for name, score in zip(names, tracks.confidence, strict=True)]
+def _texts(tracks: sv.Detections, order: np.ndarray, names: bool) -> Iterator[list[str]]:
+    """What may be written at each track, longest first."""
+    ids = cast(np.ndarray, tracks.tracker_id)
+    kinds = tracks.data.get(CLASS_NAME_DATA_FIELD) if names else None
+    for row in order:
+        short = "?" if ids[row] == -1 else f"#{ids[row]}"
+        named = short if kinds is None else f"{kinds[row]} {short}"
+        score = [] if tracks.confidence is None else [f"{named} {tracks.confidence[row]:.2f}"]
+        yield [*score, *dict.fromkeys((named, short))]
 
 
 def side_by_side(

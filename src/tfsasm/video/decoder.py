@@ -20,6 +20,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from tfsasm.errors import InputError
+from tfsasm.limits import PIXELS
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import REORDERED, Timeline
 from tfsasm.video.truncation import container_is_cut
@@ -89,7 +90,13 @@ class Decoder:
         if not streams or self._container.format.name == "tty":  # FFmpeg plays .txt files
             raise InputError(f"{self.label} is not a video: it holds no moving pictures")
         self._stream = streams[0]
+        codec = self._stream.codec_context
+        if codec is None:
+            raise InputError(f"{self.label} is in a format that FFmpeg cannot decode here")
         self._stream.thread_type = "SLICE" if live else "AUTO"
+        PIXELS.check(codec.width * codec.height, self.label)
+        # A size may change in the middle; FFmpeg counts its own padding too.
+        codec.options = {"max_pixels": str(2**20 + 2 * PIXELS.value)}
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.rate = Fraction(rate) if rate and rate <= 1000 else None  # 90000: a guess
         avi = self._container.format.name == "avi"
@@ -181,7 +188,9 @@ def public_address(address: str) -> str:
     return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
 
 
-_SECRET = re.compile(r"(?i)([^&=]*(?:pass|pwd|token|key|secret|auth|sig|user|login)[^&=]*)=[^&]*")
+_SECRET = re.compile(
+    r"(?i)([^&=]*(?:pass|pwd|pw|token|key|secret|cred|auth|sig|session|user|login)[^&=]*)=[^&]*"
+)
 
 
 def open_stream(address: str) -> Decoder:
@@ -227,14 +236,14 @@ def _open_container(
         return av.open(
             name, format=format, options=options, timeout=STREAM_TIMEOUT if remote else None
         )
-    except av.error.ExitError as error:
-        raise InputError(f"{label} gave no answer within {STREAM_TIMEOUT:g} s") from error
+    except av.error.ExitError:  # errors of PyAV tell the whole address, so none is a cause here
+        raise InputError(f"{label} gave no answer within {STREAM_TIMEOUT:g} s") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
-        raise InputError(f"{label} {what}: {reason}") from error
+        raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
 
 
 def _is_playlist(path: Path) -> bool:

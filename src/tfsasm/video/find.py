@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tfsasm.errors import InputError
+from tfsasm.files import TRACKED
 from tfsasm.video.source import IMAGE_SUFFIXES, absent, image_names
 
 VIDEO_SUFFIXES = (
@@ -14,9 +15,6 @@ VIDEO_SUFFIXES = (
     ".wmv", ".flv", ".3gp", ".ogv", ".gif",
 )  # fmt: skip
 """Of files that are taken for videos in a folder."""
-
-TRACKED = ".tracked"
-"""Ends the stem of an annotated video, which is none to be tracked."""
 
 
 def find_sources(names: Iterable[str]) -> list[str]:

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
+from tfsasm.limits import check_image
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
 from tfsasm.video.live import connected_again
@@ -154,9 +155,7 @@ class VideoSource(Source):
             numbers = first_few([str(number) for number in restarts], 5)
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
-            raise TruncatedInput(
-                f"{self.label} {missing}; the others keep their numbers"
-            )
+            raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
@@ -240,6 +239,7 @@ class ImageSequence(Source):
             raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
         if image_is_cut(data):
             raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
+        check_image(data, where)
         image = None
         with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

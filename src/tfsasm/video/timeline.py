@@ -77,7 +77,8 @@ class Timeline:
         """
         if clock is None and self._clock is not None and self.rate:
             clock = self._clock + self._period()
-        steps = self._steps(clock, between)
+        restart = clock is not None and self._is_restart(clock)
+        steps = self._steps(clock, between, restart)
         self._late = self._late + 1 if steps < 1 else 0
         if steps < 1:
             return False
@@ -85,10 +86,10 @@ class Timeline:
             self.missing.append(range(self.number + 1, self.number + steps))
         self.number += steps
         self._failed = 0
-        self._advance(clock)
+        self._advance(clock, restart)
         return True
 
-    def _steps(self, clock: float | None, between: bool) -> int:
+    def _steps(self, clock: float | None, between: bool, restart: bool) -> int:
         """By how much the number grows; 0 for a late image."""
         if self.live or clock is None:
             return 1
@@ -103,7 +104,7 @@ class Timeline:
                 (clock - (clock if self.start is None else self.start)) * float(self.rate)
             )
             return 1 + before if before > REORDERED else 1 + self._failed
-        return 1 if self._is_restart(clock) else self._by_clock(clock)
+        return 1 if restart else self._by_clock(clock)
 
     def _by_place(self, clock: float, between: bool) -> int:
         """All before an image are stored before it, but for those shown `between` it and others."""
@@ -151,13 +152,13 @@ class Timeline:
         latest = [*self.damage[-1:], *(gap.stop for gap in self.missing[-1:])]
         return bool(latest) and self.number + self._late - max(latest) < REORDERED
 
-    def _advance(self, clock: float | None) -> None:
+    def _advance(self, clock: float | None, restart: bool) -> None:
         if clock is None or self.storage_order:
             self.time = None if self.rate is None else float((self.number - 1) / self.rate)
             return
         if self._clock is None:
             self._offset = (self.number - 1) * self._period() - clock
-        elif self._is_restart(clock):
+        elif restart:
             self.restarts.append(self.number)
             self._offset += self._clock - clock + self._period()
         self._clock = clock

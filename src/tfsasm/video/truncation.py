@@ -14,7 +14,7 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, r
 def image_is_cut(data: bytes) -> bool:
     """Whether a JPEG or PNG has lost its end, which decoders may hide behind grey pixels."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND\xaeB`\x82" not in data
+        return _png_is_cut(data)
     if not data.startswith(b"\xff\xd8"):
         return False  # the other formats fail to decode
     at = 2
@@ -24,6 +24,34 @@ def image_is_cut(data: bytes) -> bool:
             return False
         at += int.from_bytes(data[at : at + 2], "big")  # a segment; after SOS the scan follows
     return True
+
+
+def _png_is_cut(data: bytes) -> bool:
+    """Whether a part of a PNG is longer than the rest of the file, or the last part is missing.
+
+    OpenCV takes memory for a part before it looks whether it is there: up to 4 GB.
+    """
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += 12 + length
+        if kind == b"IEND":
+            return False
+    return True
+
+
+def image_file_is_cut(path: Path) -> bool:
+    """The same of a file, and of a BMP; only one without its usual end is read whole.
+
+    Raises `OSError`.
+    """
+    with path.open("rb") as file:
+        head, size = file.read(6), path.stat().st_size
+        file.seek(max(0, size - 8))
+        end = file.read()
+    if head.startswith(b"BM"):
+        return int.from_bytes(head[2:6], "little") > size
+    return not end.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")) and image_is_cut(path.read_bytes())
 
 
 def container_is_cut(path: Path) -> bool:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, check_output
+from tfsasm.files import check_folder, check_output, partial_path
 from tfsasm.video.sound import Sound, add_sound
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class _VideoFile:
         self, path: Path, rate: Fraction | None, options: dict[str, str], sound: Sound | None
     ) -> None:
         self._path, self._sound = path, sound
-        self._partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+        self._partial = partial_path(path)
         self._options = options
         self._rate = rate or UNKNOWN_RATE
         self._regular = path.suffix.lower() == ".avi"
@@ -224,7 +224,7 @@ class _VideoFile:
     def _encodable(self, image: np.ndarray) -> av.VideoFrame:
         width, height = self._stream.width, self._stream.height
         fitted = np.ascontiguousarray(_fitted(image, width, height))
-        frame = av.VideoFrame.from_ndarray(fitted, format="bgr24")
+        frame = av.VideoFrame.from_numpy_buffer(fitted, format="bgr24")  # without a copy
         return frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
 
     def _pts(self, time: float | None) -> int:

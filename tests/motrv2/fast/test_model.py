@@ -51,6 +51,7 @@ WAYS = {
     "without compiled kernels": {"library": None},
     "without oneDNN": {"packs": False},
     "without either": {"library": None, "packs": False},
+    "by Triton's kernel": {"sampling": "triton", "height": 33},
 }
 
 
@@ -62,8 +63,11 @@ def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
         monkeypatch.setattr(module.kernels, "library", lambda: None)
     if "packs" in way:
         monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
-    fast = FastMOTRv2(copy.deepcopy(model))
-    for ours, theirs in zip(answers(fast, pictures()), answers(model, pictures()), strict=True):
+    if "sampling" in way:
+        pytest.importorskip("triton")
+        monkeypatch.setenv("TFSASM_SAMPLING", way["sampling"])
+    fast, seen = FastMOTRv2(copy.deepcopy(model)), pictures(height=way.get("height", 70))
+    for ours, theirs in zip(answers(fast, seen), answers(model, seen), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 

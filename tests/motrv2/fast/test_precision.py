@@ -32,6 +32,13 @@ def test_float16_is_for_gpus():
     assert parse_precision("encoder=fp16", "cuda") == Precision(encoder=HALF)
 
 
+@pytest.mark.parametrize("text", ["auto", "fp32", "encoder=fp32"])
+def test_mps_is_float32(text):
+    assert parse_precision(text, "mps") == Precision()
+    with pytest.raises(InputError, match="on mps nothing but fp32"):
+        parse_precision("encoder=bf16", "mps")
+
+
 @pytest.mark.parametrize(("text", "said"), [
     pytest.param("fp8", "one of auto, fp32, bf16, fp16, not 'fp8'", id="an unknown kind"),
     pytest.param("", "not ''", id="nothing"),

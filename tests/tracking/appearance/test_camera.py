@@ -29,3 +29,12 @@ def test_frames_of_another_size_or_without_corners_have_no_motion():
     camera = CameraMotion(CameraConfig())
     for height in (200, 240, 240):
         assert camera.update(np.zeros((height, 320, 3), np.uint8), PERSON) is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 60_000), (60_000, 4), (1, 1), (1, 40_000)])
+def test_a_frame_may_have_any_shape(height, width):
+    camera, rng = CameraMotion(CameraConfig()), np.random.default_rng(0)
+    for _ in range(3):
+        image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        warp = camera.update(image, PERSON)
+        assert warp is None or np.isfinite(warp).all()

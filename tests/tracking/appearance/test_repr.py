@@ -11,4 +11,4 @@ def test_each_says_what_it_is():
     assert repr(AppearanceTracker()).startswith("AppearanceTracker(")
     nano = repr(detector("yolox-nano"))
     assert nano.startswith("YoloxDetector(")
-    assert nano.endswith(", 416x416, classes [0])")
+    assert nano.endswith(", 416x416, person)")

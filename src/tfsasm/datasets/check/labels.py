@@ -28,6 +28,7 @@ from tfsasm.datasets.check.report import (
     check_images,
     count_boxes,
     counted,
+    is_cut,
 )
 from tfsasm.datasets.crowdhuman import CrowdImage, find_annotations, find_image, read_odgt
 from tfsasm.datasets.mot_folders import image_names, image_size
@@ -62,8 +63,9 @@ def _check_video(video: Video, read: Callable[[Path], LabelFile]) -> SequenceRep
         videos, problems = read(video.labels)
         frames = videos.get(video.name, [])
         row.frames = len(frames)
-        row.add_bad_lines(problems if video.labels.stem == video.name else [])
-        if not frames:
+        own = problems if video.labels.stem == video.name else []
+        row.add_bad_lines(own)
+        if not frames and not own:  # one cause, one line
             row.problems.append(f"{video.labels.name} has no frame of {video.name}")
     check_images(row, video.images)
     boxes = _boxes(frames)
@@ -143,11 +145,11 @@ def _check_people(images: Sequence[CrowdImage], files: dict[str, Path]) -> dict[
             flat.append(image.name)
         if file := files.get(image.name):
             size = image_size(file)
-            if size is None:
+            if size is None or is_cut(file):
                 unread.append(image.name)
             elif ((ltwh[:, :2] >= size) | (ltwh[:, :2] + ltwh[:, 2:] <= 0)).any():
                 out.append(image.name)
     return {
-        "with an image that cannot be read": unread, "with a box without an area": flat,
-        "with a box outside the image": out,
+        "with an image that cannot be read or is cut off": unread,
+        "with a box without an area": flat, "with a box outside the image": out,
     }  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.tables import Array, Doubles
+from tfsasm.video.truncation import image_file_is_cut
 
 T = TypeVar("T")
 
@@ -105,6 +106,8 @@ def check_images(row: SequenceReport, folder: Path | None) -> None:
     if bad := [name for name, size in sizes.items() if size is None]:
         first = f"{folder.name}/{bad[0]}"
         row.problems.append(f"{_many(bad)} cannot be read, the first: {first}")
+    if cut := [name for name, size in sizes.items() if size and is_cut(folder / name)]:
+        row.problems.append(f"{_many(cut)} cut off, the first: {folder.name}/{cut[0]}")
     wanted = row.size or next((size for size in sizes.values() if size), (0, 0))
     if other := [name for name, size in sizes.items() if size and size != wanted]:
         first = "{}/{} is {}x{}, not {}x{}".format(
@@ -112,6 +115,14 @@ def check_images(row: SequenceReport, folder: Path | None) -> None:
         )
         row.problems.append(f"{_many(other)} of another size, the first: {first}")
     row.frames, row.size = row.frames or len(names), row.size or sizes[names[0]]
+
+
+def is_cut(path: Path) -> bool:
+    """Whether an image whose header can be read has lost its end."""
+    try:
+        return image_file_is_cut(path)
+    except OSError:  # what the header could be read of a moment ago
+        return True
 
 
 def check_boxes(row: SequenceReport, what: str, boxes: Doubles) -> None:

@@ -107,7 +107,7 @@ def by_length(network: TorchNetwork, frames: int, tracks: int) -> Rows:
             "frames": (tenth + 1) * each,
             "step_ms": 1e3 * (time.perf_counter() - began) / each,
             "identities": state.next_id,
-            "resident_mb": _resident_mb(),
+            "resident_mb": resident_mb(),
         })  # fmt: skip
     return rows
 
@@ -168,8 +168,8 @@ def _bytes(rows: Table) -> int:
     return total
 
 
-def _resident_mb() -> float:
-    """Now, where the system tells; else the most there was."""
+def resident_mb() -> float:
+    """Memory of this process now, where the system tells; else the most there was."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize() / 1e6

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfsasm.motrv2.deformable_attention import DeformableAttention, sample, sampling_locations
+from tfsasm.motrv2.deformable_attention import DeformableAttention, attend, fuses
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.backbone import FusedBackbone
 from tfsasm.motrv2.fast.kernels import Shapes
@@ -36,7 +36,7 @@ from tfsasm.motrv2.transformer import (
 )
 
 CHUNK = 2048
-"""Tokens of an encoder layer that are worked on together."""
+"""Tokens of an encoder layer that a CPU works on together; a GPU takes all at once."""
 
 _WHOLE = Precision()
 
@@ -167,8 +167,9 @@ class FastEncoderLayer(nn.Module):
     def forward(self, work: _Work, shapes: Shapes, reference: Tensor) -> None:
         """Change the tokens of one image."""
         value = self.attention.values(work.cast)
-        for first in range(0, len(work.tokens), CHUNK):
-            part = slice(first, first + CHUNK)
+        together = CHUNK if value.device.type == "cpu" else max(1, len(work.tokens))
+        for first in range(0, len(work.tokens), together):
+            part = slice(first, first + together)
             query = work.with_position[part]
             attended = self.attention.attend(query, value, shapes, reference[part])
             work.add_norm(part, attended, self.norm1)
@@ -212,22 +213,23 @@ class FastAttention(nn.Module):
     def _sample(
         self, value: Tensor, shapes: Shapes, projected: Tensor, reference: Tensor
     ) -> Tensor:
+        fused, kind = fuses(value.device, value.dtype), projected.dtype
         if (
-            kernels.serves(value, self.levels * self.points)
+            not fused and kernels.serves(value, self.levels * self.points)
             and value.dtype in (torch.float32, torch.bfloat16)
             and value.shape[-1] <= kernels.MAX_CHANNELS
-        ):
+        ):  # fmt: skip
             return kernels.attend(value, shapes, projected, reference, self.points)
+        if not fused:
+            value, projected = value.float(), projected.float()
         grid = (self.heads, self.levels, self.points)
         third = projected.shape[-1] // 3
-        offsets, logits = projected.float().split((2 * third, third), -1)
-        weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, grid[1:])
-        reference = reference[:, None].expand(-1, self.levels, -1)
-        places = sampling_locations(
-            offsets.unflatten(-1, (*grid, 2)), shapes, reference, self.points
-        )
-        sampled = sample(value[None].float(), shapes, places[None], weights[None])[0]
-        return sampled.to(projected.dtype)
+        offsets, logits = projected.split((2 * third, third), -1)
+        anchors = reference[None, :, None].expand(-1, -1, self.levels, -1)
+        return attend(
+            value[None], shapes, offsets.unflatten(-1, (*grid, 2))[None],
+            logits.unflatten(-1, grid)[None], anchors,
+        )[0].to(kind)  # fmt: skip
 
 
 class FastSelfAttention(nn.Module):

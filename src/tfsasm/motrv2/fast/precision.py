@@ -54,6 +54,8 @@ def parse_precision(text: str, device: str = "cpu") -> Precision:
         parts[name] = KINDS[kind]
     if torch.float16 in parts.values() and device == "cpu":
         raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
+    if device == "mps" and {*parts.values()} - {torch.float32}:
+        raise InputError("on mps nothing but fp32 is taken; nothing has run there yet")
     return Precision(**parts)
 
 

@@ -22,7 +22,7 @@ class CameraConfig:
     enabled: bool = True
     """Whether it is estimated at all, where there are frames."""
     width: int = 320
-    """The grey images are at most this wide."""
+    """The grey images are at most this wide, and no less than a pixel high."""
     max_corners: int = 200
     """Corners that are tracked."""
     corner_distance: float = 8.0
@@ -67,7 +67,8 @@ class CameraMotion:
 
 def _view(image: Image, xyxy: Doubles, config: CameraConfig) -> View:
     scale = min(1.0, config.width / image.shape[1])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     grey: Any = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     free = np.full(grey.shape, 255, np.uint8)
     for x1, y1, x2, y2 in np.clip(xyxy * scale, 0, 1e6).astype(int).tolist():

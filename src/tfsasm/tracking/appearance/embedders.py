@@ -16,7 +16,10 @@ from tfsasm.errors import InputError
 from tfsasm.settings import at_least_one, pairs, with_settings
 from tfsasm.tables import Doubles, Floats, Image, Integers
 
-NAMES = f"hist, none, osnet or reid with the file of its weights, {PREFIX}OWNER/NAME"
+NAMES = (
+    "hist (colour histograms, needs nothing), none (motion alone), osnet and reid (need an ONNX "
+    f'file: --embedder-weights FILE) and {PREFIX}OWNER/NAME (needs pip install "tfsasm[hf]")'
+)
 """The embedders that there are, for messages."""
 
 

@@ -35,11 +35,19 @@ from tfsasm.tracking.appearance.association import (
 )
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
-from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
+from tfsasm.tracking.appearance.gallery import (
+    FAR,
+    Gallery,
+    GalleryConfig,
+    SparseViews,
+    gallery,
+    observe,
+)
 from tfsasm.tracking.appearance.motion import KalmanConfig, Persistence, PersistenceConfig
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
-from tfsasm.tracking.config import NO_ID
+from tfsasm.tracking.config import NO_ID, MemoryConfig
 from tfsasm.tracking.given import GivenDetector, GivenSource
+from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.run import Track, Tracker, track_video
 from tfsasm.video.source import Frame
 
@@ -247,6 +255,24 @@ class AppearanceTracker(Tracker):
         found = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
                  for i, box, lost, kind in columns if i != NO_ID]  # fmt: skip
         return sorted(found, key=lambda track: track.id)
+
+    @property
+    def memory_config(self) -> MemoryConfig:
+        """When the sparse memory stores."""
+        return self.config.gallery.memory
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """The sparse memory after the last frame, for `tfsasm.History`; None without embeddings."""
+        views = self.state.tracks.appearance
+        if not isinstance(views, SparseViews) or not self.state.channels:
+            return None
+        rows = self.state.tracks.ids != NO_ID
+        kept, likeness = views[rows], self.state.reliability
+        rate = 0.0
+        if likeness.value(self.config.appearance):
+            rate = float(np.diff(likeness.log_ratio(likeness.scaled(np.array([0.0, 1.0]))))[0])
+        return remembered(self.state.tracks.ids[rows], kept.current, kept.mean, kept.memory, rate)
 
     def update(
         self, detections: Given, frame: np.ndarray | None = None,

@@ -1,0 +1,238 @@
+"""The page of `tfsasm app`, made with Gradio, and the videos that its visitors track."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+import numpy as np
+import supervision as sv
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
+from rich.console import Console
+
+from tfsasm.cli import track
+from tfsasm.detection.class_names import COCO
+from tfsasm.errors import TfsasmError
+from tfsasm.files import check_folder
+from tfsasm.video.annotate import Annotator
+from tfsasm.video.source import Frame, open_video
+from tfsasm.video.window import WindowClosed
+from tfsasm.video.writer import resized
+
+_LOOK = 0.5  # seconds between two looks at the video that is being tracked
+
+_LARGEST = 960  # pixels of the longer side of such a look
+
+# What is shown, and the name it goes by.
+_DETECTORS = [
+    ("yolox-nano (in the package; quick)", "yolox-nano"),
+    ("yolox-s (better; downloaded once, 36 MB)", "yolox-s"),
+    ("yolox-x (best; downloaded once, 380 MB; slow without a GPU)", "yolox-x"),
+]
+_TRACKERS = [
+    ("appearance (people in everyday videos)", "appearance"),
+    ("query (MOTRv2 with the sparse memory)", "query"),
+]
+_FORMATS = [("MOT text", "mot"), ("JSON", "json"), ("CSV", "csv"), ("COCO", "coco"),
+            ("CVAT", "cvat")]  # fmt: skip
+
+_WELCOME = """<ol>
+<li>Drop a video on the left: MP4, AVI, MOV, MKV, a GIF ...</li>
+<li>Press <b>Track</b>. The frames appear here as they are tracked.</li>
+<li>Look at the result: the video with numbered boxes, who is seen when, and the moments that are
+worth a second look. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
+</ol>"""
+
+
+def web_app(runs: Runs, *, max_upload: int = 2000) -> FastAPI:
+    """The page, and the files of results below /results/; `max_upload` in MB."""
+    os.environ["GRADIO_TEMP_DIR"] = str(runs.folder / "uploads")
+    server = FastAPI(openapi_url=None)
+
+    @server.get("/results/{run}/{name}")
+    def result(run: str, name: str) -> FileResponse:
+        """A file of a result; the parts of a video that are asked for (HTTP ranges)."""
+        for path in runs.files.get(run, ()):
+            if path.name == name:
+                return FileResponse(path)
+        raise HTTPException(404)
+
+    return gr.mount_gradio_app(
+        server, _page(runs), "/", max_file_size=max_upload * 2**20, show_error=True,
+        theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        css_paths=[Path(__file__).with_name("app.css")], footer_links=[],
+        allowed_paths=[str(runs.folder)],
+    )  # fmt: skip
+
+
+@dataclass
+class Runs:
+    """The videos that were tracked since the app began, and those that are; kept in `folder`."""
+
+    folder: Path
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    """The results of each run, by its name, which nobody can guess."""
+    stops: dict[str, Event] = field(default_factory=dict)
+    """How to stop the run of a visitor."""
+
+    def track(
+        self, visitor: str, video: str | None, **choices: Any
+    ) -> Iterator[tuple[str, np.ndarray | None, str, list[str]]]:
+        """Track a video; as it goes on: a line, a picture RGB `[H, W, 3]`, a page, files.
+
+        Raises `gradio.Error` with the words of the error for a video that cannot be tracked.
+        """
+        if video is None:
+            raise _error("Drop a video first.")
+        run = secrets.token_urlsafe(12)
+        stop = self.stops[visitor] = Event()
+        try:
+            options = _options(Path(video), self.folder / run, **choices)
+            printed = io.StringIO()
+            for look in _looks(options, stop, printed):
+                yield *look, "", []
+        except TfsasmError as error:
+            raise _error(str(error).replace(video, Path(video).name)) from None
+        finally:
+            self.stops.pop(visitor, None)
+        files = sorted(path for path in (self.folder / run).iterdir() if path.is_file())
+        self.files[run] = files
+        lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
+        pages = [path.name for path in files if path.name.endswith(".report.html")]
+        page = f"/results/{run}/{quote(pages[0])}" if pages else ""
+        yield "  \n".join(lines), None, _frame(page), [str(path) for path in files]
+
+    def stop(self, visitor: str) -> None:
+        """End the run of a visitor; what was done until then counts."""
+        if visitor in self.stops:
+            self.stops[visitor].set()
+
+
+def _error(words: str) -> gr.Error:
+    return gr.Error(words, duration=None, print_exception=False)
+
+
+def _options(
+    video: Path, output: Path, *, detector: str, classes: list[str], tracker: Any, formats: Any
+) -> track.Options:
+    return track.Options(
+        source=(str(video),), output=check_folder(output), detector=detector, tracker=tracker,
+        classes=tuple(classes), save=("video", "report", *formats), quiet=True,
+    )  # fmt: skip
+
+
+def _looks(
+    options: track.Options, stop: Event, printed: io.StringIO
+) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Track in a thread; now and then a line on how far it is, and the frame with its tracks.
+
+    What the command prints goes into `printed`. Raises what the command raises.
+    """
+    with open_video(options.source[0]) as source:
+        total = f" of {source.count}" if source.count else ""
+    latest: list[tuple[Frame, sv.Detections]] = []
+
+    def watch(frame: Frame, tracks: sv.Detections) -> None:
+        latest[:] = [(frame, tracks)]
+        if stop.is_set():
+            raise WindowClosed
+
+    silent = Console(file=io.StringIO())
+    began = time.perf_counter()
+    with ThreadPoolExecutor(1) as pool:
+        tracking = pool.submit(
+            track.run, options, Console(file=printed, width=10_000), silent, watch=watch
+        )
+        try:
+            while not wait([tracking], _LOOK).done:
+                if latest:
+                    frame, tracks = latest[0]
+                    rate = frame.number / (time.perf_counter() - began)
+                    yield (
+                        f"frame {frame.number}{total}: {len(tracks)} tracks, {rate:.0f} frames per "
+                        "second", _small(Annotator(trail=0).annotate(frame.image, tracks)),
+                    )  # fmt: skip
+        finally:
+            stop.set()  # also when the visitor has gone
+        tracking.result()
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """A BGR image as RGB, its longer side at most `_LARGEST`."""
+    scale = min(1.0, _LARGEST / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return resized(image, width, height)[..., ::-1]
+
+
+def _frame(address: str) -> str:
+    """The page of a result inside the page of the app."""
+    if not address:
+        return ""
+    return (
+        f'<p><a href="{address}" target="_blank">Open the page in a tab of its own</a></p>'
+        f'<iframe class="result" title="The result" src="{address}"></iframe>'
+    )
+
+
+def _page(runs: Runs) -> gr.Blocks:
+    """Drop a video, choose, watch, look, download."""
+    with gr.Blocks(title="tfsasm", analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown("# Track people through a video\nEach keeps one number, from the first frame "
+                    "to the last. Nothing leaves this machine.")  # fmt: skip
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                video = gr.File(label="Video", file_types=["video", ".gif"], height=160)
+                with gr.Accordion("Options", open=False):
+                    tracker = gr.Radio(_TRACKERS, value="appearance", label="Tracker")
+                    detector = gr.Dropdown(_DETECTORS, value="yolox-nano", label="Detector")
+                    classes = gr.Dropdown(
+                        list(COCO), value=["person"], multiselect=True, label="Classes"
+                    )
+                    formats = gr.CheckboxGroup(
+                        _FORMATS, value=["mot", "json"],
+                        label="Results, beside the annotated video and the page",
+                    )  # fmt: skip
+                start = gr.Button("Track", variant="primary")
+                stop = gr.Button("Stop")
+                line = gr.Markdown(elem_id="line")
+                files = gr.Files(label="Results to download", interactive=False, visible=False)
+            with gr.Column(scale=3):
+                picture = gr.Image(
+                    label="The frame that is being tracked", interactive=False, visible=False
+                )
+                result = gr.HTML(_WELCOME)
+
+        def begin(
+            request: gr.Request, video: str | None, tracker: str, detector: str,
+            classes: list[str], formats: list[str],
+        ) -> Iterator[tuple[Any, ...]]:
+            for words, image, html, paths in runs.track(
+                str(request.session_hash), video, tracker=tracker, detector=detector,
+                classes=classes, formats=formats,
+            ):  # fmt: skip
+                yield (
+                    words, gr.update(value=image, visible=image is not None), html,
+                    gr.update(value=paths, visible=bool(paths)),
+                )  # fmt: skip
+
+        def end(request: gr.Request) -> None:
+            runs.stop(str(request.session_hash))
+
+        start.click(
+            begin, [video, tracker, detector, classes, formats], [line, picture, result, files],
+            concurrency_limit=1, api_visibility="private",
+        )  # fmt: skip
+        stop.click(end, concurrency_limit=None, queue=False, api_visibility="private")
+        page.unload(end)
+    return page

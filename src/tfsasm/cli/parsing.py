@@ -1,0 +1,182 @@
+"""What tyro is given of a command's options, so that it speaks to users rather than to programmers.
+
+Options of long commands stand in boxes, everyday ones first; nothing is called None or False.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)  # fmt: skip
+
+GROUPS = {
+    "input": (
+        "split", "sequences", "public", "detections", "start", "end", "stride", "reconnect",
+        "skip_bad_detections", "allow_missing",
+    ),
+    "output": ("mot_output", "json_output", "json", "csv", "plot"),
+    "detector": ("detector_weights", "detector_score", "score", "detector_set"),
+    "appearance tracker": ("embedder", "embedder_weights", "embedder_set"),
+    "query tracker": (
+        "weights", "preset", "miss_tolerance", "score_threshold", "runtime", "short_side",
+        "max_side", "precision", "batch_encode",
+    ),
+    "expert": ("set", "device", "workers", "threads"),
+}  # fmt: skip
+"""Boxes of the help by the names of their options; all others are everyday ones, before them."""
+
+_annotated: Any = Annotated  # hints are made here, which type checkers do not follow
+
+_LONG = 12  # options from which a command's help has boxes
+
+
+class _Words(tuple[str, ...]):
+    """Choices that a message lists in words."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ", ".join(self)
+
+
+def form(kind: type) -> Any:
+    """What tyro parses for a class of options; `filled` makes the options of what it returns."""
+    names = {name: title for title, group in GROUPS.items() for name in group}
+    if len(fields(kind)) < _LONG:
+        names = {}
+    docs, hints = _explanations(kind), get_type_hints(kind, include_extras=True)
+    boxes = dict[str, list[tuple[str, Any, Any]]]({title: [] for title in ("", *GROUPS)})
+    for one in fields(kind):
+        hint = _annotated[_inner(hints[one.name]), tyro.conf.arg(
+            help=docs[one.name], help_behavior_hint=_hint(one)
+        )]  # fmt: skip
+        boxes[names.get(one.name, "")].append((one.name, hint, field(default=one.default)))
+    everyday = boxes.pop("")
+    for title, group in boxes.items():
+        if group:
+            box = make_dataclass(title.title().replace(" ", ""), group, kw_only=True)
+            box.__doc__ = ""
+            named = _annotated[box, tyro.conf.arg(name=title, help="")]
+            everyday.append((f"box {title}".replace(" ", "_"), named, field()))
+    made = make_dataclass(kind.__name__, everyday, kw_only=True, namespace={"made_for": kind})
+    made.__doc__ = kind.__doc__
+    return _annotated[made, tyro.conf.OmitArgPrefixes]
+
+
+def filled(parsed: Any) -> Any:
+    """The options of a parsed `form`."""
+    if not hasattr(parsed, "made_for"):
+        return parsed
+    values = dict[str, Any]()
+    for name, value in vars(parsed).items():
+        values |= vars(value) if name.startswith("box_") else {name: filled(value)}
+    return parsed.made_for(**values)
+
+
+def _inner(hint: Any) -> Any:
+    """A hint with the forms of the classes of options in it, those of a command's own commands."""
+    if is_dataclass(hint) and isinstance(hint, type):
+        return form(hint)
+    if get_origin(hint) is Annotated:
+        kind, *more = get_args(hint)
+        return reduce(lambda made, one: _annotated[made, one], more, _inner(kind))
+    if get_origin(hint) in (Union, UnionType):
+        return reduce(or_, map(_inner, get_args(hint)))
+    return hint
+
+
+def _hint(one: Field[Any]) -> str | Callable[[str], str]:
+    """What ends the help of an option: its default, unless that says nothing."""
+    if one.default in (MISSING, None, (), "") or one.default is False:
+        return ""
+    return lambda label: f"(default: {label})"
+
+
+def _explanations(kind: type) -> dict[str, str]:
+    """The text below each field of a dataclass and of those that it inherits from."""
+    found = dict[str, str]()
+    for one in reversed(kind.__mro__[:-1]):
+        [body] = ast.parse(inspect.getsource(one)).body
+        assert isinstance(body, ast.ClassDef)
+        for before, after in zip(body.body, body.body[1:], strict=False):
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and (
+                isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            ):
+                found[before.target.id] = " ".join(str(after.value.value).split())
+    return found
+
+
+def spoken() -> ConstructorRegistry:
+    """How values are read, so that one that is none is answered in words."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
+        if info.type not in (int, float):
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar=info.type.__name__.upper(),
+            instance_from_str=lambda texts: _number(texts[0], info.type),
+            is_instance=lambda value: (
+                isinstance(value, int if info.type is int else int | float)
+                and not isinstance(value, bool)
+            ),
+            str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    @registry.primitive_rule
+    def choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if info.type_origin is not Literal:
+            return None
+        choices = {str(value): value for value in get_args(info.type)}
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar=f"{{{','.join(choices)}}}", choices=_Words(choices),
+            instance_from_str=lambda texts: choices[texts[0]],
+            is_instance=lambda value: value in choices.values(),
+            str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    @registry.primitive_rule
+    def optional(
+        info: PrimitiveTypeInfo,
+    ) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
+        kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+        if info.type_origin not in (Union, UnionType) or NoneType not in get_args(info.type):
+            return None
+        kind = reduce(or_, kinds)
+        if all(get_origin(one) is Literal for one in kinds):
+            kind = Literal[tuple(word for one in kinds for word in get_args(one))]
+        spec = ConstructorRegistry.get_primitive_spec(
+            PrimitiveTypeInfo.make(raw_annotation=kind, parent_markers=info.markers)
+        )
+        if isinstance(spec, UnsupportedTypeAnnotationError):
+            return spec
+        return replace(
+            spec, is_instance=lambda value: value is None or spec.is_instance(value),
+            str_from_instance=lambda value: (
+                [] if value is None else spec.str_from_instance(value)
+            ),
+        )  # fmt: skip
+
+    return registry
+
+
+def _number(text: str, kind: type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{text!r} is not {what}") from error

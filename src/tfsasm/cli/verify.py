@@ -1,0 +1,83 @@
+"""`tfsasm verify`: whether a checkpoint is whole and does the same in every way to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from tfsasm.cli import FAILED, OK
+from tfsasm.cli.options import OptionalCount, OptionalFile
+from tfsasm.cli.progress import print_lines
+
+_DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Check a checkpoint, and track a short video in every way that this machine can run it.
+
+    Names, shapes and aliases of all tensors are checked. Ends with code 1 where identities differ,
+    or boxes but for half precision, or where nothing is tracked at all.
+
+    Example: tfsasm verify --weights motrv2_dancetrack.pth
+    """
+
+    weights: str = "tiny"
+    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    frames: int = 6
+    """Frames of the video."""
+    ways: Annotated[str, tyro.conf.arg(metavar="WAY,WAY")] = _DEFAULT
+    """Which, the first one being what the others are compared with: exact, plain, fast-PRECISION,
+    onnx, openvino."""
+    json: OptionalFile = None
+    """Write what was found here."""
+    threads: OptionalCount = None
+    """Threads; by default what PyTorch chooses."""
+    overwrite: bool = False
+    """Replace the JSON file."""
+
+
+def run(options: Options, console: Console, errors: Console) -> int:
+    """Load, say what it is, run it in each way, and print one table."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    import torch
+    from rich.table import Table
+
+    from tfsasm.errors import InputError
+    from tfsasm.experiments.verify import describe, verify
+    from tfsasm.files import check_outputs, sha256, write_json
+    from tfsasm.tracking.load import embedded
+
+    check_outputs([options.json], overwrite=options.overwrite)
+    if options.frames < 1:
+        raise InputError(f"frames is {options.frames}; give 1 or more")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    path = embedded("tiny") if options.weights == "tiny" else Path(options.weights)
+    about, _ = describe(path)
+    digest = sha256(path)
+    print_lines(console, f"{options.weights}: {about}", f"SHA-256 {digest}")
+    found = []
+    with console.status("") as status:
+        for one in verify(path, options.frames, options.ways.split(","), status.update):
+            found.append(one)
+    table = Table("way", "seconds a frame", "boxes", "identities", "boxes apart", "verdict")
+    for one in found:
+        values = ("", "", "", "") if one.absent else (
+            f"{one.seconds:.3f}", str(one.boxes), "the same" if one.identities else "differ",
+            f"{one.distance:.2g} px",
+        )
+        table.add_row(one.way, *values, one.verdict)
+    console.print(table)
+    if options.json:
+        write_json(options.json, {
+            "weights": options.weights, "sha256": digest, "network": about,
+            "ways": [asdict(one) | {"verdict": one.verdict} for one in found],
+        })  # fmt: skip
+        print_lines(console, f"wrote {options.json}")
+    return OK if all(one.good for one in found) else FAILED

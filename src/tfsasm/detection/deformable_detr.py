@@ -1,0 +1,139 @@
+"""Deformable DETR checkpoints as a detector (`motrv2/deformable_detr.py` is the network)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfsasm.boxes import cxcywh_to_xyxy
+from tfsasm.detection.class_names import CATEGORIES, COCO_NAMES, choose
+from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.yolox import Detected, clip_boxes, without_duplicates
+from tfsasm.errors import InputError
+from tfsasm.tables import Floats, Image
+
+if TYPE_CHECKING:
+    from tfsasm.video.source import Frame
+
+NAME = "deformable-detr"
+"""What the detector is called."""
+
+_COCO = max(CATEGORIES) + 1
+"""Outputs of a file that goes by COCO's own numbers."""
+
+_MOST = 100
+"""Boxes of an image at most, the best of all queries and classes, as published."""
+
+
+@dataclass(frozen=True)
+class DetrSettings:
+    """How a Deformable DETR is run and which of its boxes are kept."""
+
+    score_threshold: float = 0.1
+    """Keep boxes that score more."""
+    classes: tuple[int, ...] | None = None
+    """Wanted classes by number, of a file with COCO's 91 outputs those of its 80 classes; None: 0,
+    which is COCO's person."""
+    labels: tuple[str, ...] = ()
+    """Wanted classes by COCO's names, or number; they count instead of `classes`."""
+    nms_iou: float | None = None
+    """Of two boxes that overlap more, the lower is dropped. None: it detects each object once."""
+    class_agnostic: bool = False
+    """Whether a box is also dropped for one of another class."""
+    clip: bool = True
+    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
+    short_side: int = 800
+    """Pixels of the image's shorter side inside the network, as published."""
+    max_side: int = 1333
+    """Most pixels of its longer side, as published."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1 ..., or auto."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name} {value} is not within 0 and 1")
+        if self.classes is not None and (not self.classes or min(self.classes) < 0):
+            raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
+        if not 64 <= self.short_side <= self.max_side:
+            raise InputError(f"short_side {self.short_side} is not within 64 and max_side, "
+                             f"{self.max_side}")
+
+
+class DeformableDetrDetector:
+    """A Deformable DETR checkpoint as a source of proposals.
+
+    Raises `WeightsError` for a file that is none or does not fit (`load_detr`), `InputError` for a
+    class that it doesn't have.
+    """
+
+    def __init__(self, weights: Path | str, settings: DetrSettings | None = None) -> None:
+        from tfsasm.motrv2.deformable_detr import load_detr
+        from tfsasm.pytorch import find_device
+
+        self.settings = settings or DetrSettings()
+        self._device = find_device(self.settings.device)
+        self._weights, self.network = weights, load_detr(weights).to(self._device)
+        outputs = self.network.config.classes
+        self._numbers = _numbers(outputs)
+        self._chosen = choose(
+            self.settings.labels, self.settings.classes, COCO_NAMES if outputs == _COCO else {},
+            int(self._numbers.max()) + 1, str(weights),
+        )  # fmt: skip
+        self.classes, self.class_names = self._chosen.numbers, self._chosen.names
+
+    def __repr__(self) -> str:
+        wanted = ", ".join([*self.class_names.values()] or map(str, self.classes))
+        return f"DeformableDetrDetector({str(self._weights)!r}, {wanted})"
+
+    def __call__(self, frame: Frame) -> Proposals:
+        """The people in `frame`, best first."""
+        height, width = frame.image.shape[:2]
+        found = self.find(frame.image)
+        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
+
+    def report(self) -> list[str]:
+        """What was assumed about the file's classes."""
+        return [self._chosen.note] if self._chosen.note else []
+
+    def detect(self, image: Image) -> tuple[Floats, Floats]:
+        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
+        found = self.find(image)
+        return found.xyxy, found.scores
+
+    def find(self, image: Image) -> Detected:
+        """As `detect`, with classes."""
+        import torch
+
+        from tfsasm.motrv2.network import prepare
+
+        height, width = image.shape[:2]
+        pixels = prepare(image, self.settings.short_side, self.settings.max_side)
+        with torch.inference_mode():
+            logits, boxes = self.network(pixels.to(self._device))
+        scores, best = logits.sigmoid().flatten().topk(min(_MOST, logits.numel()))
+        row, kind = (part.cpu().numpy() for part in (best // logits.shape[1],
+                                                     best % logits.shape[1]))  # fmt: skip
+        scale = np.array([width, height, width, height], np.float32)
+        xyxy = cxcywh_to_xyxy(boxes.cpu().numpy()[row]) * scale
+        found = Detected(xyxy, scores.cpu().numpy(), self._numbers[kind])
+        wanted = np.isin(found.classes, self.classes)
+        found = found.rows(wanted & (found.scores > self.settings.score_threshold))
+        if self.settings.nms_iou is not None:
+            found = without_duplicates(
+                found, self.settings.nms_iou, class_agnostic=self.settings.class_agnostic
+            )
+        return clip_boxes(found, width, height) if self.settings.clip else found
+
+
+def _numbers(outputs: int) -> np.ndarray:
+    """The class of each output `[K]`: of 91, the published ones, COCO's class or -1."""
+    classes = np.arange(outputs)
+    if outputs == _COCO:
+        classes[:] = -1
+        classes[list(CATEGORIES)] = np.arange(len(CATEGORIES))
+    return classes

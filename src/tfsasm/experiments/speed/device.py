@@ -1,0 +1,240 @@
+"""Stages of a frame on any device, timed between two moments at which the device is idle.
+
+Unlike `stages`, which times a command's frame on a CPU as it is, every stage here stands alone: a
+GPU works behind the host, so a clock around a call in the midst of others would tell nothing.
+Stages that a call contains are subtracted from it, and may come out below zero where all is noise.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tfsasm.experiments.speed.machine import gflop, processor
+from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
+from tfsasm.experiments.speed.variants import load_network
+from tfsasm.motrv2.deformable_attention import attend
+from tfsasm.motrv2.fast import triton_attention
+from tfsasm.motrv2.fast.kernels import Shapes
+from tfsasm.motrv2.fast.model import FastMOTRv2
+from tfsasm.motrv2.fast.precision import KINDS, parse_precision
+from tfsasm.motrv2.network import TorchNetwork, prepare_there
+from tfsasm.motrv2.sampling import ENVIRONMENT, plain
+from tfsasm.pytorch import upload, whole_float32
+from tfsasm.runtime.network import Prediction, Queries
+from tfsasm.tracking import memory
+from tfsasm.tracking.memory import Observation
+from tfsasm.tracking.query import TrackOutput, report, step
+
+TRACKS = 20
+"""Tracks, and as many detections."""
+
+Milliseconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Medians on a device, of `rounds` runs after `warm_up` that are not counted."""
+
+    device: torch.device
+    rounds: int = 10
+    warm_up: int = 2
+
+    def ms(self, work: Callable[[], object]) -> float:
+        """Milliseconds until the device is done."""
+        spent = []
+        for _ in range(self.warm_up + self.rounds):
+            self._wait()
+            began = time.perf_counter()
+            work()
+            self._wait()
+            spent.append(1e3 * (time.perf_counter() - began))
+        return statistics.median(spent[self.warm_up :])
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@contextmanager
+def sampling(name: str) -> Iterator[None]:
+    """Inside, `TFSASM_SAMPLING` is this."""
+    before = os.environ.get(ENVIRONMENT)
+    os.environ[ENVIRONMENT] = name
+    try:
+        yield
+    finally:
+        os.environ.pop(ENVIRONMENT)
+        if before is not None:
+            os.environ[ENVIRONMENT] = before
+
+
+class Subject:
+    """A network on a device, and a frame of a `size` (height, width) with tracks and detections."""
+
+    def __init__(
+        self, timer: Timer, name: str, precision: str, kernel: str, size: tuple[int, int]
+    ) -> None:
+        """`name` is tiny or full (random weights); `kernel` is a value of `TFSASM_SAMPLING`."""
+        self.timer, self.kernel, self.size = timer, kernel, size
+        model, config = load_network(name, None)
+        kind = timer.device.type
+        made = FastMOTRv2(model.to(timer.device), parse_precision(precision, kind))
+        self.network = TorchNetwork(made, config, resize_there=kind == "cuda")
+        rng = np.random.default_rng(0)
+        self.image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        self.config = steady()
+        self.state = busy_state(self.network, config.model.width, self.config, TRACKS)
+        self.proposals = some_proposals(TRACKS).map(self.network.asarray)
+
+    @torch.inference_mode()
+    def parts(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The network's part of a frame, from its normalised `pixels` `[1, 3, h, w]`."""
+        with sampling(self.kernel):
+            queries = self._queries()
+            answer = self.network.decode(self._encode(pixels), queries)
+            return self.network.interact(queries.content, answer.boxes, answer.embeddings)
+
+    @torch.inference_mode()
+    def pixels(self, batch: int = 1) -> torch.Tensor:
+        """The frame so many times, prepared on the device."""
+        frames = upload(self.image, self.timer.device)[None].expand(batch, -1, -1, -1)
+        config = self.network.config
+        return prepare_there(frames, config.short_side, config.max_side)
+
+    @torch.inference_mode()
+    def stages(self, batch: int) -> Milliseconds:
+        """Each stage of one frame, encoded in batches of so many; `frame` is all of it."""
+        ms, network, tracks = self.timer.ms, self.network, self.state.tracks
+        with sampling(self.kernel):
+            pixels, queries = self.pixels(batch), self._queries()
+            features = network.encode([self.image])[0]
+            answer = network.decode(features, queries)
+            backbone = ms(lambda: network.model.stages(pixels)) / batch
+            encoded = ms(lambda: self._encode(pixels)) / batch
+            whole = ms(lambda: network.encode([self.image] * batch)) / batch
+            decoder = ms(lambda: network.decode(features, queries))
+            views = ms(lambda: self._remember(answer[: len(tracks)]))
+            interaction = ms(lambda: self._interact(answer[: len(tracks)]))
+            stepped = ms(lambda: self._step(features))
+            reported = ms(lambda: self._report(features))
+        return {
+            "prepare": whole - encoded, "backbone": backbone, "encoder": encoded - backbone,
+            "decoder": decoder, "memory": views, "interaction": interaction,
+            "lifecycle": stepped - decoder - views - interaction, "report": reported - stepped,
+            "frame": whole + reported,
+        }  # fmt: skip
+
+    def streams(self, count: int) -> Milliseconds:
+        """A frame of each of so many videos, encoded together; then each has its own step."""
+
+        def work() -> None:
+            for features in self.network.encode([self.image] * count):
+                self._report(features)
+
+        with sampling(self.kernel):
+            spent = self.timer.ms(work)
+        return {"all": spent, "frames per second": 1e3 * count / spent}
+
+    def as_graph(self) -> Milliseconds:
+        """The network's part as it is, and replayed as a CUDA graph, which no command does yet."""
+        pixels = self.pixels()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.parts(pixels)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.parts(pixels)
+        usual = self.timer.ms(lambda: self.parts(pixels))
+        return {"as it is": usual, "as a graph": self.timer.ms(graph.replay)}
+
+    def _encode(self, pixels: torch.Tensor) -> Any:
+        with whole_float32(self.timer.device):
+            return self.network.model.encode(pixels)
+
+    def _queries(self) -> Queries:
+        new = self.network.queries(self.proposals.boxes, self.proposals.scores)
+        return Queries.cat([new, self.state.tracks.queries])
+
+    def _remember(self, answer: Prediction) -> object:
+        seen = Observation(
+            answer.embeddings, answer.scores, answer.scores, answer.scores, answer.scores > 0
+        )
+        views = memory.write(self.state.tracks.memory, seen, self.config.memory)
+        return memory.read(views, answer.embeddings)
+
+    def _interact(self, answer: Prediction) -> object:
+        content = self.state.tracks.queries.content
+        return self.network.interact(content, answer.boxes, answer.embeddings)
+
+    def _step(self, features: Any) -> TrackOutput:
+        return step(self.network, self.state, features, self.proposals, self.config)[1]
+
+    def _report(self, features: Any) -> object:
+        return report(self._step(features), self.size[1], self.size[0], self.config)
+
+
+def attention_alone(
+    timer: Timer, precision: str, shapes: Shapes, heads: int, blocks: tuple[int, ...]
+) -> Milliseconds:
+    """Attention among all tokens without its products: the Triton kernel by the size of its blocks,
+    with gradients, and PyTorch's way in float32.
+    """
+    device, dtype = timer.device, KINDS[precision]
+    tokens, levels = sum(h * w for h, w in shapes), len(shapes)
+    value, offsets, logits = (
+        torch.randn(1, tokens, *sides, device=device).to(dtype)
+        for sides in ((heads, 32), (heads, levels, 4, 2), (heads, levels, 4))
+    )
+    given = [value, offsets, logits, torch.rand(1, tokens, levels, 2, device=device)]
+    found, usual = {}, triton_attention.ELEMENTS
+    with torch.inference_mode():
+        for elements in blocks:
+            triton_attention.ELEMENTS = elements
+            found[f"triton, {elements}"] = timer.ms(lambda: _attend(given, shapes))
+        triton_attention.ELEMENTS = usual
+        first, second, third, fourth = (t.float() for t in given)
+        found["pytorch"] = timer.ms(lambda: attend(first, shapes, second, third, fourth, plain))
+    tracked = [t.clone().requires_grad_() for t in given]
+    toward = torch.ones(1, tokens, heads * 32, device=device, dtype=dtype)
+
+    def train() -> None:
+        torch.autograd.grad(_attend(tracked, shapes), tracked, toward)
+
+    return found | {"triton, with gradients": timer.ms(train)}
+
+
+def _attend(given: list[torch.Tensor], shapes: Shapes) -> torch.Tensor:
+    value, offsets, logits, reference = given
+    return triton_attention.attend(value, shapes, offsets, logits, reference)
+
+
+def rates(timer: Timer, side: int, megabytes: int) -> dict[str, float]:
+    """TFLOP per second of a square matrix product by precision, and GB per second copied."""
+    found = {}
+    for kind in ("fp32", "bf16", "fp16") if timer.device.type == "cuda" else ("fp32", "bf16"):
+        x = torch.randn(side, side, device=timer.device).to(KINDS[kind])
+        found[kind] = 2 * side**3 / timer.ms(lambda: x @ x) / 1e9  # noqa: B023
+    copied = torch.zeros(megabytes * 2**20, dtype=torch.uint8, device=timer.device)
+    return found | {"copied": 2 * copied.nbytes / timer.ms(copied.clone) / 1e6}
+
+
+def device_name(device: torch.device) -> str:
+    """The card, or the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def needed(name: str, size: tuple[int, int]) -> dict[str, float]:
+    """GFLOP of each part of a frame."""
+    return gflop(load_network(name, None)[1], *size, 10 + 2 * TRACKS)

@@ -1,0 +1,154 @@
+"""Whether a checkpoint is whole, and does the same in every way that this machine can run it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import supervision as sv
+
+from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
+from tfsasm.datasets.synthetic.sequences import render_clip
+from tfsasm.detection.proposals import Proposals
+from tfsasm.errors import InputError
+from tfsasm.experiments.speed.variants import check_variants, make_variant, precision_of
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.export import export
+from tfsasm.motrv2.weights import load_model
+from tfsasm.runtime.network import Network
+from tfsasm.tracking.config import TrackerConfig, released
+from tfsasm.tracking.query import QueryTracker
+
+REFERENCE = "exact"
+"""The way that sums in the order of the released code; the others are compared with it."""
+
+WAYS = (REFERENCE, "plain", "fast-fp32", "fast-bf16", "onnx", "openvino")
+"""In PyTorch, one operation at a time in two orders; fast, in two precisions; exported."""
+
+_SAME = 0.1  # pixels of a 512-pixel image; one thousandth of that is usual
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One way to run a network, beside the reference."""
+
+    way: str
+    seconds: float
+    """Per frame."""
+    identities: bool
+    """Whether every frame has the same identities."""
+    distance: float
+    """Largest difference of a box of a shared identity, in pixels."""
+    boxes: int = 0
+    """Boxes of all frames together; of none nothing can differ."""
+    absent: str = ""
+    """Why it could not be run; then nothing else is meant."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word or a few."""
+        if self.absent:
+            return f"not run: {self.absent}"
+        if not self.identities:
+            return "other identities"
+        if not self.boxes:
+            return "tracks nothing"
+        if self.rounded:
+            return "same identities, rounded"
+        return "agrees" if self.distance <= _SAME else "boxes differ"
+
+    @property
+    def rounded(self) -> bool:
+        """Whether it computes in half precision, whose boxes may differ."""
+        return "16" in self.way
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing speaks against it."""
+        return bool(self.absent) or self.verdict in ("agrees", "same identities, rounded")
+
+
+def verify(
+    weights: Path, frames: int, ways: Sequence[str] = WAYS,
+    progress: Callable[[str], None] = lambda way: None, seed: int = 7,
+) -> Iterator[Agreement]:
+    """Track a short rendered video in each way, by the released method at a score of any network.
+
+    The first way is the reference. One that needs a package that is missing is told as absent.
+    Raises `InputError` for a way that there is not, `WeightsError` for a checkpoint that does not
+    load.
+    """
+    for way in ways:
+        precision_of(way)
+    scene = SceneConfig(width=512, height=384, frames=frames, kinds=("dance",), photographs=False)
+    video = list(render_clip(seed, scene))
+    wanted: list[sv.Detections] | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        for way in ways:
+            progress(way)
+            try:
+                network = _made(way, weights, Path(folder))
+            except InputError as error:
+                yield Agreement(way, 0.0, False, 0.0, absent=str(error))
+                continue
+            began = time.perf_counter()
+            tracks = _tracked(network, video, released())
+            seconds = (time.perf_counter() - began) / frames
+            wanted = tracks if wanted is None else wanted
+            yield Agreement(way, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
+
+
+def _made(way: str, weights: Path, folder: Path) -> Network:
+    check_variants([way])
+    model, config = load_model(weights)
+    exported = folder / "onnx"
+    if way in ("onnx", "openvino") and not exported.exists():
+        for _ in export(model, config, exported, "onnx"):
+            pass
+    return make_variant(way, model, config, exported)
+
+
+def _tracked(
+    network: Network, video: Iterable[SyntheticFrame], method: TrackerConfig
+) -> list[sv.Detections]:
+    tracker = QueryTracker(network, method)
+    tracks = []
+    for frame in video:
+        height, width = frame.image.shape[:2]
+        boxes = Proposals.from_ltwh(
+            frame.detections[:, :4], frame.detections[:, 4], width, height
+        )
+        tracks.append(tracker.update(boxes, frame.image))
+    return tracks
+
+
+def compared(
+    tracks: Sequence[sv.Detections], wanted: Sequence[sv.Detections]
+) -> tuple[bool, float]:
+    """Whether the identities of all frames are the same, and how far the boxes are apart."""
+    same, distance = True, 0.0
+    for one, other in zip(tracks, wanted, strict=True):
+        mine, theirs = (np.asarray(side.tracker_id, dtype=int) for side in (one, other))
+        same = same and set(mine.tolist()) == set(theirs.tolist())
+        shared, rows, others = np.intersect1d(mine, theirs, return_indices=True)
+        if len(shared):
+            apart = np.abs(one.xyxy[rows] - other.xyxy[others]).max()
+            distance = max(distance, float(apart))
+    return same, distance
+
+
+def describe(weights: Path) -> tuple[str, NetworkConfig]:
+    """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
+    model, config = load_model(weights)
+    tensors, numbers = len(model.state_dict()), model.size
+    sizes = config.model
+    return (
+        f"{tensors} tensors, {numbers / 1e6:.1f} million numbers: {sizes.backbone}, "
+        f"{sizes.encoder_layers}+{sizes.decoder_layers} layers of width {sizes.width}, "
+        f"{sizes.learned_queries} learned queries, {sizes.classes} "
+        f"class{'es' * (sizes.classes > 1)}; images of {config.short_side} to {config.max_side}"
+    ), config

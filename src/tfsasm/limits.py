@@ -1,0 +1,90 @@
+"""What a file from elsewhere may cost before it is refused: limits by name, and how to raise them.
+
+A few bytes can ask for all memory there is: an image of a million by a million pixels, JSON without
+an end, an archive that grows a thousandfold. Real data stays far below these.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfsasm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number that files must not exceed, and the environment variable that sets another."""
+
+    variable: str
+    usual: int
+    unit: str
+
+    @property
+    def value(self) -> int:
+        """The limit in this process. Raises `InputError` for a variable that is no number."""
+        text = os.environ.get(self.variable, str(self.usual))
+        if text.isascii() and text.isdecimal() and int(text) > 0:
+            return int(text)
+        raise InputError(f"{self.variable}={text} is not a whole number above 0")
+
+    def check(self, amount: int, what: object) -> None:
+        """Raises `InputError` when `what` has more than the limit."""
+        if amount > self.value:
+            raise InputError(
+                f"{what} has {amount:,} {self.unit}, more than the limit of {self.value:,}; if you "
+                f"trust it, set {self.variable}={amount}"
+            )
+
+
+PIXELS = Limit("TFSASM_MAX_PIXELS", 2**28, "pixels per image")
+"""16,384 by 16,384: 0.8 GB as BGR. FFmpeg's own limit for videos is about as high."""
+
+FRAMES = Limit("TFSASM_MAX_FRAMES", 10_000_000, "frames")
+"""Of a sequence by its text files: 92 hours at 30 per second. Scoring has a place for each."""
+
+TEXT = Limit("TFSASM_MAX_TEXT_BYTES", 2**31, "bytes of text")
+"""JSON and text that is read at once; what is read piece by piece has no limit."""
+
+GROWTH = Limit("TFSASM_MAX_GROWTH", 20, "times its size when unpacked")
+"""Of an archive. Weights hardly shrink when they are packed."""
+
+
+def check_image(data: bytes, what: object) -> None:
+    """Raises `InputError` for an image file whose header asks for more than `PIXELS`."""
+    if size := image_size(data):
+        PIXELS.check(size[0] * size[1], what)
+
+
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height by the header of an image file; None where there is none that can be read.
+
+    Pillow reads it, without its own limit, whose message would name no way out. TIFF is left to
+    OpenCV, which stops at 2**30 pixels, for Pillow prints warnings of damaged ones.
+    """
+    from PIL import Image
+
+    Image.init()
+    for name in ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF"):
+        factory, accept = Image.OPEN[name]
+        with suppress(Exception):  # a damaged header, of which the decoder has more to say
+            if accept is None or accept(data[:16]) is True:
+                width, height = factory(io.BytesIO(data), "").size
+                return width, height
+    return None
+
+
+def check_archive(path: Path | str) -> None:
+    """Raises `InputError` for a zip that unpacks to more than `GROWTH` times its size."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # its reader has more to say
+        return
+    GROWTH.check(unpacked // max(1, os.path.getsize(path)), path)

@@ -1,0 +1,135 @@
+"""MOTR (arXiv 2105.03247; SPEC 11): what MOTRv2 came from. It finds objects itself, without boxes.
+
+What is unusual here: the content of a query is two vectors one behind the other, where it stands
+and what it is `[Q, 2C]`, and only the centre of its box is a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfsasm.errors import WeightsError
+from tfsasm.motrv2.config import ModelConfig, NetworkConfig
+from tfsasm.motrv2.deformable_detr import ALIASES, DeformableDETR, DetrConfig, fill, recognise
+from tfsasm.motrv2.exact import Linear
+from tfsasm.motrv2.transformer import (
+    DecoderLayer,
+    Features,
+    FeedForward,
+    Prediction,
+    SelfAttention,
+    inverse_sigmoid,
+)
+from tfsasm.runtime.network import Queries
+
+_FIRST_TRACK = 300  # queries from here on attend among themselves, whatever came before (QUIRK-44)
+
+
+class TrackAttentionLayer(DecoderLayer):
+    """A decoder layer before which tracks attend to one another (SPEC 11.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.update_attn = SelfAttention(config.width, config.heads)
+        self.norm4 = nn.LayerNorm(config.width)
+
+    def attend(
+        self, content: Tensor, position: Tensor, places: Tensor, features: Features,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """See `DecoderLayer.attend`."""
+        tracks, of_tracks = content[:, _FIRST_TRACK:], position[:, _FIRST_TRACK:]
+        if tracks.shape[1]:
+            tracks = self.norm4(tracks + self.update_attn(tracks, of_tracks))
+            content = torch.cat([content[:, :_FIRST_TRACK], tracks], dim=1)
+        return super().attend(content, position, places, features, attention_mask)
+
+
+class PositionInteraction(FeedForward):
+    """Query interaction of MOTR: both halves of the content take this frame in (SPEC 11.4)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, feedforward = config.width, config.feedforward
+        self.self_attn = SelfAttention(width, config.heads)
+        self.linear1, self.linear2 = Linear(width, feedforward), Linear(feedforward, width)
+        self.linear_pos1, self.linear_pos2 = Linear(width, feedforward), Linear(feedforward, width)
+        self.linear_feat1 = Linear(width, feedforward)
+        self.linear_feat2 = Linear(feedforward, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm_pos, self.norm_feat = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
+        """Stored content `[A, 2C]` and embeddings `[A, C]` of A tracks to the next content."""
+        position, feature = content.chunk(2, dim=-1)
+        x = self.norm1(embeddings + self.self_attn(embeddings[None], position[None])[0])
+        x = self.norm2(x + self.feed_forward(x))
+        position = self.norm_pos(position + self.linear_pos2(F.relu(self.linear_pos1(x))))
+        feature = self.norm_feat(feature + self.linear_feat2(F.relu(self.linear_feat1(x))))
+        return torch.cat([position, feature], dim=-1)
+
+
+class MOTR(DeformableDETR):
+    """Deformable DETR whose queries live on as tracks: the calls of `MOTRv2`."""
+
+    def __init__(self, config: ModelConfig, *, track_attention: bool) -> None:
+        super().__init__(DetrConfig(config, refine=True, two_stage=False))
+        if track_attention:
+            layers = range(config.decoder_layers)
+            self.layers = nn.ModuleList(TrackAttentionLayer(config) for _ in layers)
+        self.interaction = PositionInteraction(config)
+        self.size = sum(p.numel() for p in self.parameters())
+
+    @property
+    def learned_content(self) -> Tensor:
+        """`[N, 2C]`."""
+        return self.learned
+
+    @property
+    def learned_boxes(self) -> Tensor:
+        """Where the learned queries look, as boxes `[N, 4]` without a size."""
+        places = self.reference(self.learned.chunk(2, dim=-1)[0]).sigmoid()
+        return torch.cat([places, torch.zeros_like(places)], dim=-1)
+
+    def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
+        """New queries of a frame: the learned ones. Detections are not asked for."""
+        return Queries(self.learned_content, self.learned_boxes)
+
+    def decode(self, features: Features, queries: Queries) -> list[Prediction]:
+        """Answer Q queries about one image: one `Prediction` of length Q per layer."""
+        position, content = queries.content[None].chunk(2, dim=-1)
+        places = inverse_sigmoid(queries.boxes[None, :, :2]).sigmoid()
+        return self.answers(features, position, content, places)
+
+
+def is_motr(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has published names that only MOTR has."""
+    return "transformer.reference_points.weight" in state and any(
+        name.startswith("track_embed.") for name in state
+    )
+
+
+def make_motr(
+    state: Mapping[str, Tensor], path: Path | str, config: NetworkConfig | None
+) -> tuple[MOTR, NetworkConfig]:
+    """The network of a MOTR checkpoint, ready to track, and its configuration.
+
+    Raises `WeightsError` for one that was trained with a memory bank or without the update of
+    positions, and for one that does not fit.
+    """
+    if any(name.startswith("memory_bank.") for name in state):
+        raise WeightsError(f"{path} is a MOTR with a memory bank, which is not supported")
+    if "track_embed.linear_pos1.weight" not in state:
+        raise WeightsError(f"{path} is a MOTR whose query interaction keeps positions; only the "
+                           "published kind, which updates them, is supported")  # fmt: skip
+    sizes = recognise({**state, f"{ALIASES[0]}0": torch.empty(0)}, path).model
+    attention = any(".update_attn." in name for name in state)
+    network = MOTR(sizes, track_attention=attention)
+    fill(network, state, f"{path} does not fit MOTR",
+         unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip
+    return network, config or NetworkConfig(sizes)

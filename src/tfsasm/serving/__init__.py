@@ -1,0 +1,1 @@
+"""Live streams tracked as a service: streams come and go over HTTP, tracks go out as events."""

@@ -1,0 +1,227 @@
+"""The HTTP interface of a hub: FastAPI, with its page of all calls at `/docs`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import cv2
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tfsasm.errors import InputError
+from tfsasm.serving import metrics
+from tfsasm.serving.hub import Full, Hub, Taken, Unknown
+from tfsasm.serving.stream import Answer, LiveStream
+from tfsasm.serving.subscribers import Subscribers
+from tfsasm.video.annotate import Annotator
+
+LOCAL = ("localhost", "127.0.0.1")
+"""Hosts that a request may name where there is no token: pages of others cannot pass for one."""
+
+MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each client's own
+
+QUIET = 10.0  # seconds without an answer after which a client is told that the connection is there
+
+LARGEST_BODY = 10_000  # bytes
+
+_CODES: dict[type[InputError], int] = {Unknown: 404, Taken: 409, Full: 429}
+
+
+class NewStream(BaseModel):
+    """A stream to track."""
+
+    address: str = Field(max_length=2000, examples=["rtsp://user:password@camera/live"])
+    name: str | None = Field(None, description="Up to 64 letters, digits, `.`, `_` and `-`.")
+    fps: float | None = Field(None, description="Frames per second to track at most.")
+
+
+class StreamStatus(BaseModel):
+    """A stream as it is now. Its address is told without user, password and keys."""
+
+    name: str
+    address: str
+    state: str
+    problem: str
+    session: int
+    tracks: int
+    frames: dict[str, int]
+
+
+def make_app(hub: Hub, token: str | None = None) -> FastAPI:
+    """The interface of `hub`, which ends with it.
+
+    With a `token`, everything but `/health` and the page of calls needs it: `Authorization: Bearer
+    TOKEN`, or `?token=` where a browser cannot send that. Without one, only requests to this
+    computer by its local names are answered.
+    """
+    events: Subscribers[str] = Subscribers(MOST_CLIENTS, EVENTS_KEPT)
+    pictures: Subscribers[bytes] = Subscribers(MOST_CLIENTS, PICTURES_KEPT)
+    registry, ages = metrics.registry(hub)
+    annotator = Annotator()
+
+    def publish(stream: LiveStream, answer: Answer) -> None:
+        ages.labels(stream.name).observe(answer.age)
+        if events.listening(stream.name):
+            events.offer(stream.name, json.dumps(answer.event))
+        if pictures.listening(stream.name):
+            image = annotator.annotate(answer.image, answer.tracks)
+            pictures.offer(stream.name, cv2.imencode(".jpg", image)[1].tobytes())
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        hub.close()
+
+    hub.listener = publish
+    allowed = [Depends(HTTPBearer(auto_error=False)), Depends(_checker(token))]
+    app = FastAPI(
+        title="tfsasm serve", description="Live streams, tracked.", lifespan=life,
+        redoc_url=None, dependencies=[] if token is None else allowed,
+    )  # fmt: skip
+    if token is None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
+    app.add_middleware(_SmallBodies)
+    app.exception_handler(InputError)(_refused)
+
+    @app.get("/streams")
+    def all_streams() -> list[StreamStatus]:
+        """Every stream."""
+        return [status(stream) for stream in hub.streams()]
+
+    @app.post("/streams", status_code=201)
+    def add(new: NewStream) -> StreamStatus:
+        """Begin to track a stream."""
+        return status(hub.add(new.address, new.name, new.fps))
+
+    @app.get("/streams/{name}")
+    def one(name: str) -> StreamStatus:
+        """One stream."""
+        return status(hub.get(name))
+
+    @app.delete("/streams/{name}", status_code=204)
+    def remove(name: str) -> None:
+        """End a stream; whoever listens to it is told."""
+        hub.remove(name)
+        events.offer(name, None)
+        pictures.offer(name, None)
+        ages.remove_by_labels({"stream": name})
+
+    @app.get("/streams/{name}/events")
+    async def follow(name: str) -> StreamingResponse:
+        """Server-sent events `tracks`, one per tracked frame, with its age in milliseconds.
+
+        A client that cannot keep up misses the oldest.
+        """
+        _check_room(hub, events, name)
+        return StreamingResponse(
+            _followed(events, name, _as_event, ": quiet\n\n", "event: end\ndata: {}\n\n"),
+            media_type="text/event-stream", headers={"Cache-Control": "no-store"},
+        )  # fmt: skip
+
+    @app.get("/streams/{name}/preview")
+    async def preview(name: str) -> StreamingResponse:
+        """The frames with their tracks as motion JPEG, drawn only while somebody looks."""
+        _check_room(hub, pictures, name)
+        return StreamingResponse(
+            _followed(pictures, name, _as_part, b"", b"--frame--\r\n"),
+            media_type="multipart/x-mixed-replace; boundary=frame",
+            headers={"Cache-Control": "no-store"},
+        )  # fmt: skip
+
+    @app.get("/metrics")
+    def all_metrics() -> Response:
+        """Everything that is counted, for Prometheus."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/health")
+    def health(response: Response) -> dict[str, Any]:
+        """Whether all workers live; needs no token."""
+        response.status_code = 200 if hub.healthy else 503
+        return {"healthy": hub.healthy, "streams": len(hub.streams())}
+
+    return app
+
+
+def status(stream: LiveStream) -> StreamStatus:
+    """A stream as it may be told."""
+    return StreamStatus(
+        name=stream.name, address=stream.label, state=stream.state, problem=stream.problem,
+        session=stream.session, tracks=stream.tracks, frames=asdict(stream.counts),
+    )  # fmt: skip
+
+
+def _checker(token: str | None) -> Callable[[Request], None]:
+    def check(request: Request, token_: Annotated[str, Query(alias="token")] = "") -> None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ") or token_
+        if request.url.path == "/health" or token is None:
+            return
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+class _SmallBodies:
+    """Refuses what no call needs before it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            length = headers.get("Content-Length", "0")
+            if "Transfer-Encoding" in headers or not length.isdecimal() or (
+                int(length) > LARGEST_BODY
+            ):
+                app = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
+        await app(scope, receive, send)
+
+
+def _check_room(hub: Hub, subscribers: Subscribers[Any], name: str) -> None:
+    hub.get(name)
+    if subscribers.full(name):
+        raise Full(f"{subscribers.most} clients listen to {name} already")
+
+
+async def _refused(_: Request, error: InputError) -> Response:
+    return JSONResponse({"detail": str(error)}, _CODES.get(type(error), 422))
+
+
+async def _followed(
+    subscribers: Subscribers[Any], name: str, form: Callable[[Any], str | bytes],
+    quiet: str | bytes, end: str | bytes,
+) -> AsyncIterator[str | bytes]:
+    """What a client gets until the stream is removed or the client goes."""
+    subscriber = subscribers.join(name)
+    if subscriber is None:
+        yield end
+        return
+    try:
+        yield quiet
+        async for item in subscriber.items(QUIET):
+            yield quiet if item is None else form(item)
+        yield end
+    finally:
+        subscribers.leave(name, subscriber)
+
+
+def _as_event(text: str) -> str:
+    return f"event: tracks\ndata: {text}\n\n"
+
+
+def _as_part(jpeg: bytes) -> bytes:
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return head.encode() + jpeg + b"\r\n"

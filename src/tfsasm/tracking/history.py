@@ -1,0 +1,225 @@
+"""What a tracker's memory holds of each identity, and how it came to hold that.
+
+What is unusual here: trackers record nothing for it. Their state is a value, so the memory after a
+frame beside the one before tells what happened, and nobody pays who does not ask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from tfsasm.tables import Flags, Floats, Integers, Table, as_numpy
+from tfsasm.tracking.config import MemoryConfig
+from tfsasm.tracking.memory import Memory
+
+
+@dataclass(frozen=True)
+class Remembered(Table):
+    """What a tracker remembers of its N identities after a frame."""
+
+    ids: Integers
+    """Public ones `[N]`, from 1."""
+    current: Floats
+    """The last view of each `[N, C]`; zero where there is none."""
+    mean: Floats
+    """What its next view is compared with `[N, C]`: the mean of the stored views, the current view
+    where nothing is stored."""
+    memory: Memory
+    rate: Floats
+    """Logarithm of how much likelier another is than itself, per cosine distance, as the tracker
+    has learned it, `[N]`; 0 while it does not know, or decides otherwise."""
+
+
+class Remembers(Protocol):
+    """A tracker with a sparse memory: either of this package."""
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """After the last frame; None where there is no sparse memory."""
+        ...
+
+    @property
+    def memory_config(self) -> MemoryConfig:
+        """When that memory stores."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """A view that was stored. All numbers are those of frames."""
+
+    seen: int | None
+    """When it was seen; None for the zero view that a store without any view leaves."""
+    stored: int
+    why: Literal["travelled", "waited"]
+    """Whether the identity had moved far enough since the last store, or `max_gap` was over."""
+    covered: float
+    """Others covered this much of it (IoU) at most; there was no clearer view since the last store.
+    """
+    dropped: int | None = None
+    """When it made room for another; None while it is remembered."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """How like itself an identity looked when it was last seen. Distances are cosine, 0 to 2."""
+
+    frame: int
+    distance: float
+    """From what was remembered of it."""
+    second: int | None
+    """Whose memory came second: of all others that lived; None if there was none."""
+    second_distance: float | None
+    sure: float | None
+    """Likelihood of the identity against the second, 0 to 1, by the distances of this video so far;
+    None where looks do not decide, or not yet."""
+
+
+@dataclass
+class Past:
+    """What is known of one identity."""
+
+    views: list[View] = field(default_factory=list)
+    """All that were ever stored, the oldest first."""
+    candidate: int | None = None
+    """The frame of the view that is stored next, unless a clearer one comes."""
+    match: Match | None = None
+
+
+class History:
+    """The past of every identity of one video, after each frame that `update` is told of.
+
+        history = tfsasm.History(tracker)
+        for frame, tracks in tracker.track("video.mp4", "yolox-nano"):
+            history.update(frame.number)
+        print(history[3].views, history[3].match)
+
+    A view from before an identity was confirmed counts as one of the frame where it was.
+    """
+
+    def __init__(self, tracker: Remembers) -> None:
+        self._tracker = tracker
+        self._before: Remembered | None = None
+        self._past: dict[int, Past] = {}
+
+    def __getitem__(self, identity: int) -> Past:
+        """The past of an identity; that of one without a memory is empty."""
+        return self._past.get(identity, Past())
+
+    def update(self, frame: int) -> set[int]:
+        """Look at the tracker after it has tracked the frame of that number.
+
+        Returns the identities of which a view was stored in it.
+        """
+        found = self._tracker.remembered
+        if found is None:
+            return set()
+        newest = replace(found.memory, features=found.memory.features[:, -1:])  # the rest is known
+        after = replace(found, memory=newest)
+        config = self._tracker.memory_config
+        before = _aligned(self._before, after, config)
+        changes = compared(before.memory, after.memory, config)
+        zero = ~after.memory.features.any(axis=(1, 2))
+        for row in np.flatnonzero(changes.captured | changes.stored).tolist():
+            past = self._past.setdefault(int(after.ids[row]), Past())
+            if changes.captured[row]:
+                past.candidate = frame
+            if changes.stored[row]:
+                seen = None if zero[row] else past.candidate
+                why: Literal["waited", "travelled"] = (
+                    "waited" if changes.waited[row] else "travelled"
+                )
+                covered = float(before.memory.overlap[row])
+                past.views = _stored(past.views, View(seen, frame, why, covered), config.capacity)
+                past.candidate = None
+        for identity, match in _matches(self._before, before, after, frame).items():
+            self._past.setdefault(identity, Past()).match = match
+        self._before = after
+        return set(after.ids[changes.stored].tolist())
+
+
+@dataclass(frozen=True)
+class Changes(Table):
+    """What one frame did to the memory of N tracks, flags `[N]`."""
+
+    captured: Flags
+    """The candidate, or what was stored, is a view of this frame."""
+    stored: Flags
+    waited: Flags
+    """It was time to store, whatever the travel."""
+
+
+def compared(before: Memory, after: Memory, config: MemoryConfig) -> Changes:
+    """What happened between two memories of the same tracks, NumPy's, one frame apart."""
+    newest, last = after.features[:, -1:], before.features[:, -1:]
+    pushed = (newest != last).any(axis=(1, 2))
+    pushed |= (after.valid != before.valid).any(axis=1)
+    stored = (after.gap == 0) & ((before.gap > 0) | pushed) & after.valid.any(axis=1)
+    old = before.captured & (newest[:, -1:] == before.candidate[:, None]).all(axis=(1, 2))
+    changed = (after.candidate != before.candidate).any(axis=1)
+    kept = after.captured & (~before.captured | changed)
+    captured = np.where(stored, ~old & newest.any(axis=(1, 2)), kept)
+    return Changes(captured, stored, before.gap + 1 > config.max_gap)
+
+
+def _stored(views: list[View], new: View, capacity: int) -> list[View]:
+    """The views with one more, for which the oldest that is kept makes room when there is none."""
+    if len(views) >= capacity:
+        oldest = len(views) - capacity
+        views = [*views[:oldest], replace(views[oldest], dropped=new.stored), *views[oldest + 1 :]]
+    return [*views, new]
+
+
+def _aligned(
+    before: Remembered | None, after: Remembered, config: MemoryConfig
+) -> Remembered:
+    """The rows of `before` in the order of `after`, blank ones for identities that are new."""
+    blank = after.map(np.zeros_like)
+    blank.memory.overlap[:] = config.first_overlap
+    if before is None or before.current.shape[1] != after.current.shape[1]:
+        return blank
+    rows = {identity: row for row, identity in enumerate(before.ids.tolist())}
+    found = np.array([rows.get(identity, -1) for identity in after.ids.tolist()], dtype=np.int64)
+    return Remembered.cat([before, blank[:1]])[found] if len(blank) else blank
+
+
+def _matches(
+    past: Remembered | None, before: Remembered, after: Remembered, frame: int
+) -> dict[int, Match]:
+    """How like what was remembered each identity is that got a new view; `before` has its row."""
+    seen = np.flatnonzero((after.current != before.current).any(axis=1) & before.mean.any(axis=1))
+    if past is None or not len(seen):
+        return {}
+    alike = _unit(after.current[seen]) @ _unit(past.mean).T
+    matches = {}
+    for row, likeness in zip(seen.tolist(), alike, strict=True):
+        identity = int(after.ids[row])
+        own = past.ids == identity
+        distance = 1 - float(likeness[own][0])
+        rivals = np.where(own | ~past.mean.any(axis=1), -np.inf, likeness)
+        best = int(rivals.argmax())
+        if rivals[best] == -np.inf:
+            matches[identity] = Match(frame, distance, None, None, None)
+            continue
+        other, rate = 1 - float(rivals[best]), float(past.rate[best])
+        sure = 1 / (1 + float(np.exp(np.clip(rate * (distance - other), -50, 50))))
+        second = int(past.ids[best])
+        matches[identity] = Match(frame, distance, second, other, sure if rate else None)
+    return matches
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def remembered(
+    ids: Integers, current: object, mean: object, memory: Memory, rate: float = 0.0
+) -> Remembered:
+    """What trackers tell of themselves, as NumPy arrays."""
+    return Remembered(
+        as_numpy(ids), as_numpy(current), as_numpy(mean), memory.map(as_numpy),
+        np.full(len(ids), rate, dtype=np.float32),
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""What a run is at a step, and the files that bring it back: `last.pt` and `model.safetensors`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tfsasm.errors import WeightsError
+from tfsasm.files import atomic_path, checked, not_json, parsed
+from tfsasm.motrv2.backbone import fold_batch_norms
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.weights import save_model
+from tfsasm.pytorch import read_checkpoint_file
+from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.reports import Means
+
+
+@dataclass
+class TrainState:
+    """Everything that a checkpoint must bring back. Changed in place by `fit` alone."""
+
+    model: MOTRv2
+    network: NetworkConfig
+    config: TrainConfig
+    optimizer: torch.optim.AdamW
+    average: dict[str, Tensor]
+    frozen_backbone: dict[str, Tensor] | None
+    """The backbone as it is saved; the model runs a folded copy. None when it is trained."""
+    scaler: torch.amp.GradScaler
+    engine: nn.Module
+    """What a step calls: `distributed.ClipLoss` of the model, alone or joined with others."""
+    step: int = 0
+    best: float = -math.inf
+    """The best HOTA so far."""
+    pending: Means = field(default_factory=Means)
+    """Of the steps since the last report."""
+
+
+def freeze_backbone(model: MOTRv2) -> dict[str, Tensor]:
+    """Fold a backbone that is not trained, in place. Returns it as it is saved."""
+    state = {f"backbone.{name}": value for name, value in model.backbone.state_dict().items()}
+    model.backbone = fold_batch_norms(model.backbone).requires_grad_(False)
+    return state
+
+
+def state_of(run: TrainState) -> dict[str, Tensor]:
+    """The model's state dict with the backbone as it is saved."""
+    state = run.model.state_dict()
+    if run.frozen_backbone is None:
+        return state
+    return {k: v for k, v in state.items() if not k.startswith("backbone.")} | run.frozen_backbone
+
+
+def averaged(run: TrainState) -> MOTRv2:
+    """A copy of the model with the averaged weights, ready to track."""
+    model = MOTRv2(run.network.model)
+    model.load_state_dict(state_of(run) | run.average)
+    return model.eval().requires_grad_(False)
+
+
+def save(run: TrainState, output: Path) -> None:
+    """Write `last.pt` and `model.safetensors`, each atomically."""
+    settings = json.dumps(asdict(run.config))
+    state = {
+        "model": state_of(run), "average": run.average, "step": run.step,
+        "optimizer": run.optimizer.state_dict(), "scaler": run.scaler.state_dict(),
+        "network": run.network.to_json(), "config": settings, "best": run.best,
+        "pending": asdict(run.pending),
+    }  # fmt: skip
+    with atomic_path(output / "last.pt") as partial:
+        torch.save(state, partial)
+    _save_average(run, output / "model.safetensors", settings)
+
+
+def save_best(run: TrainState, output: Path, scores: Mapping[str, float]) -> None:
+    """Write `best.safetensors` when there was never a better HOTA among the `scores`."""
+    if (hota := scores.get("HOTA", -math.inf)) > run.best:
+        run.best = hota
+        _save_average(run, output / "best.safetensors", json.dumps(asdict(run.config)))
+
+
+def _save_average(run: TrainState, path: Path, settings: str) -> None:
+    notes = {"step": str(run.step), "training": settings}
+    save_model(path, averaged(run), run.network, half=True, notes=notes)
+
+
+_MAY_CHANGE = {
+    "steps", "workers", "checkpoint_minutes", "validate_minutes", "log_every", "loggers"
+}  # fmt: skip
+
+
+def resume(run: TrainState, path: Path) -> str:
+    """Bring `run` to where `path` (a `last.pt`) left off, exactly. Returns a sentence about it.
+
+    Another number of steps is allowed: rates and clip lengths then follow the new one. Raises
+    `WeightsError` for a file that is not such a checkpoint or of another network, and when another
+    setting of the run differs from those that made it.
+    """
+    state = read_checkpoint_file(path)
+    keys = ("model", "average", "step", "optimizer", "network", "config")
+    if not isinstance(state, dict) or not state.keys() >= set(keys):
+        raise WeightsError(f"{path} is not a checkpoint to resume from")
+    try:
+        theirs = checked(parsed(checked(state["config"], "config", str)), "config", dict)
+    except json.JSONDecodeError as error:
+        reason = f"config is {not_json(error)}"
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
+    ours = json.loads(json.dumps(asdict(run.config)))
+    changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]
+    if changed or state["network"] != run.network.to_json():
+        what = ", ".join(changed) or "the network"
+        raise WeightsError(
+            f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
+            "another --output"
+        )
+    whole = MOTRv2(run.network.model)
+    whole.load_state_dict(state["model"])
+    if run.frozen_backbone is not None:
+        run.frozen_backbone = freeze_backbone(whole)
+    run.model.load_state_dict(whole.state_dict())
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.scaler.load_state_dict(state.get("scaler", {}) if run.scaler.is_enabled() else {})
+    run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
+    run.step, run.best = state["step"], state.get("best", -math.inf)
+    run.pending = Means(**state.get("pending", {}))
+    if theirs["steps"] != run.config.steps:
+        return (
+            f"resumed at step {run.step} of what is now {run.config.steps} steps instead of "
+            f"{theirs['steps']}; rates and clip lengths follow the new number"
+        )
+    if run.step >= run.config.steps:
+        return f"all {run.step} steps are done; a larger --steps goes on from here"
+    return f"resumed at step {run.step}"

@@ -1,0 +1,68 @@
+"""What a run will need, by some of its own steps: seconds and memory are measured, not guessed."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.training import distributed
+from tfsasm.training.data import Blocks, stream
+from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.trainer import start, train_step
+
+_LEAST, _MOST, _SECONDS = 3, 8, 20.0  # steps per clip length, and how long they may take
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need."""
+
+    steps: int
+    seconds: float
+    """Per step, over the whole run."""
+    memory: float
+    """Gigabytes at most: of the GPU, else of this process."""
+    place: str
+    """Whose memory it is."""
+
+    @property
+    def hours(self) -> float:
+        """Of the whole run, without validation."""
+        return self.steps * self.seconds / 3600
+
+
+def estimate(
+    network: NetworkConfig, config: TrainConfig, blocks: Blocks, model: torch.nn.Module
+) -> Estimate:
+    """Take a few steps of a run at each of its clip lengths, and throw them away.
+
+    `model` is the network on its device. The first step of a length is not timed.
+    """
+    run = start(model, network, config)  # type: ignore[arg-type]
+    team = distributed.team()
+    each = distributed.clips_each(config.batch)
+    clips = stream(blocks, workers=config.workers, part=(team.rank, team.size))
+    ends = [share for share, _ in config.lengths[1:]] + [1.0]
+    seconds = 0.0
+    for (begin, _), end in zip(config.lengths, ends, strict=True):
+        taken: list[float] = []
+        while len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken[1:]) < _SECONDS):
+            run.step = min(int(begin * config.steps) + 1, config.steps - 1)
+            began = time.perf_counter()
+            train_step(run, list(islice(clips, each)))
+            taken.append(time.perf_counter() - began)
+        seconds += (end - begin) * sum(taken[1:]) / (len(taken) - 1)
+    return Estimate(config.steps, seconds, *_memory(run.model.learned_content.device))
+
+
+def _memory(device: torch.device) -> tuple[float, str]:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9, str(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9, "this process"

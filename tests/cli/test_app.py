@@ -1,0 +1,158 @@
+"""`tfsasm app`: videos are tracked in a browser; what is uploaded is never trusted."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+pytest.importorskip("gradio", reason='needs Gradio: pip install "tfsasm[app]"')
+
+import gradio
+from starlette.testclient import TestClient
+
+from tfsasm.cli.app_page import Runs, web_app
+from tfsasm.motchallenge import read_tracks
+from tfsasm.video.source import open_video
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+PEOPLE = str(files("tfsasm") / "clips" / "people.mp4")
+CHOICES = {
+    "detector": "yolox-nano", "classes": ["person"], "tracker": "appearance", "formats": ["mot"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The clip of the demo, tracked."""
+    runs = Runs(tmp_path_factory.mktemp("app"))
+    runs.seen = list(runs.track("visitor", PEOPLE, **CHOICES))
+    return runs
+
+
+def test_frames_are_shown_while_a_video_is_tracked(runs):
+    *looks, _ = runs.seen
+    assert looks
+    for line, picture, page, results in looks:
+        assert re.fullmatch(r"frame \d+ of 100: \d tracks, \d+ frames per second", line)
+        assert (picture.ndim, picture.shape[2], page, results) == (3, 3, "", [])
+
+
+def test_at_the_end_there_are_a_page_and_files(runs):
+    line, picture, page, results = runs.seen[-1]
+    assert line.startswith("100 frames, 3 identities")
+    assert picture is None
+    (run,) = runs.files
+    assert f'src="/results/{run}/people.report.html"' in page
+    names = {Path(path).name for path in results}
+    assert names == {"people.tracked.mp4", "people.mot.txt", "people.report.html"}
+    (text,) = (path for path in results if path.endswith(".txt"))
+    assert len(set(read_tracks(text).identity)) == 3
+
+
+def test_stop_ends_a_run_and_keeps_what_was_done(tmp_path):
+    runs = Runs(tmp_path)
+    Timer(1.5, runs.stop, ["visitor"]).start()
+    line, *_, results = list(runs.track("visitor", PEOPLE, **CHOICES))[-1]
+    assert "stopped; the files hold what was done so far" in line
+    (video,) = (path for path in results if path.endswith(".mp4"))
+    with open_video(video) as source:
+        assert 0 < sum(1 for _ in source) < 100
+    runs.stop("visitor")  # nothing runs: nothing happens
+
+
+def test_a_visitor_who_leaves_ends_the_run(tmp_path):
+    runs = Runs(tmp_path)
+    run = runs.track("visitor", PEOPLE, **CHOICES)
+    next(run)
+    run.close()
+    assert not runs.stops
+    (text,) = tmp_path.glob("*/people.mot.txt")
+    assert text.is_file()
+
+
+@pytest.mark.parametrize(
+    ("upload", "words"),
+    [
+        pytest.param(None, "Drop a video first.", id="nothing was dropped"),
+        pytest.param(b"no video", "bad.mp4 is not a video that can be read", id="no video"),
+    ],
+)
+def test_what_is_no_video_is_said_without_the_place_of_the_upload(tmp_path, upload, words):
+    if upload:
+        (tmp_path / "bad.mp4").write_bytes(upload)
+    with pytest.raises(gradio.Error, match=words) as caught:
+        list(Runs(tmp_path).track("v", upload and str(tmp_path / "bad.mp4"), **CHOICES))
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_results_are_served_in_parts_and_nothing_else_is(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "a.mp4").write_bytes(bytes(range(100)))
+    (run / "secret").write_text("not a result")
+    runs = Runs(tmp_path, {"run": [run / "a.mp4"]})
+    client = TestClient(web_app(runs))
+    part = client.get("/results/run/a.mp4", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
+    for path in ("run/secret", "run/..%2f..%2fetc%2fpasswd", "other/a.mp4", "run/"):
+        assert client.get(f"/results/{path}").status_code == 404, path
+    assert "Track people through a video" in client.get("/").text
+
+
+def test_a_port_that_is_taken_is_one_clear_error(tfsasm):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = tfsasm("app", "--no-browser", "--port", taken.getsockname()[1])
+    assert outcome.code == 2
+    assert "give another --port" in outcome.err
+
+
+def test_without_gradio_the_extra_is_named(tfsasm, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tfsasm.cli.app_page", None)
+    outcome = tfsasm("app", "--no-browser")
+    assert outcome.code == 2
+    assert 'pip install "tfsasm[app]"' in outcome.err
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of the running app."""
+    command = [sys.executable, "-m", "tfsasm", "app", "--port", "0", "--no-browser"]
+    with subprocess.Popen(
+        [*command, "--output", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            yield re.search(r"http://\S+", server.stdout.readline())[0]
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == 130
+        finally:
+            server.kill()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_a_person_drops_a_video_and_looks_at_the_result(served):
+    """And nothing is asked of another machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, asked = browser.new_page(), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(served)
+        page.set_input_files("input[type=file]", PEOPLE)
+        page.get_by_text("people.mp4").wait_for()
+        page.get_by_role("button", name="Track", exact=True).click()
+        page.frame_locator("iframe").get_by_text("3 identities").wait_for(timeout=60_000)
+        with page.expect_download() as download:
+            page.locator("a[download*=mot]").first.click()
+        assert download.value.suggested_filename == "people.mot.txt"
+        assert not [url for url in asked if not url.startswith((served, "data:", "blob:"))]
+        browser.close()

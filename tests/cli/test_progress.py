@@ -1,0 +1,67 @@
+"""What others' files hold is shown on the screen, never obeyed by it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from rich.logging import RichHandler
+
+from tfsasm.cli import demo
+from tfsasm.cli.progress import PlainConsole, print_lines, progress
+from tfsasm.errors import InputError, visible
+from tfsasm.evaluation.tables import scores_table
+
+HOSTILE = "\x1b[2J\x1b]0;mine\x9ca\x9b31m\u202eb[/red][bold]:boom:"
+SHOWN = r"\x1b[2J\x1b]0;mine\x9ca\x9b31m\u202eb[/red][bold]:boom:"
+
+
+def test_what_a_terminal_obeys_is_written_out():
+    assert visible(HOSTILE) == SHOWN
+    assert visible("\x07") == r"\x07"
+    assert visible("Üben\t3\n名前 🎉") == "Üben\t3\n名前 🎉"
+
+
+def by_print(console):
+    console.print(HOSTILE)
+
+
+def by_lines(console):
+    print_lines(console, HOSTILE)
+
+
+def by_table(console):
+    console.print(scores_table({HOSTILE: None}, columns=()))
+
+
+def by_log(console):
+    record = logging.makeLogRecord({"msg": "%s", "args": (HOSTILE,)})
+    RichHandler(console=console, show_time=False, show_path=False).handle(record)
+
+
+def by_progress(console):
+    with progress(console) as bar:
+        bar.add_task(HOSTILE, total=3)
+
+
+@pytest.mark.parametrize("show", [by_print, by_lines, by_table, by_log, by_progress])
+def test_a_hostile_name_is_shown_as_it_is_written(show, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    show(PlainConsole())
+    out = capsys.readouterr().out
+    assert SHOWN[:30] in out if show is by_progress else SHOWN in out
+    assert not set("\x1b\x9b\x9c\u202e") & set(out)
+
+
+def test_colours_are_still_written(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    PlainConsole().print("\x1bred", style="red")
+    assert capsys.readouterr().out == "\x1b[31m\\x1bred\x1b[0m\n"
+
+
+def test_an_error_of_a_command_obeys_nothing(tfsasm, monkeypatch):
+    def fail(*_):
+        raise InputError(f"{HOSTILE} is no name")
+
+    monkeypatch.setattr(demo, "run", fail)
+    assert tfsasm("demo").err == f"error: {SHOWN} is no name\n"

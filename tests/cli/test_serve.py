@@ -1,0 +1,89 @@
+"""`tfsasm serve`: what is refused before anything listens, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import tfsasm as package
+from tfsasm.cli import serve
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn"))
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """As if the extra were there; what is refused is refused before it is needed."""
+    monkeypatch.setattr(serve, "find_spec", lambda name: name)
+    monkeypatch.delenv("TFSASM_TOKEN", raising=False)
+
+
+def test_without_the_extra_it_says_how_to_get_it(tfsasm, monkeypatch):
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    outcome = tfsasm("serve")
+    assert outcome.code == 2
+    assert 'needs fastapi, uvicorn, prometheus_client: pip install "tfsasm[serve]"' in outcome.err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "camera.example"])
+def test_a_host_that_others_reach_needs_a_token(tfsasm, installed, host):
+    outcome = tfsasm("serve", "--host", host)
+    assert (outcome.code, f"--host {host} is open to others" in outcome.err) == (2, True)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 15, "ä" * 16, "x" * 15 + "\x1b"])
+def test_a_token_is_long_enough_and_can_be_sent(tfsasm, installed, monkeypatch, token):
+    monkeypatch.setenv("TFSASM_TOKEN", token)
+    outcome = tfsasm("serve", "--host", "0.0.0.0")
+    assert (outcome.code, "16 or more ASCII characters" in outcome.err) == (2, True)
+    assert token not in outcome.err
+
+
+def test_a_token_may_be_in_a_file(tfsasm, installed, tmp_path):
+    (tmp_path / "token").write_text("short\n")
+    outcome = tfsasm("serve", "--token-file", tmp_path / "token")
+    assert (outcome.code, "16 or more" in outcome.err) == (2, True)
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("max-streams", 0), ("max-pixels", -1), ("max-fps", 0), ("max-fps", "nan"), ("remembered", 0),
+    ("workers", 0),
+])
+def test_limits_that_make_no_sense_are_refused(installed, option, value):
+    options = serve.Options(**{option.replace("-", "_"): type(value)(value)
+                               if value != "nan" else float("nan")})  # fmt: skip
+    with pytest.raises(package.InputError, match=f"--{option} .* is not"):
+        serve.make_hub(options)
+
+
+@pytest.mark.serve
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra serve")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_listens_until_a_signal(number, code):
+    command = [sys.executable, "-m", "tfsasm", "serve", "--port", "18653", "--workers", "1"]
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout.readline().startswith("listening on http://127.0.0.1:18653")
+    end = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen("http://127.0.0.1:18653/health", timeout=5) as answer:
+                assert b'"healthy":true' in answer.read()
+                break
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (code, "stopped\n")

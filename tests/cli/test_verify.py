@@ -1,0 +1,37 @@
+"""`tfsasm verify`: one table for a checkpoint, and an end that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def verify(tfsasm, small_weights):
+    def run(*flags, ways="exact,plain,fast-fp32"):
+        return tfsasm("verify", "--weights", small_weights, "--frames", 3, "--ways", ways, *flags)
+
+    return run
+
+
+def test_ways_that_agree_end_well(verify, tmp_path):
+    outcome = verify("--json", tmp_path / "v.json")
+    assert outcome.code == 0, outcome.out
+    assert outcome.out.count("agrees") == 3
+    assert "SHA-256 " in outcome.out
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert [way["verdict"] for way in found["ways"]] == ["agrees"] * 3
+    assert all(way["boxes"] for way in found["ways"])
+    assert len(found["sha256"]) == 64
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--ways", "exact,slow"], "--variants has plain, exact"),
+    (["--frames", 0], "frames is 0; give 1 or more"),
+    (["--weights", "lost.pth"], "no checkpoint at lost.pth"),
+])  # fmt: skip
+def test_what_cannot_be_verified_is_one_error(tfsasm, flags, message):
+    outcome = tfsasm("verify", "--weights", "tiny", *flags)
+    assert outcome.code == 2
+    assert message in outcome.err

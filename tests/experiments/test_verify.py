@@ -1,0 +1,72 @@
+"""Ways to run a checkpoint, compared: who agrees, who does not, and who could not be run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from helpers.scenes import NETWORK, lively_model
+from tfsasm.errors import InputError, WeightsError
+from tfsasm.experiments import verify
+from tfsasm.experiments.verify import Agreement, compared, describe
+from tfsasm.motrv2.weights import save_model
+
+
+def tracks(*rows):
+    """Tracks from `(identity, left)`."""
+    return sv.Detections(
+        xyxy=np.array([[x, 0, x + 10, 10] for _, x in rows], float).reshape(-1, 4),
+        tracker_id=np.array([identity for identity, _ in rows], int),
+    )
+
+
+@pytest.mark.parametrize(("mine", "theirs", "result"), [
+    pytest.param([(1, 0), (2, 50)], [(1, 0), (2, 50)], (True, 0), id="alike"),
+    pytest.param([(2, 50), (1, 0)], [(1, 0), (2, 50)], (True, 0), id="in another order"),
+    pytest.param([(1, 0.25)], [(1, 0)], (True, 0.25), id="a box apart"),
+    pytest.param([(3, 0)], [(1, 0)], (False, 0), id="another identity"),
+    pytest.param([(1, 4), (3, 9)], [(1, 0)], (False, 4), id="one more"),
+    pytest.param([], [], (True, 0), id="nobody"),
+])
+def test_frames_are_compared_by_identity(mine, theirs, result):
+    assert compared([tracks(*mine)], [tracks(*theirs)]) == result
+
+
+@pytest.mark.parametrize(("values", "verdict", "good"), [
+    (("plain", 1.0, True, 0.001, 5), "agrees", True),
+    (("plain", 1.0, True, 3.0, 5), "boxes differ", False),
+    (("fast-bf16", 1.0, True, 3.0, 5), "same identities, rounded", True),
+    (("fast-bf16", 1.0, False, 3.0, 5), "other identities", False),
+    (("plain", 1.0, True, 0.0, 0), "tracks nothing", False),
+    (("onnx", 0.0, False, 0.0, 0, "pip install onnx"), "not run: pip install onnx", True),
+])  # fmt: skip
+def test_each_way_has_a_verdict(values, verdict, good):
+    one = Agreement(*values)
+    assert (one.verdict, one.good) == (verdict, good)
+
+
+def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, monkeypatch):
+    """And one whose package is missing is told, while the others go on."""
+    other = tmp_path / "other.safetensors"
+    save_model(other, lively_model(seed=3), NETWORK)
+    made = verify._made
+
+    def make(way, weights, folder):
+        if way == "onnx":
+            raise InputError("pip install onnx")
+        return made("plain", other if way == "fast-fp32" else weights, folder)
+
+    monkeypatch.setattr(verify, "_made", make)
+    found = list(verify.verify(small_weights, 3, ("exact", "plain", "fast-fp32", "onnx")))
+    assert [one.way for one in found] == ["exact", "plain", "fast-fp32", "onnx"]
+    assert [one.good for one in found] == [True, True, False, True]
+    assert found[3].verdict == "not run: pip install onnx"
+
+
+def test_a_checkpoint_is_described_once_it_is_whole(small_weights, tmp_path):
+    about, network = describe(small_weights)
+    assert network == NETWORK
+    assert "mobilenetv2, 1+2 layers of width" in about
+    with pytest.raises(WeightsError, match="no checkpoint at"):
+        describe(tmp_path / "lost.pth")

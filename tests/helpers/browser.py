@@ -1,0 +1,54 @@
+"""Pages in a real browser: Chromium without a window, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; where there is none, or nothing that drives it, the test is skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("there is no Chromium on this machine")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opener(browser: Any) -> Iterator[Callable[..., Any]]:
+    """What opens an address in a profile of its own; an error in a page fails the test."""
+    problems: list[str] = []
+    contexts = []
+
+    def open_page(address: str, **settings: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **settings))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait until an expression is true in the page, whose rules forbid that it waits itself."""
+    end = time.monotonic() + 10
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"not within 10 s: {expression}"
+        page.wait_for_timeout(20)

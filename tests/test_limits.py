@@ -1,0 +1,156 @@
+"""Files that ask for more than there is: refused by the name of the limit, before any memory is."""
+
+from __future__ import annotations
+
+import io
+import resource
+import struct
+import zipfile
+import zlib
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.evaluation.trajectories import Trajectories, check
+from tfsasm.files import read_json
+from tfsasm.limits import GROWTH, PIXELS, TEXT, image_size
+from tfsasm.motchallenge import read_seqinfo
+from tfsasm.pytorch import read_checkpoint_file
+from tfsasm.video.source import open_video
+
+FORMATS = ("jpg", "png", "bmp", "webp", "ppm", "pgm")
+
+
+def encoded(suffix, height=30, width=40):
+    image = np.zeros((height, width, 3), np.uint8)
+    return cv2.imencode(f".{suffix}", image[..., 0] if suffix == "pgm" else image)[1].tobytes()
+
+
+def png_of(width, height):
+    """The few bytes of a PNG that claims that size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+
+    def chunk(kind, data):
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    pixels = zlib.compress(bytes(1000))
+    parts = (b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def jpeg_of(width, height):
+    """A JPEG whose header has been changed to that size."""
+    data = bytearray(encoded("jpg"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_size_of_an_image_is_known_before_it_is_decoded(suffix):
+    assert image_size(encoded(suffix)) == (40, 30)
+
+
+@pytest.mark.parametrize("data", [
+    pytest.param(b"", id="nothing"), pytest.param(b"\x89PNG\r\n\x1a\n", id="no header"),
+    pytest.param(encoded("jpg")[:20], id="half a header"), pytest.param(b"text", id="no image"),
+])
+def test_a_header_that_cannot_be_read_is_left_to_the_decoder(data):
+    assert image_size(data) is None
+
+
+@pytest.mark.parametrize(("name", "data"), [
+    pytest.param("a.png", png_of(60_000, 60_000), id="a PNG"),
+    pytest.param("a.jpg", jpeg_of(65_000, 65_000), id="a JPEG"),
+])
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=r"pixels per image, more than the limit of 268,435,456; "
+                       r"if you trust it, set TFSASM_MAX_PIXELS="):  # fmt: skip
+        list(open_video(tmp_path / name))
+
+
+def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path):
+    """OpenCV would take 4 GB for it."""
+    data = bytearray(encoded("png"))
+    data[33:37] = b"\xff" * 4  # the length of the part after the header
+    (tmp_path / "a.png").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TruncatedInput, match=r"a\.png .*is cut off"):
+        list(open_video(tmp_path / "a.png"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mpeg4"), ("gif", "gif")])
+def test_a_video_of_too_many_pixels_is_refused_by_its_header(tmp_path, monkeypatch, suffix, codec):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "gif":
+        Image.new("RGB", (64, 48)).save(path)
+    else:
+        with av.open(str(path), "w") as file:
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            file.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+            file.mux(stream.encode(None))
+    monkeypatch.setenv(PIXELS.variable, "3071")
+    with pytest.raises(InputError, match=r"has 3,072 pixels per image.*TFSASM_MAX_PIXELS=3072"):
+        open_video(path)
+    monkeypatch.setenv(PIXELS.variable, "3072")
+    assert len(list(open_video(path))) == 1
+
+
+def test_a_text_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("[1, 2, 3]")
+    monkeypatch.setenv(TEXT.variable, "8")
+    with pytest.raises(InputError, match=r"a\.json has 9 bytes of text.*TFSASM_MAX_TEXT_BYTES=9"):
+        read_json(tmp_path / "a.json")
+    monkeypatch.setenv(TEXT.variable, "9")
+    assert read_json(tmp_path / "a.json") == [1, 2, 3]
+
+
+def test_a_device_without_an_end_is_not_read_to_it(monkeypatch):
+    monkeypatch.setenv(TEXT.variable, "1000")
+    with pytest.raises(InputError, match="/dev/zero has 1,001 bytes of text, more than the limit"):
+        read_json("/dev/zero")
+
+
+def test_json_in_too_many_layers_is_refused_in_words(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"nested too deep, in more than some [\d,]+ lists"):
+        read_json(tmp_path / "a.json")
+
+
+def test_an_archive_that_grows_is_refused_before_it_is_unpacked(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(10_000_000))
+    (tmp_path / "a.pth").write_bytes(packed.getvalue())
+    with pytest.raises(InputError, match=rf"when unpacked, more .* of {GROWTH.usual};.*MAX_GROWTH"):
+        read_checkpoint_file(tmp_path / "a.pth")
+
+
+def test_a_sequence_of_too_many_frames_is_refused(tmp_path):
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nseqLength=999999999\n")
+    with pytest.raises(InputError, match=r"seqinfo\.ini has 999,999,999 frames.*TFSASM_MAX_FRAMES"):
+        read_seqinfo(tmp_path / "seqinfo.ini")
+    boxes = Trajectories.of([1, 999_999_999], [1, 1], [[0, 0, 9, 9]] * 2)
+    with pytest.raises(InputError, match=r"r\.txt has 999,999,999 frames"):
+        check(boxes, 999_999_999, "r.txt")
+
+
+def test_a_rate_whose_digits_would_fill_the_memory_is_refused(tmp_path):
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nframeRate=1e9999999999\n")
+    with pytest.raises(InputError, match="frameRate=1e9999999999 is not a number such as 30"):
+        read_seqinfo(tmp_path / "seqinfo.ini")
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "0", "1.5", "²"])
+def test_a_limit_that_is_no_number_is_refused(monkeypatch, text):
+    monkeypatch.setenv(PIXELS.variable, text)
+    with pytest.raises(InputError, match=r"TFSASM_MAX_PIXELS=.* is not a whole number above 0"):
+        PIXELS.check(1, "x")
