@@ -16,13 +16,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 CPU_TORCH ?= --index-url https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo test lint docs bench-quality clean
 
 help:
 	@echo "make demo    track a short clip of real people, into ./tfsasm-demo"
 	@echo "make test    lint, then the default test suite"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    this project's site, into ./site"
+	@echo "make bench-quality ARGS=...  how good the appearance tracker is (docs/results.md)"
 	@echo "make setup   only the environment in $(VENV); the others do this by themselves"
 	@echo "make clean   remove $(VENV), caches and build files"
 
@@ -34,6 +35,9 @@ demo: $(firstword $(wildcard $(INSTALLED)-dev) $(INSTALLED))
 
 test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench-quality: $(INSTALLED)-dev
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.quality all $(ARGS)
 
 lint: $(INSTALLED)-dev
 	$(BIN)/ruff check

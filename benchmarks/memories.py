@@ -35,16 +35,17 @@ from tfsasm.video.source import open_video
 
 VARIANTS = {
     "off (motion alone)": "gallery.kind=none",
+    "two averages": "gallery.kind=two",
     "moving average": "gallery.kind=ema",
     "last 30, nearest": "gallery.kind=last",
-    "sparse, mean": "",
-    "sparse, half": "read=half",
-    "sparse, nearest": "read=nearest",
-    "mean, overlap ignored": "gallery.overlap=false",
-    "mean, no stores by travel": "min_travel=1e9",
-    "mean, no stores by gap": "max_gap=1000000",
-    "mean, stores every frame": "min_travel=0 max_gap=0",
-    "mean, one view": "capacity=1",
+    "sparse, mean": "gallery.kind=sparse",
+    "sparse, half": "gallery.kind=sparse read=half",
+    "sparse, nearest": "gallery.kind=sparse read=nearest",
+    "mean, overlap ignored": "gallery.kind=sparse gallery.overlap=false",
+    "mean, no stores by travel": "gallery.kind=sparse min_travel=1e9",
+    "mean, no stores by gap": "gallery.kind=sparse max_gap=1000000",
+    "mean, stores every frame": "gallery.kind=sparse min_travel=0 max_gap=0",
+    "mean, one view": "gallery.kind=sparse capacity=1",
 }
 BLOCKS = 8
 MIN_SCORE = 0.1

@@ -99,7 +99,10 @@ def everything(data: ForData) -> None:
 def show(cells: Cells, groups: Iterable[str], condition: str, trackers: Sequence[str]) -> None:
     """A table for each group: a row per tracker, with its difference to the first."""
     for group in groups:
-        reports = {name: cells.report(group, condition, name) for name in trackers}
+        reports = {
+            name: cells.report(group, condition, name)
+            for name in trackers if cells.has(group, condition, name)
+        }  # fmt: skip
         console.print(_table(f"{group}, {condition}", reports, trackers[0]))
 
 

@@ -74,7 +74,7 @@ class Cells:
     def tracks(self, group: str, condition: str, tracker: str) -> dict[str, Trajectories]:
         """By clip. `tracker` is `LOOK SETTINGS...`, a classic by its name, or a peer's results.
 
-        `LOOK` is `motion`, `hist` or `osnet`. Peers have no row of a clip whose file is missing.
+        `LOOK` is `motion`, `hist` or `osnet`.
         """
         clips = self.groups[group]
         if tracker in self.data.results:
@@ -94,6 +94,13 @@ class Cells:
 
         path = self.folder / "tracks" / f"{name}.pickle"
         return cached(path, lambda: {clip.name: run(clip) for clip in clips})
+
+    def has(self, group: str, condition: str, tracker: str) -> bool:
+        """Whether the tracker can be scored there: peers by their files, others always."""
+        folder = self.data.results.get(tracker)
+        return folder is None or all(
+            (folder / condition / f"{clip.name}.txt").exists() for clip in self.groups[group]
+        )
 
     def report(self, group: str, condition: str, tracker: str) -> Report:
         """The scores of those tracks; they are kept as JSON beside them."""

@@ -1,4 +1,4 @@
-"""Tracking by detection: a Kalman filter, appearance embeddings, and the sparse memory as gallery.
+"""Tracking by detection: a Kalman filter, appearance embeddings, and galleries that remember them.
 
 It has no network of its own but the embedder's, and no training.
 """
