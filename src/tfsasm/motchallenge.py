@@ -179,8 +179,7 @@ _UNREAD = ("field 8", "field 9", "field 10")
 
 DETECTION = LineFormat(
     names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
-    fewest=7, checked=7, first=0,
-    mend=f"correct the line{SKIP_BAD}",
+    fewest=7, checked=7, first=0, mend=f"correct the line{SKIP_BAD}",
 )
 
 TRACK = LineFormat(
@@ -188,7 +187,6 @@ TRACK = LineFormat(
            "confidence", "class", "visibility", "field 10"),
     fewest=6, checked=9, mend="correct the line",
 )
-
 
 LAX_TRACK = replace(
     TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False,
@@ -260,8 +258,7 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
 
     With `lax` whatever TrackEval scores is taken: boxes of no or negative size and frames and ids
     that are not whole, of which it cuts what follows the point, both with a warning; more columns,
-    a confidence that is not finite. Raises `InputError` naming file, line, field and
-    mend.
+    a confidence that is not finite. Raises `InputError` naming file, line, field and mend.
     """
     table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):

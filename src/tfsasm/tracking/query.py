@@ -41,6 +41,7 @@ from tfsasm.tracking.config import (
 from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.memory import Memory, Observation
+from tfsasm.tracking.origins import Origins
 from tfsasm.tracking.run import Track, track_video
 from tfsasm.video.source import Frame
 
@@ -348,7 +349,7 @@ class QueryTracker:
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
         )
         self._size = (width, height)
-        self._origins.learn(output, found, self.state.tracks.ids)
+        self._origins.learn(output.ids, output.sources, found, self.state.tracks.ids)
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
         metadata = {} if found is None else dict(found.metadata)
@@ -367,38 +368,3 @@ class QueryTracker:
     ) -> Iterator[tuple[Frame, sv.Detections]]:
         """Track a whole video from a fresh state; see `track_video`."""
         return track_video(self, source, detector, prefetch=prefetch, batch=batch)
-
-
-class Origins:
-    """What came with the detection that each live track was born of."""
-
-    def __init__(self) -> None:
-        self._data: dict[int, dict[str, Any]] = {}
-
-    def learn(
-        self, output: TrackOutput, detections: sv.Detections | None, live: Array
-    ) -> None:
-        """Take over the data of tracks that are born, reported or not; forget those that died."""
-        if detections is not None:
-            for identity, source in zip(output.ids.tolist(), output.sources.tolist(), strict=True):
-                if source >= 0:
-                    row = {key: values[source] for key, values in detections.data.items()}
-                    self._data[identity] = row
-        alive = set(live.tolist())
-        self._data = {i: value for i, value in self._data.items() if i in alive}
-
-    def attach(self, tracks: sv.Detections) -> sv.Detections:
-        """The tracks of `report` with what is known of each."""
-        ids = (np.asarray(tracks.tracker_id) - 1).tolist()
-        keys = {key for identity in ids for key in self._data.get(identity, {})}
-        return replace(tracks, data={key: self._column(key, ids) for key in sorted(keys)})
-
-    def _column(self, key: str, ids: list[int]) -> np.ndarray:
-        """One row per track; as objects where a track has none (None) or shapes differ."""
-        values: list[Any] = [self._data.get(identity, {}).get(key) for identity in ids]
-        if all(value is not None for value in values) and len({np.shape(v) for v in values}) == 1:
-            return np.asarray(values)
-        column = np.empty(len(values), dtype=object)
-        for row, value in enumerate(values):
-            column[row] = value
-        return column

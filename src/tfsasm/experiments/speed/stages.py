@@ -23,7 +23,8 @@ from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.network import Network, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
-from tfsasm.tracking.query import Origins, TrackerState, Tracks, report, step
+from tfsasm.tracking.origins import Origins
+from tfsasm.tracking.query import TrackerState, Tracks, report, step
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter
