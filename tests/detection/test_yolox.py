@@ -274,7 +274,7 @@ def test_settings_that_make_no_sense_are_refused(settings):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="in the package., yolox-tiny"):
+    with pytest.raises(InputError, match=r"in the package\), yolox-tiny"):
         detector("yolov9")
 
 
