@@ -189,8 +189,8 @@ TRACK = LineFormat(
 )
 
 LAX_TRACK = replace(
-    TRACK, names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))), checked=6, positive=False,
-    whole=False,
+    TRACK, checked=6, positive=False, whole=False,
+    names=(*TRACK.names, *(f"field {n}" for n in range(11, 31))),
 )  # fmt: skip
 """What TrackEval takes of a result."""
 
@@ -261,12 +261,13 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     a confidence that is not finite. Raises `InputError` naming file, line, field and mend.
     """
     table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
-    if count := int((table[:, 4:6] <= 0).any(axis=1).sum()):
-        log.warning("%s has %d box(es) of no or negative size; they are scored as they are", path,
-                    count)
-    if count := int((table[:, :2] % 1 != 0).any(axis=1).sum()):
-        log.warning("%s has %d line(s) whose frame or id is not a whole number; what follows the "
-                    "point is cut", path, count)  # fmt: skip
+    for bad, what in (
+        (table[:, 4:6] <= 0, "box(es) of no or negative size; they are scored as they are"),
+        (table[:, :2] % 1 != 0,
+         "line(s) whose frame or id is not a whole number; what follows the point is cut"),
+    ):  # fmt: skip
+        if count := int(bad.any(axis=1).sum()):
+            log.warning("%s has %d %s", path, count, what)
     absent = np.isnan(table)
     return TrackRows(
         frame=table[:, 0].astype(np.int64),

@@ -55,7 +55,7 @@ function matchText(match) {
     meter.append(make("i")); meter.firstChild.style.width = `${match.sure}%`;
     line.append(meter, `${match.sure} % sure. `);
   }
-  line.append(`Frame ${match.frame}: ${near(match.distance)} from its own views`);
+  line.append(`Frame ${match.frame}: ${near(match.distance)} from its own past`);
   if (match.second) {
     line.append("; second ");
     const id = renamed(edits, match.second, match.frame);
