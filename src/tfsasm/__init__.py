@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tfsasm.evaluation.score import score_folders
     from tfsasm.tracking.appearance.embedders import embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
-    from tfsasm.tracking.config import TrackerConfig, default, motrv2, paper, released
+    from tfsasm.tracking.config import TrackerConfig, default, paper, released
     from tfsasm.tracking.history import History
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Annotator", "AppearanceConfig", "AppearanceTracker", "History", "InputError", "QueryTracker",
     "TfsasmError", "Track", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter",
-    "WeightsError", "__version__", "default", "detector", "embedder", "load", "motrv2",
+    "WeightsError", "__version__", "default", "detector", "embedder", "load",
     "open_detections", "open_video", "paper", "released", "score_folders", "track", "track_video",
 ]  # fmt: skip
 
@@ -45,7 +45,7 @@ _HOMES = {
     "evaluation.score": ("score_folders",),
     "tracking.appearance.embedders": ("embedder",),
     "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
-    "tracking.config": ("TrackerConfig", "default", "motrv2", "paper", "released"),
+    "tracking.config": ("TrackerConfig", "default", "paper", "released"),
     "tracking.history": ("History",),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
