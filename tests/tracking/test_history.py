@@ -17,6 +17,8 @@ from tfsasm.tracking.history import History, Match, View, compared, remembered
 from tfsasm.tracking.memory import Observation
 from tfsasm.tracking.query import QueryTracker
 
+SPARSE = with_settings(AppearanceConfig(), {"gallery.kind": "sparse"})
+
 CONFIG = MemoryConfig(
     capacity=2, min_travel=0.5, max_gap=4, first_overlap=1.0, store_without_candidate=False
 )
@@ -103,7 +105,7 @@ def test_a_frame_that_is_not_written_changes_nothing():
 
 
 def test_the_appearance_tracker_tells_how_like_itself_an_identity_was():
-    tracker = AppearanceTracker()
+    tracker = AppearanceTracker(config=SPARSE)
     history = History(tracker)
     paths = [walk((100, 100), (0, 0), 40), walk((300, 100), (0, 0), 40)]
     for number, boxes in enumerate(zip(*paths, strict=True), start=1):
@@ -116,7 +118,7 @@ def test_the_appearance_tracker_tells_how_like_itself_an_identity_was():
 
 
 def test_a_match_names_the_second_and_how_sure_it_is():
-    tracker = AppearanceTracker()
+    tracker = AppearanceTracker(config=SPARSE)
     history = History(tracker)
     rng = np.random.default_rng(0)
     paths = [walk((100, 100), (0, 0), 60), walk((300, 100), (0, 0), 60)]
@@ -139,7 +141,7 @@ def test_a_match_names_the_second_and_how_sure_it_is():
 
 
 def test_one_alone_has_no_second():
-    tracker = AppearanceTracker()
+    tracker = AppearanceTracker(config=SPARSE)
     history = History(tracker)
     for number, person in enumerate((0, 1), start=1):
         tracker.update(detections([walk((100, 100), (0, 0), 1)[0]], [person]))

@@ -63,7 +63,7 @@ function matchText(match) {
 function memory(track, frame) {
   if (!track.views.length) {
     const none = data.tracks.some((one) => one.views.length) ? "Nothing was stored yet."
-      : "The tracker that made this has no sparse memory.";
+      : "The tracker that made this has no sparse memory. The appearance tracker has it with --set gallery.kind=sparse.";
     return [make("p", none, { className: "soft" })];
   }
   const kept = track.views.filter((view) => view.stored <= frame && !(view.dropped <= frame && view.dropped));
