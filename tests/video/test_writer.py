@@ -232,3 +232,18 @@ def test_a_folder_gets_numbered_images(tmp_path, name):
 def test_only_bgr_bytes_are_written(tmp_path, image):
     with VideoWriter(tmp_path / "out.mp4", 25) as writer, pytest.raises(ValueError, match="uint8"):
         writer.write(image)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_no_frame_starts_threads_of_its_own(tmp_path):
+    """FFmpeg's conversion of pixels would, and a service of many streams ran out of threads."""
+    threads, path = [], tmp_path / "out.mp4"
+    with VideoWriter(path, 25) as writer:
+        for level in range(40):
+            writer.write(grey(level))
+            threads.append(len(os.listdir("/proc/self/task")))
+    with open_video(path) as source:
+        for _ in source:
+            threads.append(len(os.listdir("/proc/self/task")))
+    assert max(threads[10:40]) == threads[10]
+    assert max(threads[50:]) == threads[50]

@@ -219,7 +219,8 @@ def to_bgr(image: av.VideoFrame) -> np.ndarray:
     of a kind that FFmpeg cannot convert.
     """
     try:
-        pixels = image.to_ndarray(format="bgr24")
+        # By default every frame would start threads of its own, which stay for a while.
+        pixels = image.reformat(format="bgr24", threads=1).to_ndarray()
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise TruncatedInput(
             f"a frame of {image.width} x {image.height} pixels as {image.format.name} cannot be "

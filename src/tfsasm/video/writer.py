@@ -225,7 +225,9 @@ class _VideoFile:
         width, height = self._stream.width, self._stream.height
         fitted = np.ascontiguousarray(_fitted(image, width, height))
         frame = av.VideoFrame.from_numpy_buffer(fitted, format="bgr24")  # without a copy
-        return frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
+        return frame.reformat(
+            format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG", threads=1
+        )
 
     def _pts(self, time: float | None) -> int:
         """When a frame is shown, in units: after the last one, at a regular time if one is near."""
