@@ -127,10 +127,12 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _run(options: Any, console: Console, errors: Console) -> int:
-    keep_freed_memory()
+    module = sys.modules[type(options).__module__]
+    if not module.__name__.endswith(".serve"):  # its many threads would keep ever more
+        keep_freed_memory()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
-        code: int = sys.modules[type(options).__module__].run(options, console, errors)
+        code: int = module.run(options, console, errors)
     except TruncatedInput as error:
         return _fail(errors, error, TRUNCATED)
     except TfsasmError as error:
