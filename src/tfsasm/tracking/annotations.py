@@ -145,7 +145,7 @@ class FiftyOneFile(ResultFile):
     """ETA's `VideoLabels`, the JSON of FiftyOne's video labels: `frames` by number from 1, with
     `objects`: `label`, `bounding_box` in shares of the image, `confidence` and `index` (the id).
 
-    `fiftyone.utils.eta.load_video_labels` reads it, and so does a `FiftyOneVideoLabelsDataset`.
+    `fiftyone.utils.eta.from_video_labels` reads it, and so does a `FiftyOneVideoLabelsDataset`.
     """
 
     separator, tail = ",\n", "\n}}\n"
