@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.decoder import to_bgr
 from tfsasm.video.source import IMAGE_SUFFIXES, Frame, open_video
 
 NTSC = Fraction(30000, 1001)
@@ -386,3 +387,8 @@ def test_a_folder_may_mix_sizes(tmp_path):
     with open_video(tmp_path) as source:
         assert [frame.image.shape[:2] for frame in source] == [(40, 60), (10, 20)]
     assert source.size == (60, 40)
+
+
+def test_pixels_that_cannot_be_converted_end_a_video_in_words():
+    with pytest.raises(TruncatedInput, match="16 x 12 pixels as rgb4 cannot be shown"):
+        to_bgr(av.VideoFrame(16, 12, "rgb4"))
