@@ -129,7 +129,9 @@ def served(tmp_path):
     """The address of the running app."""
     command = [sys.executable, "-m", "tfsasm", "app", "--port", "0", "--no-browser"]
     with subprocess.Popen(
-        [*command, "--output", str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [*command, "--output", str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        # A suite that runs in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as server:
         try:
             yield re.search(r"http://\S+", server.stdout.readline())[0]

@@ -23,6 +23,8 @@ def started(folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "tfsasm", "demo", "--output", folder / "demo"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder,
+        # A suite that runs in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not caught(process.pid) >> (signal.SIGTERM - 1) & 1:
         assert process.poll() is None
