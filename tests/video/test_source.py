@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.video.decoder import to_bgr
 from tfsasm.video.source import IMAGE_SUFFIXES, Frame, open_video
+from tfsasm.video.writer import VideoWriter
 
 NTSC = Fraction(30000, 1001)
 
@@ -392,3 +394,18 @@ def test_a_folder_may_mix_sizes(tmp_path):
 def test_pixels_that_cannot_be_converted_end_a_video_in_words():
     with pytest.raises(TruncatedInput, match="16 x 12 pixels as rgb4 cannot be shown"):
         to_bgr(av.VideoFrame(16, 12, "rgb4"))
+
+
+def test_no_image_waits_for_the_garbage_collector(tmp_path):
+    """It comes seldom where few objects are made, and images are large."""
+    with VideoWriter(tmp_path / "out.mp4", 25) as writer:
+        for level in range(40):
+            writer.write(np.full((48, 64, 3), level, np.uint8))
+    gc.collect()
+    gc.disable()
+    try:
+        with open_video(tmp_path / "out.mp4") as source:
+            assert sum(1 for _ in source) == 40
+        assert gc.collect() < 20
+    finally:
+        gc.enable()

@@ -33,6 +33,8 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
+_UPRIGHT = np.eye(2)
+
 
 class Decoder:
     """An open video. Local files are decoded on all cores, `live` ones without delay.
@@ -48,6 +50,7 @@ class Decoder:
     def __init__(self, address: str, label: str, *, live: bool, format: str | None = None) -> None:
         self.label = label
         self._path = None if live else Path(address)
+        self._rotation, self._display = 0, _UPRIGHT
         self._failure = ""  # why decoding stopped, when it was not the end
         self._container = _open_container(address, label, live, format)
         try:
@@ -67,6 +70,12 @@ class Decoder:
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Images in order, not converted yet. A last one that is marked as damaged is left out."""
         return self._images
+
+    def pixels(self, image: av.VideoFrame) -> np.ndarray:
+        """One of the images by `to_bgr`, as this video is to be displayed."""
+        if image.rotation != self._rotation:  # not asked of each image, see `_display_matrix`
+            self._rotation, self._display = image.rotation, _display_matrix(image)
+        return to_bgr(image, self._display)
 
     def close(self) -> None:
         """Release the file or the device."""
@@ -124,7 +133,9 @@ class Decoder:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
         self._images = itertools.chain([first], images)
         width, height = first.width, first.height
-        self.size = (height, width) if _stands(first) else (width, height)
+        self._rotation = first.rotation
+        self._display = _display_matrix(first)
+        self.size = (height, width) if _stands(self._display) else (width, height)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
@@ -212,9 +223,10 @@ def open_camera(index: int) -> Decoder:
     return Decoder(f"video={names[index]}", label, live=True, format="dshow")
 
 
-def to_bgr(image: av.VideoFrame) -> np.ndarray:
+def to_bgr(image: av.VideoFrame, display: np.ndarray = _UPRIGHT) -> np.ndarray:
     """Pixels of an image, uint8 BGR `[H, W, 3]`, turned and mirrored as it is to be displayed.
 
+    `display` `[2, 2]` is where a step to the right, and one down, in the file go: rows of `(x, y)`.
     Those of high dynamic range become ones of the usual range. Raises `TruncatedInput` for pixels
     of a kind that FFmpeg cannot convert.
     """
@@ -228,8 +240,8 @@ def to_bgr(image: av.VideoFrame) -> np.ndarray:
         ) from error
     if image.color_trc in (PQ, HLG):
         pixels = tone_mapped(pixels, image.color_trc)
-    (right, down), (across, along) = _display_matrix(image)
-    if _stands(image):  # columns are displayed as rows
+    (right, down), (across, along) = display
+    if _stands(display):  # columns are displayed as rows
         pixels, right, along = pixels.transpose(1, 0, 2), across, down
     return np.ascontiguousarray(pixels[:: -1 if along < 0 else 1, :: -1 if right < 0 else 1])
 
@@ -287,12 +299,12 @@ def _seconds(item: av.Packet | av.VideoFrame) -> float | None:
     return None if item.pts is None or unit is None else float(item.pts * unit)
 
 
-def _stands(image: av.VideoFrame) -> bool:
-    (right, down), _ = _display_matrix(image)
+def _stands(display: np.ndarray) -> bool:
+    (right, down), _ = display
     return abs(down) > abs(right)
 
 
 def _display_matrix(image: av.VideoFrame) -> np.ndarray:
-    """Where a step to the right, and one down, in the file go on the display: rows of `(x, y)`."""
+    """See `to_bgr`. An image that was asked for it stays in memory until garbage is collected."""
     data: Any = image.side_data.get("DISPLAYMATRIX")
-    return np.eye(2) if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]
+    return _UPRIGHT if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]

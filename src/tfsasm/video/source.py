@@ -27,7 +27,7 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.limits import check_image
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, open_camera, open_stream, to_bgr
+from tfsasm.video.decoder import Decoder, open_camera, open_stream
 from tfsasm.video.live import connected_again
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import image_is_cut
@@ -139,7 +139,8 @@ class VideoSource(Source):
         at = self._decoder.timeline
         for image in self._decoder:
             if at.number in self._numbers:
-                yield Frame(to_bgr(image), at.number, f"{self.label}#{at.number}", at.time)
+                pixels = self._decoder.pixels(image)
+                yield Frame(pixels, at.number, f"{self.label}#{at.number}", at.time)
             if at.number + 1 >= self._numbers.stop:
                 return self._check_whole()
         self._check_end(at.number)
@@ -198,7 +199,8 @@ class ReconnectingSource(VideoSource):
             for image in self._decoder:
                 number, time = before + at.number, since + (at.time or 0.0)
                 if number in self._numbers:
-                    yield Frame(to_bgr(image), number, f"{self.label}#{number}", time)
+                    pixels = self._decoder.pixels(image)
+                    yield Frame(pixels, number, f"{self.label}#{number}", time)
                 if number + 1 >= self._numbers.stop:
                     return
             if self._decoder.declared:  # a file, and this is its end
