@@ -17,8 +17,8 @@ import torch
 
 from helpers.fakes import SureNetwork
 from tfsasm.boxes import suppress
+from tfsasm.detection.live import Detected, without_duplicates
 from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import Detected, without_duplicates
 from tfsasm.tracking.appearance import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.appearance.association import AppearanceWeightConfig
 from tfsasm.tracking.config import NO_ID, default, released

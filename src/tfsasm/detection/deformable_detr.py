@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detection.class_names import CATEGORIES, COCO_NAMES, choose
-from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import Detected, clip_boxes, without_duplicates
+from tfsasm.detection.live import Detected, LiveDetector, kept
 from tfsasm.errors import InputError
-from tfsasm.tables import Floats, Image
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.tables import Image
 
 NAME = "deformable-detr"
 """What the detector is called."""
@@ -64,7 +59,7 @@ class DetrSettings:
                              f"{self.max_side}")
 
 
-class DeformableDetrDetector:
+class DeformableDetrDetector(LiveDetector):
     """A Deformable DETR checkpoint as a source of proposals.
 
     Raises `WeightsError` for a file that is none or does not fit (`load_detr`), `InputError` for a
@@ -90,23 +85,12 @@ class DeformableDetrDetector:
         wanted = ", ".join([*self.class_names.values()] or map(str, self.classes))
         return f"DeformableDetrDetector({str(self._weights)!r}, {wanted})"
 
-    def __call__(self, frame: Frame) -> Proposals:
-        """The people in `frame`, best first."""
-        height, width = frame.image.shape[:2]
-        found = self.find(frame.image)
-        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
-
     def report(self) -> list[str]:
         """What was assumed about the file's classes."""
         return [self._chosen.note] if self._chosen.note else []
 
-    def detect(self, image: Image) -> tuple[Floats, Floats]:
-        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
-        found = self.find(image)
-        return found.xyxy, found.scores
-
     def find(self, image: Image) -> Detected:
-        """As `detect`, with classes."""
+        """See `LiveDetector.find`."""
         import torch
 
         from tfsasm.motrv2.network import prepare
@@ -123,11 +107,7 @@ class DeformableDetrDetector:
         found = Detected(xyxy, scores.cpu().numpy(), self._numbers[kind])
         wanted = np.isin(found.classes, self.classes)
         found = found.rows(wanted & (found.scores > self.settings.score_threshold))
-        if self.settings.nms_iou is not None:
-            found = without_duplicates(
-                found, self.settings.nms_iou, class_agnostic=self.settings.class_agnostic
-            )
-        return clip_boxes(found, width, height) if self.settings.clip else found
+        return kept(found, self.settings, image)
 
 
 def _numbers(outputs: int) -> np.ndarray:

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsasm.detection.proposals import Proposals
-from tfsasm.detection.yolox import Detected, clip_boxes, without_duplicates
+from tfsasm.detection.live import Detected, LiveDetector, kept
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.tables import Floats, Image
+from tfsasm.tables import Image
 
 if TYPE_CHECKING:
     import torch
 
-    from tfsasm.video.source import Frame
 
 PREFIX = "hf:"
 """What the name of such a detector begins with: `hf:OWNER/NAME`, `hf:./folder`."""
@@ -56,7 +54,7 @@ class HuggingFaceSettings:
             raise InputError("labels must name at least one class, such as person")
 
 
-class HuggingFaceDetector:
+class HuggingFaceDetector(LiveDetector):
     """A model as a source of proposals, by its name on the hub or its folder.
 
     Raises `InputError` when transformers is missing, for a model that cannot be had or is no object
@@ -83,23 +81,8 @@ class HuggingFaceDetector:
     def __repr__(self) -> str:
         return f"HuggingFaceDetector({self._name!r}, {', '.join(self.class_names.values())})"
 
-    def __call__(self, frame: Frame) -> Proposals:
-        """The people in `frame`, best first."""
-        height, width = frame.image.shape[:2]
-        found = self.find(frame.image)
-        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
-
-    def report(self) -> list[str]:
-        """Nothing: a live detector has an answer for every frame."""
-        return []
-
-    def detect(self, image: Image) -> tuple[Floats, Floats]:
-        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
-        found = self.find(image)
-        return found.xyxy, found.scores
-
     def find(self, image: Image) -> Detected:
-        """As `detect`, with classes."""
+        """See `LiveDetector.find`."""
         import torch
 
         height, width = image.shape[:2]
@@ -115,11 +98,7 @@ class HuggingFaceDetector:
             xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
             classes = found["labels"].cpu()[wanted].numpy().astype(np.int64)
         detected = Detected(xyxy, scores, classes).rows(np.argsort(-scores, kind="stable"))
-        if self.settings.nms_iou is not None:
-            detected = without_duplicates(
-                detected, self.settings.nms_iou, class_agnostic=self.settings.class_agnostic
-            )
-        return clip_boxes(detected, width, height) if self.settings.clip else detected
+        return kept(detected, self.settings, image)
 
 
 def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:

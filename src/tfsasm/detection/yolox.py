@@ -15,21 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
-from tfsasm.boxes import clipped, cxcywh_to_xyxy, suppress
+from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detection.class_names import choose, read_names
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.live import Detected, LiveDetector, kept
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
-from tfsasm.tables import Floats, Image, Integers
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.tables import Floats, Image
 
 RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
 
@@ -160,7 +157,7 @@ def _copy(url: str, target: Path) -> None:
             shutil.copyfileobj(it, file)
 
 
-class Yolox:
+class Yolox(LiveDetector):
     """A YOLOX network as a source of proposals; subclasses run it by `infer`.
 
     It is run once on a grey image, so that a file that is something else shows before any work.
@@ -192,23 +189,12 @@ class Yolox:
         """The network's output `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
         raise NotImplementedError
 
-    def __call__(self, frame: Frame) -> Proposals:
-        """The people in `frame`, best first."""
-        height, width = frame.image.shape[:2]
-        found = self.find(frame.image)
-        return Proposals.from_xyxy(found.xyxy, found.scores, width, height, found.classes)
-
     def report(self) -> list[str]:
         """What was assumed about the file's classes."""
         return [self._chosen.note] if self._chosen.note else []
 
-    def detect(self, image: Image) -> tuple[Floats, Floats]:
-        """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
-        found = self.find(image)
-        return found.xyxy, found.scores
-
     def find(self, image: Image) -> Detected:
-        """As `detect`, with classes."""
+        """See `LiveDetector.find`."""
         canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
         output = self._run(canvas)
         of_classes = output[:, 5:][:, list(self.classes)]
@@ -220,11 +206,8 @@ class Yolox:
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
         xyxy = cxcywh_to_xyxy(boxes) / scale
         classes = np.asarray(self.classes)[of_classes[chosen].argmax(axis=1)]
-        found = without_duplicates(
-            Detected(xyxy, scores[chosen], classes), self.settings.nms_iou,
-            class_agnostic=self.settings.class_agnostic,
-        )  # fmt: skip
-        return clip_boxes(found, image.shape[1], image.shape[0]) if self.settings.clip else found
+        found = Detected(xyxy, scores[chosen], classes)
+        return kept(found, self.settings, image)
 
     def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
@@ -347,34 +330,6 @@ def _checked_grid(output: Floats, size: tuple[int, int], weights: Path) -> Float
     if not (low >= 0 and high <= 1):
         raise _no_yolox(weights, f"its scores go from {low:.3g} to {high:.3g}, not 0 to 1")
     return grids[len(output)]
-
-
-class Detected(NamedTuple):
-    """Boxes of one image."""
-
-    xyxy: Floats
-    """Pixel corners `[P, 4]`."""
-    scores: Floats
-    """`[P]`."""
-    classes: Integers
-    """`[P]`, the detector's own numbers."""
-
-    def rows(self, index: Any) -> Detected:
-        """Some of them, by a mask or numbers."""
-        return Detected(self.xyxy[index], self.scores[index], self.classes[index])
-
-
-def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> Detected:
-    """What non-maximum suppression keeps, best first. Boxes that are not finite are dropped."""
-    found = found.rows(np.isfinite(found.xyxy).all(axis=1))
-    classes = None if class_agnostic else found.classes
-    return found.rows(suppress(found.xyxy, found.scores, iou, classes))
-
-
-def clip_boxes(found: Detected, width: int, height: int) -> Detected:
-    """The boxes within the image, without those that are less than a pixel wide or high there."""
-    found = found._replace(xyxy=clipped(found.xyxy, width, height))
-    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
 def _no_yolox(weights: Path, why: str) -> InputError:
