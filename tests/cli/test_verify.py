@@ -9,8 +9,10 @@ import pytest
 
 @pytest.fixture
 def verify(tfsasm, small_weights):
-    def run(*flags, ways="exact,plain,fast-fp32"):
-        return tfsasm("verify", "--weights", small_weights, "--frames", 3, "--ways", ways, *flags)
+    def run(*flags, variants="exact,plain,fast-fp32"):
+        return tfsasm(
+            "verify", "--weights", small_weights, "--frames", 3, "--variants", variants, *flags
+        )
 
     return run
 
@@ -21,13 +23,13 @@ def test_ways_that_agree_end_well(verify, tmp_path):
     assert outcome.out.count("agrees") == 3
     assert "SHA-256 " in outcome.out
     found = json.loads((tmp_path / "v.json").read_text())
-    assert [way["verdict"] for way in found["ways"]] == ["agrees"] * 3
-    assert all(way["boxes"] for way in found["ways"])
+    assert [variant["verdict"] for variant in found["variants"]] == ["agrees"] * 3
+    assert all(variant["boxes"] for variant in found["variants"])
     assert len(found["sha256"]) == 64
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    (["--ways", "exact,slow"], "--variants has plain, exact"),
+    (["--variants", "exact,slow"], "--variants has plain, exact"),
     (["--frames", 0], "frames is 0; give 1 or more"),
     (["--weights", "lost.pth"], "no checkpoint at lost.pth"),
 ])  # fmt: skip

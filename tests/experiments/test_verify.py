@@ -1,4 +1,4 @@
-"""Ways to run a checkpoint, compared: who agrees, who does not, and who could not be run."""
+"""Variants to run a checkpoint, compared: who agrees, who does not, and who could not be run."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, mo
     save_model(other, lively_model(seed=3), NETWORK)
     made = verify._made
 
-    def make(way, weights, folder):
-        if way == "onnx":
+    def make(variant, weights, folder):
+        if variant == "onnx":
             raise InputError("pip install onnx")
-        return made("plain", other if way == "fast-fp32" else weights, folder)
+        return made("plain", other if variant == "fast-fp32" else weights, folder)
 
     monkeypatch.setattr(verify, "_made", make)
     found = list(verify.verify(small_weights, 3, ("exact", "plain", "fast-fp32", "onnx")))
-    assert [one.way for one in found] == ["exact", "plain", "fast-fp32", "onnx"]
+    assert [one.variant for one in found] == ["exact", "plain", "fast-fp32", "onnx"]
     assert [one.good for one in found] == [True, True, False, True]
     assert found[3].verdict == "not run: pip install onnx"
 

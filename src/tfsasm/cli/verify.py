@@ -1,4 +1,4 @@
-"""`tfsasm verify`: whether a checkpoint is whole and does the same in every way to run it."""
+"""`tfsasm verify`: whether a checkpoint is whole and does the same in every variant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
 
 @dataclass(frozen=True)
 class Options:
-    """Check a checkpoint, and track a short video in every way that this machine can run it.
+    """Check a checkpoint, and track a short video in every variant that this machine can run.
 
     Names, shapes and aliases of all tensors are checked. Ends with code 1 where identities differ,
     or boxes but for half precision, or where nothing is tracked at all.
@@ -29,7 +29,7 @@ class Options:
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
     frames: int = 6
     """Frames of the video."""
-    ways: Annotated[str, tyro.conf.arg(metavar="WAY,WAY")] = _DEFAULT
+    variants: Annotated[str, tyro.conf.arg(metavar="NAME,NAME")] = _DEFAULT
     """Which, the first one being what the others are compared with: exact, plain, fast-PRECISION,
     onnx, openvino."""
     json: OptionalFile = None
@@ -41,7 +41,7 @@ class Options:
 
 
 def run(options: Options, console: Console, errors: Console) -> int:
-    """Load, say what it is, run it in each way, and print one table."""
+    """Load, say what it is, run it in each variant, and print one table."""
     from dataclasses import asdict
     from pathlib import Path
 
@@ -64,20 +64,20 @@ def run(options: Options, console: Console, errors: Console) -> int:
     print_lines(console, f"{options.weights}: {about}", f"SHA-256 {digest}")
     found = []
     with console.status("") as status:
-        for one in verify(path, options.frames, options.ways.split(","), status.update):
+        for one in verify(path, options.frames, options.variants.split(","), status.update):
             found.append(one)
-    table = Table("way", "seconds a frame", "boxes", "identities", "boxes apart", "verdict")
+    table = Table("variant", "seconds a frame", "boxes", "identities", "boxes apart", "verdict")
     for one in found:
         values = ("", "", "", "") if one.absent else (
             f"{one.seconds:.3f}", str(one.boxes), "the same" if one.identities else "differ",
             f"{one.distance:.2g} px",
         )
-        table.add_row(one.way, *values, one.verdict)
+        table.add_row(one.variant, *values, one.verdict)
     console.print(table)
     if options.json:
         write_json(options.json, {
             "weights": options.weights, "sha256": digest, "network": about,
-            "ways": [asdict(one) | {"verdict": one.verdict} for one in found],
+            "variants": [asdict(one) | {"verdict": one.verdict} for one in found],
         })  # fmt: skip
         print_lines(console, f"wrote {options.json}")
     return OK if all(one.good for one in found) else FAILED

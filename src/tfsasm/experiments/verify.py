@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole, and does the same in every way that this machine can run it."""
+"""Whether a checkpoint is whole, and does the same in every variant that this machine can run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tfsasm.tracking.config import TrackerConfig, released
 from tfsasm.tracking.query import QueryTracker
 
 REFERENCE = "exact"
-"""The way that sums in the order of the released code; the others are compared with it."""
+"""The variant that sums in the order of the released code; the others are compared with it."""
 
-WAYS = (REFERENCE, "plain", "fast-fp32", "fast-bf16", "onnx", "openvino")
+VARIANTS = (REFERENCE, "plain", "fast-fp32", "fast-bf16", "onnx", "openvino")
 """In PyTorch, one operation at a time in two orders; fast, in two precisions; exported."""
 
 _SAME = 0.1  # pixels of a 512-pixel image; one thousandth of that is usual
@@ -34,9 +34,9 @@ _SAME = 0.1  # pixels of a 512-pixel image; one thousandth of that is usual
 
 @dataclass(frozen=True)
 class Agreement:
-    """One way to run a network, beside the reference."""
+    """A way to run a network, beside the reference."""
 
-    way: str
+    variant: str
     seconds: float
     """Per frame."""
     identities: bool
@@ -64,7 +64,7 @@ class Agreement:
     @property
     def rounded(self) -> bool:
         """Whether it computes in half precision, whose boxes may differ."""
-        return "16" in self.way
+        return "16" in self.variant
 
     @property
     def good(self) -> bool:
@@ -73,43 +73,43 @@ class Agreement:
 
 
 def verify(
-    weights: Path, frames: int, ways: Sequence[str] = WAYS,
-    progress: Callable[[str], None] = lambda way: None, seed: int = 7,
+    weights: Path, frames: int, variants: Sequence[str] = VARIANTS,
+    progress: Callable[[str], None] = lambda variant: None, seed: int = 7,
 ) -> Iterator[Agreement]:
-    """Track a short rendered video in each way, by the released method at a score of any network.
+    """Track a short rendered video in each variant, by the released method at any network's score.
 
-    The first way is the reference. One that needs a package that is missing is told as absent.
-    Raises `InputError` for a way that there is not, `WeightsError` for a checkpoint that does not
-    load.
+    The first variant is the reference. One that needs a package that is missing is reported as
+    absent. Raises `InputError` for a variant that there is not, `WeightsError` for a checkpoint
+    that does not load.
     """
-    for way in ways:
-        precision_of(way)
+    for variant in variants:
+        precision_of(variant)
     scene = SceneConfig(width=512, height=384, frames=frames, kinds=("dance",), photographs=False)
     video = list(render_clip(seed, scene))
     wanted: list[sv.Detections] | None = None
     with tempfile.TemporaryDirectory() as folder:
-        for way in ways:
-            progress(way)
+        for variant in variants:
+            progress(variant)
             try:
-                network = _made(way, weights, Path(folder))
+                network = _made(variant, weights, Path(folder))
             except InputError as error:
-                yield Agreement(way, 0.0, False, 0.0, absent=str(error))
+                yield Agreement(variant, 0.0, False, 0.0, absent=str(error))
                 continue
             began = time.perf_counter()
             tracks = _tracked(network, video, released())
             seconds = (time.perf_counter() - began) / frames
             wanted = tracks if wanted is None else wanted
-            yield Agreement(way, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
+            yield Agreement(variant, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
 
 
-def _made(way: str, weights: Path, folder: Path) -> Network:
-    check_variants([way])
+def _made(variant: str, weights: Path, folder: Path) -> Network:
+    check_variants([variant])
     model, config = load_model(weights)
     exported = folder / "onnx"
-    if way in ("onnx", "openvino") and not exported.exists():
+    if variant in ("onnx", "openvino") and not exported.exists():
         for _ in export(model, config, exported, "onnx"):
             pass
-    return make_variant(way, model, config, exported)
+    return make_variant(variant, model, config, exported)
 
 
 def _tracked(
