@@ -17,6 +17,7 @@ from helpers.fakes import SMALL
 from helpers.scenes import NETWORK as SCENES_NETWORK
 from helpers.scenes import RunsCode, drawn_blocks, drawn_clip, lively_model
 from tfsasm.errors import InputError, TfsasmError, WeightsError
+from tfsasm.files import locked
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import load_model
@@ -646,3 +647,8 @@ def test_scores_are_reported_and_logged(trained, tmp_path):
 def test_a_device_that_is_not_there_is_found_before_the_weights(tmp_path):
     with pytest.raises(InputError, match="no device 'cuda:9' here"):
         train(NETWORK, RECIPE, drawn_blocks, tmp_path, init=tmp_path / "lost.pth", device="cuda:9")
+
+
+def test_a_folder_that_another_run_writes_is_refused(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="being written by another process"):
+        train(NETWORK, RECIPE, drawn_blocks, tmp_path)

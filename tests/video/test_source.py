@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.video.decoder import to_bgr
+from tfsasm.video.decoder import Decoder, to_bgr
 from tfsasm.video.source import IMAGE_SUFFIXES, Frame, open_video
 from tfsasm.video.writer import VideoWriter
 
@@ -409,3 +409,23 @@ def test_no_image_waits_for_the_garbage_collector(tmp_path):
         assert gc.collect() < 20
     finally:
         gc.enable()
+
+
+def test_a_video_may_turn_in_the_middle(tmp_path):
+    """As a phone that is turned while it films; the display matrix comes with the image."""
+    for name, turn in (("level", 0), ("turned", 90)):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            stream.set_display_rotation(turn)
+            image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+            container.mux(stream.encode(image))
+            container.mux(stream.encode(None))
+    level, turned = (
+        Decoder(str(tmp_path / f"{name}.mp4"), name, live=False) for name in ("level", "turned")
+    )
+    images = [next(iter(one)) for one in (level, turned)]
+    shapes = [level.pixels(image).shape for image in (images[0], images[1], images[0])]
+    assert shapes == [(48, 64, 3), (64, 48, 3), (48, 64, 3)]
+    level.close()
+    turned.close()
