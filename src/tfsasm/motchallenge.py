@@ -113,8 +113,7 @@ class LineFormat:
         `where(index)` names a line in the `InputError` that a bad one raises; with `skip_bad` it
         is left out and counted.
         """
-        table, skipped = np.full((len(lines), len(self.names)), np.nan), Skipped()
-        count = 0
+        table, skipped, count = np.full((len(lines), len(self.names)), np.nan), Skipped(), 0
         for start in range(0, len(lines), _BLOCK):
             part = [with_commas(line) for line in lines[start : start + _BLOCK]]
             block = self._parse_all(part)
@@ -323,9 +322,8 @@ def with_commas(line: str) -> str:
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
     """Lines that are not blank with their numbers from 1; any line end, no trailing commas."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, line.rstrip(", \t")) for number, line in numbered if line]
+    numbered = enumerate(re.split(r"\r\n?|\n", text), start=1)
+    return [(number, line.strip().rstrip(", \t")) for number, line in numbered if line.strip()]
 
 
 def _number(field: str) -> float | None:
@@ -339,8 +337,8 @@ def _number(field: str) -> float | None:
         return None
 
 
-# What `Fraction` reads, but for exponents: of 1e999999999 it would make all digits.
-_PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/\d{1,30})")
+# What `Fraction` reads but for a division by 0 and exponents: 1e999999999 would get all digits.
+_PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/0{0,9}[1-9]\d{0,20})")
 
 
 @dataclass(frozen=True)
@@ -384,10 +382,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
     def number(key: str, wanted: str, *, whole: bool = True) -> Fraction | None:
         if not (text := section.get(key, "").strip()):
             return None
-        try:
-            value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
-        except (ValueError, ZeroDivisionError):
-            value = Fraction(0)
+        value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
         if not 0 < value < 10**9 or (whole and value.denominator > 1):
             raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
         return value
