@@ -246,7 +246,7 @@ def _tables(package: Any, configs: Mapping[str, Any], prefix: str = "") -> Itera
             about = package[_place(type(getattr(first, field.name)))]
             inner += [f"### {name}", about.docstring.value, *_tables(package, values, f"{name}.")]
             continue
-        docstring = home[field.name].docstring
+        docstring = home.all_members[field.name].docstring  # also of a base class
         text = _cell(" ".join(docstring.value.split())) if docstring else ""
         shown = " | ".join(f"`{_value(value)}`" for value in values.values())
         lines.append(f"| `{prefix}{field.name}` | {shown} | {text} |")

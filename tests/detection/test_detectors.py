@@ -16,7 +16,7 @@ from tfsasm.errors import InputError
                  YoloxSettings(0.25, device="cuda", classes=(0, 2), nms_iou=0.5, clip=False),
                  id="one of each kind"),
     pytest.param("hf:a/b", ["labels=rider,pedestrian", "nms_iou=0.7"], HuggingFaceSettings(
-        0.25, ("rider", "pedestrian"), 0.7, device="cuda"), id="Hugging Face"),
+        0.25, labels=("rider", "pedestrian"), nms_iou=0.7, device="cuda"), id="Hugging Face"),
 ])
 def test_settings_can_be_words(name, changes, wanted):
     assert default_settings(name, score_threshold=0.25, device="cuda", changes=changes) == wanted

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detection.class_names import CATEGORIES, COCO_NAMES, choose
-from tfsasm.detection.live import Detected, LiveDetector, kept
+from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError
 from tfsasm.tables import Image
 
@@ -24,34 +24,21 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
-class DetrSettings:
+class DetrSettings(LiveSettings):
     """How a Deformable DETR is run and which of its boxes are kept."""
 
-    score_threshold: float = 0.1
-    """Keep boxes that score more."""
     classes: tuple[int, ...] | None = None
     """Wanted classes by number, of a file with COCO's 91 outputs those of its 80 classes; None: 0,
     which is COCO's person."""
     labels: tuple[str, ...] = ()
     """Wanted classes by COCO's names, or number; they count instead of `classes`."""
-    nms_iou: float | None = None
-    """Of two boxes that overlap more, the lower is dropped. None: it detects each object once."""
-    class_agnostic: bool = False
-    """Whether a box is also dropped for one of another class."""
-    clip: bool = True
-    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     short_side: int = 800
     """Pixels of the image's shorter side inside the network, as published."""
     max_side: int = 1333
     """Most pixels of its longer side, as published."""
-    device: str = "cpu"
-    """cpu, cuda, cuda:1 ..., or auto."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name} {value} is not within 0 and 1")
+        super().__post_init__()
         if self.classes is not None and (not self.classes or min(self.classes) < 0):
             raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
         if not 64 <= self.short_side <= self.max_side:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsasm.detection.live import Detected, LiveDetector, kept
+from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.tables import Image
 
@@ -28,28 +28,14 @@ PREFIX = "hf:"
 
 
 @dataclass(frozen=True)
-class HuggingFaceSettings:
+class HuggingFaceSettings(LiveSettings):
     """Which boxes of a Hugging Face model are kept."""
 
-    score_threshold: float = 0.1
-    """Keep boxes that score more."""
     labels: tuple[str, ...] = ("person",)
     """Wanted classes by the model's own labels, in any case."""
-    nms_iou: float | None = None
-    """Of two boxes that overlap more, the lower is dropped. None for models that detect each object
-    once, as DETR and its descendants do."""
-    class_agnostic: bool = False
-    """Whether a box is also dropped for one of another class."""
-    clip: bool = True
-    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
-    device: str = "cpu"
-    """cpu, cuda, cuda:1 ..., or auto. It computes in float32."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name} {value} is not within 0 and 1")
+        super().__post_init__()
         if not self.labels:
             raise InputError("labels must name at least one class, such as person")
 

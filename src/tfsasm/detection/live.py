@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfsasm.boxes import clipped, suppress
 from tfsasm.detection.proposals import Proposals
+from tfsasm.errors import InputError
 from tfsasm.tables import Floats, Image, Integers
 
 if TYPE_CHECKING:
     from tfsasm.video.source import Frame
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """Which boxes of a live detector are kept."""
+
+    score_threshold: float = 0.1
+    """Keep boxes that score more."""
+    nms_iou: float | None = None
+    """Of two boxes that overlap more, the lower is dropped. None for models that detect each object
+    once, as DETR and its descendants do."""
+    class_agnostic: bool = False
+    """Whether a box is also dropped for one of another class."""
+    clip: bool = True
+    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
+    device: str = "cpu"
+    """Where PyTorch runs it: cpu, cuda, cuda:1 ..., or auto."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name} {value} is not within 0 and 1")
 
 
 class Detected(NamedTuple):
@@ -52,26 +77,7 @@ class LiveDetector:
         return found.xyxy, found.scores
 
 
-class Kept(Protocol):
-    """The settings of a detector that say which of its boxes are kept."""
-
-    @property
-    def nms_iou(self) -> float | None:
-        """Of two boxes that overlap more, the lower is dropped; None: neither."""
-        ...
-
-    @property
-    def class_agnostic(self) -> bool:
-        """Whether a box is also dropped for one of another class."""
-        ...
-
-    @property
-    def clip(self) -> bool:
-        """Whether boxes are clipped to the image."""
-        ...
-
-
-def kept(found: Detected, settings: Kept, image: Image) -> Detected:
+def kept(found: Detected, settings: LiveSettings, image: Image) -> Detected:
     """The boxes in an `image` `[H, W, 3]` without duplicates, and clipped, as the settings say."""
     if settings.nms_iou is not None:
         found = without_duplicates(

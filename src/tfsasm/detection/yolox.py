@@ -22,7 +22,7 @@ import numpy as np
 
 from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detection.class_names import choose, read_names
-from tfsasm.detection.live import Detected, LiveDetector, kept
+from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
@@ -62,22 +62,16 @@ _IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class YoloxSettings:
+class YoloxSettings(LiveSettings):
     """How a YOLOX file is run and which of its boxes are kept."""
 
-    score_threshold: float = 0.1
-    """Keep boxes that score more. The score is objectness times the best wanted class."""
-    nms_iou: float = 0.7
+    nms_iou: float | None = 0.7
     """Of two boxes that overlap more, the lower is dropped. High, since people stand in front of
     one another, and a tracker can better drop a duplicate than miss a person."""
     classes: tuple[int, ...] | None = None
     """Wanted classes by number; None: that which the file calls person, else 0, COCO's person."""
     labels: tuple[str, ...] = ()
     """Wanted classes by the file's own names, or number; they count instead of `classes`."""
-    class_agnostic: bool = False
-    """Whether a box is also dropped for one of another class."""
-    clip: bool = True
-    """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     input_size: tuple[int, int] | None = None
     """Height and width of the network's input. An ONNX file has it; an export with free sizes gets
     416 when its name contains nano or tiny, else 640. For a PyTorch file see
@@ -91,13 +85,9 @@ class YoloxSettings:
     """Threads of one inference in onnxruntime."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     """Where onnxruntime runs it, in order of preference."""
-    device: str = "cpu"
-    """Where a PyTorch file runs: cpu, cuda, cuda:1 ..., or auto."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} {getattr(self, name)} is not within 0 and 1")
+        super().__post_init__()
         if self.threads < 1:
             raise InputError(f"threads {self.threads} is not at least 1")
         if self.classes is not None and (not self.classes or min(self.classes) < 0):
