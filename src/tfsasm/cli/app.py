@@ -60,7 +60,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         address = f"http://{options.host}:{listening.getsockname()[1]}/"
         print_lines(console, f"open {address} in a browser; Ctrl-C ends it")
         if options.host not in LOCAL:
-            print_lines(errors, "everybody who reaches this address can use this machine to track")
+            print_lines(errors, "anyone who reaches this address can use this machine to track")
         if not options.no_browser:
             webbrowser.open(address)
         uvicorn.Server(uvicorn.Config(server, log_level="warning")).run([listening])

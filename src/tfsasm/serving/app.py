@@ -31,7 +31,7 @@ LOCAL = ("localhost", "127.0.0.1")
 
 MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each client's own
 
-QUIET = 10.0  # seconds without an answer after which a client is told that the connection is there
+QUIET = 10.0  # seconds without an answer after which a client hears that the connection is there
 
 LARGEST_BODY = 10_000  # bytes
 
@@ -47,7 +47,7 @@ class NewStream(BaseModel):
 
 
 class StreamStatus(BaseModel):
-    """A stream as it is now. Its address is told without user, password and keys."""
+    """A stream as it is now. Its address is without user, password and keys."""
 
     name: str
     address: str
@@ -116,7 +116,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
 
     @app.delete("/streams/{name}", status_code=204)
     def remove(name: str) -> None:
-        """End a stream; whoever listens to it is told."""
+        """End a stream; whoever listens to it gets an `end`."""
         hub.remove(name)
         events.offer(name, None)
         pictures.offer(name, None)
@@ -159,7 +159,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
 
 
 def status(stream: LiveStream) -> StreamStatus:
-    """A stream as it may be told."""
+    """What the interface says of a stream."""
     return StreamStatus(
         name=stream.name, address=stream.label, state=stream.state, problem=stream.problem,
         session=stream.session, tracks=stream.tracks, frames=asdict(stream.counts),

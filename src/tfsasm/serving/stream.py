@@ -111,7 +111,7 @@ class LiveStream:
 
     @property
     def label(self) -> str:
-        """The address as it may be told."""
+        """The address without user, password and keys."""
         return public_address(self.address)
 
     @property

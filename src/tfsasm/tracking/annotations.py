@@ -41,7 +41,7 @@ class CocoFile(ResultFile):
     head, separator = '{"annotations": [\n', ",\n"
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is what is tracked, as it may be told."""
+        """`source` is the public name of what is tracked."""
         super().__init__(path, overwrite=overwrite)
         self._source, self._images = source, list[str]()
         self._categories = dict[str, int]()
@@ -86,7 +86,7 @@ class CvatFile(ResultFile):
     head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is what is tracked, as it may be told."""
+        """`source` is the public name of what is tracked."""
         super().__init__(path, overwrite=overwrite)
         self._source, self._size = source, (0, 0)
         self._numbers = array("q")
@@ -151,7 +151,7 @@ class FiftyOneFile(ResultFile):
     separator, tail = ",\n", "\n}}\n"
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is what is tracked, as it may be told."""
+        """`source` is the public name of what is tracked."""
         self.head = f'{{"filename": {json.dumps(source.rpartition("/")[2])}, "frames": {{\n'
         super().__init__(path, overwrite=overwrite)
 

@@ -82,7 +82,7 @@ class Match:
     second_distance: float | None
     sure: float | None
     """Likelihood of the identity against the second, 0 to 1, by the distances of this video so far;
-    None where looks do not decide, or not yet."""
+    None where appearance does not decide, or not yet."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Past:
 
 
 class History:
-    """The past of every identity of one video, after each frame that `update` is told of.
+    """The past of every identity of one video, after each frame that `update` is called for.
 
         history = tfsasm.History(tracker)
         for frame, tracks in tracker.track("video.mp4", "yolox-nano"):

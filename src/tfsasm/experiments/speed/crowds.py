@@ -70,12 +70,12 @@ def by_length(frames: int, people: int) -> Rows:
 def crowd(count: int, frame: int) -> sv.Detections:
     """So many people in one frame of 1920x1080, each on a straight walk, with embeddings."""
     corners, rng = _boxes(count, frame)
-    looks = rng.normal(size=(count, _CHANNELS)).astype(np.float32)
-    return sv.Detections(corners, confidence=np.full(count, 0.9), data={EMBEDDING: looks})
+    embeddings = rng.normal(size=(count, _CHANNELS)).astype(np.float32)
+    return sv.Detections(corners, confidence=np.full(count, 0.9), data={EMBEDDING: embeddings})
 
 
 def _boxes(count: int, frame: int) -> tuple[Doubles, np.random.Generator]:
-    """Pixel corners `[N, 4]`, and what the looks of these people are drawn from."""
+    """Pixel corners `[N, 4]`, and what the embeddings of these people are drawn from."""
     rng = np.random.default_rng(frame // _LIFE)
     side = math.sqrt(_COVERED * _WIDTH * _HEIGHT / (2 * max(10, count)))  # of boxes twice as high
     walked = (frame % _LIFE) * 0.05 * side * rng.normal(size=(count, 2))

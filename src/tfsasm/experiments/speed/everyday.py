@@ -50,11 +50,11 @@ def by_part(video: Path, frames: int = _FRAMES) -> Rows:
     The defaults of the command: YOLOX-nano, histograms, H.264. `encoding` has x264's own threads
     in it. Raises `InputError` for a video that cannot be read or has too few frames.
     """
-    shares, looks = Shares(), embedder()
+    shares, embed = Shares(), embedder()
     settings = default_settings("yolox-nano", score_threshold=0.1, changes=("threads=1",))
     detect = detector("yolox-nano", None, settings)
     tracker = AppearanceTracker(
-        lambda image, xyxy: shares.of("embedder", looks, image, xyxy)  # type: ignore[arg-type]
+        lambda image, xyxy: shares.of("embedder", embed, image, xyxy)  # type: ignore[arg-type]
     )
     with TemporaryDirectory(prefix="tfsasm-bench-") as folder, open_video(str(video)) as source:
         arriving, annotator = iter(source), Annotator()

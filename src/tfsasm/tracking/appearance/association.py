@@ -260,7 +260,7 @@ def by_position_and_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
         overlap[lost] = np.maximum(overlap[lost], at_last_box)
     weight = pairs.appearance.weight * pairs.reliability
     cost = 1 - overlap
-    if weight:  # at most 1, so that looks alone leave no pair out
+    if weight:  # at most 1, so that appearance alone leaves no pair out
         unlike = np.where(np.isnan(pairs.distances), cost, np.clip(pairs.distances, -0.5, 1.0))
         cost = (1 - weight) * cost + weight * unlike
     possible = overlap >= rules.gate

@@ -264,7 +264,7 @@ class AppearanceTracker(Tracker):
 
     @property
     def remembered(self) -> Remembered | None:
-        """What is known of looks after the last frame, for `tfsasm.History`; None without."""
+        """What is known of appearance after the last frame, for `tfsasm.History`; None without."""
         rows, views = self.state.tracks.ids != NO_ID, self.state.tracks.appearance
         if not isinstance(views, SparseViews | Averages) or not self.state.channels:
             return None
