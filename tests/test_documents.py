@@ -78,7 +78,7 @@ def run_blocks(document, tfsasm, *, slow):
             typed, _, file = command.partition(" > ")
             words = shlex.split(typed, comments=True)
             if words[0] != "tfsasm":
-                subprocess.run(["bash", "-ec", command], check=True, timeout=60)
+                subprocess.run(["bash", "-ec", command], check=True, timeout=300)
                 continue
             outcome = tfsasm(*words[1:])
             assert not outcome.code, f"{block.place}: {command}\n{outcome.err}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -69,29 +70,31 @@ def test_limits_that_make_no_sense_are_refused(installed, option, value):
 @pytest.mark.skipif(not INSTALLED, reason="needs the extra serve")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_it_listens_until_a_signal(number, code):
-    command = [sys.executable, "-m", "tfsasm", "serve", "--port", "18653", "--workers", "1"]
+    command = [sys.executable, "-m", "tfsasm", "serve", "--port", "0", "--workers", "1"]
     environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    assert process.stdout.readline().startswith("listening on http://127.0.0.1:18653")
-    end = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen("http://127.0.0.1:18653/health", timeout=5) as answer:
-                assert b'"healthy":true' in answer.read()
-                break
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+    address = re.match(r"listening on (http://127\.0\.0\.1:\d+),", process.stdout.readline())[1]
+    with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
+        assert b'"healthy":true' in answer.read()
     body = json.dumps({"address": "http://127.0.0.1:1/x", "name": "x"}).encode()
     urllib.request.urlopen(urllib.request.Request(
-        "http://127.0.0.1:18653/streams", body, {"Content-Type": "application/json"}
+        f"{address}/streams", body, {"Content-Type": "application/json"}
     )).close()  # fmt: skip
-    listening = urllib.request.urlopen("http://127.0.0.1:18653/streams/x/events", timeout=30)
+    listening = urllib.request.urlopen(f"{address}/streams/x/events", timeout=60)
     assert listening.readline() == b": quiet\n"
     process.send_signal(number)
     assert b"event: end" in listening.read()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, "stopped\n")
+
+
+@pytest.mark.serve
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra serve")
+def test_a_port_that_is_taken_is_one_clear_error(tfsasm):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = tfsasm("serve", "--port", taken.getsockname()[1])
+    assert outcome.code == 2
+    assert "give another --port" in outcome.err

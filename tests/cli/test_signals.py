@@ -41,7 +41,7 @@ def ended_by(number, after, folder):
     process = started(folder)
     time.sleep(after)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     lines = [line for line in (out + err).splitlines() if line and "%" not in line]
     return process.returncode, lines
 

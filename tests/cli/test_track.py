@@ -468,13 +468,13 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
         # A suite that runs in the background has SIGINT ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 120
         while not any(path.stat().st_size for path in tmp_path.glob(".o.partial*")):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < give_up, "no frame in a minute"
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "stopped" in out

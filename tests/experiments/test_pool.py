@@ -135,7 +135,7 @@ def pids(folder):
     return [int(path.name[4:]) for path in folder.glob("pid-*")]
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():

@@ -32,10 +32,10 @@ def opener(browser: Any) -> Iterator[Callable[..., Any]]:
     problems: list[str] = []
     contexts = []
 
-    def open_page(address: str, **settings: Any) -> Any:
+    def open_page(address: str = "about:blank", **settings: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **settings))
         page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)
         return page
@@ -48,7 +48,7 @@ def opener(browser: Any) -> Iterator[Callable[..., Any]]:
 
 def until(page: Any, expression: str) -> None:
     """Wait until an expression is true in the page, whose rules forbid that it waits itself."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not page.evaluate(expression):
-        assert time.monotonic() < end, f"not within 10 s: {expression}"
+        assert time.monotonic() < end, f"not within 60 s: {expression}"
         page.wait_for_timeout(20)

@@ -63,7 +63,7 @@ def person(frame: Frame) -> Proposals:
     return Proposals(np.array([[0.5, 0.5, 0.4, 0.8]], np.float32), np.array([0.9], np.float32))
 
 
-def until(what: Any, seconds: float = 5.0) -> Any:
+def until(what: Any, seconds: float = 60.0) -> Any:
     """Wait until a function returns something true, and return that."""
     end = time.monotonic() + seconds
     while not (value := what()):

@@ -44,7 +44,7 @@ class Service:
         self.port = self.server.servers[0].sockets[0].getsockname()[1]
 
     def connection(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def answer(self, method, path, body=None, **headers):
         connection = self.connection()
@@ -125,7 +125,7 @@ def test_a_name_is_taken_once_and_streams_are_limited(service):
 
 def lines(response, *beginnings):
     """Lines of a stream of events until there is one of each beginning."""
-    wanted, found, end = list(beginnings), [], time.monotonic() + 20
+    wanted, found, end = list(beginnings), [], time.monotonic() + 60
     while wanted:
         line = response.readline().decode()
         assert line, "it ended"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import webbrowser
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from tfsasm.cli.options import OptionalFolder
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
+from tfsasm.serving.listening import listen
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -53,7 +53,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     if options.max_upload < 1:
         raise InputError(f"--max-upload {options.max_upload} is not at least 1")
     with ExitStack() as stack:
-        listening = stack.enter_context(_listen(options.host, options.port))
+        listening = stack.enter_context(listen(options.host, options.port))
         temporary = tempfile.TemporaryDirectory(prefix="tfsasm-")
         folder = check_folder(options.output or stack.enter_context(temporary))
         server = web_app(Runs(folder.resolve()), max_upload=options.max_upload)
@@ -65,15 +65,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
             webbrowser.open(address)
         uvicorn.Server(uvicorn.Config(server, log_level="warning")).run([listening])
     return OK
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Raises `InputError` where nothing can listen."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot listen on {host}, port {port} ({reason}); give another --port"
-        ) from error

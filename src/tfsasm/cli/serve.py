@@ -18,6 +18,7 @@ from tfsasm.cli.options import DetectorOptions, EmbedderOptions, OptionalCount, 
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
+from tfsasm.serving.listening import listen
 
 if TYPE_CHECKING:
     from tfsasm.serving.hub import Hub
@@ -77,17 +78,18 @@ def run(options: Options, console: Console, errors: Console) -> int:
             app.state.end()
             super().handle_exit(sig, frame)
 
-    hub = make_hub(options)
-    for address in options.streams:
-        hub.add(address)
-    app = make_app(hub, token)
-    server = SendsHome(Config(
-        app, host=options.host, port=options.port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=_LAST_WORDS,
-    ))  # fmt: skip
-    print_lines(console, f"listening on http://{options.host}:{options.port}, described at /docs; "
-                "Ctrl-C ends it")  # fmt: skip
-    server.run()
+    with listen(options.host, options.port) as socket:
+        hub = make_hub(options)
+        for address in options.streams:
+            hub.add(address)
+        app = make_app(hub, token)
+        server = SendsHome(Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=_LAST_WORDS,
+        ))  # fmt: skip
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print_lines(console, f"listening on http://{host}:{socket.getsockname()[1]}, described at "
+                    "/docs; Ctrl-C ends it")  # fmt: skip
+        server.run([socket])
     return OK
 
 
