@@ -4,14 +4,13 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.experiments import on_ray
 from tfsasm.experiments.on_ray import Ray
-from tfsasm.experiments.pool import Advanced, Failed, Finished, run_all, run_sequences
+from tfsasm.experiments.pool import Advanced, Failed, Finished
 from tfsasm.files import atomic_path
 
 ray = pytest.importorskip("ray", reason="needs tfsasm[ray]")
@@ -20,10 +19,12 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     """Three nodes of one CPU each, to which this process is connected."""
     from ray.cluster_utils import Cluster
 
+    before = os.environ.get("TFSASM_CACHE")
+    os.environ["TFSASM_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # of the nodes
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -33,6 +34,9 @@ def cluster():
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+    del os.environ["TFSASM_CACHE"]
+    if before is not None:
+        os.environ["TFSASM_CACHE"] = before
 
 
 def make(folder):
@@ -41,7 +45,8 @@ def make(folder):
     def work(name):
         with atomic_path(folder / f"{name}.txt") as half:
             half.write_text(name)
-            (folder / f"{name}.begun-{os.getpid()}").write_text(ray.get_runtime_context().node_id)
+            node = ray.get_runtime_context().get_node_id()
+            (folder / f"{name}.begun-{os.getpid()}").write_text(node)
             for step in range(1, int(name[-1]) + 1):
                 yield step
             if name.startswith("bad"):
@@ -61,35 +66,103 @@ def outcomes(events):
     return {event.name: event for event in events if not isinstance(event, Advanced)}
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
+def until(condition, events, seconds=60):
+    """The events until something holds: the driver must go on for the workers to be given names."""
+    end, seen = time.monotonic() + seconds, []
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        seen.append(next(events))
+    return seen
+
+
+def begun(folder, name="*"):
+    """The nodes on which the work on a name was begun, each time."""
+    return [path.read_text() for path in folder.glob(f"{name}.begun-*")]
 
 
 def test_every_name_is_worked_on_once_and_on_all_nodes(cluster, tmp_path):
     names = [f"wait{n}" for n in range(1, 4)] + ["a1"]
     events = Ray()(names, partial(make, tmp_path))
-    next(events)
-    wait_for(lambda: len(list(tmp_path.glob("*.begun-*"))) == 3)
+    seen = until(lambda: len(begun(tmp_path)) == 3, events)
     (tmp_path / "go").touch()
-    assert outcomes(events) == {name: Finished(name, f"did {name}") for name in names}
+    assert outcomes([*seen, *events]) == {name: Finished(name, f"did {name}") for name in names}
     assert {path.stem for path in tmp_path.glob("*.txt")} == set(names)
-    nodes = [path.read_text() for path in tmp_path.glob("wait*.begun-*")]
-    assert len(set(nodes)) == len(nodes) == 3
+    assert len(set(begun(tmp_path, "wait*"))) == 3
 
 
 def test_a_worker_that_dies_is_replaced_and_a_name_that_kills_three_is_given_up(cluster, tmp_path):
     names = ["die1", "once2", "bad1", "a1"]
     found = outcomes(Ray(workers=2)(names, partial(make, tmp_path)))
     assert found["bad1"] == Failed("bad1", "bad1 is bad")
-    assert found["a1"], found["once2"] == (
-        Finished("a1", "did a1"), Finished("once2", "did once2")
-    )
+    for name in ("a1", "once2"):
+        assert found[name] == Finished(name, f"did {name}")
     assert "its process or node ended" in found["die1"].message
     assert "3 times" in found["die1"].message
-    assert len(list(tmp_path.glob("die1.begun-*"))) == 3
+    assert len(begun(tmp_path, "die1")) == 3
     assert not (tmp_path / "die1.txt").exists()
+
+
+def test_a_node_that_dies_costs_what_it_was_working_on_and_no_more(cluster, tmp_path):
+    lost = cluster.add_node(num_cpus=1)
+    names = [f"wait{n}" for n in range(1, 5)]
+    events = Ray()(names, partial(make, tmp_path))
+    seen = until(lambda: len(begun(tmp_path)) == 4, events)
+    [on_lost] = [name for name in names if begun(tmp_path, name) == [lost.node_id]]
+    cluster.remove_node(lost)
+    (tmp_path / "go").touch()
+    assert outcomes([*seen, *events]) == {name: Finished(name, f"did {name}") for name in names}
+    assert {name: len(begun(tmp_path, name)) for name in names} == {
+        name: 2 if name == on_lost else 1 for name in names
+    }
+
+
+def test_what_is_stopped_leaves_no_half_written_file(cluster, tmp_path):
+    events = Ray()(["wait1", "wait2"], partial(make, tmp_path))
+    until(lambda: len(begun(tmp_path)) == 2, events)
+    events.close()
+    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.txt"))
+
+
+def read(path, folder):
+    def work(name):
+        yield 1
+        (folder / name).write_text(str(path))
+        return path.read_bytes()
+
+    return work
+
+
+def test_files_of_the_driver_reach_the_nodes_by_the_object_store(cluster, tmp_path):
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(os.urandom(10_000))
+    run = partial(read, weights, tmp_path)
+    found = outcomes(Ray(files=(weights,))(["a", "b", "c"], run))
+    assert {event.value for event in found.values()} == {weights.read_bytes()}
+    places = {(tmp_path / name).read_text() for name in "abc"}
+    assert str(weights) not in places
+    assert all(place.startswith(os.environ["TFSASM_CACHE"]) for place in places)
+
+
+def refuse():
+    raise InputError("no weights")
+
+
+def test_work_that_cannot_begin_fails_on_every_name(cluster):
+    found = outcomes(Ray()(["a1", "b1"], refuse))
+    assert found == {name: Failed(name, "no weights") for name in ("a1", "b1")}
+
+
+def test_a_worker_that_no_node_has_room_for_is_refused(cluster):
+    with pytest.raises(InputError, match=r"no node .* has the 1 CPUs and 0\.5 GPUs"):
+        list(Ray(gpus=0.5)(["a1"], refuse))
+
+
+def test_another_version_on_a_node_is_refused(cluster, monkeypatch):
+    monkeypatch.setattr(on_ray, "__version__", "0.0.0")
+    [failed] = outcomes(Ray()(["a1"], refuse)).values()
+    assert "the run was begun by 0.0.0; install the same on all nodes" in failed.message
+
+
+def test_nothing_to_do_is_nothing_done():
+    assert list(Ray()([], refuse)) == []
