@@ -8,6 +8,7 @@ its workers end with the next event that they send.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -285,7 +286,6 @@ def _threads() -> int:
 
 
 def _set_threads(threads: int) -> None:
-    with suppress(ImportError):
-        import torch
-
+    if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # what it has when it is loaded
