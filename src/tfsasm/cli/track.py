@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -32,7 +33,7 @@ from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
 from tfsasm.errors import InputError
-from tfsasm.files import check_distinct, check_output
+from tfsasm.files import check_distinct, check_output, write_json
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_many import Videos
@@ -59,6 +60,12 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
     YOLOX by number; by default people. Several are named on labels and in results; in MOT text
     they are the eighth column, counted from 1."""
+    dry_run: bool = False
+    """Write nothing, and say how many frames and hours there are, how long a worker takes and what
+    1,000 hours of such video cost, by the rate of the first frames; --json-output has it as JSON.
+    """
+    price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
+    """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
@@ -114,6 +121,8 @@ def run(
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
+    if options.dry_run:
+        return _estimate(options, sources, console, detector)
     kept = [
         places(source, options.save, options.output, {
             "mot": options.mot_output, "json": options.json_output,
@@ -124,8 +133,7 @@ def run(
         return _run_many(options, sources, kept, console, errors, detector)
     make_engine(options)
     _check(options, sources, kept)
-    detector = detector or _open_detector(options, sources)
-    tracker, about = _make_tracker(options)
+    tracker, detector, about = _loaded(options, sources, detector)
     code = OK
     for source, files in zip(sources, kept, strict=True):
         tracker.reset()
@@ -136,6 +144,30 @@ def run(
             break
     print_lines(console, *detector.report())
     return code
+
+
+def _estimate(
+    options: Options, sources: list[str], console: Console, detector: Detector | None
+) -> int:
+    """Say what the videos will take, after a measurement on the first."""
+    from tfsasm.cli.estimate import Estimate, lengths_of, measured
+    from tfsasm.experiments.pool import with_threads
+
+    make_engine(options)
+    if options.json_output:
+        check_output(options.json_output, overwrite=options.overwrite)
+    lengths = lengths_of(options, sources)
+    with TemporaryDirectory() as folder:
+        files = places(lengths.first, options.save, Path(folder), {})
+        _check(options, [lengths.first], [files])
+        share = options.cpus_per_worker if options.engine == "ray" else _cores() // options.count()
+        loaded = with_threads(max(1, share), lambda: _loaded(options, sources, detector))
+        with closing(steps(options, lengths.first, files, *loaded)) as video:
+            found = Estimate(lengths, *measured(video), options.price_per_hour)
+    print_lines(console, *found.lines())
+    if options.json_output:
+        write_json(options.json_output, found.to_json())
+    return OK
 
 
 def _run_many(
@@ -162,8 +194,8 @@ def _make_work(
     options: Options, weights: Path | None, videos: Videos, detector: Detector | None
 ) -> Work:
     """What tracks one of the videos; `weights` are those of the options, wherever they are."""
-    detector = detector or _open_detector(options, [source for source, _ in videos.values()])
-    tracker, about = _make_tracker(replace(options, weights=str(weights or "")))
+    here = replace(options, weights=str(weights or ""))
+    tracker, detector, about = _loaded(here, [source for source, _ in videos.values()], detector)
     if weights:
         about["weights"] = options.weights
     return partial(_track_named, options, videos, tracker, detector, about)
@@ -226,6 +258,15 @@ def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -
                 VideoWriter(as_written(kind, path), None, overwrite=options.overwrite)  # not yet
             else:
                 check_output(path, overwrite=options.overwrite)
+
+
+def _loaded(
+    options: Options, sources: Sequence[str], detector: Detector | None
+) -> tuple[AnyTracker, Detector, dict[str, Any]]:
+    """The tracker, the detector and what the JSON says of them."""
+    detector = detector or _open_detector(options, sources)
+    tracker, about = _make_tracker(options)
+    return tracker, detector, about
 
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tfsasm.errors import TfsasmError
 from tfsasm.processes import log_visibly, without_ctrl_c
@@ -63,6 +63,8 @@ class Failed:
 Event = Advanced | Finished | Failed
 
 Events = Generator[Event, None, None]
+
+Made = TypeVar("Made")
 
 
 class Engine(Protocol):
@@ -271,7 +273,7 @@ def run_sequences(
     return run
 
 
-def with_threads(threads: int, make: Callable[[], Work]) -> Work:
+def with_threads(threads: int, make: Callable[[], Made]) -> Made:
     """What `make` gives, in a process whose PyTorch has so many threads from now on."""
     _set_threads(threads)
     return make()
