@@ -103,6 +103,15 @@ def test_what_was_there_before_is_not_replaced(videos, tmp_path):
     assert contents(tmp_path / "out") == {"b.json": b"mine"}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_that_are_none_leave_nothing(videos, tmp_path, workers):
+    (tmp_path / "bad.onnx").write_text("no network")
+    flags = ["--embedder-weights", tmp_path / "bad.onnx", "--workers", workers]
+    with pytest.raises(InputError, match=r"bad\.onnx"):
+        track(Finder(), videos, tmp_path / "out", *flags)
+    assert contents(tmp_path / "out") == {}
+
+
 @pytest.mark.parametrize(("flags", "problem"), [
     pytest.param(["--workers", 0], "workers is 0; give 1 or more", id="no workers"),
     pytest.param(["--gpus-per-worker", 0.5], "--gpus-per-worker is for --engine ray", id="no Ray"),
@@ -166,3 +175,58 @@ def kill_and_go_on(videos, alone, tmp_path, *flags):
     assert track(again, videos, tmp_path / "out").code == 0
     assert 1 <= len({seed for seed, _ in again.seen}) <= 2
     assert contents(tmp_path / "out") == alone
+
+
+# Results at an address
+
+
+@pytest.fixture(params=["memory", "file"])
+def address(request, tmp_path):
+    """A folder of fsspec that is empty, as `--output` takes it."""
+    fsspec = pytest.importorskip("fsspec")
+    place = f"memory://{tmp_path.name}/out" if request.param == "memory" else f"file://{tmp_path}/r"
+    yield place
+    fsspec.filesystem("memory").store.clear()
+
+
+def at(address):
+    """The contents of the files there."""
+    import fsspec
+
+    system, folder = fsspec.core.url_to_fs(address)
+    return {path.rpartition("/")[2]: system.cat_file(path) for path in system.find(folder)}
+
+
+def test_results_may_go_to_an_address(videos, alone, address):
+    outcome = track(Finder(), videos, address)
+    assert outcome.code == 0, outcome
+    assert at(address) == alone
+    assert f"wrote {address}/a.csv" in outcome.out
+
+
+def test_a_run_to_an_address_that_was_stopped_goes_on(videos, alone, address):
+    assert track(Finder((2, 3)), videos, address).code == 130
+    assert {name[0] for name in at(address)} == {"a", "t"}  # and track.partial
+    with pytest.raises(InputError, match=r"track\.partial is of another run"):
+        track(Finder(), videos, address, "--stride", 2)
+    again = Finder()
+    assert track(again, videos, address).code == 0
+    assert {seed for seed, _ in again.seen} == {2, 3}
+    assert at(address) == alone
+
+
+def test_what_is_at_an_address_is_not_replaced_unless_it_may_be(videos, alone, address):
+    assert track(Finder(), videos, address, "--stride", 2).code == 0
+    with pytest.raises(InputError, match="exists; give another --output or --overwrite"):
+        track(Finder(), videos, address)
+    assert track(Finder(), videos, address, "--overwrite").code == 0
+    assert at(address) == alone
+
+
+@pytest.mark.parametrize(("output", "problem"), [
+    pytest.param("nowhere://a/b", "to nowhere://a/b: Protocol not known", id="unknown"),
+    pytest.param("file:///proc/no/folder", "to file:///proc/no/folder", id="no room"),
+])  # fmt: skip
+def test_an_address_that_cannot_be_written_is_refused(videos, output, problem):
+    with pytest.raises(InputError, match=f"cannot write {problem}"):
+        track(Finder(), videos, output)

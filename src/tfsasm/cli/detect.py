@@ -172,6 +172,7 @@ def _run_many(
                                 "continues it")
             return INTERRUPTED if run.interrupted else FAILED
         outcome = write_found(journal, options.output, videos, overwrite=options.overwrite)
+    journal.remove()
     return _said(options, outcome, list(reports), console)
 
 

@@ -78,8 +78,8 @@ class Estimate:
             f"{self.worker_hours_per_1000_hours:,.0f}",
         ]
         if cost is not None:
-            lines.append(f"1,000 hours of video cost {cost:,.2f}, at {self.price_per_hour:g} an hour "
-                         "of a worker")  # fmt: skip
+            lines.append(f"1,000 hours of video cost {cost:,.2f}, at {self.price_per_hour:g} an "
+                         "hour of a worker")  # fmt: skip
         return lines + [f"not counted: {why}" for why in lengths.not_counted]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from tfsasm.cli.options import (
     refuse_foreign_options,
 )
 from tfsasm.cli.progress import print_lines
+from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
@@ -54,8 +55,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """
 
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
-    """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
-    or .avi for the annotated video alone."""
+    """Folder of the results, by default that of the video; a name that ends in .mp4, .mkv, .mov or
+    .avi for the annotated video alone; or an address of fsspec, s3://BUCKET/FOLDER or gs://... (pip
+    install "tfsasm[remote]")."""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
     """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
     YOLOX by number; by default people. Several are named on labels and in results; in MOT text
@@ -123,6 +125,8 @@ def run(
     sources = find_sources(options.source)
     if options.dry_run:
         return _estimate(options, sources, console, detector)
+    if address_of(options.output):
+        return _run_remote(options, sources, console, errors, detector)
     kept = [
         places(source, options.save, options.output, {
             "mot": options.mot_output, "json": options.json_output,
@@ -170,6 +174,19 @@ def _estimate(
     return OK
 
 
+def _run_remote(
+    options: Options, sources: list[str], console: Console, errors: Console,
+    detector: Detector | None,
+) -> int:
+    """Videos whose results go to an address of fsspec, each when it is whole."""
+    if options.show or options.mot_output or options.json_output or "images" in options.save:
+        raise InputError(f"--output {address_of(options.output)} takes the files of --save alone, "
+                         "without images or --show")  # fmt: skip
+    with TemporaryDirectory() as folder:
+        kept = [places(source, options.save, Path(folder), {}) for source in sources]
+        return _run_many(options, sources, kept, console, errors, detector)
+
+
 def _run_many(
     options: Options, sources: list[str], kept: list[dict[Kind, Path]], console: Console,
     errors: Console, detector: Detector | None,
@@ -206,11 +223,23 @@ def _track_named(
     about: dict[str, Any], name: str,
 ) -> Generator[int, None, Tracked]:
     tracker.reset()
-    with closing(steps(options, *videos[name], tracker, detector, about)) as video:
+    source, files = videos[name]
+    with ExitStack() as stack:
+        if address := address_of(options.output):
+            folder = stack.enter_context(TemporaryDirectory())
+            files = {kind: Path(folder, path.name) for kind, path in files.items()}
+        video = stack.enter_context(
+            closing(steps(options, source, files, tracker, detector, about))
+        )
         for step in video:
-            if isinstance(step, Tracked):
-                return replace(step, report=tuple(detector.report()))
-            yield step.frames
+            if not isinstance(step, Tracked):
+                yield step.frames
+                continue
+            lines = step.lines
+            if address and step.code != INTERRUPTED:
+                upload(files.values(), address)
+                lines = tuple(line.replace(folder, address) for line in lines)
+            return replace(step, lines=lines, report=tuple(detector.report()))
     raise RuntimeError(f"{name} has no end")
 
 

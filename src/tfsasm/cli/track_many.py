@@ -17,12 +17,15 @@ from rich.console import Console
 from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.engine import EngineOptions
 from tfsasm.cli.progress import event_progress, print_lines
+from tfsasm.cli.remote import RemoteJournal, address_of
 from tfsasm.cli.saving import Kind
+from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder, sha256
 
 if TYPE_CHECKING:
     from tfsasm.cli.track import Options
     from tfsasm.cli.track_one import Tracked
+    from tfsasm.detection.run import Journal
     from tfsasm.experiments.pool import Engine, Event, Work
 
 Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
@@ -43,18 +46,15 @@ def track_many(
 ) -> int:
     """Track what is not done yet. Returns the exit code.
 
-    `make` gives what tracks one by its name. Raises `InputError` for
-    the journal of another run, unless it may be overwritten.
+    `make` gives what tracks one by its name. Raises `InputError` for the journal of another run,
+    unless it may be overwritten.
     """
-    from tfsasm.detection.run import Journal
     from tfsasm.experiments.pool import Finished, run_sequences
 
-    path = journal_of([files for _, files in videos.values()])
-    check_folder(path.parent)
-    with Journal(path, _about(options, videos), overwrite=options.overwrite) as journal:
+    with _journal(options, videos) as journal:
         todo = {
-            name: _size(source) for name, (source, files) in videos.items()
-            if name not in journal.finished or not all(file.exists() for file in files.values())
+            name: _size(source) for name, (source, _) in videos.items()
+            if name not in journal.finished
         }
         if done := len(videos) - len(todo):
             print_lines(console, f"{done} of {len(videos)} videos are done already")
@@ -66,8 +66,15 @@ def track_many(
                     raise KeyboardInterrupt
                 journal.finish(event.name, list(event.value.lines))
 
-        with event_progress(errors, dict.fromkeys(todo), "videos", quiet=options.quiet) as show:
-            run = run_sequences(list(todo), make, todo, engine, note)
+        try:
+            with event_progress(errors, dict.fromkeys(todo), "videos", quiet=options.quiet) as show:
+                run = run_sequences(list(todo), make, todo, engine, note)
+        except TfsasmError:  # nothing could begin
+            if not journal.finished:
+                journal.remove()
+            raise
+    if not run.interrupted and not run.failures:
+        journal.remove()
     tracked: list[tuple[str, Tracked]] = [
         (name, run.outcomes[name]) for name in todo if name in run.outcomes
     ]
@@ -76,14 +83,34 @@ def track_many(
     print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
     print_lines(console, *dict.fromkeys(line for _, one in tracked for line in one.report))
     if run.interrupted:
-        print_lines(console, f"stopped; {path} holds what is done, and the same command goes on")
+        print_lines(console, f"stopped; {journal.path} holds what is done, and the same command "
+                             "goes on")  # fmt: skip
         return INTERRUPTED
     if run.failures:
-        print_lines(console, f"{len(run.failures)} of {len(videos)} videos failed; {path} holds "
-                             "what is done, and the same command tries them again")  # fmt: skip
+        print_lines(console, f"{len(run.failures)} of {len(videos)} videos failed; "
+                             f"{journal.path} holds what is done, and the same command tries them "
+                             "again")  # fmt: skip
         return FAILED
-    path.unlink()
     return next((one.code for _, one in tracked if one.code), OK)
+
+
+def _journal(options: Options, videos: Videos) -> Journal | RemoteJournal:
+    """What is done already, and whose files are there."""
+    from tfsasm.detection.run import Journal
+
+    about = _about(options, videos)
+    if address := address_of(options.output):
+        results = {
+            name: [path.name for path in files.values()] for name, (_, files) in videos.items()
+        }
+        return RemoteJournal(address, about, results, overwrite=options.overwrite)
+    path = journal_of([files for _, files in videos.values()])
+    check_folder(path.parent)
+    journal = Journal(path, about, overwrite=options.overwrite)
+    for name, (_, files) in videos.items():
+        if name in journal.finished and not all(file.exists() for file in files.values()):
+            del journal.finished[name]
+    return journal
 
 
 def _about(options: Options, videos: Videos) -> dict[str, Any]:

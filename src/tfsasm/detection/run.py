@@ -82,15 +82,16 @@ def detect(
             begun, number = journal.begun or ("", 1)
             first = number if begun == video.name else 1
             journal.finish(video.name, _detect_video(video, first, detector, journal, step))
-        return write_found(journal, output, videos, overwrite=overwrite)
+        outcome = write_found(journal, output, videos, overwrite=overwrite)
+    journal.remove()
+    return outcome
 
 
 def write_found(
     journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
 ) -> Outcome:
-    """Write `output` from a journal in which all videos are finished, and remove that."""
+    """Write `output` from a journal in which all videos are finished."""
     frames, boxes = _write(journal, output, videos, overwrite=overwrite)
-    journal.path.unlink()
     notes = tuple(note for video in videos for note in journal.finished[video.name])
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
 
@@ -280,6 +281,10 @@ class Journal:
                 while file.tell() < end:
                     if isinstance(row := _row(file.readline()), FrameRecord):
                         yield row
+
+    def remove(self) -> None:
+        """When it is closed and all is written."""
+        self.path.unlink()
 
     def __enter__(self) -> Self:
         return self
