@@ -11,7 +11,9 @@ import io
 import os
 import pickle
 import platform
+import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -41,6 +43,8 @@ from tfsasm.experiments.pool import (
 from tfsasm.files import atomic_path, cache_folder, sha256
 
 _SHOWN_EVERY = 0.5  # seconds between two reports of progress: each is an object of the cluster
+
+_PATIENCE = 20.0  # seconds in which a cluster should answer
 
 
 @dataclass(frozen=True)
@@ -227,8 +231,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     usual = signal.getsignal(signal.SIGTERM)
     try:
+        _check_answers(address)
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         why = str(error).split("\n")[0]
         raise InputError(f"no Ray cluster at {address or 'RAY_ADDRESS'}: {why}") from error
     try:
@@ -237,3 +242,9 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray would try for many minutes. Raises `OSError` where nobody listens."""
+    if found := re.fullmatch(r"\[?([^/\]]+)\]?:(\d+)", address or ""):
+        socket.create_connection((found[1], int(found[2])), _PATIENCE).close()
