@@ -42,7 +42,9 @@ from tfsasm.experiments.pool import (
 )
 from tfsasm.files import atomic_path, cache_folder, sha256
 
-_SHOWN_EVERY = 0.5  # seconds between two reports of progress: each is an object of the cluster
+_SHOWN_EVERY = 0.5  # seconds between two reports of a worker's progress, at least
+
+_REPORTS = 100  # of all workers in a second, at most: each is an object for the driver to fetch
 
 _PATIENCE = 20.0  # seconds in which a cluster should answer
 
@@ -77,7 +79,8 @@ class Ray:
                 num_cpus=self.cpus, num_gpus=self.gpus, scheduling_strategy="SPREAD"
             )
             packed = ray.put(_packed(make, digests))
-            start = partial(actor.remote, packed, store, self.cpus, __version__)
+            every = max(_SHOWN_EVERY, count / _REPORTS)
+            start = partial(actor.remote, packed, store, self.cpus, every, __version__)
             yield from _work_on(ray, deque(names), start, count)
 
 
@@ -140,8 +143,10 @@ class _Worker:
     """A process of the cluster: what it loads, it loads once."""
 
     def __init__(
-        self, packed: bytes, store: Mapping[str, tuple[str, Any]], threads: int, version: str
+        self, packed: bytes, store: Mapping[str, tuple[str, Any]], threads: int, every: float,
+        version: str,
     ) -> None:
+        self._every = every  # seconds between two reports
         make = partial(_unpacked, packed, store, version)
         self._work = begun(partial(with_threads, threads, make))
 
@@ -149,13 +154,13 @@ class _Worker:
         """What happens while it works on `name`, as objects of the cluster."""
         import ray
 
-        context, shown = ray.get_runtime_context(), -_SHOWN_EVERY
+        context, shown = ray.get_runtime_context(), -self._every
         with closing(events_of(name, self._work)) as events:
             for event in events:
                 if context.is_canceled():
                     return
                 now = time.monotonic()
-                if not isinstance(event, Advanced) or now - shown >= _SHOWN_EVERY:
+                if not isinstance(event, Advanced) or now - shown >= self._every:
                     shown = now
                     yield event
 
