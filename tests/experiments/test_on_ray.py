@@ -141,6 +141,21 @@ def test_files_of_the_driver_reach_the_nodes_by_the_object_store(ray_cluster, tm
     assert {Path(place).parent.name for place in places} == {"shared"}
 
 
+def make_environment():
+    def work(name):
+        yield 1
+        import torch
+
+        return torch.get_num_threads(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+    return work
+
+
+def test_a_worker_has_the_threads_of_its_cpus_and_no_gpu_unless_asked_for(ray_cluster):
+    [event] = outcomes(Ray()(["a1"], make_environment)).values()
+    assert event.value == (1, "")
+
+
 def refuse():
     raise InputError("no weights")
 

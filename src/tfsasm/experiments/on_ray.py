@@ -38,7 +38,6 @@ from tfsasm.experiments.pool import (
     begun,
     events_of,
     lost,
-    with_threads,
 )
 from tfsasm.files import atomic_path, cache_folder, sha256
 
@@ -51,10 +50,10 @@ _PATIENCE = 20.0  # seconds in which a cluster should answer
 
 @dataclass(frozen=True)
 class Ray:
-    """Workers on a Ray cluster: that at `address`, or one of this machine alone for as long."""
+    """Workers on a Ray cluster: that at `address`, or one that ends with the work."""
 
     address: str | None = None
-    """`auto` or HOST:PORT; None: what `RAY_ADDRESS` says, else a cluster of its own."""
+    """`auto` or HOST:PORT; None: that of `RAY_ADDRESS` or of this machine, else one of its own."""
     workers: int | None = None
     """None: as many as the cluster has room for now."""
     cpus: int = 1
@@ -80,7 +79,10 @@ class Ray:
             )
             packed = ray.put(_packed(make, digests))
             every = max(_SHOWN_EVERY, count / _REPORTS)
-            start = partial(actor.remote, packed, store, self.cpus, every, __version__)
+            environment = {"OMP_NUM_THREADS": str(self.cpus)}  # which PyTorch reads when loaded
+            if not self.gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = ""
+            start = partial(actor.remote, packed, store, environment, every, __version__)
             yield from _work_on(ray, deque(names), start, count)
 
 
@@ -143,12 +145,12 @@ class _Worker:
     """A process of the cluster: what it loads, it loads once."""
 
     def __init__(
-        self, packed: bytes, store: Mapping[str, tuple[str, Any]], threads: int, every: float,
-        version: str,
+        self, packed: bytes, store: Mapping[str, tuple[str, Any]], environment: Mapping[str, str],
+        every: float, version: str,
     ) -> None:
+        os.environ.update(environment)
         self._every = every  # seconds between two reports
-        make = partial(_unpacked, packed, store, version)
-        self._work = begun(partial(with_threads, threads, make))
+        self._work = begun(partial(_unpacked, packed, store, version))
 
     def run(self, name: str) -> Iterator[Event]:
         """What happens while it works on `name`, as objects of the cluster."""
