@@ -17,12 +17,6 @@ LABELS = [
 ]  # fmt: skip
 
 
-
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # a narrow one cuts the tables
-
-
 @pytest.fixture
 def clips(scene, tmp_path):
     return write_folders(scene, tmp_path / "clips")
