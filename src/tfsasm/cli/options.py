@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from tfsasm.cli.engine import EngineOptions
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 
@@ -27,7 +28,7 @@ Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot",
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class DatasetOptions(EngineOptions):
     """The sequences to track, their detections, and how many are tracked at a time."""
 
     root: Path
@@ -54,8 +55,6 @@ class DatasetOptions:
     whole videos: frame k is frame n//2+1+k of n."""
     skip_bad_detections: bool = False
     """Leave out detection lines that cannot be used, and count them."""
-    workers: int = 1
-    """Processes; each tracks a sequence at a time, with its share of the threads."""
     quiet: bool = False
     """No progress bars."""
 

@@ -94,11 +94,13 @@ def print_lines(console: Console, *lines: str) -> None:
 
 @contextmanager
 def event_progress(
-    errors: Console, lengths: Mapping[str, int], what: str = "sequences", *, quiet: bool = False
+    errors: Console, lengths: Mapping[str, int | None], what: str = "sequences", *,
+    quiet: bool = False,
 ) -> Iterator[Callable[[Event], None]]:
     """A bar for all names of `lengths`, and one for each that is being worked on.
 
-    Gives a function that takes the events of `experiments.pool`; `what` is what the names are.
+    Gives a function that takes the events of `experiments.pool`; `what` is what the names are. A
+    length may be unknown.
     """
     from tfsasm.experiments.pool import Advanced
 
