@@ -67,7 +67,7 @@ def make_experiment(
         raise InputError(
             f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
             "one its video by --source. From stored detections, --tracker appearance of tfsasm "
-            "evaluate tracks by motion alone"
+            "evaluate tracks by motion alone, and so do sort, bytetrack, ocsort, botsort and cbiou"
         )
     tasks = make_tasks(
         chosen, detections=options.detections, source=options.source, live=bool(live),

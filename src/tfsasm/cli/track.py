@@ -22,9 +22,10 @@ from tfsasm.cli.options import (
     SourceOptions,
     TrackerOptions,
     appearance_config,
-    chosen_tracker,
     query_config,
     refuse_foreign_options,
+    spec_of,
+    with_tracker,
 )
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 
     from tfsasm.detection.detectors import Detector
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.query import QueryTracker
     from tfsasm.video.source import Frame, Source
 
-    AnyTracker = QueryTracker | AppearanceTracker
+    AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
     Write = Callable[[Frame, sv.Detections], None]
 
@@ -137,7 +139,7 @@ def run(
 
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = replace(options, tracker=chosen_tracker(options))
+    options = with_tracker(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -271,6 +273,10 @@ def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
         _limit_threads(options.threads or 1)  # its tables are small
         name = options.embedder or default_name(options.embedder_weights)
         return tracker, {"embedder": name, "method": asdict(config)}
+    if options.tracker != "query":
+        spec = spec_of(options)
+        _limit_threads(options.threads or 1)
+        return spec.make(None, None), {"tracker": options.tracker, "method": spec.parameters()}
     about = {
         "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
         "method": asdict(query_config(options)),
@@ -318,6 +324,7 @@ def _open_outputs(
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
+    from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
@@ -353,7 +360,8 @@ def _open_outputs(
             report = ReportFile(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
                 rate=source.fps, source=Path(text) if Path(text).is_file() else None,
-                tracker=tracker, overwrite=overwrite,
+                tracker=None if isinstance(tracker, ClassicTracker) else tracker,
+                overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
