@@ -75,9 +75,9 @@ def make_experiment(
     )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
-    form: dict[str, Any] = {}
+    form: dict[str, Any] = {"categories": options.dataset == "bdd100k"}
     if with_network:  # a preset also decides how files are read and written
-        form = {"first_id": method.first_id, "scores": method.scores, "order": method.order}
+        form |= {"first_id": method.first_id, "scores": method.scores, "order": method.order}
     return Experiment(
         tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
         detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,

@@ -335,7 +335,8 @@ def _open_outputs(
 
     method, overwrite = preset(options.preset), options.overwrite
     for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
-    several = len(getattr(detector, "class_names", {})) > 1  # else its name says nothing
+    names = getattr(tracker, "class_names", {}) or getattr(detector, "class_names", {})
+    several = len(names) > 1  # else its name says nothing
     writers: list[Write] = []
 
     def draw_into(video: VideoWriter) -> Write:
