@@ -123,7 +123,7 @@ FROZEN = {
         "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
         "dry_run threads device"
     ),
-    "verify": "weights frames variants json threads overwrite",
+    "verify": "weights root dataset detections frames variants json threads overwrite",
     "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from corrections overwrite",
     "view": "result source truth dataset output overwrite port no_browser",
