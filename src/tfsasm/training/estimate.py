@@ -21,7 +21,7 @@ from tfsasm.training.trainer import start, train_step
 
 _LEAST, _MOST, _SECONDS = 4, 40, 30.0  # steps per clip length, and how long they may take
 
-_MADE = 4  # clips at least whose making is timed
+_MADE, _MAKING = 4, 3.0  # clips at least whose making is timed, and seconds, for 10 times as many
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ def estimate(
 
 def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:
     """As so many workers make them, measured while they do."""
-    began, count, made = time.perf_counter(), 0, 0
-    while made < _MADE:
+    began, spent, count, made = time.perf_counter(), 0.0, 0, 0
+    while made < _MADE or (made < 10 * _MADE and spent < _MAKING):
         made, count = made + len(blocks(count)), count + 1
-    return (time.perf_counter() - began) / made / workers
+        spent = time.perf_counter() - began
+    return spent / made / workers
 
 
 def _seconds_of_a_checkpoint(run: TrainState) -> float:
