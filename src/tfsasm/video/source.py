@@ -160,13 +160,14 @@ class VideoSource(Source):
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
             raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
+        if damage and self._decoder.timeless:
+            moved = f"moves the numbers of frames after {damage[0]}"
+            raise TruncatedInput(f"{self.label} has no times; what its damage took {moved}")
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
-        count = sum(map(len, lost))
-        if count < 2:
-            return f"lacks frame {_spans(lost)}" if lost else ""
-        return f"lacks {count} frames, {_spans(lost)}"
+        frames = f"{count} frames," if (count := sum(map(len, lost))) > 1 else "frame"
+        return f"lacks {frames} {_spans(lost)}" if lost else ""
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
