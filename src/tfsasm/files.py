@@ -41,6 +41,8 @@ _LARGEST = 1e300  # whole numbers may be larger than any float; never true of Na
 
 _WORDS = {"Expecting value": "wanted is a value", "Expecting": "wanted is"}
 
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
 
@@ -287,11 +289,18 @@ def read_text(path: Path | str) -> str:
             TEXT.check(os.fstat(file.fileno()).st_size, path)
             data = file.read(TEXT.value + 1)  # a device has no size, and no end
             TEXT.check(len(data), path)
+            refuse_packed(data[:8], path)
             return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
         ) from error
+
+
+def refuse_packed(start: bytes, path: Path | str) -> None:
+    """Raises `InputError` for what should be text and is compressed, by its first bytes."""
+    if kind := next((kind for mark, kind in _PACKED.items() if start.startswith(mark)), ""):
+        raise InputError(f"{path} is compressed ({kind}); unpack it first")
 
 
 def read_json(path: Path | str) -> Any:

@@ -48,12 +48,12 @@ _BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read li
 
 @dataclass(frozen=True)
 class Skipped:
-    """Bad lines that were left out: how many, what was wrong with the first, where all were."""
+    """Bad lines that were left out: how many, what was wrong with the first, where all were (file
+    and line, or key, of as many as can be read)."""
 
     count: int = 0
     first: str = ""
     places: tuple[str, ...] = ()
-    """File and line (or key) of each, as long as there are not too many to be read."""
 
     def __add__(self, other: Skipped) -> Skipped:
         places = (*self.places, *other.places)[:_PLACES]
@@ -73,11 +73,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class LineFormat:
-    """What a line must hold. Fields are between commas, spaces, tabs, semicolons or bars.
+    """What a line must hold: `fewest` to `len(names)` numbers (`with_commas` has what separates).
 
-    A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
-    be finite and of a sane size, with `whole` are `frame` and `id` whole, `frame` is at least
-    `first`, and with `positive` are `width` and `height`.
+    The first `checked` must also be finite and of a sane size, with `whole` are `frame` and `id`
+    whole, `frame` is at least `first`, and with `positive` are `width` and `height`.
     """
 
     names: tuple[str, ...]
@@ -157,7 +156,8 @@ class LineFormat:
     @cached_property
     def _rules(self) -> list[list[tuple[Callable[[Any], Any], str]]]:
         """What is true of a good value of each field, and what is said of a bad one."""
-        below = f"is below {self.first}, the first frame"
+        moved = " (if the file counts from 0, add 1 to all its frames)" * (self.first == 1)
+        below = f"is below {self.first}, the first frame{moved}"
         rules = [*_RULES, (("frame",), lambda x: x >= self.first, below)]
         if self.whole:
             rules.append((("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"))
@@ -174,10 +174,9 @@ class LineFormat:
             return f"{most} are wanted ({','.join(self.names)})"
         return f"{self.fewest} to {most} are wanted ({','.join(self.names[: self.fewest])},...)"
 
-_UNREAD = ("field 8", "field 9", "field 10")
-
 DETECTION = LineFormat(
-    names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
+    names=("frame", "id", "left", "top", "width", "height", "score",
+           "field 8", "field 9", "field 10"),
     fewest=7, checked=7, first=0, mend=f"correct the line{SKIP_BAD}",
 )
 
@@ -232,15 +231,14 @@ class TrackRows(Table):
 def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
     """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
 
-    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`, between commas, spaces,
-    tabs or semicolons. A file that has a frame 0 counts from 0, and its frames move by one. Raises
-    `InputError` naming file, line, field and mend; with `skip_bad` such lines are left out, counted
-    and logged, unless every line is one.
+    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. A file that has a frame 0
+    counts from 0, and its frames move by one. Raises `InputError` naming file, line, field and
+    mend; with `skip_bad` such lines are left out, counted and logged, unless every line is one.
     """
     table, skipped = _read_table(path, DETECTION, skip_bad)
-    if skipped.count and not len(table):
-        raise skipped.all_of(path)
     if skipped.count:
+        if not len(table):
+            raise skipped.all_of(path)
         log.warning("%s", skipped)
     frames = table[:, 0].astype(np.int64)
     from_zero = bool((frames == 0).any())
@@ -314,9 +312,11 @@ def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[D
 
 
 def with_commas(line: str) -> str:
-    """A line whose fields are between semicolons, bars, tabs or spaces, with commas instead."""
-    if "," in line:
+    """A line whose fields are between semicolons, bars, tabs or spaces, with commas instead.
+    Between semicolons a comma is a decimal one, as spreadsheets in many languages write it."""
+    if "," in line and ";" not in line:
         return line
+    line = line.replace(",", ".")
     return ",".join(line.split(next((mark for mark in ";|" if mark in line), None)))
 
 

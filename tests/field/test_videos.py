@@ -201,6 +201,29 @@ def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
     assert np.abs(frame.image.astype(int) - upright).mean() < 4
 
 
+@pytest.mark.parametrize(
+    ("source", "turn"), [("dvd.mp4", 0), ("dvd.mp4", 90), ("dvd.mkv", 0), ("dvd.ts", 0)]
+)
+@pytest.mark.parametrize("output", ["drawn.mp4", "drawn.mkv", "drawn.avi"])
+def test_a_video_whose_pixels_are_no_squares_looks_alike_annotated(tmp_path, source, output, turn):
+    """chaiNNer-org/chaiNNer#3298: broadcasts, DVDs and surveillance recorders."""
+    with av.open(str(tmp_path / source), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        stream.set_display_rotation(turn, hflip=False, vflip=False)
+        image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+        container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+    with (
+        open_video(tmp_path / source) as film,
+        VideoWriter(tmp_path / output, film.rate, aspect=film.aspect) as drawn,
+    ):
+        for frame in film:
+            drawn.write(frame.image, frame.time)
+    assert open_video(tmp_path / output).aspect == (Fraction(11, 16) if turn else Fraction(16, 11))
+
+
 def test_avi_of_irregular_times_lasts_as_long_as_its_source(tmp_path, caplog):
     """shaksternano/borgar#75, radek-k/FFMediaToolkit#126."""
     times = [0, 0.04, 0.08, 0.48, 0.52, 0.88, 2.0, 3.48]

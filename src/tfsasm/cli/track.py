@@ -353,7 +353,7 @@ def _open_outputs(
             report = ReportFile(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
                 rate=source.fps, source=Path(text) if Path(text).is_file() else None,
-                tracker=tracker, overwrite=overwrite,
+                aspect=float(source.aspect), tracker=tracker, overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
@@ -363,8 +363,9 @@ def _open_outputs(
             writers.append(stack.enter_context(file).write)
         else:
             video = VideoWriter(
-                as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
-            )
+                as_written(kind, path), source.rate, sound=source.sound, aspect=source.aspect,
+                overwrite=overwrite,
+            )  # fmt: skip
             writers.append(draw_into(stack.enter_context(video)))
 
     if options.show:

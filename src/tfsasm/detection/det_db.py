@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, reading
+from tfsasm.files import atomic_path, reading, refuse_packed
 from tfsasm.motchallenge import SKIP_BAD, LineFormat, Skipped
 from tfsasm.tables import Doubles
 
@@ -55,7 +56,8 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
     with reading(path), Path(path).open("rb") as file:
-        start = file.peek(3)
+        start = file.peek(8)
+        refuse_packed(start, path)
         if start.startswith(codecs.BOM_UTF8):
             file.read(3)
         elif start.startswith(_UTF16):
@@ -215,8 +217,12 @@ def write_det_db(path: Path | str, entries: Iterable[tuple[str, list[str]]]) -> 
 
 
 def components(path: str) -> Folder:
-    """The parts of a path of either system, without what changes nothing."""
-    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+    """The parts of a path of either system, without what changes nothing.
+
+    An accent may be written as a sign of its own, as macOS does; it is none here (NFC).
+    """
+    path = unicodedata.normalize("NFC", path).replace("\\", "/")
+    return tuple(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -41,10 +41,10 @@ class Decoder:
     """An open video. Local files are decoded on all cores, `live` ones without delay.
 
     `rate` is in frames per second, exact, None when unknown; `size` is `(width, height)` of the
-    first image. `declared` is the number of frames in the file's header and `total` the same or
-    else what its length amounts to; 0 when the file has neither. A `timeless` file has images alone
-    (raw H.264). `timeline` has the number and the time of the image that came out last, and what
-    was lost.
+    first image, `aspect` the width of a pixel by its height. `declared` is the number of frames in
+    the file's header and `total` the same or else what its length amounts to; 0 when the file has
+    neither. A `timeless` file has images alone (raw H.264). `timeline` has the number and the time
+    of the image that came out last, and what was lost.
 
     Raises `InputError` when there is no image to decode.
     """
@@ -140,7 +140,10 @@ class Decoder:
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
-        self.size = (height, width) if _stands(self._display) else (width, height)
+        self.size, aspect = (width, height), self._stream.sample_aspect_ratio or Fraction(1)
+        if _stands(self._display):
+            self.size, aspect = (height, width), 1 / aspect
+        self.aspect = Fraction(aspect)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None

@@ -59,16 +59,17 @@ class Source:
     """Frames in order, read once, like the lines of an open file. Made by `open_video`.
 
     `rate` is the number of frames per second that come out (so a stride divides it), exact, None
-    when unknown; `size` is `(width, height)` of the first frame; `count` is how many frames are
-    expected to come out, None for a live source; `sound` is that of a video file. `problems` are
-    sentences about defects that were recovered from or guessed around; each was also logged as a
-    warning.
+    when unknown; `size` is `(width, height)` of the first frame, and `aspect` the width of a pixel
+    by its height; `count` is how many frames are expected to come out, None for a live source;
+    `sound` is that of a video file. `problems` are sentences about defects that were recovered from
+    or guessed around; each was also logged as a warning.
     """
 
     def __init__(self, label: str, numbers: range) -> None:
         self.label = label
         self.rate: Fraction | None = None
         self.size: tuple[int, int] | None = None
+        self.aspect = Fraction(1)
         self.count: int | None = None
         self.sound: Sound | None = None
         self.problems: list[str] = []
@@ -123,7 +124,7 @@ class VideoSource(Source):
         super().__init__(decoder.label, numbers)
         self._decoder = decoder
         self.rate = decoder.rate and decoder.rate / numbers.step
-        self.size, self.sound = decoder.size, decoder.sound
+        self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
         if decoder.total:
             self._expect(decoder.total)
         if decoder.declared and not self.count:
