@@ -11,7 +11,7 @@ import configparser
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -276,18 +276,6 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     )
 
 
-def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
-    """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
-    table, skipped = _read_table(path, layout, skip_bad=True)
-    problems = []
-    for number, line in numbered_lines(read_text(path)) if skipped.count else ():
-        try:
-            layout.parse(line)
-        except ValueError as error:
-            problems.append(f"{path}:{number}: {error}")
-    return table, problems
-
-
 def result_line(
     frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None,
     category: int = -1,
@@ -337,6 +325,11 @@ def _number(field: str) -> float | None:
         return None
 
 
+NUMBERS = {
+    "seqLength": "600", "imWidth": "1920", "imHeight": "1080", "frameRate": "30 or 30000/1001",
+}  # fmt: skip
+"""The keys of `seqinfo.ini` that are numbers, and a good value; all but the rate are whole."""
+
 # What `Fraction` reads but for a division by 0 and exponents: 1e999999999 would get all digits.
 _PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/0{0,9}[1-9]\d{0,20})")
 
@@ -357,12 +350,37 @@ class SeqInfo:
     """Frames per second."""
 
 
-def read_seqinfo(path: Path) -> SeqInfo:
-    """The `[Sequence]` section. Raises `InputError` naming the file, the key and the mend.
+def read_seqinfo(path: Path, *keys: str) -> SeqInfo:
+    """The section `[Sequence]`; of the `NUMBERS` only `keys`, or all without them.
 
-    `imDir` may be a path of another machine; its last part is the folder's name.
+    So who needs one is not kept from it by a bad value of another. `imDir` may be a path of another
+    machine; its last part is the folder's name. Raises `InputError` naming file, key and mend.
     """
-    parser = configparser.ConfigParser(interpolation=None)
+    section = _section(path)
+    found = {
+        key: _seqinfo_number(section[key].strip(), path, key)
+        for key in keys or NUMBERS if section.get(key, "").strip()
+    }  # fmt: skip
+    length, width, height = (
+        int(found[key]) if key in found else None for key in ("seqLength", "imWidth", "imHeight")
+    )
+    FRAMES.check(length or 0, path)
+    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
+    return SeqInfo(
+        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
+        height, found.get("frameRate"),
+    )  # fmt: skip
+
+
+def _seqinfo_number(text: str, path: Path, key: str) -> Fraction:
+    value = Fraction(text) if text.isascii() and _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
+    if not 0 < value < 10**9 or (key != "frameRate" and value.denominator > 1):
+        raise InputError(f"{path}: {key}={text} is not a number such as {NUMBERS[key]}")
+    return value
+
+
+def _section(path: Path) -> Mapping[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"))
     try:
         parser.read_string(read_text(path))
     except configparser.MissingSectionHeaderError as error:
@@ -375,25 +393,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
     except configparser.ParsingError as error:
         line = error.errors[0][0] if error.errors else 1
         raise InputError(f"{path} cannot be used: line {line} is not KEY=VALUE") from error
-    if "Sequence" not in parser:
+    name = next((name for name in parser.sections() if name.lower() == "sequence"), None)
+    if name is None:
         raise InputError(f"{path} cannot be used: it has no section [Sequence]")
-    section = parser["Sequence"]
-
-    def number(key: str, wanted: str, *, whole: bool = True) -> Fraction | None:
-        if not (text := section.get(key, "").strip()):
-            return None
-        value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
-        if not 0 < value < 10**9 or (whole and value.denominator > 1):
-            raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
-        return value
-
-    length, width, height = (
-        None if value is None else int(value)
-        for value in map(number, ("seqLength", "imWidth", "imHeight"), ("600", "1920", "1080"))
-    )
-    FRAMES.check(length or 0, path)
-    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
-    return SeqInfo(
-        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
-        height, number("frameRate", "30 or 30000/1001", whole=False),
-    )  # fmt: skip
+    return parser[name]

@@ -344,7 +344,7 @@ def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
     for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
         if path.is_file():
             try:
-                info = read_seqinfo(path)
+                info = read_seqinfo(path, "frameRate")
             except InputError as error:
                 return SeqInfo(), str(error)
             return info, "" if info.rate else f"{path.as_posix()} names no rate; add frameRate=30"
