@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError
-from tfsasm.limits import TEXT
+from tfsasm.limits import TEXT, stand_in
 
 if sys.platform != "win32":
     import fcntl
@@ -31,7 +31,7 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³
 TRACKED = ".tracked"
 """Ends the stem of an annotated video, which is none to be tracked."""
 
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[A-Za-z]:")
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -40,8 +40,6 @@ _WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
 _LARGEST = 1e300  # whole numbers may be larger than any float; never true of NaN
 
 _WORDS = {"Expecting value": "wanted is a value", "Expecting": "wanted is"}
-
-_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What only writing can meet: a full disk, a used-up share of it, a file too large for it."""
@@ -289,18 +287,13 @@ def read_text(path: Path | str) -> str:
             TEXT.check(os.fstat(file.fileno()).st_size, path)
             data = file.read(TEXT.value + 1)  # a device has no size, and no end
             TEXT.check(len(data), path)
-            refuse_packed(data[:8], path)
+            if what := stand_in(data, text=True):
+                raise InputError(f"{path} is {what}")
             return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not text (byte {error.start} is not UTF-8); save it as UTF-8"
         ) from error
-
-
-def refuse_packed(start: bytes, path: Path | str) -> None:
-    """Raises `InputError` for what should be text and is compressed, by its first bytes."""
-    if kind := next((kind for mark, kind in _PACKED.items() if start.startswith(mark)), ""):
-        raise InputError(f"{path} is compressed ({kind}); unpack it first")
 
 
 def read_json(path: Path | str) -> Any:
@@ -356,7 +349,7 @@ def checked(value: Any, what: str, kind: type) -> Any:
 
 def identity(entry: Any, key: str) -> str:
     """A name or a number, as text. Raises `ValueError` as `field` does."""
-    if isinstance(entry, dict) and isinstance(entry.get(key), int):
+    if isinstance(entry, dict) and type(entry.get(key)) is int:
         entry = {key: str(entry[key])}
     return str(field(entry, key, str))
 

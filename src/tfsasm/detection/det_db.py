@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, reading, refuse_packed
+from tfsasm.files import atomic_path, reading
+from tfsasm.limits import stand_in
 from tfsasm.motchallenge import SKIP_BAD, LineFormat, Skipped
 from tfsasm.tables import Doubles
 
@@ -56,8 +57,9 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
     with reading(path), Path(path).open("rb") as file:
-        start = file.peek(8)
-        refuse_packed(start, path)
+        start = file.peek(64)
+        if what := stand_in(start, text=True):
+            raise InputError(f"{path} is {what}")
         if start.startswith(codecs.BOM_UTF8):
             file.read(3)
         elif start.startswith(_UTF16):

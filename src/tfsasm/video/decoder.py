@@ -21,7 +21,7 @@ import numpy as np
 from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.limits import PIXELS
+from tfsasm.limits import PIXELS, file_stand_in
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
@@ -288,6 +288,8 @@ def _open_container(
         what = "cannot be opened" if live else "is not a video that can be read"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
+        if not remote and (other := file_stand_in(address)):
+            raise InputError(f"{label} is {other}") from error
         raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
 
 

@@ -25,12 +25,12 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.limits import check_image
+from tfsasm.limits import check_image, stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.decoder import Decoder, open_camera, open_stream
 from tfsasm.video.live import connected_again
 from tfsasm.video.sound import Sound
-from tfsasm.video.truncation import image_is_cut
+from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class ImageSequence(Source):
         with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            why = "damaged, cut or of a kind that is not supported" if data else "it is empty"
+            why = (stand_in(data) or UNREADABLE) if data else "it is empty"
             raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
         return np.asarray(image)
 

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+UNREADABLE = "damaged, cut or of a kind that is not supported"
+"""What is said of an image file that has its end and cannot be decoded."""
+
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, restart or fill
 
 
