@@ -178,7 +178,7 @@ def test_damage_in_a_stream_without_times_says_that_numbers_may_move(tmp_path):
     assert read(path) == ({n: n for n in range(1, FRAMES + 1)}, "")
     numbers, end = read(with_noise(path, 0.5))
     assert len(numbers) < FRAMES
-    assert "clip.h264 has no times; what its damage took moves the numbers of frames after" in end
+    assert "clip.h264 has no times; what its damage took moves the numbers after frame" in end
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, -90])

@@ -83,11 +83,13 @@ def _reason(error: Exception) -> str:
 def kind_of(path: Path) -> Kind:
     """What a file of detections is, by its first character; a folder holds MOT text.
 
-    Raises `InputError` for a file that cannot be read.
+    Raises `InputError` for a file that cannot be read, or but once: a pipe.
     """
     with reading(path):
         if path.is_dir():
             return "mot"
+        if path.is_fifo():
+            raise InputError(f"{path} is a pipe; save what comes from it as a file, and give that")
     with reading(path), path.open("rb") as file:
         start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):

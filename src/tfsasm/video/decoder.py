@@ -210,6 +210,12 @@ class Decoder:
             previous = packet
 
 
+def absent(path: Path) -> InputError:
+    """For a source that is not there, or none that can be read more than once."""
+    what = "is a pipe or a device" if path.exists() else "does not exist"
+    return InputError(f"{path} {what}; give a video, an image folder or a camera index")
+
+
 def public_address(address: str) -> str:
     """An address without what must not be told: user, password, keys. Other text as it is."""
     scheme, sign, rest = address.partition("://")

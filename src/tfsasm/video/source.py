@@ -27,7 +27,7 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.limits import check_image, stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, open_camera, open_stream
+from tfsasm.video.decoder import Decoder, absent, open_camera, open_stream
 from tfsasm.video.live import connected_again
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
@@ -162,8 +162,8 @@ class VideoSource(Source):
         if missing := self._missing():
             raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
         if damage and self._decoder.timeless:
-            moved = f"moves the numbers of frames after {damage[0]}"
-            raise TruncatedInput(f"{self.label} has no times; what its damage took {moved}")
+            after = f"what its damage took moves the numbers after frame {damage[0]}"
+            raise TruncatedInput(f"{self.label} has no times; {after}")
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
@@ -254,11 +254,6 @@ class ImageSequence(Source):
             why = (stand_in(data) or UNREADABLE) if data else "it is empty"
             raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
         return np.asarray(image)
-
-
-def absent(path: Path) -> InputError:
-    """For a source that is not there."""
-    return InputError(f"{path} does not exist; give a video, an image folder or a camera index")
 
 
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
