@@ -257,6 +257,9 @@ def test_an_empty_name_is_not_the_folder_where_one_is(tfsasm, tmp_path, monkeypa
     for name in ("", " "):
         with pytest.raises(InputError, match="the name of a video is empty"):
             find_sources([name])
+    for name in ("", "file://v.mp4"):  # which is a host
+        with pytest.raises(InputError, match=f"'{name}' names no video; write a path"):
+            open_video(name)
 
 
 def test_a_pipe_is_not_taken_for_an_empty_file(tmp_path):

@@ -369,6 +369,8 @@ def open_video(
     text = str(source)
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
+    if not text.strip():
+        raise InputError(f"{str(source)!r} names no video; write a path, or file:///FOLDER/VIDEO")
     if "://" in text:
         if reconnect > 0:
             return ReconnectingSource(lambda: open_stream(text), numbers, reconnect)
