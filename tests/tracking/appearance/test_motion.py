@@ -77,15 +77,14 @@ def test_where_motion_persists_velocities_may_change_more():
 def learned(centres, frames=60, missing=(), config=CONFIG):
     """Persistence of tracks of 100 x 100 pixels whose centres are `centres(frame)` `[N, 2]`."""
     displacements, persistence = motion.begin_displacements(centres(0)), Persistence()
-    last, missed = centres(0), np.zeros(len(centres(0)), dtype=int)
+    last = centres(0)
     for frame in range(1, frames):
         present = np.full(len(last), frame not in missing)
         last = np.where(present[:, None], centres(frame), last)
         xyxy = np.hstack([last - 50, last + 50])
         displacements, persistence = motion.advance(
-            displacements, xyxy, present, present & (missed > 0), persistence, config
+            displacements, xyxy, present, persistence, config
         )
-        missed = np.where(present, 0, missed + 1)
     return persistence
 
 
@@ -126,9 +125,18 @@ def test_people_who_stand_still_teach_nothing():
     assert learned(lambda frame: np.array([[10.0, 10]])).share(CONFIG.min_pairs) == 1
 
 
-def test_a_displacement_with_a_gap_in_it_teaches_nothing():
-    """Missed in every fifth frame: no displacement over five frames is ever complete."""
-    assert learned(pedestrians, missing=range(4, 60, 5)).count == 0
+def test_missed_frames_do_not_keep_motion_from_being_learned():
+    """A detector that misses every third frame: dancers are known for what they are all the same,
+    and so are pedestrians, whose displacements then take five frames or six."""
+    missed = range(2, 120, 3)
+    assert learned(dancer, frames=120, missing=missed).share(CONFIG.min_pairs) < 0.1
+    assert learned(pedestrians, frames=120, missing=missed).share(CONFIG.min_pairs) > 0.99
+
+
+def test_what_lies_in_a_long_gap_teaches_nothing():
+    """Seen for two frames of twelve only: displacements take twice their five frames or more."""
+    missing = [frame for frame in range(1, 100) if frame % 12 > 1]
+    assert learned(pedestrians, frames=100, missing=missing).count == 0
 
 
 def test_old_displacements_fade():
@@ -162,6 +170,6 @@ def test_a_flat_box_does_not_outweigh_all_others(height):
     present, persistence = np.ones(11, dtype=bool), Persistence()
     for frame in range(1, 60):
         displacements, persistence = motion.advance(
-            displacements, boxes(frame), present, ~present, persistence, CONFIG
+            displacements, boxes(frame), present, persistence, CONFIG
         )
     assert persistence.share(CONFIG.min_pairs) < 0.5

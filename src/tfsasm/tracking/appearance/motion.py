@@ -205,27 +205,30 @@ def begin_displacements(centres: Doubles) -> Displacements:
 
 
 def advance(
-    displacements: Displacements, xyxy: Doubles, present: Flags, returned: Flags,
-    persistence: Persistence, config: PersistenceConfig,
+    displacements: Displacements, xyxy: Doubles, present: Flags, persistence: Persistence,
+    config: PersistenceConfig,
 ) -> tuple[Displacements, Persistence]:
     """One frame later, with boxes `xyxy` `[N, 4]` for those tracks that are `present` `[N]`.
 
-    A track that was lost and has `returned` `[N]` starts a new displacement: what lies in a gap is
-    not known. Returns the displacements, and what those that were completed say of persistence.
+    A displacement is complete when its track is present after `frames` or more, and counts by what
+    it was in `frames`; one that took twice as long says nothing, as what lies in a gap is not
+    known. Returns the displacements, and what those that were completed say of persistence.
     """
     boxes = xyxy_to_cxcywh(xyxy)
     age = displacements.age + 1
-    complete = present & ~returned & (age >= config.frames)
-    displacement = _displacement(displacements.start, boxes)
+    over = present & (age >= config.frames)
+    complete = over & (age < 2 * config.frames)
+    rate = (config.frames / np.maximum(age, 1))[:, None]
+    displacement = _displacement(displacements.start, boxes) * rate
     paired = complete & ~np.isnan(displacements.previous[:, 0])
     persistence = persistence.updated(
         displacements.previous[paired], displacement[paired], config.max_pairs
     )
-    restart = complete | returned
-    start = np.where(restart[:, None], boxes[:, :2], displacements.start)
-    kept = np.where(present[:, None], displacements.previous, np.nan)
-    previous = np.where(complete[:, None], displacement, kept)
-    return Displacements(start, previous, np.where(restart, 0, age)), persistence
+    previous = np.where(
+        complete[:, None], displacement, np.where(over[:, None], np.nan, displacements.previous)
+    )
+    start = np.where(over[:, None], boxes[:, :2], displacements.start)
+    return Displacements(start, previous, np.where(over, 0, age)), persistence
 
 
 def compensate_displacements(displacements: Displacements, warp: Doubles) -> Displacements:

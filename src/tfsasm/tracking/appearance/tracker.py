@@ -183,9 +183,8 @@ def _update_tracks(
     last_box = tracks.last_box.copy()
     last_box[rows] = found.xyxy[own]
     displacements, persistence = motion.advance(
-        tracks.displacements, last_box, present, present & (tracks.missed > 0),
-        state.persistence, config.persistence,
-    )  # fmt: skip
+        tracks.displacements, last_box, present, state.persistence, config.persistence
+    )
     corrected = motion.update(
         tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own]), found.scores[own], config.kalman
     )
