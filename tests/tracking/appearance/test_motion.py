@@ -71,6 +71,41 @@ def test_where_motion_persists_velocities_may_change_more():
     assert with_persistence(config, 0.4).velocity == pytest.approx(0.016)
 
 
+# How noisy detections are
+
+
+def test_an_error_of_prediction_is_in_sizes_of_the_box_and_has_an_end():
+    state = motion.begin(np.array([[100.0, 50, 20, 40]] * 2), KALMAN)
+    seen = np.array([[102.0, 46, 20, 40], [160, 50, 20, 40]])
+    np.testing.assert_allclose(motion.errors(state, seen), [[0.1, -0.1], [0.3, 0]])
+
+
+def noise_of(centres):
+    """What is learned of noise from boxes of 20 x 40 pixels at `centres` `[T, N, 2]`."""
+    sizes = np.broadcast_to([20.0, 40.0], centres.shape)
+    boxes, noise = np.concatenate([centres, sizes], axis=2), motion.MeasurementNoise()
+    state, before = motion.begin(boxes[0], KALMAN), np.full(boxes.shape[1:], np.nan)[:, :2]
+    for seen in boxes[1:]:
+        state = motion.predict(state, KALMAN)
+        error = motion.errors(state, seen)
+        noise, before = noise.updated(before, error, KALMAN), error
+        state = motion.update(state, seen, np.ones(len(seen)), KALMAN, noise.factor)
+    return noise
+
+
+def test_jittered_boxes_are_taken_as_noisier_and_people_who_turn_are_not():
+    """Both are off the prediction by as much; the errors of the one repeat, of the other do not."""
+    turning = 300 + 60 * np.sin(np.arange(150)[:, None] / 8 + np.arange(6))
+    dice = np.random.default_rng(0)
+    assert noise_of(np.stack([turning, turning], axis=2)).factor == 1
+    assert noise_of(300 + dice.normal(size=(150, 6, 2)) * [2, 4]).factor > 1.5
+
+
+def test_tracks_without_a_box_say_nothing_of_noise():
+    before, now = np.full((90, 2), np.nan), np.ones((90, 2))
+    assert motion.MeasurementNoise().updated(before, now, KALMAN) == motion.MeasurementNoise()
+
+
 # Motion persistence
 
 
