@@ -34,8 +34,8 @@ REAL = ("PETS", "PETS, pan", "TUD")
 HARDER = ("every 3rd frame", "10 % dropped", "30 % dropped", "5 % jitter")
 TRUE_BOXES = ("true boxes", *(f"true boxes, 4 % jitter {seed}" for seed in range(3)))
 CANDIDATES = (
-    "", "high_score=0.6", "max_lost_frames=60", "high_score=0.6 max_lost_frames=60", "buffer=0.2",
-    "buffer=0", "gate=0.1", "score_noise=4",
+    "", "high_score=0.6", "max_lost_frames=60", "buffer=0.2", "buffer=0", "gate=0.1",
+    "low_gate=0.3", "score_noise=4",
 )  # fmt: skip
 """Settings that `choose` chooses among."""
 
