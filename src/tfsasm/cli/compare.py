@@ -147,6 +147,7 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
         tasks, trackers, folders, network_loader(options), embedder_loader(options),
         min_score=options.min_score, skip_bad=options.skip_bad_detections,
         timed=True, in_pixels=True, strict_length=True,
+        categories=options.dataset == "bdd100k",
     )  # fmt: skip
     return experiment, skipped
 

@@ -67,7 +67,7 @@ def make_experiment(
         raise InputError(
             f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
             "one its video by --source. From stored detections, --tracker appearance of tfsasm "
-            "evaluate tracks by motion alone"
+            "evaluate tracks by motion alone, and so do sort, bytetrack, ocsort, botsort and cbiou"
         )
     tasks = make_tasks(
         chosen, detections=options.detections, source=options.source, live=bool(live),
@@ -75,9 +75,9 @@ def make_experiment(
     )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
-    form: dict[str, Any] = {}
+    form: dict[str, Any] = {"categories": options.dataset == "bdd100k"}
     if with_network:  # a preset also decides how files are read and written
-        form = {"first_id": method.first_id, "scores": method.scores, "order": method.order}
+        form |= {"first_id": method.first_id, "scores": method.scores, "order": method.order}
     return Experiment(
         tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
         detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,

@@ -24,9 +24,10 @@ from tfsasm.cli.options import (
     SourceOptions,
     TrackerOptions,
     appearance_config,
-    chosen_tracker,
     query_config,
     refuse_foreign_options,
+    spec_of,
+    with_tracker,
 )
 from tfsasm.cli.progress import print_lines
 from tfsasm.cli.remote import address_of, upload
@@ -245,7 +246,7 @@ def _track_named(
 
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = replace(options, tracker=chosen_tracker(options))
+    options = with_tracker(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -335,6 +336,10 @@ def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
         _limit_threads(options.threads or 1)  # its tables are small
         name = options.embedder or default_name(options.embedder_weights)
         return tracker, {"embedder": name, "method": asdict(config)}
+    if options.tracker != "query":
+        spec = spec_of(options)
+        _limit_threads(options.threads or 1)
+        return spec.make(None, None), {"tracker": options.tracker, "method": spec.parameters()}
     about = {
         "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
         "method": asdict(query_config(options)),

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from tfsasm.cli.track import Options
     from tfsasm.detection.detectors import Detector
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.query import QueryTracker
     from tfsasm.video.source import Frame, Source
 
-    AnyTracker = QueryTracker | AppearanceTracker
+    AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
     Write = Callable[[Frame, sv.Detections], None]
 
@@ -140,6 +141,7 @@ def open_outputs(
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
+    from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.config import preset
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
@@ -150,7 +152,8 @@ def open_outputs(
 
     method, overwrite = preset(options.preset), options.overwrite
     for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
-    several = len(getattr(detector, "class_names", {})) > 1  # else its name says nothing
+    names = getattr(tracker, "class_names", {}) or getattr(detector, "class_names", {})
+    several = len(names) > 1  # else its name says nothing
     writers: list[Write] = []
 
     def draw_into(video: VideoWriter) -> Write:
@@ -175,7 +178,8 @@ def open_outputs(
             report = ReportFile(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
                 rate=source.fps, source=Path(text) if Path(text).is_file() else None,
-                tracker=tracker, overwrite=overwrite,
+                tracker=None if isinstance(tracker, ClassicTracker) else tracker,
+                aspect=float(source.aspect), overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
@@ -185,8 +189,9 @@ def open_outputs(
             writers.append(stack.enter_context(file).write)
         else:
             video = VideoWriter(
-                as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
-            )
+                as_written(kind, path), source.rate, sound=source.sound, aspect=source.aspect,
+                overwrite=overwrite,
+            )  # fmt: skip
             writers.append(draw_into(stack.enter_context(video)))
 
     if options.show:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from tfsasm.files import (
     safe_path,
     shown,
 )
+from tfsasm.limits import FRAMES
 
 CATEGORIES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -142,6 +143,11 @@ def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names, start=1)}
 
 
+def category(name: str) -> str:
+    """A category by its name of today; `person` is the pedestrian of early files, and COCO's."""
+    return _OLD_NAMES.get(name, name)
+
+
 def find_videos(
     root: Path, split: str | None = None, on_error: ErrorHandler = raise_error
 ) -> list[Video]:
@@ -232,7 +238,7 @@ def _entries(path: Path) -> list[Any]:
 def _frame(entry: Any) -> ScalabelFrame:
     """Raises `ValueError` for what is missing or wrong."""
     name = safe_path(identity(entry, "name"), "the name")
-    stem, _, number = name.rpartition(".")[0].rpartition("-")
+    stem, _, number = PurePosixPath(name).stem.rpartition("-")
     video = entry.get("videoName") or entry.get("video_name") or stem
     if not video:
         raise ValueError("videoName is missing")
@@ -246,7 +252,7 @@ def _frame(entry: Any) -> ScalabelFrame:
         name=name, video=safe_name(checked(video, "videoName", str), "videoName"),
         index=_index(entry, number),
         xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
-        categories=tuple(_OLD_NAMES.get(category, category) for category in categories),
+        categories=tuple(map(category, categories)),
         ids=ids,
         ignored=np.array([_flag(label, "ignored") for label in labels], dtype=bool)
         | np.isin(categories, list(IGNORED_CATEGORIES)),
@@ -258,9 +264,9 @@ def _frame(entry: Any) -> ScalabelFrame:
 def _index(entry: Mapping[str, Any], number: str) -> int:
     """From 0; without an index of its own a frame is the one of the `number` in its name."""
     index = entry.get("frameIndex", entry.get("index"))
-    if index is None and number.isdecimal():
+    if index is None and number.isascii() and number.isdecimal():
         index = int(number) - 1
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+    if type(index) is not int or not 0 <= index < FRAMES.value:
         raise ValueError(f"frameIndex is {shown(index)}, not a whole number from 0")
     return index
 
