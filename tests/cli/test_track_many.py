@@ -174,7 +174,8 @@ def kill_and_go_on(videos, alone, tmp_path, *flags):
     again = Finder()
     assert track(again, videos, tmp_path / "out").code == 0
     assert 1 <= len({seed for seed, _ in again.seen}) <= 2
-    assert contents(tmp_path / "out") == alone
+    whole = {name: data for name, data in contents(tmp_path / "out").items() if name[0] != "."}
+    assert whole == alone  # a hidden file may be there until its process ends, or the next run
 
 
 # Results at an address

@@ -148,6 +148,7 @@ class _Worker:
         self, packed: bytes, store: Mapping[str, tuple[str, Any]], environment: Mapping[str, str],
         every: float, version: str,
     ) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # the driver has ended; see pool.py
         os.environ.update(environment)
         self._every = every  # seconds between two reports
         self._work = begun(partial(_unpacked, packed, store, version))

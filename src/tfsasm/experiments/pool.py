@@ -218,8 +218,8 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
         while (name := connection.recv()) is not None:
             for event in events_of(name, work):
                 connection.send(event)
-    except (EOFError, OSError):
-        return  # the parent has ended
+    except (EOFError, OSError):  # the parent has ended, and another run may have begun
+        os._exit(1)  # or what is half done would be put under its name
 
 
 def begun(make: Callable[[], Work]) -> Work:
