@@ -1,13 +1,41 @@
-"""Processes that work for this one: Ctrl-C is for their parent to decide."""
+"""What systems say about processes; and those that work for this one, without Ctrl-C."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tfsasm.errors import visible
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+def peak_memory() -> float:
+    """The most bytes of memory that this process held so far; 0 on Windows."""
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def page_faults() -> int:
+    """Pages that this process asked for so far without a disk being read; 0 on Windows."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def foreign_load(threads: int) -> float:
+    """Cores that other programs kept busy in the last minute, when this one used `threads`.
+
+    0 on Windows, which does not count it.
+    """
+    return max(0.0, os.getloadavg()[0] - threads) if hasattr(os, "getloadavg") else 0.0
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -71,14 +71,27 @@ def upload(values: np.ndarray, device: torch.device) -> Tensor:
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 
 _NUMPY: list[Any] = [
-    _SCALAR, np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.float32)),
+    _SCALAR, np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]  # fmt: skip
 if torch.__version__ >= "2.6":  # before, a name of NumPy 1 cannot be given
     _NUMPY.append((_SCALAR, "numpy.core.multiarray.scalar"))
 
+# Options beside the weights hold paths, of any system and any Python; pure ones open nothing.
+_PATHS: list[Any] = []
+if torch.__version__ >= "2.6":
+    _PATHS = [
+        (kind, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for kind, name in (
+            (PurePosixPath, "PosixPath"), (PurePosixPath, "PurePosixPath"),
+            (PureWindowsPath, "WindowsPath"), (PureWindowsPath, "PureWindowsPath"),
+        )
+    ]  # fmt: skip
+
 
 def read_checkpoint_file(path: Path | str) -> Any:
-    """What a PyTorch file holds, on the CPU: tensors, plain values and an `argparse.Namespace`.
+    """What a PyTorch file holds, on the CPU: tensors, plain values, paths, an `argparse.Namespace`.
 
     Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
     code when loaded, and `InputError` for one that unpacks to many times its size.
@@ -90,7 +103,7 @@ def read_checkpoint_file(path: Path | str) -> Any:
     check_archive(path)
     try:
         with (
-            torch.serialization.safe_globals([argparse.Namespace, *_NUMPY]),
+            torch.serialization.safe_globals([argparse.Namespace, *_NUMPY, *_PATHS]),
             warnings.catch_warnings(action="ignore"),  # about files that are refused anyway
         ):
             return torch.load(path, map_location="cpu", weights_only=True)

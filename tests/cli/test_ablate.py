@@ -17,15 +17,22 @@ LABELS = [
 ]  # fmt: skip
 
 
-
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # a narrow one cuts the tables
-
-
 @pytest.fixture
 def clips(scene, tmp_path):
     return write_folders(scene, tmp_path / "clips")
+
+
+@pytest.fixture(scope="module")
+def finished(scene, small_weights, tmp_path_factory):
+    """A run of the grid: what it printed, and its folder. For tests that only read them."""
+    folder = tmp_path_factory.mktemp("finished")
+    outcome = run_command(
+        "ablate", "--root", write_folders(scene, folder / "clips"), "--output", folder / "out",
+        "--weights", small_weights, "--preset", "paper", "--metric", "IDF1", "--grid", *GRID,
+        "--quiet",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return outcome.out, folder / "out"
 
 
 @pytest.fixture
@@ -71,16 +78,16 @@ def test_every_row_is_what_evaluate_gives(run, tfsasm, clips, small_weights, tmp
         assert (row["combined"], row["sequences"]) == (scores["combined"], scores["sequences"])
 
 
-def test_the_best_row_is_printed_with_its_gains(run, tmp_path):
-    outcome = run(metric="IDF1")
-    found = content(tmp_path / "out")
+def test_the_best_row_is_printed_with_its_gains(finished):
+    printed, folder = finished
+    found = content(folder)
     scores = {label: row["combined"]["IDF1"] for label, row in found["rows"].items()}
     assert scores[found["best"]] == max(scores.values())
-    assert f"best: {found['best']}: IDF1 {max(scores.values()):.2f}" in outcome.out
+    assert f"best: {found['best']}: IDF1 {max(scores.values()):.2f}" in printed
     assert found["against"] == LABELS[0]
     assert {gain["against"] for gain in found["gains"]} == {LABELS[0]}
     assert len(found["gains"]) == 3 * 3
-    assert "the best of 4 is partly the luckiest" in outcome.out
+    assert "the best of 4 is partly the luckiest" in printed
 
 
 def test_any_row_may_be_compared_against(run, tmp_path):
@@ -88,8 +95,8 @@ def test_any_row_may_be_compared_against(run, tmp_path):
     assert content(tmp_path / "out")["against"] == LABELS[2]
 
 
-def test_the_table_has_the_settings_in_columns(run):
-    rows = [line.split() for line in run().out.splitlines()]
+def test_the_table_has_the_settings_in_columns(finished):
+    rows = [line.split() for line in finished[0].splitlines()]
     wanted = ["capacity", "overlap_with", "HOTA"]
     head = next(at for at, row in enumerate(rows) if row[:3] == wanted)
     assert [row[:2] for row in rows[head + 2 : head + 6]] == [
@@ -103,18 +110,17 @@ def test_a_large_grid_shows_its_best_rows(run, tmp_path):
     assert len(content(tmp_path / "out")["rows"]) == 4
 
 
-def test_the_csv_has_a_column_per_setting(run, tmp_path):
-    run()
-    rows = list(csv.DictReader((tmp_path / "out/ablation.csv").open()))
+def test_the_csv_has_a_column_per_setting(finished):
+    rows = list(csv.DictReader((finished[1] / "ablation.csv").open()))
     assert len(rows) == 4 * 4
     assert [(r["memory.capacity"], r["overlap_with"]) for r in rows if r["sequence"] == "combined"
             ] == [("0", "all"), ("0", "tracks"), ("3", "all"), ("3", "tracks")]  # fmt: skip
 
 
-def test_scores_are_drawn_where_there_is_more_than_one_row(run, tmp_path):
-    outcome = run()
-    assert f"wrote {tmp_path / 'out' / 'ablation.png'}" in outcome.out
-    assert (tmp_path / "out/ablation.png").stat().st_size > 10_000
+def test_scores_are_drawn_where_there_is_more_than_one_row(run, finished, tmp_path):
+    printed, folder = finished
+    assert f"wrote {folder / 'ablation.png'}" in printed
+    assert (folder / "ablation.png").stat().st_size > 10_000
     single = run(grid=["capacity=3"], output=tmp_path / "single")
     assert single.code == 0
     assert not (tmp_path / "single/ablation.png").exists()

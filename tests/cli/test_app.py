@@ -9,7 +9,6 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from threading import Timer
 
 import pytest
 
@@ -61,8 +60,10 @@ def test_at_the_end_there_are_a_page_and_files(runs):
 
 def test_stop_ends_a_run_and_keeps_what_was_done(tmp_path):
     runs = Runs(tmp_path)
-    Timer(1.5, runs.stop, ["visitor"]).start()
-    line, *_, results = list(runs.track("visitor", PEOPLE, **CHOICES))[-1]
+    run = runs.track("visitor", PEOPLE, **CHOICES)
+    next(run)
+    runs.stop("visitor")
+    line, *_, results = list(run)[-1]
     assert "stopped; the files hold what was done so far" in line
     (video,) = (path for path in results if path.endswith(".mp4"))
     with open_video(video) as source:

@@ -6,11 +6,21 @@ import sys
 
 import pytest
 
+from tfsasm.cli import bench
+from tfsasm.experiments.speed import machine
 from tfsasm.experiments.speed.stages import write_clip
 from tfsasm.motrv2.fast import kernels
+from tfsasm.processes import peak_memory
 
 
-def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path):
+def here(work, *given):
+    """Memory measured in this process; one of its own takes seconds to import PyTorch."""
+    work(*given)
+    return peak_memory() / 1e6
+
+
+def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "peak_mb", here)
     file, plot = tmp_path / "bench.json", tmp_path / "bench.svg"
     outcome = tfsasm(
         "bench", "--weights", small_weights, "--size", "48x64", "--tracks", 3, "--rounds", 1,
@@ -57,6 +67,20 @@ def test_growth_is_a_table_and_a_plot(tfsasm, small_weights, tmp_path):
     assert outcome.code == 0, outcome.err
     assert len(json.loads(file.read_text())["rows"]) == 10
     assert "<svg" in plot.read_text()
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.4, False), (1.3, True)])
+def test_times_that_other_programs_disturbed_say_so(
+    tfsasm, small_weights, tmp_path, monkeypatch, load, told
+):
+    monkeypatch.setattr(bench, "foreign_load", lambda threads: load)
+    file = tmp_path / "bench.json"
+    outcome = tfsasm(
+        "bench", "--weights", small_weights, "--scaling", "length", "--length", 20, "--rounds", 1,
+        "--tracks", 3, "--json", file,
+    )  # fmt: skip
+    assert (f"other programs kept {load} of" in outcome.out) == told
+    assert json.loads(file.read_text())["foreign_load"] == load
 
 
 @pytest.mark.slow

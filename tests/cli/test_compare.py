@@ -57,11 +57,6 @@ def package(kind):
 
 
 @pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # a narrow one cuts the tables
-
-
-@pytest.fixture(autouse=True)
 def fakes(monkeypatch):
     Eager.seen = []
     monkeypatch.setitem(sys.modules, "trackers", package(Eager))

@@ -13,42 +13,12 @@ import numpy as np
 import pytest
 
 from helpers.commands import run_command
+from helpers.finders import HEIGHT, WIDTH, Finder, pictures
 from helpers.scenes import write_images
 from tfsasm.cli.detect import Options
-from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
 from tfsasm.video.source import open_video
-
-WIDTH, HEIGHT = 64, 48
-
-
-def pictures(count, seed):
-    """Frames whose top left pixel tells which they are."""
-    images = [np.zeros((HEIGHT, WIDTH, 3), np.uint8) for _ in range(count)]
-    for number, image in enumerate(images, start=1):
-        image[0, 0] = (seed, number, 0)
-    return images
-
-
-class Finder:
-    """Two boxes a frame that depend on the frame alone; every fifth frame has none."""
-
-    def __init__(self, stop_at=None):
-        self.seen, self.stop_at = [], stop_at
-
-    def __call__(self, frame):
-        seed, number = map(int, frame.image[0, 0, :2])
-        if self.stop_at == (seed, number):
-            raise KeyboardInterrupt
-        self.seen.append((seed, number))
-        if number % 5 == 0:
-            return Proposals.empty()
-        boxes = np.array([[seed, number, 10.25, 20], [1, 2, 30, 4.5]])
-        return Proposals.from_ltwh(boxes, [0.5, number / 100], WIDTH, HEIGHT)
-
-    def report(self):
-        return ["a word of the detector"]
 
 
 @pytest.fixture
@@ -146,6 +116,34 @@ def test_a_stopped_run_goes_on_to_the_same_end(
         again = tmp_path / "parts" / path.relative_to(tmp_path / "whole")
         assert again.read_bytes() == path.read_bytes()
     assert not Path(f"{target}.partial").exists()
+
+
+@pytest.mark.parametrize(("output", "begun"), [("db.json", None), ("out", (1, 3))])
+def test_several_processes_write_what_one_does(finder, dance, tmp_path, begun, output):
+    """Also after a stop in one process; the second sequence, which is shorter, ends first."""
+    options = {"dataset": "dancetrack", "root": dance}
+    (tmp_path / "many").mkdir()
+    assert detect(finder, output=tmp_path / "one" / output, **options).code == 0
+    if begun:
+        assert detect(Finder(begun), output=tmp_path / "many" / output, **options).code == 130
+    outcome = detect(finder, output=tmp_path / "many" / output, **options, workers=2)
+    assert outcome.code == 0, outcome
+    assert outcome.out.count("a word of the detector") == 1
+    for path in (tmp_path / "one").rglob("*.*"):
+        again = tmp_path / "many" / path.relative_to(tmp_path / "one")
+        assert again.read_bytes() == path.read_bytes()
+    assert not Path(f"{tmp_path / 'many' / output}.partial").exists()
+
+
+def test_a_video_that_fails_in_a_process_costs_no_other(finder, dance, tmp_path):
+    options = {"dataset": "dancetrack", "root": dance, "output": tmp_path / "db.json"}
+    outcome = detect(Finder((1, 3), InputError("no third")), **options, workers=2)
+    assert outcome.code == 1
+    assert "failed: dancetrack0001: no third" in outcome.out
+    assert not (tmp_path / "db.json").exists()
+    assert detect(finder, **options).code == 0
+    assert {seed for seed, _ in finder.seen} == {1}
+    assert len(json.loads((tmp_path / "db.json").read_text())) == 10
 
 
 def test_another_run_does_not_go_on_with_it(finder, dance, tmp_path):

@@ -100,7 +100,8 @@ FROZEN = {
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
         "miss_tolerance score_threshold output save mot_output json_output start end "
         "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
-        "reconnect show"
+        "reconnect show workers engine ray_address cpus_per_worker gpus_per_worker "
+        "dry_run price_per_hour"
     ),
     "serve": (
         "streams host port token_file max_streams max_fps max_pixels remembered workers set "
@@ -111,7 +112,8 @@ FROZEN = {
         "root output dataset split sequences public source detections detector detector_weights "
         "detector_score detector_set tracker embedder embedder_weights embedder_set weights preset "
         "set short_side max_side miss_tolerance score_threshold precision workers second_half "
-        "skip_bad_detections overwrite device quiet classes"
+        "skip_bad_detections overwrite device quiet classes "
+        "engine ray_address cpus_per_worker gpus_per_worker"
     ),
     "datasets": "action root dataset split json overwrite quiet",
     "convert": "input output half overwrite",
@@ -123,7 +125,7 @@ FROZEN = {
         "seed precision validate_sequences validate_minutes checkpoint_minutes workers logger "
         "dry_run threads device"
     ),
-    "verify": "weights frames variants json threads overwrite",
+    "verify": "weights root dataset detections frames variants json threads overwrite",
     "demo": "output synthetic seed frames weights",
     "merge": "results output min_gap max_gap block_from corrections overwrite",
     "view": "result source truth dataset output overwrite port no_browser",
@@ -131,14 +133,15 @@ FROZEN = {
     "show": "results source output gt dataset start end trail overwrite quiet",
     "detect": (
         "detector output source dataset root split sequences detector_weights detector_set score "
-        "overwrite device quiet classes"
+        "overwrite device quiet classes workers engine ray_address cpus_per_worker gpus_per_worker"
     ),
     "detections": "tool",  # those of the tools are in test_detections.py
     "compare": (
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
         "plot output workers precision classes "
-        "skip_bad_detections overwrite device quiet"
+        "skip_bad_detections overwrite device quiet "
+        "engine ray_address cpus_per_worker gpus_per_worker"
     ),
     "bench": (
         "network weights size tracks variants rounds frames detector detector_weights scaling "
@@ -148,7 +151,8 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "second_half quiet grid min_score metric against classes"
+        "second_half quiet grid min_score metric against classes "
+        "engine ray_address cpus_per_worker gpus_per_worker"
     ),
 }
 
@@ -176,7 +180,7 @@ def test_defaults_are_fixed():
         "source": ("x",), "detector_score": 0.1, "tracker": "auto", "weights": "",
         "save": ("video", "mot", "json", "report"), "runtime": "torch", "preset": "default",
         "start": 1, "stride": 1, "device": "auto",
-        "precision": "auto", "batch_encode": 1,
+        "precision": "auto", "batch_encode": 1, "engine": "processes", "cpus_per_worker": 1,
     }  # fmt: skip
 
 

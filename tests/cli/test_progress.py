@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 
 import pytest
 from rich.logging import RichHandler
@@ -10,6 +11,7 @@ from rich.logging import RichHandler
 from tfsasm.cli import demo
 from tfsasm.cli.progress import PlainConsole, print_lines, progress
 from tfsasm.errors import InputError, visible
+from tfsasm.evaluation.metrics import Scores
 from tfsasm.evaluation.tables import scores_table
 
 HOSTILE = "\x1b[2J\x1b]0;mine\x9ca\x9b31m\u202eb[/red][bold]:boom:"
@@ -65,3 +67,24 @@ def test_an_error_of_a_command_obeys_nothing(tfsasm, monkeypatch):
 
     monkeypatch.setattr(demo, "run", fail)
     assert tfsasm("demo").err == f"error: {SHOWN} is no name\n"
+
+
+ROW = Scores(*range(100, 100 + len(fields(Scores)) - 1), curves={})
+
+
+@pytest.mark.parametrize("width", ["30", "60", "200"])
+def test_no_number_of_a_table_is_cut_however_narrow_the_terminal(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", width)
+    PlainConsole().print(scores_table({"a": ROW}, title="All", more={"fps": {"a": "31.2"}}))
+    words = capsys.readouterr().out.replace(",", " ").split()
+    for name in ("HOTA", "MOTA", "IDF1", "FN"):
+        assert {name, str(getattr(ROW, name))} <= set(words)
+    assert {"All", "fps", "31.2"} <= set(words)
+
+
+def test_a_table_in_a_file_keeps_its_columns(capsys, monkeypatch):
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):  # other packages set them
+        monkeypatch.delenv(name, raising=False)
+    names = [f"a column with a long name, number {number}" for number in range(9)]
+    PlainConsole().print(scores_table({"a": ROW}, more={name: {"a": "1"} for name in names}))
+    assert any(all(name in line for name in names) for line in capsys.readouterr().out.splitlines())

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from helpers.scenes import write_folders
+
 
 @pytest.fixture
 def verify(tfsasm, small_weights):
@@ -28,9 +30,18 @@ def test_ways_that_agree_end_well(verify, tmp_path):
     assert len(found["sha256"]) == 64
 
 
+def test_a_data_set_may_be_what_is_tracked(verify, scene, tmp_path):
+    clips = write_folders(scene, tmp_path / "clips")
+    outcome = verify("--root", clips, "--dataset", "mot", variants="exact,fast-fp32")
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert outcome.out.count("agrees") == 2
+
+
 @pytest.mark.parametrize(("flags", "message"), [
     (["--variants", "exact,slow"], "--variants has plain, exact"),
     (["--frames", 0], "frames is 0; give 1 or more"),
+    (["--detections", "x.json"], "--detections are of the sequence in --root"),
+    (["--root", "nowhere"], "nowhere"),
     (["--weights", "lost.pth"], "no checkpoint at lost.pth"),
 ])  # fmt: skip
 def test_what_cannot_be_verified_is_one_error(tfsasm, flags, message):

@@ -29,15 +29,24 @@ def begin(path):
 
 def test_a_new_record_is_empty(tmp_path):
     with Journal(tmp_path / "p", ABOUT) as journal:
-        assert (journal.finished, journal.begun, list(journal.frames())) == ({}, None, [])
+        assert (journal.finished, journal.begun, list(journal.frames([]))) == ({}, None, [])
 
 
-def test_frames_come_back_in_order(tmp_path):
+def test_frames_come_back_in_the_order_that_is_asked_for(tmp_path):
     with Journal(tmp_path / "p", ABOUT) as journal:
-        journal.add(found("a", 1))
-        journal.finish("a", [])
-        journal.add(found("b", 1))
-        assert list(journal.frames()) == [found("a", 1), found("b", 1)]
+        for name in ("a", "b"):
+            journal.add(found(name, 1))
+            journal.finish(name, [])
+        for order in (["a", "b"], ["b", "a"]):
+            assert list(journal.frames(order)) == [found(name, 1) for name in order]
+
+
+def test_a_run_of_whole_sequences_forgets_what_was_begun(tmp_path):
+    with Journal(begin(tmp_path / "p"), ABOUT, whole=True) as journal:
+        assert (journal.finished, journal.begun) == ({"a": ["a note"]}, None)
+        journal.add(found("b", 7))
+        journal.finish("b", [])
+        assert list(journal.frames(["b", "a"])) == [found("b", 7), found("a", 1)]
 
 
 def test_the_last_frame_of_a_stopped_run_is_done_again(tmp_path):
@@ -46,7 +55,8 @@ def test_the_last_frame_of_a_stopped_run_is_done_again(tmp_path):
         assert journal.begun == ("b", 2)
         journal.add(found("b", 2))
         journal.add(found("b", 3))
-        assert list(journal.frames()) == [found("a", 1), *(found("b", n) for n in (1, 2, 3))]
+        journal.finish("b", [])
+        assert list(journal.frames("ab")) == [found("a", 1), *(found("b", n) for n in (1, 2, 3))]
 
 
 def test_wherever_it_was_cut_it_goes_on_to_the_same_end(tmp_path):
@@ -64,7 +74,7 @@ def test_wherever_it_was_cut_it_goes_on_to_the_same_end(tmp_path):
                 for number in range(first, frames + 1):
                     journal.add(found(sequence, number))
                 journal.finish(sequence, [])
-            assert list(journal.frames()) == wanted, length
+            assert list(journal.frames("ab")) == wanted, length
 
 
 def test_what_follows_a_damaged_line_is_done_again(tmp_path):
@@ -72,7 +82,7 @@ def test_what_follows_a_damaged_line_is_done_again(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'["b", 1', b'\0\0\0\0'))
     with Journal(path, ABOUT) as journal:
         assert journal.begun is None
-        assert list(journal.frames()) == [found("a", 1)]
+        assert list(journal.frames("a")) == [found("a", 1)]
 
 
 @pytest.mark.parametrize(("content", "problem"), [
@@ -89,7 +99,7 @@ def test_a_record_of_something_else_is_kept_unless_it_may_go(tmp_path, content, 
         Journal(path, about)
     assert path.read_bytes() == before
     with Journal(path, about, overwrite=True) as journal:
-        assert list(journal.frames()) == []
+        assert journal.finished == {}
     assert json.loads(path.read_bytes()) == about
 
 

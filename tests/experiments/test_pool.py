@@ -73,7 +73,7 @@ def test_a_failure_is_reported_and_costs_nothing_else(workers):
     assert "raise KeyError(name)" in found["bug1"].trace
     for name in names:
         if name.startswith("die"):
-            assert found[name].message == "its process ended with code -9; out of memory?"
+            assert found[name].message == "its process ended with code -9, 3 times; out of memory?"
         elif len(name) == 2:
             assert found[name] == Finished(name, f"did {name}")
     assert found.keys() == set(names)

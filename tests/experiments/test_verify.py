@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import supervision as sv
 
-from helpers.scenes import NETWORK, lively_model
+from helpers.scenes import NETWORK, lively_model, write_folders
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments import verify
 from tfsasm.experiments.verify import Agreement, compared, describe
@@ -58,10 +60,24 @@ def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, mo
         return made("plain", other if variant == "fast-fp32" else weights, folder)
 
     monkeypatch.setattr(verify, "_made", make)
-    found = list(verify.verify(small_weights, 3, ("exact", "plain", "fast-fp32", "onnx")))
+    video = verify.rendered(3)
+    found = list(verify.verify(small_weights, video, ("exact", "plain", "fast-fp32", "onnx")))
     assert [one.variant for one in found] == ["exact", "plain", "fast-fp32", "onnx"]
     assert [one.good for one in found] == [True, True, False, True]
     assert found[3].verdict == "not run: pip install onnx"
+
+
+def test_the_frames_may_be_those_of_a_data_set(scene, tmp_path):
+    clips = write_folders(scene, tmp_path / "clips")
+    video = verify.recorded("mot", clips, None, 4)
+    assert len(video) == 4
+    for index, (image, boxes) in enumerate(video):
+        np.testing.assert_array_equal(image, scene.images[index])
+        np.testing.assert_array_equal(boxes.boxes, scene.proposals(index).boxes)
+    for name in "abc":
+        shutil.rmtree(clips / name / "img1")
+    with pytest.raises(InputError, match="has images"):
+        verify.recorded("mot", clips, None, 4)
 
 
 def test_a_checkpoint_is_described_once_it_is_whole(small_weights, tmp_path):

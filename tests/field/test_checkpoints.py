@@ -32,8 +32,10 @@ def saved(path, content, network=NETWORK):
     return path
 
 
-@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("wrapper", [None, "model", "state_dict", "model_state_dict"])
+@pytest.mark.parametrize(("wrapper", "prefix"), [
+    (None, "module."), (None, "model."), (None, "_orig_mod."), (None, "module._orig_mod."),
+    ("model", "model."), ("state_dict", "module."), ("model_state_dict", "_orig_mod."),
+])
 def test_prefixes_and_wrappers_are_taken_off_and_told(tmp_path, caplog, state, prefix, wrapper):
     """Chiaraplizz/ST-TR#17, hou-yz/MVDet#7, HumaticsLAB/SEAM-Match-RCNN#3."""
     named = {prefix + name: tensor for name, tensor in state.items()}

@@ -11,6 +11,7 @@ import torch
 
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig
+from tfsasm.runtime import network as runtime
 from tfsasm.runtime.network import Prediction, Queries
 
 CHANNELS = 4
@@ -36,13 +37,14 @@ def proposals(*rows: Sequence[float], score: float = 0.9) -> Proposals:
 
 
 def predicted(
-    scores: Sequence[float], boxes: Sequence[Sequence[float]] | None = None,
+    scores: Sequence[Any], boxes: Sequence[Sequence[float]] | None = None,
     first_boxes: Sequence[Sequence[float]] | None = None,
 ) -> tuple[np.ndarray, ...]:
     """What the network shall predict in a frame: a row per query, in the order of the queries.
 
-    That order is learned queries, proposals, older tracks. `first_boxes` are those of the first
-    decoder layer, by default the same; boxes stand apart by default.
+    That order is learned queries, proposals, older tracks. `scores` are of one class `[Q]`, or of
+    several `[Q, K]`. `first_boxes` are those of the first decoder layer, by default the same; boxes
+    stand apart by default.
     """
     last = boxes if boxes is not None else [box(i + 0.5) for i in range(len(scores))]
     first = last if first_boxes is None else first_boxes
@@ -55,8 +57,9 @@ class FakeNetwork:
 
     parameters, inference = 0, nullcontext
 
-    def __init__(self, library: Any = torch, learned: int = 0) -> None:
+    def __init__(self, library: Any = torch, learned: int = 0, classes: int = 1) -> None:
         self.library, self.learned, self.proposals = library, learned, True
+        self.classes = classes
         content = np.full((learned, CHANNELS), -1.0, dtype=np.float32)
         boxes = np.tile(np.array([box(0.0)], dtype=np.float32), (learned, 1))
         self._learned = Queries(self.asarray(content), self.asarray(boxes))
@@ -75,7 +78,7 @@ class FakeNetwork:
         scores, first, last = (self.asarray(part) for part in features)
         if len(scores) != len(queries):
             raise AssertionError(f"{len(scores)} rows are scripted for {len(queries)} queries")
-        return Prediction(scores, last, first, queries.content + EMBEDDED)
+        return runtime.predicted(scores, last, first, queries.content + EMBEDDED)
 
     def interact(self, content: Any, boxes: Any, embeddings: Any) -> Any:
         return content + REFRESHED
@@ -84,8 +87,10 @@ class FakeNetwork:
 class ScriptedNetwork(FakeNetwork):
     """A network that predicts in each image what the script has next."""
 
-    def __init__(self, *script: Any, library: Any = torch, learned: int = 0) -> None:
-        super().__init__(library, learned)
+    def __init__(
+        self, *script: Any, library: Any = torch, learned: int = 0, classes: int = 1
+    ) -> None:
+        super().__init__(library, learned, classes)
         self._script = iter(script)
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -43,13 +44,17 @@ def synthetic_sequence(*args: int, **settings: object) -> tuple[np.ndarray, list
 @cache
 def published_state() -> dict[str, Tensor]:
     """All 616 tensors under their published names."""
-    rule = _module("detweights").det_tensor
-    state = {}
+    shapes = {}
     for line in (FOLDER / "state_dict.txt").read_text().splitlines():
         name, shape, _ = line.split("\t")
-        sizes = tuple(int(n) for n in shape.strip("()").split(",") if n.strip())
-        state[name] = torch.from_numpy(rule(name, sizes))
-    return state
+        shapes[name] = tuple(int(n) for n in shape.strip("()").split(",") if n.strip())
+    return ruled_state(shapes)
+
+
+def ruled_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Tensors of these shapes by the rule that made the weights of the golden vectors."""
+    rule = _module("detweights").det_tensor
+    return {name: torch.from_numpy(rule(name, shape)) for name, shape in shapes.items()}
 
 
 @cache

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tfsasm.errors import InputError, WeightsError
+from tfsasm.experiments.verify import describe
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.deformable_detr import DeformableDETR, DetrConfig, published_name
 from tfsasm.motrv2.motr import MOTR
@@ -128,6 +129,11 @@ def test_a_published_file_is_recognised_by_its_names(network, tmp_path):
 def test_a_file_of_another_kind_is_refused(network, tmp_path, more, words):
     with pytest.raises(WeightsError, match=words):
         load(saved(tmp_path / "motr.pth", network, **more))
+
+
+def test_verify_says_that_there_is_but_one_way_to_run_it(network, tmp_path):
+    with pytest.raises(WeightsError, match="is a MOTR and whole; there is one way to run it"):
+        describe(saved(tmp_path / "motr.pth", network))
 
 
 def test_what_leans_on_detections_is_refused(network, tmp_path):

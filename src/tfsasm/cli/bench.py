@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -15,10 +16,13 @@ from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, write_json
+from tfsasm.processes import foreign_load
 
 Scaling = Literal[
     "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
 ]
+
+_QUIET = 0.5  # cores that others may use before times are called disturbed
 
 IN_PYTORCH = ("plain", "exact", "fast-fp32", "fast-bf16")
 
@@ -84,7 +88,10 @@ def run(options: Options, console: Console, errors: Console) -> int:
     _check(options)
     if options.threads:
         torch.set_num_threads(options.threads)
+    before = foreign_load(0)
     result = _measure(options, height, width)
+    busy = max(before, foreign_load(torch.get_num_threads()))
+    result["foreign_load"] = round(busy, 2)
     if "variants" in result:
         console.print(_stage_table(result))
         print_lines(console, *_lines(result))
@@ -94,6 +101,9 @@ def run(options: Options, console: Console, errors: Console) -> int:
         title = f"tfsasm track {options.everyday}" if options.everyday else title
         console.print(_rows_table(result["rows"], title))
         draw = partial(plot_columns, result["rows"])
+    if busy > _QUIET:
+        print_lines(console, f"other programs kept {busy:.1f} of {os.cpu_count()} cores busy: "
+                    "on an idle machine times are shorter")  # fmt: skip
     if options.json:
         write_json(options.json, result)
     if options.plot:

@@ -22,7 +22,13 @@ from tfsasm.cli.experiment import (
     run_experiment,
     score_trackers,
 )
-from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions, OptionalFile
+from tfsasm.cli.options import (
+    DatasetOptions,
+    EmbedderOptions,
+    NetworkOptions,
+    OptionalCount,
+    OptionalFile,
+)
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
 from tfsasm.files import check_folder, check_outputs, locked, write_json, write_text
@@ -67,9 +73,9 @@ class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
     """Draw HOTA over milliseconds per frame: .png, .pdf or .svg."""
     output: OptionalFile = None
     """Folder for the result files, as TRACKER/NAME.txt."""
-    workers: int = 1
-    """Processes; each tracks a sequence at a time. More than the machine has cores distort the
-    speed."""
+    workers: OptionalCount = None
+    """Processes; each tracks a sequence at a time. By default one, and with --engine ray as many as
+    the cluster has room for. More than a machine has cores distort the speed."""
     overwrite: bool = False
     """Replace output files that exist."""
 
@@ -141,6 +147,7 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
         tasks, trackers, folders, network_loader(options), embedder_loader(options),
         min_score=options.min_score, skip_bad=options.skip_bad_detections,
         timed=True, in_pixels=True, strict_length=True,
+        categories=options.dataset == "bdd100k",
     )  # fmt: skip
     return experiment, skipped
 
@@ -209,7 +216,8 @@ def _about(options: Options, experiment: Experiment) -> dict[str, Any]:
         "dataset": options.dataset, "root": str(options.root), "split": options.split,
         "detections": "beside each sequence" if given is None else str(given),
         "min_score": options.min_score, "second_half": options.second_half,
-        "weights": options.weights, "precision": options.precision, "workers": options.workers,
+        "weights": options.weights, "precision": options.precision,
+        "engine": options.engine, "workers": options.workers,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "sequences": {

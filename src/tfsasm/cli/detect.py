@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.options import Dataset, OptionalFile, OptionalName, Settings
-from tfsasm.cli.progress import print_lines, progress
+from tfsasm.cli import FAILED, INTERRUPTED, OK, TRUNCATED
+from tfsasm.cli.engine import EngineOptions, make_engine
+from tfsasm.cli.options import Dataset, OptionalCount, OptionalFile, OptionalName, Settings
+from tfsasm.cli.progress import event_progress, print_lines, progress
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output, sha256
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
-    from tfsasm.detection.run import Video
+    from tfsasm.detection.run import Found, Journal, Outcome, Video
+    from tfsasm.experiments.pool import Engine, Event, Work
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(EngineOptions):
     """Find people in a video or a data set, and store the boxes for later runs.
 
     A run that was stopped or killed continues when it is given again: OUTPUT.partial, beside the
@@ -58,6 +62,9 @@ class Options:
     """Replace output that exists, and the partial file of another run."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
+    workers: OptionalCount = None
+    """Videos at a time, each by a process. By default one, and with --engine ray as many as the
+    cluster has room for. A run of several goes on with whole videos."""
     quiet: bool = False
     """No progress bar."""
 
@@ -71,7 +78,7 @@ def run(
     work for what cannot be read or written.
     """
     from tfsasm.detection import detectors
-    from tfsasm.detection.run import detect
+    from tfsasm.detection.run import Journal, detect
 
     videos = _videos(options)
     _check_output(options, videos)
@@ -86,8 +93,14 @@ def run(
         "settings": asdict(settings) | {"device": ""},
         "sources": [str(video.source.resolve()) for video in videos],
     }
-    detector = detector or detectors.detector(options.detector, weights, settings)
+    engine = make_engine(options, (weights,))
     journal = options.output.with_name(f"{options.output.name}.partial")
+    if engine.workers != 1:
+        make = partial(_make_work, options.detector, weights, settings, videos, detector)
+        return _run_many(options, videos, make, engine, Journal(
+            journal, about, overwrite=options.overwrite, whole=True
+        ), console, errors)  # fmt: skip
+    detector = detector or detectors.detector(options.detector, weights, settings)
     with progress(errors, quiet=options.quiet) as bar:
         total = sum(video.length or 0 for video in videos)
         task = bar.add_task("detecting", total=total or None)
@@ -106,7 +119,66 @@ def run(
             print_lines(errors, f"stopped; {journal} holds what is done, and the same command "
                                 "continues it")
             return INTERRUPTED
-    print_lines(console, *outcome.notes, *detector.report(),
+    return _said(options, outcome, detector.report(), console)
+
+
+def _make_work(
+    name: str, weights: Path | None, settings: Any, videos: Sequence[Video],
+    detector: Detector | None,
+) -> Work:
+    """What detects in one of the videos."""
+    from tfsasm.detection import detectors
+
+    made = detector or detectors.detector(name, weights, settings)
+    return partial(_detect_named, {video.name: video for video in videos}, made)
+
+
+def _detect_named(
+    videos: Mapping[str, Video], detector: Detector, name: str
+) -> Generator[int, None, tuple[Found, list[str]]]:
+    from tfsasm.detection.run import detect_whole
+
+    found = yield from detect_whole(videos[name], detector)
+    return found, detector.report()
+
+
+def _run_many(
+    options: Options, videos: Sequence[Video], make: Callable[[], Work], engine: Engine,
+    journal: Journal, console: Console, errors: Console,
+) -> int:
+    """Detect in what is not done yet by an engine, and write all when all is done."""
+    from tfsasm.detection.run import write_found
+    from tfsasm.experiments.pool import Finished, run_sequences
+
+    reports: dict[str, None] = {}
+    lengths = {one.name: one.length for one in videos if one.name not in journal.finished}
+    with journal, event_progress(errors, lengths, "videos", quiet=options.quiet) as show:
+
+        def note(event: Event) -> None:
+            show(event)
+            if isinstance(event, Finished):
+                found, report = event.value
+                for record in found.records:
+                    journal.add(record)
+                journal.finish(event.name, found.notes)
+                found.records.clear()  # the run would keep them all
+                reports.update(dict.fromkeys(report))
+
+        sizes = {name: length or 0 for name, length in lengths.items()}
+        run = run_sequences(list(lengths), make, sizes, engine, note)
+        print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
+        if run.interrupted or run.failures:
+            print_lines(errors, f"stopped; {journal.path} holds what is done, and the same command "
+                                "continues it")
+            return INTERRUPTED if run.interrupted else FAILED
+        outcome = write_found(journal, options.output, videos, overwrite=options.overwrite)
+    journal.remove()
+    return _said(options, outcome, list(reports), console)
+
+
+def _said(options: Options, outcome: Outcome, report: Sequence[str], console: Console) -> int:
+    """Print what came of a run; returns the exit code."""
+    print_lines(console, *outcome.notes, *report,
                 f"wrote {outcome.boxes:,} boxes of {outcome.frames:,} frames: {options.output}")
     return TRUNCATED if outcome.truncated else OK
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,10 +14,9 @@ from tfsasm.cli.options import (
     ResultsOptions,
     TrackerName,
     TrackerOptions,
-    appearance_config,
-    chosen_tracker,
-    query_config,
     refuse_foreign_options,
+    spec_of,
+    with_tracker,
 )
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import first_few
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.experiments.plan import Experiment
     from tfsasm.experiments.run import Outcome
+    from tfsasm.tracking.named import TrackerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,15 @@ class Options(TrackerOptions, ResultsOptions):
 
     A run that was stopped or killed goes on when it is given again: what is finished is kept. Ends
     with code 1 when a sequence failed; the others are tracked and scored all the same. Without
-    images only the appearance tracker runs, by motion alone.
+    images the query tracker cannot run, and the appearance tracker goes by motion alone.
 
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
     tracker: TrackerName = "query"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings;
-    auto: appearance, or query where an option of it is given."""
+    auto: appearance, or query where an option of it is given; or any name that `compare` knows:
+    sort, bytetrack, ocsort, botsort, cbiou, motion, or a preset."""
 
 
 def run(
@@ -52,24 +53,21 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    from tfsasm.tracking.named import AppearanceSpec, QuerySpec, TrackerSpec
-
-    options = replace(options, tracker=chosen_tracker(options))
+    options = with_tracker(options)
     refuse_foreign_options(options)
-    label, query = options.tracker, options.tracker == "query"
-    spec: TrackerSpec = (
-        QuerySpec(query_config(options)) if query else AppearanceSpec(appearance_config(options))
-    )
+    label, spec = options.tracker, spec_of(options)
+    query = label == "query"
     experiment = make_experiment(options, {label: spec}, {label: options.output})
     settings = run_settings(options, experiment) | (
-        query_settings(options) if query else _appearance_settings(options, experiment)
+        query_settings(options) if query else _other_settings(options, spec, experiment)
     )
     finished = resume(
         options, experiment, {label: settings}, console, errors, detector,
         by_sequence=() if query else ("images",),
     )  # fmt: skip
     print_run(console, finished, _described)
-    if without := [name for name, task in experiment.tasks.items() if task.source is None]:
+    without = [name for name, task in experiment.tasks.items() if task.source is None]
+    if without and spec.uses_images:
         print_lines(console, f"no images of {first_few(without)}: tracked by motion alone there, "
                     "without appearance or camera motion")  # fmt: skip
     if finished.interrupted:
@@ -84,19 +82,23 @@ def _described(one: Outcome) -> str:
     return f"{one.frames} frames, {identities} identities, {rate:.1f} frames per second"
 
 
-def _appearance_settings(options: Options, experiment: Experiment) -> dict[str, Any]:
-    """As `query_settings`, of the other tracker. It counts which sequences have images."""
+def _other_settings(
+    options: Options, spec: TrackerSpec, experiment: Experiment
+) -> dict[str, Any]:
+    """As `query_settings`, of another tracker. It counts which sequences have images."""
     from tfsasm.experiments.results import model_settings
     from tfsasm.tracking.appearance.embedders import default_name
 
-    name = options.embedder or default_name(options.embedder_weights)
-    embedder, weights = model_settings(name, options.embedder_weights)
-    return {
-        "tracker": "appearance", "method": asdict(appearance_config(options)),
-        "embedder": embedder, "embedder_weights": weights,
-        "embedder_set": list(options.embedder_set),
-        "images": {name: task.source is not None for name, task in experiment.tasks.items()},
-    }  # fmt: skip
+    about: dict[str, Any] = {"tracker": options.tracker, "method": spec.parameters()}
+    if options.tracker == "appearance":
+        name = options.embedder or default_name(options.embedder_weights)
+        embedder, weights = model_settings(name, options.embedder_weights)
+        about |= {
+            "embedder": embedder, "embedder_weights": weights,
+            "embedder_set": list(options.embedder_set),
+        }  # fmt: skip
+    images = {name: task.source is not None for name, task in experiment.tasks.items()}
+    return about | {"images": images}
 
 
 def _score(

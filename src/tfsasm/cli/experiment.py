@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm import __version__
+from tfsasm.cli.engine import make_engine
 from tfsasm.cli.options import (
     DatasetOptions,
     EmbedderOptions,
@@ -36,12 +37,11 @@ if TYPE_CHECKING:
 
 
 def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
-    """The sequences that the options name. Raises `InputError`, also for fewer than one worker."""
+    """The sequences that the options name. Raises `InputError`, also for a bad engine."""
     from tfsasm.datasets.sequences import sequences
     from tfsasm.evaluation.score import check_classes
 
-    if options.workers < 1:
-        raise InputError(f"workers is {options.workers}; give 1 or more")
+    make_engine(options)
     check_classes(options.dataset, options.classes)
     return sequences(
         options.dataset, options.root, options.split, options.sequences, public=options.public
@@ -67,7 +67,7 @@ def make_experiment(
         raise InputError(
             f"no images of {', '.join(without)}; choose others by --sequences, or give a single "
             "one its video by --source. From stored detections, --tracker appearance of tfsasm "
-            "evaluate tracks by motion alone"
+            "evaluate tracks by motion alone, and so do sort, bytetrack, ocsort, botsort and cbiou"
         )
     tasks = make_tasks(
         chosen, detections=options.detections, source=options.source, live=bool(live),
@@ -75,9 +75,9 @@ def make_experiment(
     )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
-    form: dict[str, Any] = {}
+    form: dict[str, Any] = {"categories": options.dataset == "bdd100k"}
     if with_network:  # a preset also decides how files are read and written
-        form = {"first_id": method.first_id, "scores": method.scores, "order": method.order}
+        form |= {"first_id": method.first_id, "scores": method.scores, "order": method.order}
     return Experiment(
         tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
         detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,
@@ -88,8 +88,9 @@ def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[
     """What loads the network that the options name, in this process or another."""
     from tfsasm.tracking.load import torch_network
 
+    weights = options.weights if options.weights == "tiny" else Path(options.weights)
     return partial(
-        torch_network, options.weights, short_side=options.short_side, max_side=options.max_side,
+        torch_network, weights, short_side=options.short_side, max_side=options.max_side,
         device=options.device, precision=options.precision, exact=exact,
     )  # fmt: skip
 
@@ -139,7 +140,16 @@ def run_experiment(
     lengths = {name: experiment.tasks[name].sequence.length for name in names}
     make = partial(make_work, experiment, detector)
     with event_progress(errors, lengths, quiet=options.quiet) as show:
-        return run_sequences(list(lengths), make, lengths, options.workers, show)
+        return run_sequences(
+            list(lengths), make, lengths, make_engine(options, _weights(options)), show
+        )
+
+
+def _weights(options: DatasetOptions) -> list[Path | None]:
+    """The files of networks that the options name."""
+    network = getattr(options, "weights", "tiny")
+    more = (getattr(options, f"{part}_weights", None) for part in ("detector", "embedder"))
+    return [None if network == "tiny" else Path(network), *more]
 
 
 def print_run(console: Console, run: Run, describe: Callable[[Outcome], str]) -> None:
@@ -162,7 +172,7 @@ def score_trackers(
     counts = {label: len(each) for label, each in files.items()}
     with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
         return score_all(
-            files, options.dataset, failures, options.workers, show, classes=options.classes
+            files, options.dataset, failures, options.count(), show, classes=options.classes
         )
 
 
@@ -173,7 +183,6 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
     files that cannot be read.
     """
     from tfsasm.experiments.results import detections_setting, model_settings
-    from tfsasm.pytorch import find_device
 
     boxes: dict[str, Any] = {"skip_bad": experiment.skip_bad}
     if live := experiment.detector:
@@ -187,8 +196,17 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,
         "source": None if options.source is None else str(options.source.resolve()),
-        "device": find_device(options.device).type, **boxes,
+        "device": _device(options), **boxes,
     }  # fmt: skip
+
+
+def _device(options: ResultsOptions) -> str:
+    """The kind of device of the workers, which may be of other machines."""
+    from tfsasm.pytorch import find_device
+
+    if options.engine == "ray":
+        return "cuda" if options.gpus_per_worker else "cpu"
+    return find_device(options.device).type
 
 
 def query_settings(options: MethodOptions) -> dict[str, Any]:

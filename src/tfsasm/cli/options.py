@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from tfsasm.cli.engine import EngineOptions
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
     from tfsasm.tracking.appearance.tracker import AppearanceConfig
     from tfsasm.tracking.config import TrackerConfig
+    from tfsasm.tracking.named import TrackerSpec
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
@@ -22,12 +24,12 @@ OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
-TrackerName = Annotated[str, tyro.conf.arg(metavar="{auto,query,appearance}")]
+TrackerName = Annotated[str, tyro.conf.arg(metavar="NAME")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class DatasetOptions(EngineOptions):
     """The sequences to track, their detections, and how many are tracked at a time."""
 
     root: Path
@@ -54,8 +56,6 @@ class DatasetOptions:
     whole videos: frame k is frame n//2+1+k of n."""
     skip_bad_detections: bool = False
     """Leave out detection lines that cannot be used, and count them."""
-    workers: int = 1
-    """Processes; each tracks a sequence at a time, with its share of the threads."""
     quiet: bool = False
     """No progress bars."""
 
@@ -136,21 +136,23 @@ class EmbedderOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerChoice:
-    """Which of the two trackers."""
+    """Which tracker."""
 
     tracker: TrackerName = "auto"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
     which needs no weights but the detector's; auto: appearance, or query where an option of it is
-    given, such as --weights."""
+    given, such as --weights; or any name that `compare` knows: sort, bytetrack, ocsort, botsort,
+    cbiou, motion, or a preset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
-    """Either tracker."""
+    """Any tracker."""
 
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
-    appearance tracker: gallery.kind=ema match.max_lost_frames=90."""
+    appearance tracker: gallery.kind=ema match.max_lost_frames=90; of ocsort:
+    lost_track_buffer=60."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,9 @@ class ResultsOptions(MethodOptions, DetectorOptions, DatasetOptions):
     """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
     overwrite: bool = False
     """Start anew: remove what an earlier run left in the output folder."""
+
+
+Chosen = TypeVar("Chosen", bound=TrackerOptions)
 
 
 def query_config(options: MethodOptions) -> TrackerConfig:
@@ -190,32 +195,58 @@ QUERY_ONLY = (
 _APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
 
 
-def chosen_tracker(options: TrackerOptions) -> Literal["query", "appearance"]:
-    """The tracker that is asked for, by its name or by one of its options. Raises `InputError`."""
+def with_tracker(options: Chosen) -> Chosen:
+    """The options with `tracker` as `query`, `appearance` or the name of a classic tracker.
+
+    The name of a preset is the query tracker with that preset. Raises `InputError`.
+    """
+    from tfsasm.tracking.named import ALIASES, APPEARANCE, CLASSICS, named
+
+    if options.tracker == "auto":
+        query = any(
+            getattr(options, field.name) != field.default
+            for field in fields(options) if field.name in QUERY_ONLY
+        )  # fmt: skip
+        return replace(options, tracker="query" if query else "appearance")
     if options.tracker == "query":
-        return "query"
-    if options.tracker == "appearance":
-        return "appearance"
-    if options.tracker != "auto":
+        return options
+    try:
+        name, settings = named(options.tracker)
+    except InputError as error:
         raise InputError(
-            f"no tracker {options.tracker!r}; there are appearance (needs boxes alone, and is "
-            "better with a ReID network: --embedder-weights FILE), query (MOTRv2; needs a network: "
-            "tiny, in the package, or --weights FILE) and auto"
-        )
-    query = any(
-        getattr(options, field.name) != field.default
-        for field in fields(options) if field.name in QUERY_ONLY
-    )  # fmt: skip
-    return "query" if query else "appearance"
+            f"{error}; also query (MOTRv2 by --weights and --preset) and auto"
+        ) from None
+    given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
+    if name in CLASSICS:
+        return replace(options, tracker=name, set=given)
+    if name in APPEARANCE:
+        alone = ("gallery.kind=none",) if name == "motion" else ()
+        return replace(options, tracker="appearance", set=(*alone, *given))
+    name = ALIASES.get(name, name)
+    if options.preset not in ("default", name):
+        raise InputError(f"--tracker {options.tracker} and --preset {options.preset} differ")
+    method: Any = name  # one of the presets
+    return replace(options, tracker="query", set=given, preset=method)
+
+
+def spec_of(options: TrackerOptions) -> TrackerSpec:
+    """The tracker that `with_tracker` has resolved, and its method. Raises `InputError`."""
+    from tfsasm.tracking.named import AppearanceSpec, QuerySpec, tracker_spec
+
+    if options.tracker == "query":
+        return QuerySpec(query_config(options))
+    if options.tracker == "appearance":
+        return AppearanceSpec(appearance_config(options))
+    return tracker_spec(options.tracker, pairs(options.set))
 
 
 def refuse_foreign_options(options: TrackerOptions) -> None:
-    """Raises `InputError` for options of the tracker that is not used."""
-    foreign = _APPEARANCE_ONLY if options.tracker == "query" else QUERY_ONLY
+    """Raises `InputError` for options of a tracker that is not used."""
+    owners = dict.fromkeys(QUERY_ONLY, "query") | dict.fromkeys(_APPEARANCE_ONLY, "appearance")
     for field in fields(options):
-        if field.name in foreign and getattr(options, field.name) != field.default:
-            other = "appearance" if options.tracker == "query" else "query"
+        owner = owners.get(field.name, options.tracker)
+        if owner != options.tracker and getattr(options, field.name) != field.default:
             raise InputError(
-                f"--{field.name.replace('_', '-')} is for --tracker {other}, and this is "
+                f"--{field.name.replace('_', '-')} is for --tracker {owner}, and this is "
                 f"{options.tracker}"
             )

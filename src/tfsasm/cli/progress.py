@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from tfsasm.errors import visible
@@ -25,11 +29,18 @@ if TYPE_CHECKING:
     from tfsasm.experiments.pool import Event
 
 
+_FILE = 1000  # characters on a line of what goes into a file or to another program
+
+_SHOWN = 16  # names that have a bar of their own at a time, at most
+
+
 class PlainConsole(Console):
     """A console that shows what others' files hold: no markup, no emoji, nothing obeyed."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False)
+        if not (stderr or self.is_terminal or "COLUMNS" in os.environ):
+            self.width = _FILE  # not the 80 that are usual: lines of a file are not wrapped
 
     def render_str(self, text: str, **form: Any) -> Text:
         """As usual, with control characters written out, so that a table has room for them."""
@@ -38,10 +49,28 @@ class PlainConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As usual, with control characters in texts written out."""
+        """As usual, with control characters in texts written out, and no number of a table cut."""
+        space = options or self.options
+        if isinstance(renderable, Table) and _narrowest(self, space, renderable) > space.max_width:
+            renderable = _below_one_another(renderable)
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
+
+
+def _narrowest(console: Console, space: ConsoleOptions, table: Table) -> int:
+    """Characters that a table needs at least."""
+    return Measurement.get(console, space.update(max_width=10_000), table).minimum
+
+
+def _below_one_another(table: Table) -> Group:
+    """Each row as its first cell, and the others below it, each behind its heading."""
+    headings = [column.header for column in table.columns[1:]]
+    lines: list[RenderableType] = [table.title] if table.title else []
+    for first, *cells in zip(*(column.cells for column in table.columns), strict=True):
+        pairs = (f"{name} {cell}" for name, cell in zip(headings, cells, strict=True) if cell)
+        lines += [first, Padding(", ".join(pairs).replace("\n", " "), (0, 0, 0, 2))]
+    return Group(*lines)
 
 
 def progress(
@@ -67,11 +96,13 @@ def print_lines(console: Console, *lines: str) -> None:
 
 @contextmanager
 def event_progress(
-    errors: Console, lengths: Mapping[str, int], what: str = "sequences", *, quiet: bool = False
+    errors: Console, lengths: Mapping[str, int | None], what: str = "sequences", *,
+    quiet: bool = False,
 ) -> Iterator[Callable[[Event], None]]:
     """A bar for all names of `lengths`, and one for each that is being worked on.
 
-    Gives a function that takes the events of `experiments.pool`; `what` is what the names are.
+    Gives a function that takes the events of `experiments.pool`; `what` is what the names are. A
+    length may be unknown.
     """
     from tfsasm.experiments.pool import Advanced
 
@@ -81,7 +112,9 @@ def event_progress(
 
         def show(event: Event) -> None:
             if event.name not in running:
-                running[event.name] = bar.add_task(event.name, total=lengths[event.name])
+                running[event.name] = bar.add_task(
+                    event.name, total=lengths[event.name], visible=len(running) < _SHOWN
+                )
             if isinstance(event, Advanced):
                 bar.update(running[event.name], completed=event.done)
             else:

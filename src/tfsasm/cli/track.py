@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
+from tfsasm.cli import INTERRUPTED, OK
+from tfsasm.cli.engine import EngineOptions, make_engine
 from tfsasm.cli.options import (
     DetectorOptions,
     OptionalCount,
@@ -22,44 +24,51 @@ from tfsasm.cli.options import (
     SourceOptions,
     TrackerOptions,
     appearance_config,
-    chosen_tracker,
     query_config,
     refuse_foreign_options,
+    spec_of,
+    with_tracker,
 )
-from tfsasm.cli.progress import print_lines, progress
+from tfsasm.cli.progress import print_lines
+from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
-from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.files import check_distinct, check_output
+from tfsasm.cli.track_many import journal_of, track_many
+from tfsasm.cli.track_one import Tracked, steps, track_one
+from tfsasm.errors import InputError
+from tfsasm.files import check_distinct, check_output, write_json
 
 if TYPE_CHECKING:
-    import supervision as sv
-
+    from tfsasm.cli.track_many import Videos
+    from tfsasm.cli.track_one import AnyTracker, Write
     from tfsasm.detection.detectors import Detector
-    from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.experiments.pool import Work
     from tfsasm.tracking.query import QueryTracker
-    from tfsasm.video.source import Frame, Source
-
-    AnyTracker = QueryTracker | AppearanceTracker
-
-    Write = Callable[[Frame, sv.Detections], None]
-
-_DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(TrackerOptions, DetectorOptions, SourceOptions):
+class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Track people through videos, folders of images, a camera or a stream.
+
+    Each video begins afresh, and one that fails costs no other. A run over several that was stopped
+    or killed goes on when it is given again: track.partial beside the results holds what is done.
 
     Example: tfsasm track video.mp4
     """
 
     output: Annotated[Path | None, tyro.conf.arg(metavar="DIR|FILE")] = None
-    """Folder of the results, by default that of the video; or a name that ends in .mp4, .mkv, .mov
-    or .avi for the annotated video alone."""
+    """Folder of the results, by default that of the video; a name that ends in .mp4, .mkv, .mov or
+    .avi for the annotated video alone; or an address of fsspec, s3://BUCKET/FOLDER or gs://... (pip
+    install "tfsasm[remote]")."""
     classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CLASS")] = ()
     """Only boxes of these, by the detector's own names (of its file, or COCO's: person car) or for
     YOLOX by number; by default people. Several are named on labels and in results; in MOT text
     they are the eighth column, counted from 1."""
+    dry_run: bool = False
+    """Write nothing, and say how many frames and hours there are, how long a worker takes and what
+    1,000 hours of such video cost, by the rate of the first frames; --json-output has it as JSON.
+    """
+    price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
+    """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
     """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
@@ -94,6 +103,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions):
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
     batch_encode: int = 1
     """Frames that are encoded together; for files, not for live sources."""
+    workers: OptionalCount = None
+    """Videos that are tracked at a time, each by a process with its share of the threads. By
+    default one, and with --engine ray as many as the cluster has room for."""
     threads: OptionalCount = None
     """Threads of each of the parts that work side by side: detector, encoder, tracker, video. By
     default half of the cores with a small network, all with a large one."""
@@ -108,36 +120,133 @@ def run(
     `detector` finds the boxes instead of what the options name. `watch` is called with each frame
     and its tracks, and ends the video by raising `WindowClosed`.
     """
-    from tfsasm.video.decoder import public_address
     from tfsasm.video.find import find_sources
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
+    if options.dry_run:
+        return _estimate(options, sources, console, detector)
+    if address_of(options.output):
+        return _run_remote(options, sources, console, errors, detector)
     kept = [
         places(source, options.save, options.output, {
             "mot": options.mot_output, "json": options.json_output,
         })
         for source in sources
     ]  # fmt: skip
+    if watch is None and not options.show and (len(sources) > 1 or options.engine == "ray"):
+        return _run_many(options, sources, kept, console, errors, detector)
+    make_engine(options)
     _check(options, sources, kept)
-    detector = detector or _open_detector(options, sources)
-    tracker, about = _make_tracker(options)
+    tracker, detector, about = _loaded(options, sources, detector)
     code = OK
     for source, files in zip(sources, kept, strict=True):
         tracker.reset()
-        ended, lines = _track_one(options, source, files, tracker, detector, about, errors, watch)
-        label = f"{public_address(source)}: " if len(sources) > 1 else ""
-        print_lines(console, label + lines[0], *lines[1:])
-        code = code or ended
-        if ended == INTERRUPTED:
+        one = track_one(options, source, files, tracker, detector, about, errors, watch)
+        print_lines(console, *one.lines)
+        code = code or one.code
+        if one.code == INTERRUPTED:
             break
     print_lines(console, *detector.report())
     return code
 
 
+def _estimate(
+    options: Options, sources: list[str], console: Console, detector: Detector | None
+) -> int:
+    """Say what the videos will take, after a measurement on the first."""
+    from tfsasm.cli.estimate import Estimate, lengths_of, measured
+    from tfsasm.experiments.pool import with_threads
+
+    make_engine(options)
+    if options.json_output:
+        check_output(options.json_output, overwrite=options.overwrite)
+    lengths = lengths_of(options, sources)
+    with TemporaryDirectory() as folder:
+        files = places(lengths.first, options.save, Path(folder), {})
+        _check(options, [lengths.first], [files])
+        share = options.cpus_per_worker if options.engine == "ray" else _cores() // options.count()
+        loaded = with_threads(max(1, share), lambda: _loaded(options, sources, detector))
+        with closing(steps(options, lengths.first, files, *loaded)) as video:
+            found = Estimate(lengths, *measured(video), options.price_per_hour)
+    print_lines(console, *found.lines())
+    if options.json_output:
+        write_json(options.json_output, found.to_json())
+    return OK
+
+
+def _run_remote(
+    options: Options, sources: list[str], console: Console, errors: Console,
+    detector: Detector | None,
+) -> int:
+    """Videos whose results go to an address of fsspec, each when it is whole."""
+    if options.show or options.mot_output or options.json_output or "images" in options.save:
+        raise InputError(f"--output {address_of(options.output)} takes the files of --save alone, "
+                         "without images or --show")  # fmt: skip
+    with TemporaryDirectory() as folder:
+        kept = [places(source, options.save, Path(folder), {}) for source in sources]
+        return _run_many(options, sources, kept, console, errors, detector)
+
+
+def _run_many(
+    options: Options, sources: list[str], kept: list[dict[Kind, Path]], console: Console,
+    errors: Console, detector: Detector | None,
+) -> int:
+    """Several videos by an engine; a run that was stopped goes on."""
+    from tfsasm.video.decoder import public_address
+
+    weights = Path(options.weights) if options.weights else None
+    engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
+    before = journal_of(kept).exists()  # then what is there is what it made, or is refused
+    writing = replace(options, overwrite=True) if before else options
+    _check(writing, sources, kept)
+    videos = {
+        public_address(source): (source, files)
+        for source, files in zip(sources, kept, strict=True)
+    }
+    make = partial(_make_work, writing, weights, videos, detector)
+    return track_many(options, videos, make, engine, console, errors)
+
+
+def _make_work(
+    options: Options, weights: Path | None, videos: Videos, detector: Detector | None
+) -> Work:
+    """What tracks one of the videos; `weights` are those of the options, wherever they are."""
+    here = replace(options, weights=str(weights or ""))
+    tracker, detector, about = _loaded(here, [source for source, _ in videos.values()], detector)
+    if weights:
+        about["weights"] = options.weights
+    return partial(_track_named, options, videos, tracker, detector, about)
+
+
+def _track_named(
+    options: Options, videos: Videos, tracker: AnyTracker, detector: Detector,
+    about: dict[str, Any], name: str,
+) -> Generator[int, None, Tracked]:
+    tracker.reset()
+    source, files = videos[name]
+    with ExitStack() as stack:
+        if address := address_of(options.output):
+            folder = stack.enter_context(TemporaryDirectory())
+            files = {kind: Path(folder, path.name) for kind, path in files.items()}
+        video = stack.enter_context(
+            closing(steps(options, source, files, tracker, detector, about))
+        )
+        for step in video:
+            if not isinstance(step, Tracked):
+                yield step.frames
+                continue
+            lines = step.lines
+            if address and step.code != INTERRUPTED:
+                upload(files.values(), address)
+                lines = tuple(line.replace(folder, address) for line in lines)
+            return replace(step, lines=lines, report=tuple(detector.report()))
+    raise RuntimeError(f"{name} has no end")
+
+
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = replace(options, tracker=chosen_tracker(options))
+    options = with_tracker(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -148,59 +257,6 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
         if options.preset != "motr":
             options = replace(options, detector="yolox-nano")
     return options
-
-
-def _track_one(
-    options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
-    detector: Detector, about: dict[str, Any], errors: Console, watch: Write | None,
-) -> tuple[int, list[str]]:
-    """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
-
-    Returns the exit code and what to print.
-    """
-    import numpy as np
-
-    from tfsasm.tracking.config import preset
-    from tfsasm.tracking.run import track_video
-    from tfsasm.video.source import open_video
-    from tfsasm.video.window import WindowClosed
-
-    frames, identities, code, notes = 0, set[int](), OK, list[str]()
-    with ExitStack() as stack:
-        source = stack.enter_context(open_video(
-            text, start=options.start, end=options.end, stride=options.stride,
-            order=preset(options.preset).order, reconnect=options.reconnect,
-        ))  # fmt: skip
-        outputs = _open_outputs(options, text, source, files, tracker, detector, about, stack)
-        outputs += [watch] if watch else []
-        bar = stack.enter_context(progress(errors, "{task.fields[rate]}", quiet=options.quiet))
-        task = bar.add_task("tracking", total=source.count, rate="")
-        began = time.perf_counter()
-        try:
-            for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
-                frames += 1  # first, for Ctrl-C may come while the frame is written
-                identities.update(np.asarray(tracks.tracker_id).tolist())
-                for write in outputs:
-                    write(frame, tracks)
-                rate = frames / (time.perf_counter() - began)
-                bar.update(task, advance=1, rate=f"{rate:5.1f} fps {len(tracks):3} tracks")
-        except TruncatedInput as cut:
-            code, notes = TRUNCATED, [f"cut short: {cut}"]
-        except WindowClosed:
-            notes = ["stopped; the files hold what was done so far"]
-        except KeyboardInterrupt:
-            code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
-        rate = frames / (time.perf_counter() - began)
-    if frames and not identities:
-        hint = "try --detector yolox-s, or --detector-score 0.05"
-        if options.detections is not None:
-            hint = f"is {options.detections} of this video?"
-        notes.append(f"nobody was tracked; {hint}")
-    written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
-    return code, [
-        f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
-        *(f"wrote {path}" for path in written), *notes,
-    ]  # fmt: skip
 
 
 def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -> None:
@@ -232,6 +288,15 @@ def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -
                 VideoWriter(as_written(kind, path), None, overwrite=options.overwrite)  # not yet
             else:
                 check_output(path, overwrite=options.overwrite)
+
+
+def _loaded(
+    options: Options, sources: Sequence[str], detector: Detector | None
+) -> tuple[AnyTracker, Detector, dict[str, Any]]:
+    """The tracker, the detector and what the JSON says of them."""
+    detector = detector or _open_detector(options, sources)
+    tracker, about = _make_tracker(options)
+    return tracker, detector, about
 
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
@@ -271,6 +336,10 @@ def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
         _limit_threads(options.threads or 1)  # its tables are small
         name = options.embedder or default_name(options.embedder_weights)
         return tracker, {"embedder": name, "method": asdict(config)}
+    if options.tracker != "query":
+        spec = spec_of(options)
+        _limit_threads(options.threads or 1)
+        return spec.make(None, None), {"tracker": options.tracker, "method": spec.parameters()}
     about = {
         "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
         "method": asdict(query_config(options)),
@@ -310,65 +379,3 @@ def _limit_threads(threads: int) -> None:
     """PyTorch's threads, where it is loaded: by a network, a detector or an embedder."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-
-
-def _open_outputs(
-    options: Options, text: str, source: Source, files: Mapping[Kind, Path],
-    tracker: AnyTracker, detector: Detector, about: dict[str, Any], stack: ExitStack,
-) -> list[Write]:
-    """What writes a frame, a function for each of the outputs; `stack` closes them."""
-    from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
-    from tfsasm.tracking.config import preset
-    from tfsasm.tracking.report import ReportFile
-    from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
-    from tfsasm.video.annotate import Annotator
-    from tfsasm.video.prefetch import BackgroundCalls
-    from tfsasm.video.window import Window
-    from tfsasm.video.writer import VideoWriter
-
-    method, overwrite = preset(options.preset), options.overwrite
-    for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
-    several = len(getattr(detector, "class_names", {})) > 1  # else its name says nothing
-    writers: list[Write] = []
-
-    def draw_into(video: VideoWriter) -> Write:
-        annotator = Annotator(names=several)
-
-        def draw(frame: Frame, tracks: sv.Detections) -> None:
-            video.write(annotator.annotate(frame.image, tracks), frame.time)
-
-        return stack.enter_context(BackgroundCalls(draw, _DRAWN_LATE))
-
-    for kind, path in files.items():
-        if kind == "mot":
-            mot = MotFile(
-                path, first_id=method.first_id, scores=method.scores, classes=several,
-                overwrite=overwrite,
-            )  # fmt: skip
-            writers.append(stack.enter_context(mot).write)
-        elif kind == "json":
-            facts = {"source": source.label, "fps": source.fps, **about}
-            writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
-        elif kind == "report":
-            report = ReportFile(
-                path, title=Path(source.label).name or source.label, video=files.get("video"),
-                rate=source.fps, source=Path(text) if Path(text).is_file() else None,
-                aspect=float(source.aspect), tracker=tracker, overwrite=overwrite,
-            )  # fmt: skip
-            writers.append(stack.enter_context(report).write)
-        elif kind == "csv":
-            writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
-        elif kind in for_tools:
-            file = for_tools[kind](path, source.label, overwrite=overwrite)
-            writers.append(stack.enter_context(file).write)
-        else:
-            video = VideoWriter(
-                as_written(kind, path), source.rate, sound=source.sound, aspect=source.aspect,
-                overwrite=overwrite,
-            )  # fmt: skip
-            writers.append(draw_into(stack.enter_context(video)))
-
-    if options.show:
-        window, drawn = stack.enter_context(Window(source.label)), Annotator(names=several)
-        writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
-    return writers

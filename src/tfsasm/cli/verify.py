@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, OK
-from tfsasm.cli.options import OptionalCount, OptionalFile
+from tfsasm.cli.options import Dataset, OptionalCount, OptionalFile, OptionalFolder
 from tfsasm.cli.progress import print_lines
 
 _DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
@@ -19,7 +19,8 @@ _DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
 class Options:
     """Check a checkpoint, and track a short video in every variant that this machine can run.
 
-    Names, shapes and aliases of all tensors are checked. Ends with code 1 where identities differ,
+    Names, shapes and aliases of all tensors are checked. No checksum of a published file is known
+    to compare with: SHA-256 is told, for you to compare. Ends with code 1 where identities differ,
     or boxes but for half precision, or where nothing is tracked at all.
 
     Example: tfsasm verify --weights motrv2_dancetrack.pth
@@ -27,6 +28,12 @@ class Options:
 
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    root: OptionalFolder = None
+    """Folder of a data set: the first frames of its first sequence instead of a rendered video."""
+    dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "dancetrack"
+    """Its layout, as in `tfsasm evaluate`."""
+    detections: OptionalFile = None
+    """Its stored detections, as in `tfsasm evaluate`; by default det/det.txt of the sequence."""
     frames: int = 6
     """Frames of the video."""
     variants: Annotated[str, tyro.conf.arg(metavar="NAME,NAME")] = _DEFAULT
@@ -49,7 +56,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from rich.table import Table
 
     from tfsasm.errors import InputError
-    from tfsasm.experiments.verify import describe, verify
+    from tfsasm.experiments.verify import describe, recorded, rendered, verify
     from tfsasm.files import check_outputs, sha256, write_json
     from tfsasm.tracking.load import embedded
 
@@ -61,10 +68,16 @@ def run(options: Options, console: Console, errors: Console) -> int:
     path = embedded("tiny") if options.weights == "tiny" else Path(options.weights)
     about, _ = describe(path)
     digest = sha256(path)
+    if options.detections and not options.root:
+        raise InputError("--detections are of the sequence in --root, which is not given")
     print_lines(console, f"{options.weights}: {about}", f"SHA-256 {digest}")
+    video = (
+        recorded(options.dataset, options.root, options.detections, options.frames)
+        if options.root else rendered(options.frames)
+    )  # fmt: skip
     found = []
     with console.status("") as status:
-        for one in verify(path, options.frames, options.variants.split(","), status.update):
+        for one in verify(path, video, options.variants.split(","), status.update):
             found.append(one)
     table = Table("variant", "seconds a frame", "boxes", "identities", "boxes apart", "verdict")
     for one in found:

@@ -143,6 +143,11 @@ def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names, start=1)}
 
 
+def category(name: str) -> str:
+    """A category by its name of today; `person` is the pedestrian of early files, and COCO's."""
+    return _OLD_NAMES.get(name, name)
+
+
 def find_videos(
     root: Path, split: str | None = None, on_error: ErrorHandler = raise_error
 ) -> list[Video]:
@@ -247,7 +252,7 @@ def _frame(entry: Any) -> ScalabelFrame:
         name=name, video=safe_name(checked(video, "videoName", str), "videoName"),
         index=_index(entry, number),
         xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
-        categories=tuple(_OLD_NAMES.get(category, category) for category in categories),
+        categories=tuple(map(category, categories)),
         ids=ids,
         ignored=np.array([_flag(label, "ignored") for label in labels], dtype=bool)
         | np.isin(categories, list(IGNORED_CATEGORIES)),

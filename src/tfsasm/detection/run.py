@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +82,35 @@ def detect(
             begun, number = journal.begun or ("", 1)
             first = number if begun == video.name else 1
             journal.finish(video.name, _detect_video(video, first, detector, journal, step))
-        frames, boxes = _write(journal, output, videos, overwrite=overwrite)
-    journal_file.unlink()
-    notes = tuple(note for of_video in journal.finished.values() for note in of_video)
+        outcome = write_found(journal, output, videos, overwrite=overwrite)
+    journal.remove()
+    return outcome
+
+
+def write_found(
+    journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
+) -> Outcome:
+    """Write `output` from a journal in which all videos are finished."""
+    frames, boxes = _write(journal, output, videos, overwrite=overwrite)
+    notes = tuple(note for video in videos for note in journal.finished[video.name])
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
+
+
+def detect_whole(video: Video, detector: Detector) -> Generator[int, None, Found]:
+    """Detect in all of a video, for a process that has no journal; yields how many frames are done.
+
+    Raises `InputError` for what cannot be read.
+    """
+    records, notes = list[FrameRecord](), list[str]()
+    with open_video(video.source) as source:
+        try:
+            with closing(prefetch(source, _AHEAD)) as frames:
+                for frame in frames:
+                    records.append(_found(video, frame, detector))
+                    yield len(records)
+        except TruncatedInput as cut:
+            notes.append(f"{_CUT}{cut}")
+        return Found(records, [*source.problems, *notes])
 
 
 def _detect_video(
@@ -99,13 +124,17 @@ def _detect_video(
         try:
             with closing(prefetch(source, _AHEAD)) as frames:
                 for frame in frames:
-                    height, width = frame.image.shape[:2]
-                    lines = as_lines(detector(frame), width, height)
-                    journal.add(FrameRecord(video.name, frame.number, key_of(video, frame), lines))
+                    journal.add(_found(video, frame, detector))
                     step(video.name, 1, None)
         except TruncatedInput as cut:
             notes.append(f"{_CUT}{cut}")
         return [*source.problems, *notes]
+
+
+def _found(video: Video, frame: Frame, detector: Detector) -> FrameRecord:
+    height, width = frame.image.shape[:2]
+    lines = as_lines(detector(frame), width, height)
+    return FrameRecord(video.name, frame.number, key_of(video, frame), lines)
 
 
 def single_video(source: Path) -> Video:
@@ -170,7 +199,7 @@ def _write(
 
     def counted() -> Iterator[FrameRecord]:
         nonlocal frames, boxes
-        for record in journal.frames():
+        for record in journal.frames([video.name for video in videos]):
             frames += 1
             boxes += len(record.lines)
             yield record
@@ -195,49 +224,67 @@ class FrameRecord(NamedTuple):
     """`"left,top,width,height,score\\n"` each."""
 
 
+class Found(NamedTuple):
+    """What was found in a video."""
+
+    records: list[FrameRecord]
+    notes: list[str]
+
+
 class Journal:
     """The record at `path` of the run that `about` describes: an earlier one's, or a new one.
 
     `finished` has the sequences that are done, with the notes on each; `begun` is one that is not,
-    and the frame to continue with. Raises `InputError` when the file is of another run, unless
-    it may be overwritten, and while another process writes it.
+    and the frame to continue with; with `whole` that one begins anew. Raises `InputError` when the
+    file is of another run, unless it may be overwritten, and while another process writes it.
     """
 
-    def __init__(self, path: Path, about: dict[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, about: dict[str, Any], *, overwrite: bool = False, whole: bool = False
+    ) -> None:
         self.path = path
         self.finished: dict[str, list[str]] = {}
         self.begun: tuple[str, int] | None = None
+        self._spans: dict[str, tuple[int, int]] = {}  # where the frames of those finished are
         about = json.loads(json.dumps(about))
         self._open = ExitStack()
         with reading(path):
             self._file = self._open.enter_context(path.open("r+b" if path.exists() else "w+b"))
         try:
             self._open.enter_context(locked(path))
-            whole = self._read(about, overwrite=overwrite)
+            good = self._read(about, overwrite=overwrite, whole=whole)
         except BaseException:
             self._open.close()
             raise
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        if not whole:
+        self._file.truncate(good)
+        self._file.seek(good)
+        if not good:
             self._append(about)
+            self._first = self._file.tell()
 
     def add(self, record: FrameRecord) -> None:
         """Note a frame."""
         self._append(record)
 
     def finish(self, sequence: str, notes: list[str]) -> None:
-        """Note that a sequence is done."""
+        """Note that a sequence is done, whose frames were the last that were noted."""
+        self._spans[sequence] = self._first, self._file.tell()
         self._append({"done": sequence, "notes": notes})
         self.finished[sequence] = notes
+        self._first = self._file.tell()
 
-    def frames(self) -> Iterator[FrameRecord]:
-        """All frames, in the order they were noted."""
+    def frames(self, sequences: Iterable[str]) -> Iterator[FrameRecord]:
+        """The frames of some finished sequences, one sequence after the other."""
         with self.path.open("rb") as file:
-            file.readline()
-            for line in file:
-                if isinstance(row := _row(line), FrameRecord):
-                    yield row
+            for first, end in (self._spans[name] for name in sequences):
+                file.seek(first)
+                while file.tell() < end:
+                    if isinstance(row := _row(file.readline()), FrameRecord):
+                        yield row
+
+    def remove(self) -> None:
+        """When it is closed and all is written."""
+        self.path.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -251,7 +298,7 @@ class Journal:
             self._file.write(json.dumps(row).encode() + b"\n")
             self._file.flush()
 
-    def _read(self, about: dict[str, Any], *, overwrite: bool) -> int:
+    def _read(self, about: dict[str, Any], *, overwrite: bool, whole: bool) -> int:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
         with reading(self.path), self.path.open("rb") as file:
             line = file.readline()
@@ -265,7 +312,7 @@ class Journal:
                     f"{self.path} is of another run ({_difference(before, about)}); give its "
                     "options to continue it, or --overwrite to begin anew"
                 )
-            good = file.tell()
+            good = self._first = file.tell()
             for line in file:
                 row = _row(line)
                 if row is None:
@@ -274,8 +321,13 @@ class Journal:
                     self.begun, last = (row.sequence, row.number), good
                 else:
                     self.finished[row[0]] = row[1]
+                    self._spans[row[0]] = self._first, good
+                    self._first = good + len(line)
                     self.begun = None
                 good += len(line)
+        if whole:
+            self.begun = None
+            return self._first
         return good if self.begun is None else last
 
 

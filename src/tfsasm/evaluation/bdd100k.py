@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import supervision as sv
 
 from tfsasm.boxes import xyxy_to_ltwh
-from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, find_videos, numbered, read_scalabel
+from tfsasm.datasets.bdd100k import (
+    CATEGORIES,
+    ScalabelFrame,
+    category,
+    find_videos,
+    numbered,
+    read_scalabel,
+)
 from tfsasm.errors import InputError
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
 from tfsasm.motchallenge import read_tracks
@@ -66,6 +75,22 @@ def result_labels(path: Path, name: str) -> Labels:
 
     boxes = Trajectories(table.frame, table.identity, table.ltwh)
     return Labels.of(boxes, np.array(CATEGORIES)[label.astype(np.int64) - 1])
+
+
+def as_categories(tracks: sv.Detections, names: Mapping[int, str] | None) -> sv.Detections:
+    """The same tracks with places in `CATEGORIES` as classes, for the eighth column of MOT text.
+
+    `names` are those of their classes so far, COCO's or BDD100K's; None if these are places
+    already. What has no class or another one becomes -1.
+    """
+    if tracks.class_id is None or names is None:
+        return tracks
+    places = {
+        number: CATEGORIES.index(known)
+        for number, name in names.items() if (known := category(name)) in CATEGORIES
+    }
+    classes = [places.get(number, -1) for number in tracks.class_id.tolist()]
+    return replace(tracks, class_id=np.array(classes, dtype=np.int64))
 
 
 def scalabel_labels(frames: Sequence[ScalabelFrame]) -> Labels:

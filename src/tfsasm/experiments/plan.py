@@ -88,6 +88,8 @@ class Experiment:
     """The first identity in result files."""
     scores: bool = True
     """Whether result files hold scores."""
+    categories: bool = False
+    """Whether they hold the class of each track, as BDD100K counts them."""
     order: Literal["natural", "name"] = "natural"
     """Of the images of a folder."""
     todo: Mapping[str, Sequence[str]] | None = None

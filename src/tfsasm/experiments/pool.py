@@ -1,31 +1,34 @@
-"""Work on named things in several processes, none of which can take the others down.
+"""Work on named things by an engine: processes here, or those of a Ray cluster (`on_ray.py`).
 
-A pool that loses a process gives up all it was to do. Here a process that dies costs the one thing
-it was working on, and another takes its place. When the parent dies, killed or not, its workers
-end with the next event that they send.
+A pool that loses a process gives up all it was to do. Here a process that dies is replaced, and
+what it was working on begun again, `ATTEMPTS` times at most. When the parent dies, killed or not,
+its workers end with the next event that they send.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any
-
-import torch
+from typing import Any, Protocol, TypeVar
 
 from tfsasm.errors import TfsasmError
 from tfsasm.processes import log_visibly, without_ctrl_c
 
-_GRACE = 20  # seconds that a process has to tidy up; the first frame compiles kernels
+ATTEMPTS = 3
+"""Processes that one name may take down before it is given up."""
+
+GRACE = 20
+"""Seconds that a process has to tidy up; the first frame compiles kernels."""
 
 Work = Callable[[str], Generator[int, None, Any]]
 """Works on one thing: yields how far it is, from time to time, and returns a result."""
@@ -61,6 +64,44 @@ Event = Advanced | Finished | Failed
 
 Events = Generator[Event, None, None]
 
+Made = TypeVar("Made")
+
+
+class Engine(Protocol):
+    """What works on names: processes of this machine, or of many."""
+
+    @property
+    def workers(self) -> int | None:
+        """How many names are worked on at a time, in order if one; None for as many as it can."""
+        ...
+
+    def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
+        """Work on every name, and yield what happens as it happens, as `run_all` does."""
+        ...
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of this machine, of which a single one is this one, with their share of threads.
+
+    The threads of a process depend on `workers` alone, never on how much is left to do: sums over
+    another number of threads may round otherwise, and a resumed run must not.
+    """
+
+    workers: int = 1
+
+    def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
+        """See `Engine`."""
+        if self.workers == 1:
+            yield from run_all(names, make)
+            return
+        usual = _threads()
+        make = partial(with_threads, max(1, usual // self.workers), make)
+        try:
+            yield from run_all(names, make, self.workers)
+        finally:
+            _set_threads(usual)  # a single name is worked on here
+
 
 def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) -> Events:
     """Work on every name once, in order, and yield what happens as it happens.
@@ -77,10 +118,11 @@ def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) ->
 def _here(names: Sequence[str], make: Callable[[], Work]) -> Events:
     work = make()
     for name in names:
-        yield from _events(name, work)
+        yield from events_of(name, work)
 
 
-def _events(name: str, work: Work) -> Events:
+def events_of(name: str, work: Work) -> Events:
+    """What happens while `work` is done on one name."""
     steps = work(name)
     try:
         while True:
@@ -124,7 +166,7 @@ class _Worker:
     def end(self) -> None:
         """End it, when it has removed what it left half done."""
         self.process.terminate()
-        self.process.join(_GRACE)
+        self.process.join(GRACE)
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -132,6 +174,7 @@ class _Worker:
 
 def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Events:
     pool = [_Worker(make) for _ in range(workers)]
+    deaths = Counter[str]()
     try:
         for worker in pool:
             worker.give(names.popleft())
@@ -141,7 +184,7 @@ def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Eve
                 name, event = worker.name or "", worker.receive()
                 if event is None:
                     code = worker.process.exitcode
-                    event = Failed(name, f"its process ended with code {code}; out of memory?")
+                    event = lost(name, deaths, names, f"its process ended with code {code}")
                     pool.remove(worker)
                     worker.end()
                     if names:
@@ -149,10 +192,20 @@ def _elsewhere(names: deque[str], make: Callable[[], Work], workers: int) -> Eve
                         pool.append(worker)
                 if not isinstance(event, Advanced):
                     worker.give(names.popleft() if names else None)
-                yield event
+                if event:
+                    yield event
     finally:
         for worker in pool:
             worker.end()
+
+
+def lost(name: str, deaths: Counter[str], names: deque[str], why: str) -> Failed | None:
+    """What a death under `name` means: it joins `names` once more, or has failed for good."""
+    deaths[name] += 1
+    if deaths[name] < ATTEMPTS:
+        names.append(name)
+        return None
+    return Failed(name, f"{why}, {ATTEMPTS} times; out of memory?")
 
 
 def _serve(connection: Connection, make: Callable[[], Work]) -> None:
@@ -160,16 +213,21 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # half-written files are removed
     log_visibly()
-    try:
-        work = make()
-    except Exception as error:
-        work = partial(_refuse, error)
+    work = begun(make)
     try:
         while (name := connection.recv()) is not None:
-            for event in _events(name, work):
+            for event in events_of(name, work):
                 connection.send(event)
     except (EOFError, OSError):
         return  # the parent has ended
+
+
+def begun(make: Callable[[], Work]) -> Work:
+    """What `make` gives; where it cannot, work that fails on every name for that reason."""
+    try:
+        return make()
+    except Exception as error:
+        return partial(_refuse, error)
 
 
 def _refuse(error: Exception, name: str) -> Generator[int, None, None]:
@@ -188,25 +246,20 @@ class Run:
 
 
 def run_sequences(
-    names: Sequence[str], make: Callable[[], Work], lengths: Mapping[str, int], workers: int,
-    on_event: Callable[[Event], object] = lambda event: None,
+    names: Sequence[str], make: Callable[[], Work], lengths: Mapping[str, int],
+    engine: Engine = Processes(), on_event: Callable[[Event], object] = lambda event: None,
 ) -> Run:
     """Work on the sequences named. Ctrl-C ends it; a failure costs one sequence.
 
     `make` is called as by `run_all`; the work yields how many of a sequence's `lengths` frames are
-    done, and `on_event` is called with everything that happens. The threads of a process depend on
-    `workers` alone, never on how much is left to do: sums over another number of threads may round
-    otherwise, and a resumed run must not.
+    done, and `on_event` is called with everything that happens.
     """
-    run, count = Run(), min(workers, len(names))
-    usual = torch.get_num_threads()
-    if workers > 1:
-        make = partial(_with_threads, max(1, usual // workers), make)
-    if count > 1:
+    run = Run()
+    if engine.workers != 1 and len(names) > 1:
         make()  # what would fail in every process is refused here, and downloads are done once
         names = sorted(names, key=lambda name: -lengths[name])
     try:
-        with closing(run_all(names, make, count)) as events:
+        with closing(engine(names, make)) as events:
             for event in events:
                 if isinstance(event, Finished):
                     run.outcomes[event.name] = event.value
@@ -217,11 +270,24 @@ def run_sequences(
                 on_event(event)
     except KeyboardInterrupt:
         run.interrupted = True
-    finally:
-        torch.set_num_threads(usual)
     return run
 
 
-def _with_threads(threads: int, make: Callable[[], Work]) -> Work:
-    torch.set_num_threads(threads)
+def with_threads(threads: int, make: Callable[[], Made]) -> Made:
+    """What `make` gives, in a process whose PyTorch has so many threads from now on."""
+    _set_threads(threads)
     return make()
+
+
+def _threads() -> int:
+    with suppress(ImportError):  # not all that is tracked needs it
+        import torch
+
+        return torch.get_num_threads()
+    return 1
+
+
+def _set_threads(threads: int) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # what it has when it is loaded

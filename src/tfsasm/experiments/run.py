@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import supervision as sv
 
+from tfsasm.datasets.bdd100k import CATEGORIES
 from tfsasm.detection.det_db import DetDb, read_det_db
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
+from tfsasm.evaluation.bdd100k import as_categories
 from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Experiment, Task
 from tfsasm.experiments.pool import Work
@@ -104,6 +106,11 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
     network = embedder = None
     if any(isinstance(spec, QuerySpec) for spec in specs):
         network = experiment.network()
+        if experiment.categories and network.classes not in (1, len(CATEGORIES)):
+            raise InputError(
+                f"the network tells {network.classes} classes apart, and BDD100K has "
+                f"{len(CATEGORIES)}: {', '.join(CATEGORIES)}"
+            )
         if experiment.timed:
             _warm_up(QueryTracker(network))
     if any(isinstance(spec, AppearanceSpec) for spec in specs):
@@ -135,6 +142,7 @@ def run_sequence(
     ids: dict[str, set[int]] = {label: set() for label in chosen}
     seconds = dict.fromkeys(chosen, 0.0)
     found = detectors(task)
+    names = getattr(found, "class_names", {})
     frames, began = 0, time.monotonic()
     with ExitStack() as stack:
         source = None
@@ -147,6 +155,8 @@ def run_sequence(
                 boxes = given.for_network if hasattr(tracker, "network") else given.for_others
                 tracks, spent = _update(tracker, frame, boxes, features[label], embedder)
                 seconds[label] += spent
+                if experiment.categories:
+                    tracks = as_categories(tracks, None if _own_classes(tracker) else names)
                 files[label].write(frame, tracks)
                 ids[label].update(np.asarray(tracks.tracker_id).tolist())
             frames += 1
@@ -218,6 +228,11 @@ def _network(tracker: Tracker) -> int:
     return id(getattr(tracker, "network", tracker))
 
 
+def _own_classes(tracker: Tracker) -> bool:
+    """Whether the tracker says what its tracks are: with a network of several classes."""
+    return isinstance(tracker, QueryTracker) and tracker.network.classes > 1
+
+
 def _update(
     tracker: Tracker, frame: Frame, detections: sv.Detections | Proposals, features: Features,
     embedder: SharedEmbedder | None,
@@ -234,7 +249,10 @@ def _result(experiment: Experiment, label: str, name: str, stack: ExitStack) -> 
     """The result file of a tracker, which appears when `stack` ends without an exception."""
     path = stack.enter_context(atomic_path(result_file(experiment.folders[label], name)))
     return stack.enter_context(
-        MotFile(path, first_id=experiment.first_id, scores=experiment.scores)
+        MotFile(
+            path, first_id=experiment.first_id, scores=experiment.scores,
+            classes=experiment.categories,
+        )
     )
 
 

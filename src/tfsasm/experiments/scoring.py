@@ -8,7 +8,7 @@ from functools import partial
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import Files
 from tfsasm.evaluation.score import Scored, score_files
-from tfsasm.experiments.pool import Event, Work, run_sequences
+from tfsasm.experiments.pool import Event, Processes, Work, run_sequences
 
 Filed = Mapping[str, Mapping[str, Files]]
 """By tracker, the files of each sequence."""
@@ -26,7 +26,7 @@ def score_all(
     """
     counts = {label: len(group) for label, group in files.items()}
     make = partial(_scoring, files, dataset, problems, classes)
-    run = run_sequences(list(files), make, counts, workers, on_event)
+    run = run_sequences(list(files), make, counts, Processes(workers), on_event)
     if run.interrupted:
         raise KeyboardInterrupt
     for label, why in run.failures.items():

@@ -11,23 +11,30 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
+from tfsasm.datasets.sequences import find_detections, sequences
+from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.detection.proposals import Proposals
-from tfsasm.errors import InputError
+from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments.speed.variants import check_variants, make_variant, precision_of
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
-from tfsasm.motrv2.weights import load_model
+from tfsasm.motrv2.motr import is_motr, make_motr
+from tfsasm.motrv2.weights import load_model, make_model, read_checkpoint
 from tfsasm.runtime.network import Network
 from tfsasm.tracking.config import TrackerConfig, released
 from tfsasm.tracking.query import QueryTracker
+from tfsasm.video.source import open_video
 
 REFERENCE = "exact"
 """The variant that sums in the order of the released code; the others are compared with it."""
 
 VARIANTS = (REFERENCE, "plain", "fast-fp32", "fast-bf16", "onnx", "openvino")
 """In PyTorch, one operation at a time in two orders; fast, in two precisions; exported."""
+
+Shown = tuple[np.ndarray, Proposals]
+"""A frame, BGR uint8 `[H, W, 3]`, and its detections."""
 
 _SAME = 0.1  # pixels of a 512-pixel image; one thousandth of that is usual
 
@@ -72,11 +79,36 @@ class Agreement:
         return bool(self.absent) or self.verdict in ("agrees", "same identities, rounded")
 
 
+def rendered(frames: int, seed: int = 7) -> list[Shown]:
+    """A short video of dancers that is drawn here, so that nothing is needed."""
+    scene = SceneConfig(width=512, height=384, frames=frames, kinds=("dance",), photographs=False)
+    video = []
+    for frame in render_clip(seed, scene):
+        height, width = frame.image.shape[:2]
+        ltwh, scores = frame.detections[:, :4], frame.detections[:, 4]
+        video.append((frame.image, Proposals.from_ltwh(ltwh, scores, width, height)))
+    return video
+
+
+def recorded(dataset: str, root: Path, detections: Path | None, frames: int) -> list[Shown]:
+    """The first frames of a data set's first sequence that has images, and its stored boxes.
+
+    Raises `InputError` where there are none, and as `find_detections` does.
+    """
+    found = next((one for one in sequences(dataset, root) if one.source), None)
+    if found is None:
+        raise InputError(f"no sequence of {root} has images")
+    source = str(found.source)
+    boxes = open_detections(find_detections(detections, found), source_name=source)
+    with open_video(source, end=frames) as video:
+        return [(frame.image, boxes(frame)) for frame in video]
+
+
 def verify(
-    weights: Path, frames: int, variants: Sequence[str] = VARIANTS,
-    progress: Callable[[str], None] = lambda variant: None, seed: int = 7,
+    weights: Path, video: Sequence[Shown], variants: Sequence[str] = VARIANTS,
+    progress: Callable[[str], None] = lambda variant: None,
 ) -> Iterator[Agreement]:
-    """Track a short rendered video in each variant, by the released method at any network's score.
+    """Track a short video in each variant, by the released method at any network's score.
 
     The first variant is the reference. One that needs a package that is missing is reported as
     absent. Raises `InputError` for a variant that there is not, `WeightsError` for a checkpoint
@@ -84,8 +116,6 @@ def verify(
     """
     for variant in variants:
         precision_of(variant)
-    scene = SceneConfig(width=512, height=384, frames=frames, kinds=("dance",), photographs=False)
-    video = list(render_clip(seed, scene))
     wanted: list[sv.Detections] | None = None
     with tempfile.TemporaryDirectory() as folder:
         for variant in variants:
@@ -97,7 +127,7 @@ def verify(
                 continue
             began = time.perf_counter()
             tracks = _tracked(network, video, released())
-            seconds = (time.perf_counter() - began) / frames
+            seconds = (time.perf_counter() - began) / max(1, len(video))
             wanted = tracks if wanted is None else wanted
             yield Agreement(variant, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
 
@@ -113,17 +143,10 @@ def _made(variant: str, weights: Path, folder: Path) -> Network:
 
 
 def _tracked(
-    network: Network, video: Iterable[SyntheticFrame], method: TrackerConfig
+    network: Network, video: Iterable[Shown], method: TrackerConfig
 ) -> list[sv.Detections]:
     tracker = QueryTracker(network, method)
-    tracks = []
-    for frame in video:
-        height, width = frame.image.shape[:2]
-        boxes = Proposals.from_ltwh(
-            frame.detections[:, :4], frame.detections[:, 4], width, height
-        )
-        tracks.append(tracker.update(boxes, frame.image))
-    return tracks
+    return [tracker.update(boxes, image) for image, boxes in video]
 
 
 def compared(
@@ -143,7 +166,12 @@ def compared(
 
 def describe(weights: Path) -> tuple[str, NetworkConfig]:
     """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
-    model, config = load_model(weights)
+    state, given = read_checkpoint(weights)
+    if is_motr(state):
+        make_motr(state, weights, given)
+        raise WeightsError(f"{weights} is a MOTR and whole; there is one way to run it, so nothing "
+                           "to compare: tfsasm track --preset motr")  # fmt: skip
+    model, config = make_model(state, given, weights)
     tensors, numbers = len(model.state_dict()), model.size
     sizes = config.model
     return (

@@ -26,7 +26,7 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.deformable_attention import sample_by
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.network import normalise
+from tfsasm.motrv2.network import class_scores, normalise
 from tfsasm.motrv2.sampling import level_by_level
 from tfsasm.motrv2.transformer import Features, Queries
 from tfsasm.runtime.manifest import (
@@ -69,13 +69,13 @@ class Decode(nn.Module):
         self.model = model
 
     def forward(self, content: Tensor, boxes: Tensor, levels: list[Tensor]) -> tuple[Tensor, ...]:
-        """Scores `[Q]`, boxes of the last and the first layer `[Q, 4]`, embeddings `[Q, C]`."""
+        """`class_scores`, boxes of the last and the first layer `[Q, 4]`, embeddings `[Q, C]`."""
         tokens = torch.cat([level.flatten(1, 2) for level in levels], dim=1)
         shapes = [(level.shape[1], level.shape[2]) for level in levels]
         answers = self.model.decode(Features(tokens, shapes), Queries(content, boxes))
         last = answers[-1]
         first_boxes = answers[0].boxes.clone()  # of a single layer, given out twice
-        return last.logits[:, 0].sigmoid(), last.boxes, first_boxes, last.embeddings
+        return class_scores(last.logits), last.boxes, first_boxes, last.embeddings
 
 
 Graph = tuple[nn.Module, tuple[Any, ...], tuple[Any, ...]]

@@ -14,7 +14,7 @@ from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import MOTR
 from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, upload, whole_float32
-from tfsasm.runtime.network import Prediction, Queries
+from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 
 
@@ -30,6 +30,7 @@ class TorchNetwork:
         """With `resize_there` images are resized where the model is, by rounding not as OpenCV."""
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
+        self.classes = model.config.classes
 
     @property
     def device(self) -> torch.device:
@@ -60,11 +61,10 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def decode(self, features: Features, queries: Queries) -> Prediction:
-        """Predictions for Q queries in one image; the score is that of the first class."""
+        """Predictions for Q queries in one image."""
         layers = self.model.decode(features, queries)
         first, last = layers[0], layers[-1]
-        scores = last.logits[:, 0].sigmoid()
-        return Prediction(scores, last.boxes, first.boxes, last.embeddings)
+        return predicted(class_scores(last.logits), last.boxes, first.boxes, last.embeddings)
 
     @torch.inference_mode()
     def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
@@ -79,6 +79,11 @@ class MotrNetwork(TorchNetwork):
 
     def __init__(self, model: MOTR, config: NetworkConfig) -> None:
         super().__init__(model, config)  # type: ignore[arg-type]  # it has the same calls
+
+
+def class_scores(logits: Tensor) -> Tensor:
+    """Scores `[Q]` of the logits `[Q, 1]` of one class, or `[Q, K]` of those of several."""
+    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.sigmoid()
 
 
 def prepare(image: np.ndarray, short_side: int, max_side: int) -> Tensor:

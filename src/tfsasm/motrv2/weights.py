@@ -8,6 +8,7 @@ parameter names; `PUBLISHED` is the whole translation.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tfsasm.errors import WeightsError
+from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
 from tfsasm.limits import file_stand_in
 from tfsasm.motrv2.config import NetworkConfig, full
@@ -50,6 +51,12 @@ PUBLISHED = (  # ours, published
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
 """A published file has each box head twice."""
 
+DENOISING = "refine_embed.weight"
+"""There only in networks that were built with denoising queries (QUIRK-8)."""
+
+UNUSED = r"\.decoder\.layers\.\d+\.(update_attn|norm4)\.|^track_embed\.norm3\."
+"""Tensors of MOTR that some files of MOTRv2 hold and its code never calls (SPEC 11.1)."""
+
 State = dict[str, Tensor]
 
 
@@ -79,19 +86,35 @@ def to_published(state: Mapping[str, Tensor]) -> State:
 
 
 def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) -> State:
-    """Published state dict to ours, strictly.
+    """Published state dict to ours, strictly where it counts.
 
     Raises one `WeightsError` that lists every missing, surplus and misshapen name and every alias
-    of a box head that disagrees with its twin. A `num_batches_tracked` is dropped (SPEC 3.1).
+    of a box head that disagrees with its twin. What the original loads without harm is taken too,
+    and told: `UNUSED` names are left out, a box head may be there once, and the content of
+    denoising queries, which only training asks for, may lack. A `num_batches_tracked` is dropped
+    (SPEC 3.1).
     """
     published = {k: v for k, v in published.items() if not k.endswith("num_batches_tracked")}
     expected = to_published(model.state_dict())
+    ignored = [k for k in published if k not in expected and re.search(UNUSED, k)]
+    lacking = [k for k in (DENOISING,) if k not in published]
+    once = {twin(k): v for k, v in published.items() if twin(k) not in published}
+    published = {k: v for k, v in published.items() if k not in ignored} | once
+    published |= {name: expected[name] for name in lacking}
     problems = differences(expected, published)
     for alias in sorted(name for name in published if name.startswith(BOX_HEADS_ALIAS)):
         head = twin(alias)
         if head in published and not torch.equal(published[alias], published[head]):
             problems.append(f"differs from its twin {head}: {alias}")
     refuse(problems, f"{origin} does not fit the network")
+    told = [
+        f"ignored, since it is never used: {first_few(ignored)}" if ignored else "",
+        f"once instead of twice: {len(once)} tensors of box heads" if once else "",
+        f"lacks {', '.join(lacking)}, which tracking does not use" if lacking else "",
+    ]
+    if any(told):
+        taken = f"{len(expected) - len(lacking)} of {len(expected)} tensors were taken"
+        log.warning("%s: %s; %s", origin, taken, "; ".join(filter(None, told)))
     return {name: published[published_name(name)] for name in model.state_dict()}
 
 
@@ -166,11 +189,18 @@ def make_model(
 
 
 def _published_config(state: State, path: Path | str) -> NetworkConfig:
-    config, classes = full(), _classes(state)
-    if classes in (None, config.model.classes):
-        return config
-    log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
-    return replace(config, model=replace(config.model, classes=classes))
+    """The published network with what the tensors say: numbers of classes and learned queries."""
+    config, sizes = full(), full().model
+    if classes := _classes(state):
+        sizes = replace(sizes, classes=classes)
+    if (boxes := state.get("position.weight")) is not None and boxes.ndim:
+        sizes = replace(sizes, learned_queries=len(boxes))
+    if sizes.classes != config.model.classes:
+        log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
+    if sizes.learned_queries != config.model.learned_queries:
+        log.warning("%s: it has %d learned queries, and so has the network", path,
+                    sizes.learned_queries)  # fmt: skip
+    return replace(config, model=sizes)
 
 
 def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> None:

@@ -20,7 +20,7 @@ from tfsasm.runtime.manifest import (
     names_of,
     read_manifest,
 )
-from tfsasm.runtime.network import Prediction, Queries
+from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import resized_rgb
 from tfsasm.runtime.sessions import OPENERS
 from tfsasm.tables import Floats
@@ -71,6 +71,7 @@ class ExportedNetwork:
             maps = [np.zeros((1, 3, 2, channels), np.float32)] * len(self._levels)
             prediction = self.decode(maps, queries)
             self.interact(queries.content, queries.boxes, prediction.embeddings)
+            self.classes = prediction.class_scores.shape[1]
         except Exception as error:  # the runtimes' errors share no base of their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(
@@ -100,9 +101,10 @@ class ExportedNetwork:
         """Predictions for Q queries in one image."""
         if len(queries) == 0:
             none = queries.boxes
-            return Prediction(np.zeros(0, np.float32), none, none, queries.content)
+            scores = np.zeros((0, self.classes) if self.classes > 1 else 0, np.float32)
+            return predicted(scores, none, none, queries.content)
         maps = dict(zip(self._levels, features, strict=True))
-        return Prediction(
+        return predicted(
             *self._decode({"content": queries.content, "boxes": queries.boxes} | maps)
         )
 

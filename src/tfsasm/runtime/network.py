@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfsasm.tables import Array, Table
+from tfsasm.tables import Array, Table, namespace
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,26 @@ class Prediction(Table):
     """`[Q, 4]`, of the first layer."""
     embeddings: Array
     """`[Q, C]`."""
+    class_scores: Array = None
+    """`[Q, K]` of each class, whose largest is the score; by default of one class."""
+
+    def __post_init__(self) -> None:
+        if self.class_scores is None:
+            object.__setattr__(self, "class_scores", self.scores[:, None])
+
+    @property
+    def classes(self) -> Array:
+        """The most likely class of each query, `[Q]` int64 from 0."""
+        return namespace(self.class_scores).argmax(self.class_scores, 1)
+
+
+def predicted(scores: Array, boxes: Array, first_boxes: Array, embeddings: Array) -> Prediction:
+    """The prediction of a network that gives `scores` `[Q]` of one class, or `[Q, K]` of several.
+    """
+    if scores.ndim == 1:
+        return Prediction(scores, boxes, first_boxes, embeddings)
+    best = namespace(scores).amax(scores, 1)
+    return Prediction(best, boxes, first_boxes, embeddings, scores)
 
 
 class Network(Protocol):
@@ -46,6 +66,8 @@ class Network(Protocol):
     """Learned queries that stand before those of the detections."""
     proposals: bool
     """Whether detections are queries of their own, as in MOTRv2; MOTR finds objects itself."""
+    classes: int
+    """How many it tells apart. With several, it says of each track what it is."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
 

@@ -97,9 +97,10 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, TrackerSpec]:
     for text in (part for given in texts for part in _split(given)):
         if text in specs:
             raise InputError(f"{text} is among the trackers twice")
-        specs[text] = _spec(text)
+        name, settings = named(text)
+        specs[text] = tracker_spec(name, settings)
     if not specs:
-        raise InputError(f"no tracker; there are {', '.join(_known())}")
+        raise InputError(f"no tracker; there are {', '.join(known_trackers())}")
     return specs
 
 
@@ -114,18 +115,26 @@ def _split(text: str) -> list[str]:
     return found
 
 
-def _spec(text: str) -> TrackerSpec:
+def named(text: str) -> tuple[str, dict[str, str]]:
+    """Name and settings of `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`.
+
+    Raises `InputError` for an unknown name.
+    """
     name, colon, rest = text.partition(":")
-    settings = pairs(rest.split(","), f"tracker {name}") if colon else {}
+    if name not in known_trackers():
+        raise InputError(f"no tracker {name!r}; there are {', '.join(known_trackers())}")
+    return name, pairs(rest.split(","), f"tracker {name}") if colon else {}
+
+
+def tracker_spec(name: str, settings: Mapping[str, str]) -> TrackerSpec:
+    """A tracker of `known_trackers` with single settings. Raises `InputError`."""
     if name in CLASSICS:
         return ClassicSpec(name, parse(name, settings))
     if name in APPEARANCE:
         return AppearanceSpec(with_settings(APPEARANCE[name], settings))
-    name = ALIASES.get(name, name)
-    if name not in PRESETS:
-        raise InputError(f"no tracker {name!r}; there are {', '.join(_known())}")
-    return QuerySpec(with_settings(preset(name).make(), settings))
+    return QuerySpec(with_settings(preset(ALIASES.get(name, name)).make(), settings))
 
 
-def _known() -> list[str]:
+def known_trackers() -> list[str]:
+    """All names, those of one kind beside one another."""
     return [*ALIASES, *PRESETS, *APPEARANCE, *CLASSICS]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import supervision as sv
+from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.boxes import area, cxcywh_to_xyxy, iou_matrix
 from tfsasm.detection.proposals import (
@@ -63,7 +64,8 @@ class Tracks(Table):
     """Of the box's centre per frame, in normalised units, `[N, 2]`; 0 while motion is off."""
     classes: Array = None
     """Of the detection that each was born of or last matched with, `[N]` int64, or `NO_CLASS`,
-    which it is for all if none are given."""
+    which it is for all if none are given; with a network of several classes, what the track was
+    when it was last seen."""
 
     def __post_init__(self) -> None:
         if self.classes is None:
@@ -136,6 +138,8 @@ def _step(
 ) -> tuple[TrackerState, TrackOutput]:
     if not network.proposals:
         proposals = proposals[:0]
+    if network.classes > 1:  # it says itself what a track is; the detector may count otherwise
+        proposals = replace(proposals, classes=no_classes(proposals.scores))
     new = _new_tracks(network.queries(proposals.boxes, proposals.scores), config)
     tracks = Tracks.cat([new, state.tracks])
     own = proposal_rows(len(tracks), network.learned, proposals)
@@ -157,6 +161,8 @@ def _step(
     )  # fmt: skip
     sources = namespace(own).where(status.born, own, matches)
     classes = association.updated_classes(tracks.classes, matches, proposals)
+    if network.classes > 1:
+        classes = namespace(own).where(seen | status.born, prediction.classes, classes)
     output = TrackOutput(status.ids, prediction.scores, prediction.boxes, sources, classes)[live]
     tracks = Tracks(
         status.ids[live], status.missed[live], queries, remembered, velocity[live], classes[live]
@@ -174,10 +180,11 @@ def _predict(
         tracks.queries.boxes, tracks.velocity, tracks.missed, config.motion
     )
     prediction = network.decode(features, Queries(content, reference))
+    classes = prediction.classes if network.classes > 1 else tracks.classes
     associated = association.associate(
         tracks.ids, prediction.scores, prediction.boxes, reference, proposals, network.learned,
         config.association, config.lifecycle.miss_score,
-        None if config.class_agnostic else tracks.classes,
+        None if config.class_agnostic else classes,
     )  # fmt: skip
     status = association.update_status(
         tracks.ids, tracks.missed, associated.scores, next_id, config.lifecycle,
@@ -303,6 +310,12 @@ class QueryTracker:
         return sorted(found, key=lambda track: track.id)
 
     @property
+    def class_names(self) -> dict[int, str]:
+        """Of a network of several classes, which has but numbers; empty for one of one class."""
+        count = self.network.classes
+        return {} if count == 1 else {number: f"class {number}" for number in range(count)}
+
+    @property
     def memory_config(self) -> MemoryConfig:
         """When the memory stores."""
         return self.config.memory
@@ -330,9 +343,10 @@ class QueryTracker:
         `detections` are any detector's (`Given`), in pixels of `frame`; `frame` is uint8 BGR
         `[H, W, 3]` (grey and BGRA are converted), and `prepared` its features if `prepare` has made
         them. Returns the tracks: `tracker_id` from 1, `confidence`, pixel `xyxy` (not clipped to
-        the image), and `class_id` and `data` of the detection that each track was born of. Raises
-        `InputError` for a box with NaN, infinity or no area, naming its row, for boxes that look
-        normalised, and for a frame that is missing or not an image; the state is then as before.
+        the image), and `class_id` and `data` of the detection that each track was born of; the
+        class is the network's where it knows several. Raises `InputError` for a box with NaN,
+        infinity or no area, naming its row, for boxes that look normalised, and for a frame that is
+        missing or not an image; the state is then as before.
         """
         if frame is None:
             raise InputError("a query tracker needs the image of every frame; give frame")
@@ -353,7 +367,10 @@ class QueryTracker:
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
         metadata = {} if found is None else dict(found.metadata)
-        return replace(self._origins.attach(tracks), metadata=metadata)
+        tracks = replace(self._origins.attach(tracks), metadata=metadata)
+        if self.class_names:  # those of the detections are of other classes
+            tracks.data.pop(CLASS_NAME_DATA_FIELD, None)
+        return tracks
 
     def _count_small(self, output: TrackOutput, tracks: sv.Detections) -> None:
         """Those of `output` that would be among the reported `tracks` but for their size."""

@@ -72,8 +72,8 @@ def track_video(
     `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
     thread decodes and detects, another prepares the frames for the tracker, each up to `prefetch`
     frames before they are tracked; 0 for neither. `batch` frames of one size are prepared together,
-    which a live source should not wait for. Where the detector has `class_names`, the tracks have
-    them as `data["class_name"]`. Raises `InputError` for what cannot be used and
+    which a live source should not wait for. Where tracker or detector has `class_names`, the tracks
+    have them as `data["class_name"]`. Raises `InputError` for what cannot be used and
     `TruncatedInput` after the last good frame of a damaged source.
     """
     detect, frames = as_detector(detector, source), as_source(source)
@@ -86,7 +86,8 @@ def track_video(
     ):  # fmt: skip
         for frame, proposals, prepared in ready:
             tracks = tracker.update(proposals, frame.image, prepared)
-            yield frame, _with_names(tracks, getattr(detect, "class_names", {}))
+            names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
+            yield frame, _with_names(tracks, names)
 
 
 def _with_names(tracks: sv.Detections, names: Mapping[int, str]) -> sv.Detections:

@@ -94,9 +94,9 @@ class ClipTracks(Table):
     @classmethod
     def unassigned(cls, queries: Queries) -> ClipTracks:
         """Queries without an identity. Their IoU starts at 1 (SPEC 5.3)."""
-        n, device = len(queries), queries.boxes.device
-        ids = torch.full((n,), NO_ID, dtype=torch.int64, device=device)
-        return cls(ids, torch.ones(n, device=device), queries)
+        n, like = len(queries), queries.boxes
+        ids = torch.full((n,), NO_ID, dtype=torch.int64, device=like.device)
+        return cls(ids, like.new_ones(n), queries)
 
 
 def clip_loss(

@@ -7,16 +7,21 @@ import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.training import distributed
+from tfsasm.training.checkpoints import TrainState, save
 from tfsasm.training.data import Blocks, stream
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
 
-_LEAST, _MOST, _SECONDS = 3, 8, 20.0  # steps per clip length, and how long they may take
+_LEAST, _MOST, _SECONDS = 4, 40, 30.0  # steps per clip length, and how long they may take
+
+_MADE, _MAKING = 4, 3.0  # clips at least whose making is timed, and seconds, for 10 times as many
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ def estimate(
 ) -> Estimate:
     """Take a few steps of a run at each of its clip lengths, and throw them away.
 
-    `model` is the network on its device. The first step of a length is not timed.
+    `model` is the network on its device. The first step of a length is not timed. The clips of so
+    few steps were made while the first one lasted, so that their making is timed by itself: where
+    it takes longer than the steps, a run waits for it. Writing checkpoints counts.
     """
     run = start(model, network, config)  # type: ignore[arg-type]
     team = distributed.team()
@@ -50,15 +57,39 @@ def estimate(
     clips = stream(blocks, workers=config.workers, part=(team.rank, team.size))
     ends = [share for share, _ in config.lengths[1:]] + [1.0]
     seconds = 0.0
+
+    def step(share: float) -> float:
+        run.step = min(int(share * config.steps) + 1, config.steps - 1)
+        began = time.perf_counter()
+        train_step(run, list(islice(clips, each)))
+        return time.perf_counter() - began
+
+    step(0.0)
+    making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
     for (begin, _), end in zip(config.lengths, ends, strict=True):
+        step(begin)
         taken: list[float] = []
-        while len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken[1:]) < _SECONDS):
-            run.step = min(int(begin * config.steps) + 1, config.steps - 1)
-            began = time.perf_counter()
-            train_step(run, list(islice(clips, each)))
-            taken.append(time.perf_counter() - began)
-        seconds += (end - begin) * sum(taken[1:]) / (len(taken) - 1)
+        while len(taken) < _LEAST or (len(taken) < _MOST and sum(taken) < _SECONDS):
+            taken.append(step(begin))
+        seconds += (end - begin) * max(making, sum(taken) / len(taken))
+    seconds *= 1 + _seconds_of_a_checkpoint(run) / (60 * config.checkpoint_minutes)
     return Estimate(config.steps, seconds, *_memory(run.model.learned_content.device))
+
+
+def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:
+    """As so many workers make them, measured while they do."""
+    began, spent, count, made = time.perf_counter(), 0.0, 0, 0
+    while made < _MADE or (made < 10 * _MADE and spent < _MAKING):
+        made, count = made + len(blocks(count)), count + 1
+        spent = time.perf_counter() - began
+    return spent / made / workers
+
+
+def _seconds_of_a_checkpoint(run: TrainState) -> float:
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        save(run, Path(folder))
+        return time.perf_counter() - began
 
 
 def _memory(device: torch.device) -> tuple[float, str]:

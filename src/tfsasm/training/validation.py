@@ -90,7 +90,7 @@ def data_scores(
             path = find_detections(spec.detections, sequence)
             boxes = open_detections(path, source_name=str(sequence.source), read=read)
             result = Path(folder, f"{sequence.name}.txt")
-            with MotFile(result) as file:
+            with MotFile(result, classes=network.model.classes > 1) as file:
                 for frame, tracks in track_video(tracker, str(sequence.source), boxes):
                     file.write(frame, tracks)
             files[sequence.name] = Files(sequence.truth, result, sequence.length)

@@ -123,7 +123,8 @@ def _texts(tracks: sv.Detections, order: np.ndarray, names: bool) -> Iterator[li
     for row in order:
         short = "?" if ids[row] == -1 else f"#{ids[row]}"
         named = short if kinds is None else f"{kinds[row]} {short}"
-        score = [] if tracks.confidence is None else [f"{named} {tracks.confidence[row]:.2f}"]
+        # Two spaces: one of this font is so narrow that "#2 0.81" reads as 20.81.
+        score = [] if tracks.confidence is None else [f"{named}  {tracks.confidence[row]:.2f}"]
         yield [*score, *dict.fromkeys((named, short))]
 
 

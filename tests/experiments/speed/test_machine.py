@@ -1,5 +1,9 @@
 """What a frame needs."""
 
+import os
+
+import pytest
+
 from helpers.fakes import SMALL
 from tfsasm.experiments.speed import machine
 from tfsasm.motrv2.config import NetworkConfig
@@ -16,3 +20,13 @@ def test_more_queries_need_more_of_the_decoder_alone():
     needed, more = (machine.gflop(NETWORK, 64, 96, queries) for queries in (10, 20))
     assert more["decoder"] > needed["decoder"]
     assert more["encoder"] == needed["encoder"]
+
+
+def test_the_peak_of_a_process_of_its_own_is_that_of_its_work():
+    megabytes = 600
+    assert machine.peak_mb(bytearray, megabytes * 2**20) > megabytes + 50
+
+
+def test_a_process_that_dies_is_an_error():
+    with pytest.raises(RuntimeError, match="the process that measures memory died"):
+        machine.peak_mb(os._exit, 3)

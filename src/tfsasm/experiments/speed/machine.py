@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.fast.layers import PackedLinear
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Queries
+from tfsasm.processes import peak_memory
 from tfsasm.runtime.preprocess import resized_shape
 
 _ROWS, _SIDE, _TRIES = 2048, 1024, 12
@@ -82,13 +82,7 @@ def _measured(send: Any, work: Callable[..., None], *given: Any) -> None:
 
     keep_freed_memory()  # as the command line does
     work(*given)
-    send.send(own_peak_mb())
-
-
-def own_peak_mb() -> float:
-    """Largest resident memory of this process so far, in MB."""
-    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB here
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    send.send(peak_memory() / 1e6)
 
 
 def processor() -> str:

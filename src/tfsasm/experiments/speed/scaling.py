@@ -6,7 +6,7 @@ not counted.
 
 from __future__ import annotations
 
-import resource
+import mmap
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from tfsasm.detection.proposals import Proposals
-from tfsasm.experiments.speed.machine import own_peak_mb
 from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.motrv2.transformer import Features
+from tfsasm.processes import peak_memory
 from tfsasm.runtime.preprocess import resized_shape
 from tfsasm.tables import Table
 from tfsasm.tracking import memory
@@ -70,7 +70,7 @@ def by_size(network: TorchNetwork, rounds: int, sides: Sequence[int], tracks: in
             "tokens": features.tokens.shape[1],
             "encode_ms": _median(lambda: _encode(network.model, image), rounds),  # noqa: B023
             "step_ms": _step_ms(network, state, features, tracks, rounds),
-            "peak_rss_mb": own_peak_mb(),
+            "peak_rss_mb": peak_memory() / 1e6,
         })  # fmt: skip
     return rows
 
@@ -172,6 +172,6 @@ def resident_mb() -> float:
     """Memory of this process now, where the system tells; else the most there was."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+            return int(file.read().split()[1]) * mmap.PAGESIZE / 1e6
     except OSError:
-        return own_peak_mb()
+        return peak_memory() / 1e6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2 import network as torch_network
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.network import TorchNetwork
+from tfsasm.processes import page_faults
 from tfsasm.runtime import exported
 from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.network import Network, Queries
@@ -140,7 +140,7 @@ def measure(variant: Variant, work: Workload, output: Path) -> Measurement:
     """All frames of the workload's video, each from the same state."""
     clock, frames = Clock(), 0
     network, config = variant.network, work.config
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    faults = page_faults()
     with ExitStack() as stack:
         for owner, attribute, name in variant.watched:
             stack.enter_context(clock.watch(owner, attribute, name))
@@ -163,7 +163,7 @@ def measure(variant: Variant, work: Workload, output: Path) -> Measurement:
                 height, width = frame.image.shape[:2]
                 tracks = Origins().attach(report(result, width, height, config))
                 writer.write(annotator.annotate(frame.image, tracks), frame.time)
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    faults = page_faults() - faults
     clock.own("encoder", "backbone", "preprocess")
     clock.own("backbone and encoder", "preprocess")
     clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")

@@ -1,0 +1,72 @@
+"""`tfsasm track --dry-run`: what videos will take."""
+
+import json
+
+import pytest
+
+from helpers.commands import run_command
+from helpers.finders import Finder, pictures
+from tfsasm.cli.estimate import Estimate, Lengths, measured
+from tfsasm.cli.track_one import Step, Tracked
+from tfsasm.errors import InputError
+from tfsasm.video.writer import VideoWriter
+
+HOUR = Estimate(Lengths(2, 72_000, 1.0, "a.mp4", ()), 100, 10.0, 0.5)
+
+
+def test_hours_and_cost_follow_from_the_rate():
+    """An hour of 20 frames per second, at 10 frames per second."""
+    assert HOUR.worker_hours == 2
+    assert HOUR.worker_hours_per_1000_hours == 2000
+    assert HOUR.cost_per_1000_hours == 1000
+    assert "1,000 hours of video cost 1,000.00, at 0.5 an hour of a worker" in HOUR.lines()
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two videos of 12 frames at 10 frames per second, and one that is none."""
+    (tmp_path / "videos").mkdir()
+    for seed, name in enumerate(("a.mp4", "b.mp4"), start=1):
+        with VideoWriter(tmp_path / "videos" / name, 10) as video:
+            for number, image in enumerate(pictures(12, seed)):
+                video.write(image, number / 10)
+    (tmp_path / "videos" / "c.mp4").write_text("no video")
+    return tmp_path / "videos"
+
+
+def dry_run(videos, *flags):
+    return run_command("track", videos, "--dry-run", *flags, detector=Finder())
+
+
+def test_nothing_is_written_but_what_is_asked_for(videos, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    path = tmp_path / "estimate.json"
+    outcome = dry_run(videos, "--price-per-hour", 2, "--json-output", path)
+    assert outcome.code == 0, outcome
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, path])
+    found = json.loads(path.read_text())
+    assert (found["lengths"]["videos"], found["lengths"]["frames"]) == (2, 24)
+    assert found["lengths"]["hours"] == pytest.approx(2.4 / 3600)
+    assert found["worker_hours"] == pytest.approx(24 / found["frames_per_second"] / 3600)
+    assert found["cost_per_1000_hours"] == pytest.approx(
+        2 * 1000 * found["worker_hours"] / found["lengths"]["hours"]
+    )
+    assert found["measured_frames"] == 12 - 5
+    assert "2 videos, 24 frames, " in outcome.out
+    assert "not counted: " in outcome.out
+    assert "c.mp4" in outcome.out
+
+
+def test_a_range_of_frames_counts_alone(videos):
+    assert "2 videos, 16 frames, " in dry_run(videos, "--start", 3, "--end", 10).out
+
+
+def test_no_video_at_all_is_refused(videos):
+    with pytest.raises(InputError, match="no video can be counted: "):
+        dry_run(videos / "c.mp4")
+
+
+def test_too_few_frames_to_measure_are_refused():
+    steps = [*(Step(n, 0, 5) for n in range(6)), Tracked(0, ())]
+    with pytest.raises(InputError, match="fewer than 6 frames"):
+        measured(iter(steps))

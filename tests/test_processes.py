@@ -1,0 +1,25 @@
+"""What systems say about processes."""
+
+import os
+
+import pytest
+
+from tfsasm.processes import foreign_load, page_faults, peak_memory
+
+
+@pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="Windows counts no load")
+@pytest.mark.parametrize(("average", "threads", "others"), [(3.0, 2, 1.0), (1.5, 2, 0.0)])
+def test_what_is_above_the_own_threads_is_the_load_of_others(monkeypatch, average, threads, others):
+    monkeypatch.setattr(os, "getloadavg", lambda: (average, 9.0, 9.0))
+    assert foreign_load(threads) == others
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such counts")
+def test_memory_that_was_given_back_counts_in_the_peak():
+    before, faults = peak_memory(), page_faults()
+    size = int(before) + 2**26  # more than anything that was held before
+    held = bytearray(b"x") * size
+    assert len(held) == size
+    del held
+    assert peak_memory() >= size
+    assert page_faults() > faults

@@ -1,0 +1,77 @@
+"""What a run will need, by steps of a clock that the test winds."""
+
+from dataclasses import replace
+from itertools import repeat
+
+import pytest
+
+from helpers.fakes import SMALL
+from helpers.scenes import drawn_blocks
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.training import estimate as module
+from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.trainer import clip_length
+
+NETWORK = NetworkConfig(SMALL, short_side=64, max_side=64)
+CONFIG = TrainConfig(steps=100, batch=1, workers=1, lengths=((0.0, 2), (0.5, 4)),
+                     checkpoint_minutes=1.0, precision="fp32")  # fmt: skip
+
+
+@pytest.fixture
+def estimate(monkeypatch):
+    """With steps that take what `seconds` says, by their place in the run and their number."""
+    clock, taken = [0.0], []
+
+    def run(seconds, config=CONFIG, checkpoint=0.0, making=0.0):
+        def blocks(index):
+            clips = drawn_blocks(index)
+            clock[0] += making * len(clips)
+            return clips
+
+        def train_step(run, clips):
+            taken.append(run.step)
+            clock[0] += seconds(clip_length(run.step, config), taken.count(run.step))
+
+        def save(run, folder):
+            clock[0] += checkpoint
+
+        monkeypatch.setattr(module, "train_step", train_step)
+        monkeypatch.setattr(module, "save", save)
+        monkeypatch.setattr(module, "stream", lambda *_, **__: repeat(None))
+        monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+        return module.estimate(NETWORK, config, blocks, MOTRv2(SMALL))
+
+    return run
+
+
+def test_each_length_of_clip_counts_by_its_share(estimate):
+    found = estimate(lambda frames, nth: float(frames))
+    assert found.seconds == pytest.approx(3.0)
+    assert found.hours == pytest.approx(300 / 3600)
+
+
+@pytest.mark.parametrize(("workers", "making", "seconds"), [
+    pytest.param(1, 5.0, 5.0, id="a run waits for its clips"),
+    pytest.param(2, 5.0, 3.0, id="two make them in time"),
+    pytest.param(0, 5.0, 3.0, id="a step that makes its own is timed whole"),
+])  # fmt: skip
+def test_a_run_is_as_quick_as_its_clips_are_made(estimate, workers, making, seconds):
+    config = replace(CONFIG, workers=workers, lengths=((0.0, 3),))
+    assert estimate(lambda frames, nth: 3.0, config, making=making).seconds == seconds
+
+
+def test_first_steps_do_not_count(estimate):
+    config = replace(CONFIG, lengths=((0.0, 2),))
+    assert estimate(lambda frames, nth: 1.0 if nth > 2 else 60.0, config).seconds == 1.0
+
+
+def test_a_slow_step_is_taken_few_times(estimate):
+    steps = []
+    estimate(lambda frames, nth: steps.append(nth) or 100.0)
+    assert len(steps) == 1 + 2 * (1 + 4)
+
+
+def test_checkpoints_take_their_share(estimate):
+    found = estimate(lambda frames, nth: 1.0, checkpoint=6.0)
+    assert found.seconds == pytest.approx(1.1)
