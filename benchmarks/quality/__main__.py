@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from benchmarks.quality.cells import Cells, Data
-from benchmarks.quality.choose import leave_one_group_out
-from benchmarks.quality.memories import MEMORIES, WORLDS, study
+from benchmarks.quality.cells import Cells, Data, work
+from benchmarks.quality.choose import ON, SETS, leave_one_group_out, trackers
+from benchmarks.quality.memories import WORLDS, in_world
 from rich.console import Console
 from rich.table import Table
 
@@ -32,8 +34,8 @@ REAL = ("PETS", "PETS, pan", "TUD")
 HARDER = ("every 3rd frame", "10 % dropped", "30 % dropped", "5 % jitter")
 TRUE_BOXES = ("true boxes", *(f"true boxes, 4 % jitter {seed}" for seed in range(3)))
 CANDIDATES = (
-    "", "buffer=0.2", "high_score=0.5", "buffer=0.2 high_score=0.5", "max_lost_frames=30",
-    "gate=0.1", "buffer=0.2 max_lost_frames=30",
+    "", "high_score=0.6", "max_lost_frames=60", "buffer=0.2", "buffer=0", "gate=0.1",
+    "low_gate=0.3", "score_noise=4",
 )  # fmt: skip
 """Settings that `choose` chooses among."""
 
@@ -61,49 +63,57 @@ def compare(data: ForData, settings: tuple[str, ...] = ()) -> None:
     """
     cells, peers = Cells(data), (*data.results, *PEERS)
     ours = ("motion", *(text for text in settings if text.startswith("motion")))
-    for condition in ("as it is", *HARDER):
-        show(cells, BOXES_ONLY, condition, (*ours, *peers))
     synthetic = [group for group in cells.groups if group not in (*BOXES_ONLY, *REAL)]
     for condition in ("as it is", *HARDER):
+        show(cells, BOXES_ONLY, condition, (*ours, *peers))
         show(cells, [*REAL, *synthetic], condition, (*OURS, *settings, *peers))
     for condition in TRUE_BOXES:
-        show(cells, ("PETS", "TUD"), condition, OURS)
+        show(cells, ("PETS", "TUD"), condition, ("motion", "hist", *settings))
 
 
 def choose(data: ForData, settings: tuple[str, ...] = CANDIDATES) -> None:
-    """Choose settings by leaving one group out, and report on what was left out."""
-    choice = leave_one_group_out(Cells(data), settings)
+    """Choose settings by leaving one group out, and report on what was left out, beside peers."""
+    cells, peers = Cells(data), (*data.results, *PEERS)
+    shown = ("motion", *peers)
+    cells.make(cell for cell in product(SETS, ON, (*trackers(settings), *shown)))
+    choice = leave_one_group_out(cells, settings)
     table = Table("held out", "chosen without it", title="Leave one group out")
-    for fold, tracker in choice.chosen.items():
-        table.add_row(fold, tracker)
+    for group, tracker in choice.chosen.items():
+        table.add_row(group, tracker)
     console.print(table)
-    for group, report in choice.reports.items():
-        console.print(f"{group}, each fold with settings chosen without it: {row(report)}")
+    for (group, condition), reports in choice.reports.items():
+        others = {
+            {"motion": "defaults"}.get(name, name): cells.report(group, condition, name)
+            for name in shown if cells.has(group, condition, name)
+        }  # fmt: skip
+        console.print(_table(f"{group}, {condition}, held out", {**reports, **others}))
 
 
 def memory(data: ForData) -> None:
     """Memories on simulated looks, over DanceTrack's motion and boxes."""
-    clips = Cells(data).groups["DanceTrack"]
-    for name, world in WORLDS.items():
-        reports = study(clips, world, MEMORIES, data.cache.expanduser())
-        console.print(_table(f"Simulated looks: {name}", reports, next(iter(MEMORIES))))
+    for name, reports in zip(WORLDS, work(in_world, list(WORLDS), data), strict=True):
+        console.print(_table(f"Simulated looks: {name}", reports))
 
 
 def everything(data: ForData) -> None:
     """All of it."""
+    began = time.monotonic()
     compare(data)
     choose(data)
     memory(data)
+    console.print(f"All of it took {(time.monotonic() - began) / 60:.1f} minutes.")
 
 
 def show(cells: Cells, groups: Iterable[str], condition: str, trackers: Sequence[str]) -> None:
     """A table for each group: a row per tracker, with its difference to the first."""
+    groups = list(groups)
+    cells.make(product(groups, [condition], trackers))
     for group in groups:
         reports = {
             name: cells.report(group, condition, name)
             for name in trackers if cells.has(group, condition, name)
         }  # fmt: skip
-        console.print(_table(f"{group}, {condition}", reports, trackers[0]))
+        console.print(_table(f"{group}, {condition}", reports))
 
 
 def row(report: Any) -> str:
@@ -112,7 +122,9 @@ def row(report: Any) -> str:
     return f"{total.HOTA:.1f} / {total.AssA:.1f} / {total.IDF1:.1f}, {total.IDSW} switches"
 
 
-def _table(title: str, reports: Mapping[str, Any], base: str) -> Table:
+def _table(title: str, reports: Mapping[str, Any]) -> Table:
+    """A row per report, with its difference to the first one."""
+    base = next(iter(reports))
     table = Table("tracker", "HOTA / AssA / IDF1", f"HOTA against {base}", title=title)
     gains = {gain.name: gain.text for gain in differences(reports, base, ("HOTA",))}
     for name, report in reports.items():

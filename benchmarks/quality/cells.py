@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +21,11 @@ from benchmarks.quality.clips import (
     mot17,
     real_people,
     synthetic,
+    write_whole,
 )
-from benchmarks.quality.runs import configured, report, track, track_classic
+from benchmarks.quality.runs import configured, report, track_appearance, track_classic
+from rich.console import Console
+from rich.progress import track
 
 import tfsasm
 from tfsasm.evaluation.metrics import Report
@@ -37,10 +42,10 @@ class Data:
     """Folder of `DanceTrack/val`, `MOT17/val_half` and `MOT15/train`."""
     video: Path
     """The video of PETS09-S2L1, which MOT15 lacks: OpenCV's `vtest.avi`."""
-    weights: Path
-    """ONNX file of the network of the embedder `osnet`."""
     detections: Path
     """Folder of the stored boxes `NAME.txt` of PETS09-S2L1 and TUD-Campus."""
+    weights: Path | None = None
+    """ONNX file of the network of the embedder `osnet`; without it that takes no part."""
     cache: Path = Path("~/.cache/tfsasm-quality")
     """What is slow to make is kept there. It may be deleted."""
     synthetic: tuple[Path, ...] = ()
@@ -48,6 +53,8 @@ class Data:
     synthetic_clips: int = 10
     results: dict[str, Path] = field(default_factory=dict)
     """NAME -> folder of `CONDITION/CLIP.txt`: the tracks of a peer that was run elsewhere."""
+    workers: int = 2
+    """Processes that work."""
 
     def groups(self) -> dict[str, list[Clip]]:
         """All clips, by their group."""
@@ -61,6 +68,10 @@ class Data:
         for clip in clips:
             found.setdefault(clip.group, []).append(clip)
         return found
+
+
+Cell = tuple[str, str, str]
+"""Group, condition and tracker."""
 
 
 class Cells:
@@ -90,13 +101,18 @@ class Cells:
             )
             if look in CLASSICS:
                 return track_classic(frames, look)
-            return track(frames, configured(settings))
+            return track_appearance(frames, configured(settings))
 
         path = self.folder / "tracks" / f"{name}.pickle"
         return cached(path, lambda: {clip.name: run(clip) for clip in clips})
 
     def has(self, group: str, condition: str, tracker: str) -> bool:
-        """Whether the tracker can be scored there: peers by their files, others always."""
+        """Whether the tracker can be scored there: peers by their files, others always.
+
+        `osnet` needs its weights.
+        """
+        if tracker.startswith("osnet") and self.data.weights is None:
+            return False
         folder = self.data.results.get(tracker)
         return folder is None or all(
             (folder / condition / f"{clip.name}.txt").exists() for clip in self.groups[group]
@@ -104,15 +120,50 @@ class Cells:
 
     def report(self, group: str, condition: str, tracker: str) -> Report:
         """The scores of those tracks; they are kept as JSON beside them."""
-        code = "" if tracker in CLASSICS else self._code
-        path = self.folder / "scores" / f"{digest(code, group, condition, tracker)}.json"
+        path = self._scores(group, condition, tracker)
         if not path.exists() or tracker in self.data.results:
             tracks = self.tracks(group, condition, tracker)
             made = report(self.groups[group], CONDITIONS[condition], tracks).to_json()
-            path.parent.mkdir(parents=True, exist_ok=True)
             about = {"group": group, "condition": condition, "tracker": tracker}
-            path.write_text(json.dumps({**about, **made}))
+            write_whole(path, json.dumps({**about, **made}).encode())
         return as_report(json.loads(path.read_text()))
+
+    def make(self, cells: Iterable[Cell]) -> None:
+        """The scores of all of these that are not kept yet, by several processes."""
+        missing = [c for c in cells if self.has(*c) and not self._scores(*c).exists()]
+        work(_report, missing, self.data)
+
+    def _scores(self, group: str, condition: str, tracker: str) -> Path:
+        code = "" if tracker in CLASSICS else self._code
+        clips = (clip.name for clip in self.groups[group])
+        return self.folder / "scores" / f"{digest(code, group, condition, tracker, *clips)}.json"
+
+
+def work(do: Callable[[Cells, Any], Any], jobs: Sequence[Any], data: Data) -> list[Any]:
+    """What `do` makes of each of the jobs, by `data.workers` processes, with a progress bar."""
+    if not jobs:
+        return []
+    with ProcessPoolExecutor(
+        min(data.workers, len(jobs)), get_context("spawn"), _begin, (data,)
+    ) as pool:
+        done = pool.map(_worked, [(do, job) for job in jobs])
+        return list(track(done, "measuring", len(jobs), console=Console(stderr=True)))
+
+
+def _begin(data: Data) -> None:
+    _HERE.append(Cells(data))
+
+
+def _worked(job: tuple[Callable[[Cells, Any], Any], Any]) -> Any:
+    do, what = job
+    return do(_HERE[0], what)
+
+
+def _report(cells: Cells, cell: Cell) -> None:
+    cells.report(*cell)
+
+
+_HERE: list[Cells] = []  # of a process that works for another: what every job of it needs
 
 
 def as_report(kept: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ for each condition the embeddings of the boxes and the camera's motion.
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.state import FrameDetections
 from tfsasm.video.source import open_video
+
+Embedded = tuple[np.ndarray, np.ndarray]
+"""Boxes `[E, 4]` of a frame, pixel corners, and their unit vectors `[E, C]`."""
 
 MIN_SCORE = 0.1
 EMBED_FROM = 0.4  # below every `high_score` that is tried
@@ -168,23 +172,38 @@ def frames_of(
     clip: Clip, condition: Condition, look: str, cache: Path, weights: Path | None = None
 ) -> tuple[FrameDetections, ...]:
     """What the tracker sees of each frame; `look` is the embedder's name, `none` for boxes alone.
+
+    A box that is dropped or left out changes the look of no other, so each is embedded once.
     """
-    if look == "none" and clip.video is None:
-        return tuple(frames_of_boxes(clip, condition))
-
-    def make() -> tuple[FrameDetections, ...]:
-        embed = embedder(look, weights if look == "osnet" else None)
-        return tuple(_pictured(clip, condition, embed))
-
-    return cached(cache / f"{clip.name}-{condition.name}-{look}.pickle", make)
+    if look == "none":
+        if clip.video is None:
+            return tuple(frames_of_boxes(clip, condition))
+        path = cache / f"{clip.name}-{condition.name}.pickle"
+        return cached(path, lambda: tuple(_with_camera(clip, condition)))
+    whole = replace(condition, name="", stride=1, dropped=0.0)
+    path = cache / f"{clip.name}-{whole.jitter}-{whole.perfect}-{whole.seed}-{look}.pickle"
+    embed = embedder(look, weights if look == "osnet" else None)
+    looks = cached(path, lambda: tuple(_embedded(clip, whole, embed)))
+    seen = frames_of(clip, condition, "none", cache)
+    return tuple(
+        _with_looks(frame, known)
+        for frame, known in zip(seen, looks[:: condition.stride], strict=False)
+    )
 
 
 def cached(path: Path, make: Callable[[], Any]) -> Any:
     """What `make` makes, from the file `path` if it was made before."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pickle.dumps(make()))
+        write_whole(path, pickle.dumps(make()))
     return pickle.loads(path.read_bytes())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that another process never sees in part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def frames_of_boxes(clip: Clip, condition: Condition) -> Iterator[FrameDetections]:
@@ -213,24 +232,35 @@ def _degraded(
     return np.hstack([np.maximum(xyxy_to_ltwh(xyxy), [-np.inf, -np.inf, 1, 1]), rows[:, 4:]])
 
 
-def _pictured(
-    clip: Clip, condition: Condition, embed: Embedder | None
-) -> Iterator[FrameDetections]:
-    camera = CameraMotion(CameraConfig())
+def _images(clip: Clip, condition: Condition) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+    """The boxes of each frame that is left, and its picture."""
     assert clip.video is not None
     with open_video(clip.video, stride=condition.stride) as source:
         for seen, shown in zip(frames_of_boxes(clip, condition), source, strict=False):
-            image = shown.image
-            if clip.pan:
-                left = window(shown.number)
-                image = np.ascontiguousarray(image[:, left : left + WINDOW])
-            warp = camera.update(image, seen.xyxy[seen.scores >= MOVED_FROM])
-            vectors = None
-            if embed is not None:
-                rows = np.flatnonzero(seen.scores >= EMBED_FROM)
-                found = embed(image, seen.xyxy[rows])
-                vectors = np.zeros((len(seen.scores), found.shape[1]), np.float32)
-                vectors[rows] = found / np.linalg.norm(found, axis=1, keepdims=True)
-            yield replace(
-                seen, embeddings=vectors, warp=warp, size=(image.shape[1], image.shape[0])
-            )
+            left = window(shown.number)
+            image = shown.image[:, left : left + WINDOW] if clip.pan else shown.image
+            yield seen, np.ascontiguousarray(image)
+
+
+def _with_camera(clip: Clip, condition: Condition) -> Iterator[FrameDetections]:
+    camera = CameraMotion(CameraConfig())
+    for seen, image in _images(clip, condition):
+        warp = camera.update(image, seen.xyxy[seen.scores >= MOVED_FROM])
+        yield replace(seen, warp=warp, size=(image.shape[1], image.shape[0]))
+
+
+def _embedded(clip: Clip, condition: Condition, embed: Embedder) -> Iterator[Embedded]:
+    for seen, image in _images(clip, condition):
+        boxes = seen.xyxy[seen.scores >= EMBED_FROM]
+        found = embed(image, boxes)
+        yield boxes, found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _with_looks(seen: FrameDetections, known: Embedded) -> FrameDetections:
+    """The frame with the embeddings of its boxes, zeros for those of low score."""
+    boxes, found = known
+    row = {box.tobytes(): i for i, box in enumerate(boxes)}
+    rows = np.flatnonzero(seen.scores >= EMBED_FROM)
+    vectors = np.zeros((len(seen.scores), found.shape[1]), np.float32)
+    vectors[rows] = found[[row[box.tobytes()] for box in seen.xyxy[rows]]]
+    return replace(seen, embeddings=vectors)

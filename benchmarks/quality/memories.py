@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.cells import as_report, code_of, digest
-from benchmarks.quality.clips import Clip, Condition
-from benchmarks.quality.runs import configured, report, track
+from benchmarks.quality.cells import Cells, as_report, code_of, digest
+from benchmarks.quality.clips import Clip, Condition, write_whole
+from benchmarks.quality.runs import configured, report, track_appearance
 from benchmarks.quality.simulation import World, simulated
 
 FRAMES = 400
@@ -44,6 +44,11 @@ def shortened(clip: Clip) -> Clip:
     return replace(clip, truth=clip.truth[clip.truth.frame <= length], length=length)
 
 
+def in_world(cells: Cells, name: str) -> dict[str, Any]:
+    """The scores of `MEMORIES` in the world of that name."""
+    return study(cells.groups["DanceTrack"], WORLDS[name], MEMORIES, cells.folder)
+
+
 def study(
     clips: Sequence[Clip], world: World, memories: dict[str, str], cache: Path
 ) -> dict[str, Any]:
@@ -57,8 +62,8 @@ def study(
         if not path.exists():
             frames = frames or simulated(clips, world)
             config = configured(settings)
-            tracks = {clip.name: track(frames[clip.name], config) for clip in clips}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report(clips, condition, tracks).to_json()))
+            tracks = {clip.name: track_appearance(frames[clip.name], config) for clip in clips}
+            made = report(clips, condition, tracks).to_json()
+            write_whole(path, json.dumps(made).encode())
         reports[name] = as_report(json.loads(path.read_text()))
     return reports

@@ -27,7 +27,7 @@ def configured(settings: str) -> AppearanceConfig:
     return with_settings(AppearanceConfig(), pairs(settings.split()))
 
 
-def track(frames: Iterable[FrameDetections], config: AppearanceConfig) -> Trajectories:
+def track_appearance(frames: Iterable[FrameDetections], config: AppearanceConfig) -> Trajectories:
     """The appearance tracker over one clip, from embeddings and camera motion that are known."""
     views = gallery(config.gallery)
     state = begin(views, config)

@@ -71,21 +71,55 @@ def test_where_motion_persists_velocities_may_change_more():
     assert with_persistence(config, 0.4).velocity == pytest.approx(0.016)
 
 
+# How noisy detections are
+
+
+def test_an_error_of_prediction_is_in_sizes_of_the_box_and_has_an_end():
+    state = motion.begin(np.array([[100.0, 50, 20, 40]] * 2), KALMAN)
+    seen = np.array([[102.0, 46, 20, 40], [160, 50, 20, 40]])
+    np.testing.assert_allclose(motion.errors(state, seen), [[0.1, -0.1], [0.3, 0]])
+
+
+def noise_of(centres):
+    """What is learned of noise from boxes of 20 x 40 pixels at `centres` `[T, N, 2]`."""
+    sizes = np.broadcast_to([20.0, 40.0], centres.shape)
+    boxes, noise = np.concatenate([centres, sizes], axis=2), motion.MeasurementNoise()
+    state, before = motion.begin(boxes[0], KALMAN), np.full(boxes.shape[1:], np.nan)[:, :2]
+    for seen in boxes[1:]:
+        state = motion.predict(state, KALMAN)
+        error = motion.errors(state, seen)
+        noise, before = noise.updated(before, error, KALMAN), error
+        state = motion.update(state, seen, np.ones(len(seen)), KALMAN, noise.factor)
+    return noise
+
+
+def test_jittered_boxes_are_taken_as_noisier_and_people_who_turn_are_not():
+    """Both are off the prediction by as much; the errors of the one repeat, of the other do not."""
+    turning = 300 + 60 * np.sin(np.arange(150)[:, None] / 8 + np.arange(6))
+    dice = np.random.default_rng(0)
+    assert noise_of(np.stack([turning, turning], axis=2)).factor == 1
+    assert noise_of(300 + dice.normal(size=(150, 6, 2)) * [2, 4]).factor > 1.5
+
+
+def test_tracks_without_a_box_say_nothing_of_noise():
+    before, now = np.full((90, 2), np.nan), np.ones((90, 2))
+    assert motion.MeasurementNoise().updated(before, now, KALMAN) == motion.MeasurementNoise()
+
+
 # Motion persistence
 
 
 def learned(centres, frames=60, missing=(), config=CONFIG):
     """Persistence of tracks of 100 x 100 pixels whose centres are `centres(frame)` `[N, 2]`."""
     displacements, persistence = motion.begin_displacements(centres(0)), Persistence()
-    last, missed = centres(0), np.zeros(len(centres(0)), dtype=int)
+    last = centres(0)
     for frame in range(1, frames):
         present = np.full(len(last), frame not in missing)
         last = np.where(present[:, None], centres(frame), last)
         xyxy = np.hstack([last - 50, last + 50])
         displacements, persistence = motion.advance(
-            displacements, xyxy, present, present & (missed > 0), persistence, config
+            displacements, xyxy, present, persistence, config
         )
-        missed = np.where(present, 0, missed + 1)
     return persistence
 
 
@@ -126,9 +160,18 @@ def test_people_who_stand_still_teach_nothing():
     assert learned(lambda frame: np.array([[10.0, 10]])).share(CONFIG.min_pairs) == 1
 
 
-def test_a_displacement_with_a_gap_in_it_teaches_nothing():
-    """Missed in every fifth frame: no displacement over five frames is ever complete."""
-    assert learned(pedestrians, missing=range(4, 60, 5)).count == 0
+def test_missed_frames_do_not_keep_motion_from_being_learned():
+    """A detector that misses every third frame: dancers are known for what they are all the same,
+    and so are pedestrians, whose displacements then take five frames or six."""
+    missed = range(2, 120, 3)
+    assert learned(dancer, frames=120, missing=missed).share(CONFIG.min_pairs) < 0.1
+    assert learned(pedestrians, frames=120, missing=missed).share(CONFIG.min_pairs) > 0.99
+
+
+def test_what_lies_in_a_long_gap_teaches_nothing():
+    """Seen for two frames of twelve only: displacements take twice their five frames or more."""
+    missing = [frame for frame in range(1, 100) if frame % 12 > 1]
+    assert learned(pedestrians, frames=100, missing=missing).count == 0
 
 
 def test_old_displacements_fade():
@@ -162,6 +205,6 @@ def test_a_flat_box_does_not_outweigh_all_others(height):
     present, persistence = np.ones(11, dtype=bool), Persistence()
     for frame in range(1, 60):
         displacements, persistence = motion.advance(
-            displacements, boxes(frame), present, ~present, persistence, CONFIG
+            displacements, boxes(frame), present, persistence, CONFIG
         )
     assert persistence.share(CONFIG.min_pairs) < 0.5

@@ -7,7 +7,12 @@ from typing import Any
 
 from tfsasm.tables import Doubles, Floats, Integers, Table
 from tfsasm.tracking.appearance.association import AppearanceReliability
-from tfsasm.tracking.appearance.motion import Displacements, Motion, Persistence
+from tfsasm.tracking.appearance.motion import (
+    Displacements,
+    MeasurementNoise,
+    Motion,
+    Persistence,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Tracks(Table):
     last_box: Doubles
     """The last detection of each `[N, 4]`, pixel corners."""
     displacements: Displacements
+    error: Doubles
+    """Of the prediction in the last frame `[N, 2]` (`motion.errors`), NaN without a detection."""
     appearance: Any
     """The gallery's table, `[N]` rows."""
 
@@ -37,6 +44,7 @@ class State:
     tracks: Tracks
     reliability: AppearanceReliability = field(default_factory=AppearanceReliability)
     persistence: Persistence = field(default_factory=Persistence)
+    noise: MeasurementNoise = field(default_factory=MeasurementNoise)
     next_id: int = 1
     frame: int = 0
     channels: int = 0

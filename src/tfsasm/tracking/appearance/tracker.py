@@ -44,7 +44,12 @@ from tfsasm.tracking.appearance.gallery import (
     gallery,
     observe,
 )
-from tfsasm.tracking.appearance.motion import KalmanConfig, Persistence, PersistenceConfig
+from tfsasm.tracking.appearance.motion import (
+    KalmanConfig,
+    MeasurementNoise,
+    Persistence,
+    PersistenceConfig,
+)
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID, MemoryConfig
 from tfsasm.tracking.given import GivenDetector, GivenSource
@@ -97,7 +102,7 @@ def step(
         pairs, tracks.ids != NO_ID, found.scores, tracks.classes, found.classes
     )
     reliability = _update_reliability(state.reliability, tracks, distances, found, matches, config)
-    tracks, learned, next_id = _update_tracks(state, tracks, found, matches, views, config)
+    tracks, learned, noise, next_id = _update_tracks(state, tracks, found, matches, views, config)
 
     born = classes.births(found.xyxy, found.scores, found.classes, matches, config.match)
     if len(born):
@@ -110,7 +115,7 @@ def step(
     ids, rows = tracks.ids[reported], order[matches[reported]]
     alive = tracks.missed <= np.where(tracks.ids != NO_ID, config.match.max_lost_frames, 0)
     tracks = tracks if alive.all() else tracks[alive]
-    state = State(tracks, reliability, learned, next_id, state.frame + 1, state.channels)
+    state = State(tracks, reliability, learned, noise, next_id, state.frame + 1, state.channels)
     return state, ids, rows
 
 
@@ -176,19 +181,24 @@ def _update_reliability(
 def _update_tracks(
     state: State, tracks: Tracks, found: FrameDetections, matches: Integers, views: Gallery,
     config: AppearanceConfig,
-) -> tuple[Tracks, Persistence, int]:
-    """Predicted `tracks` corrected by their detections; motion persistence; the next free id."""
+) -> tuple[Tracks, Persistence, MeasurementNoise, int]:
+    """Predicted `tracks` corrected by their detections; what is learned of motion and of noise; the
+    next free id.
+    """
     present = matches >= 0
     rows, own = np.flatnonzero(present), matches[present]
     last_box = tracks.last_box.copy()
     last_box[rows] = found.xyxy[own]
     displacements, persistence = motion.advance(
-        tracks.displacements, last_box, present, present & (tracks.missed > 0),
-        state.persistence, config.persistence,
-    )  # fmt: skip
-    corrected = motion.update(
-        tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own]), found.scores[own], config.kalman
+        tracks.displacements, last_box, present, state.persistence, config.persistence
     )
+    predicted, boxes = tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own])
+    corrected = motion.update(
+        predicted, boxes, found.scores[own], config.kalman, state.noise.factor
+    )
+    error = np.full_like(tracks.error, np.nan)
+    error[rows] = motion.errors(predicted, boxes)
+    noise = state.noise.updated(tracks.error, error, config.kalman)
     appearance = tracks.appearance
     if found.embeddings is not None:
         seen = observe(tracks.last_box, matches, found.xyxy, found.scores, found.embeddings)
@@ -202,9 +212,9 @@ def _update_tracks(
         classes=kinds,
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
         motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
-        displacements=displacements, appearance=appearance,
+        displacements=displacements, error=error, appearance=appearance,
     )  # fmt: skip
-    return updated, persistence, state.next_id + int(confirmed.sum())
+    return updated, persistence, noise, state.next_id + int(confirmed.sum())
 
 
 def _tentative(
@@ -220,7 +230,7 @@ def _tentative(
         ids=np.full(n, NO_ID), classes=found.classes, missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=motion.begin(boxes, config.kalman),
         last_box=found.xyxy, displacements=motion.begin_displacements(boxes[:, :2]),
-        appearance=appearance,
+        error=np.full((n, 2), np.nan), appearance=appearance,
     )  # fmt: skip
 
 
