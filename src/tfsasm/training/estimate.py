@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.processes import peak_memory
 from tfsasm.training import distributed
 from tfsasm.training.checkpoints import TrainState, save
 from tfsasm.training.data import Blocks, stream
@@ -95,5 +94,4 @@ def _seconds_of_a_checkpoint(run: TrainState) -> float:
 def _memory(device: torch.device) -> tuple[float, str]:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9, str(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9, "this process"
+    return peak_memory() / 1e9, "this process"
