@@ -259,7 +259,7 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     """
     table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     for bad, what in (
-        (table[:, 4:6] <= 0, "box(es) of no or negative size; they are scored as they are"),
+        (table[:, 4:6] <= 0, "box(es) of no or negative size; they are taken as they are"),
         (table[:, :2] % 1 != 0,
          "line(s) whose frame or id is not a whole number; what follows the point is cut"),
     ):  # fmt: skip
