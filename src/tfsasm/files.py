@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError
-from tfsasm.limits import TEXT
+from tfsasm.limits import TEXT, stand_in
 
 if sys.platform != "win32":
     import fcntl
@@ -31,7 +31,7 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³
 TRACKED = ".tracked"
 """Ends the stem of an annotated video, which is none to be tracked."""
 
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]|^[A-Za-z]:")
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[A-Za-z]:")
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -287,6 +287,8 @@ def read_text(path: Path | str) -> str:
             TEXT.check(os.fstat(file.fileno()).st_size, path)
             data = file.read(TEXT.value + 1)  # a device has no size, and no end
             TEXT.check(len(data), path)
+            if what := stand_in(data, text=True):
+                raise InputError(f"{path} is {what}")
             return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
@@ -347,7 +349,7 @@ def checked(value: Any, what: str, kind: type) -> Any:
 
 def identity(entry: Any, key: str) -> str:
     """A name or a number, as text. Raises `ValueError` as `field` does."""
-    if isinstance(entry, dict) and isinstance(entry.get(key), int):
+    if isinstance(entry, dict) and type(entry.get(key)) is int:
         entry = {key: str(entry[key])}
     return str(field(entry, key, str))
 

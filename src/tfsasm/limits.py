@@ -1,7 +1,8 @@
 """What a file from elsewhere may cost before it is refused: limits by name, and how to raise them.
 
 A few bytes can ask for all memory there is: an image of a million by a million pixels, JSON without
-an end, an archive that grows a thousandfold. Real data stays far below these.
+an end, an archive that grows a thousandfold. Real data stays far below these. Also what may stand
+where the file should be.
 """
 
 from __future__ import annotations
@@ -14,6 +15,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfsasm.errors import InputError
+
+_POINTER = {"version https://git-lfs": "a pointer of Git LFS; get the file itself by git lfs pull"}
+
+_PAGE = dict.fromkeys(
+    ("<!doctype html", "<html"), "a web page; download the file itself, from a browser if need be"
+)
+
+_PACKERS = {"\x1f\x8b": "gzip", "pk\x03\x04": "zip", "bzh": "bzip2", "\xfd7zxz": "xz"}
+
+_PACKED = {mark: f"compressed ({name}); unpack it first" for mark, name in _PACKERS.items()}
+
+
+def stand_in(start: bytes, *, text: bool = False) -> str:
+    """What a file is instead of weights, images or a video, or of `text`, by how it begins.
+
+    Empty for all that is not known to be something else.
+    """
+    begins = start[:64].decode("latin-1").lower()
+    known = _POINTER | (_PACKED if text else _PAGE)
+    return next((what for mark, what in known.items() if begins.startswith(mark)), "")
+
+
+def file_stand_in(path: Path | str) -> str:
+    """The same of a file; empty too where it cannot be read, of which its reader has more to say.
+    """
+    with suppress(OSError), Path(path).open("rb") as file:
+        return stand_in(file.read(64))
+    return ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import configparser
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -48,12 +48,12 @@ _BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read li
 
 @dataclass(frozen=True)
 class Skipped:
-    """Bad lines that were left out: how many, what was wrong with the first, where all were."""
+    """Bad lines that were left out: how many, what was wrong with the first, where all were (file
+    and line, or key, of as many as can be read)."""
 
     count: int = 0
     first: str = ""
     places: tuple[str, ...] = ()
-    """File and line (or key) of each, as long as there are not too many to be read."""
 
     def __add__(self, other: Skipped) -> Skipped:
         places = (*self.places, *other.places)[:_PLACES]
@@ -73,11 +73,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class LineFormat:
-    """What a line must hold. Fields are between commas, spaces, tabs, semicolons or bars.
+    """What a line must hold: `fewest` to `len(names)` numbers (`with_commas` has what separates).
 
-    A line has `fewest` to `len(names)` fields and each is a number. The first `checked` must also
-    be finite and of a sane size, with `whole` are `frame` and `id` whole, `frame` is at least
-    `first`, and with `positive` are `width` and `height`.
+    The first `checked` must also be finite and of a sane size, with `whole` are `frame` and `id`
+    whole, `frame` is at least `first`, and with `positive` are `width` and `height`.
     """
 
     names: tuple[str, ...]
@@ -157,7 +156,8 @@ class LineFormat:
     @cached_property
     def _rules(self) -> list[list[tuple[Callable[[Any], Any], str]]]:
         """What is true of a good value of each field, and what is said of a bad one."""
-        below = f"is below {self.first}, the first frame"
+        moved = " (if the file counts from 0, add 1 to all its frames)" * (self.first == 1)
+        below = f"is below {self.first}, the first frame{moved}"
         rules = [*_RULES, (("frame",), lambda x: x >= self.first, below)]
         if self.whole:
             rules.append((("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"))
@@ -174,10 +174,9 @@ class LineFormat:
             return f"{most} are wanted ({','.join(self.names)})"
         return f"{self.fewest} to {most} are wanted ({','.join(self.names[: self.fewest])},...)"
 
-_UNREAD = ("field 8", "field 9", "field 10")
-
 DETECTION = LineFormat(
-    names=("frame", "id", "left", "top", "width", "height", "score", *_UNREAD),
+    names=("frame", "id", "left", "top", "width", "height", "score",
+           "field 8", "field 9", "field 10"),
     fewest=7, checked=7, first=0, mend=f"correct the line{SKIP_BAD}",
 )
 
@@ -232,15 +231,14 @@ class TrackRows(Table):
 def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
     """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
 
-    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`, between commas, spaces,
-    tabs or semicolons. A file that has a frame 0 counts from 0, and its frames move by one. Raises
-    `InputError` naming file, line, field and mend; with `skip_bad` such lines are left out, counted
-    and logged, unless every line is one.
+    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. A file that has a frame 0
+    counts from 0, and its frames move by one. Raises `InputError` naming file, line, field and
+    mend; with `skip_bad` such lines are left out, counted and logged, unless every line is one.
     """
     table, skipped = _read_table(path, DETECTION, skip_bad)
-    if skipped.count and not len(table):
-        raise skipped.all_of(path)
     if skipped.count:
+        if not len(table):
+            raise skipped.all_of(path)
         log.warning("%s", skipped)
     frames = table[:, 0].astype(np.int64)
     from_zero = bool((frames == 0).any())
@@ -278,18 +276,6 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     )
 
 
-def inspect(path: Path | str, layout: LineFormat) -> tuple[Doubles, list[str]]:
-    """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
-    table, skipped = _read_table(path, layout, skip_bad=True)
-    problems = []
-    for number, line in numbered_lines(read_text(path)) if skipped.count else ():
-        try:
-            layout.parse(line)
-        except ValueError as error:
-            problems.append(f"{path}:{number}: {error}")
-    return table, problems
-
-
 def result_line(
     frame: int, identity: int, xyxy: ArrayLike, *, confidence: float | None = None,
     category: int = -1,
@@ -314,9 +300,11 @@ def _read_table(path: Path | str, layout: LineFormat, skip_bad: bool) -> tuple[D
 
 
 def with_commas(line: str) -> str:
-    """A line whose fields are between semicolons, bars, tabs or spaces, with commas instead."""
-    if "," in line:
+    """A line whose fields are between semicolons, bars, tabs or spaces, with commas instead.
+    Between semicolons a comma is a decimal one, as spreadsheets in many languages write it."""
+    if "," in line and ";" not in line:
         return line
+    line = line.replace(",", ".")
     return ",".join(line.split(next((mark for mark in ";|" if mark in line), None)))
 
 
@@ -336,6 +324,11 @@ def _number(field: str) -> float | None:
     except ValueError:
         return None
 
+
+NUMBERS = {
+    "seqLength": "600", "imWidth": "1920", "imHeight": "1080", "frameRate": "30 or 30000/1001",
+}  # fmt: skip
+"""The keys of `seqinfo.ini` that are numbers, and a good value; all but the rate are whole."""
 
 # What `Fraction` reads but for a division by 0 and exponents: 1e999999999 would get all digits.
 _PLAIN_NUMBER = re.compile(r"\+?(\d{1,30}(\.\d{0,30})?|\.\d{1,30}|\d{1,30}/0{0,9}[1-9]\d{0,20})")
@@ -357,12 +350,37 @@ class SeqInfo:
     """Frames per second."""
 
 
-def read_seqinfo(path: Path) -> SeqInfo:
-    """The `[Sequence]` section. Raises `InputError` naming the file, the key and the mend.
+def read_seqinfo(path: Path, *keys: str) -> SeqInfo:
+    """The section `[Sequence]`; of the `NUMBERS` only `keys`, or all without them.
 
-    `imDir` may be a path of another machine; its last part is the folder's name.
+    So who needs one is not kept from it by a bad value of another. `imDir` may be a path of another
+    machine; its last part is the folder's name. Raises `InputError` naming file, key and mend.
     """
-    parser = configparser.ConfigParser(interpolation=None)
+    section = _section(path)
+    found = {
+        key: _seqinfo_number(section[key].strip(), path, key)
+        for key in keys or NUMBERS if section.get(key, "").strip()
+    }  # fmt: skip
+    length, width, height = (
+        int(found[key]) if key in found else None for key in ("seqLength", "imWidth", "imHeight")
+    )
+    FRAMES.check(length or 0, path)
+    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
+    return SeqInfo(
+        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
+        height, found.get("frameRate"),
+    )  # fmt: skip
+
+
+def _seqinfo_number(text: str, path: Path, key: str) -> Fraction:
+    value = Fraction(text) if text.isascii() and _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
+    if not 0 < value < 10**9 or (key != "frameRate" and value.denominator > 1):
+        raise InputError(f"{path}: {key}={text} is not a number such as {NUMBERS[key]}")
+    return value
+
+
+def _section(path: Path) -> Mapping[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"))
     try:
         parser.read_string(read_text(path))
     except configparser.MissingSectionHeaderError as error:
@@ -375,25 +393,7 @@ def read_seqinfo(path: Path) -> SeqInfo:
     except configparser.ParsingError as error:
         line = error.errors[0][0] if error.errors else 1
         raise InputError(f"{path} cannot be used: line {line} is not KEY=VALUE") from error
-    if "Sequence" not in parser:
+    name = next((name for name in parser.sections() if name.lower() == "sequence"), None)
+    if name is None:
         raise InputError(f"{path} cannot be used: it has no section [Sequence]")
-    section = parser["Sequence"]
-
-    def number(key: str, wanted: str, *, whole: bool = True) -> Fraction | None:
-        if not (text := section.get(key, "").strip()):
-            return None
-        value = Fraction(text) if _PLAIN_NUMBER.fullmatch(text) else Fraction(0)
-        if not 0 < value < 10**9 or (whole and value.denominator > 1):
-            raise InputError(f"{path}: {key}={text} is not a number such as {wanted}")
-        return value
-
-    length, width, height = (
-        None if value is None else int(value)
-        for value in map(number, ("seqLength", "imWidth", "imHeight"), ("600", "1920", "1080"))
-    )
-    FRAMES.check(length or 0, path)
-    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
-    return SeqInfo(
-        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
-        height, number("frameRate", "30 or 30000/1001", whole=False),
-    )  # fmt: skip
+    return parser[name]

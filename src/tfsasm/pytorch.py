@@ -6,6 +6,7 @@ import argparse
 import logging
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
-from tfsasm.limits import check_archive
+from tfsasm.limits import check_archive, file_stand_in
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +98,14 @@ def read_checkpoint_file(path: Path | str) -> Any:
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
+    if what := file_stand_in(path):
+        raise WeightsError(f"{path} is {what}")
     check_archive(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace, *_NUMPY, *_PATHS]):
+        with (
+            torch.serialization.safe_globals([argparse.Namespace, *_NUMPY, *_PATHS]),
+            warnings.catch_warnings(action="ignore"),  # about files that are refused anyway
+        ):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own text is left out: it recommends to load the file unsafely.
@@ -130,16 +136,42 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     Prefixes that every name has are left out, with a warning (`without_prefixes`). Raises
     `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
     """
-    state = read_checkpoint_file(path)
-    while isinstance(state, dict) and (key := next((k for k in WRAPPERS if k in state), None)):
-        state = state[key]
+    state = _unwrapped(read_checkpoint_file(path), path)
     if not isinstance(state, dict) or not state:
         known = ", ".join(WRAPPERS)
         raise WeightsError(f"{path} holds no state dict; expected one, or one under {known}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
+    check_numbers(state, path)
     return without_prefixes(state, path)
+
+
+def _unwrapped(content: Any, origin: Path | str) -> Any:
+    """The state dict in a dictionary that has one: by a name of `WRAPPERS`, or the only one."""
+    while isinstance(content, dict):
+        inner = {key: value for key, value in content.items() if isinstance(value, dict) and value}
+        key = next((key for key in WRAPPERS if key in inner), None)
+        if key is None:
+            found = [k for k, v in inner.items() if all(isinstance(t, Tensor) for t in v.values())]
+            if len(found) > 1:
+                several = first_few([str(key) for key in found], 5)
+                raise WeightsError(f"{origin} holds state dicts under {several}; save one alone")
+            if not found:
+                return content
+            key = found[0]
+            log.warning("%s: the tensors are those under %s", origin, key)
+        content = content[key]
+    return content
+
+
+def check_numbers(state: Mapping[str, Tensor], origin: Path | str) -> None:
+    """Raises `WeightsError` for values that are no numbers, as a training that diverged leaves."""
+    if bad := [name for name, tensor in state.items() if torch.isnan(tensor).any()]:
+        raise WeightsError(
+            f"{origin} has values that are no numbers (NaN) in {len(bad)} of {len(state)} tensors, "
+            f"such as {bad[0]}: its training diverged; take an earlier checkpoint"
+        )
 
 
 def without_prefixes(state: dict[str, Tensor], origin: Path | str) -> dict[str, Tensor]:

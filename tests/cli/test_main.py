@@ -140,7 +140,8 @@ FROZEN = {
         "root trackers dataset split sequences public source no_images detections second_half "
         "min_score embedder embedder_weights embedder_set weights short_side max_side json csv "
         "plot output workers precision classes "
-        "skip_bad_detections overwrite device quiet engine ray_address cpus_per_worker gpus_per_worker"
+        "skip_bad_detections overwrite device quiet "
+        "engine ray_address cpus_per_worker gpus_per_worker"
     ),
     "bench": (
         "network weights size tracks variants rounds frames detector detector_weights scaling "
@@ -150,7 +151,8 @@ FROZEN = {
         "root output dataset split sequences public source detections detector "
         "detector_weights detector_score detector_set weights preset set short_side max_side "
         "miss_tolerance score_threshold precision workers skip_bad_detections overwrite device "
-        "second_half quiet grid min_score metric against classes engine ray_address cpus_per_worker gpus_per_worker"
+        "second_half quiet grid min_score metric against classes "
+        "engine ray_address cpus_per_worker gpus_per_worker"
     ),
 }
 

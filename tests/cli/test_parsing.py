@@ -48,6 +48,22 @@ def test_names_of_boxes_are_those_of_options():
     assert {name for group in GROUPS.values() for name in group} <= known
 
 
+@pytest.mark.parametrize(("given", "words"), [
+    pytest.param("", "a name is empty", id="nothing"),
+    pytest.param(" ", "a name is empty", id="blank"),
+    pytest.param("-", "'-' is no file", id="a dash"),
+])  # fmt: skip
+@pytest.mark.parametrize("arguments", [
+    ["track", "v.mp4", "--detections"], ["track", "v.mp4", "--output"],
+    ["score", "--results", "r", "--gt"],
+])  # fmt: skip
+def test_a_name_that_names_no_file_is_refused(tfsasm, arguments, given, words):
+    """An empty one would be the folder where the command runs."""
+    ended = tfsasm(*arguments, given)
+    assert ended.code == 2
+    assert words in " ".join((ended.out + ended.err).split())
+
+
 def test_what_is_parsed_is_what_would_be_made_by_hand():
     kind = options_of("track")
     given = parse(["track", "a.mp4", "b.mp4", "--stride", "2", "--weights", "w", "--set", "a=1"])

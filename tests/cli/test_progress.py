@@ -82,7 +82,9 @@ def test_no_number_of_a_table_is_cut_however_narrow_the_terminal(monkeypatch, ca
     assert {"All", "fps", "31.2"} <= set(words)
 
 
-def test_a_table_in_a_file_keeps_its_columns(capsys):
+def test_a_table_in_a_file_keeps_its_columns(capsys, monkeypatch):
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):  # other packages set them
+        monkeypatch.delenv(name, raising=False)
     names = [f"a column with a long name, number {number}" for number in range(9)]
     PlainConsole().print(scores_table({"a": ROW}, more={name: {"a": "1"} for name in names}))
     assert any(all(name in line for name in names) for line in capsys.readouterr().out.splitlines())

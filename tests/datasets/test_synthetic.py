@@ -2,6 +2,7 @@
 
 import configparser
 import itertools
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tfsasm.datasets.synthetic.sequences import (
     write_sequences,
 )
 from tfsasm.errors import InputError
+from tfsasm.files import partial_path
 
 SMALL = SceneConfig(width=192, height=144, frames=6)
 
@@ -248,3 +250,13 @@ def test_being_stopped_leaves_whole_sequences(tmp_path, monkeypatch):
     (whole,) = tmp_path.iterdir()
     assert len(list((whole / "img1").iterdir())) == 3
     assert (whole / "seqinfo.ini").exists()
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    own = partial_path(tmp_path / "synthetic-3-0000")
+    left = own.with_name(own.name.replace(str(os.getpid()), str(gone.pid)))
+    (left / "synthetic-3-0000" / "img1").mkdir(parents=True)
+    write_sequences(tmp_path, 1, 3, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["synthetic-3-0000"]

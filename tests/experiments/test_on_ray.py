@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -139,6 +141,21 @@ def test_files_of_the_driver_reach_the_nodes_by_the_object_store(ray_cluster, tm
     assert {Path(place).parent.name for place in places} == {"shared"}
 
 
+def make_environment():
+    def work(name):
+        yield 1
+        import torch
+
+        return torch.get_num_threads(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+    return work
+
+
+def test_a_worker_has_the_threads_of_its_cpus_and_no_gpu_unless_asked_for(ray_cluster):
+    [event] = outcomes(Ray()(["a1"], make_environment)).values()
+    assert event.value == (1, "")
+
+
 def refuse():
     raise InputError("no weights")
 
@@ -157,6 +174,16 @@ def test_another_version_on_a_node_is_refused(ray_cluster, monkeypatch):
     monkeypatch.setattr(on_ray, "__version__", "0.0.0")
     [failed] = outcomes(Ray()(["a1"], refuse)).values()
     assert "the run was begun by 0.0.0; install the same on all nodes" in failed.message
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path):
+    code = (
+        "from tfsasm.experiments.on_ray import Ray; from tfsasm.errors import InputError\n"
+        "try: list(Ray('127.0.0.1:9')(['a'], None))\n"
+        "except InputError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("no Ray cluster at 127.0.0.1:9: ")
 
 
 def test_nothing_to_do_is_nothing_done():

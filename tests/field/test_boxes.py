@@ -226,6 +226,39 @@ def test_a_bad_row_of_an_array_is_named(make):
         make().update(rows([0, 1], [0.9, 0.8]), IMAGE)  # class and score are swapped
 
 
+@TRACKERS
+@pytest.mark.parametrize("kind", [np.nan, np.inf, 1e300, 0.5])
+def test_a_class_that_is_no_whole_number_is_named(make, kind):
+    """Arrays of floats have their classes as floats: roboflow/supervision#1408."""
+    classes = np.array([2.0, kind])
+    given = sv.Detections(xyxy=PIXELS, confidence=np.ones(2), class_id=classes)
+    for wrong in (given, rows([0.9, 0.8], classes)):
+        with pytest.raises(InputError, match=r"detection 1 has the class .* no whole number"):
+            make().update(wrong, IMAGE)
+    given.class_id[1] = 3.0
+    tracker = make()
+    for _ in range(4):
+        tracks = tracker.update(given, IMAGE)
+    assert sorted(tracks.class_id.tolist()) == [2, 3]
+
+
+@TRACKERS
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [1e20, 1e308])
+def test_a_box_that_no_image_can_have_is_named(make, far):
+    """mikel-brostrom/boxmot#2263: numbers that no filter can go on with."""
+    with pytest.raises(InputError, match="detection 2 has box"):
+        make().update(found([*PIXELS, [-far, -far, far, far]]), IMAGE)
+
+
+@TRACKERS
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_frame_of_a_pixel_or_two_may_have_boxes_of_its_size(make, side):
+    tracker, image = make(), np.zeros((side, side, 3), np.uint8)
+    for _ in range(3):
+        tracker.update(found([[0.0, 0.0, side, side]]), image)
+
+
 # Boxes without area: roboflow/supervision#458, blakeblackshear/frigate#23470
 
 FLAT = [200.0, 10.0, 200.0, 100.0]

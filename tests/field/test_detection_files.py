@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +70,43 @@ def test_fields_may_stand_between_spaces_tabs_semicolons_or_bars(tmp_path, betwe
     path = write(tmp_path / "det.txt", "".join(between.join(line) + "\n" for line in lines))
     assert lefts(open_detections(path), (1, 2)) == [10, 11]
     assert read_detections(path)[2][0].tolist() == [11, 5, 20, 30, 0.8]
+
+
+def test_between_semicolons_a_comma_is_a_decimal_one(tmp_path):
+    """SheetJS/sheetjs#2239: spreadsheets in many languages."""
+    path = write(tmp_path / "det.txt", "1;-1;10,5;5;20;30,25;0,9\n2;-1;11;5;20;30;0,8\n")
+    assert read_detections(path)[1][0].tolist() == [10.5, 5, 20, 30.25, 0.9]
+    assert read_detections(path)[2][0].tolist() == [11, 5, 20, 30, 0.8]
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("name", ["det.txt", "det.txt.gz", "db.json", "coco.json"])
+def test_a_file_that_is_compressed_is_told_to_be_unpacked(tmp_path, packed, name):
+    """IIC2233/Syllabus-2018-1#802."""
+    path = tmp_path / name
+    path.write_bytes(packed(b"1,-1,10,5,20,30,0.9\n"))
+    with pytest.raises(InputError, match=rf"{name} is compressed \(\w+\); unpack it first"):
+        open_detections(path)
+
+
+def test_keys_from_0_beside_images_from_1_are_told(tmp_path):
+    """favyen/miris#4: here the images begin with 000001; names decide, though they may be meant
+    otherwise."""
+    entries = {f"seq/{n:06}.txt": [f"{10 + n},5,20,30,0.9\n"] for n in range(3)}
+    path = write(tmp_path / "db.json", json.dumps(entries))
+    detections = open_detections(path)
+    assert detections.boxes(frame(1, "seq/000001.jpg"))[0, 0] == 11
+    told = "its keys begin with 0 and the images with 1; boxes are found by name"
+    assert f"{path}: {told}" in detections.report()
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_accent_written_in_another_way_is_the_same_name(tmp_path, forms):
+    """owncloud/core#31544: archives of macOS, unpacked elsewhere."""
+    one, other = (unicodedata.normalize(form, "días") for form in forms)
+    entries = {f"{name}/img1/000001.txt": ["10,5,20,30,0.9\n"] for name in (one, "noches")}
+    detections = open_detections(write(tmp_path / "db.json", json.dumps(entries)))
+    assert detections.boxes(frame(1, f"{other}/img1/000001.jpg"))[0, 0] == 10
 
 
 @pytest.mark.parametrize("name", ["det.txt", "db.json"])

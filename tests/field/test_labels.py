@@ -45,6 +45,7 @@ def test_labels_of_other_tasks_are_passed_over(tmp_path):
         pytest.param({"box2d": {**BOX, "x2": "30"}}, "not 4 numbers", id="text for a number"),
         pytest.param({"category": None}, "category is null, not text", id="no category"),
         pytest.param({"id": None}, "id is null, not text", id="no identity"),
+        pytest.param({"id": True}, "id is true, not text", id="a flag as identity"),
         pytest.param({"attributes": [1]}, r"attributes is \[1\], not an", id="a list of flags"),
         pytest.param({"attributes": {"crowd": "maybe"}}, 'crowd is "maybe", neither', id="a word"),
         pytest.param({"score": "high"}, 'score is "high", not a number', id="a score in words"),
@@ -54,6 +55,22 @@ def test_what_is_wrong_is_said_in_the_words_of_the_file(tmp_path, bad, words):
     with pytest.raises(InputError, match=rf"v\.json, frame v-0000003\.jpg: .*{words}") as caught:
         read(tmp_path, label(**bad))
     assert not any(word in str(caught.value) for word in ("None", "NoneType", "subscriptable", "'"))
+
+
+@pytest.mark.parametrize("index", [10**30, -1, "3", 3.0, True])
+def test_an_index_that_no_video_has_is_said_in_the_words_of_the_file(tmp_path, index):
+    """scalabel/scalabel#478."""
+    with pytest.raises(InputError, match=r"frameIndex is .*, not a whole number from 0"):
+        read(tmp_path, label(), frameIndex=index)
+
+
+@pytest.mark.parametrize(("name", "video", "index"), [
+    ("v/v-0000003.jpg", "v", 2), ("a/b/v-1-0000001.png", "v-1", 0), ("v-12", "v", 11),
+])  # fmt: skip
+def test_a_name_says_which_frame_it_is_wherever_it_lies(tmp_path, name, video, index):
+    """scalabel/scalabel#478: an export without frameIndex."""
+    (tmp_path / "v.json").write_text(json.dumps([{"name": name, "labels": []}]))
+    assert read_scalabel(tmp_path / "v.json")[video][0].index == index
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tfsasm.datasets.crowdhuman import read_odgt
 from tfsasm.detection.coco import CocoImages, read_coco
 from tfsasm.detection.formats import Reading
 from tfsasm.detection.run import FrameRecord, Journal
+from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
 from tfsasm.experiments.results import claim
 from tfsasm.files import check_distinct, check_output
@@ -30,6 +31,7 @@ from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import MemoryConfig
 from tfsasm.training.trainer import resume
+from tfsasm.video.find import find_sources
 from tfsasm.video.source import open_video
 
 PYTHON = re.compile(
@@ -244,6 +246,31 @@ def test_what_only_the_system_knows_to_be_bad_is_one_line(tfsasm, tmp_path):
         assert ended.code == 2
         (line,) = [line for line in ended.err.splitlines() if line.startswith("error")]
         assert not PYTHON.search(line), line
+
+
+def test_an_empty_name_is_not_the_folder_where_one_is(tfsasm, tmp_path, monkeypatch):
+    """As a variable of the shell gives it that is not set: `tfsasm track "$VIDEO"`."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "v.mp4", b"")
+    ended = tfsasm("track", "")
+    assert (ended.code, "the name of a video is empty" in ended.err) == (2, True)
+    for name in ("", " "):
+        with pytest.raises(InputError, match="the name of a video is empty"):
+            find_sources([name])
+    for name in ("", "file://v.mp4"):  # which is a host
+        with pytest.raises(InputError, match=f"'{name}' names no video; write a path"):
+            open_video(name)
+
+
+def test_a_pipe_is_not_taken_for_an_empty_file(tmp_path):
+    """What it gave to the first look would be lost."""
+    os.mkfifo(tmp_path / "det.txt")
+    end = os.open(tmp_path / "det.txt", os.O_RDWR)  # so that no one waits for what is to come
+    os.write(end, b"1,-1,1,2,3,4,0.5\n" * 50)
+    with pytest.raises(InputError, match=r"det\.txt is a pipe; save what comes from it"):
+        open_detections(tmp_path / "det.txt")
+    with pytest.raises(InputError, match=r"det\.txt is a pipe or a device; give a video"):
+        find_sources([str(tmp_path / "det.txt")])
 
 
 def test_an_output_is_refused_before_any_work(tmp_path):

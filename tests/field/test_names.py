@@ -24,6 +24,7 @@ LEADING_AWAY = [
     pytest.param("a\x00b", id="a null"),
     pytest.param("a\nb", id="a line end"),
     pytest.param("\x1b[2Ja", id="what a terminal obeys"),
+    pytest.param("a\ud800", id="half a character"),
     pytest.param("  ..  ", id="dots between spaces"),
     pytest.param("CON", id="a device"),
     pytest.param("nul.txt", id="a device with a suffix"),

@@ -85,6 +85,17 @@ def test_the_score_is_that_of_trackeval_on_the_same_files(tmp_path, caplog, rows
     assert bool(words) == bool(caplog.text)
 
 
+@pytest.mark.parametrize("side", ["truth", "result"])
+def test_a_file_that_counts_from_0_is_named_as_one(tmp_path, side):
+    """FoundationVision/ByteTrack#417: TrackEval's word for it is an invalid timestep."""
+    moved = [[str(int(row[0]) - 1), *row[1:]] for row in people()]
+    sides = {"truth": people(), "result": people(), side: moved}
+    gt, results = folders(tmp_path, text(sides["truth"]), text(sides["result"]))
+    with pytest.raises(InputError, match=r"txt:1: frame '0' is below 1, the first frame \(if the "
+                       "file counts from 0, add 1 to all its frames"):
+        score_folders(gt, results, "mot")
+
+
 def test_an_identity_that_is_there_twice_once_cut_is_told(tmp_path):
     gt, results = folders(tmp_path, text(people()), text(changed(1, "1.{}", rows=2)))
     with pytest.raises(InputError, match="has id 1 twice in frame 1"):

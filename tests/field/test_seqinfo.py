@@ -81,6 +81,32 @@ def test_everything_that_a_file_declares_is_read(tmp_path):
     assert info_of(tmp_path, "[Sequence]\nframeRate=1/2\nseqLength=1\n").rate == Fraction(1, 2)
 
 
+@pytest.mark.parametrize("text", [
+    pytest.param("[sequence]\nSEQLENGTH = 3\nframerate: 30\n", id="another case"),
+    pytest.param("[Sequence]\r\nseqLength=3 ; frames\r\nframeRate=30 # fps\r\n", id="comments"),
+    pytest.param("\ufeff; made by a tool\n[Sequence]\nseqLength=3.0\nframeRate=30\n", id="a mark"),
+])  # fmt: skip
+def test_other_hands_than_the_benchmarks_write_them_too(tmp_path, text):
+    """cheind/py-motmetrics#96: its users make the file by hand."""
+    assert info_of(tmp_path, text) == SeqInfo(length=3, rate=Fraction(30))
+
+
+@pytest.mark.parametrize("bad", ["imWidth=0", "frameRate=inf", "frameRate=29,97", "imHeight=many"])
+def test_a_bad_value_is_no_concern_of_who_does_not_need_it(tmp_path, bad):
+    """JonathonLuiten/TrackEval#123: the scorer reads the length alone."""
+    folder = sequence(tmp_path / "gt", f"seqLength=3\n{bad}\n")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "seq.txt").write_text((folder / "gt" / "gt.txt").read_text())
+    assert (
+        pytest.approx(100)
+    ) == score_folders(tmp_path / "gt", tmp_path / "results").report.combined.HOTA
+    if "Rate" not in bad:
+        folder = sequence(tmp_path / "other", f"frameRate=30\n{bad}\n")
+        assert open_video(folder).rate == 30
+    with pytest.raises(InputError, match=f"{bad} is not a number such as"):
+        sequences("mot", tmp_path / "gt")
+
+
 @pytest.mark.parametrize(("text", "why"), [
     pytest.param("name=s\n", "line 1 stands before any section; begin with [Sequence]", id="bare"),
     pytest.param("[Sequence]\nname=s\nname=s\n", "name in line 3 is there twice", id="a key"),
@@ -98,6 +124,7 @@ def test_a_file_that_cannot_be_used_is_refused_by_its_line(tmp_path, text, why):
     ("seqLength=1.5", "600"), ("seqLength=3/2", "600"), ("seqLength=0", "600"),
     ("imWidth=-1", "1920"), ("imHeight=many", "1080"), ("imWidth=1000000000", "1920"),
     ("frameRate=0", "30 or 30000/1001"), ("frameRate=1/0", "30 or 30000/1001"),
+    ("seqLength=\u0663", "600"), ("frameRate=nan", "30 or 30000/1001"),
 ])
 def test_a_number_that_makes_no_sense_is_refused_with_one_that_does(tmp_path, line, wanted):
     with pytest.raises(InputError) as caught:

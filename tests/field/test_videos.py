@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
+from collections.abc import Iterable
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,18 +21,23 @@ from tfsasm.video.writer import VideoWriter
 FRAMES, BITS = 150, 8
 
 
-def film(path: Path, frames: int = FRAMES, first: int = 1) -> Path:
-    """A video of 25 frames per second that shows the number of each frame as white columns."""
+def film(
+    path: Path, frames: int = FRAMES, first: int = 1, *, rate: int = 25,
+    beats: Iterable[int] = range(FRAMES),
+) -> Path:
+    """A video that shows the number of each frame as white columns, one frame at each beat."""
     with av.open(f"file:{path}", "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"g": "12", "crf": "30"})
+        stream = container.add_stream("libx264", rate=rate, options={"g": "12", "crf": "30"})
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         still = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
         still = still.repeat(20, 0).repeat(20, 1)
-        for number in range(first, first + frames):
+        for number, beat in zip(range(first, first + frames), beats, strict=False):
             image = np.roll(still, 2 * number, 1)
             for bit in range(BITS):
                 image[:30, 40 * bit : 40 * (bit + 1)] = 255 * (number >> bit & 1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = beat, Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
@@ -123,6 +130,57 @@ def test_two_recordings_joined_by_cat_play_one_after_the_other(tmp_path):
         assert container.duration == 60 / 25 * av.time_base
 
 
+def test_a_recording_that_goes_on_at_half_the_rate_lacks_nothing(tmp_path):
+    """gpac/gpac#2456: recordings joined by cat."""
+    parts = [film(tmp_path / "a.ts", 30, rate=50), film(tmp_path / "b.ts", 30, first=31)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert read(joined) == ({n: n for n in range(1, 61)}, "")
+
+
+def test_films_joined_by_cat_are_not_taken_for_one(tmp_path):
+    """roju/tiktok-live-recorder#11: an MP4 is read to the end of its first part only."""
+    parts = [film(tmp_path / "a.mp4", 20), film(tmp_path / "b.mp4", 20, first=21)]
+    joined = tmp_path / "joined.mp4"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    numbers, end = read(joined)
+    assert numbers == {n: n for n in range(1, 21)}
+    assert "joined.mp4 ends early: 1 more film(s) behind its first are not read" in end
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "flv"])
+@pytest.mark.parametrize("late", [
+    pytest.param([2] * 60, id="half as many"), pytest.param([1, 2, 3] * 20, id="now and then"),
+])  # fmt: skip
+def test_a_rate_that_begins_to_vary_later_is_no_loss(tmp_path, suffix, late):
+    """Anime4000/IFME#13: screen recordings keep only frames that changed."""
+    beats = [0, *itertools.accumulate([1] * 60 + late)]
+    path = film(tmp_path / f"screen.{suffix}", len(beats), rate=30, beats=beats)
+    assert read(path) == ({n: n for n in range(1, len(beats) + 1)}, "")
+
+
+@pytest.mark.parametrize("suffix", ["ts", "m2ts"])
+def test_a_broadcast_that_ends_within_a_packet_is_cut_short(tmp_path, suffix):
+    """lossless1024/StreaMonitor#236: the program that recorded it was stopped."""
+    path = film(tmp_path / f"clip.{suffix}", 40)
+    assert read(path) == ({n: n for n in range(1, 41)}, "")
+    data, packet = path.read_bytes(), 188 if suffix == "ts" else 192
+    for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        path.write_bytes(data[: int(share * len(data)) // packet * packet + 100])
+        numbers, end = read(path)
+        assert numbers == {n: n for n in numbers}
+        assert f"clip.{suffix} ends early: " in end or " lacks " in end
+
+
+def test_damage_in_a_stream_without_times_says_that_numbers_may_move(tmp_path):
+    """PyAV-Org/PyAV#687: raw H.264."""
+    path = film(tmp_path / "clip.h264")
+    assert read(path) == ({n: n for n in range(1, FRAMES + 1)}, "")
+    numbers, end = read(with_noise(path, 0.5))
+    assert len(numbers) < FRAMES
+    assert "clip.h264 has no times; what its damage took moves the numbers after frame" in end
+
+
 @pytest.mark.parametrize("turn", [0, 90, 180, -90])
 @pytest.mark.parametrize(("across", "down"), [(True, False), (False, True), (True, True)])
 def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
@@ -141,6 +199,29 @@ def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
         (frame,) = source
     assert source.size == (upright.shape[1], upright.shape[0])
     assert np.abs(frame.image.astype(int) - upright).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("source", "turn"), [("dvd.mp4", 0), ("dvd.mp4", 90), ("dvd.mkv", 0), ("dvd.ts", 0)]
+)
+@pytest.mark.parametrize("output", ["drawn.mp4", "drawn.mkv", "drawn.avi"])
+def test_a_video_whose_pixels_are_no_squares_looks_alike_annotated(tmp_path, source, output, turn):
+    """chaiNNer-org/chaiNNer#3298: broadcasts, DVDs and surveillance recorders."""
+    with av.open(str(tmp_path / source), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        stream.set_display_rotation(turn, hflip=False, vflip=False)
+        image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
+        container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+    with (
+        open_video(tmp_path / source) as film,
+        VideoWriter(tmp_path / output, film.rate, aspect=film.aspect) as drawn,
+    ):
+        for frame in film:
+            drawn.write(frame.image, frame.time)
+    assert open_video(tmp_path / output).aspect == (Fraction(11, 16) if turn else Fraction(16, 11))
 
 
 def test_avi_of_irregular_times_lasts_as_long_as_its_source(tmp_path, caplog):

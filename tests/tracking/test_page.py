@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -52,6 +53,24 @@ def test_else_the_annotated_video_plays(look, results, tmp_path, plain):
     assert not page.get_by_label("boxes").is_checked()
     assert not painted(page)
     assert "drawn into this video" in page.locator("#about-video").inner_text()
+
+
+def test_a_video_whose_pixels_are_no_squares_is_known_by_its_shape_on_the_screen(look, tmp_path):
+    film = tmp_path / "v.mp4"
+    with (
+        VideoWriter(film, RATE, aspect=Fraction(16, 11)) as video,
+        ReportFile(tmp_path / "v.html", title="v", source=film, rate=RATE, aspect=16 / 11) as file,
+    ):
+        for number in range(1, 21):
+            frame, found = scene(number)
+            file.write(frame, replace(found, tracker_id=np.arange(len(found)) + 1))
+            video.write(frame.image, frame.time)
+    shown = ready(look((tmp_path / "v.html").as_uri()))
+    if not plays_h264(shown):
+        pytest.skip("this browser plays no H.264")
+    assert shown.evaluate("playing.src") == "v.mp4"
+    wide, high = shown.evaluate("[boxes.clientWidth, boxes.clientHeight]")
+    assert wide / high == pytest.approx(16 / 11 * WIDTH / HEIGHT, rel=0.02)
 
 
 def test_without_a_video_the_boxes_play_alone(look, results, tmp_path):

@@ -108,3 +108,13 @@ def test_sound_that_cannot_be_read_is_told(tmp_path, caplog):
     movie.close()
     assert "a.mp4: its sound is left out: No such file" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.mp4"]
+
+
+@pytest.mark.parametrize("output", ["b.mp4", "b.avi"])
+def test_the_sound_of_recordings_that_were_joined_goes_on_as_their_images_do(tmp_path, output):
+    """By `cat`: the clock of the second one starts anew."""
+    whole = talking(tmp_path / "a.ts").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(whole + whole)
+    _, begin, last, end = beep(drawn(tmp_path / "joined.ts", tmp_path / output))
+    assert (begin, last, end) == (pytest.approx(2, abs=0.1), pytest.approx(7, abs=0.3),
+                                  pytest.approx(8, abs=0.3))  # fmt: skip

@@ -26,8 +26,8 @@ class EngineOptions:
     """What runs the workers: processes of this machine, or a Ray cluster, whose nodes must see the
     same files (pip install "tfsasm[ray]")."""
     ray_address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """The Ray cluster: auto for the one that this machine is part of. By default Ray starts on this
-    machine alone, for this run."""
+    """The Ray cluster. By default that of RAY_ADDRESS, or the one that this machine is part of; if
+    there is none, Ray starts here for this run."""
     cpus_per_worker: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """With Ray, the CPUs of a worker and the threads of its PyTorch."""
     gpus_per_worker: Annotated[float, tyro.conf.arg(metavar="N")] = 0.0

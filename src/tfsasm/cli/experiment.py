@@ -183,7 +183,6 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
     files that cannot be read.
     """
     from tfsasm.experiments.results import detections_setting, model_settings
-    from tfsasm.pytorch import find_device
 
     boxes: dict[str, Any] = {"skip_bad": experiment.skip_bad}
     if live := experiment.detector:
@@ -197,8 +196,17 @@ def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, A
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,
         "source": None if options.source is None else str(options.source.resolve()),
-        "device": find_device(options.device).type, **boxes,
+        "device": _device(options), **boxes,
     }  # fmt: skip
+
+
+def _device(options: ResultsOptions) -> str:
+    """The kind of device of the workers, which may be of other machines."""
+    from tfsasm.pytorch import find_device
+
+    if options.engine == "ray":
+        return "cuda" if options.gpus_per_worker else "cpu"
+    return find_device(options.device).type
 
 
 def query_settings(options: MethodOptions) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -139,6 +140,16 @@ def spoken() -> ConstructorRegistry:
         )  # fmt: skip
 
     @registry.primitive_rule
+    def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+        if info.type is not Path:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar="PATH", instance_from_str=lambda texts: _path(texts[0]),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    @registry.primitive_rule
     def choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         if info.type_origin is not Literal:
             return None
@@ -173,6 +184,15 @@ def spoken() -> ConstructorRegistry:
         )  # fmt: skip
 
     return registry
+
+
+def _path(text: str) -> Path:
+    """An empty one would be the folder where the command runs: `--output "$UNSET"`."""
+    if not text.strip():
+        raise ValueError("a name is empty; is a variable of the shell not set?")
+    if text == "-":
+        raise ValueError("'-' is no file; give the name of one")
+    return Path(text)
 
 
 def _number(text: str, kind: type[float]) -> float:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _FILE = 1000  # characters on a line of what goes into a file or to another program
 
+_SHOWN = 16  # names that have a bar of their own at a time, at most
+
 
 class PlainConsole(Console):
     """A console that shows what others' files hold: no markup, no emoji, nothing obeyed."""
@@ -110,7 +112,9 @@ def event_progress(
 
         def show(event: Event) -> None:
             if event.name not in running:
-                running[event.name] = bar.add_task(event.name, total=lengths[event.name])
+                running[event.name] = bar.add_task(
+                    event.name, total=lengths[event.name], visible=len(running) < _SHOWN
+                )
             if isinstance(event, Advanced):
                 bar.update(running[event.name], completed=event.done)
             else:

@@ -70,7 +70,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
     with (
         open_video(options.source, start=options.start, end=options.end) as source,
         VideoWriter(
-            options.output, source.rate, sound=source.sound, overwrite=options.overwrite
+            options.output, source.rate, sound=source.sound, aspect=source.aspect,
+            overwrite=options.overwrite,
         ) as movie,
         progress(errors, quiet=options.quiet) as bar,
     ):

@@ -88,8 +88,8 @@ def track_many(
         return INTERRUPTED
     if run.failures:
         print_lines(console, f"{len(run.failures)} of {len(videos)} videos failed; "
-                             f"{journal.path} holds what is done, and the same command tries them "
-                             "again")  # fmt: skip
+                             f"{journal.path} holds what is done: the same command tries the "
+                             "others again, and without it they are given up")  # fmt: skip
         return FAILED
     return next((one.code for _, one in tracked if one.code), OK)
 

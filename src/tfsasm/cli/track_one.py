@@ -179,7 +179,7 @@ def open_outputs(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
                 rate=source.fps, source=Path(text) if Path(text).is_file() else None,
                 tracker=None if isinstance(tracker, ClassicTracker) else tracker,
-                overwrite=overwrite,
+                aspect=float(source.aspect), overwrite=overwrite,
             )  # fmt: skip
             writers.append(stack.enter_context(report).write)
         elif kind == "csv":
@@ -189,8 +189,9 @@ def open_outputs(
             writers.append(stack.enter_context(file).write)
         else:
             video = VideoWriter(
-                as_written(kind, path), source.rate, sound=source.sound, overwrite=overwrite
-            )
+                as_written(kind, path), source.rate, sound=source.sound, aspect=source.aspect,
+                overwrite=overwrite,
+            )  # fmt: skip
             writers.append(draw_into(stack.enter_context(video)))
 
     if options.show:

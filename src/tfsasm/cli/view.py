@@ -131,7 +131,7 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
                          "--source, or the page")  # fmt: skip
     with open_video(options.source) as source:
         rate, size, count = source.fps, source.size or (0, 0), source.count or 0
-    report = Report(path.stem, size, rate)
+        report = Report(path.stem, size, rate, aspect=float(source.aspect))
     shift = int((table.identity == 0).any())  # identities of a page count from 1
     order = np.argsort(table.frame, kind="stable")
     numbers = range(1, max(count, last_frame(tracks), 1) + 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from tfsasm.files import (
     safe_path,
     shown,
 )
+from tfsasm.limits import FRAMES
 
 CATEGORIES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -237,7 +238,7 @@ def _entries(path: Path) -> list[Any]:
 def _frame(entry: Any) -> ScalabelFrame:
     """Raises `ValueError` for what is missing or wrong."""
     name = safe_path(identity(entry, "name"), "the name")
-    stem, _, number = name.rpartition(".")[0].rpartition("-")
+    stem, _, number = PurePosixPath(name).stem.rpartition("-")
     video = entry.get("videoName") or entry.get("video_name") or stem
     if not video:
         raise ValueError("videoName is missing")
@@ -263,9 +264,9 @@ def _frame(entry: Any) -> ScalabelFrame:
 def _index(entry: Mapping[str, Any], number: str) -> int:
     """From 0; without an index of its own a frame is the one of the `number` in its name."""
     index = entry.get("frameIndex", entry.get("index"))
-    if index is None and number.isdecimal():
+    if index is None and number.isascii() and number.isdecimal():
         index = int(number) - 1
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+    if type(index) is not int or not 0 <= index < FRAMES.value:
         raise ValueError(f"frameIndex is {shown(index)}, not a whole number from 0")
     return index
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, reading
+from tfsasm.limits import stand_in
 from tfsasm.motchallenge import SKIP_BAD, LineFormat, Skipped
 from tfsasm.tables import Doubles
 
@@ -55,7 +57,9 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
     with reading(path), Path(path).open("rb") as file:
-        start = file.peek(3)
+        start = file.peek(64)
+        if what := stand_in(start, text=True):
+            raise InputError(f"{path} is {what}")
         if start.startswith(codecs.BOM_UTF8):
             file.read(3)
         elif start.startswith(_UTF16):
@@ -79,11 +83,13 @@ def _reason(error: Exception) -> str:
 def kind_of(path: Path) -> Kind:
     """What a file of detections is, by its first character; a folder holds MOT text.
 
-    Raises `InputError` for a file that cannot be read.
+    Raises `InputError` for a file that cannot be read, or but once: a pipe.
     """
     with reading(path):
         if path.is_dir():
             return "mot"
+        if path.is_fifo():
+            raise InputError(f"{path} is a pipe; save what comes from it as a file, and give that")
     with reading(path), path.open("rb") as file:
         start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):
@@ -215,8 +221,12 @@ def write_det_db(path: Path | str, entries: Iterable[tuple[str, list[str]]]) -> 
 
 
 def components(path: str) -> Folder:
-    """The parts of a path of either system, without what changes nothing."""
-    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+    """The parts of a path of either system, without what changes nothing.
+
+    An accent may be written as a sign of its own, as macOS does; it is none here (NFC).
+    """
+    path = unicodedata.normalize("NFC", path).replace("\\", "/")
+    return tuple(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -20,6 +20,9 @@ from tfsasm.boxes import (
 from tfsasm.errors import InputError
 from tfsasm.tables import Array, Doubles, Flags, Integers, Table, namespace
 
+LARGEST = 2.0**53
+"""Of coordinates and classes: beyond it a double no longer counts."""
+
 NO_CLASS = int(np.iinfo(np.int64).min)
 """The class of what a detector gives none: it may be any."""
 
@@ -150,16 +153,23 @@ def _from_rows(given: Any) -> sv.Detections:
     classes = rows[:, 5] if rows.shape[1] == 6 else None
     if not np.isfinite(rows).all():
         check_boxes(rows[:, :4], rows[:, 4] if rows.shape[1] > 4 else np.ones(len(rows)))
-    if classes is not None and (bad := classes != np.round(classes)).any():
-        row = int(bad.argmax())
-        raise InputError(
-            f"detection {row} has the class {classes[row]}, which is no whole number; columns are "
-            "x1, y1, x2, y2 in pixels, score and class"
-        )
     return sv.Detections(
         xyxy=rows[:, :4], confidence=rows[:, 4] if rows.shape[1] > 4 else None,
-        class_id=None if classes is None else classes.astype(np.int64),
+        class_id=None if classes is None else _whole(classes),
     )  # fmt: skip
+
+
+def _whole(classes: np.ndarray) -> Integers:
+    """Classes `[P]` as whole numbers. Raises `InputError` naming the first row that has none."""
+    if classes.dtype.kind == "f":
+        good = (np.abs(classes) <= LARGEST) & (np.floor(classes) == classes)
+        if not good.all():
+            row = int(good.argmin())
+            raise InputError(
+                f"detection {row} has the class {classes[row]}, which is no whole number; columns "
+                "are x1, y1, x2, y2 in pixels, score and class"
+            )
+    return classes.astype(np.int64)
 
 
 def as_proposals(detections: sv.Detections | None, width: int, height: int) -> Proposals:
@@ -192,10 +202,10 @@ def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles
 
 
 def classes_of(detections: sv.Detections | None) -> Integers:
-    """The classes `[P]`, `NO_CLASS` where there are none."""
+    """The classes `[P]`, `NO_CLASS` where there are none. Raises `InputError` as arrays do."""
     if detections is None or detections.class_id is None:
         return np.full(0 if detections is None else len(detections), NO_CLASS)
-    return np.asarray(detections.class_id).astype(np.int64)
+    return _whole(np.asarray(detections.class_id))
 
 
 def check_boxes(xyxy: np.ndarray, scores: np.ndarray) -> None:
@@ -205,15 +215,15 @@ def check_boxes(xyxy: np.ndarray, scores: np.ndarray) -> None:
         row = int(good.argmin())
         raise InputError(
             f"detection {row} has box {xyxy[row].tolist()} and score {scores[row]}; boxes must be "
-            f"finite xyxy with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
+            "finite xyxy in pixels with x2 > x1 and y2 > y1, scores finite. Drop it before tracking"
         )
 
 
 def usable(xyxy: np.ndarray, scores: np.ndarray) -> Flags:
-    """Which rows `[P]` are finite boxes `[P, 4]` of some size with a finite score `[P]`."""
-    sizes = xyxy[:, 2:] - xyxy[:, :2]
-    finite = np.isfinite(xyxy).all(axis=1) & np.isfinite(scores)
-    return np.asarray(finite & (sizes > 0).all(axis=1))
+    """Which rows `[P]` are boxes `[P, 4]` of some area that an image could have, with a finite
+    score `[P]`."""
+    sane = (np.abs(xyxy) <= LARGEST).all(axis=1) & np.isfinite(scores)
+    return np.asarray(sane & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))
 
 
 class PixelCheck:

@@ -170,6 +170,9 @@ class DetectionDatabase(_Stored):
         names = self._sequence(folder)
         if stem is not None and _form(stem) in names.forms:
             position = names.positions.get(stem)
+            if names.from_zero and _trailing_number(stem) == frame.number:
+                self._guess("names", "its keys begin with 0 and the images with 1; boxes are found "
+                            "by name")
         else:
             if stem is not None:
                 self._guess("number", "frames are matched by their number in the source, since no "

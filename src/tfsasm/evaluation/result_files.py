@@ -127,7 +127,7 @@ def _no_truth(name: str, folders: Mapping[str, Path]) -> str:
 
 def _length(folder: Path) -> int | None:
     info = folder / "seqinfo.ini"
-    return read_seqinfo(info).length if info.is_file() else None
+    return read_seqinfo(info, "seqLength").length if info.is_file() else None
 
 RECORD = "evaluation.json"
 

@@ -11,7 +11,9 @@ import io
 import os
 import pickle
 import platform
+import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -36,19 +38,22 @@ from tfsasm.experiments.pool import (
     begun,
     events_of,
     lost,
-    with_threads,
 )
 from tfsasm.files import atomic_path, cache_folder, sha256
 
-_SHOWN_EVERY = 0.5  # seconds between two reports of progress: each is an object of the cluster
+_SHOWN_EVERY = 0.5  # seconds between two reports of a worker's progress, at least
+
+_REPORTS = 100  # of all workers in a second, at most: each is an object for the driver to fetch
+
+_PATIENCE = 20.0  # seconds in which a cluster should answer
 
 
 @dataclass(frozen=True)
 class Ray:
-    """Workers on a Ray cluster: that at `address`, or one of this machine alone for as long."""
+    """Workers on a Ray cluster: that at `address`, or one that ends with the work."""
 
     address: str | None = None
-    """`auto` or HOST:PORT; None: what `RAY_ADDRESS` says, else a cluster of its own."""
+    """`auto` or HOST:PORT; None: that of `RAY_ADDRESS` or of this machine, else one of its own."""
     workers: int | None = None
     """None: as many as the cluster has room for now."""
     cpus: int = 1
@@ -73,7 +78,11 @@ class Ray:
                 num_cpus=self.cpus, num_gpus=self.gpus, scheduling_strategy="SPREAD"
             )
             packed = ray.put(_packed(make, digests))
-            start = partial(actor.remote, packed, store, self.cpus, __version__)
+            every = max(_SHOWN_EVERY, count / _REPORTS)
+            environment = {"OMP_NUM_THREADS": str(self.cpus)}  # which PyTorch reads when loaded
+            if not self.gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = ""
+            start = partial(actor.remote, packed, store, environment, every, __version__)
             yield from _work_on(ray, deque(names), start, count)
 
 
@@ -136,22 +145,24 @@ class _Worker:
     """A process of the cluster: what it loads, it loads once."""
 
     def __init__(
-        self, packed: bytes, store: Mapping[str, tuple[str, Any]], threads: int, version: str
+        self, packed: bytes, store: Mapping[str, tuple[str, Any]], environment: Mapping[str, str],
+        every: float, version: str,
     ) -> None:
-        make = partial(_unpacked, packed, store, version)
-        self._work = begun(partial(with_threads, threads, make))
+        os.environ.update(environment)
+        self._every = every  # seconds between two reports
+        self._work = begun(partial(_unpacked, packed, store, version))
 
     def run(self, name: str) -> Iterator[Event]:
         """What happens while it works on `name`, as objects of the cluster."""
         import ray
 
-        context, shown = ray.get_runtime_context(), -_SHOWN_EVERY
+        context, shown = ray.get_runtime_context(), -self._every
         with closing(events_of(name, self._work)) as events:
             for event in events:
                 if context.is_canceled():
                     return
                 now = time.monotonic()
-                if not isinstance(event, Advanced) or now - shown >= _SHOWN_EVERY:
+                if not isinstance(event, Advanced) or now - shown >= self._every:
                     shown = now
                     yield event
 
@@ -227,8 +238,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     usual = signal.getsignal(signal.SIGTERM)
     try:
+        _check_answers(address)
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         why = str(error).split("\n")[0]
         raise InputError(f"no Ray cluster at {address or 'RAY_ADDRESS'}: {why}") from error
     try:
@@ -237,3 +249,9 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray would try for many minutes. Raises `OSError` where nobody listens."""
+    if found := re.fullmatch(r"\[?([^/\]]+)\]?:(\d+)", address or ""):
+        socket.create_connection((found[1], int(found[2])), _PATIENCE).close()

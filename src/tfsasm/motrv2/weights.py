@@ -20,9 +20,16 @@ from torch import Tensor
 
 from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
+from tfsasm.limits import file_stand_in
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.pytorch import differences, read_state_dict, refuse, without_prefixes
+from tfsasm.pytorch import (
+    check_numbers,
+    differences,
+    read_state_dict,
+    refuse,
+    without_prefixes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +144,8 @@ def _config(text: str | bytes, origin: Path) -> NetworkConfig:
 
 
 def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
+    if what := file_stand_in(path):
+        raise WeightsError(f"{path} is {what}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -144,6 +153,7 @@ def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
+    check_numbers(state, path)
     state = without_prefixes(state, path)
     return state, None if config is None else _config(config, path)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfsasm.errors import InputError
+from tfsasm.limits import file_stand_in
 
 Graph = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 """Arrays by the names of the inputs to those of the outputs, in order."""
@@ -40,6 +41,8 @@ def onnx_session(
     onnxruntime = import_onnxruntime(user)
     if not path.is_file():
         raise InputError(f"{path} does not exist; {user} needs that file")
+    if what := file_stand_in(path):
+        raise InputError(f"{path} is {what}")
     known = onnxruntime.get_available_providers()
     if absent := [name for name in providers if isinstance(name, str) and name not in known]:
         raise InputError(f"onnxruntime has no {', '.join(absent)} here; it has {', '.join(known)}")

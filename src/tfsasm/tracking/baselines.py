@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from tfsasm.detection.proposals import Given, PixelCheck, as_detections_in_pixels, boxes_and_scores
+from tfsasm.detection.proposals import (
+    Given,
+    PixelCheck,
+    as_detections_in_pixels,
+    boxes_and_scores,
+    classes_of,
+)
 from tfsasm.errors import InputError
 from tfsasm.tracking.run import Tracker
 
@@ -61,7 +67,8 @@ class ClassicTracker(Tracker):
         size = None if frame is None else (frame.shape[1], frame.shape[0])
         given = as_detections_in_pixels(detections, size)
         xyxy, _ = boxes_and_scores(given)
-        self._check_pixels(xyxy)
+        classes_of(given)  # refuses what are none
+        self._check_pixels(xyxy, size)
         tracked = self._tracker.update(given, frame if self._frames else None)
         ids = np.asarray(tracked.tracker_id, dtype=np.int64)
         confirmed = ids >= 0  # -1: detected, but not yet a track

@@ -44,14 +44,16 @@ SCRIPTS = (
 class Report:
     """What is known of a video's identities, frame by frame; `tracker` is that of the tracks.
 
-    `size` is width and height of the frames, `rate` in frames per second.
+    `size` is width and height of the frames, `aspect` that of their pixels, `rate` in frames per
+    second.
     """
 
     def __init__(
         self, title: str, size: tuple[int, int] = (0, 0), rate: float | None = None,
-        tracker: Remembers | None = None,
+        tracker: Remembers | None = None, aspect: float = 1.0,
     ) -> None:
         self.title, self.size, self._rate = title, size, rate or USUAL_RATE
+        self._aspect = aspect
         self._history = None if tracker is None else History(tracker)
         self._pictures = Pictures()
         self._numbers: list[int] = []
@@ -107,7 +109,8 @@ class Report:
             for index, time in enumerate(self._times)
         ]
         return {
-            "format": FORMAT, "title": self.title, "size": self.size, "rate": self._rate,
+            "format": FORMAT, "title": self.title, "size": self.size,
+            "aspect": round(self._aspect, 4), "rate": self._rate,
             "videos": [
                 {"src": address, "drawn": drawn, "start": 0 if drawn else round(first or 0, 3)}
                 for address, drawn in videos
@@ -137,20 +140,20 @@ class ReportFile(ResultFile):
     """Collects tracks frame by frame, and is the page when the `with` block ends.
 
     `video` has the boxes drawn, `source` is the plain one; the page plays the plain one where the
-    browser can, both by their place beside the page. `tracker` is that of the tracks, whose memory
-    is then shown; its frames are to be written as they come. Raises `InputError` when the page
-    cannot be written.
+    browser can, both by their place beside the page; `aspect` is that of their pixels. `tracker` is
+    that of the tracks, whose memory is then shown; its frames are to be written as they come.
+    Raises `InputError` when the page cannot be written.
     """
 
     may_be_empty = False
 
     def __init__(
         self, path: Path | str, *, title: str, video: Path | None = None,
-        source: Path | None = None, rate: float | None = None, tracker: Remembers | None = None,
-        overwrite: bool = False,
+        source: Path | None = None, rate: float | None = None, aspect: float = 1.0,
+        tracker: Remembers | None = None, overwrite: bool = False,
     ) -> None:
         super().__init__(path, overwrite=overwrite)
-        self._report = Report(title, rate=rate, tracker=tracker)
+        self._report = Report(title, rate=rate, tracker=tracker, aspect=aspect)
         self._videos = [(file, drawn) for file, drawn in ((source, False), (video, True)) if file]
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.processes import peak_memory
 from tfsasm.training import distributed
 from tfsasm.training.checkpoints import TrainState, save
 from tfsasm.training.data import Blocks, stream
@@ -21,7 +20,7 @@ from tfsasm.training.trainer import start, train_step
 
 _LEAST, _MOST, _SECONDS = 4, 40, 30.0  # steps per clip length, and how long they may take
 
-_MADE = 4  # clips at least whose making is timed
+_MADE, _MAKING = 4, 3.0  # clips at least whose making is timed, and seconds, for 10 times as many
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,11 @@ def estimate(
 
 def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:
     """As so many workers make them, measured while they do."""
-    began, count, made = time.perf_counter(), 0, 0
-    while made < _MADE:
+    began, spent, count, made = time.perf_counter(), 0.0, 0, 0
+    while made < _MADE or (made < 10 * _MADE and spent < _MAKING):
         made, count = made + len(blocks(count)), count + 1
-    return (time.perf_counter() - began) / made / workers
+        spent = time.perf_counter() - began
+    return spent / made / workers
 
 
 def _seconds_of_a_checkpoint(run: TrainState) -> float:
@@ -94,5 +94,4 @@ def _seconds_of_a_checkpoint(run: TrainState) -> float:
 def _memory(device: torch.device) -> tuple[float, str]:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9, str(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9, "this process"
+    return peak_memory() / 1e9, "this process"

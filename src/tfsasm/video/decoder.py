@@ -10,6 +10,7 @@ import itertools
 import re
 import sys
 import time as clock
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,11 +21,11 @@ import numpy as np
 from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.limits import PIXELS
+from tfsasm.limits import PIXELS, file_stand_in
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
-from tfsasm.video.timeline import REORDERED, Timeline
-from tfsasm.video.truncation import container_is_cut
+from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
+from tfsasm.video.truncation import container_cut, films_behind
 
 # What a playlist may refer to: a file to no network, a network address to no file of this computer.
 PROTOCOLS_OF_STREAMS = (
@@ -40,9 +41,10 @@ class Decoder:
     """An open video. Local files are decoded on all cores, `live` ones without delay.
 
     `rate` is in frames per second, exact, None when unknown; `size` is `(width, height)` of the
-    first image. `declared` is the number of frames in the file's header and `total` the same or
-    else what its length amounts to; 0 when the file has neither. `timeline` has the number and the
-    time of the image that came out last, and what was lost.
+    first image, `aspect` the width of a pixel by its height. `declared` is the number of frames in
+    the file's header and `total` the same or else what its length amounts to; 0 when the file has
+    neither. A `timeless` file has images alone (raw H.264). `timeline` has the number and the time
+    of the image that came out last, and what was lost.
 
     Raises `InputError` when there is no image to decode.
     """
@@ -85,13 +87,15 @@ class Decoder:
         """Why the file ended after `reached` images although it has more; empty at its real end."""
         if self._failure:
             return self._failure
-        if self._path is not None and self._has_length and container_is_cut(self._path):
-            return "the file is shorter than it says"
+        if self._path and self._tells_its_end and (reason := container_cut(self._path)):
+            return reason
         sure = self.timeline.damage if self.declared else self.timeline.constant
         if sure and reached < self._length - max(2, self._length // 100):
             return f"{self._length - reached} frames at its end are missing"
         if (damage := self.timeline.damage) and damage[-1] > reached - REORDERED:
             return "its last frames are damaged"
+        if self._path and (more := films_behind(self._path)):
+            return f"{more} more film(s) behind its first are not read (files joined by cat?)"
         return ""
 
     def _open_stream(self, live: bool) -> None:
@@ -118,7 +122,8 @@ class Decoder:
         self.total = self.declared or max(0, round(seconds * (self.rate or 0)))
         self._length = self.declared or round(_own_seconds(self._stream) * (self.rate or 0))
         form = self._container.format
-        self._has_length = avi or bool({"mp4", "matroska"} & set(form.name.split(",")))
+        self._tells_its_end = bool({"avi", "mp4", "matroska", "mpegts"} & {*form.name.split(",")})
+        self.timeless = av.format.Flags.no_timestamps in av.format.Flags(form.flags)
         self.timeline = Timeline(
             self.rate, live=live, counted=self.declared > 0, storage_order=avi,
             restartable=av.format.Flags.ts_discont in av.format.Flags(form.flags),
@@ -135,11 +140,14 @@ class Decoder:
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
-        self.size = (height, width) if _stands(self._display) else (width, height)
+        self.size, aspect = (width, height), self._stream.sample_aspect_ratio or Fraction(1)
+        if _stands(self._display):
+            self.size, aspect = (height, width), 1 / aspect
+        self.aspect = Fraction(aspect)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
-        for packet in self._packets():
+        for packet in self._announced():
             self._announce(packet)
             try:
                 images = packet.decode()
@@ -166,6 +174,17 @@ class Decoder:
         if self.timeline.image(_seconds(image), between=between):
             yield image
 
+    def _announced(self) -> Iterator[av.Packet]:
+        """The packets, each after the timeline was told of the times of those behind it."""
+        waiting: deque[av.Packet] = deque()
+        for packet in self._packets():
+            waiting.append(packet)
+            if self.timeline.looks_ahead and (clock := _seconds(packet)) is not None:
+                self.timeline.coming(clock)
+            if len(waiting) > AHEAD or not self.timeline.looks_ahead:
+                yield waiting.popleft()
+        yield from waiting
+
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the video, and an empty one at the end; a partial last one is left out."""
         previous: av.Packet | None = None
@@ -189,6 +208,12 @@ class Decoder:
             if packet is None:
                 return
             previous = packet
+
+
+def absent(path: Path) -> InputError:
+    """For a source that is not there, or none that can be read more than once."""
+    what = "is a pipe or a device" if path.exists() else "does not exist"
+    return InputError(f"{path} {what}; give a video, an image folder or a camera index")
 
 
 def public_address(address: str) -> str:
@@ -269,6 +294,8 @@ def _open_container(
         what = "cannot be opened" if live else "is not a video that can be read"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
+        if not remote and (other := file_stand_in(address)):
+            raise InputError(f"{label} is {other}") from error
         raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
 
 

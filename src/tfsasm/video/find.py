@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tfsasm.errors import InputError
 from tfsasm.files import TRACKED
-from tfsasm.video.source import IMAGE_SUFFIXES, absent, image_names
+from tfsasm.video.decoder import absent
+from tfsasm.video.source import IMAGE_SUFFIXES, image_names
 
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
@@ -28,6 +29,8 @@ def find_sources(names: Iterable[str]) -> list[str]:
 
 def _found(name: str) -> list[str]:
     path = Path(name)
+    if not name.strip():
+        raise InputError("the name of a video is empty; is a variable of the shell not set?")
     if "://" in name or path.is_file():
         return [name]
     if path.is_dir():

@@ -28,6 +28,8 @@ COPIED = {
 
 ENCODER = {".avi": "libmp3lame"}  # else AAC
 
+_BACK = 0.5  # seconds by which a clock falls back where it starts anew
+
 _BEFORE = 0.001  # seconds by which a packet may precede the first frame
 
 
@@ -112,12 +114,26 @@ def _of(frames: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
+def _onward(sounds: Iterator[Any]) -> Iterator[Any]:
+    """Packets or frames that have a time, which goes on where the file's clock starts anew.
+
+    So do the images, see `timeline.py`.
+    """
+    end, shift = None, 0
+    for sound in sounds:
+        if sound.pts is None:
+            continue
+        if end is not None and (end - sound.pts - shift) * sound.time_base > _BACK:
+            shift = end - sound.pts
+        sound.pts += shift
+        end = sound.pts + (sound.duration or 0)
+        yield sound
+
+
 def _copied(
     source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
 ) -> Iterator[Any]:
-    for packet in source.demux(given):
-        if packet.pts is None or packet.size == 0:
-            continue
+    for packet in _onward(source.demux(given)):
         time = float(packet.pts * packet.time_base) - offset
         if time >= seconds:
             return
@@ -132,9 +148,7 @@ def _copied(
 def _encoded(
     source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
 ) -> Iterator[Any]:
-    for frame in source.decode(given):
-        if frame.pts is None:
-            continue
+    for frame in _onward(source.decode(given)):
         time = float(frame.pts * frame.time_base) - offset
         if time >= seconds:
             break

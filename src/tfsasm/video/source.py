@@ -25,12 +25,12 @@ import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.limits import check_image
+from tfsasm.limits import check_image, stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, open_camera, open_stream
+from tfsasm.video.decoder import Decoder, absent, open_camera, open_stream
 from tfsasm.video.live import connected_again
 from tfsasm.video.sound import Sound
-from tfsasm.video.truncation import image_is_cut
+from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +59,17 @@ class Source:
     """Frames in order, read once, like the lines of an open file. Made by `open_video`.
 
     `rate` is the number of frames per second that come out (so a stride divides it), exact, None
-    when unknown; `size` is `(width, height)` of the first frame; `count` is how many frames are
-    expected to come out, None for a live source; `sound` is that of a video file. `problems` are
-    sentences about defects that were recovered from or guessed around; each was also logged as a
-    warning.
+    when unknown; `size` is `(width, height)` of the first frame, and `aspect` the width of a pixel
+    by its height; `count` is how many frames are expected to come out, None for a live source;
+    `sound` is that of a video file. `problems` are sentences about defects that were recovered from
+    or guessed around; each was also logged as a warning.
     """
 
     def __init__(self, label: str, numbers: range) -> None:
         self.label = label
         self.rate: Fraction | None = None
         self.size: tuple[int, int] | None = None
+        self.aspect = Fraction(1)
         self.count: int | None = None
         self.sound: Sound | None = None
         self.problems: list[str] = []
@@ -123,7 +124,7 @@ class VideoSource(Source):
         super().__init__(decoder.label, numbers)
         self._decoder = decoder
         self.rate = decoder.rate and decoder.rate / numbers.step
-        self.size, self.sound = decoder.size, decoder.sound
+        self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
         if decoder.total:
             self._expect(decoder.total)
         if decoder.declared and not self.count:
@@ -160,13 +161,14 @@ class VideoSource(Source):
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
             raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
+        if damage and self._decoder.timeless:
+            after = f"what its damage took moves the numbers after frame {damage[0]}"
+            raise TruncatedInput(f"{self.label} has no times; {after}")
 
     def _missing(self) -> str:
         lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
-        count = sum(map(len, lost))
-        if count < 2:
-            return f"lacks frame {_spans(lost)}" if lost else ""
-        return f"lacks {count} frames, {_spans(lost)}"
+        frames = f"{count} frames," if (count := sum(map(len, lost))) > 1 else "frame"
+        return f"lacks {frames} {_spans(lost)}" if lost else ""
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
@@ -249,14 +251,9 @@ class ImageSequence(Source):
         with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            why = "damaged, cut or of a kind that is not supported" if data else "it is empty"
+            why = (stand_in(data) or UNREADABLE) if data else "it is empty"
             raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
         return np.asarray(image)
-
-
-def absent(path: Path) -> InputError:
-    """For a source that is not there."""
-    return InputError(f"{path} does not exist; give a video, an image folder or a camera index")
 
 
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
@@ -342,7 +339,7 @@ def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
     for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
         if path.is_file():
             try:
-                info = read_seqinfo(path)
+                info = read_seqinfo(path, "frameRate")
             except InputError as error:
                 return SeqInfo(), str(error)
             return info, "" if info.rate else f"{path.as_posix()} names no rate; add frameRate=30"
@@ -372,6 +369,8 @@ def open_video(
     text = str(source)
     if text.startswith("file://"):
         text = url2pathname(urlsplit(text).path)
+    if not text.strip():
+        raise InputError(f"{str(source)!r} names no video; write a path, or file:///FOLDER/VIDEO")
     if "://" in text:
         if reconnect > 0:
             return ReconnectingSource(lambda: open_stream(text), numbers, reconnect)

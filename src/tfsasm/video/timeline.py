@@ -7,6 +7,7 @@ with, by the count of its container (MP4, AVI) or else by its time where the rat
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +15,10 @@ from fractions import Fraction
 REORDERED = 16  # images that a decoder may still hold when a later packet fails
 
 OFF_BEAT = 0.3  # frame periods by which a time may miss a constant rate: clocks of 1 ms at 240 fps
+
+AHEAD = 64  # packets that are read before one is decoded, where gaps in times may mean losses
+
+UNSTEADY = 4  # gaps among the times of these from which on a recording has no constant rate
 
 LONGEST_GAP = 10.0  # seconds; a clock that jumps further was set anew, where a format allows that
 
@@ -42,6 +47,7 @@ class Timeline:
     damage: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     constant: bool = True
+    _coming: deque[float] = field(default_factory=lambda: deque(maxlen=4 * AHEAD))
     _waiting: list[float] = field(default_factory=list)  # times of packets that no image passed yet
     _places: dict[float, int] = field(default_factory=dict)  # of such packets, by their times
     _latest: deque[int] = field(default_factory=lambda: deque(maxlen=REORDERED))  # shown places
@@ -49,11 +55,21 @@ class Timeline:
     _shown: int = 0
     _lost: int = 0
     _lost_whole: int = 0  # of it before any damage
+    _clock_from: int = 1  # number of the first image of the present clock
     _next_place: int = 0
     _failed: int = 0  # packets since the last image
     _late: int = 0  # images since the last one that was not
     _clock: float | None = None  # the file's time of the last image
     _offset: float = 0.0
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it is to be told of packets with `coming` before they are decoded."""
+        return not (self.live or self.counted or self.storage_order)
+
+    def coming(self, clock: float) -> None:
+        """A packet was read whose image has the time `clock`."""
+        self._coming.append(clock)
 
     def packet(self, clock: float, place: int) -> None:
         """The packet at `place` (from 0) of the file was read; its image has the time `clock`."""
@@ -136,9 +152,18 @@ class Timeline:
         steps = round(periods)
         if steps < 1 and self._after_damage():
             return 0
-        slower = self.number == 1 and steps > 1 and not self.damage  # than the header says
-        self.constant &= steps >= 1 and abs(periods - steps) < OFF_BEAT and not slower
+        # than the header says, or than the recording before it
+        slower = self.number == self._clock_from and steps > 1 and not self.damage
+        steady = abs(periods - steps) < OFF_BEAT and not slower
+        self.constant &= steps >= 1 and steady and not (steps > 1 and self._unsteady(clock))
         return steps if self.constant else 1 + self._failed
+
+    def _unsteady(self, clock: float) -> bool:
+        """Whether the packets after `clock` have gaps again and again, which damage does not make.
+        """
+        later = sorted(time for time in self._coming if time >= clock)
+        gaps = (b - a for a, b in itertools.pairwise(later))
+        return sum(gap > 1.5 * self._period() for gap in gaps) >= UNSTEADY and not self.damage
 
     def _is_restart(self, clock: float) -> bool:
         if self._clock is None or self.storage_order:
@@ -160,6 +185,7 @@ class Timeline:
             self._offset = (self.number - 1) * self._period() - clock
         elif restart:
             self.restarts.append(self.number)
+            self._clock_from = self.number
             self._offset += self._clock - clock + self._period()
         self._clock = clock
         self.time = max(clock + self._offset, self.time or 0.0)

@@ -5,8 +5,13 @@ They stop quietly there, or hide it behind grey pixels.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+UNREADABLE = "damaged, cut or of a kind that is not supported"
+"""What is said of an image file that has its end and cannot be decoded."""
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, restart or fill
 
@@ -54,25 +59,52 @@ def image_file_is_cut(path: Path) -> bool:
     return not end.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")) and image_is_cut(path.read_bytes())
 
 
-def container_is_cut(path: Path) -> bool:
-    """Whether an MP4, AVI or Matroska file is shorter than its outermost boxes declare.
+def container_cut(path: Path) -> str:
+    """How one sees that a file has lost its end; empty of a whole one.
 
-    FFmpeg stops quietly at such an end. Formats without lengths (MPEG-TS) are never called cut.
+    It is shorter than its outermost boxes declare (MP4, AVI, Matroska), or ends within a packet
+    (MPEG-TS, which has no lengths). FFmpeg stops quietly at such an end.
     """
-    size = path.stat().st_size
+    size, shorter = path.stat().st_size, "the file is shorter than it says"
     with path.open("rb") as file:
         head = file.read(4096)
         if head.startswith(b"\x1aE\xdf\xa3"):
-            return _matroska_end(head) > size
-        at = 0
+            return shorter if _matroska_end(head) > size else ""
+        if (packet := _packet_length(head)) and size > 2 * packet:
+            file.seek(-2 * packet, os.SEEK_END)
+            whole = size % packet == 0 or _packet_length(file.read()) == packet
+            return "" if whole else "the file ends within a packet"
+    return shorter if max((end for _, end in _boxes(path)), default=0) > size else ""
+
+
+def films_behind(path: Path) -> int:
+    """How many more films an MP4 file holds behind its first, as where files were joined by `cat`.
+
+    Players and FFmpeg read the first alone. In one of fragments a second head is no second film.
+    """
+    kinds = [kind for kind, _ in _boxes(path)]
+    return 0 if b"moof" in kinds else max(0, kinds.count(b"moov") - 1)
+
+
+def _boxes(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Kind and end of the outermost boxes of an MP4 file, or parts of an AVI file, in order."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
         while at + 8 <= size:
             file.seek(at)
             box = file.read(16)
-            length = _riff_length(box) if head.startswith(b"RIFF") else _box_length(box)
-            if not length:
-                return False
+            if not (length := _riff_length(box) or _box_length(box)):
+                return
             at += length
-    return at > size
+            yield box[4:8], at
+
+
+def _packet_length(data: bytes) -> int:
+    """Bytes of a packet of MPEG-TS, by two of them; 0 for what is none."""
+    for length, mark in ((188, 0), (192, 4)):
+        if data[mark : mark + 1] == data[mark + length : mark + length + 1] == b"G":
+            return length
+    return 0
 
 
 def _box_length(box: bytes) -> int:

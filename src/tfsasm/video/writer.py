@@ -44,15 +44,17 @@ class VideoWriter:
     `path` ends in .mp4, .mov, .mkv or .avi; without a suffix, or ending in `/`, it is a folder.
     `rate` is in frames per second, None when unknown: then times are kept as they are, and
     frames without a time follow at 25 per second. `sound` is that of the source
-    (`Source.sound`), cut to the frames that are written. The file appears under its name when the
-    writer is closed; how a `with` block ends makes no difference, and no frames make no file.
+    (`Source.sound`), cut to the frames that are written, and `aspect` that of its pixels. The file
+    appears under its name when the writer is closed; how a `with` block ends makes no difference,
+    and no frames make no file.
 
     Raises `InputError` at once when the path is taken, unwritable or of an unknown kind.
     """
 
     def __init__(
         self, path: Path | str, rate: Fraction | float | None, *, crf: int = 23,
-        preset: str = "superfast", sound: Sound | None = None, overwrite: bool = False,
+        preset: str = "superfast", sound: Sound | None = None, aspect: Fraction = Fraction(1),
+        overwrite: bool = False,
     ) -> None:
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise InputError(f"a frame rate of {rate} cannot be written; give a number above 0")
@@ -65,7 +67,8 @@ class VideoWriter:
             self._sink = _ImageFolder(self.path, overwrite)
         elif suffix in VIDEO_SUFFIXES:
             check_output(self.path, overwrite=overwrite)
-            self._sink = _VideoFile(self.path, exact, {"crf": str(crf), "preset": preset}, sound)
+            options = {"crf": str(crf), "preset": preset}
+            self._sink = _VideoFile(self.path, exact, options, sound, aspect)
         else:
             raise InputError(
                 f"{self.path} ends in {suffix}, which is no video that can be written; give "
@@ -130,9 +133,10 @@ class _VideoFile:
     """An H.264 encoder that opens with the first frame and writes beside its target."""
 
     def __init__(
-        self, path: Path, rate: Fraction | None, options: dict[str, str], sound: Sound | None
+        self, path: Path, rate: Fraction | None, options: dict[str, str], sound: Sound | None,
+        aspect: Fraction,
     ) -> None:
-        self._path, self._sound = path, sound
+        self._path, self._sound, self._aspect = path, sound, aspect
         self._partial = partial_path(path)
         self._options = options
         self._rate = rate or UNKNOWN_RATE
@@ -192,6 +196,7 @@ class _VideoFile:
         height, width = image.shape[:2]
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = self._aspect
         stream.time_base = stream.codec_context.time_base = self._unit
         remuxed = self._sound is not None and self._path.suffix.lower() == ".mkv"
         if self._regular or remuxed:  # AVI has no display order, Matroska no decoding times

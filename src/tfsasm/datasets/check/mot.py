@@ -21,13 +21,14 @@ from tfsasm.datasets.mot_folders import (
     listed_names,
 )
 from tfsasm.errors import InputError
+from tfsasm.files import read_text
 from tfsasm.motchallenge import (
     DETECTION,
     FRAMES_FROM_0,
     TRACK,
     LineFormat,
     SeqInfo,
-    inspect,
+    numbered_lines,
     read_seqinfo,
 )
 from tfsasm.tables import Doubles
@@ -94,7 +95,7 @@ def _check_rows(row: SequenceReport, path: Path, layout: LineFormat) -> Doubles 
             row.problems.append(f"{path.parent.name} has no {what}")
         return None
     try:
-        rows, problems = inspect(path, layout)
+        rows, problems = _inspect(path, layout)
     except InputError as error:
         row.problems.append(str(error))
         return None
@@ -113,6 +114,19 @@ def _check_rows(row: SequenceReport, path: Path, layout: LineFormat) -> Doubles 
         if low < 0 or high > 1:
             row.notes.append(f"{what}: scores from {low:g} to {high:g}, not 0 to 1")
     return rows
+
+
+def _inspect(path: Path, layout: LineFormat) -> tuple[Doubles, list[str]]:
+    """The good lines of a file `[N, len(layout.names)]`, and what is wrong with each bad one."""
+    numbered = numbered_lines(read_text(path))
+    table, skipped = layout.table([line for _, line in numbered], str, skip_bad=True)
+    problems = []
+    for number, line in numbered if skipped.count else ():
+        try:
+            layout.parse(line)
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
+    return table, problems
 
 
 def _check_copies(row: SequenceReport, folder: Path, dataset: str) -> None:

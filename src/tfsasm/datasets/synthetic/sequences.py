@@ -8,7 +8,6 @@ streams: tuning the simulated detector leaves every pixel as it was.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
 from tfsasm.datasets.synthetic.scenery import Ground, Scenery, make_scenery
 from tfsasm.datasets.synthetic.trajectories import plan_motion, smoothed
 from tfsasm.errors import InputError
-from tfsasm.files import check_folder, writing
+from tfsasm.files import check_folder, partial_folder, writing
 
 _LTWH = "{:.2f},{:.2f},{:.2f},{:.2f}"
 
@@ -148,7 +147,8 @@ def write_sequences(
     Each holds `img1/00000001.jpg`, `gt/gt.txt` (frame, id, left, top, width, height, 1, 1,
     visibility), `det/det.txt` (frame, -1, left, top, width, height, score) and `seqinfo.ini`. A
     folder appears under its name only when complete, so whatever stops this leaves whole sequences;
-    killing the process may leave one hidden folder besides (its name begins with a dot).
+    killing the process may leave one hidden folder besides, which the next run removes when it
+    writes the same sequence.
     `progress` gets (done, all) after each. Raises `InputError` when a folder exists already
     and `overwrite` is not set, before anything is written.
     """
@@ -159,8 +159,8 @@ def write_sequences(
         raise InputError(f"{output} already has {taken[0]} ({len(taken)} in all); ask to overwrite")
     check_folder(output)
     for index, folder in enumerate(folders):
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=output) as aside:
-            new, old = Path(aside, folder.name), Path(aside, "old")
+        with partial_folder(output, folder.name) as aside:
+            new, old = aside / folder.name, aside / "old"
             with writing(folder):
                 _write_sequence(new, sequence_seed(seed, index), config)
             if folder.exists():

@@ -308,7 +308,7 @@ class AppearanceTracker(Tracker):
         size = None if image is None else (image.shape[1], image.shape[0])
         found = as_detections_in_pixels(detections, size)
         xyxy, scores = boxes_and_scores(found)
-        self._check_pixels(xyxy)
+        self._check_pixels(xyxy, size)
         kinds = np.full(len(xyxy), NO_CLASS) if self.config.class_agnostic else classes_of(found)
         embeddings = self._embeddings(found, xyxy, scores, kinds, image)
         state = self._state_for(embeddings)

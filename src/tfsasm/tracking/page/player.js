@@ -15,8 +15,8 @@ function open(index) {
 
 /** Whether the video is the one that was tracked: its shape, and whether it is long enough. */
 function fits(entry) {
-  const [width, height] = data.size;
-  const shape = video.videoWidth * height / (video.videoHeight * width);
+  const [width, height] = data.size, aspect = data.aspect || 1;
+  const shape = video.videoWidth * height / (video.videoHeight * width * aspect);
   return Math.abs(shape - 1) < 0.02 && video.duration + 1 > entry.start + data.times[last] / 1000;
 }
 
