@@ -83,7 +83,7 @@ def choose(data: ForData, settings: tuple[str, ...] = CANDIDATES) -> None:
     console.print(table)
     for (group, condition), reports in choice.reports.items():
         others = {
-            {"motion": "defaults"}.get(name, name): cells.report(group, condition, name)
+            "defaults" if name == "motion" else name: cells.report(group, condition, name)
             for name in shown if cells.has(group, condition, name)
         }  # fmt: skip
         console.print(_table(f"{group}, {condition}, held out", {**reports, **others}))
