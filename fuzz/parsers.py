@@ -6,7 +6,9 @@ a crash, and so is a line that is neither a box nor reported.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import html.parser
 import json
 import logging
@@ -17,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import atheris
 
@@ -36,6 +39,7 @@ with atheris.instrument_imports(include=PACKAGES):
     from tfsasm.detection.stored import open_detections
     from tfsasm.errors import InputError, TruncatedInput
     from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.tracking.appearance.tracker import AppearanceTracker
     from tfsasm.tracking.report import page
     from tfsasm.video.source import open_video
 
@@ -168,11 +172,57 @@ def frames(path: Path) -> None:
             assert frame.image.ndim == 3
 
 
+@functools.cache
+def service() -> Any:
+    """The HTTP interface of a hub whose streams cannot be opened."""
+    with atheris.instrument_imports(include=["tfsasm.serving"]):
+        from tfsasm.serving.app import make_app
+        from tfsasm.serving.hub import Hub
+
+    def refuse(address: str) -> NoReturn:
+        raise InputError("nobody answers")
+
+    hub = Hub(lambda: lambda frame: [], AppearanceTracker, workers=1, most=4, open=refuse)
+    return make_app(hub)
+
+
+LOOP = asyncio.new_event_loop()
+
+
+def http(path: Path) -> None:
+    """A request (`METHOD /path?query`, headers, a blank line, the body): answered, never a 500."""
+    head, _, body = path.read_bytes().partition(b"\n\n")
+    first, *lines = head.split(b"\n")
+    method, _, target = first.partition(b" ")
+    place, _, query = target.partition(b"?")
+    given = [line.partition(b":") for line in lines]
+    headers = [(name.lower(), value.strip()) for name, _, value in given if name.lower() != b"host"]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
+        "method": method.decode("latin-1"), "path": place.decode("utf-8", "replace"),
+        "raw_path": place, "root_path": "", "query_string": query,
+        "headers": [(b"host", b"localhost"), *headers],
+        "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    LOOP.run_until_complete(asyncio.wait_for(service()(scope, receive, send), 60))
+    assert answers[0]["status"] < 500, answers[0]
+
+
 TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "detections": (detections, ".txt"), "tracks": (tracks, ".txt"),
     "database": (database, ".json"), "results": (results, ".json"), "images": (images, ".json"),
     "seqinfo": (seqinfo, ".ini"), "scalabel": (scalabel, ".json"), "odgt": (odgt, ".odgt"),
     "manifest": (manifest, ".json"), "journal": (journal, ".partial"), "report": (report, ".txt"),
+    "http": (http, ".txt"),
     "video": (frames, ".mp4"), "jpeg": (frames, ".jpg"), "png": (frames, ".png"),
 }  # fmt: skip
 """Each with the suffix of its files."""

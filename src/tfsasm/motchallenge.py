@@ -259,7 +259,7 @@ def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
     """
     table, _ = _read_table(path, LAX_TRACK if lax else TRACK, skip_bad=False)
     for bad, what in (
-        (table[:, 4:6] <= 0, "box(es) of no or negative size; they are scored as they are"),
+        (table[:, 4:6] <= 0, "box(es) of no or negative size; they are taken as they are"),
         (table[:, :2] % 1 != 0,
          "line(s) whose frame or id is not a whole number; what follows the point is cut"),
     ):  # fmt: skip
@@ -341,7 +341,7 @@ class SeqInfo:
     name: str = ""
     """As the file calls the sequence."""
     images: str = "img1"
-    """Name of the folder of images."""
+    """The folder of images, from that of the file."""
     length: int | None = None
     """Frames."""
     width: int | None = None
@@ -354,7 +354,7 @@ def read_seqinfo(path: Path, *keys: str) -> SeqInfo:
     """The section `[Sequence]`; of the `NUMBERS` only `keys`, or all without them.
 
     So who needs one is not kept from it by a bad value of another. `imDir` may be a path of another
-    machine; its last part is the folder's name. Raises `InputError` naming file, key and mend.
+    machine: as much of its end counts as is a folder beside the file, or its last part. Raises `InputError` naming file, key and mend.
     """
     section = _section(path)
     found = {
@@ -365,11 +365,12 @@ def read_seqinfo(path: Path, *keys: str) -> SeqInfo:
         int(found[key]) if key in found else None for key in ("seqLength", "imWidth", "imHeight")
     )
     FRAMES.check(length or 0, path)
-    folder = re.split(r"[/\\]", section.get("imDir", "").strip().rstrip("/\\"))[-1]
+    parts = [part for part in re.split(r"[/\\]", section.get("imDir", "")) if part.strip(" .")]
+    ends = ["/".join(parts[at:]).strip() for at in range(len(parts))] or ["img1"]
+    folder = next((end for end in ends if (path.parent / end).is_dir()), ends[-1])
     return SeqInfo(
-        section.get("name", "").strip(), folder if folder.strip(" .") else "img1", length, width,
-        height, found.get("frameRate"),
-    )  # fmt: skip
+        section.get("name", "").strip(), folder, length, width, height, found.get("frameRate")
+    )
 
 
 def _seqinfo_number(text: str, path: Path, key: str) -> Fraction:

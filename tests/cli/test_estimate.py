@@ -66,7 +66,12 @@ def test_no_video_at_all_is_refused(videos):
         dry_run(videos / "c.mp4")
 
 
-def test_too_few_frames_to_measure_are_refused():
-    steps = [*(Step(n, 0, 5) for n in range(6)), Tracked(0, ())]
-    with pytest.raises(InputError, match="fewer than 6 frames"):
-        measured(iter(steps))
+@pytest.mark.parametrize(("frames", "counted"), [(1, 1), (4, 2), (30, 25), (500, 200)])
+def test_a_measurement_begins_when_it_is_warm_and_ends_in_time(frames, counted):
+    steps = [*(Step(n, 0, frames) for n in range(frames + 1)), Tracked(0, ())]
+    assert measured(iter(steps))[0] == counted
+
+
+def test_no_frame_to_measure_by_is_refused():
+    with pytest.raises(InputError, match="no frames to measure by"):
+        measured(iter([Step(0, 0, None), Tracked(0, ())]))

@@ -79,6 +79,24 @@ def test_a_failure_is_reported_and_costs_nothing_else(workers):
     assert found.keys() == set(names)
 
 
+def make_dying_once(folder):
+    """Each name takes down the first process that works on it."""
+
+    def work(name):
+        yield 1
+        if not (folder / name).exists():
+            (folder / name).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return name
+
+    return work
+
+
+def test_what_a_dead_process_was_working_on_is_begun_again(tmp_path):
+    found = outcomes(run_all(["a", "b"], partial(make_dying_once, tmp_path), 2))
+    assert found == {name: Finished(name, name) for name in ("a", "b")}
+
+
 def test_work_that_cannot_begin_fails_on_every_name():
     found = outcomes(run_all(["a1", "b1"], refuse, 2))
     assert found == {name: Failed(name, "no weights") for name in ("a1", "b1")}

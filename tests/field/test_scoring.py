@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from helpers.walks import assert_same, official
@@ -51,7 +53,7 @@ def test_boxes_without_a_size_are_scored_with_a_warning(tmp_path, caplog, width)
     scores = score_folders(gt, results, "mot").report.combined
     assert (scores.FP, scores.FN) == (4, 4)
     assert 0 < scores.HOTA < 100
-    assert "has 4 box(es) of no or negative size; they are scored as they are" in caplog.text
+    assert "has 4 box(es) of no or negative size; they are taken as they are" in caplog.text
 
 
 def changed(column, value, rows=4):
@@ -142,3 +144,24 @@ def test_columns_that_are_not_scored_may_hold_anything(tmp_path, rest):
     """JonathonLuiten/TrackEval#29: it reads numbers and looks at the first six."""
     gt, results = folders(tmp_path, text(people()), text(people(rest)))
     assert pytest.approx(100) == score_folders(gt, results, "mot").report.combined.HOTA
+
+
+def test_what_is_scored_can_be_looked_at_and_merged(tfsasm, tmp_path):
+    """JonathonLuiten/TrackEval takes boxes without a size and more columns; so do all commands."""
+    folder = tmp_path / "seq"
+    folder.mkdir()
+    for number in FRAMES:
+        cv2.imwrite(str(folder / f"{number:06}.jpg"), np.zeros((120, 400, 3), np.uint8))
+    odd = changed(4, "-3")
+    odd[5] += ["7"] * 9
+    (tmp_path / "r.txt").write_text(text(odd))
+    for arguments in (
+        ("show", "--results", tmp_path / "r.txt", "--source", folder, "--output", tmp_path / "s",
+         "--gt", tmp_path / "r.txt", "--quiet"),
+        ("view", tmp_path / "r.txt", "--source", folder, "--output", tmp_path / "w.html",
+         "--truth", tmp_path / "r.txt"),
+        ("merge", "--results", tmp_path / "r.txt", "--output", tmp_path / "m.txt"),
+    ):  # fmt: skip
+        outcome = tfsasm(*arguments)
+        assert outcome.code == 0, outcome.err
+    assert (tmp_path / "m.txt").read_text() == text(odd)

@@ -55,6 +55,8 @@ def test_a_rate_is_the_same_to_every_reader(tmp_path, rate):
         pytest.param("/data/someone/seq/img1", "img1", id="a path of another machine"),
         pytest.param(r"D:\data\seq\images", "images", id="a path of Windows"),
         pytest.param("images", "images", id="another name"),
+        pytest.param("rgb/left", "rgb/left", id="a folder in a folder"),
+        pytest.param("/data/seq/rgb/left/", "rgb/left", id="the same of another machine"),
         pytest.param("frames", "img1", id="a folder that is not there"),
         pytest.param("../../elsewhere/..", "img1", id="a path that leads out"),
     ],

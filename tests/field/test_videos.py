@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.tracking.report import read_page
 from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter
 
@@ -222,6 +223,23 @@ def test_a_video_whose_pixels_are_no_squares_looks_alike_annotated(tmp_path, sou
         for frame in film:
             drawn.write(frame.image, frame.time)
     assert open_video(tmp_path / output).aspect == (Fraction(11, 16) if turn else Fraction(16, 11))
+
+
+def test_what_track_and_show_write_has_the_shape_of_its_source(tfsasm, tmp_path):
+    """chaiNNer-org/chaiNNer#3298."""
+    with VideoWriter(tmp_path / "dvd.mp4", 25, aspect=Fraction(16, 11)) as video:
+        for _ in range(3):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "det.txt").write_text("1,1,10,10,20,30,0.9\n2,1,10,10,20,30,0.9\n")
+    for arguments in (
+        ("track", tmp_path / "dvd.mp4", "--detections", tmp_path / "det.txt", "--embedder", "none"),
+        ("show", "--source", tmp_path / "dvd.mp4", "--results", tmp_path / "det.txt",
+         "--output", tmp_path / "shown.mp4"),
+    ):  # fmt: skip
+        assert tfsasm(*arguments, "--quiet").code == 0
+    for name in ("dvd.tracked.mp4", "shown.mp4"):
+        assert open_video(tmp_path / name).aspect == Fraction(16, 11)
+    assert read_page(tmp_path / "dvd.report.html")["aspect"] == pytest.approx(16 / 11, abs=1e-4)
 
 
 def test_avi_of_irregular_times_lasts_as_long_as_its_source(tmp_path, caplog):

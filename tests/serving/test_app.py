@@ -115,6 +115,16 @@ def test_what_is_no_stream_is_refused_in_words(service, body, code, why):
     assert "secret" not in json.dumps(told)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_a_body_that_is_no_text_is_refused_and_not_repeated(service, kind):
+    connection = service.connection()
+    connection.request("POST", "/streams", b'{"address": "secret\xf0"}', {"Content-Type": kind})
+    response = connection.getresponse()
+    told = response.read()
+    assert response.status in (400, 422)
+    assert b"secret" not in told
+
+
 def test_a_name_is_taken_once_and_streams_are_limited(service):
     assert service("POST", "/streams", {"address": ADDRESS, "name": "a"})[0] == 201
     assert service("POST", "/streams", {"address": ADDRESS, "name": "a"})[0] == 409

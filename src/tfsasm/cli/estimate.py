@@ -113,7 +113,7 @@ def _length(options: Options, source: str) -> tuple[int, float]:
 def measured(steps: Iterator[Step | Tracked]) -> tuple[int, float]:
     """Frames that count, and frames per second, of a video whose tracking begins now.
 
-    Raises `InputError` for one that is too short, and `KeyboardInterrupt`.
+    Raises `InputError` for one without frames, and `KeyboardInterrupt`.
     """
     began, counted = time.perf_counter(), 0
     for step in steps:
@@ -121,12 +121,13 @@ def measured(steps: Iterator[Step | Tracked]) -> tuple[int, float]:
             if step.code == INTERRUPTED:
                 raise KeyboardInterrupt
             break
-        counted = step.frames - _WARM_UP
+        short = _WARM_UP if step.length is None else step.length // 2
+        counted = step.frames - min(_WARM_UP, short)
         if counted == 0:
             began = time.perf_counter()
         if counted == _FRAMES or (counted > 0 and time.perf_counter() - began > _SECONDS):
             break
     spent = time.perf_counter() - began
     if counted < 1:
-        raise InputError(f"the first video has fewer than {_WARM_UP + 1} frames to measure by")
+        raise InputError("the first video has no frames to measure by")
     return counted, counted / spent

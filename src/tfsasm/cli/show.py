@@ -63,7 +63,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.video.source import open_video
     from tfsasm.video.writer import VideoWriter
 
-    table = read_tracks(options.results)
+    table = read_tracks(options.results, lax=True)
     tracks = trajectories(table)
     check(tracks, last_frame(tracks), str(options.results))
     draw = _drawing(options, table, tracks)
@@ -103,7 +103,7 @@ def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawin
     if options.gt is None:
         return draw_result
     truth, judged = apply_protocol(
-        PROTOCOLS[options.dataset], read_tracks(options.gt), table, options.results.stem
+        PROTOCOLS[options.dataset], read_tracks(options.gt, lax=True), table, options.results.stem
     )
     check(truth, last_frame(truth), str(options.gt))
     draw_truth = _boxes(truth, None, options.trail)

@@ -197,9 +197,9 @@ def _run_many(
 
     weights = Path(options.weights) if options.weights else None
     engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
+    writing = replace(options, overwrite=True)  # what a lost worker has left, too
     before = journal_of(kept).exists()  # then what is there is what it made, or is refused
-    writing = replace(options, overwrite=True) if before else options
-    _check(writing, sources, kept)
+    _check(writing if before else options, sources, kept)
     videos = {
         public_address(source): (source, files)
         for source, files in zip(sources, kept, strict=True)

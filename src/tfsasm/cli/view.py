@@ -123,7 +123,7 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
     from tfsasm.tracking.report import Report
     from tfsasm.video.source import open_video
 
-    table = read_tracks(path)
+    table = read_tracks(path, lax=True)
     tracks = trajectories(table)
     check(tracks, last_frame(tracks), str(path))
     if options.source is None:
@@ -155,7 +155,7 @@ def _errors(options: Options, data: dict[str, Any]) -> dict[str, Any]:
     from tfsasm.motchallenge import read_tracks
 
     assert options.truth is not None
-    given = read_tracks(options.truth)
+    given = read_tracks(options.truth, lax=True)
     given = given[np.isin(given.frame, data["numbers"])]
     truth, tracks = apply_protocol(
         PROTOCOLS[options.dataset], given, _rows(data), options.result.stem

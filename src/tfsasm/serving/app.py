@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import cv2
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -98,6 +99,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     app.state.end = end
     app.add_middleware(_SmallBodies)
     app.exception_handler(InputError)(_refused)
+    app.exception_handler(RequestValidationError)(_malformed)
 
     @app.get("/streams")
     def all_streams() -> list[StreamStatus]:
@@ -203,6 +205,12 @@ def _check_room(hub: Hub, subscribers: Subscribers[Any], name: str) -> None:
 
 async def _refused(_: Request, error: InputError) -> Response:
     return JSONResponse({"detail": str(error)}, _CODES.get(type(error), 422))
+
+
+async def _malformed(_: Request, error: RequestValidationError) -> Response:
+    """What is wrong and where, without what was sent: that may hold a password, or be no text."""
+    wrong = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": wrong}, 422)
 
 
 async def _followed(

@@ -93,7 +93,7 @@ def corrected_text(path: Path, corrections: Sequence[Correction]) -> tuple[str, 
     order and their other columns, character for character. Raises `InputError` as `corrected_ids`,
     and for a file that is not MOT text.
     """
-    table = read_tracks(path)
+    table = read_tracks(path, lax=True)
     shift = int((table.identity == 0).any())
     try:
         new = corrected_ids(table.frame, table.identity + shift, corrections)

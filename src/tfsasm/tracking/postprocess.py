@@ -81,7 +81,7 @@ def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     Lines keep their order and all their other columns, character for character. Raises
     `InputError` for a file that is not MOT text.
     """
-    table = read_tracks(path)
+    table = read_tracks(path, lax=True)
     new = merged_ids(table.frame, table.identity, config)
     text = renumbered(path, [new[identity] for identity in table.identity.tolist()])
     return text, len(new), len(set(new.values()))

@@ -34,6 +34,8 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
+_HELD = 2**26  # bytes of packets that wait at most, for those of lossless video are large
+
 _UPRIGHT = np.eye(2)
 
 
@@ -176,12 +178,15 @@ class Decoder:
 
     def _announced(self) -> Iterator[av.Packet]:
         """The packets, each after the timeline was told of the times of those behind it."""
-        waiting: deque[av.Packet] = deque()
+        waiting, held = deque[av.Packet](), 0  # bytes
         for packet in self._packets():
             waiting.append(packet)
+            held += packet.size
             if self.timeline.looks_ahead and (clock := _seconds(packet)) is not None:
                 self.timeline.coming(clock)
-            if len(waiting) > AHEAD or not self.timeline.looks_ahead:
+            most = AHEAD if self.timeline.looks_ahead and held < _HELD else 0
+            while len(waiting) > most:
+                held -= waiting[0].size
                 yield waiting.popleft()
         yield from waiting
 
