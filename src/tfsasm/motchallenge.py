@@ -354,8 +354,7 @@ def read_seqinfo(path: Path, *keys: str) -> SeqInfo:
     """The section `[Sequence]`; of the `NUMBERS` only `keys`, or all without them.
 
     So who needs one is not kept from it by a bad value of another. `imDir` may be a path of another
-    machine: its longest end that is a folder beside the file counts, or else its last part. Raises
-    `InputError` naming file, key and mend.
+    machine: its longest end that is a folder here counts. Raises `InputError` naming the mend.
     """
     section = _section(path)
     found = {
