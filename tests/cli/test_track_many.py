@@ -224,6 +224,15 @@ def test_what_is_at_an_address_is_not_replaced_unless_it_may_be(videos, alone, a
     assert at(address) == alone
 
 
+def test_a_password_in_an_address_is_neither_printed_nor_stored(videos):
+    fsspec = pytest.importorskip("fsspec")
+    outcome = track(Finder((2, 3)), videos, "memory://me:secret@there/out")
+    [journal] = (v for k, v in at("memory://me:secret@there/out").items() if "partial" in k)
+    fsspec.filesystem("memory").store.clear()
+    assert "wrote memory://there/out/a.csv" in outcome.out
+    assert "secret" not in outcome.out + outcome.err + journal.decode()
+
+
 @pytest.mark.parametrize(("output", "problem"), [
     pytest.param("nowhere://a/b", "to nowhere://a/b: Protocol not known", id="unknown"),
     pytest.param("file:///proc/no/folder", "to file:///proc/no/folder", id="no room"),

@@ -22,6 +22,13 @@ def address_of(output: Path | None) -> str | None:
     return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
 
 
+def shown(address: str) -> str:
+    """An address without user, password and keys."""
+    from tfsasm.video.decoder import public_address
+
+    return public_address(address)
+
+
 def upload(files: Iterable[Path], address: str) -> None:
     """Copy files to the folder at an address, each of which appears there when it is whole.
 
@@ -48,7 +55,7 @@ class RemoteJournal:
         self, address: str, about: Mapping[str, Any], results: Mapping[str, Sequence[str]], *,
         overwrite: bool,
     ) -> None:
-        self.path = f"{address}/track.partial"
+        self.path = f"{shown(address)}/track.partial"
         self._system, folder = _opened(address)
         self._place = f"{folder}/track.partial"
         with _writing(address):
@@ -106,7 +113,8 @@ def _opened(address: str) -> tuple[Any, str]:
         system, folder = url_to_fs(address)
     except (ImportError, ValueError, OSError) as error:
         raise InputError(
-            f'cannot write to {address}: {error}; pip install "tfsasm[remote]" knows s3:// and gs://'
+            f"cannot write to {shown(address)}: {error}; pip install "
+            '"tfsasm[remote]" knows s3:// and gs://'
         ) from error
     return system, str(folder).rstrip("/")
 
@@ -116,4 +124,4 @@ def _writing(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write to {address}: {error}") from error
+        raise InputError(f"cannot write to {shown(address)}: {error}") from error

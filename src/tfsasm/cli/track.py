@@ -30,7 +30,7 @@ from tfsasm.cli.options import (
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
-from tfsasm.cli.remote import address_of, upload
+from tfsasm.cli.remote import address_of, shown, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
@@ -181,8 +181,9 @@ def _run_remote(
 ) -> int:
     """Videos whose results go to an address of fsspec, each when it is whole."""
     if options.show or options.mot_output or options.json_output or "images" in options.save:
-        raise InputError(f"--output {address_of(options.output)} takes the files of --save alone, "
-                         "without images or --show")  # fmt: skip
+        raise InputError(
+            "an address as --output takes the files of --save alone, without images or --show"
+        )
     with TemporaryDirectory() as folder:
         kept = [places(source, options.save, Path(folder), {}) for source in sources]
         return _run_many(options, sources, kept, console, errors, detector)
@@ -239,7 +240,7 @@ def _track_named(
             lines = step.lines
             if address and step.code != INTERRUPTED:
                 upload(files.values(), address)
-                lines = tuple(line.replace(folder, address) for line in lines)
+                lines = tuple(line.replace(folder, shown(address)) for line in lines)
             return replace(step, lines=lines, report=tuple(detector.report()))
     raise RuntimeError(f"{name} has no end")
 
