@@ -150,10 +150,11 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 def _unwrapped(content: Any, origin: Path | str) -> Any:
     """The state dict in a dictionary that has one: by a name of `WRAPPERS`, or the only one."""
     while isinstance(content, dict):
-        inner = {key: value for key, value in content.items() if isinstance(value, dict) and value}
+        inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         key = next((key for key in WRAPPERS if key in inner), None)
         if key is None:
-            found = [k for k, v in inner.items() if all(isinstance(t, Tensor) for t in v.values())]
+            found = [key for key, value in inner.items()
+                     if value and all(isinstance(one, Tensor) for one in value.values())]
             if len(found) > 1:
                 several = first_few([str(key) for key in found], 5)
                 raise WeightsError(f"{origin} holds state dicts under {several}; save one alone")
