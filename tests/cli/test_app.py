@@ -142,6 +142,7 @@ def served(tmp_path):
 
 
 @pytest.mark.browser
+@pytest.mark.slow  # and Gradio's page is not always there in a minute, on a machine that is busy
 def test_a_person_drops_a_video_and_looks_at_the_result(served):
     """And nothing is asked of another machine."""
     with chromium() as browser, opener(browser) as open_page:
