@@ -15,10 +15,10 @@ from tfsasm.training.augment import (
     draw_colour,
     draw_view,
     drift,
-    look,
     place,
     recoloured,
     resized,
+    view_of,
     within,
 )
 
@@ -100,7 +100,7 @@ def test_boxes_stay_on_the_people(seed):
     config = augment_of(NetworkConfig(short_side=160, max_side=300))
     view = draw_view((300, 200), rng(seed), config)
     boxes, seen = place(np.array([[120.0, 80, 30, 60]]), view)
-    picture = look(image, view)
+    picture = view_of(image, view)
     assert picture.shape == (view.size[1], view.size[0], 3)
     if seen[0] and min(boxes[0, 2:]) > 4:
         x, y, w, h = boxes[0]
@@ -109,8 +109,8 @@ def test_boxes_stay_on_the_people(seed):
 
 def test_a_view_of_all_is_the_image_itself():
     image = rng().integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    assert np.array_equal(look(image, View((0, 0, 30, 20), (30, 20))), image)
-    mirrored = look(image, View((0, 0, 30, 20), (30, 20), flip=True))
+    assert np.array_equal(view_of(image, View((0, 0, 30, 20), (30, 20))), image)
+    mirrored = view_of(image, View((0, 0, 30, 20), (30, 20), flip=True))
     assert np.array_equal(mirrored, image[:, ::-1])
 
 

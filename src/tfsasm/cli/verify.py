@@ -20,7 +20,7 @@ class Options:
     """Check a checkpoint, and track a short video in every variant that this machine can run.
 
     Names, shapes and aliases of all tensors are checked. No checksum of a published file is known
-    to compare with: SHA-256 is told, for you to compare. Ends with code 1 where identities differ,
+    to compare with: SHA-256 is printed for you. Ends with code 1 where identities differ,
     or boxes but for half precision, or where nothing is tracked at all.
 
     Example: tfsasm verify --weights motrv2_dancetrack.pth

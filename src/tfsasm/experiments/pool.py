@@ -60,6 +60,7 @@ class Failed:
     message: str
     trace: str = ""
 
+
 Event = Advanced | Finished | Failed
 
 Events = Generator[Event, None, None]

@@ -90,7 +90,7 @@ def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) 
 
     Raises one `WeightsError` that lists every missing, surplus and misshapen name and every alias
     of a box head that disagrees with its twin. What the original loads without harm is taken too,
-    and told: `UNUSED` names are left out, a box head may be there once, and the content of
+    with a warning: `UNUSED` names are left out, a box head may be there once, and the content of
     denoising queries, which only training asks for, may lack. A `num_batches_tracked` is dropped
     (SPEC 3.1).
     """
@@ -107,14 +107,14 @@ def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) 
         if head in published and not torch.equal(published[alias], published[head]):
             problems.append(f"differs from its twin {head}: {alias}")
     refuse(problems, f"{origin} does not fit the network")
-    told = [
+    notes = [
         f"ignored, since it is never used: {first_few(ignored)}" if ignored else "",
         f"once instead of twice: {len(once)} tensors of box heads" if once else "",
         f"lacks {', '.join(lacking)}, which tracking does not use" if lacking else "",
     ]
-    if any(told):
+    if any(notes):
         taken = f"{len(expected) - len(lacking)} of {len(expected)} tensors were taken"
-        log.warning("%s: %s; %s", origin, taken, "; ".join(filter(None, told)))
+        log.warning("%s: %s; %s", origin, taken, "; ".join(filter(None, notes)))
     return {name: published[published_name(name)] for name in model.state_dict()}
 
 

@@ -1,4 +1,4 @@
-"""The socket that a server listens on, opened before anything else so that a taken port is told."""
+"""The socket that a server listens on, opened before all else: a taken port is an error."""
 
 from __future__ import annotations
 

@@ -368,7 +368,7 @@ class QueryTracker:
         self._count_small(output, tracks)
         metadata = {} if found is None else dict(found.metadata)
         tracks = replace(self._origins.attach(tracks), metadata=metadata)
-        if self.class_names:  # those of the detections are of other classes
+        if self.network.classes > 1:  # those of the detections are of other classes
             tracks.data.pop(CLASS_NAME_DATA_FIELD, None)
         return tracks
 

@@ -47,7 +47,7 @@ class Identity:
 
 
 def worth_a_look(identities: dict[int, Identity], rate: float) -> list[Look]:
-    """Long absences, births where another ended, and looks that are another's, by frame."""
+    """Long absences, births where another ended, and appearance that is another's, by frame."""
     looks = []
     for number, one in identities.items():
         away = np.diff(one.frames)
@@ -76,9 +76,8 @@ def _unlike(number: int, identities: dict[int, Identity]) -> list[Look]:
         doubts = 0 <= sure < 50
         if doubts and not doubted and (other := identities.get(second)):
             at = bisect_right(other.frames, frame) - 1
-            here = other.frames[at] == frame
             own = one.box(bisect_right(one.frames, frame) - 1)
-            if at >= 0 and _near(own, other.box(at), 1 if here else REACH):
+            if at >= 0 and _near(own, other.box(at), 1 if other.frames[at] == frame else REACH):
                 looks.append(Look(number, frame, f"looks more like #{second}", second))
         doubted = doubts
     return looks

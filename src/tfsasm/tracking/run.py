@@ -84,9 +84,9 @@ def track_video(
         frames, closing(threads.prefetch(detected, prefetch)) as found,
         closing(threads.prefetch(_prepared(tracker, found, batch), ahead)) as ready,
     ):  # fmt: skip
+        names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
         for frame, proposals, prepared in ready:
             tracks = tracker.update(proposals, frame.image, prepared)
-            names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
             yield frame, _with_names(tracks, names)
 
 

@@ -127,7 +127,7 @@ def drift(size: Size, frames: int, rng: np.random.Generator, config: AugmentConf
     return regions
 
 
-def look(image: np.ndarray, view: View) -> np.ndarray:
+def view_of(image: np.ndarray, view: View) -> np.ndarray:
     """The view of an image `[H, W, 3]`, resampled as PIL's antialiased bilinear filter does."""
     height, width = image.shape[:2]
     if view.region != (0, 0, width, height) or view.size != (width, height):

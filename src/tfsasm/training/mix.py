@@ -24,9 +24,9 @@ from tfsasm.training.augment import (
     draw_colour,
     draw_view,
     drift,
-    look,
     place,
     recoloured,
+    view_of,
     within,
 )
 from tfsasm.training.data import LabelledFrame, RawClip, SamplingConfig, augment
@@ -142,7 +142,7 @@ def _seen(
         if keep_all:  # as published, what a video has outside of its image stays there
             there, near = np.full(len(truth), True), np.full(len(found), True)
         clip.append(LabelledFrame(
-            image=recoloured(look(image, view), gains), boxes=boxes[there],
+            image=recoloured(view_of(image, view), gains), boxes=boxes[there],
             ids=truth[there, 4].astype(np.int64), labels=truth[there, 5].astype(np.int64),
             detections=np.column_stack([given, found[:, 4:]])[near],
         ))  # fmt: skip

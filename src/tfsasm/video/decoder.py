@@ -177,15 +177,15 @@ class Decoder:
             yield image
 
     def _announced(self) -> Iterator[av.Packet]:
-        """The packets, each after the timeline was told of the times of those behind it."""
+        """The packets, each after the timeline has the times of those behind it."""
         waiting, held = deque[av.Packet](), 0  # bytes
         for packet in self._packets():
             waiting.append(packet)
             held += packet.size
             if self.timeline.looks_ahead and (clock := _seconds(packet)) is not None:
                 self.timeline.coming(clock)
-            most = AHEAD if self.timeline.looks_ahead and held < _HELD else 0
-            while len(waiting) > most:
+            most = AHEAD if self.timeline.looks_ahead else 0
+            while len(waiting) > most or held > _HELD:
                 held -= waiting[0].size
                 yield waiting.popleft()
         yield from waiting

@@ -90,10 +90,11 @@ def _boxes(path: Path) -> Iterator[tuple[bytes, int]]:
     """Kind and end of the outermost boxes of an MP4 file, or parts of an AVI file, in order."""
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
+        length_of = _riff_length if file.read(4) == b"RIFF" else _box_length
         while at + 8 <= size:
             file.seek(at)
             box = file.read(16)
-            if not (length := _riff_length(box) or _box_length(box)):
+            if not (length := length_of(box)):
                 return
             at += length
             yield box[4:8], at

@@ -73,7 +73,7 @@ class AppearanceWeightConfig:
     do alike, less is worse."""
     veto: float = 5.0
     """A pair is forbidden if the logarithm of how much likelier a rival is by appearance exceeds
-    this: another track that can be there, or a lost one. Without a rival looks refuse nothing.
+    this: another track that can be there, or a lost one. Without a rival nothing is forbidden.
     Measured: without it real people swap identities (docs/appearance.md)."""
     reid_distance: float = 0.3
     """A lost track may be re-identified away from its prediction below this distance. Measured: 0.3
@@ -213,11 +213,11 @@ class Candidates:
         return alike & near & stayed[:, None] & (self.reliability >= rules.reid_reliability)
 
     def vetoed(self, possible: Flags) -> Flags:
-        """Pairs `[N, D]` whose detection is far more like a rival: looks choose among candidates.
+        """Pairs `[N, D]` whose detection is far more like a rival; appearance chooses candidates.
 
         Rivals are the tracks that can be there, `possible` `[N, D]` by position, and lost ones that
-        may be re-identified with it. Without a rival nothing is refused, however it looks. The less
-        of a detection is visible, the less its looks count.
+        may be re-identified with it. Without a rival nothing is refused. The less of a
+        detection is visible, the less its appearance counts.
         """
         if not self.reliability:
             return np.zeros(self.distances.shape, dtype=bool)

@@ -84,7 +84,8 @@ function memory(track, frame) {
     picture(view, frame, next && view.dropped === next ? "next" : "")));
   const all = make("details", "", { ariaLabel: "All views" });
   const every = make("div", "", { className: "views" });
-  all.append(make("summary", track.views.length === 1 ? "The view" : `All ${track.views.length} views`), every);
+  const count = track.views.length;
+  all.append(make("summary", count === 1 ? "The view" : `All ${count} views`), every);
   all.ontoggle = () => {
     if (all.open && !every.children.length)
       every.append(...track.views.map((view) => picture(view, frame, "")));
