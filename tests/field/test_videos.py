@@ -16,7 +16,9 @@ import pytest
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.tracking.report import read_page
+from tfsasm.video import decoder
 from tfsasm.video.source import open_video
+from tfsasm.video.timeline import Timeline
 from tfsasm.video.writer import VideoWriter
 
 FRAMES, BITS = 150, 8
@@ -158,6 +160,22 @@ def test_a_rate_that_begins_to_vary_later_is_no_loss(tmp_path, suffix, late):
     beats = [0, *itertools.accumulate([1] * 60 + late)]
     path = film(tmp_path / f"screen.{suffix}", len(beats), rate=30, beats=beats)
     assert read(path) == ({n: n for n in range(1, len(beats) + 1)}, "")
+
+
+def test_large_packets_are_not_read_far_ahead(tmp_path, monkeypatch):
+    """Of lossless video some dozens of them would fill the memory."""
+    path, heard, usual = film(tmp_path / "clip.mkv", 120), [], Timeline.coming
+    monkeypatch.setattr(Timeline, "coming", lambda *given: [heard.append(given), usual(*given)])
+
+    def read_before_the_first_image():
+        heard.clear()
+        with open_video(path) as source:
+            next(iter(source))
+        return len(heard)
+
+    small = read_before_the_first_image()
+    monkeypatch.setattr(decoder, "HELD", 0)
+    assert read_before_the_first_image() < small - 40
 
 
 @pytest.mark.parametrize("suffix", ["ts", "m2ts"])

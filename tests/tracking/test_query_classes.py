@@ -51,6 +51,16 @@ def test_a_sure_car_is_reported_as_one(tracker):
     assert tracks.confidence.tolist() == pytest.approx([0.9])
 
 
+def test_over_a_video_tracks_have_the_names_of_the_network(tracker):
+    """And not those of the detector, whose numbers mean something else."""
+    def detect(frame):
+        return found(A)
+
+    detect.class_names = {2: "motorcycle"}
+    [(_, tracks)] = tracker(predicted([CAR], [A])).track([IMAGE], detect)
+    assert tracks.data["class_name"].tolist() == ["class 2"]
+
+
 def test_a_track_is_what_it_was_when_it_was_last_seen(tracker):
     one = tracker(*(predicted([row], [A]) for row in (CAR, NOBODY, RIDER)))
     one.update(found(A), IMAGE)

@@ -15,6 +15,7 @@ from tfsasm.video.annotate import (
     identity_color,
     side_by_side,
 )
+from tfsasm.video.labels import Style
 
 
 def grey(level: int = 90, width: int = 64, height: int = 48) -> np.ndarray:
@@ -44,6 +45,18 @@ def test_drawing_marks_a_copy(detections):
     assert (image == 90).all()
     assert drawn.shape == image.shape
     assert (drawn[50:140, 20] != 90).any()  # the left side of the first box
+
+
+def test_identity_and_score_stand_apart():
+    """By one space of this font #1 0.88 reads as 10.88."""
+    track = sv.Detections(
+        xyxy=np.array([[20.0, 100, 600, 440]]), confidence=np.array([0.88]),
+        tracker_id=np.array([1]),
+    )  # fmt: skip
+    drawn = Annotator().annotate(grey(90, 640, 480), track)
+    wide, tall = Style.of(640, 480).size("#1  0.88")
+    columns = (drawn[100 - tall // 2] != 90).any(axis=1)
+    assert columns.sum() == pytest.approx(wide, abs=1)
 
 
 @pytest.mark.parametrize("size", [(320, 200), (1, 1), (3840, 2160)])

@@ -34,7 +34,8 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
-_HELD = 2**26  # bytes of packets that wait at most, for those of lossless video are large
+HELD = 2**26
+"""Bytes of packets that wait at most, for those of lossless video are large."""
 
 _UPRIGHT = np.eye(2)
 
@@ -185,7 +186,7 @@ class Decoder:
             if self.timeline.looks_ahead and (clock := _seconds(packet)) is not None:
                 self.timeline.coming(clock)
             most = AHEAD if self.timeline.looks_ahead else 0
-            while len(waiting) > most or held > _HELD:
+            while len(waiting) > most or held > HELD:
                 held -= waiting[0].size
                 yield waiting.popleft()
         yield from waiting

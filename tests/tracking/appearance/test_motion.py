@@ -80,6 +80,16 @@ def test_an_error_of_prediction_is_in_sizes_of_the_box_and_has_an_end():
     np.testing.assert_allclose(motion.errors(state, seen), [[0.1, -0.1], [0.3, 0]])
 
 
+def test_a_noisier_detection_moves_a_track_less():
+    state = motion.predict(motion.begin(np.array([[100.0, 50, 20, 40]]), KALMAN), KALMAN)
+    seen = np.array([[110.0, 50, 20, 40]])
+    usual, noisier = (
+        motion.update(state, seen, np.ones(1), KALMAN, times).box[0, 0] for times in (1, 4)
+    )
+    assert 100 < noisier < usual - 1
+    assert usual < 110
+
+
 def noise_of(centres):
     """What is learned of noise from boxes of 20 x 40 pixels at `centres` `[T, N, 2]`."""
     sizes = np.broadcast_to([20.0, 40.0], centres.shape)

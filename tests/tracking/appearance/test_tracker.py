@@ -12,7 +12,7 @@ from helpers.people import HEIGHT, SIZE, WIDTH, detections, identities, vector, 
 from tfsasm import AppearanceConfig, AppearanceTracker, InputError
 from tfsasm.tracking.appearance.association import AppearanceWeightConfig, MatchConfig
 from tfsasm.tracking.appearance.gallery import GalleryConfig
-from tfsasm.tracking.appearance.motion import PersistenceConfig
+from tfsasm.tracking.appearance.motion import KalmanConfig, PersistenceConfig
 
 BLANK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 MOTION_ALONE = AppearanceConfig(gallery=GalleryConfig(kind="none"))
@@ -112,6 +112,22 @@ def test_look_alikes_are_tracked_by_motion():
         b = by_motion.update(detections(boxes))
         assert a.tracker_id.tolist() == b.tracker_id.tolist()
     assert alike.state.reliability.same.count > 100
+
+
+def test_the_noise_of_shaken_boxes_is_smoothed_away():
+    """Whoever never takes detections for noisier follows each of them."""
+    truth = walk((100, 200), (2, 0), 300)
+    shaken = truth + np.tile(np.random.default_rng(0).normal(0, 4, (300, 2)), 2)
+    errors = {}
+    for correlation in (KalmanConfig().error_correlation, -1.0):
+        kalman = KalmanConfig(error_correlation=correlation)
+        tracker = AppearanceTracker(config=AppearanceConfig(kalman=kalman))
+        off = []
+        for box, right in zip(shaken, truth, strict=True):
+            tracker.update(detections([box]))
+            off.append(np.abs(tracker.state.tracks.motion.xyxy[0] - right).mean())
+        errors[correlation] = np.mean(off[100:])
+    assert errors.pop(-1.0) > 1.05 * min(errors.values())
 
 
 def test_tracks_move_with_a_panning_camera():
