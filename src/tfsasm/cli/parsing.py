@@ -35,8 +35,10 @@ GROUPS = {
         "weights", "preset", "miss_tolerance", "score_threshold", "runtime", "short_side",
         "max_side", "precision", "batch_encode",
     ),
-    "engine": ("engine", "ray_address", "cpus_per_worker", "gpus_per_worker"),
-    "expert": ("set", "device", "workers", "threads"),
+    "worker": (
+        "workers", "engine", "ray_address", "cpus_per_worker", "gpus_per_worker", "price_per_hour",
+    ),
+    "expert": ("set", "device", "threads"),
 }  # fmt: skip
 """Boxes of the help by the names of their options; all others are everyday ones, before them."""
 
