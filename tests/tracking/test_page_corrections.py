@@ -106,7 +106,7 @@ def test_corrections_outlive_a_reload_and_can_be_opened_elsewhere(
     path = saved(opened, "Save corrections", tmp_path)
     expected = opened.evaluate("JSON.stringify(tracks)")
     opened.reload()
-    assert opened.evaluate("JSON.stringify(tracks)") == expected
+    until(opened, f"JSON.stringify(tracks) === {json.dumps(expected)}")
 
     other = ready(look((results / "v.report.html").as_uri()))
     assert ids(other) == [1, 2, 3, 4]
