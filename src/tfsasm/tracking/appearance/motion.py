@@ -40,6 +40,10 @@ class KalmanConfig:
     error_correlation: float = 0.25
     """Measurements are taken as noisier until consecutive errors of predictions correlate by this
     much: those of a filter that follows noise do not. Measured: 0.15 and 0.35 do alike."""
+    smoothing: float = 2.0
+    """Power of its score with which a detection counts in the box that is reported, beside that of
+    the filter; 0 reports detections as they are. Measured: 0 is worse wherever boxes are noisy, 1
+    does alike (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,24 @@ def update(
         velocity_variance=motion.velocity_variance - velocity_gain * motion.covariance,
         smallest=np.minimum(boxes[:, 2:], 1.0),
     )
+
+
+def smoothed(
+    motion: Motion, xyxy: Doubles, scores: Doubles, config: KalmanConfig, noisier: float,
+    size: tuple[int, int] | None = None,
+) -> Doubles:
+    """Boxes `[N, 4]` to report of corrected tracks, between their detections and the filter.
+
+    The filter is slow to follow, and detections tremble. So a detection counts the more, the better
+    its score, and the less, the noisier detections are by `MeasurementNoise`. `xyxy` `[N, 4]` and
+    `scores` `[N]` are those of the detections. No box leaves an image of `size` (width, height)
+    unless its detection does.
+    """
+    share = np.clip(scores / noisier, 0.0, 1.0)[:, None] ** config.smoothing
+    boxes = share * xyxy + (1 - share) * motion.xyxy
+    if size is None:
+        return boxes
+    return np.clip(boxes, np.minimum(xyxy, 0), np.maximum(xyxy, [*size, *size]))
 
 
 def errors(motion: Motion, boxes: Doubles) -> Doubles:
