@@ -112,9 +112,9 @@ def step(
             new = replace(new, ids=next_id + np.arange(len(born)))
             next_id += len(born)
         tracks, matches = Tracks.cat([tracks, new]), np.concatenate([matches, born])
-    reported = np.flatnonzero((tracks.ids != NO_ID) & (matches >= 0))
-    reported = reported[np.argsort(order[matches[reported]])]
-    ids, boxes, rows = tracks.ids[reported], tracks.last_box[reported], order[matches[reported]]
+    shown = np.flatnonzero((tracks.ids != NO_ID) & (matches >= 0))
+    shown = shown[np.argsort(order[matches[shown]])]
+    ids, boxes, rows = tracks.ids[shown], tracks.reported[shown], order[matches[shown]]
     alive = tracks.missed <= np.where(tracks.ids != NO_ID, config.match.max_lost_frames, 0)
     tracks = tracks if alive.all() else tracks[alive]
     state = State(tracks, reliability, learned, noise, next_id, state.frame + 1, state.channels)
@@ -129,16 +129,14 @@ def _order(detections: FrameDetections, low_score: float) -> Integers:
 
 def _predict(tracks: Tracks, warp: Doubles | None, config: KalmanConfig) -> Tracks:
     """The tracks one frame later, in the image of the moved camera."""
-    moved, last_box, displacements = tracks.motion, tracks.last_box, tracks.displacements
     if warp is not None:
-        moved = motion.compensate(moved, warp)
-        displacements = motion.compensate_displacements(displacements, warp)
-        corners = last_box.reshape(-1, 2, 2)
-        last_box = (corners @ warp[:, :2].T + warp[:, 2]).reshape(-1, 4)
-    return replace(
-        tracks, motion=motion.predict(moved, config), last_box=last_box,
-        displacements=displacements,
-    )  # fmt: skip
+        tracks = replace(
+            tracks, motion=motion.compensate(tracks.motion, warp),
+            last_box=motion.compensate_boxes(tracks.last_box, warp),
+            reported=motion.compensate_boxes(tracks.reported, warp),
+            displacements=motion.compensate_displacements(tracks.displacements, warp),
+        )  # fmt: skip
+    return replace(tracks, motion=motion.predict(tracks.motion, config))
 
 
 def _distances(tracks: Tracks, found: FrameDetections, views: Gallery) -> Doubles:
@@ -193,9 +191,10 @@ def _update_tracks(
     corrected = motion.update(
         predicted, boxes, found.scores[own], config.kalman, state.noise.factor
     )
-    last_box = tracks.last_box.copy()
-    last_box[rows] = motion.smoothed(
-        corrected, found.xyxy[own], found.scores[own], config.kalman, state.noise.factor, found.size
+    last_box, reported = tracks.last_box.copy(), tracks.reported.copy()
+    last_box[rows] = found.xyxy[own]
+    reported[rows] = motion.smoothed(
+        corrected, last_box[rows], found.scores[own], config.kalman, state.noise, found.size
     )
     displacements, persistence = motion.advance(
         tracks.displacements, last_box, present, state.persistence, config.persistence
@@ -215,7 +214,7 @@ def _update_tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
         classes=kinds,
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
-        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
+        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box, reported=reported,
         displacements=displacements, error=error, appearance=appearance,
     )  # fmt: skip
     return updated, persistence, noise, state.next_id + int(confirmed.sum())
@@ -233,7 +232,8 @@ def _tentative(
     return Tracks(
         ids=np.full(n, NO_ID), classes=found.classes, missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=motion.begin(boxes, config.kalman),
-        last_box=found.xyxy, displacements=motion.begin_displacements(boxes[:, :2]),
+        last_box=found.xyxy, reported=found.xyxy,
+        displacements=motion.begin_displacements(boxes[:, :2]),
         error=np.full((n, 2), np.nan), appearance=appearance,
     )  # fmt: skip
 
@@ -265,7 +265,7 @@ class AppearanceTracker(Tracker):
     def tracks(self) -> list[Track]:
         """All that live after the last frame, lost ones included, in the order of their ids."""
         kept = self.state.tracks
-        columns = zip(kept.ids.tolist(), kept.last_box, kept.missed.tolist(),
+        columns = zip(kept.ids.tolist(), kept.reported, kept.missed.tolist(),
                       kept.classes.tolist(), strict=True)  # fmt: skip
         found = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
                  for i, box, lost, kind in columns if i != NO_ID]  # fmt: skip
