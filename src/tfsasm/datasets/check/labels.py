@@ -28,12 +28,12 @@ from tfsasm.datasets.check.report import (
     check_images,
     count_boxes,
     counted,
-    is_cut,
 )
 from tfsasm.datasets.crowdhuman import CrowdImage, find_annotations, find_image, read_odgt
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.errors import InputError
 from tfsasm.tables import Doubles
+from tfsasm.video.truncation import image_file_is_cut
 
 LabelFile = tuple[dict[str, list[ScalabelFrame]], list[str]]
 """Frames by video that can be used, and what is wrong with the others."""
@@ -145,7 +145,7 @@ def _check_people(images: Sequence[CrowdImage], files: dict[str, Path]) -> dict[
             flat.append(image.name)
         if file := files.get(image.name):
             size = image_size(file)
-            if size is None or is_cut(file):
+            if size is None or image_file_is_cut(file):
                 unread.append(image.name)
             elif ((ltwh[:, :2] >= size) | (ltwh[:, :2] + ltwh[:, 2:] <= 0)).any():
                 out.append(image.name)

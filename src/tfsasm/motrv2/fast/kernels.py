@@ -66,12 +66,7 @@ def level() -> str:
 
     Raises `InputError` when `TFSASM_CPU` names one that this machine has not.
     """
-    return _level(os.environ.get(ENVIRONMENT))
-
-
-@cache
-def _level(name: str | None) -> str:
-    there = levels()
+    name, there = os.environ.get(ENVIRONMENT), levels()
     if name and name not in there:
         raise InputError(f"{ENVIRONMENT} is one of none, {', '.join(there)} here, not {name!r}")
     return name or there[-1]
