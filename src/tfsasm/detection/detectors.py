@@ -26,14 +26,12 @@ class Detector(Protocol):
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`; none is a normal answer."""
-        ...
 
     def report(self) -> list[str]:
         """Notes for the user at the end, a sentence each; usually none.
 
         Frames without an entry, lines that were left out, assumptions that were made.
         """
-        ...
 
 
 class NoDetector:
