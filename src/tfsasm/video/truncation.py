@@ -41,7 +41,7 @@ def _png_is_cut(data: bytes) -> bool:
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         at += 12 + length
         if kind == b"IEND":
-            return False
+            return at > len(data)
     return True
 
 
