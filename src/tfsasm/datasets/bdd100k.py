@@ -6,8 +6,6 @@ have changed over the years (`videoName` was `video_name`, `frameIndex` was `ind
 and training choose among them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

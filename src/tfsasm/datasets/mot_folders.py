@@ -4,8 +4,6 @@ DanceTrack, MOT15, MOT17, MOT20 and SportsMOT differ in what stands around such 
 that is distinguished here. A root may be the data set, what holds it, or one of its splits.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Classes by name: those of COCO, which YOLOX and most detectors number alike, and a file's own."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 from collections.abc import Mapping, Sequence

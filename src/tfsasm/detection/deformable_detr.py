@@ -1,7 +1,5 @@
 """Deformable DETR checkpoints as a detector (`motrv2/deformable_detr.py` is the network)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

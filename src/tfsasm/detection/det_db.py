@@ -4,8 +4,6 @@ A file of a gigabyte is nothing unusual, so JSON is read and written an entry at
 stays in memory of a whole det_db are its boxes as one array.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import sys

@@ -5,8 +5,6 @@ file is shows in its numbers, so there is one path for both. PyTorch checkpoints
 take the same path but for the network itself.
 """
 
-from __future__ import annotations
-
 import http.client
 import re
 import shutil

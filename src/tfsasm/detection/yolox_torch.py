@@ -6,8 +6,6 @@ file that does not fit is a list of all that is wrong, and images are prepared b
 its own are never normalised.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

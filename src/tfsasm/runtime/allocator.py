@@ -1,7 +1,5 @@
 """Fewer page faults: let the C library keep the memory that a frame frees for the next frame."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

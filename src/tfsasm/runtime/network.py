@@ -1,7 +1,5 @@
 """What a tracker needs of a network, whichever library computes it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

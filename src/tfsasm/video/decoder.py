@@ -4,8 +4,6 @@ A damaged file still gives all it has. Where a packet fails is counted and decod
 stopped before the end is kept as a reason, for the caller to report after the last good image.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys

@@ -4,8 +4,6 @@ PyTorch, OpenCV, FFmpeg and onnxruntime release the interpreter while they compu
 thread is a second core. Queues are short: a live source must not lag, and frames are large.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The sound of a video beside its annotated frames: copied packets, or encoded where need be."""
 
-from __future__ import annotations
-
 import heapq
 import logging
 import os

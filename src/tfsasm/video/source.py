@@ -5,8 +5,6 @@ iterator raises `TruncatedInput`, so that a caller can keep the work done so far
 it. Pixels of image files are those of `cv2.imread` to the last bit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging

@@ -3,8 +3,6 @@
 They stop quietly there, or hide it behind grey pixels.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

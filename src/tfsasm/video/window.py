@@ -1,7 +1,5 @@
 """A live window, by OpenCV."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from typing import Self

@@ -4,8 +4,6 @@ What is unusual here: an interrupted run keeps its work. Whatever ends the `with
 `VideoWriter`, the frames written so far become a whole, playable file.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -1,7 +1,5 @@
 """Checks of label files in JSON: BDD100K tracking and CrowdHuman."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path

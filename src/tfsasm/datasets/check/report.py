@@ -4,8 +4,6 @@ A problem is a contradiction, a damage or a loss; a note is worth knowing and ma
 Nothing here raises for what it finds, and a count with the first case stands for many alike.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

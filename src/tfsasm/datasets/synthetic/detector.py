@@ -6,8 +6,6 @@ slow random process rather than drawn anew in every frame. The constants are fit
 surveillance video (`quality` 0) and YOLOX-X on dance video (`quality` 1), both after NMS at 0.7.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

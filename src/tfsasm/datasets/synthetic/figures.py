@@ -7,8 +7,6 @@ four channels, so that shrinking, blurring and pasting them needs no special cas
 Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

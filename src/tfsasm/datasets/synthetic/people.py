@@ -1,7 +1,5 @@
 """The people of a clip: how they are built and what they wear."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

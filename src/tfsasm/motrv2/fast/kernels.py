@@ -5,8 +5,6 @@ is None and PyTorch's own operations serve. The library holds every function onc
 processor's instructions; the highest that this machine has is used.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os

@@ -5,8 +5,6 @@ The operation has a gradient and a rule for shapes, so `torch.compile` and `torc
 as one node. Before a device is trusted with it, it must answer a small case as PyTorch does.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Sequence
