@@ -102,8 +102,7 @@ class FastMOTRv2(MOTRv2):
         key = tuple(shapes)
         if key not in self._plans:
             with torch.inference_mode(False), torch.no_grad():
-                levels = level_positions(shapes, self.level_embed)
-                position = torch.cat([p[0].flatten(1).T for p in levels])
+                position = flatten_levels(level_positions(shapes, self.level_embed))[0]
                 reference = pixel_centres(shapes, position[None])[0, :, 0].contiguous()
             self._plans = {key: (position, reference)}  # a video has one size
         return self._plans[key]
