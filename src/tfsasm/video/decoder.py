@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ PROTOCOLS_OF_STREAMS = (
 )
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
+
+PAUSE = 0.5  # seconds between two attempts to connect again
 
 HELD = 2**26
 """Bytes of packets that wait at most, for those of lossless video are large."""
@@ -234,6 +236,23 @@ _SECRET = re.compile(
 def open_stream(address: str) -> Decoder:
     """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
     return Decoder(address, public_address(address), live=True)
+
+
+def connected_again(
+    connect: Callable[[], Decoder], patience: float, lost: str
+) -> tuple[Decoder, float]:
+    """A stream again whose connection was lost, and the seconds that it took.
+
+    `lost` says what happened. Raises `TruncatedInput` after `patience` seconds.
+    """
+    began = clock.monotonic()
+    while True:
+        try:
+            return connect(), clock.monotonic() - began
+        except InputError as error:
+            if clock.monotonic() + PAUSE > began + patience:
+                raise TruncatedInput(f"{lost}, and not back within {patience:g} s") from error
+        clock.sleep(PAUSE)
 
 
 def open_camera(index: int) -> Decoder:
