@@ -22,6 +22,7 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
+from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
@@ -220,20 +221,6 @@ def absent(path: Path) -> InputError:
     """For a source that is not there, or none that can be read more than once."""
     what = "is a pipe or a device" if path.exists() else "does not exist"
     return InputError(f"{path} {what}; give a video, an image folder or a camera index")
-
-
-def public_address(address: str) -> str:
-    """An address without what must not be told: user, password, keys. Other text as it is."""
-    scheme, sign, rest = address.partition("://")
-    if not sign:
-        return address
-    place, question, query = rest.partition("?")
-    return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
-
-
-_SECRET = re.compile(
-    r"(?i)([^&=]*(?:pass|pwd|pw|token|key|secret|cred|auth|sig|session|user|login)[^&=]*)=[^&]*"
-)
 
 
 def open_stream(address: str) -> Decoder:
