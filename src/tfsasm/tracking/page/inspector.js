@@ -90,7 +90,7 @@ function memory(track, frame) {
     if (all.open && !every.children.length)
       every.append(...track.views.map((view) => picture(view, frame, "")));
   };
-  // This tracker matches with averages of all views; the sparse memory only looks on.
+  // This tracker matches with averages of all views; the sparse memory is only shown beside them.
   const verb = data.beside ? "The sparse memory would keep" : "Remembers";
   const heading = kept.length
     ? `${verb} ${kept.length} view${kept.length > 1 ? "s, the oldest first" : ""}`
