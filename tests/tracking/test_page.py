@@ -138,9 +138,30 @@ def test_seeking_by_slider_and_keys(opened):
 def test_a_click_on_the_timeline_goes_to_the_moment_and_the_identity(opened):
     area = opened.locator("#lines").bounding_box()
     width = area["width"] - 56 - 8
-    opened.mouse.click(area["x"] + 56 + width * 100.5 / FRAMES, area["y"] + 16 + 8)
+    opened.mouse.click(area["x"] + 56 + width * 100.5 / FRAMES, area["y"] + 16 + 16 + 8)  # axis, #1
     assert "frame 101" in opened.locator("#now").inner_text()
     assert opened.locator("#inspector h2").inner_text().startswith("#2")
+
+
+@pytest.mark.parametrize(("seconds", "every", "text"), [
+    (0, 5, "0:00"), (5, 5, "0:05"), (83.5, 0.5, "1:23.5"), (3725, 5, "1:02:05"),
+])  # fmt: skip
+def test_times_of_the_axis(opened, seconds, every, text):
+    assert opened.evaluate(f"clockTime({seconds}, {every})") == text
+
+
+def test_labels_of_people_at_one_place_hide_none_of_one_another(opened):
+    places = opened.evaluate("""() => {
+      const context = boxes.getContext("2d"), taken = [];
+      for (const x of [100, 104, 108, 112, 130, 200])
+        label(context, [x, 60, 60, 70], "#123", "#ff8800", 1, taken);
+      return taken;
+    }""")
+    for number, (left, top, right, bottom) in enumerate(places):
+        assert 0 <= left < right <= WIDTH
+        assert 0 <= top < bottom <= HEIGHT
+        for x0, y0, x1, y1 in places[:number]:
+            assert right <= x0 or x1 <= left or bottom <= y0 or y1 <= top
 
 
 def test_an_address_may_name_an_identity_and_a_frame(look, results):

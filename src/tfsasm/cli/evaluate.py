@@ -18,7 +18,7 @@ from tfsasm.cli.options import (
     spec_of,
     with_tracker,
 )
-from tfsasm.cli.progress import print_lines
+from tfsasm.cli.progress import print_lines, tracked_line
 from tfsasm.errors import first_few
 from tfsasm.files import write_json
 
@@ -79,7 +79,7 @@ def run(
 def _described(one: Outcome) -> str:
     [identities] = one.identities.values()
     rate = one.frames / one.elapsed if one.elapsed else 0.0
-    return f"{one.frames} frames, {identities} identities, {rate:.1f} frames per second"
+    return tracked_line(one.frames, identities, rate)
 
 
 def _other_settings(

@@ -214,7 +214,7 @@ def with_tracker(options: Chosen) -> Chosen:
         name, settings = named(options.tracker)
     except InputError as error:
         raise InputError(
-            f"{error}; also query (MOTRv2 by --weights and --preset) and auto"
+            f"{error}; also query (MOTRv2, by --weights and --preset) and auto"
         ) from None
     given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
     if name in CLASSICS:

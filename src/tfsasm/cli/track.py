@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Track people through videos, folders of images, a camera or a stream.
 
-    Each video begins afresh, and one that fails costs no other. A run over several that was stopped
-    or killed goes on when it is given again: track.partial beside the results holds what is done.
+    The tracker is reset for each video, and one that fails does not stop the others. A run over
+    several that was stopped or killed resumes when it is given again: track.partial beside the
+    results holds what is done.
 
     Example: tfsasm track video.mp4
     """
@@ -70,7 +71,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
     """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
-    """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
+    """What to write: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
     for video 1.1"), fiftyone (NAME.fiftyone.json, its video labels)."""

@@ -298,6 +298,8 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if format:
+            what += " (is it connected, and in no other program's use?)"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
         if not remote and (other := file_stand_in(address)):

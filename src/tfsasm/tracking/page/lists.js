@@ -59,7 +59,7 @@ function fillIdentities() {
   shown = tracks.filter((track) => passes(track) && (!state || stateAt(track, at) === state));
   fill($("list"), shown.map((track) => entry(track.id, track.color,
     `#${track.id}${$("kind").options.length > 2 ? ` ${track.name}` : ""}`,
-    `${seconds(track.at.length)}, from ${data.numbers[track.begins]}` +
+    `${seconds(track.at.length)} from frame ${data.numbers[track.begins]}` +
       (track.runs.length > 1 ? `, ${track.runs.length} parts` : ""),
     () => choose(track.id, track.begins))), "none is like that");
   count("list", "Identities", shown.length);
