@@ -36,6 +36,9 @@ class ModelConfig:
     points: int = 4
     """Sampling points per head and level."""
     learned_queries: int = 10
+    queries_per_track: int = 1
+    """So many learned queries follow one object together, those of a set one behind the other, and
+    there are no queries of detections: 3 in CO-MOT; published MOTRv2: 1."""
     classes: int = 1
     box_turns: float = 1.0
     """Full turns of the fastest wave of the box encoding over the image. More of them tell

@@ -112,6 +112,8 @@ def export(
     not empty: with `overwrite` an earlier export in it is replaced, and nothing else.
     """
     check_packages(kind)
+    if network.model.queries_per_track > 1:
+        raise InputError("sets of queries (CO-MOT) are not exported; it runs in PyTorch")
     if isinstance(model, FastMOTRv2):
         raise InputError("this network is for running only; load it with exact=True to export it")
     check_target(folder, overwrite=overwrite)

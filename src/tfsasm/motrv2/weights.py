@@ -21,6 +21,7 @@ from torch import Tensor
 from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
 from tfsasm.limits import file_stand_in
+from tfsasm.motrv2.comot import from_comot, is_comot
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.pytorch import (
@@ -171,13 +172,16 @@ def make_model(
     state: State, config: NetworkConfig | None, path: Path | str
 ) -> tuple[MOTRv2, NetworkConfig]:
     """As `load_model`, of what `read_checkpoint` read from `path`."""
+    origin = str(path)
     if config is None:
-        config = _published_config(state, path)
         beside = Path(path).with_suffix(".json")
         origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
     else:
-        origin = str(path)
         _check_classes(state, config, path)
+    if is_comot(state):
+        state, config = from_comot(state, config, path)
+    elif config is None:
+        config = _published_config(state, path)
     model = _build(config, path)
     if any(name.startswith(BOX_HEADS) for name in state):
         state = from_published(state, model, origin)

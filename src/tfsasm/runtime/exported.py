@@ -35,6 +35,7 @@ class ExportedNetwork:
     """A `Network` on NumPy arrays. Not thread-safe within one of its calls."""
 
     inference = nullcontext
+    preset = "default"
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,

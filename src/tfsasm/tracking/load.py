@@ -7,10 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, WeightsError
 from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.manifest import MANIFEST
-from tfsasm.tracking.config import TrackerConfig, motr
+from tfsasm.tracking.config import TrackerConfig
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def load(
     """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
 
     With the `runtime` onnx or openvino, `weights` are the folder that `tfsasm export` made; nothing
-    imports PyTorch then. `config` is the method (`tfsasm.TrackerConfig`), by default `default()`.
+    imports PyTorch then. `config` is the method (`tfsasm.TrackerConfig`), by default that of
+    the network's `preset`.
     `short_side` and `max_side` override the scale of the images that the network was made for, in
     pixels. `device` is one of the runtime; `auto` takes a GPU where PyTorch has one.
 
@@ -45,7 +46,7 @@ def load(
             weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
             exact=exact,
         )  # fmt: skip
-        return QueryTracker(network, config if network.proposals else config or motr())
+        return QueryTracker(network, config)
     if exact or precision != "auto":
         raise InputError("an export has its own precision; leave precision and exact out")
     _check_sides(short_side, max_side)
@@ -69,6 +70,28 @@ def _scaled(
     )
 
 
+def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
+    """The preset of a network that finds objects itself; None for one that takes detections.
+
+    MOTR and CO-MOT are known by their names. A file that cannot be read is told of when it is
+    loaded, not here.
+    """
+    if runtime != "torch" or str(weights) in ("", "tiny"):
+        return None
+    from tfsasm.motrv2.comot import is_comot
+    from tfsasm.motrv2.motr import is_motr
+    from tfsasm.motrv2.weights import read_checkpoint
+
+    try:
+        state, config = read_checkpoint(weights)
+    except (InputError, WeightsError):
+        return None
+    if is_motr(state):
+        return "motr"
+    sets = is_comot(state) or (config is not None and config.model.queries_per_track > 1)
+    return "motrv2" if sets else None
+
+
 def embedded(name: str) -> Path:
     """Path of a checkpoint that ships in the package."""
     return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
@@ -85,7 +108,7 @@ def torch_network(
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision
     from tfsasm.motrv2.motr import is_motr, make_motr
-    from tfsasm.motrv2.network import MotrNetwork, TorchNetwork
+    from tfsasm.motrv2.network import MotrNetwork, as_network
     from tfsasm.motrv2.weights import make_model, read_checkpoint
     from tfsasm.pytorch import find_device
 
@@ -111,4 +134,4 @@ def torch_network(
             model.backbone = fold_batch_norms(model.backbone)
     else:
         model = FastMOTRv2(model, parse_precision(precision, place.type))
-    return TorchNetwork(model, network, resize_there=place.type == "cuda" and not exact)
+    return as_network(model, network, resize_there=place.type == "cuda" and not exact)

@@ -39,6 +39,8 @@ def new_model(
     Raises `WeightsError` for files that do not fit, `InputError` for a frozen backbone without
     weights.
     """
+    if network.model.queries_per_track > 1:
+        raise InputError("networks of sets of queries (CO-MOT) are tracked with, not trained")
     torch.manual_seed(config.seed)
     model = MOTRv2(network.model)
     if backbone_weights:
