@@ -141,7 +141,7 @@ def test_each_query_of_a_set_goes_on_from_its_own_box(sure):
     assert queries.content.shape == (SETS, 3 * WIDTH)
     first, second, _ = queries.members.split(4, dim=1)
     assert not torch.allclose(first, second, atol=1e-3)
-    torch.testing.assert_close(queries.boxes, first)  # of equals the first
+    torch.testing.assert_close(queries.boxes, first)
 
 
 def test_decoder_and_interaction_see_single_queries(sure):

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.motr import MOTR
 from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries, predicted
@@ -104,22 +103,20 @@ class SetNetwork(TorchNetwork):
         return joined(super().interact(*queries), self.size)
 
 
-def as_network(
-    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
-) -> TorchNetwork:
-    """A `MOTRv2` or `FastMOTRv2` as the `Network` of its kind."""
-    kind = TorchNetwork if config.model.queries_per_track == 1 else SetNetwork
-    return kind(model, config, resize_there=resize_there)
-
-
 class MotrNetwork(TorchNetwork):
     """A `MOTR` as a tracker calls it; its queries are the learned ones alone."""
 
     proposals = False
     preset = "motr"
 
-    def __init__(self, model: MOTR, config: NetworkConfig) -> None:
-        super().__init__(model, config)  # type: ignore[arg-type]  # it has the same calls
+
+def as_network(
+    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+) -> TorchNetwork:
+    """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as the `Network` of its kind."""
+    sets = config.model.queries_per_track > 1
+    kind = MotrNetwork if config.model.kind == "motr" else SetNetwork if sets else TorchNetwork
+    return kind(model, config, resize_there=resize_there)
 
 
 def class_scores(logits: Tensor) -> Tensor:

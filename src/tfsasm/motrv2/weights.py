@@ -16,7 +16,7 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
@@ -47,6 +47,11 @@ PUBLISHED = (  # ours, published
     ("proposal_content", "yolox_embed.weight"),
     ("denoising_content", "refine_embed.weight"),
     ("interaction.", "track_embed."),
+    ("layers.", "transformer.decoder.layers."),  # from here on of Deformable DETR and MOTR
+    ("box_heads.", "bbox_embed."),
+    ("class_heads.", "class_embed."),
+    ("learned", "query_embed.weight"),
+    ("reference.", "transformer.reference_points."),
 )
 
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
@@ -233,7 +238,7 @@ def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
 
 
 def save_model(
-    path: Path | str, model: MOTRv2, config: NetworkConfig, *, half: bool = False,
+    path: Path | str, model: nn.Module, config: NetworkConfig, *, half: bool = False,
     notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a checkpoint atomically; the suffix says which kind.

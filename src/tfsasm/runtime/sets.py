@@ -32,20 +32,14 @@ def of_sets(prediction: Prediction, size: int) -> Prediction:
     """The answers to N sets, of those to their `N * size` queries.
 
     The score of a set is its smallest: of each class where there are several. Its box is that of
-    its surest query, the first of equals.
+    its first query: when the set counts all of them are sure, and this one does not change.
     """
-    library, n = namespace(prediction.scores), len(prediction) // size
-    scores = prediction.class_scores.reshape(n, size, -1)
-    best = library.argmax(prediction.scores.reshape(n, size), 1)
-    rows = library.arange(n, device=prediction.scores.device)
-
-    def of_the_surest(boxes: Array) -> Array:
-        return boxes.reshape(n, size, 4)[rows, best]
-
-    least = library.amin(scores, 1)
+    n, classes = len(prediction) // size, prediction.class_scores.shape[1]
+    scores = prediction.class_scores.reshape(n, size, classes)
+    least = namespace(scores).amin(scores, 1)
     answer = predicted(
-        least[:, 0] if least.shape[1] == 1 else least, of_the_surest(prediction.boxes),
-        of_the_surest(prediction.first_boxes), joined(prediction.embeddings, size),
+        least[:, 0] if classes == 1 else least, prediction.boxes[::size],
+        prediction.first_boxes[::size], joined(prediction.embeddings, size),
     )  # fmt: skip
     return replace(answer, members=joined(prediction.boxes, size))
 

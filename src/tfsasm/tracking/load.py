@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.runtime.exported import ExportedNetwork
-from tfsasm.runtime.manifest import MANIFEST
+from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.config import TrackerConfig
 from tfsasm.tracking.query import QueryTracker
 
@@ -76,20 +76,22 @@ def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
     MOTR and CO-MOT are known by their names. A file that cannot be read is told of when it is
     loaded, not here.
     """
-    if runtime != "torch" or str(weights) in ("", "tiny"):
+    if str(weights) in ("", "tiny"):
         return None
-    from tfsasm.motrv2.comot import is_comot
-    from tfsasm.motrv2.motr import is_motr
+    if runtime != "torch":
+        try:
+            manifest = read_manifest(Path(weights))
+        except InputError:
+            return None
+        return None if manifest.proposals else manifest.preset
+    from tfsasm.motrv2.family import kind_of
     from tfsasm.motrv2.weights import read_checkpoint
 
     try:
-        state, config = read_checkpoint(weights)
+        kind = kind_of(*read_checkpoint(weights))
     except (InputError, WeightsError):
         return None
-    if is_motr(state):
-        return "motr"
-    sets = is_comot(state) or (config is not None and config.model.queries_per_track > 1)
-    return "motrv2" if sets else None
+    return {"motr": "motr", "comot": "motrv2"}.get(kind)
 
 
 def embedded(name: str) -> Path:
@@ -105,11 +107,10 @@ def torch_network(
     from tfsasm.motrv2.backbone import fold_batch_norms
     from tfsasm.motrv2.deformable_attention import sample_by
     from tfsasm.motrv2.exact import in_order
+    from tfsasm.motrv2.family import load_any
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision
-    from tfsasm.motrv2.motr import is_motr, make_motr
-    from tfsasm.motrv2.network import MotrNetwork, as_network
-    from tfsasm.motrv2.weights import make_model, read_checkpoint
+    from tfsasm.motrv2.network import as_network
     from tfsasm.pytorch import find_device
 
     _check_sides(short_side, max_side)
@@ -117,15 +118,13 @@ def torch_network(
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
-    state, config = read_checkpoint(path)
-    if is_motr(state):
+    model, config = load_any(path)
+    network, model = _scaled(config, short_side, max_side), model.to(place)
+    if config.model.kind == "motr":
         if precision not in ("auto", "fp32"):
             raise InputError(f"{path} is a MOTR, which computes in fp32, not in {precision}")
-        motr_model, config = make_motr(state, path, config)
-        motr_model.backbone = fold_batch_norms(motr_model.backbone)
-        return MotrNetwork(motr_model.to(place), _scaled(config, short_side, max_side))
-    model, config = make_model(state, config, path)
-    network, model = _scaled(config, short_side, max_side), model.to(place)
+        model.backbone = fold_batch_norms(model.backbone)
+        return as_network(model, network)
     if exact and precision != "auto":
         raise InputError(f"precision {precision} sums in another order than the released code")
     if exact:
