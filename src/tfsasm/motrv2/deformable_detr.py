@@ -5,8 +5,6 @@ this model's own: a learned position with a reference point, or with two stages 
 guesses. A file's tensors say which of the models it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ between decoding and interaction, and `tfsasm.runtime` does them in NumPy. All s
 of the image, and the numbers of queries and tracks.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import logging

@@ -1,7 +1,5 @@
 """An exported network as a `Network`: the graphs, and the little arithmetic between them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -3,8 +3,6 @@
 No network is described here, only what a runner needs to know of one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a tracker needs of a network, whichever library computes it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -91,27 +89,21 @@ class Network(Protocol):
 
     def inference(self) -> AbstractContextManager[object]:
         """A block in which its library need not track gradients."""
-        ...
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""
-        ...
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of each of some uint8 BGR images `[H, W, 3]` of one size; needs no state."""
-        ...
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
-        ...
 
     def decode(self, features: Any, queries: Queries) -> Prediction:
         """Scores, boxes and embeddings of Q queries in one image."""
-        ...
 
     def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
         """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3).
 
         `boxes` are the `references` of their queries.
         """
-        ...

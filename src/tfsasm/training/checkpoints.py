@@ -1,7 +1,5 @@
 """What a run is at a step, and the files that bring it back: `last.pt` and `model.safetensors`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

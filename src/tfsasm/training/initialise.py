@@ -1,7 +1,5 @@
 """The weights that a training run starts from."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Recipes: the settings of a training run, and those that belong to a network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from tfsasm.errors import InputError

@@ -1,7 +1,5 @@
 """A run as one file: network, recipe and data, which `--config` takes again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace

@@ -6,15 +6,16 @@ left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy, xyxy_to_ltwh
 from tfsasm.datasets.crowdhuman import find_annotations, find_image, read_odgt
 from tfsasm.datasets.ground_truth import crowd_rows, truth_rows
 from tfsasm.datasets.sequences import DATASETS, find_detections, sequences
@@ -184,18 +185,13 @@ def _video(
             f"more, between the first and the last frame that {sequence.truth} labels"
         )
     paths = tuple(str(sequence.source / files[number]) for number in numbers)
-    table = np.column_stack([ltwh_of(rows.xyxy), rows.ids, rows.labels])
+    table = np.column_stack([xyxy_to_ltwh(rows.xyxy), rows.ids, rows.labels])
     boxes = _detections(sequence, spec, read) if read else lambda frame: _NO_BOXES
     return Labelled(
         sequence.name, paths, Ragged.of([table[rows.frames == n] for n in numbers], 6),
         Ragged.of([boxes(Frame(_NO_IMAGE, n, path, None))
                    for n, path in zip(numbers, paths, strict=True)], 5),
     )  # fmt: skip
-
-
-def ltwh_of(xyxy: Doubles) -> Doubles:
-    """Corners `[N, 4]` as left, top, width, height."""
-    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _detections(sequence: DatasetSequence, spec: DataSpec, read: Any) -> Any:
@@ -227,7 +223,8 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
     folders = stored.folders.values() if stored else ()
     by_stem = {stem: at for stems in folders for stem, at in stems.items()}
     files, truth, found, lacking = [], [], [], []
-    for image in _crowd_images(spec):
+    paths = find_annotations(spec.root, spec.split)
+    for image in chain.from_iterable(map(read_odgt, paths)):
         rows = crowd_rows(image)
         if not len(rows):
             continue
@@ -238,7 +235,7 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
             lacking.append(image.name)
             continue
         files.append(str(path))
-        truth.append(np.column_stack([ltwh_of(rows.xyxy), rows.ids, rows.labels]))
+        truth.append(np.column_stack([xyxy_to_ltwh(rows.xyxy), rows.ids, rows.labels]))
         found.append(stored.at(by_stem[image.name]) if stored else _NO_BOXES)
     if lacking:
         raise InputError(
@@ -246,11 +243,6 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
             f"{first_few(lacking, 1)}; the stem of a key is the name of the image"
         )
     return Labelled("CrowdHuman", tuple(files), Ragged.of(truth, 6), Ragged.of(found, 5))
-
-
-def _crowd_images(spec: DataSpec) -> Iterable[Any]:
-    for path in find_annotations(spec.root, spec.split):
-        yield from read_odgt(path)
 
 
 def _described(name: str, parts: Sequence[Labelled]) -> str:
@@ -266,14 +258,11 @@ def _described(name: str, parts: Sequence[Labelled]) -> str:
 
 def _warnings(name: str, parts: Sequence[Labelled]) -> list[str]:
     """What makes training pointless: few of the people have a detection."""
-    lines = []
-    covered = {part.name: share for part in parts if (share := coverage(part)) < _FEW}
-    for part, share in covered.items():
-        lines.append(
-            f"{name}: only {100 * share:.0f} % of the boxes of {part} have a detection in their "
-            "frame; are they of the same frames?"
-        )
-    return lines
+    return [
+        f"{name}: only {100 * share:.0f} % of the boxes of {part.name} have a detection in their "
+        "frame; are they of the same frames?"
+        for part in parts if (share := coverage(part)) < _FEW
+    ]  # fmt: skip
 
 
 def coverage(part: Labelled, most: int = 50) -> float:

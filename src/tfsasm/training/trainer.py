@@ -6,8 +6,6 @@ runs with its batch norms folded. A clip and its noise depend on seed and number
 go on with another number of processes.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time

@@ -1,7 +1,5 @@
 """Scores of a network in training, on sequences that it is not trained on."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
