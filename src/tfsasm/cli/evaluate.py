@@ -16,6 +16,7 @@ from tfsasm.cli.options import (
     TrackerOptions,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines, tracked_line
@@ -53,11 +54,13 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     refuse_foreign_options(options)
     label, spec = options.tracker, spec_of(options)
     query = label == "query"
-    experiment = make_experiment(options, {label: spec}, {label: options.output})
+    experiment = make_experiment(
+        options, {label: spec}, {label: options.output}, finds_objects=finds_objects
+    )
     settings = run_settings(options, experiment) | (
         query_settings(options) if query else _other_settings(options, spec, experiment)
     )

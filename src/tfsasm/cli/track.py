@@ -27,6 +27,7 @@ from tfsasm.cli.options import (
     query_config,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
@@ -248,7 +249,7 @@ def _track_named(
 
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -256,7 +257,7 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        if options.preset != "motr":
+        if not finds_objects:
             options = replace(options, detector="yolox-nano")
     return options
 
@@ -366,7 +367,8 @@ def _query_tracker(options: Options) -> QueryTracker:
         threads=threads or 1,
     )  # fmt: skip
     if not tracker.network.proposals and (options.detections or options.detector):
-        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 
