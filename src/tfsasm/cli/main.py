@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
         prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
     ask = functools.partial(
         tyro.cli, kind or _all_commands(), prog=prog, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=spoken(), description=None if kind else "Track look-alike people through a video.",
+        registry=spoken(), description=None if kind else _ABOUT,
     )  # fmt: skip
     told = [public_text(visible(word)) for word in words]
     if told == words:
@@ -82,9 +82,26 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     return filled(options)
 
 
+_ABOUT = """Track look-alike people through a video.
+
+Begin with: tfsasm track video.mp4
+
+More on a command: tfsasm COMMAND --help. The version: tfsasm --version. Completion for the shell:
+tfsasm --tyro-print-completion bash (or zsh)."""
+
+
 def _all_commands() -> Any:
-    commands = [Annotated[form(options_of(name)), tyro.conf.subcommand(name)] for name in COMMANDS]
+    """All of them, each with the first line of its help."""
+    kinds = {name: options_of(name) for name in COMMANDS}
+    commands = [
+        Annotated[form(kind), tyro.conf.subcommand(name, description=_first_line(kind))]
+        for name, kind in kinds.items()
+    ]
     return functools.reduce(operator.or_, commands)
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").split("\n")[0]
 
 
 def _first_word(words: Sequence[str]) -> None:

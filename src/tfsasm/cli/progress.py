@@ -96,6 +96,14 @@ def print_lines(console: Console, *lines: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
+def tracked_line(frames: int, identities: int, rate: float) -> str:
+    """What came of a video, in a line; `rate` in frames per second."""
+    return (
+        f"{frames} frame{'' if frames == 1 else 's'}, "
+        f"{identities} identit{'y' if identities == 1 else 'ies'}, {rate:.1f} frames per second"
+    )
+
+
 @contextmanager
 def event_progress(
     errors: Console, lengths: Mapping[str, int | None], what: str = "sequences", *,

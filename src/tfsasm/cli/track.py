@@ -27,6 +27,7 @@ from tfsasm.cli.options import (
     query_config,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Track people through videos, folders of images, a camera or a stream.
 
-    Each video begins afresh, and one that fails costs no other. A run over several that was stopped
-    or killed goes on when it is given again: track.partial beside the results holds what is done.
+    The tracker is reset for each video, and one that fails does not stop the others. A run over
+    several that was stopped or killed resumes when it is given again: track.partial beside the
+    results holds what is done.
 
     Example: tfsasm track video.mp4
     """
@@ -71,7 +73,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
     """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
-    """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
+    """What to write: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
     for video 1.1"), fiftyone (NAME.fiftyone.json, its video labels)."""
@@ -246,7 +248,7 @@ def _track_named(
 
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -254,7 +256,7 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        if options.preset != "motr":
+        if not finds_objects:
             options = replace(options, detector="yolox-nano")
     return options
 
@@ -364,7 +366,8 @@ def _query_tracker(options: Options) -> QueryTracker:
         threads=threads or 1,
     )  # fmt: skip
     if not tracker.network.proposals and (options.detections or options.detector):
-        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 

@@ -57,13 +57,16 @@ class Detected(NamedTuple):
 class LiveDetector:
     """A network as a source of proposals; subclasses `find` boxes in an image."""
 
+    note = ""
+    """What was assumed of its file, for the user."""
+
     def find(self, image: Image) -> Detected:
         """The wanted boxes in a BGR `image` `[H, W, 3]`, best first."""
         raise NotImplementedError
 
     def report(self) -> list[str]:
-        """Nothing, unless a subclass has assumed something: it has an answer for every frame."""
-        return []
+        """What was assumed, such as the classes of its file; it has an answer for every frame."""
+        return [self.note] if self.note else []
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -83,7 +86,10 @@ def kept(found: Detected, settings: LiveSettings, image: Image) -> Detected:
         found = without_duplicates(
             found, settings.nms_iou, class_agnostic=settings.class_agnostic
         )
-    return clip_boxes(found, image.shape[1], image.shape[0]) if settings.clip else found
+    if not settings.clip:
+        return found
+    found = found._replace(xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
+    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
 def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> Detected:
@@ -91,9 +97,3 @@ def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> 
     found = found.rows(np.isfinite(found.xyxy).all(axis=1))
     classes = None if class_agnostic else found.classes
     return found.rows(suppress(found.xyxy, found.scores, iou, classes))
-
-
-def clip_boxes(found: Detected, width: int, height: int) -> Detected:
-    """The boxes within the image, without those that are less than a pixel wide or high there."""
-    found = found._replace(xyxy=clipped(found.xyxy, width, height))
-    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))

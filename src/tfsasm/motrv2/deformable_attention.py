@@ -4,8 +4,6 @@ What is unusual here: the seams for faster kernels are `sample` and, where softm
 part of the kernel too, `attend`; everything before and after them is matrix products.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from functools import cache

@@ -1,7 +1,5 @@
 """Sine encodings of places, boxes and scores (SPEC 3.4, 4.3)."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

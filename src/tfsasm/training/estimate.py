@@ -1,7 +1,5 @@
 """What a run will need, by some of its own steps: seconds and memory are measured, not guessed."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from itertools import islice

@@ -4,8 +4,6 @@ A damaged file still gives all it has. Where a packet fails is counted and decod
 stopped before the end is kept as a reason, for the caller to report after the last good image.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys
@@ -152,7 +150,9 @@ class Decoder:
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
-            self._announce(packet)
+            if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
+                self._place = self._places.get(packet.pos or 0, self._place + 1)
+                self.timeline.packet(clock, self._place)
             try:
                 images = packet.decode()
             except av.error.FFmpegError:
@@ -167,11 +167,6 @@ class Decoder:
                     yield from self._numbered(image)
         if held is not None:
             self._failure = "its last frame is damaged"
-
-    def _announce(self, packet: av.Packet) -> None:
-        if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
-            self._place = self._places.get(packet.pos or 0, self._place + 1)
-            self.timeline.packet(clock, self._place)
 
     def _numbered(self, image: av.VideoFrame) -> Iterator[av.VideoFrame]:
         between = image.pict_type == PictureType.B
@@ -268,11 +263,8 @@ def _open_container(
     address: str, label: str, live: bool, format: str | None
 ) -> av.container.InputContainer:
     remote = "://" in address
-    options = (
-        {}
-        if format
-        else {"protocol_whitelist": PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES}
-    )
+    allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
+    options = {} if format else {"protocol_whitelist": allowed}
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     name = address if remote or format else f"file:{address}"  # a name may hold a colon
@@ -285,6 +277,8 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if format:
+            what += " (is it connected, and in no other program's use?)"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
         if not remote and (other := file_stand_in(address)):

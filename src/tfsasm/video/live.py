@@ -1,7 +1,5 @@
 """A network stream that is opened again when its connection is lost."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
