@@ -225,7 +225,7 @@ class DetectionDatabase(_Stored):
     def _unknown(self, why: str, where: Folder) -> InputError:
         known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
         return InputError(
-            f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
+            f"{self._path} does not identify the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
 
 

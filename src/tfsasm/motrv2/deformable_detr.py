@@ -30,18 +30,12 @@ from tfsasm.motrv2.weights import PUBLISHED, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
 NAMES = (  # ours, published
-    *(pair for pair in PUBLISHED if pair[0] in ("backbone.", "projections.", "level_embed",
-                                                "encoder.", "interaction.")),
-    ("layers.", "transformer.decoder.layers."),
-    ("box_heads.", "bbox_embed."),
-    ("class_heads.", "class_embed."),
-    ("learned", "query_embed.weight"),
-    ("reference.", "transformer.reference_points."),
+    *PUBLISHED,
     ("guess.", "transformer.enc_output."),
     ("guess_norm.", "transformer.enc_output_norm."),
     ("place.", "transformer.pos_trans."),
     ("place_norm.", "transformer.pos_trans_norm."),
-)  # fmt: skip
+)
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
 """Names under which models with refined boxes have their heads a second time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -122,12 +123,19 @@ class MOTRv2(ImageEncoder):
         `stored` is what the tracks carried into this frame (before any memory was mixed in) and
         `seen` `[A]` bool says whose answer is trusted. The others stay frozen, content and box.
         """
-        if len(stored) == 0:
-            return stored
-        chosen = seen[:, None]
-        boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
-        content = self.interaction(stored.content, boxes, answer.embeddings)
-        return Queries(torch.where(chosen, content, stored.content), boxes)
+        return refreshed(self.interaction, stored, answer, seen)
+
+
+def refreshed(
+    interaction: nn.Module, stored: Queries, answer: Prediction, seen: Tensor
+) -> Queries:
+    """See `MOTRv2.refresh`."""
+    if len(stored) == 0:
+        return stored
+    chosen = seen[:, None]
+    boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
+    content = interaction(stored.content, boxes, answer.embeddings)
+    return Queries(torch.where(chosen, content, stored.content), boxes)
 
 
 def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cpu") -> Tensor:
@@ -149,8 +157,17 @@ def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.Modul
 
 @torch.no_grad()
 def _initialise(model: MOTRv2) -> None:
-    """Initial values of the published recipe (SPEC 4.8, 3.2)."""
-    for part in (model.encoder, model.decoder, model.interaction):
+    initialise(model, (model.encoder, model.decoder, model.interaction))
+    nn.init.uniform_(model.learned_boxes)
+    for content in (model.learned_content, model.proposal_content, model.denoising_content):
+        nn.init.normal_(content)
+    model.decoder.class_heads, model.decoder.box_heads = initial_heads(model.config)
+
+
+@torch.no_grad()
+def initialise(model: ImageEncoder, parts: Iterable[nn.Module]) -> None:
+    """Initial values of the published recipe (SPEC 4.8, 3.2) of all but heads and queries."""
+    for part in parts:
         for tensor in part.parameters():
             if tensor.dim() > 1:
                 nn.init.xavier_uniform_(tensor)
@@ -162,19 +179,17 @@ def _initialise(model: MOTRv2) -> None:
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(cast(Tensor, module.bias))
     nn.init.normal_(model.level_embed)
-    nn.init.uniform_(model.learned_boxes)
-    for content in (model.learned_content, model.proposal_content, model.denoising_content):
-        nn.init.normal_(content)
-    _initialise_heads(model.decoder, model.config)
 
 
-def _initialise_heads(decoder: Decoder, config: ModelConfig) -> None:
-    """All heads start as copies of one; only the first box head starts with small boxes."""
+def initial_heads(config: ModelConfig) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Class and box heads. All start as copies of one; only the first box head with small boxes.
+    """
     class_head = Linear(config.width, config.classes)
     nn.init.constant_(class_head.bias, -math.log(99.0))
     box_head = BoxHead(config.width)
     box_head.reset(size_bias=0.0)
     layers = range(config.decoder_layers)
-    decoder.class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
-    decoder.box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
-    cast(BoxHead, decoder.box_heads[0]).reset(size_bias=-2.0)
+    class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
+    box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
+    cast(BoxHead, box_heads[0]).reset(size_bias=-2.0)
+    return class_heads, box_heads

@@ -18,6 +18,18 @@ class Queries(Table):
     """`[Q, C]`."""
     boxes: Array
     """Reference boxes `[Q, 4]`, normalised cxcywh, used as they are (QUIRK-5)."""
+    members: Array = None
+    """Where G queries follow one object together, the reference box of each, `[Q, 4G]`; `content`
+    is then theirs, `[Q, G*C]`. By default, one query per object, `[Q, 0]`."""
+
+    def __post_init__(self) -> None:
+        if self.members is None:
+            object.__setattr__(self, "members", self.boxes[:, :0])
+
+    @property
+    def references(self) -> Array:
+        """The boxes that the queries start from: `boxes`, or those of `members`."""
+        return self.members if self.members.shape[1] else self.boxes
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,12 @@ class Prediction(Table):
     """`[Q, C]`."""
     class_scores: Array = None
     """`[Q, K]` of each class, whose largest is the score; by default of one class."""
+    members: Array = None
+    """As in `Queries`."""
 
     def __post_init__(self) -> None:
+        if self.members is None:
+            object.__setattr__(self, "members", self.boxes[:, :0])
         if self.class_scores is None:
             object.__setattr__(self, "class_scores", self.scores[:, None])
 
@@ -64,6 +80,8 @@ class Network(Protocol):
     """Learned queries that stand before those of the detections."""
     proposals: bool
     """Whether detections are queries of their own, as in MOTRv2; MOTR finds objects itself."""
+    preset: str
+    """The method that goes with it, by name."""
     classes: int
     """How many it tells apart. With several, it says of each track what it is."""
     parameters: int
@@ -85,4 +103,7 @@ class Network(Protocol):
         """Scores, boxes and embeddings of Q queries in one image."""
 
     def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
-        """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3)."""
+        """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3).
+
+        `boxes` are the `references` of their queries.
+        """

@@ -20,6 +20,7 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
+from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
@@ -219,20 +220,6 @@ def absent(path: Path) -> InputError:
     return InputError(f"{path} {what}; give a video, an image folder or a camera index")
 
 
-def public_address(address: str) -> str:
-    """An address without what must not be told: user, password, keys. Other text as it is."""
-    scheme, sign, rest = address.partition("://")
-    if not sign:
-        return address
-    place, question, query = rest.partition("?")
-    return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
-
-
-_SECRET = re.compile(
-    r"(?i)([^&=]*(?:pass|pwd|pw|token|key|secret|cred|auth|sig|session|user|login)[^&=]*)=[^&]*"
-)
-
-
 def open_stream(address: str) -> Decoder:
     """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
     return Decoder(address, public_address(address), live=True)
@@ -309,6 +296,8 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if format:
+            what += " (is it connected, and in no other program's use?)"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
         if not remote and (other := file_stand_in(address)):
