@@ -75,10 +75,12 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, name, da
         list(open_video(tmp_path / name))
 
 
-def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path):
+@pytest.mark.parametrize("at", [pytest.param(33, id="after the header"),
+                                pytest.param(-12, id="the last one")])  # fmt: skip
+def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path, at):
     """OpenCV would take 4 GB for it."""
     data = bytearray(encoded("png"))
-    data[33:37] = b"\xff" * 4  # the length of the part after the header
+    data[at : at + 4] = b"\xff" * 4  # the length of the part
     (tmp_path / "a.png").write_bytes(data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(TruncatedInput, match=r"a\.png .*is cut off"):

@@ -37,9 +37,9 @@ def runs(tmp_path_factory):
 
 
 def test_frames_are_shown_while_a_video_is_tracked(runs):
-    *looks, _ = runs.seen
-    assert looks
-    for line, picture, page, results in looks:
+    *previews, _ = runs.seen
+    assert previews
+    for line, picture, page, results in previews:
         assert re.fullmatch(r"frame \d+ of 100: \d tracks, \d+ frames per second", line)
         assert (picture.ndim, picture.shape[2], page, results) == (3, 3, "", [])
 

@@ -16,9 +16,10 @@ from tfsasm.cli.options import (
     TrackerOptions,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
-from tfsasm.cli.progress import print_lines
+from tfsasm.cli.progress import print_lines, tracked_line
 from tfsasm.errors import first_few
 from tfsasm.files import write_json
 
@@ -53,11 +54,13 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     refuse_foreign_options(options)
     label, spec = options.tracker, spec_of(options)
     query = label == "query"
-    experiment = make_experiment(options, {label: spec}, {label: options.output})
+    experiment = make_experiment(
+        options, {label: spec}, {label: options.output}, finds_objects=finds_objects
+    )
     settings = run_settings(options, experiment) | (
         query_settings(options) if query else _other_settings(options, spec, experiment)
     )
@@ -79,7 +82,7 @@ def run(
 def _described(one: Outcome) -> str:
     [identities] = one.identities.values()
     rate = one.frames / one.elapsed if one.elapsed else 0.0
-    return f"{one.frames} frames, {identities} identities, {rate:.1f} frames per second"
+    return tracked_line(one.frames, identities, rate)
 
 
 def _other_settings(

@@ -49,15 +49,22 @@ def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
 
 
 def make_experiment(
-    options: ResultsOptions, trackers: Mapping[str, TrackerSpec], folders: Mapping[str, Path]
+    options: ResultsOptions, trackers: Mapping[str, TrackerSpec], folders: Mapping[str, Path],
+    *, finds_objects: bool = False,
 ) -> Experiment:
-    """The experiment of a command that tracks into a folder of results. Raises `InputError`."""
+    """The experiment of a command that tracks into a folder of results. Raises `InputError`.
+
+    With a network that finds objects itself there are no detections.
+    """
     from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
     from tfsasm.tracking.config import preset
 
     chosen = chosen_sequences(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("give --detections or --detector, not both")
+    if finds_objects and (options.detections or options.detector):
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
     live = options.detector and DetectorSpec(
         options.detector, options.detector_weights, options.detector_score, options.detector_set
     )
@@ -70,7 +77,8 @@ def make_experiment(
             "evaluate tracks by motion alone, and so do sort, bytetrack, ocsort, botsort and cbiou"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live),
+        chosen, detections=options.detections, source=options.source,
+        live=bool(live) or finds_objects,
         second_half=options.second_half,
     )  # fmt: skip
     method = preset(options.preset)

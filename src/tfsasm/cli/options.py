@@ -112,7 +112,8 @@ class MethodOptions(NetworkOptions):
     """The query tracker: network and method."""
 
     preset: Literal["default", "released", "paper", "motrv2", "motr"] = "default"
-    """The method, whatever the network; motr for networks of MOTR, which need no detections."""
+    """The method, whatever the network. Networks of MOTR and CO-MOT, which need no detections, have
+    their own by default, motr and motrv2."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None
@@ -214,7 +215,7 @@ def with_tracker(options: Chosen) -> Chosen:
         name, settings = named(options.tracker)
     except InputError as error:
         raise InputError(
-            f"{error}; also query (MOTRv2 by --weights and --preset) and auto"
+            f"{error}; also query (MOTRv2, by --weights and --preset) and auto"
         ) from None
     given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
     if name in CLASSICS:
@@ -227,6 +228,21 @@ def with_tracker(options: Chosen) -> Chosen:
         raise InputError(f"--tracker {options.tracker} and --preset {options.preset} differ")
     method: Any = name  # one of the presets
     return replace(options, tracker="query", set=given, preset=method)
+
+
+def with_own_preset(options: Chosen) -> tuple[Chosen, bool]:
+    """The options, and whether their network finds objects itself (MOTR, CO-MOT).
+
+    Then its preset is taken unless another one is given.
+    """
+    if options.tracker != "query":
+        return options, False
+    from tfsasm.tracking.load import own_preset
+
+    own: Any = own_preset(options.weights, getattr(options, "runtime", "torch"))
+    if own and options.preset == "default":
+        options = replace(options, preset=own)
+    return options, own is not None
 
 
 def spec_of(options: TrackerOptions) -> TrackerSpec:

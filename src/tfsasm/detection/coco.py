@@ -1,7 +1,5 @@
 """COCO results as a stream of frames, and the list of images that gives them names."""
 
-from __future__ import annotations
-
 import json
 from array import array
 from collections.abc import Iterable, Iterator

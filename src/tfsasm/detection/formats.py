@@ -4,8 +4,6 @@ COCO results are in `coco.py`. A frame keeps its boxes as the text they came as,
 only passed on stays equal to the last digit. Beside the text are the numbers, checked.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

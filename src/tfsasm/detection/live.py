@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from tfsasm.boxes import clipped, iou_matrix, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.tables import Floats, Image, Integers
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,16 @@ class Detected(NamedTuple):
 class LiveDetector:
     """A network as a source of proposals; subclasses `find` boxes in an image."""
 
+    note = ""
+    """What was assumed of its file, for the user."""
+
     def find(self, image: Image) -> Detected:
         """The wanted boxes in a BGR `image` `[H, W, 3]`, best first."""
         raise NotImplementedError
 
     def report(self) -> list[str]:
-        """Nothing, unless a subclass has assumed something: it has an answer for every frame."""
-        return []
+        """What was assumed, such as the classes of its file; it has an answer for every frame."""
+        return [self.note] if self.note else []
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -84,7 +85,10 @@ def kept(found: Detected, settings: LiveSettings, image: Image) -> Detected:
     """The boxes in an `image` `[H, W, 3]` without duplicates, and clipped, as the settings say."""
     if settings.nms_iou is not None:
         found = without_duplicates(found, settings.nms_iou, settings)
-    return clip_boxes(found, image.shape[1], image.shape[0]) if settings.clip else found
+    if not settings.clip:
+        return found
+    found = found._replace(xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
+    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
 def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> Detected:
@@ -100,9 +104,3 @@ def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> D
         votes *= chosen.classes[:, None] == found.classes
     votes[np.arange(len(best)), best] = chosen.scores  # a box of no area has no IoU with itself
     return chosen._replace(xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))
-
-
-def clip_boxes(found: Detected, width: int, height: int) -> Detected:
-    """The boxes within the image, without those that are less than a pixel wide or high there."""
-    found = found._replace(xyxy=clipped(found.xyxy, width, height))
-    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))

@@ -21,7 +21,7 @@ import supervision as sv
 
 from tfsasm.datasets.bdd100k import CATEGORIES
 from tfsasm.detection.det_db import DetDb, read_det_db
-from tfsasm.detection.detectors import Detector
+from tfsasm.detection.detectors import Detector, NoDetector
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
@@ -108,7 +108,7 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
         network = experiment.network()
         if experiment.categories and network.classes not in (1, len(CATEGORIES)):
             raise InputError(
-                f"the network tells {network.classes} classes apart, and BDD100K has "
+                f"the network has {network.classes} classes, and BDD100K has "
                 f"{len(CATEGORIES)}: {', '.join(CATEGORIES)}"
             )
         if experiment.timed:
@@ -169,10 +169,14 @@ def run_sequence(
 
 def open_stored(
     task: Task, *, skip_bad: bool, read: Callable[[Path | str], DetDb] = read_det_db
-) -> Stored:
-    """The stored detections of a task. `read` may be a cached `read_det_db`. Raises `InputError`.
+) -> Stored | NoDetector:
+    """The stored detections of a task, which for a network that finds objects itself has none.
+
+    `read` may be a cached `read_det_db`. Raises `InputError`.
     """
-    path = task.detections or ""
+    path = task.detections
+    if path is None:
+        return NoDetector()
     if task.first > 1:
         return MotDetections(path, skip_bad=skip_bad, first=task.first)
     return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad, read=read)

@@ -20,8 +20,8 @@ from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments.speed.variants import check_variants, make_variant, precision_of
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
-from tfsasm.motrv2.motr import is_motr, make_motr
-from tfsasm.motrv2.weights import load_model, make_model, read_checkpoint
+from tfsasm.motrv2.family import make_any
+from tfsasm.motrv2.weights import load_model, read_checkpoint
 from tfsasm.runtime.network import Network
 from tfsasm.tracking.config import TrackerConfig, released
 from tfsasm.tracking.query import QueryTracker
@@ -167,11 +167,10 @@ def compared(
 def describe(weights: Path) -> tuple[str, NetworkConfig]:
     """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
     state, given = read_checkpoint(weights)
-    if is_motr(state):
-        make_motr(state, weights, given)
+    model, config = make_any(state, given, weights)
+    if config.model.kind == "motr":
         raise WeightsError(f"{weights} is a MOTR and whole; there is one way to run it, so nothing "
                            "to compare: tfsasm track --preset motr")  # fmt: skip
-    model, config = make_model(state, given, weights)
     tensors, numbers = len(model.state_dict()), model.size
     sizes = config.model
     return (

@@ -5,8 +5,6 @@ this model's own: a learned position with a reference point, or with two stages 
 guesses. A file's tensors say which of the models it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,22 +26,8 @@ from tfsasm.motrv2.transformer import (
     Prediction,
     inverse_sigmoid,
 )
-from tfsasm.motrv2.weights import PUBLISHED, read_checkpoint
+from tfsasm.motrv2.weights import published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
-
-NAMES = (  # ours, published
-    *(pair for pair in PUBLISHED if pair[0] in ("backbone.", "projections.", "level_embed",
-                                                "encoder.", "interaction.")),
-    ("layers.", "transformer.decoder.layers."),
-    ("box_heads.", "bbox_embed."),
-    ("class_heads.", "class_embed."),
-    ("learned", "query_embed.weight"),
-    ("reference.", "transformer.reference_points."),
-    ("guess.", "transformer.enc_output."),
-    ("guess_norm.", "transformer.enc_output_norm."),
-    ("place.", "transformer.pos_trans."),
-    ("place_norm.", "transformer.pos_trans_norm."),
-)  # fmt: skip
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
 """Names under which models with refined boxes have their heads a second time."""
@@ -212,9 +196,3 @@ def recognise(state: Mapping[str, Tensor], path: Path | str) -> DetrConfig:
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     found = (re.match(pattern, name) for name in state)
     return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def published_name(ours: str) -> str:
-    """A parameter's name in the published files."""
-    prefix, published = next(pair for pair in NAMES if ours.startswith(pair[0]))
-    return published + ours[len(prefix) :]

@@ -4,8 +4,6 @@ An epoch takes each clip of each data set once, or as often as its weight says, 
 and the number of the epoch (SPEC 9.3). What is drawn for a clip depends on seed and number alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

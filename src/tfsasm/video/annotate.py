@@ -1,7 +1,5 @@
 """Boxes, labels and trails of tracks, and marks of errors, drawn on frames."""
 
-from __future__ import annotations
-
 import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass

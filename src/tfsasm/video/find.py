@@ -1,7 +1,5 @@
 """Videos by patterns and folders."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Iterable
 from pathlib import Path

@@ -5,8 +5,6 @@ iterator raises `TruncatedInput`, so that a caller can keep the work done so far
 it. Pixels of image files are those of `cv2.imread` to the last bit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging
@@ -27,8 +25,7 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.limits import check_image, stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, absent, open_camera, open_stream
-from tfsasm.video.live import connected_again
+from tfsasm.video.decoder import Decoder, absent, connected_again, open_camera, open_stream
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
@@ -106,10 +103,6 @@ class Source:
         self.problems.append(problem)
         log.warning("%s", problem)
 
-    def _expect(self, total: int) -> None:
-        numbers = self._numbers
-        self.count = len(range(numbers.start, min(numbers.stop, total + 1), numbers.step))
-
     def _none_in_range(self, total: int) -> InputError:
         start = self._numbers.start
         return InputError(
@@ -126,7 +119,8 @@ class VideoSource(Source):
         self.rate = decoder.rate and decoder.rate / numbers.step
         self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
         if decoder.total:
-            self._expect(decoder.total)
+            last = min(numbers.stop, decoder.total + 1)
+            self.count = len(range(numbers.start, last, numbers.step))
         if decoder.declared and not self.count:
             decoder.close()
             raise self._none_in_range(decoder.total)

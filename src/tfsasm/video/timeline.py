@@ -4,8 +4,6 @@ A damaged file gives fewer images than were filmed. Each image still gets the nu
 with, by the count of its container (MP4, AVI) or else by its time where the rate is constant.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from collections import deque

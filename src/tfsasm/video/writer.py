@@ -4,14 +4,11 @@ What is unusual here: an interrupted run keeps its work. Whatever ends the `with
 `VideoWriter`, the frames written so far become a whole, playable file.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import av
@@ -95,9 +92,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, _: object) -> None:
         try:
             self.close()
         except InputError as second:
