@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from importlib.metadata import version
+from io import StringIO
 from types import FrameType
 from typing import Annotated, Any
 
@@ -25,8 +26,9 @@ from rich.logging import RichHandler
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
 from tfsasm.cli.progress import PlainConsole
-from tfsasm.errors import TfsasmError, TruncatedInput
+from tfsasm.errors import TfsasmError, TruncatedInput, visible
 from tfsasm.runtime.allocator import keep_freed_memory
+from tfsasm.video.addresses import public_text
 
 COMMANDS = (
     "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
@@ -64,10 +66,20 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     prog, kind = "tfsasm", None
     if words and words[0] in COMMANDS:  # the others need not be loaded
         prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
-    return filled(tyro.cli(
-        kind or _all_commands(), prog=prog, args=words, config=(tyro.conf.FlagCreatePairsOff,),
+    ask = functools.partial(
+        tyro.cli, kind or _all_commands(), prog=prog, config=(tyro.conf.FlagCreatePairsOff,),
         registry=spoken(), description=None if kind else _ABOUT,
-    ))  # fmt: skip
+    )  # fmt: skip
+    told = [public_text(visible(word)) for word in words]
+    if told == words:
+        return filled(ask(args=words))
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            options = ask(args=words)
+    except SystemExit:  # what is wrong is told with words that may be
+        ask(args=told)
+        raise
+    return filled(options)
 
 
 _ABOUT = """Track look-alike people through a video.
@@ -101,7 +113,7 @@ def _first_word(words: Sequence[str]) -> None:
     if word and not word.startswith("-") and word not in COMMANDS:
         close = difflib.get_close_matches(word, COMMANDS, n=1)
         known = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
-        print(f"error: no command {word!r}; {known}", file=sys.stderr)
+        print(f"error: no command {public_text(repr(word))}; {known}", file=sys.stderr)
         sys.exit(USER_ERROR)
 
 

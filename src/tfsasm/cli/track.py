@@ -31,12 +31,13 @@ from tfsasm.cli.options import (
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
-from tfsasm.cli.remote import address_of, shown, upload
+from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output, write_json
+from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_many import Videos
@@ -196,8 +197,6 @@ def _run_many(
     errors: Console, detector: Detector | None,
 ) -> int:
     """Several videos by an engine; a run that was stopped goes on."""
-    from tfsasm.video.decoder import public_address
-
     weights = Path(options.weights) if options.weights else None
     engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
     writing = replace(options, overwrite=True)  # what a lost worker has left, too
@@ -242,7 +241,7 @@ def _track_named(
             lines = step.lines
             if address and step.code != INTERRUPTED:
                 upload(files.values(), address)
-                lines = tuple(line.replace(folder, shown(address)) for line in lines)
+                lines = tuple(line.replace(folder, public_address(address)) for line in lines)
             return replace(step, lines=lines, report=tuple(detector.report()))
     raise RuntimeError(f"{name} has no end")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from tfsasm.boxes import clipped, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.tables import Floats, Image, Integers
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 
 @dataclass(frozen=True)

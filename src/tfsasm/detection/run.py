@@ -240,15 +240,12 @@ class Journal:
         self.begun: tuple[str, int] | None = None
         self._spans: dict[str, tuple[int, int]] = {}  # where the frames of those finished are
         about = json.loads(json.dumps(about))
-        self._open = ExitStack()
-        with reading(path):
-            self._file = self._open.enter_context(path.open("r+b" if path.exists() else "w+b"))
-        try:
-            self._open.enter_context(locked(path))
+        with ExitStack() as opened:
+            with reading(path):
+                self._file = opened.enter_context(path.open("r+b" if path.exists() else "w+b"))
+            opened.enter_context(locked(path))
             good = self._read(about, overwrite=overwrite, whole=whole)
-        except BaseException:
-            self._open.close()
-            raise
+            self._open = opened.pop_all()
         self._file.truncate(good)
         self._file.seek(good)
         if not good:

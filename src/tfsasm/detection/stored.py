@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -24,9 +24,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import FRAMES_FROM_0, read_detections
 from tfsasm.tables import Doubles
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 

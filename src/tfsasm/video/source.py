@@ -25,8 +25,7 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.limits import check_image, stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, absent, open_camera, open_stream
-from tfsasm.video.live import connected_again
+from tfsasm.video.decoder import Decoder, absent, connected_again, open_camera, open_stream
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
