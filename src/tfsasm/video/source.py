@@ -51,6 +51,10 @@ class Frame:
     name: str
     time: float | None
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Frame({self.number}, {self.name!r}, {width}x{height}, time={self.time})"
+
 
 class Source:
     """Frames in order, read once, like the lines of an open file. Made by `open_video`.
