@@ -32,6 +32,12 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
+PROBED = 2**20
+"""Bytes of a network stream that FFmpeg looks through for its format, and reserves for each.
+
+By default those are 5 MB, which fill slowly and stay with the allocator of each reading thread.
+"""
+
 HELD = 2**26
 """Bytes of packets that wait at most, for those of lossless video are large."""
 
@@ -278,6 +284,8 @@ def _open_container(
     remote = "://" in address
     allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
     options = {} if format else {"protocol_whitelist": allowed}
+    if remote:
+        options["probesize"] = str(PROBED)
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     name = address if remote or format else f"file:{address}"  # a name may hold a colon
