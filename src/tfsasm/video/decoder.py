@@ -35,7 +35,8 @@ STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is 
 PROBED = 2**20
 """Bytes of a network stream that FFmpeg looks through for its format, and reserves for each.
 
-By default those are 5 MB, which fill slowly and stay with the allocator of each reading thread.
+By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
+A connection that begins within a larger picture may be an error; the next begins elsewhere.
 """
 
 HELD = 2**26
