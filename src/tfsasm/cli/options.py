@@ -66,7 +66,7 @@ class SourceOptions:
 
     source: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO")]]
     """Video file, folder of images, camera index (0) or rtsp/http address; several of them, a
-    folder of videos, or a pattern ("clips/*.mp4")."""
+    folder of videos or of MOT sequences, or a pattern ("clips/*.mp4")."""
     detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
 
@@ -215,7 +215,7 @@ def with_tracker(options: Chosen) -> Chosen:
         name, settings = named(options.tracker)
     except InputError as error:
         raise InputError(
-            f"{error}; also query (MOTRv2 by --weights and --preset) and auto"
+            f"{error}; also query (MOTRv2, by --weights and --preset) and auto"
         ) from None
     given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
     if name in CLASSICS:

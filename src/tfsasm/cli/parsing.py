@@ -132,13 +132,23 @@ def spoken() -> ConstructorRegistry:
         if info.type not in (int, float):
             return None
         return PrimitiveConstructorSpec(
-            nargs=1, metavar=info.type.__name__.upper(),
+            nargs=1, metavar="N" if info.type is int else "NUMBER",
             instance_from_str=lambda texts: _number(texts[0], info.type),
             is_instance=lambda value: (
                 isinstance(value, int if info.type is int else int | float)
                 and not isinstance(value, bool)
             ),
             str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    @registry.primitive_rule
+    def text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+        if info.type is not str:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar="TEXT", instance_from_str=lambda texts: texts[0],
+            is_instance=lambda value: isinstance(value, str),
+            str_from_instance=lambda value: [value],
         )  # fmt: skip
 
     @registry.primitive_rule

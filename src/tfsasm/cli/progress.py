@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfsasm.errors import visible
+from tfsasm.video.addresses import public_text
 
 if TYPE_CHECKING:
     from tfsasm.experiments.pool import Event
@@ -35,7 +36,8 @@ _SHOWN = 16  # names that have a bar of their own at a time, at most
 
 
 class PlainConsole(Console):
-    """A console that shows what others' files hold: no markup, no emoji, nothing obeyed."""
+    """A console that shows what others' files hold: no markup, no emoji, nothing obeyed, and no
+    password of an address."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False)
@@ -44,7 +46,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **form: Any) -> Text:
         """As usual, with control characters written out, so that a table has room for them."""
-        return super().render_str(visible(text), **form)
+        return super().render_str(public_text(visible(text)), **form)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -92,6 +94,14 @@ def print_lines(console: Console, *lines: str) -> None:
     """Print lines as they are: never wrapped, coloured or read as markup."""
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def tracked_line(frames: int, identities: int, rate: float) -> str:
+    """What came of a video, in a line; `rate` in frames per second."""
+    return (
+        f"{frames} frame{'' if frames == 1 else 's'}, "
+        f"{identities} identit{'y' if identities == 1 else 'ies'}, {rate:.1f} frames per second"
+    )
 
 
 @contextmanager

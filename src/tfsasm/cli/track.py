@@ -31,12 +31,13 @@ from tfsasm.cli.options import (
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
-from tfsasm.cli.remote import address_of, shown, upload
+from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output, write_json
+from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_many import Videos
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Track people through videos, folders of images, a camera or a stream.
 
-    Each video begins afresh, and one that fails costs no other. A run over several that was stopped
-    or killed goes on when it is given again: track.partial beside the results holds what is done.
+    The tracker is reset for each video, and one that fails does not stop the others. A run over
+    several that was stopped or killed resumes when it is given again: track.partial beside the
+    results holds what is done.
 
     Example: tfsasm track video.mp4
     """
@@ -71,7 +73,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
     """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
-    """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
+    """What to write: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
     for video 1.1"), fiftyone (NAME.fiftyone.json, its video labels)."""
@@ -195,8 +197,6 @@ def _run_many(
     errors: Console, detector: Detector | None,
 ) -> int:
     """Several videos by an engine; a run that was stopped goes on."""
-    from tfsasm.video.decoder import public_address
-
     weights = Path(options.weights) if options.weights else None
     engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
     writing = replace(options, overwrite=True)  # what a lost worker has left, too
@@ -241,7 +241,7 @@ def _track_named(
             lines = step.lines
             if address and step.code != INTERRUPTED:
                 upload(files.values(), address)
-                lines = tuple(line.replace(folder, shown(address)) for line in lines)
+                lines = tuple(line.replace(folder, public_address(address)) for line in lines)
             return replace(step, lines=lines, report=tuple(detector.report()))
     raise RuntimeError(f"{name} has no end")
 

@@ -17,10 +17,11 @@ from rich.console import Console
 from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.engine import EngineOptions
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.cli.remote import RemoteJournal, address_of, shown
+from tfsasm.cli.remote import RemoteJournal, address_of
 from tfsasm.cli.saving import Kind
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder, sha256
+from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track import Options
@@ -120,7 +121,7 @@ def _about(options: Options, videos: Videos) -> dict[str, Any]:
         if said[name] and (file := Path(said[name])).is_file():
             said[name] = sha256(file)
     if address := address_of(options.output):
-        said["output"] = shown(address)
+        said["output"] = public_address(address)
     given = {"videos": [str(Path(name).absolute()) if Path(name).exists() else name
                         for name in videos]}  # fmt: skip
     found: dict[str, Any] = json.loads(json.dumps(said | given, default=str))

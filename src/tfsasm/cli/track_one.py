@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.progress import progress
+from tfsasm.cli.progress import progress, tracked_line
 from tfsasm.cli.saving import Kind, as_written
 from tfsasm.errors import TruncatedInput
 
@@ -130,7 +130,7 @@ def steps(
         notes.append(f"nobody was tracked; {hint}")
     written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
     yield Tracked(code, (
-        f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
+        tracked_line(frames, len(identities), rate),
         *(f"wrote {path}" for path in written), *notes,
     ))  # fmt: skip
 

@@ -74,8 +74,9 @@ def class_numbers(words: Sequence[str], names: Mapping[int, str], whose: str) ->
     for word in words:
         name = word.strip().casefold()
         if not name.isdecimal() and name not in by_name:
-            known = difflib.get_close_matches(name, by_name) or list(by_name)
-            mend = f"there are {', '.join(known)}, or give" if known else "it names none; give"
+            close = difflib.get_close_matches(name, by_name)
+            known = f"{'did you mean' if close else 'there are'} {', '.join(close or by_name)}, or"
+            mend = f"{known} give" if by_name else "it names none; give"
             raise InputError(f"{whose} has no class {word!r}; {mend} a number")
         found.append(int(name) if name.isdecimal() else by_name[name])
     return tuple(dict.fromkeys(found))

@@ -1,11 +1,9 @@
 """The protocol of what gives a tracker its boxes, and live detectors by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tfsasm.detection import deformable_detr, huggingface, yolox
 from tfsasm.detection.class_names import COCO_NAMES
@@ -13,9 +11,7 @@ from tfsasm.detection.live import LiveDetector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 
 class Detector(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -24,9 +24,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import FRAMES_FROM_0, read_detections
 from tfsasm.tables import Doubles
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +225,7 @@ class DetectionDatabase(_Stored):
     def _unknown(self, why: str, where: Folder) -> InputError:
         known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
         return InputError(
-            f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
+            f"{self._path} does not identify the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
 
 

@@ -108,7 +108,7 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
         network = experiment.network()
         if experiment.categories and network.classes not in (1, len(CATEGORIES)):
             raise InputError(
-                f"the network tells {network.classes} classes apart, and BDD100K has "
+                f"the network has {network.classes} classes, and BDD100K has "
                 f"{len(CATEGORIES)}: {', '.join(CATEGORIES)}"
             )
         if experiment.timed:

@@ -1,8 +1,4 @@
-"""The MOTRv2 network (arXiv 2211.09791; SPEC 3 to 6): four calls, no identities, no targets.
-
-`encode` an image once; make `queries` of a frame's proposals; `decode` them together with the
-tracks carried from before; `refresh` the content of the tracks that live on.
-"""
+"""Sizes of the network and the scale of its images, and both as JSON."""
 
 from __future__ import annotations
 

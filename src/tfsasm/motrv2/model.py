@@ -4,8 +4,6 @@
 tracks carried from before; `refresh` the content of the tracks that live on.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterable
@@ -67,20 +65,13 @@ class ImageEncoder(nn.Module):
         self.level_embed = nn.Parameter(torch.empty(config.levels, config.width))
         self.encoder = Encoder(config)
 
-    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
+    def encode(self, images: Tensor) -> Features:
         """Encode normalised RGB images `[B, 3, H, W]`; needs no state, so frames may share a batch.
-
-        `padding` `[B, H, W]` is True where an image was padded to the size of the batch; None
-        when nothing was.
         """
         stages = self.stages(images)
         maps = [project(x) for project, x in zip(self.projections, stages, strict=True)]
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
-        masks = None
-        if padding is not None:
-            given = padding[:, None].float()
-            masks = [F.interpolate(given, size=shape)[:, 0].bool() for shape in shapes]
-        return self.encoder(maps, level_positions(shapes, masks, self.level_embed), masks)
+        return self.encoder(maps, level_positions(shapes, self.level_embed))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """What each level is made of: the backbone's maps, the last one twice for four levels."""

@@ -5,8 +5,6 @@ enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace,
 parameter names; `PUBLISHED` is the whole translation.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping
@@ -52,6 +50,10 @@ PUBLISHED = (  # ours, published
     ("class_heads.", "class_embed."),
     ("learned", "query_embed.weight"),
     ("reference.", "transformer.reference_points."),
+    ("guess.", "transformer.enc_output."),
+    ("guess_norm.", "transformer.enc_output_norm."),
+    ("place.", "transformer.pos_trans."),
+    ("place_norm.", "transformer.pos_trans_norm."),
 )
 
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."

@@ -89,12 +89,10 @@ def names_of(graph: str, levels: int) -> tuple[list[str], list[str]]:
 
 def write_manifest(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -> None:
     """Write the JSON of an export; `about` is for people to read."""
-    arrays = {
-        name: value.tolist()  # float32 survives the decimal digits exactly
-        for name, value in vars(manifest).items() if isinstance(value, np.ndarray)
-    }  # fmt: skip
-    record = {"format": _FORMAT, **about, **vars(manifest), **arrays}
-    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
+    record = {"format": _FORMAT, **about, **vars(manifest)}
+    # float32 survives the decimal digits exactly
+    text = json.dumps(record, indent=1, default=np.ndarray.tolist)
+    write_text(folder / MANIFEST, text + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -141,13 +139,11 @@ def _table(record: Any, name: str, *shape: int) -> Floats:
     """A table of finite numbers, of this shape if one is given."""
     rows = field(record, name, list)
     width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
-    wanted = " x ".join(map(str, shape)) or "rows of"
-    if not all(isinstance(row, list) and len(row) == width for row in rows):
+    even = all(isinstance(row, list) and len(row) == width for row in rows)
+    if not even or not width or shape not in ((), (len(rows), width)):
+        wanted = " x ".join(map(str, shape)) or "rows of"
         raise ValueError(f"{name} is not a table of {wanted} numbers")
-    table = np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
-    if table.ndim != 2 or not width or shape not in ((), table.shape):
-        raise ValueError(f"{name} is not a table of {wanted} numbers")
-    return table
+    return np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
 
 
 def graph_file(folder: Path, graph: str, runtime: str) -> Path:

@@ -7,7 +7,7 @@ left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -126,7 +126,7 @@ class Data:
     spec: DataSpec
     parts: tuple[Labelled, ...] = ()
     """Videos, or of CrowdHuman one part of single images."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """What was found, and what is odd about it."""
 
 

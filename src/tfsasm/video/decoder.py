@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
+from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
@@ -38,6 +39,8 @@ PROBED = 2**20
 By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
 A connection that begins within a larger picture may be an error; the next begins elsewhere.
 """
+
+PAUSE = 0.5  # seconds between two attempts to connect again
 
 HELD = 2**26
 """Bytes of packets that wait at most, for those of lossless video are large."""
@@ -224,23 +227,26 @@ def absent(path: Path) -> InputError:
     return InputError(f"{path} {what}; give a video, an image folder or a camera index")
 
 
-def public_address(address: str) -> str:
-    """An address without what must not be told: user, password, keys. Other text as it is."""
-    scheme, sign, rest = address.partition("://")
-    if not sign:
-        return address
-    place, question, query = rest.partition("?")
-    return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
-
-
-_SECRET = re.compile(
-    r"(?i)([^&=]*(?:pass|pwd|pw|token|key|secret|cred|auth|sig|session|user|login)[^&=]*)=[^&]*"
-)
-
-
 def open_stream(address: str) -> Decoder:
     """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
     return Decoder(address, public_address(address), live=True)
+
+
+def connected_again(
+    connect: Callable[[], Decoder], patience: float, lost: str
+) -> tuple[Decoder, float]:
+    """A stream again whose connection was lost, and the seconds that it took.
+
+    `lost` says what happened. Raises `TruncatedInput` after `patience` seconds.
+    """
+    began = clock.monotonic()
+    while True:
+        try:
+            return connect(), clock.monotonic() - began
+        except InputError as error:
+            if clock.monotonic() + PAUSE > began + patience:
+                raise TruncatedInput(f"{lost}, and not back within {patience:g} s") from error
+        clock.sleep(PAUSE)
 
 
 def open_camera(index: int) -> Decoder:
@@ -299,6 +305,8 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if format:
+            what += " (is it connected, and in no other program's use?)"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
         if not remote and (other := file_stand_in(address)):

@@ -42,7 +42,7 @@ _WHOLE = Precision()
 
 
 class FastMOTRv2(MOTRv2):
-    """A `MOTRv2` made of another, which is used up; it neither trains nor saves nor pads."""
+    """A `MOTRv2` made of another, which is used up; it neither trains nor saves."""
 
     def __init__(self, model: MOTRv2, precision: Precision = _WHOLE) -> None:
         nn.Module.__init__(self)
@@ -74,10 +74,8 @@ class FastMOTRv2(MOTRv2):
         self._plans: dict[tuple[tuple[int, int], ...], tuple[Tensor, Tensor]] = {}
         self.eval().requires_grad_(False)
 
-    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
-        """As `MOTRv2.encode`, with tokens of the decoder's kind. Padding is a `ValueError`."""
-        if padding is not None:
-            raise ValueError("a FastMOTRv2 encodes images of one size, without padding")
+    def encode(self, images: Tensor) -> Features:
+        """As `MOTRv2.encode`, with tokens of the decoder's kind."""
         maps = [
             norm(conv(stage).float())
             for (conv, norm), stage in zip(
@@ -104,9 +102,8 @@ class FastMOTRv2(MOTRv2):
         key = tuple(shapes)
         if key not in self._plans:
             with torch.inference_mode(False), torch.no_grad():
-                levels = level_positions(shapes, None, self.level_embed)
-                position = torch.cat([p[0].flatten(1).T for p in levels])
-                reference = pixel_centres(shapes, None, position[None])[0, :, 0].contiguous()
+                position = flatten_levels(level_positions(shapes, self.level_embed))[0]
+                reference = pixel_centres(shapes, position[None])[0, :, 0].contiguous()
             self._plans = {key: (position, reference)}  # a video has one size
         return self._plans[key]
 
@@ -183,10 +180,7 @@ class FastAttention(nn.Module):
         )
         self.output = _linear(query_dtype, attention.output_proj)
 
-    def forward(
-        self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
-        padding: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """As `DeformableAttention`, of one image."""
         value = self.values(source[0])
         return self.attend(query[0], value, shapes, reference[0, :, 0])[None]
