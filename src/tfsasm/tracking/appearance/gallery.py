@@ -4,7 +4,7 @@ A gallery is three functions over a table with a row per track: `empty`, `write`
 sparse one is `tfsasm.tracking.memory` as it is, with appearance embeddings for features.
 
 The default is two averages, a fast and a slow one: the fast one follows people as they turn and as
-the light changes, the slow one tells those apart who look alike (docs/memory.md).
+the light changes, the slow one distinguishes those who look alike (docs/memory.md).
 """
 
 from __future__ import annotations
