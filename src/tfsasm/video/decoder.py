@@ -33,7 +33,7 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
-PROBED = 2**20
+PROBED = 2**21
 """Bytes of a network stream that FFmpeg looks through for its format, and reserves for each.
 
 By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
