@@ -6,8 +6,6 @@ shapes (docs/family.md), not from its code: where they leave a choice it is ours
 compared with it.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

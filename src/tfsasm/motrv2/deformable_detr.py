@@ -25,6 +25,7 @@ from tfsasm.motrv2.transformer import (
     Features,
     Prediction,
     inverse_sigmoid,
+    pixel_centres,
 )
 from tfsasm.motrv2.weights import published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
@@ -123,16 +124,12 @@ def _moved(places: Tensor, correction: Tensor) -> Tensor:
 
 def _pixel_boxes(features: Features) -> Tensor:
     """A box `[1, S, 4]` about each pixel of each level, larger on coarser ones."""
-    levels = []
-    for level, (height, width) in enumerate(features.shapes):
-        y, x = (
-            (torch.arange(n, dtype=torch.float32, device=features.tokens.device) + 0.5) / n
-            for n in (height, width)
-        )
-        centres = torch.cartesian_prod(y, x).flip(-1)
-        size = torch.full_like(centres, _GUESS_SIZE * 2**level)
-        levels.append(torch.cat([centres, size], dim=-1))
-    return torch.cat(levels)[None]
+    centres = pixel_centres(features.shapes, features.tokens)[:, :, 0]
+    sizes = [
+        centres.new_full((1, height * width, 2), _GUESS_SIZE * 2**level)
+        for level, (height, width) in enumerate(features.shapes)
+    ]
+    return torch.cat([centres, torch.cat(sizes, dim=1)], dim=-1)
 
 
 def load_detr(path: Path | str) -> DeformableDETR:

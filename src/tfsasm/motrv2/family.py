@@ -1,7 +1,5 @@
 """MOTRv2 and those it shares its network with: which of them a file or a configuration is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast

@@ -4,8 +4,6 @@
 tracks carried from before; `refresh` the content of the tracks that live on.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ What is unusual here: the content of a query is two vectors one behind the other
 and what it is `[Q, 2C]`, and only the centre of its box is a reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

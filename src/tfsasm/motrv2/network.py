@@ -1,7 +1,5 @@
 """MOTRv2, MOTR and CO-MOT as a `Network`: frames in, predictions out, no gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace,
 parameter names; `PUBLISHED` is the whole translation.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

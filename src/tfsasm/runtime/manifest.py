@@ -89,12 +89,10 @@ def names_of(graph: str, levels: int) -> tuple[list[str], list[str]]:
 
 def write_manifest(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -> None:
     """Write the JSON of an export; `about` is for people to read."""
-    arrays = {
-        name: value.tolist()  # float32 survives the decimal digits exactly
-        for name, value in vars(manifest).items() if isinstance(value, np.ndarray)
-    }  # fmt: skip
-    record = {"format": _FORMAT, **about, **vars(manifest), **arrays}
-    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
+    record = {"format": _FORMAT, **about, **vars(manifest)}
+    # float32 survives the decimal digits exactly
+    text = json.dumps(record, indent=1, default=np.ndarray.tolist)
+    write_text(folder / MANIFEST, text + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:

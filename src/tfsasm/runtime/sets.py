@@ -6,8 +6,6 @@ decoder and the query interaction see the queries themselves. NumPy arrays and P
 alike.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from tfsasm.runtime.network import Prediction, Queries, predicted

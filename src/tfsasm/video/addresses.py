@@ -4,8 +4,6 @@ What is secret in a parameter is not known by its name (`?jwt=`, `?streamid=`, `
 so small numbers are shown alone, such as those of a channel.
 """
 
-from __future__ import annotations
-
 import re
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(.+)", re.DOTALL)  # also as Path writes it
