@@ -23,7 +23,14 @@ from tfsasm.evaluation.significance import differences
 
 SCENE = SceneConfig(width=512, height=288, frames=30, photographs=False)
 
-METHODS = {"default": (), "own boxes": ("--set", "association.use_detection_box=false")}
+METHODS = {
+    "default": (),
+    "own boxes": (  # bars of IoU times the share that the detector sees
+        "--set", "association.use_detection_box=false", "association.match_iou=0.28",
+        "association.second_iou=0.14", "association.duplicate_iou=0.28",
+    ),
+}  # fmt: skip
+"""How videos are tracked, before and after."""
 
 SEEN = 0.7
 """The share of a person's height that the detector sees."""
