@@ -37,9 +37,9 @@ _LARGEST = 960  # pixels of the longer side of a preview
 
 # What is shown, and the name it goes by.
 _DETECTORS = [
-    ("yolox-nano (in the package; quick)", "yolox-nano"),
-    ("yolox-s (better; downloaded once, 36 MB)", "yolox-s"),
-    ("yolox-x (best; downloaded once, 380 MB; slow without a GPU)", "yolox-x"),
+    ("yolox-nano (quick)", "yolox-nano"),
+    ("yolox-s (better; downloads 36 MB)", "yolox-s"),
+    ("yolox-x (best, slow; 380 MB)", "yolox-x"),
 ]
 _TRACKERS = [
     ("appearance (people in everyday videos)", "appearance"),
@@ -219,7 +219,9 @@ def _page(runs: Runs) -> gr.Blocks:
                 start = gr.Button("Track", variant="primary")
                 stop = gr.Button("Stop")
                 line = gr.Markdown(elem_id="line")
-                files = gr.Files(label="Results to download", interactive=False, visible=False)
+                files = gr.Files(
+                    label="Results to download", interactive=False, visible=False, elem_id="results"
+                )  # fmt: skip
             with gr.Column(scale=3):
                 picture = gr.Image(
                     label="The frame that is being tracked", interactive=False, visible=False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,7 +12,6 @@ from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.experiment import make_experiment, print_run, query_settings, resume, run_settings
 from tfsasm.cli.options import (
     ResultsOptions,
-    TrackerName,
     TrackerOptions,
     refuse_foreign_options,
     spec_of,
@@ -41,10 +40,9 @@ class Options(TrackerOptions, ResultsOptions):
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
-    tracker: TrackerName = "query"
-    """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings;
-    auto: appearance, or query where an option of it is given; or any name that `compare` knows:
-    sort, bytetrack, ocsort, botsort, cbiou, motion, or a preset."""
+    weights: str = ""
+    """The network: `tiny` (in the package; by default), a .safetensors file or a published .pth
+    file."""
 
 
 def run(
@@ -56,6 +54,7 @@ def run(
     """
     options, finds_objects = with_own_preset(with_tracker(options))
     refuse_foreign_options(options)
+    options = replace(options, weights=options.weights or "tiny")
     label, spec = options.tracker, spec_of(options)
     query = label == "query"
     experiment = make_experiment(

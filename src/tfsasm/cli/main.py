@@ -169,6 +169,12 @@ def _run(options: Any, console: Console, errors: Console) -> int:
     except OSError as error:  # a disk, a folder or a name that only the system knows to be bad
         place = f"{error.filename}: " if error.filename else ""
         return _fail(errors, TfsasmError(f"{place}{error.strerror or error}"), USER_ERROR)
+    except ModuleNotFoundError as error:  # an installation without some of the dependencies
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "tfsasm"):
+            raise
+        words = f"this needs the package {name}, which is not here: pip install {name}"
+        return _fail(errors, TfsasmError(words), USER_ERROR)
     except KeyboardInterrupt:
         errors.print("stopped")
         return INTERRUPTED

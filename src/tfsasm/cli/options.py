@@ -66,7 +66,7 @@ class SourceOptions:
 
     source: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO")]]
     """Video file, folder of images, camera index (0) or rtsp/http address; several of them, a
-    folder of videos, or a pattern ("clips/*.mp4")."""
+    folder of videos or of MOT sequences, or a pattern ("clips/*.mp4")."""
     detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
 

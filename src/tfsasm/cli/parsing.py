@@ -1,4 +1,4 @@
-"""What tyro is given of a command's options, so that it speaks to users rather than to programmers.
+"""What tyro is given of a command's options, so that it addresses users rather than programmers.
 
 Options of long commands stand in boxes, everyday ones first; nothing is called None or False.
 """

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
+from tfsasm.datasets.mot_folders import image_names, subfolders
 from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.files import (
     checked,
@@ -160,7 +160,7 @@ def find_videos(
     places = [(base / _IMAGES, [base / name for name in _LABEL_FOLDERS]) for base in _bases(root)]
     for image_place, label_places in (*places, (root, [root])):
         folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
-        images = {folder.name: folder for folder in folders if has_images(folder)}
+        images = {folder.name: folder for folder in folders if image_names(folder)}
         labels: dict[str, tuple[Path, int | None]] = {}
         for place in label_places:
             labels |= _labels(place, split, on_error)

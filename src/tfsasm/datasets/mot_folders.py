@@ -56,11 +56,6 @@ def is_sequence(folder: Path) -> bool:
     return any((folder / part).exists() for part in parts)
 
 
-def has_images(folder: Path) -> bool:
-    """Whether there is at least one image in a folder, if it is a folder."""
-    return bool(image_names(folder))
-
-
 def image_names(folder: Path) -> list[str]:
     """Names of the images in a folder, sorted as strings; none when it is no folder."""
     return sorted(images_in(folder, "natural")) if folder.is_dir() else []
@@ -143,7 +138,7 @@ def copies(folder: Path, dataset: str) -> list[Path]:
 def image_folder(folder: Path, dataset: str, name: str) -> Path | None:
     """Where the images of a sequence are: in its subfolder `name` or in `img1`, or a copy's."""
     places = (copy / part for copy in copies(folder, dataset) for part in (name, "img1"))
-    return next((place for place in places if has_images(place)), None)
+    return next((place for place in places if image_names(place)), None)
 
 
 def video_name(name: str) -> str:

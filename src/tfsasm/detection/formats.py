@@ -241,7 +241,7 @@ def _good(line: str) -> bool:
 
 
 def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Iterator[FrameBoxes]:
-    """Every frame up to the last with a box: a det_db tells empty frames from unknown ones."""
+    """Every frame up to the last with a box: a det_db knows empty frames from absent ones."""
     found = read_detections(path, skip_bad=reading.skip_bad)
     reading.skipped += found.skipped
     if found.from_zero:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsasm.boxes import clipped, suppress
+from tfsasm.boxes import clipped, iou_matrix, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.tables import Floats, Image, Integers
@@ -25,6 +25,9 @@ class LiveSettings:
     once, as DETR and its descendants do."""
     class_agnostic: bool = False
     """Whether a box is also dropped for one of another class."""
+    merge: bool = True
+    """Whether a box that is kept becomes the mean of itself and those that were dropped for it,
+    weighted by score (box voting, arXiv 1505.01749). Off for the boxes of the detector itself."""
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     device: str = "cpu"
@@ -81,17 +84,23 @@ class LiveDetector:
 def kept(found: Detected, settings: LiveSettings, image: Image) -> Detected:
     """The boxes in an `image` `[H, W, 3]` without duplicates, and clipped, as the settings say."""
     if settings.nms_iou is not None:
-        found = without_duplicates(
-            found, settings.nms_iou, class_agnostic=settings.class_agnostic
-        )
+        found = without_duplicates(found, settings.nms_iou, settings)
     if not settings.clip:
         return found
     found = found._replace(xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
     return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
-def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> Detected:
+def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> Detected:
     """What non-maximum suppression keeps, best first. Boxes that are not finite are dropped."""
     found = found.rows(np.isfinite(found.xyxy).all(axis=1))
-    classes = None if class_agnostic else found.classes
-    return found.rows(suppress(found.xyxy, found.scores, iou, classes))
+    classes = None if settings.class_agnostic else found.classes
+    best = suppress(found.xyxy, found.scores, iou, classes)
+    chosen = found.rows(best)
+    if not settings.merge or len(best) == len(found.scores):
+        return chosen
+    votes = (iou_matrix(chosen.xyxy, found.xyxy) > np.float64(iou)) * found.scores
+    if classes is not None:
+        votes *= chosen.classes[:, None] == found.classes
+    votes[np.arange(len(best)), best] = chosen.scores  # a box of no area has no IoU with itself
+    return chosen._replace(xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))

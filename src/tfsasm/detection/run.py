@@ -116,8 +116,11 @@ def detect_whole(video: Video, detector: Detector) -> Generator[int, None, Found
     Raises `InputError` for what cannot be read.
     """
     records, notes = list[FrameRecord](), list[str]()
-    with open_video(video.source) as source:
-        for record in _detected(video, source, detector, notes):
+    with (
+        open_video(video.source) as source,
+        closing(_detected(video, source, detector, notes)) as found,
+    ):
+        for record in found:
             records.append(record)
             yield len(records)
         return Found(records, [*source.problems, *notes])
@@ -128,10 +131,13 @@ def _detect_video(
 ) -> list[str]:
     """Detect from frame `first` on; returns the problems of the video."""
     notes = list[str]()
-    with open_video(video.source, start=first) as source:
+    with (
+        open_video(video.source, start=first) as source,
+        closing(_detected(video, source, detector, notes)) as found,
+    ):
         length = None if video.length or source.count is None else source.count + first - 1
         step(video.name, first - 1, length)
-        for record in _detected(video, source, detector, notes):
+        for record in found:
             journal.add(record)
             step(video.name, 1, None)
         return [*source.problems, *notes]
@@ -139,7 +145,7 @@ def _detect_video(
 
 def _detected(
     video: Video, source: Source, detector: Detector, notes: list[str]
-) -> Iterator[FrameRecord]:
+) -> Generator[FrameRecord, None, None]:
     """The frames of an open video; that it was cut short goes to `notes`."""
     try:
         with closing(prefetch(source, _AHEAD)) as frames:

@@ -147,7 +147,7 @@ class Yolox(LiveDetector):
 
     It is run once on a grey image, so that a file that is something else shows before any work.
     `names` are those of its classes, as far as they are known; 80 without names are taken to be
-    COCO's, which `report` tells. Raises `InputError` for what is no YOLOX, and for a class that it
+    COCO's, which `report` says. Raises `InputError` for what is no YOLOX, and for a class that it
     doesn't have.
     """
 

@@ -48,7 +48,7 @@ class YoloxTorchDetector(Yolox):
     """A YOLOX checkpoint as a source of proposals.
 
     `name` is the size that is expected, if any. Size and number of classes are read from the
-    tensors, the rest from `usual_input`, and both are told by `report`.
+    tensors, the rest from `usual_input`, and both are reported.
 
     Raises `WeightsError` for a checkpoint that is missing, damaged, would run code or does not
     fit, `InputError` when the package is missing or the settings ask for what is not there.

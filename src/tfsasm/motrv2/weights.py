@@ -224,7 +224,7 @@ def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> Non
 
 
 def _classes(state: State) -> int | None:
-    """How many classes the first class head tells apart."""
+    """How many classes the first class head has."""
     heads = (state.get(name) for name in ("class_embed.0.bias", "decoder.class_heads.0.bias"))
     return next((len(head) for head in heads if head is not None and head.ndim), None)
 

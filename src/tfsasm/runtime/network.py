@@ -83,7 +83,7 @@ class Network(Protocol):
     preset: str
     """The method that goes with it, by name."""
     classes: int
-    """How many it tells apart. With several, it says of each track what it is."""
+    """How many there are. With several, each track has one."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
 

@@ -299,7 +299,7 @@ class QueryTracker:
 
     def __repr__(self) -> str:
         tracks = len(self.state.tracks)
-        return f"QueryTracker(network of {self.network.parameters:,} numbers, {tracks} tracks)"
+        return f"QueryTracker({self.network.parameters:,} parameters, {tracks} tracks)"
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""

@@ -123,7 +123,7 @@ class InitReport:
 
 
 def _listed(names: list[str]) -> str:
-    """Names, or the parts they belong to with a count each; layers are not told apart."""
+    """Names, or the parts they belong to with a count each; layers are not distinguished."""
     if len(names) <= 12:
         return ", ".join(names)
     parts = Counter(re.sub(r"[._](weight|bias)$", "", name) for name in names)

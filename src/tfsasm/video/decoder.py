@@ -33,6 +33,13 @@ PROTOCOLS_OF_STREAMS = (
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
 
+PROBED = 2**21
+"""Bytes of a network stream that FFmpeg looks through for its format, and reserves for each.
+
+By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
+A connection that begins within a larger picture may be an error; the next begins elsewhere.
+"""
+
 PAUSE = 0.5  # seconds between two attempts to connect again
 
 HELD = 2**26
@@ -284,6 +291,8 @@ def _open_container(
     remote = "://" in address
     allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
     options = {} if format else {"protocol_whitelist": allowed}
+    if remote:
+        options["probesize"] = str(PROBED)
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     name = address if remote or format else f"file:{address}"  # a name may hold a colon

@@ -62,7 +62,7 @@ class Timeline:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it is to be told of packets with `coming` before they are decoded."""
+        """Whether it wants to know of packets with `coming` before they are decoded."""
         return not (self.live or self.counted or self.storage_order)
 
     def coming(self, clock: float) -> None:

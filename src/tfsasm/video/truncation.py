@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfsasm.limits import IMAGE
+
 UNREADABLE = "damaged, cut or of a kind that is not supported"
 """What is said of an image file that has its end and cannot be decoded."""
 
@@ -55,7 +57,7 @@ def image_file_is_cut(path: Path) -> bool:
             whole = file.read().endswith((b"\xff\xd9", b"IEND\xaeB`\x82"))
         if head.startswith(b"BM"):
             return int.from_bytes(head[2:6], "little") > size
-        return not whole and image_is_cut(path.read_bytes())
+        return not whole and (size > IMAGE.value or image_is_cut(path.read_bytes()))
     except OSError:
         return True
 

@@ -149,7 +149,7 @@ def count_boxes(
 
 
 def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> None:
-    """Frames have the numbers of their names; what is missing or counted otherwise is told."""
+    """Frames have the numbers of their names; what is missing or counted otherwise is noted."""
     matches = {name: _NUMBER.search(Path(name).stem) for name in names}
     if unnumbered := [name for name, match in matches.items() if not match]:
         row.notes.append(f"{_many(unnumbered)} without a number, the first: {unnumbered[0]}")

@@ -73,13 +73,13 @@ def skeletons(people: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarra
         joints[..., part, :] = height * up
     joints[..., SHOULDERS, :] = (0.285 * up)[..., None, :]
     joints[..., SHOULDERS, 0] += 0.105 * wide
-    side = pose[..., ABDUCT] * left_right
+    side = pose[..., ABDUCT] * left_right  # of the arms
     upper = _swing(pose[..., SHOULDER], side)
     lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
     joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
     joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
     joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
-    back = np.array([0.0, 0.0, -1.0])
+    back = np.array([0.0, 0.0, -1.0])  # where hair hangs and a backpack is
     joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
     hanging = np.where(people.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
     joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
