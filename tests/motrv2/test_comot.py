@@ -212,3 +212,10 @@ def test_a_data_set_is_evaluated_without_stored_boxes(tfsasm, sure, tmp_path):
                      "--output", tmp_path / "more", "--detector", "yolox-nano")  # fmt: skip
     assert outcome.code == 2
     assert "finds objects itself" in outcome.err
+
+
+def test_every_way_to_run_it_tracks_the_same(tfsasm, sure):
+    outcome = tfsasm("verify", "--weights", sure, "--frames", "2", "--variants",
+                     "exact,plain,fast-fp32,fast-bf16")  # fmt: skip
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert outcome.out.count("the same") == 4

@@ -135,7 +135,7 @@ def test_a_file_of_another_kind_is_refused(network, tmp_path, more, words):
 
 
 def test_verify_says_that_there_is_but_one_way_to_run_it(network, tmp_path):
-    with pytest.raises(WeightsError, match="is a MOTR and whole; there is one way to run it"):
+    with pytest.raises(WeightsError, match="is a MOTR and whole; PyTorch has one way to run it"):
         describe(saved(tmp_path / "motr.pth", network))
 
 

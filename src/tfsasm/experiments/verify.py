@@ -163,8 +163,8 @@ def describe(weights: Path) -> tuple[str, NetworkConfig]:
     state, given = read_checkpoint(weights)
     model, config = make_any(state, given, weights)
     if config.model.kind == "motr":
-        raise WeightsError(f"{weights} is a MOTR and whole; there is one way to run it, so nothing "
-                           "to compare: tfsasm track --preset motr")  # fmt: skip
+        raise WeightsError(f"{weights} is a MOTR and whole; PyTorch has one way to run it, so "
+                           "nothing to compare: tfsasm track --preset motr")  # fmt: skip
     tensors, numbers = len(model.state_dict()), model.size
     sizes = config.model
     return (
