@@ -88,7 +88,8 @@ class Runs:
     """How to stop the run of a visitor."""
 
     def track(
-        self, visitor: str, video: str | None, **choices: Any
+        self, visitor: str, video: str | None, *, detector: str, classes: list[str], tracker: str,
+        formats: Any,
     ) -> Iterator[tuple[str, np.ndarray | None, str, list[str]]]:
         """Track a video; as it goes on: a line, a picture RGB `[H, W, 3]`, a page, files.
 
@@ -100,7 +101,10 @@ class Runs:
         own = _beside(Path(video), check_folder(self.folder / run))
         stop = self.stops[visitor] = Event()
         try:
-            options = _options(own, **choices)
+            options = track.Options(
+                source=(str(own),), detector=detector, tracker=tracker, classes=tuple(classes),
+                save=("video", "report", *formats), quiet=True,
+            )  # fmt: skip
             printed = io.StringIO()
             for line, picture in _previews(options, stop, printed):
                 yield line, picture, "", []
@@ -112,9 +116,9 @@ class Runs:
         self.files[run] = files
         lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
-        page = f"/results/{run}/{quote(pages[0])}" if pages else ""
+        page = _frame(f"/results/{run}/{quote(pages[0])}") if pages else ""
         results = [str(path) for path in files if path != own]
-        yield "  \n".join(lines), None, _frame(page), results
+        yield "  \n".join(lines), None, page, results
 
     def stop(self, visitor: str) -> None:
         """End the run of a visitor; what was done until then counts."""
@@ -134,15 +138,6 @@ def _beside(video: Path, folder: Path) -> Path:
     except OSError:  # a file system without links
         shutil.copyfile(video, own)
     return own
-
-
-def _options(
-    video: Path, *, detector: str, classes: list[str], tracker: Any, formats: Any
-) -> track.Options:
-    return track.Options(
-        source=(str(video),), detector=detector, tracker=tracker,
-        classes=tuple(classes), save=("video", "report", *formats), quiet=True,
-    )  # fmt: skip
 
 
 def _previews(
@@ -190,8 +185,6 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 def _frame(address: str) -> str:
     """The page of a result inside the page of the app."""
-    if not address:
-        return ""
     return (
         f'<p><a href="{address}" target="_blank">Open the page in a tab of its own</a></p>'
         f'<iframe class="result" title="The result" src="{address}"></iframe>'

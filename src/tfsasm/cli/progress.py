@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
@@ -24,11 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tfsasm.errors import visible
+from tfsasm.experiments.pool import Advanced, Event
 from tfsasm.video.addresses import public_text
-
-if TYPE_CHECKING:
-    from tfsasm.experiments.pool import Event
-
 
 _FILE = 1000  # characters on a line of what goes into a file or to another program
 
@@ -114,8 +111,6 @@ def event_progress(
     Gives a function that takes the events of `experiments.pool`; `what` is what the names are. A
     length may be unknown.
     """
-    from tfsasm.experiments.pool import Advanced
-
     with progress(errors, quiet=quiet, transient=True) as bar:
         whole = bar.add_task(what, total=len(lengths))
         running: dict[str, TaskID] = {}

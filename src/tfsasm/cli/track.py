@@ -16,14 +16,14 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.engine import EngineOptions, make_engine
 from tfsasm.cli.options import (
     DetectorOptions,
+    EngineOptions,
     OptionalCount,
     OptionalFile,
     SourceOptions,
     TrackerOptions,
-    appearance_config,
+    make_engine,
     query_config,
     refuse_foreign_options,
     spec_of,
@@ -36,14 +36,15 @@ from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Work, with_threads
 from tfsasm.files import check_distinct, check_output, write_json
+from tfsasm.tracking.config import preset
 from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_many import Videos
     from tfsasm.cli.track_one import AnyTracker, Write
     from tfsasm.detection.detectors import Detector
-    from tfsasm.experiments.pool import Work
     from tfsasm.tracking.query import QueryTracker
 
 
@@ -159,7 +160,6 @@ def _estimate(
 ) -> int:
     """Say what the videos will take, after a measurement on the first."""
     from tfsasm.cli.estimate import Estimate, lengths_of, measured
-    from tfsasm.experiments.pool import with_threads
 
     make_engine(options)
     if options.json_output:
@@ -297,8 +297,21 @@ def _loaded(
 ) -> tuple[AnyTracker, Detector, dict[str, Any]]:
     """The tracker, the detector and what the JSON says of them."""
     detector = detector or _open_detector(options, sources)
-    tracker, about = _make_tracker(options)
-    return tracker, detector, about
+    if options.tracker == "query":
+        method = asdict(query_config(options))
+        return _query_tracker(options), detector, {
+            "runtime": options.runtime, "weights": options.weights or "tiny",
+            "preset": options.preset, "method": method,
+        }  # fmt: skip
+    from tfsasm.tracking.appearance.embedders import default_name, embedder
+
+    spec, embed, about = spec_of(options), None, {"tracker": options.tracker}
+    if options.tracker == "appearance":
+        embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
+        about = {"embedder": options.embedder or default_name(options.embedder_weights)}
+    tracker = spec.make(None, embed)
+    _limit_threads(options.threads or 1)  # its tables are small
+    return tracker, detector, about | {"method": spec.parameters()}
 
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
@@ -326,32 +339,8 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     return detector(name, options.detector_weights, settings)
 
 
-def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
-    """The tracker of the options, with its share of the threads, and its part of the JSON."""
-    if options.tracker == "appearance":
-        from tfsasm.tracking.appearance.embedders import default_name, embedder
-        from tfsasm.tracking.appearance.tracker import AppearanceTracker
-
-        config = appearance_config(options)
-        embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
-        tracker = AppearanceTracker(embed, config)
-        _limit_threads(options.threads or 1)  # its tables are small
-        name = options.embedder or default_name(options.embedder_weights)
-        return tracker, {"embedder": name, "method": asdict(config)}
-    if options.tracker != "query":
-        spec = spec_of(options)
-        _limit_threads(options.threads or 1)
-        return spec.make(None, None), {"tracker": options.tracker, "method": spec.parameters()}
-    about = {
-        "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
-        "method": asdict(query_config(options)),
-    }  # fmt: skip
-    return _query_tracker(options), about
-
-
 def _query_tracker(options: Options) -> QueryTracker:
     from tfsasm.runtime.manifest import read_manifest
-    from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
     from tfsasm.tracking.run import threads_of_a_part
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.engine import EngineOptions
+from tfsasm.cli.options import EngineOptions
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.cli.remote import RemoteJournal, address_of
 from tfsasm.cli.saving import Kind
 from tfsasm.errors import TfsasmError
+from tfsasm.experiments.pool import Engine, Event, Finished, Work, run_sequences
 from tfsasm.files import check_folder, sha256
 from tfsasm.video.addresses import public_address
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tfsasm.cli.track import Options
     from tfsasm.cli.track_one import Tracked
     from tfsasm.detection.run import Journal
-    from tfsasm.experiments.pool import Engine, Event, Work
 
 Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
 """By the name that is shown, the address of a video and the files of its results."""
@@ -50,8 +50,6 @@ def track_many(
     `make` gives what tracks one by its name. Raises `InputError` for the journal of another run,
     unless it may be overwritten.
     """
-    from tfsasm.experiments.pool import Finished, run_sequences
-
     with _journal(options, videos) as journal:
         todo = {
             name: _size(source) for name, (source, _) in videos.items()

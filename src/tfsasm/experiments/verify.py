@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tfsasm.motrv2.export import export
 from tfsasm.motrv2.family import make_any
 from tfsasm.motrv2.weights import load_model, read_checkpoint
 from tfsasm.runtime.network import Network
-from tfsasm.tracking.config import TrackerConfig, released
+from tfsasm.tracking.config import released
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import open_video
 
@@ -126,7 +126,8 @@ def verify(
                 yield Agreement(variant, 0.0, False, 0.0, absent=str(error))
                 continue
             began = time.perf_counter()
-            tracks = _tracked(network, video, released())
+            tracker = QueryTracker(network, released())
+            tracks = [tracker.update(boxes, image) for image, boxes in video]
             seconds = (time.perf_counter() - began) / max(1, len(video))
             wanted = tracks if wanted is None else wanted
             yield Agreement(variant, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
@@ -140,13 +141,6 @@ def _made(variant: str, weights: Path, folder: Path) -> Network:
         for _ in export(model, config, exported, "onnx"):
             pass
     return make_variant(variant, model, config, exported)
-
-
-def _tracked(
-    network: Network, video: Iterable[Shown], method: TrackerConfig
-) -> list[sv.Detections]:
-    tracker = QueryTracker(network, method)
-    return [tracker.update(boxes, image) for image, boxes in video]
 
 
 def compared(

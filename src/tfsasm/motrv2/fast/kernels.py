@@ -8,7 +8,7 @@ processor's instructions; the highest that this machine has is used.
 import ctypes
 import logging
 import os
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -153,7 +153,7 @@ def attend(
     kind = "mixed" if value.dtype != given.dtype else _SUFFIX[value.dtype]
     _run(
         f"attend_{kind}", value.contiguous(), given, reference.contiguous(), out,
-        queries, heads, width, len(shapes), points, torch.tensor(shapes), ctypes.c_int(size == 4),
+        queries, heads, width, len(shapes), points, _table(tuple(shapes)), ctypes.c_int(size == 4),
     )  # fmt: skip
     return out
 
@@ -177,7 +177,13 @@ def add_norm(
 def _sizes(value: Tensor, shapes: Shapes, locations: Tensor) -> tuple[Any, ...]:
     batch, tokens, heads, width = value.shape
     _, queries, _, levels, points, _ = locations.shape
-    return batch, tokens, queries, heads, width, levels, points, torch.tensor(shapes)
+    return batch, tokens, queries, heads, width, levels, points, _table(tuple(shapes))
+
+
+@lru_cache(maxsize=64)
+def _table(shapes: tuple[tuple[int, int], ...]) -> Any:
+    flat = [side for shape in shapes for side in shape]
+    return (ctypes.c_int64 * len(flat))(*flat)
 
 
 def _run(name: str, *given: Any) -> None:
