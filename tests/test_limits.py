@@ -75,16 +75,28 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, name, da
         list(open_video(tmp_path / name))
 
 
-@pytest.mark.parametrize("at", [pytest.param(33, id="after the header"),
-                                pytest.param(-12, id="the last one")])  # fmt: skip
-def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path, at):
+LONG = b"\xff" * 4  # a length
+
+
+@pytest.mark.parametrize("spoilt", [
+    pytest.param(lambda png: png[:33] + LONG + png[37:], id="after the header"),
+    pytest.param(lambda png: png[:-12] + LONG + png[-8:], id="the last one"),
+    pytest.param(lambda png: png[:33] + b"\0\0\0\x02IEND" + bytes(6) + LONG + png[-8:],
+                 id="after a last one with a content"),
+])
+def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path, spoilt):
     """OpenCV would take 4 GB for it."""
-    data = bytearray(encoded("png"))
-    data[at : at + 4] = b"\xff" * 4  # the length of the part
-    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "a.png").write_bytes(spoilt(encoded("png")))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(TruncatedInput, match=r"a\.png .*is cut off"):
         list(open_video(tmp_path / "a.png"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
+
+
+def test_what_stands_behind_the_last_part_of_a_png_is_not_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded("png") + LONG + b"IDAT")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(list(open_video(tmp_path / "a.png"))) == 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
 
 

@@ -40,8 +40,8 @@ def _png_is_cut(data: bytes) -> bool:
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         at += 12 + length
-        if kind == b"IEND":
-            return at > len(data)
+        if kind == b"IEND" and not length:  # at one with a content OpenCV does not stop
+            return False
     return True
 
 
