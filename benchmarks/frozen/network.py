@@ -97,8 +97,20 @@ class Frozen(nn.Module):
         self.trust = nn.Parameter(torch.tensor(0.5))
         self.embed = nn.Linear(2 * WIDTH + 5, WIDTH)
         self.carry = nn.GRUCell(WIDTH, WIDTH)
-        nn.init.zeros_(self.motion.weight)
-        nn.init.zeros_(self.motion.bias)
+        self.closeness = nn.Parameter(torch.tensor(10.0))
+        self.sureness = nn.Parameter(torch.tensor(4.0))
+        self._begin_by_overlap()
+
+    @torch.no_grad()
+    def _begin_by_overlap(self) -> None:
+        """Start as a tracker by IoU and score, so that only what goes beyond it is to be learned."""
+        for layer in (self.motion, self.key, self.none, self.birth):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.none.bias.fill_(2.5)
+        self.birth.bias.copy_(torch.tensor([0.0, 1.2]))
+        nn.init.zeros_(self.pairs[-1].weight)
+        nn.init.zeros_(self.pairs[-1].bias)
 
     def forward(
         self, features: Tensor, found: Tensor, states: Tensor, references: Tensor,
@@ -115,7 +127,8 @@ class Frozen(nn.Module):
         both = torch.cat([boxes, expected], 1)
         kinds = torch.cat([scores.new_zeros(scores.shape[:2]), states.new_ones(states.shape[:2])], 1)
         sure = torch.cat([scores[..., 0], states.new_ones(states.shape[:2])], 1)
-        lies = self.pairs(geometry(both, sure, kinds))
+        geometric = geometry(both, sure, kinds)
+        lies = self.pairs(geometric)
         masked = lies.new_zeros(lies.shape[:2]) if missing is None else missing * FAR
         for index, layer in enumerate(self.layers):
             bias = lies[..., index * HEADS : (index + 1) * HEADS].permute(0, 3, 1, 2)
@@ -127,9 +140,11 @@ class Frozen(nn.Module):
         near, far = x[:, :count], x[:, count:]
         pair = self.query(far) @ self.key(near).transpose(1, 2) / WIDTH**0.5
         pair = pair + lies[:, count:, :count, -1] + self.trust * like
+        pair = pair + self.closeness * geometric[:, count:, :count, 4]
+        births = self.birth(near) + torch.cat([self.sureness * scores, 0 * scores], -1)
         hidden = masked[:, None, :count]
         row = torch.cat([pair + hidden, self.none(far)], -1)
-        column = torch.cat([pair + masked[:, count:, None], self.birth(near).transpose(1, 2)], 1)
+        column = torch.cat([pair + masked[:, count:, None], births.transpose(1, 2)], 1)
         return Answer(row, column, like + hidden, expected, x)
 
     def embedding(self, own: Tensor, other: Tensor, moves: Tensor, scores: Tensor) -> Tensor:
