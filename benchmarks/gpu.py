@@ -22,16 +22,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gpu_stages as speed
 import numpy as np
 import torch
+from gpu_stages import Subject, Timer, sampling
 from rich.console import Console
 from rich.table import Table
 
 from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.detection.proposals import Proposals
-from tfsasm.experiments.speed import device as speed
-from tfsasm.experiments.speed.device import Subject, Timer, sampling
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.deformable_attention import attend, fuses
 from tfsasm.motrv2.fast.model import FastMOTRv2

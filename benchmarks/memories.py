@@ -24,10 +24,10 @@ from rich.table import Table
 
 from tfsasm.boxes import ltwh_to_xyxy
 from tfsasm.evaluation.metrics import Report, score
-from tfsasm.evaluation.score import read_truths
+from tfsasm.evaluation.protocols import PROTOCOLS, counted, trajectories
 from tfsasm.evaluation.significance import differences
 from tfsasm.evaluation.trajectories import Trajectories
-from tfsasm.motchallenge import DetectionsByFrame, read_detections
+from tfsasm.motchallenge import DetectionsByFrame, read_detections, read_tracks
 from tfsasm.settings import pairs, with_settings
 from tfsasm.tracking.appearance.embedders import Embedder, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
@@ -93,7 +93,8 @@ def main(
         seed: Of the boxes that are dropped.
     """
     console = Console(width=150)
-    truths = read_truths(truth, sequences)
+    files = {name: read_tracks(truth / name / "gt" / "gt.txt", lax=True) for name in sequences}
+    truths = {n: trajectories(t)[counted(t, PROTOCOLS["mot"])] for n, t in files.items()}
     embedders = {name: CachedEmbedder(embedder(None, embedder_weights)) for name in sequences}
     for title, stride, dropped in (("as it is", 1, 0), ("every 3rd frame", 3, 0),
                                    ("a tenth of the boxes dropped", 1, 0.1)):

@@ -75,7 +75,7 @@ def cameras(options: Options, port: Any, kills: Any) -> None:
             self.end_headers()
             try:
                 film(self.wfile, images, number, options, lambda: time.monotonic() < back[number])
-            except OSError:  # the service hung up
+            except (OSError, av.error.PyAVCallbackError):  # the service hung up
                 return
 
         def log_message(self, *_: object) -> None:

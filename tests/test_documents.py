@@ -148,6 +148,13 @@ def test_links_lead_somewhere(document):
     assert not missing
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_files_of_this_project_that_a_document_names_are_there(document):
+    text = document.read_text(encoding="utf-8")
+    files = re.findall(r"\b(?:tests|benchmarks|src|docs|fuzz)/[\w./-]*\w", text)
+    assert not [name for name in files if not any(ROOT.glob(f"{name}*"))]
+
+
 def source_of(page):
     """The file that a page of the site is made from, which is itself but for docs/hooks.py's."""
     if page.parent.name == "commands":

@@ -32,7 +32,7 @@ ALONE = {  # within a room, the only files that may import a thing
     ("tracking", "motrv2"): {"load.py"},
     ("tracking", "torch"): {"load.py", "reid.py"},
     ("training", "detection"): {"validation.py", "sources.py"},
-    ("training", "video"): {"sources.py"},
+    ("training", "video"): {"sources.py", "mix.py"},
     **{(room, "torch"): set() for room in (
         "errors", "limits", "processes", "files", "settings", "tables", "boxes", "motchallenge",
         "video", "runtime", "datasets", "evaluation")},

@@ -60,7 +60,7 @@ def test_the_size_of_an_image_is_known_before_it_is_decoded(suffix):
     pytest.param(b"", id="nothing"), pytest.param(b"\x89PNG\r\n\x1a\n", id="no header"),
     pytest.param(encoded("jpg")[:20], id="half a header"), pytest.param(b"text", id="no image"),
 ])
-def test_a_header_that_cannot_be_read_is_left_to_the_decoder(data):
+def test_a_header_that_cannot_be_read_has_no_size(data):
     assert image_size(data) is None
 
 
@@ -75,15 +75,61 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path, name, da
         list(open_video(tmp_path / name))
 
 
-def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path):
+LONG = b"\xff" * 4  # a length
+
+
+@pytest.mark.parametrize("spoilt", [
+    pytest.param(lambda png: png[:33] + LONG + png[37:], id="after the header"),
+    pytest.param(lambda png: png[:-12] + LONG + png[-8:], id="the last one"),
+    pytest.param(lambda png: png[:33] + b"\0\0\0\x02IEND" + bytes(6) + LONG + png[-8:],
+                 id="after a last one with a content"),
+])
+def test_a_part_of_a_png_that_is_longer_than_the_file_takes_no_memory(tmp_path, spoilt):
     """OpenCV would take 4 GB for it."""
-    data = bytearray(encoded("png"))
-    data[33:37] = b"\xff" * 4  # the length of the part after the header
-    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "a.png").write_bytes(spoilt(encoded("png")))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(TruncatedInput, match=r"a\.png .*is cut off"):
         list(open_video(tmp_path / "a.png"))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
+
+
+def test_what_stands_behind_the_last_part_of_a_png_is_not_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded("png") + LONG + b"IDAT")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(list(open_video(tmp_path / "a.png"))) == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 500_000  # KiB
+
+
+@pytest.mark.parametrize("data", [
+    pytest.param(b"PF\n9000 9000\n-1.0\n" + bytes(99), id="PFM"),
+    pytest.param(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 9000 +X 9000\n" + bytes(99), id="HDR"),
+    pytest.param(struct.pack(">8I", 0x59A66A95, 9000, 9000, 24, 0, 1, 0, 0) + bytes(99), id="Sun"),
+])
+def test_an_image_whose_size_is_not_known_before_is_not_decoded(tmp_path, data, monkeypatch):
+    """Behind a usual name, for OpenCV looks at the content."""
+    monkeypatch.setattr("cv2.imdecode", None)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(TruncatedInput, match="cannot be decoded"):
+        list(open_video(tmp_path / "a.jpg"))
+
+
+def test_an_image_file_without_an_end_is_not_read(tmp_path):
+    with (tmp_path / "1.png").open("wb") as file:
+        file.truncate(2**33)  # takes no space
+    with pytest.raises(InputError, match=r"has 8,589,934,592 bytes in an image file, more than.*"
+                       "TFSASM_MAX_IMAGE_BYTES"):  # fmt: skip
+        open_video(tmp_path)
+    (tmp_path / "a.jpg").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"a\.jpg is a pipe or a device"):
+        open_video(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "tif", "avif"])
+def test_usual_images_are_decoded(tmp_path, suffix):
+    if suffix == "avif" and not cv2.haveImageWriter("a.avif"):
+        pytest.skip("OpenCV without AVIF")
+    (tmp_path / "a.jpg").write_bytes(encoded(suffix))
+    assert [frame.image.shape for frame in open_video(tmp_path / "a.jpg")] == [(30, 40, 3)]
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "mpeg4"), ("gif", "gif")])

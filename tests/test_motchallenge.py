@@ -284,3 +284,68 @@ def test_width_is_the_double_difference_of_the_float32_corners():
 
 def test_a_score_can_take_the_place_of_the_literal_one():
     assert motchallenge.result_line(1, 2, [0, 0, 1, 1], confidence=0.93).split(",")[6] == "0.9300"
+
+
+def test_what_a_track_scorer_takes_is_read_with_a_warning_of_each_kind(tmp_path, caplog):
+    lines = ["1,1,0.5,0,9,9,0,4,0.25", "2,1,0,0,0,9", "3,1,0,0,9,-1", "4,1.5,0,0,1,0.5,-1",
+             "5.5,1,0,0,9,1"]  # fmt: skip
+    path = write(tmp_path, "\n".join(lines))
+    with caplog.at_level(logging.WARNING):
+        rows = motchallenge.read_tracks(path, lax=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} has 2 box(es) of no or negative size; they are taken as they are",
+        f"{path} has 2 line(s) whose frame or id is not a whole number; what follows the point is "
+        "cut",
+    ]
+    assert (rows.frame.tolist(), rows.identity.tolist()) == ([1, 2, 3, 4, 5], [1] * 5)
+    assert rows.label.tolist() == [4, -1, -1, -1, -1]
+
+
+def test_good_tracks_have_no_warning(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        rows = motchallenge.read_tracks(write(tmp_path, "3,1,0.5,0,1,0.5,0,7"), lax=True)
+    assert caplog.records == []
+    assert (rows.label[0], rows.visibility[0]) == (7, -1)
+
+
+@pytest.mark.parametrize(("bad", "others"), [
+    pytest.param(1, "", id="one"),
+    pytest.param(3, "; the others: {0}:3, {0}:4", id="a few"),
+    pytest.param(100, ", {0}:101", id="as many as are named"),
+    pytest.param(101, ", {0}:101, and 1 more", id="one more"),
+])
+def test_bad_lines_are_told_by_their_places(tmp_path, caplog, bad, others):
+    path = write(tmp_path, f"{GOOD}\n" + "1,2\n" * bad)
+    with caplog.at_level(logging.WARNING):
+        found = motchallenge.read_detections(path, skip_bad=True)
+    text = str(found.skipped)
+    begin = f"{bad} bad detection line(s) left out, the first: {path}:2: too few fields: 2"
+    assert text.startswith(begin)
+    assert text.endswith(others.format(path) or motchallenge.SKIP_BAD)
+    assert [record.getMessage() for record in caplog.records] == [text]
+
+
+def test_a_file_of_nothing_but_bad_lines_is_named(tmp_path):
+    path = write(tmp_path, "1,2\n")
+    with pytest.raises(InputError, match=re.escape(f"no line of {path} can be used, the first: ")):
+        motchallenge.read_detections(path, skip_bad=True)
+
+
+@pytest.mark.parametrize(("layout", "wanted"), [
+    pytest.param(motchallenge.DETECTION,
+                 "7 to 10 are wanted (frame,id,left,top,width,height,score,...)", id="some"),
+    pytest.param(motchallenge.LineFormat(("x", "y"), 2, 2, "mend it"), "2 are wanted (x,y)",
+                 id="as many as there are"),
+])
+def test_too_few_fields_are_told_with_those_that_are_wanted(layout, wanted):
+    with pytest.raises(ValueError, match=re.escape(f"too few fields: 1 where {wanted}; ")):
+        layout.parse("1")
+
+
+def test_frames_that_are_given_count_from_1():
+    assert not motchallenge.DetectionsByFrame({}, motchallenge.Skipped()).from_zero
+
+
+def test_corners_of_a_result_line_are_rounded_as_float32():
+    line = motchallenge.result_line(1, 1, [0.1, 16777217.0, 0.2, 16777219.0])
+    assert line.split(",")[2:6] == ["0.10", "16777216.00", "0.10", "4.00"]

@@ -29,8 +29,10 @@ from rich.progress import track
 
 import tfsasm
 from tfsasm.evaluation.metrics import Report
-from tfsasm.evaluation.score import read_results
+from tfsasm.evaluation.protocols import trajectories
+from tfsasm.evaluation.result_files import find_results
 from tfsasm.evaluation.trajectories import Trajectories
+from tfsasm.motchallenge import read_tracks
 from tfsasm.tracking.baselines import CLASSICS
 
 
@@ -89,7 +91,8 @@ class Cells:
         """
         clips = self.groups[group]
         if tracker in self.data.results:
-            return read_results(self.data.results[tracker] / condition, [c.name for c in clips])
+            found, _ = find_results(self.data.results[tracker] / condition, ".txt")
+            return {c.name: trajectories(read_tracks(found[c.name], lax=True)) for c in clips}
         look, _, settings = tracker.partition(" ")
         code = "" if look in CLASSICS else self._code
         name = digest(code, group, condition, tracker, *(clip.name for clip in clips))

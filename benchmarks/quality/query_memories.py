@@ -1,8 +1,8 @@
 """The memory where it was published: query trackers with `tiny` on videos full of long occlusions.
 
-Every method takes the same features and the same simulated boxes. The slow average is no setting
-of the tracker; it takes the place of the one stored view here, and is read as the memory is. A
-sequence that is in the cache is not tracked again.
+Every method takes the same features and the same simulated boxes. The slow average is no setting of
+the tracker; it takes the place of the one stored view here, and is read as the memory is. What is
+in the cache is not tracked again.
 
     python -m benchmarks.quality.query_memories --cache memories
 """
@@ -137,9 +137,10 @@ def table(title: str, found: Mapping[str, Mapping[str, Trajectories]]) -> Table:
     """Scores of all sequences together, and the mean difference to no memory, span by span."""
     truths = {name: each["truth"] for name, each in found.items()}
     long = sum(gap >= LONG for truth in truths.values() for gap in absences(truth))
-    about = f"{title}: {len(truths)} sequences, {long} absences of {LONG} frames or more"
-    columns = "tracks", "memory", "HOTA", "AssA", "IDF1", "IDSW", "+HOTA", "+AssA"
-    result = Table(*columns, title=about)
+    title = f"{title}: {len(truths)} sequences, {long} absences of {LONG} frames or more"
+    result = Table(
+        "tracks", "memory", "HOTA", "AssA", "IDF1", "IDSW", "+HOTA", "+AssA", title=title
+    )  # fmt: skip
     for span in SPANS:
         reports: dict[str, Report] = {
             memory: score(truths, {k: each[f"{span}: {memory}"] for k, each in found.items()})

@@ -46,8 +46,8 @@ def track_appearance(frames: Iterable[FrameDetections], config: AppearanceConfig
                                     tracks=replace(state.tracks, appearance=blank))  # fmt: skip
                 elif not state.channels:
                     seen = replace(seen, embeddings=None)
-            state, ids, rows = step(state, seen, views, config)
-            yield ids, seen.xyxy[rows]
+            state, ids, _, boxes = step(state, seen, views, config)
+            yield ids, boxes
 
     return Trajectories.from_frames(tracked())
 

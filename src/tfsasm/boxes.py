@@ -6,8 +6,6 @@ type. Conversions keep the operation order of SPEC 1, since float32 results must
 bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

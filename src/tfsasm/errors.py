@@ -3,8 +3,6 @@
 The command line prints these as one line and exits with a code; anything else is a defect of ours.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

@@ -1,6 +1,6 @@
 """Files: read with one clear error, written so that a crash leaves the old or the whole new one.
 
-Also names and JSON out of other people's files, checked; what is wrong is said in JSON's words.
+Also names and JSON out of other people's files, checked; errors use JSON's words.
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ _PACKERS = {"\x1f\x8b": "gzip", "pk\x03\x04": "zip", "bzh": "bzip2", "\xfd7zxz":
 _PACKED = {mark: f"compressed ({name}); unpack it first" for mark, name in _PACKERS.items()}
 
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def stand_in(start: bytes, *, text: bool = False) -> str:
     """What a file is instead of weights, images or a video, or of `text`, by how it begins.
 
@@ -73,6 +76,9 @@ class Limit:
 PIXELS = Limit("TFSASM_MAX_PIXELS", 2**28, "pixels per image")
 """16,384 by 16,384: 0.8 GB as BGR. FFmpeg's own limit for videos is about as high."""
 
+IMAGE = Limit("TFSASM_MAX_IMAGE_BYTES", 2**31, "bytes in an image file")
+"""As many as 16,384 by 16,384 pixels take without any compression, 16 bits each."""
+
 FRAMES = Limit("TFSASM_MAX_FRAMES", 10_000_000, "frames")
 """Of a sequence by its text files: 92 hours at 30 per second. Scoring has a place for each."""
 
@@ -83,17 +89,22 @@ GROWTH = Limit("TFSASM_MAX_GROWTH", 20, "times its size when unpacked")
 """Of an archive. Weights hardly shrink when they are packed."""
 
 
-def check_image(data: bytes, what: object) -> None:
-    """Raises `InputError` for an image file whose header asks for more than `PIXELS`."""
+def check_image(data: bytes, what: object) -> bool:
+    """Whether one can tell before an image is decoded what memory that will take.
+
+    TIFF and AVIF have decoders with limits of their own, of 2**30 and 2**28 pixels. Raises
+    `InputError` for an image file whose header asks for more than `PIXELS`.
+    """
     if size := image_size(data):
         PIXELS.check(size[0] * size[1], what)
+    return size is not None or data[:4] in _TIFF or data[4:8] == b"ftyp"
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
     """Width and height by the header of an image file; None where there is none that can be read.
 
-    Pillow reads it, without its own limit, whose message would name no way out. TIFF is left to
-    OpenCV, which stops at 2**30 pixels, for Pillow prints warnings of damaged ones.
+    Pillow reads it, without its own limit, whose message would name no way out; not that of TIFF,
+    for it prints warnings of damaged ones.
     """
     from PIL import Image
 

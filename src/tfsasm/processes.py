@@ -1,7 +1,5 @@
 """What systems say about processes; and those that work for this one, without Ctrl-C."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

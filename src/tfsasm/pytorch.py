@@ -1,7 +1,5 @@
 """PyTorch devices by name, and PyTorch files read without running anything that is in them."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import pickle

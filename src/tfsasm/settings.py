@@ -4,8 +4,6 @@ A dataclass of dataclasses has dotted names, such as `memory.capacity`; the last
 where it is unique. Values are read by the type hints.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import re

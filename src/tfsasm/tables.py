@@ -5,8 +5,6 @@ few operations all of them need, so that no module indexes ten fields by hand. C
 of array takes its functions from `namespace`: both libraries have them under the same names.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

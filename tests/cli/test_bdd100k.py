@@ -129,5 +129,5 @@ def test_other_trackers_take_the_class_by_the_name_that_the_detector_gives_it(pl
 def test_a_network_of_other_classes_is_refused_before_any_work(place, evaluate):
     outcome = evaluate("--weights", network(place, 3), output="three")
     assert outcome.code == 2
-    assert "the network tells 3 classes apart, and BDD100K has 8: pedestrian, " in outcome.err
+    assert "the network has 3 classes, and BDD100K has 8: pedestrian, " in outcome.err
     assert not (place / "three" / f"{VIDEO}.txt").exists()

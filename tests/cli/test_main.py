@@ -173,6 +173,16 @@ POSITIONAL = {
 }
 
 
+def test_a_package_that_is_not_installed_is_named(tfsasm, monkeypatch):
+    def run(*_):
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    monkeypatch.setattr(track_module, "run", run)
+    outcome = tfsasm("track", "x.mp4")
+    assert outcome.code == USER_ERROR
+    assert "this needs the package torch, which is not here: pip install torch" in outcome.err
+
+
 def test_defaults_are_fixed():
     plain = track_module.Options(source=("x",))
     values = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}

@@ -35,7 +35,7 @@ def test_a_file_is_merged_into_a_file(tfsasm, tmp_path):
 
 def test_help_warns_that_the_result_is_offline(tfsasm):
     words = " ".join(tfsasm("merge", "--help").out.replace("│", " ").split())
-    assert "OFFLINE: it looks at the future" in words
+    assert "OFFLINE: it uses future frames" in words
 
 
 @pytest.mark.parametrize(("results", "output", "message"), [

@@ -12,7 +12,8 @@ import tyro
 from tfsasm.cli.main import COMMANDS, options_of, parse
 from tfsasm.cli.parsing import GROUPS, filled, form, spoken
 
-PYTHON = re.compile(r"\bNone\b|\bTrue\b|\bFalse\b|<class|\('|\[['\]]|default: \)|default: ''")
+PYTHON = re.compile(r"\bNone\b|\bTrue\b|\bFalse\b|<class|\('|\[['\]]|default: \)|default: ''"
+                    r"|\b(INT|FLOAT|STR)\b")
 
 
 def boxes(text):

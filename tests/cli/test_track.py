@@ -478,7 +478,7 @@ def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "stopped" in out
-    done = int(out.split(" frames", 1)[0])
+    done = int(out.split(" frame", 1)[0])
     assert 0 < done < 400
     assert 1 <= read_tracks(tmp_path / "o.txt").frame.max() <= done
     assert not list(tmp_path.glob(".o.*"))

@@ -183,7 +183,7 @@ def test_an_empty_entry_is_known_and_a_missing_one_is_reported(tmp_path):
     (note,) = db.report()
     assert "no entry for 7 frame(s)" in note
     assert "3 (s/3.jpg), 4 (s/4.jpg)" in note
-    assert note.endswith("...")
+    assert note.endswith("7 (s/7.jpg) and 2 more")
 
 
 def test_a_missing_frame_can_be_an_error(tmp_path):

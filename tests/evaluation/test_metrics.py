@@ -4,7 +4,7 @@ import pytest
 from helpers.walks import RATES, assert_same, flawed, official, save, walk
 from tfsasm.errors import InputError
 from tfsasm.evaluation.metrics import ALPHAS, Report, score, score_sequence
-from tfsasm.evaluation.score import read_results, read_truths
+from tfsasm.evaluation.score import score_folders
 from tfsasm.evaluation.trajectories import Trajectories
 
 EMPTY = Trajectories.empty()
@@ -22,8 +22,7 @@ def folders(tmp_path):
 
 
 def score_files(gt, results) -> Report:
-    truths = read_truths(gt)
-    return score(truths, read_results(results / "ours" / "data", truths))
+    return score_folders(gt, results / "ours").report
 
 
 def test_scores_are_those_of_trackevals_own_evaluator(folders):

@@ -130,3 +130,11 @@ def test_columns_are_drawn_over_the_first_one(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path, draw, name):
     with pytest.raises(InputError, match=rf"{name} is not an image file .* \.png, \.pdf, \.svg"):
         draw(tmp_path / name)
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    name = r"a$\frac{b$"
+    plot_curves(score({name: TRUTH}, {name: flawed(TRUTH, 1)}), tmp_path / "p.svg", name)
+    plot_tradeoff({name: (1.0, 50.0)}, tmp_path / "q.svg", name)
+    for file in ("p.svg", "q.svg"):
+        assert name in (tmp_path / file).read_text()

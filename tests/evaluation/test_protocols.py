@@ -13,10 +13,11 @@ from tfsasm.evaluation.protocols import (
     counted,
     guess_dataset,
     matched,
+    trajectories,
     uncounted,
 )
 from tfsasm.evaluation.result_files import Files
-from tfsasm.evaluation.score import read_truths, score_files
+from tfsasm.evaluation.score import score_files
 from tfsasm.motchallenge import read_tracks
 
 BOX = "100,50,40,90"
@@ -139,10 +140,10 @@ def test_a_second_implementation_exempts_the_same(tmp_path):
     pytest.param([], [], id="an empty file"),
 ])
 def test_which_ground_truth_rows_count(tmp_path, lines, kept):
-    file = tmp_path / "seq" / "gt" / "gt.txt"
-    file.parent.mkdir(parents=True)
+    file = tmp_path / "gt.txt"
     file.write_text("\n".join(lines))
-    assert read_truths(tmp_path)["seq"].ids.tolist() == kept
+    truth = read_tracks(file, lax=True)
+    assert trajectories(truth)[counted(truth, PROTOCOLS["mot"])].ids.tolist() == kept
 
 
 @pytest.mark.parametrize(("dataset", "kept"), [

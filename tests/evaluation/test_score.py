@@ -5,7 +5,7 @@ import pytest
 from helpers.walks import flawed, save, walk
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import Files
-from tfsasm.evaluation.score import read_results, read_truths, score_files, score_folders
+from tfsasm.evaluation.score import score_files, score_folders
 
 INFO = "[Sequence]\nname=x\nimDir=img1\nframeRate=25\nseqLength={}\nimWidth=640\nimHeight=480\n"
 LINE = "1,1,10,10,20,40,1"
@@ -24,21 +24,6 @@ def folders(tmp_path):
 def write(path, *lines):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def test_truths_and_results_are_read_by_name(folders, tmp_path):
-    gt, results = folders
-    assert list(read_truths(gt)) == ["a", "b"]
-    write(results / "data" / "c.txt", LINE, LINE.replace("1,1", "2,1", 1))
-    read = read_results(results, ["a", "c"])
-    assert [len(table) > 0 for table in read.values()] == [True, True]
-    assert read["c"].frames.tolist() == [1, 2]
-    with pytest.raises(InputError, match=r"no sequence in .*results"):
-        read_truths(results)
-    with pytest.raises(InputError, match=r"missing.gt.gt\.txt"):
-        read_truths(gt, ["missing"])
-    with pytest.raises(InputError, match=r"results.long\.txt"):
-        read_results(results, ["long"])
 
 
 def test_trackevals_own_layout_gives_the_same_scores(folders, tmp_path):

@@ -170,6 +170,35 @@ def test_a_worker_that_no_node_has_room_for_is_refused(ray_cluster):
         list(Ray(gpus=0.5)(["a1"], refuse))
 
 
+def shown_gpu(folder):
+    """Says which GPU it sees, when four are at work at the same time."""
+
+    def work(name):
+        (folder / name).touch()
+        while len(list(folder.iterdir())) < 4:
+            time.sleep(0.05)
+            yield 1
+        yield 2
+        return os.environ.get("CUDA_VISIBLE_DEVICES"), ray.get_runtime_context().get_node_id()
+
+    return work
+
+
+def test_four_workers_share_a_gpu_by_quarters(ray_cluster, tmp_path):
+    """Of a node that says it has one; Ray counts what is declared."""
+    before = {node["NodeID"] for node in ray.nodes()}
+    node = ray_cluster.add_node(num_cpus=5, num_gpus=1)
+    try:
+        ray_cluster.wait_for_nodes()
+        [there] = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - before
+        found = outcomes(Ray(gpus=0.25)(["a", "b", "c", "d", "e"], partial(shown_gpu, tmp_path)))
+        assert {event.value for event in found.values()} == {("0", there)}
+        with pytest.raises(InputError, match=r"no node .* has the 1 CPUs and 2 GPUs"):
+            list(Ray(gpus=2)(["a1"], refuse))
+    finally:
+        ray_cluster.remove_node(node)
+
+
 def test_another_version_on_a_node_is_refused(ray_cluster, monkeypatch):
     monkeypatch.setattr(on_ray, "__version__", "0.0.0")
     [failed] = outcomes(Ray()(["a1"], refuse)).values()

@@ -17,10 +17,11 @@ import torch
 
 from helpers.fakes import SureNetwork
 from tfsasm.boxes import suppress
-from tfsasm.detection.live import Detected, without_duplicates
+from tfsasm.detection.live import Detected, LiveSettings, without_duplicates
 from tfsasm.detection.proposals import Proposals
 from tfsasm.tracking.appearance import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.appearance.association import AppearanceWeightConfig
+from tfsasm.tracking.appearance.motion import KalmanConfig
 from tfsasm.tracking.config import NO_ID, default, released
 from tfsasm.tracking.query import QueryTracker
 
@@ -199,11 +200,13 @@ def test_one_who_looks_the_same_is_not_found_again_as_another_class():
 
 
 def test_every_class_is_tracked_as_if_there_were_no_other():
-    """Boxes that jump and cross; ids differ, their runs do not."""
+    """Boxes that jump and cross; ids differ, their runs do not. How boxes are smoothed depends on
+    how all move."""
+    config = AppearanceConfig(kalman=KalmanConfig(smoothing=0))
     rng = np.random.default_rng(0)
     walks = rng.uniform(50, 400, (6, 1, 2)) + np.cumsum(rng.normal(0, 8, (6, 80, 2)), axis=1)
     classes = np.array([0, 0, 1, 1, 2, 2])
-    together, alone = AppearanceTracker(), [AppearanceTracker() for _ in range(3)]
+    together, *alone = (AppearanceTracker(config=config) for _ in range(4))
     pairs = set()
     for number in range(80):
         there = rng.random(6) < 0.8
@@ -309,7 +312,7 @@ def test_suppression_is_within_a_class_where_classes_are_given():
 def test_a_detector_keeps_the_motorcycle_under_its_rider():
     boxes = np.array([at(50), at(52), at(51)], np.float32)
     found = Detected(boxes, np.float32([0.9, 0.8, 0.7]), np.array([RIDER, MOTORCYCLE, RIDER]))
-    within = without_duplicates(found, 0.7, class_agnostic=False)
+    within = without_duplicates(found, 0.7, LiveSettings(merge=False))
     assert within.classes.tolist() == [RIDER, MOTORCYCLE]
-    across = without_duplicates(found, 0.7, class_agnostic=True)
+    across = without_duplicates(found, 0.7, LiveSettings(class_agnostic=True, merge=False))
     assert across.classes.tolist() == [RIDER]

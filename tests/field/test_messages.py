@@ -330,7 +330,7 @@ def test_sizes_that_make_no_network_are_named(tmp_path, change):
     config = replace(NETWORK, model=replace(NETWORK.model, **change))
     save_model(tmp_path / "w.safetensors", lively_model(), config)
     text = refused(lambda: load_model(tmp_path / "w.safetensors"), WeightsError)
-    assert "w.safetensors: no network can be made of backbone " in text
+    assert 'w.safetensors: no network can be made of kind "motrv2", backbone "' in text
 
 
 def test_a_device_that_holds_no_numbers_is_refused():

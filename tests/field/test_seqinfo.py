@@ -134,3 +134,19 @@ def test_a_number_that_makes_no_sense_is_refused_with_one_that_does(tmp_path, li
     path = tmp_path / "seqinfo.ini"
     assert str(caught.value) == f"{path}: {line} is not a number such as {wanted}"
     assert info_of(tmp_path, "[Sequence]\nimWidth=999999999\n").width == 999_999_999
+
+
+def test_a_percent_sign_is_a_character(tmp_path):
+    assert info_of(tmp_path, "[Sequence]\nname=100%(x)s\n").name == "100%(x)s"
+
+
+def test_too_many_frames_are_told_by_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"seqinfo\.ini has 99,999,999 frames, more than"):
+        info_of(tmp_path, "[Sequence]\nseqLength=99999999\n")
+
+
+@pytest.mark.parametrize(("declared", "images"), [
+    ("../..", "img1"), ("..", "img1"), (". .", "img1"), ("../other/..", "other"), ("X", "X"),
+])  # fmt: skip
+def test_a_folder_of_images_is_never_one_above(tmp_path, declared, images):
+    assert info_of(tmp_path, f"[Sequence]\nimDir={declared}\n").images == images

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.video.decoder import public_address
+from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Frame
 
 CUT = object()

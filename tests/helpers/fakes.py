@@ -55,7 +55,7 @@ def predicted(
 class FakeNetwork:
     """A `Network` without weights: the features of a frame are its prediction, by `predicted`."""
 
-    parameters, inference = 0, nullcontext
+    parameters, inference, preset = 0, nullcontext, "default"
 
     def __init__(self, library: Any = torch, learned: int = 0, classes: int = 1) -> None:
         self.library, self.learned, self.proposals = library, learned, True

@@ -81,7 +81,6 @@ def test_levels_lie_one_behind_the_other(levels, shapes):
     features = model.encode(torch.randn(2, 3, 65, 100))
     assert features.shapes == shapes
     assert features.tokens.shape == (2, sum(h * w for h, w in shapes), SMALL.width)
-    assert features.padding is None
 
 
 def test_images_of_a_batch_do_not_meet(small):
@@ -96,15 +95,6 @@ def test_a_single_pixel_can_be_encoded(small):
     features = small.encode(torch.zeros(1, 3, 1, 1))
     assert features.shapes == [(1, 1)] * 3
     assert features.tokens.isfinite().all()
-
-
-def test_padding_reaches_every_level(small):
-    padding = torch.zeros(1, 64, 96, dtype=torch.bool)
-    padding[:, 32:] = True
-    padding[:, :, 64:] = True
-    features = small.encode(torch.zeros(1, 3, 64, 96), padding)
-    assert (~features.padding).sum() == 4 * 8 + 2 * 4 + 1 * 2
-    torch.testing.assert_close(features.valid_ratios, torch.tensor([[[2 / 3, 0.5]] * 3]))
 
 
 def test_levels_are_three_or_four():
@@ -261,8 +251,7 @@ def test_the_pyramid_of_a_frame_is_that_of_the_released_code(first_frame):
     for level, project in enumerate(model.projections):
         found[f"proj{level}"] = project(stages[min(level, 2)])
     for level, stage in enumerate(stages):
-        everywhere = torch.ones(1, *stage.shape[-2:], dtype=torch.bool)
-        found[f"pos{level}"] = embed_grid(everywhere, 128)
+        found[f"pos{level}"] = embed_grid(*stage.shape[-2:], 128, stage.device)
     assert len(found) == 10
     for name, mine in found.items():
         wanted = tensor(golden[f"f000/net/{name}_sub"])

@@ -1,4 +1,4 @@
-"""Encoder and decoder: the released transformer, padding, masks and empty questions."""
+"""Encoder and decoder: the released transformer, attention masks and empty questions."""
 
 from dataclasses import replace
 
@@ -47,10 +47,9 @@ def decoder():
     return decoder.requires_grad_(False)
 
 
-def encode(encoder, maps, masks=None, flag=True):
-    shown = masks or [torch.zeros(len(m), *m.shape[-2:], dtype=torch.bool) for m in maps]
-    positions = level_positions([], shown, torch.ones(LEVELS, WIDTH))
-    return encoder(maps, positions, masks if flag else None)
+def encode(encoder, maps):
+    shapes = [m.shape[-2:] for m in maps]
+    return encoder(maps, level_positions(shapes, torch.ones(LEVELS, WIDTH)))
 
 
 def maps_of(shapes, seed=2):
@@ -64,88 +63,11 @@ def questions(count, seed=3):
     return Queries(content, torch.rand(count, 4, generator=generator) * 0.4 + 0.3)
 
 
-# Padding: a small image beside a large one gives the same answers as alone
-
-
-def padded(maps, shapes, rubbish=9.0):
-    """Maps `[1, C, h, w]` in the corner of larger ones, and the masks that say so."""
-    larger, masks = [], []
-    for m, (height, width) in zip(maps, shapes, strict=True):
-        room = torch.full((1, WIDTH, height, width), rubbish)
-        mask = torch.ones(1, height, width, dtype=torch.bool)
-        room[:, :, : m.shape[-2], : m.shape[-1]] = m
-        mask[:, : m.shape[-2], : m.shape[-1]] = False
-        larger.append(room)
-        masks.append(mask)
-    return larger, masks
-
-
-SMALLER = [
-    pytest.param([(4, 6), (2, 3)], id="a half smaller each way"),
-    pytest.param([(6, 2), (3, 1)], id="a narrow strip"),
-    pytest.param([(6, 8), (3, 4)], id="nothing padded, but said so"),
-]
-
-
-def side_by_side(encoder, shapes):
-    """A smaller image alone, and beside a full one in a batch."""
-    small, large = maps_of(shapes), maps_of(FULL, seed=7)
-    with_room, masks = padded(small, FULL)
-    batch = [torch.cat(pair) for pair in zip(large, with_room, strict=True)]
-    none = [torch.zeros_like(mask) for mask in masks]
-    batch_masks = [torch.cat(pair) for pair in zip(none, masks, strict=True)]
-    together = encode(encoder, batch, batch_masks)
-    return encode(encoder, small), encode(encoder, large), together
-
-
-@pytest.mark.parametrize("shapes", SMALLER)
-def test_padding_changes_nothing_for_the_pixels_of_the_image(encoder, shapes):
-    alone, other, together = side_by_side(encoder, shapes)
-    valid = ~together.padding
-    assert valid[0].all()
-    assert valid[1].sum() == sum(h * w for h, w in shapes)
-    torch.testing.assert_close(together.tokens[1][valid[1]], alone.tokens[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(together.tokens[0], other.tokens[0], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("shapes", SMALLER)
-def test_padding_changes_no_answer(encoder, decoder, shapes):
-    alone, other, together = side_by_side(encoder, shapes)
-    for index, single in enumerate((other, alone)):
-        pairs = zip(
-            decoder(questions(5), together[index]), decoder(questions(5), single), strict=True
-        )
-        for one, reference in pairs:
-            torch.testing.assert_close(one.boxes, reference.boxes, rtol=0, atol=1e-5)
-            torch.testing.assert_close(one.embeddings, reference.embeddings, rtol=0, atol=1e-5)
-
-
-def test_a_padded_pixel_is_seen_by_nobody(encoder):
-    small = maps_of([(4, 6), (2, 3)])
-    found = []
-    for rubbish in (9.0, -1e3):
-        maps, masks = padded(small, FULL, rubbish)
-        features = encode(encoder, maps, masks)
-        found.append(features.tokens[~features.padding])
-    assert torch.equal(*found)
-
-
-def test_without_padding_masks_are_not_needed(encoder):
-    maps = maps_of(FULL)
-    masks = [torch.zeros(1, *shape, dtype=torch.bool) for shape in FULL]
-    with_masks, without = (encode(encoder, maps, masks, flag=flag) for flag in (True, False))
-    assert without.padding is without.valid_ratios is None
-    torch.testing.assert_close(with_masks.tokens, without.tokens, rtol=0, atol=1e-6)
-
-
-def test_one_image_of_a_batch_can_be_taken_out(encoder):
-    _, _, together = side_by_side(encoder, [(4, 6), (2, 3)])
-    one = together[1]
-    assert one.tokens.shape == (1, 60, WIDTH)
-    assert one.padding.shape == (1, 60)
-    torch.testing.assert_close(one.valid_ratios, torch.tensor([[[0.75, 2 / 3], [0.75, 2 / 3]]]))
-    whole = Features(torch.zeros(2, 60, WIDTH), FULL)[0]
-    assert whole.padding is whole.valid_ratios is None
+def test_one_image_of_a_batch_can_be_taken_out():
+    tokens = torch.arange(240.0).reshape(2, 60, 2)
+    one = Features(tokens, FULL)[1]
+    assert one.shapes == FULL
+    assert torch.equal(one.tokens, tokens[1:])
 
 
 # The decoder
@@ -273,27 +195,21 @@ def released():
     return golden, [tensor(golden[f"src{level}"]) for level in range(4)]
 
 
-def ask(golden, maps, *, remembers, masks):
+def ask(golden, maps, *, remembers):
     model = released_model()
-    empty = [torch.zeros(1, *m.shape[-2:], dtype=torch.bool) for m in maps]
-    positions = level_positions([], empty, model.level_embed)
+    positions = level_positions([m.shape[-2:] for m in maps], model.level_embed)
     content, boxes = tensor(golden["query_embed"]), tensor(golden["ref_pts"])
     if remembers:
         bank, valid = tensor(golden["mem_bank"]), ~tensor(golden["mem_pad"])
         state = memory.empty(torch.zeros(11, 256), MemoryConfig())
         content = memory.read(replace(state, features=bank, valid=valid), content)
     with torch.no_grad():
-        return model.decode(
-            model.encoder(maps, positions, empty if masks else None), Queries(content, boxes)
-        )
+        return model.decode(model.encoder(maps, positions), Queries(content, boxes))
 
 
-@pytest.mark.parametrize("masks", [
-    pytest.param(False, id="no masks"), pytest.param(True, id="masks that hide nothing")
-])
-def test_the_transformer_is_that_of_the_released_code(released, masks):
+def test_the_transformer_is_that_of_the_released_code(released):
     golden, maps = released
-    layers = ask(golden, maps, remembers=True, masks=masks)
+    layers = ask(golden, maps, remembers=True)
     for answer, hidden, boxes in zip(layers, golden["hs"], golden["inter_ref"], strict=True):
         torch.testing.assert_close(answer.embeddings, tensor(hidden[0]), rtol=0, atol=1e-5)
         torch.testing.assert_close(answer.boxes, tensor(boxes[0]), rtol=0, atol=1e-5)
@@ -301,6 +217,6 @@ def test_the_transformer_is_that_of_the_released_code(released, masks):
 
 def test_so_it_is_without_a_memory(released):
     golden, maps = released
-    answer = ask(golden, maps, remembers=False, masks=False)[-1]
+    answer = ask(golden, maps, remembers=False)[-1]
     for mine, key in [(answer.embeddings, "hs_nomem"), (answer.boxes, "inter_ref_nomem")]:
         torch.testing.assert_close(mine, tensor(golden[key][0]), rtol=0, atol=1e-5)

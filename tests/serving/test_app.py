@@ -121,8 +121,18 @@ def test_a_body_that_is_no_text_is_refused_and_not_repeated(service, kind):
     connection.request("POST", "/streams", b'{"address": "secret\xf0"}', {"Content-Type": kind})
     response = connection.getresponse()
     told = response.read()
-    assert response.status in (400, 422)
+    assert response.status == (415 if kind == "text/plain" else 400)
     assert b"secret" not in told
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data", "application/jsonx"])
+def test_a_page_of_others_cannot_add_a_stream(service, kind):
+    """Browsers let a page send any body of these types to anybody, of JSON after a question."""
+    headers = {"Content-Type": kind} if kind else {}
+    connection = service.connection()
+    connection.request("POST", "/streams", json.dumps({"address": ADDRESS}), headers)
+    assert connection.getresponse().status == 415
+    assert service.hub.streams() == []
 
 
 def test_a_name_is_taken_once_and_streams_are_limited(service):
@@ -255,6 +265,16 @@ PATHS = ["/streams", "/streams/x", "/streams/x/events", "/streams/x/preview", "/
 def test_nothing_is_told_without_the_token(guarded, path, given):
     code, told = guarded("GET", path, Authorization=given.encode())
     assert (code, told) == (401, {"detail": "a token is needed"})
+
+
+@pytest.mark.parametrize("host", ["x/health?", "x/health#", "/health?", "health", "@/health"])
+def test_no_host_makes_a_call_one_that_needs_no_token(guarded, host):
+    assert guarded("GET", "/streams", Host=host, Authorization="")[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/streams/", "/health/", "/streams/?token=%d8"])
+def test_a_slash_behind_a_call_makes_one_that_there_is_not(guarded, path):
+    assert guarded("GET", path, Authorization="")[0] == 404
 
 
 def test_nothing_is_done_without_the_token(guarded):

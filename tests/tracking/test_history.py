@@ -148,7 +148,7 @@ def test_one_alone_has_no_second():
     assert history[1].match == Match(2, pytest.approx(1), None, None, None)
 
 
-def test_beside_two_averages_a_memory_looks_on_that_is_the_sparse_one():
+def test_beside_two_averages_the_sparse_memory_is_recorded():
     """Told from the tracker's state alone, it stores what the gallery of that kind would."""
     histories = {}
     rng = np.random.default_rng(1)

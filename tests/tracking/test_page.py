@@ -138,9 +138,30 @@ def test_seeking_by_slider_and_keys(opened):
 def test_a_click_on_the_timeline_goes_to_the_moment_and_the_identity(opened):
     area = opened.locator("#lines").bounding_box()
     width = area["width"] - 56 - 8
-    opened.mouse.click(area["x"] + 56 + width * 100.5 / FRAMES, area["y"] + 16 + 8)
+    opened.mouse.click(area["x"] + 56 + width * 100.5 / FRAMES, area["y"] + 16 + 16 + 8)  # axis, #1
     assert "frame 101" in opened.locator("#now").inner_text()
     assert opened.locator("#inspector h2").inner_text().startswith("#2")
+
+
+@pytest.mark.parametrize(("seconds", "every", "text"), [
+    (0, 5, "0:00"), (5, 5, "0:05"), (83.5, 0.5, "1:23.5"), (3725, 5, "1:02:05"),
+])  # fmt: skip
+def test_times_of_the_axis(opened, seconds, every, text):
+    assert opened.evaluate(f"clockTime({seconds}, {every})") == text
+
+
+def test_labels_of_people_at_one_place_hide_none_of_one_another(opened):
+    places = opened.evaluate("""() => {
+      const context = boxes.getContext("2d"), taken = [];
+      for (const x of [100, 104, 108, 112, 130, 200])
+        label(context, [x, 60, 60, 70], "#123", "#ff8800", 1, taken);
+      return taken;
+    }""")
+    for number, (left, top, right, bottom) in enumerate(places):
+        assert 0 <= left < right <= WIDTH
+        assert 0 <= top < bottom <= HEIGHT
+        for x0, y0, x1, y1 in places[:number]:
+            assert right <= x0 or x1 <= left or bottom <= y0 or y1 <= top
 
 
 def test_an_address_may_name_an_identity_and_a_frame(look, results):
@@ -152,7 +173,7 @@ def test_an_address_may_name_an_identity_and_a_frame(look, results):
 def test_filters(opened):
     opened.get_by_label("Find an identity").fill("2")
     assert ids(opened) == [2]
-    assert opened.locator("#tab-looks").inner_text() == "Review 1"
+    assert opened.locator("#tab-review").inner_text() == "Review 1"
     opened.get_by_label("Find an identity").fill("")
     opened.get_by_label("at least").fill("8")
     assert ids(opened) == [1, 2, 4]
@@ -220,10 +241,10 @@ def test_everything_can_be_done_by_keys(opened):
 
     opened.locator("#tab-list").focus()
     opened.keyboard.press("ArrowRight")
-    assert opened.locator("#panel-looks").is_visible()
+    assert opened.locator("#panel-review").is_visible()
 
 
-@pytest.mark.parametrize("panel", ["list", "looks", "edits"])
+@pytest.mark.parametrize("panel", ["list", "review", "edits"])
 def test_a_screen_reader_has_a_name_for_everything(opened, panel):
     opened.locator('#list [data-id="1"]').click()
     opened.get_by_role("slider", name="Frame").fill("100")
@@ -278,7 +299,7 @@ def test_nothing_is_wider_than_the_window(opened, width):
 def test_names_from_a_file_stay_text(look, results, tmp_path):
     evil = '"><img src=x onerror="document.title=1"></script><script>document.title=2</script>'
     data = read_page(results / "v.report.html")
-    data["title"] = data["tracks"][0]["name"] = data["looks"][0]["text"] = evil
+    data["title"] = data["tracks"][0]["name"] = data["review"][0]["text"] = evil
     data["videos"] = []
     (tmp_path / "evil.html").write_text(page(data), encoding="utf-8")
     shown = ready(look((tmp_path / "evil.html").as_uri() + "#1"))
@@ -322,7 +343,7 @@ def test_ten_minutes_with_two_hundred_identities_load_in_three_seconds(look, res
                       for frame in own[::11]],
         })  # fmt: skip
     data |= {"numbers": [*range(1, frames + 1)], "times": [*range(0, 40 * frames, 40)], "rate": 25,
-             "tracks": tracks, "looks": [], "videos": [], "size": [1920, 1080]}  # fmt: skip
+             "tracks": tracks, "review": [], "videos": [], "size": [1920, 1080]}  # fmt: skip
     (tmp_path / "long.html").write_text(page(data), encoding="utf-8")
     shown = look("about:blank")
     session = shown.context.new_cdp_session(shown)

@@ -18,16 +18,16 @@ from tfsasm.tracking.corrections import corrected_text, read_corrections
 pytestmark = pytest.mark.browser
 
 
-def test_what_is_worth_a_look_leads_there_and_can_be_merged(opened):
+def test_an_entry_of_the_review_leads_there_and_can_be_merged(opened):
     opened.get_by_role("tab", name="Review").click()
-    looks = opened.locator("#looks li")
-    assert [looks.nth(i).locator("span").nth(1).inner_text() for i in range(looks.count())] == [
+    items = opened.locator("#review li")
+    assert [items.nth(i).locator("span").nth(1).inner_text() for i in range(items.count())] == [
         "#2 is back after 2.0 s", "#4 begins where #3 ended",
     ]  # fmt: skip
-    looks.nth(0).locator("button").first.click()
+    items.nth(0).locator("button").first.click()
     assert "frame 60" in opened.locator("#now").inner_text()
     opened.get_by_role("button", name="Merge #4 with #3").click()
-    assert looks.count() == 1
+    assert items.count() == 1
     assert opened.evaluate("tracks.map((track) => track.id)") == [1, 2, 3]
 
 

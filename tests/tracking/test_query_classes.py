@@ -1,4 +1,4 @@
-"""A query tracker whose network tells several classes apart."""
+"""A query tracker whose network has several classes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The page of a video's identities: its data, what is worth a look, nothing that becomes HTML."""
+"""The page of a video's identities: its data, what to review, nothing that becomes HTML."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_the_page_holds_every_box(report):
     assert data["times"][:3] == [0, 100, 200]
 
 
-def test_what_is_worth_a_look_is_listed_by_frame(report):
-    looks = [(look["id"], look["frame"], look["text"]) for look in data_of(report)["looks"]]
-    assert looks == [(4, 14, "begins where #3 ended"), (2, 20, "is back after 1.5 s")]
+def test_what_to_review_is_listed_by_frame(report):
+    items = [(item["id"], item["frame"], item["text"]) for item in data_of(report)["review"]]
+    assert items == [(4, 14, "begins where #3 ended"), (2, 20, "is back after 1.5 s")]
 
 
 def test_any_name_of_a_video_is_an_address(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -117,7 +116,9 @@ def part(frames):
 
 @pytest.fixture
 def blank_images(monkeypatch):
-    monkeypatch.setattr(cv2, "imread", lambda path: np.zeros((64, 64, 3), np.uint8))
+    blank = np.zeros((64, 64, 3), np.uint8)
+    monkeypatch.setattr("tfsasm.training.mix.image_bytes", lambda path: b"")
+    monkeypatch.setattr("tfsasm.training.mix.decoded", lambda data, what: blank)
 
 
 def numbers(clip):

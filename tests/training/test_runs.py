@@ -85,7 +85,7 @@ def test_a_network_is_named_or_a_file(tmp_path):
     assert named_network("full") == full()
     (tmp_path / "n.json").write_text(NETWORK.to_json())
     assert named_network(str(tmp_path / "n.json")) == NETWORK
-    with pytest.raises(InputError, match="no network 'huge': give tiny, full, or a JSON file"):
+    with pytest.raises(InputError, match="no network 'huge': give tiny, full, motr, or"):
         named_network("huge")
 
 

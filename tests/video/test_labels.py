@@ -56,6 +56,15 @@ def test_people_in_one_place_have_labels_side_by_side(people):
     assert (places(boxes[:1], sizes[:1], (640, 480)) == begins[:1]).all(), "the oldest stays"
 
 
+def test_labels_below_are_above_only_where_nothing_else_is_free():
+    boxes, sizes = np.stack([box(40)] * 3), np.full((3, 2), (60, 20))
+    begins = places(boxes, sizes, (640, 480), below=True)
+    top, bottom = boxes[0, [1, 3]]
+    assert begins[0].tolist() == [boxes[0, 0], bottom]
+    assert (begins[:, 1] >= top).all()
+    assert len(np.unique(begins, axis=0)) == 3
+
+
 @pytest.mark.parametrize("corner", [(-30, -30), (630, 470), (900, 900)])
 def test_no_label_leaves_the_image(corner):
     begins = places(box(40, 40, *corner)[None], np.array([[60, 20]]), (640, 480))

@@ -31,15 +31,15 @@ from tfsasm.video.source import Frame, open_video
 from tfsasm.video.window import WindowClosed
 from tfsasm.video.writer import resized
 
-_LOOK = 0.5  # seconds between two looks at the video that is being tracked
+_PREVIEW = 0.5  # seconds between two previews of the video that is being tracked
 
-_LARGEST = 960  # pixels of the longer side of such a look
+_LARGEST = 960  # pixels of the longer side of a preview
 
 # What is shown, and the name it goes by.
 _DETECTORS = [
-    ("yolox-nano (in the package; quick)", "yolox-nano"),
-    ("yolox-s (better; downloaded once, 36 MB)", "yolox-s"),
-    ("yolox-x (best; downloaded once, 380 MB; slow without a GPU)", "yolox-x"),
+    ("yolox-nano (quick)", "yolox-nano"),
+    ("yolox-s (better; downloads 36 MB)", "yolox-s"),
+    ("yolox-x (best, slow; 380 MB)", "yolox-x"),
 ]
 _TRACKERS = [
     ("appearance (people in everyday videos)", "appearance"),
@@ -51,8 +51,8 @@ _FORMATS = [("MOT text", "mot"), ("JSON", "json"), ("CSV", "csv"), ("COCO", "coc
 _WELCOME = """<ol>
 <li>Drop a video on the left: MP4, AVI, MOV, MKV, a GIF ...</li>
 <li>Press <b>Track</b>. The frames appear here as they are tracked.</li>
-<li>Look at the result: the video with numbered boxes, who is seen when, and the moments that are
-worth a second look. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
+<li>Look at the result: the video with numbered boxes, a timeline of identities, and a list of
+likely mistakes. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
 </ol>"""
 
 
@@ -88,7 +88,8 @@ class Runs:
     """How to stop the run of a visitor."""
 
     def track(
-        self, visitor: str, video: str | None, **choices: Any
+        self, visitor: str, video: str | None, *, detector: str, classes: list[str], tracker: str,
+        formats: Any,
     ) -> Iterator[tuple[str, np.ndarray | None, str, list[str]]]:
         """Track a video; as it goes on: a line, a picture RGB `[H, W, 3]`, a page, files.
 
@@ -100,10 +101,13 @@ class Runs:
         own = _beside(Path(video), check_folder(self.folder / run))
         stop = self.stops[visitor] = Event()
         try:
-            options = _options(own, **choices)
+            options = track.Options(
+                source=(str(own),), detector=detector, tracker=tracker, classes=tuple(classes),
+                save=("video", "report", *formats), quiet=True,
+            )  # fmt: skip
             printed = io.StringIO()
-            for look in _looks(options, stop, printed):
-                yield *look, "", []
+            for line, picture in _previews(options, stop, printed):
+                yield line, picture, "", []
         except TfsasmError as error:
             raise _error(str(error).replace(str(own), own.name)) from None
         finally:
@@ -112,9 +116,9 @@ class Runs:
         self.files[run] = files
         lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
-        page = f"/results/{run}/{quote(pages[0])}" if pages else ""
+        page = _frame(f"/results/{run}/{quote(pages[0])}") if pages else ""
         results = [str(path) for path in files if path != own]
-        yield "  \n".join(lines), None, _frame(page), results
+        yield "  \n".join(lines), None, page, results
 
     def stop(self, visitor: str) -> None:
         """End the run of a visitor; what was done until then counts."""
@@ -136,16 +140,7 @@ def _beside(video: Path, folder: Path) -> Path:
     return own
 
 
-def _options(
-    video: Path, *, detector: str, classes: list[str], tracker: Any, formats: Any
-) -> track.Options:
-    return track.Options(
-        source=(str(video),), detector=detector, tracker=tracker,
-        classes=tuple(classes), save=("video", "report", *formats), quiet=True,
-    )  # fmt: skip
-
-
-def _looks(
+def _previews(
     options: track.Options, stop: Event, printed: io.StringIO
 ) -> Iterator[tuple[str, np.ndarray | None]]:
     """Track in a thread; now and then a line on how far it is, and the frame with its tracks.
@@ -168,7 +163,7 @@ def _looks(
             track.run, options, Console(file=printed, width=10_000), silent, watch=watch
         )
         try:
-            while not wait([tracking], _LOOK).done:
+            while not wait([tracking], _PREVIEW).done:
                 if latest:
                     frame, tracks = latest[0]
                     rate = frame.number / (time.perf_counter() - began)
@@ -190,8 +185,6 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 def _frame(address: str) -> str:
     """The page of a result inside the page of the app."""
-    if not address:
-        return ""
     return (
         f'<p><a href="{address}" target="_blank">Open the page in a tab of its own</a></p>'
         f'<iframe class="result" title="The result" src="{address}"></iframe>'
@@ -219,7 +212,9 @@ def _page(runs: Runs) -> gr.Blocks:
                 start = gr.Button("Track", variant="primary")
                 stop = gr.Button("Stop")
                 line = gr.Markdown(elem_id="line")
-                files = gr.Files(label="Results to download", interactive=False, visible=False)
+                files = gr.Files(
+                    label="Results to download", interactive=False, visible=False, elem_id="results"
+                )  # fmt: skip
             with gr.Column(scale=3):
                 picture = gr.Image(
                     label="The frame that is being tracked", interactive=False, visible=False

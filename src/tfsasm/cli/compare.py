@@ -31,13 +31,13 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
+from tfsasm.experiments.pool import Run
 from tfsasm.files import check_folder, check_outputs, locked, write_json, write_text
 
 if TYPE_CHECKING:
     from tfsasm.evaluation.metrics import Report
     from tfsasm.evaluation.score import Scored
     from tfsasm.experiments.plan import Experiment
-    from tfsasm.experiments.pool import Run
 
 COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
 
@@ -146,8 +146,7 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
     experiment = Experiment(
         tasks, trackers, folders, network_loader(options), embedder_loader(options),
         min_score=options.min_score, skip_bad=options.skip_bad_detections,
-        timed=True, in_pixels=True, strict_length=True,
-        categories=options.dataset == "bdd100k",
+        comparison=True, categories=options.dataset == "bdd100k",
     )  # fmt: skip
     return experiment, skipped
 

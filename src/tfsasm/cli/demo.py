@@ -69,8 +69,8 @@ def _dance(options: Options, output: Path, console: Console, errors: Console) ->
     """Render, track twice, score, draw."""
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
-    from tfsasm.evaluation.metrics import score
-    from tfsasm.evaluation.score import read_results, read_truths
+    from tfsasm.evaluation.result_files import Files, result_file
+    from tfsasm.evaluation.score import score_files
     from tfsasm.evaluation.tables import scores_table
 
     scene = SceneConfig(
@@ -84,11 +84,10 @@ def _dance(options: Options, output: Path, console: Console, errors: Console) ->
             name: _track(clip, options.weights, RUNS[name], folder, lambda: bar.advance(task))
             for name, folder in folders.items()
         }
-    truth = read_truths(clip.parent, [clip.name])
-    scores = {
-        name: score(truth, read_results(folder, [clip.name])).combined
-        for name, folder in folders.items()
-    }
+    truth = clip / "gt" / "gt.txt"
+    files = {name: Files(truth, result_file(folder, clip.name), options.frames)
+             for name, folder in folders.items()}  # fmt: skip
+    scores = {name: score_files({clip.name: one}).report.combined for name, one in files.items()}
     _draw(clip, tracks, scores, output / "demo.mp4")
     summary = {
         "clip": {"seed": options.seed, "frames": options.frames},

@@ -12,16 +12,24 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.engine import EngineOptions, make_engine
-from tfsasm.cli.options import Dataset, OptionalCount, OptionalFile, OptionalName, Settings
+from tfsasm.cli.options import (
+    Dataset,
+    EngineOptions,
+    OptionalCount,
+    OptionalFile,
+    OptionalFolder,
+    OptionalName,
+    Settings,
+    make_engine,
+)
 from tfsasm.cli.progress import event_progress, print_lines, progress
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Engine, Event, Finished, Work, run_sequences
 from tfsasm.files import check_folder, check_output, sha256
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.detection.run import Found, Journal, Outcome, Video
-    from tfsasm.experiments.pool import Engine, Event, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +51,7 @@ class Options(EngineOptions):
     """Video file or folder of images."""
     dataset: Annotated[Dataset | None, tyro.conf.arg(metavar="NAME")] = None
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders."""
-    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    root: OptionalFolder = None
     """Folder of the data set, or of one of its splits."""
     split: OptionalName = None
     """Its subfolder, such as train, val or test; by default all."""
@@ -148,7 +156,6 @@ def _run_many(
 ) -> int:
     """Detect in what is not done yet by an engine, and write all when all is done."""
     from tfsasm.detection.run import write_found
-    from tfsasm.experiments.pool import Finished, run_sequences
 
     reports: dict[str, None] = {}
     lengths = {one.name: one.length for one in videos if one.name not in journal.finished}

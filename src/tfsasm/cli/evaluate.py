@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,13 +12,13 @@ from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.experiment import make_experiment, print_run, query_settings, resume, run_settings
 from tfsasm.cli.options import (
     ResultsOptions,
-    TrackerName,
     TrackerOptions,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
-from tfsasm.cli.progress import print_lines
+from tfsasm.cli.progress import print_lines, tracked_line
 from tfsasm.errors import first_few
 from tfsasm.files import write_json
 
@@ -40,10 +40,9 @@ class Options(TrackerOptions, ResultsOptions):
     Example: tfsasm evaluate --root clips --output results --workers 2
     """
 
-    tracker: TrackerName = "query"
-    """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings;
-    auto: appearance, or query where an option of it is given; or any name that `compare` knows:
-    sort, bytetrack, ocsort, botsort, cbiou, motion, or a preset."""
+    weights: str = ""
+    """The network: `tiny` (in the package; by default), a .safetensors file or a published .pth
+    file."""
 
 
 def run(
@@ -53,11 +52,14 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     refuse_foreign_options(options)
+    options = replace(options, weights=options.weights or "tiny")
     label, spec = options.tracker, spec_of(options)
     query = label == "query"
-    experiment = make_experiment(options, {label: spec}, {label: options.output})
+    experiment = make_experiment(
+        options, {label: spec}, {label: options.output}, finds_objects=finds_objects
+    )
     settings = run_settings(options, experiment) | (
         query_settings(options) if query else _other_settings(options, spec, experiment)
     )
@@ -79,7 +81,7 @@ def run(
 def _described(one: Outcome) -> str:
     [identities] = one.identities.values()
     rate = one.frames / one.elapsed if one.elapsed else 0.0
-    return f"{one.frames} frames, {identities} identities, {rate:.1f} frames per second"
+    return tracked_line(one.frames, identities, rate)
 
 
 def _other_settings(

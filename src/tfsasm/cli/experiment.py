@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm import __version__
-from tfsasm.cli.engine import make_engine
 from tfsasm.cli.options import (
     DatasetOptions,
     EmbedderOptions,
     MethodOptions,
     NetworkOptions,
     ResultsOptions,
+    make_engine,
     query_config,
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Run, run_sequences
 from tfsasm.files import check_folder, locked
+from tfsasm.tracking.config import preset
 
 if TYPE_CHECKING:
     from tfsasm.datasets.sequences import Sequence as DatasetSequence
     from tfsasm.detection.detectors import Detector
     from tfsasm.evaluation.score import Scored
     from tfsasm.experiments.plan import Experiment
-    from tfsasm.experiments.pool import Run
     from tfsasm.experiments.run import Outcome
     from tfsasm.runtime.network import Network
     from tfsasm.tracking.appearance.embedders import Embedder
@@ -49,15 +50,21 @@ def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
 
 
 def make_experiment(
-    options: ResultsOptions, trackers: Mapping[str, TrackerSpec], folders: Mapping[str, Path]
+    options: ResultsOptions, trackers: Mapping[str, TrackerSpec], folders: Mapping[str, Path],
+    *, finds_objects: bool = False,
 ) -> Experiment:
-    """The experiment of a command that tracks into a folder of results. Raises `InputError`."""
+    """The experiment of a command that tracks into a folder of results. Raises `InputError`.
+
+    With a network that finds objects itself there are no detections.
+    """
     from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
-    from tfsasm.tracking.config import preset
 
     chosen = chosen_sequences(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("give --detections or --detector, not both")
+    if finds_objects and (options.detections or options.detector):
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
     live = options.detector and DetectorSpec(
         options.detector, options.detector_weights, options.detector_score, options.detector_set
     )
@@ -70,17 +77,17 @@ def make_experiment(
             "evaluate tracks by motion alone, and so do sort, bytetrack, ocsort, botsort and cbiou"
         )
     tasks = make_tasks(
-        chosen, detections=options.detections, source=options.source, live=bool(live),
+        chosen, detections=options.detections, source=options.source,
+        live=bool(live) or finds_objects,
         second_half=options.second_half,
     )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
-    form: dict[str, Any] = {"categories": options.dataset == "bdd100k"}
-    if with_network:  # a preset also decides how files are read and written
-        form |= {"first_id": method.first_id, "scores": method.scores, "order": method.order}
     return Experiment(
         tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
-        detector=live or None, device=options.device, skip_bad=options.skip_bad_detections, **form,
+        detector=live or None, device=options.device, skip_bad=options.skip_bad_detections,
+        form=method if with_network else preset("default"),
+        categories=options.dataset == "bdd100k",
     )  # fmt: skip
 
 
@@ -133,7 +140,6 @@ def run_experiment(
     detector: Detector | None = None,
 ) -> Run:
     """Run what is to do, with progress; failures are kept apart."""
-    from tfsasm.experiments.pool import run_sequences
     from tfsasm.experiments.run import make_work
 
     names = experiment.tasks if experiment.todo is None else experiment.todo

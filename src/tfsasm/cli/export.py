@@ -12,7 +12,6 @@ from rich.console import Console
 from tfsasm.cli import OK
 from tfsasm.cli.options import OptionalCount
 from tfsasm.cli.progress import print_lines
-from tfsasm.errors import InputError
 
 if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
@@ -51,8 +50,6 @@ def run(options: Options, console: Console, errors: Console) -> int:
         options.weights, short_side=options.short_side, max_side=options.max_side, device="cpu",
         exact=True,
     )  # fmt: skip
-    if not network.proposals:
-        raise InputError(f"{options.weights} is a MOTR; exports are of MOTRv2's networks")
     for path in export(
         network.model, network.config, options.output, options.format, overwrite=options.overwrite
     ):

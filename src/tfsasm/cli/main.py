@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from importlib.metadata import version
+from io import StringIO
 from types import FrameType
 from typing import Annotated, Any
 
@@ -25,8 +26,9 @@ from rich.logging import RichHandler
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
 from tfsasm.cli.progress import PlainConsole
-from tfsasm.errors import TfsasmError, TruncatedInput
+from tfsasm.errors import TfsasmError, TruncatedInput, visible
 from tfsasm.runtime.allocator import keep_freed_memory
+from tfsasm.video.addresses import public_text
 
 COMMANDS = (
     "track", "demo", "app", "serve", "detect", "detections", "evaluate", "compare", "ablate",
@@ -64,15 +66,42 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     prog, kind = "tfsasm", None
     if words and words[0] in COMMANDS:  # the others need not be loaded
         prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
-    return filled(tyro.cli(
-        kind or _all_commands(), prog=prog, args=words, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=spoken(), description=None if kind else "Track look-alike people through a video.",
-    ))  # fmt: skip
+    ask = functools.partial(
+        tyro.cli, kind or _all_commands(), prog=prog, config=(tyro.conf.FlagCreatePairsOff,),
+        registry=spoken(), description=None if kind else _ABOUT,
+    )  # fmt: skip
+    told = [public_text(visible(word)) for word in words]
+    if told == words:
+        return filled(ask(args=words))
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            options = ask(args=words)
+    except SystemExit:  # what is wrong is told with words that may be
+        ask(args=told)
+        raise
+    return filled(options)
+
+
+_ABOUT = """Track look-alike people through a video.
+
+Begin with: tfsasm track video.mp4
+
+More on a command: tfsasm COMMAND --help. The version: tfsasm --version. Completion for the shell:
+tfsasm --tyro-print-completion bash (or zsh)."""
 
 
 def _all_commands() -> Any:
-    commands = [Annotated[form(options_of(name)), tyro.conf.subcommand(name)] for name in COMMANDS]
+    """All of them, each with the first line of its help."""
+    kinds = {name: options_of(name) for name in COMMANDS}
+    commands = [
+        Annotated[form(kind), tyro.conf.subcommand(name, description=_first_line(kind))]
+        for name, kind in kinds.items()
+    ]
     return functools.reduce(operator.or_, commands)
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").split("\n")[0]
 
 
 def _first_word(words: Sequence[str]) -> None:
@@ -84,7 +113,7 @@ def _first_word(words: Sequence[str]) -> None:
     if word and not word.startswith("-") and word not in COMMANDS:
         close = difflib.get_close_matches(word, COMMANDS, n=1)
         known = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
-        print(f"error: no command {word!r}; {known}", file=sys.stderr)
+        print(f"error: no command {public_text(repr(word))}; {known}", file=sys.stderr)
         sys.exit(USER_ERROR)
 
 
@@ -140,6 +169,12 @@ def _run(options: Any, console: Console, errors: Console) -> int:
     except OSError as error:  # a disk, a folder or a name that only the system knows to be bad
         place = f"{error.filename}: " if error.filename else ""
         return _fail(errors, TfsasmError(f"{place}{error.strerror or error}"), USER_ERROR)
+    except ModuleNotFoundError as error:  # an installation without some of the dependencies
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "tfsasm"):
+            raise
+        words = f"this needs the package {name}, which is not here: pip install {name}"
+        return _fail(errors, TfsasmError(words), USER_ERROR)
     except KeyboardInterrupt:
         errors.print("stopped")
         return INTERRUPTED

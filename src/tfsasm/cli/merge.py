@@ -17,7 +17,7 @@ from tfsasm.files import check_distinct, check_folder, check_output, write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Join broken tracks after the fact. OFFLINE: it looks at the future of each track.
+    """Join broken tracks after the fact. OFFLINE: it uses future frames.
 
     A track is continued by the only one that begins within --max-gap frames after its end, if no
     other ended in that time; or, with --corrections, as it was done by hand in the page. Scores of
@@ -52,7 +52,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         text, before, after = merged[source]
         write_text(target, text)
         print_lines(console, f"{source.stem}: {before} identities, {after} after merging")
-    by_hand = "corrected by hand" if options.corrections else "merging looks at the future"
+    by_hand = "corrected by hand" if options.corrections else "merging uses future frames"
     print_lines(console, f"wrote {options.output}; {by_hand}: this is an offline result")
     return OK
 

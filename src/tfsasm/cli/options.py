@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from tfsasm.cli.engine import EngineOptions
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Engine, Processes
 from tfsasm.settings import pairs, with_settings
+from tfsasm.tracking.config import TrackerConfig, preset
 
 if TYPE_CHECKING:
-    from tfsasm.tracking.appearance.tracker import AppearanceConfig
-    from tfsasm.tracking.config import TrackerConfig
     from tfsasm.tracking.named import TrackerSpec
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
@@ -26,6 +26,29 @@ Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
 Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
 TrackerName = Annotated[str, tyro.conf.arg(metavar="NAME")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What works on the videos, and on how many at a time."""
+
+    workers: OptionalCount = None
+    """Processes; each tracks a sequence at a time, with its share of the threads. By default one,
+    and with --engine ray as many as the cluster has room for."""
+    engine: Literal["processes", "ray"] = "processes"
+    """What runs the workers: processes of this machine, or a Ray cluster, whose nodes must see the
+    same files (pip install "tfsasm[ray]")."""
+    ray_address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """The Ray cluster. By default that of RAY_ADDRESS, or the one that this machine is part of; if
+    there is none, Ray starts here for this run."""
+    cpus_per_worker: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """With Ray, the CPUs of a worker and the threads of its PyTorch."""
+    gpus_per_worker: Annotated[float, tyro.conf.arg(metavar="N")] = 0.0
+    """With Ray, the GPUs of a worker; 0.25 for four workers on each."""
+
+    def count(self) -> int:
+        """The processes for what is done on this machine."""
+        return self.workers or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +89,7 @@ class SourceOptions:
 
     source: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO")]]
     """Video file, folder of images, camera index (0) or rtsp/http address; several of them, a
-    folder of videos, or a pattern ("clips/*.mp4")."""
+    folder of videos or of MOT sequences, or a pattern ("clips/*.mp4")."""
     detections: OptionalFile = None
     """Stored detections: a MOT det.txt or a det_db JSON."""
 
@@ -112,7 +135,8 @@ class MethodOptions(NetworkOptions):
     """The query tracker: network and method."""
 
     preset: Literal["default", "released", "paper", "motrv2", "motr"] = "default"
-    """The method, whatever the network; motr for networks of MOTR, which need no detections."""
+    """The method, whatever the network. Networks of MOTR and CO-MOT, which need no detections, have
+    their own by default, motr and motrv2."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
     miss_tolerance: OptionalCount = None
@@ -135,20 +159,14 @@ class EmbedderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackerChoice:
-    """Which tracker."""
+class TrackerOptions(MethodOptions, EmbedderOptions):
+    """Any tracker."""
 
     tracker: TrackerName = "auto"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
     which needs no weights but the detector's; auto: appearance, or query where an option of it is
     given, such as --weights; or any name that `compare` knows: sort, bytetrack, ocsort, botsort,
     cbiou, motion, or a preset."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackerOptions(MethodOptions, EmbedderOptions, TrackerChoice):
-    """Any tracker."""
-
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames; of the
     appearance tracker: gallery.kind=ema match.max_lost_frames=90; of ocsort:
@@ -168,10 +186,30 @@ class ResultsOptions(MethodOptions, DetectorOptions, DatasetOptions):
 Chosen = TypeVar("Chosen", bound=TrackerOptions)
 
 
+def make_engine(options: EngineOptions, files: Iterable[Path | None] = ()) -> Engine:
+    """The engine of the options; `files` that are there reach all nodes of a cluster.
+
+    Raises `InputError` for numbers that make no sense.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"workers is {options.workers}; give 1 or more")
+    if options.engine == "processes":
+        for name in ("ray_address", "cpus_per_worker", "gpus_per_worker"):
+            if getattr(options, name) != getattr(EngineOptions, name):
+                raise InputError(f"--{name.replace('_', '-')} is for --engine ray")
+        return Processes(options.count())
+    if options.cpus_per_worker < 1 or options.gpus_per_worker < 0:
+        raise InputError("a worker has 1 CPU or more, and no less than 0 GPUs")
+    from tfsasm.experiments.on_ray import Ray
+
+    return Ray(
+        options.ray_address, options.workers, options.cpus_per_worker, options.gpus_per_worker,
+        tuple(file for file in files if file is not None and file.is_file()),
+    )  # fmt: skip
+
+
 def query_config(options: MethodOptions) -> TrackerConfig:
     """The preset with what the command line changes. Raises `InputError`."""
-    from tfsasm.tracking.config import preset
-
     changes: dict[str, str] = {}
     if options.miss_tolerance is not None:
         changes["lifecycle.miss_tolerance"] = str(options.miss_tolerance)
@@ -179,13 +217,6 @@ def query_config(options: MethodOptions) -> TrackerConfig:
         for name in ("lifecycle.birth_score", "lifecycle.miss_score", "report_score"):
             changes[name] = str(options.score_threshold)
     return with_settings(preset(options.preset).make(), changes | pairs(options.set))
-
-
-def appearance_config(options: TrackerOptions) -> AppearanceConfig:
-    """The settings of the appearance tracker with what the command line changes."""
-    from tfsasm.tracking.appearance.tracker import AppearanceConfig
-
-    return with_settings(AppearanceConfig(), pairs(options.set))
 
 
 QUERY_ONLY = (
@@ -203,10 +234,7 @@ def with_tracker(options: Chosen) -> Chosen:
     from tfsasm.tracking.named import ALIASES, APPEARANCE, CLASSICS, named
 
     if options.tracker == "auto":
-        query = any(
-            getattr(options, field.name) != field.default
-            for field in fields(options) if field.name in QUERY_ONLY
-        )  # fmt: skip
+        query = _given(options, QUERY_ONLY)
         return replace(options, tracker="query" if query else "appearance")
     if options.tracker == "query":
         return options
@@ -214,7 +242,7 @@ def with_tracker(options: Chosen) -> Chosen:
         name, settings = named(options.tracker)
     except InputError as error:
         raise InputError(
-            f"{error}; also query (MOTRv2 by --weights and --preset) and auto"
+            f"{error}; also query (MOTRv2, by --weights and --preset) and auto"
         ) from None
     given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
     if name in CLASSICS:
@@ -229,24 +257,43 @@ def with_tracker(options: Chosen) -> Chosen:
     return replace(options, tracker="query", set=given, preset=method)
 
 
+def with_own_preset(options: Chosen) -> tuple[Chosen, bool]:
+    """The options, and whether their network finds objects itself (MOTR, CO-MOT).
+
+    Then its preset is taken unless another one is given.
+    """
+    if options.tracker != "query":
+        return options, False
+    from tfsasm.tracking.load import own_preset
+
+    own: Any = own_preset(options.weights, getattr(options, "runtime", "torch"))
+    if own and options.preset == "default":
+        options = replace(options, preset=own)
+    return options, own is not None
+
+
 def spec_of(options: TrackerOptions) -> TrackerSpec:
     """The tracker that `with_tracker` has resolved, and its method. Raises `InputError`."""
-    from tfsasm.tracking.named import AppearanceSpec, QuerySpec, tracker_spec
+    from tfsasm.tracking.named import QuerySpec, tracker_spec
 
     if options.tracker == "query":
         return QuerySpec(query_config(options))
-    if options.tracker == "appearance":
-        return AppearanceSpec(appearance_config(options))
     return tracker_spec(options.tracker, pairs(options.set))
 
 
 def refuse_foreign_options(options: TrackerOptions) -> None:
     """Raises `InputError` for options of a tracker that is not used."""
-    owners = dict.fromkeys(QUERY_ONLY, "query") | dict.fromkeys(_APPEARANCE_ONLY, "appearance")
-    for field in fields(options):
-        owner = owners.get(field.name, options.tracker)
-        if owner != options.tracker and getattr(options, field.name) != field.default:
+    for owner, names in (("query", QUERY_ONLY), ("appearance", _APPEARANCE_ONLY)):
+        if owner != options.tracker and (given := _given(options, names)):
             raise InputError(
-                f"--{field.name.replace('_', '-')} is for --tracker {owner}, and this is "
+                f"--{given[0].replace('_', '-')} is for --tracker {owner}, and this is "
                 f"{options.tracker}"
             )
+
+
+def _given(options: TrackerOptions, names: Container[str]) -> list[str]:
+    """Which of these options are not at their defaults."""
+    return [
+        one.name for one in fields(options)
+        if one.name in names and getattr(options, one.name) != one.default
+    ]  # fmt: skip

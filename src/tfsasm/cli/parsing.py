@@ -1,4 +1,4 @@
-"""What tyro is given of a command's options, so that it speaks to users rather than to programmers.
+"""What tyro is given of a command's options, so that it addresses users rather than programmers.
 
 Options of long commands stand in boxes, everyday ones first; nothing is called None or False.
 """
@@ -131,37 +131,33 @@ def spoken() -> ConstructorRegistry:
     def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
         if info.type not in (int, float):
             return None
-        return PrimitiveConstructorSpec(
-            nargs=1, metavar=info.type.__name__.upper(),
-            instance_from_str=lambda texts: _number(texts[0], info.type),
-            is_instance=lambda value: (
-                isinstance(value, int if info.type is int else int | float)
-                and not isinstance(value, bool)
-            ),
-            str_from_instance=lambda value: [str(value)],
+        kind = int if info.type is int else int | float
+        return _of_one_word(
+            "N" if info.type is int else "NUMBER", lambda text: _number(text, info.type),
+            lambda value: isinstance(value, kind) and not isinstance(value, bool),
         )  # fmt: skip
+
+    @registry.primitive_rule
+    def text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+        if info.type is not str:
+            return None
+        return _of_one_word("TEXT", str, lambda value: isinstance(value, str))
 
     @registry.primitive_rule
     def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
         if info.type is not Path:
             return None
-        return PrimitiveConstructorSpec(
-            nargs=1, metavar="PATH", instance_from_str=lambda texts: _path(texts[0]),
-            is_instance=lambda value: isinstance(value, Path),
-            str_from_instance=lambda value: [str(value)],
-        )  # fmt: skip
+        return _of_one_word("PATH", _path, lambda value: isinstance(value, Path))
 
     @registry.primitive_rule
     def choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         if info.type_origin is not Literal:
             return None
         choices = {str(value): value for value in get_args(info.type)}
-        return PrimitiveConstructorSpec(
-            nargs=1, metavar=f"{{{','.join(choices)}}}", choices=_Words(choices),
-            instance_from_str=lambda texts: choices[texts[0]],
-            is_instance=lambda value: value in choices.values(),
-            str_from_instance=lambda value: [str(value)],
-        )  # fmt: skip
+        made = _of_one_word(
+            f"{{{','.join(choices)}}}", choices.__getitem__, lambda value: value in choices.values()
+        )
+        return replace(made, choices=_Words(choices))
 
     @registry.primitive_rule
     def optional(
@@ -186,6 +182,15 @@ def spoken() -> ConstructorRegistry:
         )  # fmt: skip
 
     return registry
+
+
+def _of_one_word(
+    metavar: str, read: Callable[[str], Any], is_one: Callable[[Any], bool]
+) -> PrimitiveConstructorSpec[Any]:
+    return PrimitiveConstructorSpec(
+        nargs=1, metavar=metavar, instance_from_str=lambda texts: read(texts[0]),
+        is_instance=is_one, str_from_instance=lambda value: [str(value)],
+    )  # fmt: skip
 
 
 def _path(text: str) -> Path:

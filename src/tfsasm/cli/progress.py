@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
@@ -24,10 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tfsasm.errors import visible
-
-if TYPE_CHECKING:
-    from tfsasm.experiments.pool import Event
-
+from tfsasm.experiments.pool import Advanced, Event
+from tfsasm.video.addresses import public_text
 
 _FILE = 1000  # characters on a line of what goes into a file or to another program
 
@@ -35,7 +33,8 @@ _SHOWN = 16  # names that have a bar of their own at a time, at most
 
 
 class PlainConsole(Console):
-    """A console that shows what others' files hold: no markup, no emoji, nothing obeyed."""
+    """A console that shows what others' files hold: no markup, no emoji, nothing obeyed, and no
+    password of an address."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False)
@@ -44,7 +43,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **form: Any) -> Text:
         """As usual, with control characters written out, so that a table has room for them."""
-        return super().render_str(visible(text), **form)
+        return super().render_str(public_text(visible(text)), **form)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -94,6 +93,14 @@ def print_lines(console: Console, *lines: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
+def tracked_line(frames: int, identities: int, rate: float) -> str:
+    """What came of a video, in a line; `rate` in frames per second."""
+    return (
+        f"{frames} frame{'' if frames == 1 else 's'}, "
+        f"{identities} identit{'y' if identities == 1 else 'ies'}, {rate:.1f} frames per second"
+    )
+
+
 @contextmanager
 def event_progress(
     errors: Console, lengths: Mapping[str, int | None], what: str = "sequences", *,
@@ -104,8 +111,6 @@ def event_progress(
     Gives a function that takes the events of `experiments.pool`; `what` is what the names are. A
     length may be unknown.
     """
-    from tfsasm.experiments.pool import Advanced
-
     with progress(errors, quiet=quiet, transient=True) as bar:
         whole = bar.add_task(what, total=len(lengths))
         running: dict[str, TaskID] = {}

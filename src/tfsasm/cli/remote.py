@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfsasm.errors import InputError
+from tfsasm.video.addresses import public_address
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 
@@ -20,13 +21,6 @@ def address_of(output: Path | None) -> str | None:
         return None
     scheme, rest = found.groups()
     return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
-
-
-def shown(address: str) -> str:
-    """An address without user, password and keys."""
-    from tfsasm.video.decoder import public_address
-
-    return public_address(address)
 
 
 def upload(files: Iterable[Path], address: str) -> None:
@@ -55,7 +49,7 @@ class RemoteJournal:
         self, address: str, about: Mapping[str, Any], results: Mapping[str, Sequence[str]], *,
         overwrite: bool,
     ) -> None:
-        self.path = f"{shown(address)}/track.partial"
+        self.path = f"{public_address(address)}/track.partial"
         self._system, folder = _opened(address)
         self._place = f"{folder}/track.partial"
         with _writing(address):
@@ -113,7 +107,7 @@ def _opened(address: str) -> tuple[Any, str]:
         system, folder = url_to_fs(address)
     except (ImportError, ValueError, OSError) as error:
         raise InputError(
-            f"cannot write to {shown(address)}: {error}; pip install "
+            f"cannot write to {public_address(address)}: {error}; pip install "
             '"tfsasm[remote]" knows s3:// and gs://'
         ) from error
     return system, str(folder).rstrip("/")
@@ -124,4 +118,4 @@ def _writing(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write to {shown(address)}: {error}") from error
+        raise InputError(f"cannot write to {public_address(address)}: {error}") from error

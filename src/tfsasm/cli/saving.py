@@ -31,7 +31,7 @@ def places(
     `output` may be the annotated video alone; without it results go beside the source. A file that
     is named is all that is written, unless a folder is given, too.
     """
-    from tfsasm.video.decoder import public_address
+    from tfsasm.video.addresses import public_address
 
     files = {kind: path for kind, path in named.items() if path}
     if output and output.suffix and not output.is_dir():

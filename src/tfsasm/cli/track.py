@@ -16,32 +16,35 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.engine import EngineOptions, make_engine
 from tfsasm.cli.options import (
     DetectorOptions,
+    EngineOptions,
     OptionalCount,
     OptionalFile,
     SourceOptions,
     TrackerOptions,
-    appearance_config,
+    make_engine,
     query_config,
     refuse_foreign_options,
     spec_of,
+    with_own_preset,
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
-from tfsasm.cli.remote import address_of, shown, upload
+from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import journal_of, track_many
 from tfsasm.cli.track_one import Tracked, steps, track_one
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Work, with_threads
 from tfsasm.files import check_distinct, check_output, write_json
+from tfsasm.tracking.config import preset
+from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_many import Videos
     from tfsasm.cli.track_one import AnyTracker, Write
     from tfsasm.detection.detectors import Detector
-    from tfsasm.experiments.pool import Work
     from tfsasm.tracking.query import QueryTracker
 
 
@@ -49,8 +52,9 @@ if TYPE_CHECKING:
 class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Track people through videos, folders of images, a camera or a stream.
 
-    Each video begins afresh, and one that fails costs no other. A run over several that was stopped
-    or killed goes on when it is given again: track.partial beside the results holds what is done.
+    The tracker is reset for each video, and one that fails does not stop the others. A run over
+    several that was stopped or killed resumes when it is given again: track.partial beside the
+    results holds what is done.
 
     Example: tfsasm track video.mp4
     """
@@ -70,7 +74,7 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     price_per_hour: Annotated[float | None, tyro.conf.arg(metavar="PRICE")] = None
     """What an hour of a worker costs, for --dry-run."""
     save: Annotated[tuple[Kind, ...], tyro.conf.arg(metavar="KIND")] = USUAL
-    """What goes there: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
+    """What to write: video (NAME.tracked.mp4), images (NAME.tracked/), mot (NAME.mot.txt), json
     (NAME.json), csv (NAME.csv, the columns of supervision), report (NAME.report.html, a page with a
     timeline of identities), coco (NAME.coco.json, COCO for videos), cvat (NAME.cvat.xml, for "CVAT
     for video 1.1"), fiftyone (NAME.fiftyone.json, its video labels)."""
@@ -156,7 +160,6 @@ def _estimate(
 ) -> int:
     """Say what the videos will take, after a measurement on the first."""
     from tfsasm.cli.estimate import Estimate, lengths_of, measured
-    from tfsasm.experiments.pool import with_threads
 
     make_engine(options)
     if options.json_output:
@@ -194,8 +197,6 @@ def _run_many(
     errors: Console, detector: Detector | None,
 ) -> int:
     """Several videos by an engine; a run that was stopped goes on."""
-    from tfsasm.video.decoder import public_address
-
     weights = Path(options.weights) if options.weights else None
     engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
     writing = replace(options, overwrite=True)  # what a lost worker has left, too
@@ -240,14 +241,14 @@ def _track_named(
             lines = step.lines
             if address and step.code != INTERRUPTED:
                 upload(files.values(), address)
-                lines = tuple(line.replace(folder, shown(address)) for line in lines)
+                lines = tuple(line.replace(folder, public_address(address)) for line in lines)
             return replace(step, lines=lines, report=tuple(detector.report()))
     raise RuntimeError(f"{name} has no end")
 
 
 def _with_defaults(options: Options, detector: Detector | None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
-    options = with_tracker(options)
+    options, finds_objects = with_own_preset(with_tracker(options))
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
     if options.detections is not None and options.classes:
@@ -255,7 +256,7 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")
-        if options.preset != "motr":
+        if not finds_objects:
             options = replace(options, detector="yolox-nano")
     return options
 
@@ -296,8 +297,21 @@ def _loaded(
 ) -> tuple[AnyTracker, Detector, dict[str, Any]]:
     """The tracker, the detector and what the JSON says of them."""
     detector = detector or _open_detector(options, sources)
-    tracker, about = _make_tracker(options)
-    return tracker, detector, about
+    if options.tracker == "query":
+        method = asdict(query_config(options))
+        return _query_tracker(options), detector, {
+            "runtime": options.runtime, "weights": options.weights or "tiny",
+            "preset": options.preset, "method": method,
+        }  # fmt: skip
+    from tfsasm.tracking.appearance.embedders import default_name, embedder
+
+    spec, embed, about = spec_of(options), None, {"tracker": options.tracker}
+    if options.tracker == "appearance":
+        embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
+        about = {"embedder": options.embedder or default_name(options.embedder_weights)}
+    tracker = spec.make(None, embed)
+    _limit_threads(options.threads or 1)  # its tables are small
+    return tracker, detector, about | {"method": spec.parameters()}
 
 
 def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
@@ -325,32 +339,8 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     return detector(name, options.detector_weights, settings)
 
 
-def _make_tracker(options: Options) -> tuple[AnyTracker, dict[str, Any]]:
-    """The tracker of the options, with its share of the threads, and its part of the JSON."""
-    if options.tracker == "appearance":
-        from tfsasm.tracking.appearance.embedders import default_name, embedder
-        from tfsasm.tracking.appearance.tracker import AppearanceTracker
-
-        config = appearance_config(options)
-        embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
-        tracker = AppearanceTracker(embed, config)
-        _limit_threads(options.threads or 1)  # its tables are small
-        name = options.embedder or default_name(options.embedder_weights)
-        return tracker, {"embedder": name, "method": asdict(config)}
-    if options.tracker != "query":
-        spec = spec_of(options)
-        _limit_threads(options.threads or 1)
-        return spec.make(None, None), {"tracker": options.tracker, "method": spec.parameters()}
-    about = {
-        "runtime": options.runtime, "weights": options.weights or "tiny", "preset": options.preset,
-        "method": asdict(query_config(options)),
-    }  # fmt: skip
-    return _query_tracker(options), about
-
-
 def _query_tracker(options: Options) -> QueryTracker:
     from tfsasm.runtime.manifest import read_manifest
-    from tfsasm.tracking.config import preset
     from tfsasm.tracking.load import load
     from tfsasm.tracking.run import threads_of_a_part
 
@@ -365,7 +355,8 @@ def _query_tracker(options: Options) -> QueryTracker:
         threads=threads or 1,
     )  # fmt: skip
     if not tracker.network.proposals and (options.detections or options.detector):
-        raise InputError("a MOTR finds objects itself; leave --detector and --detections out")
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
     _limit_threads(threads or threads_of_a_part(tracker.network.parameters, _cores()))
     return tracker
 

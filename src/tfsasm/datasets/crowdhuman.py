@@ -3,8 +3,6 @@
 `annotation_train.odgt`, `_val` and `_trainval` have one JSON object per line and image.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

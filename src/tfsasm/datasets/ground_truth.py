@@ -4,8 +4,6 @@ Scoring has other rules, which belong to the benchmarks. Here a row that does no
 absent; there it may exempt a result.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

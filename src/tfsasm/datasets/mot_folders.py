@@ -4,10 +4,7 @@ DanceTrack, MOT15, MOT17, MOT20 and SportsMOT differ in what stands around such 
 that is distinguished here. A root may be the data set, what holds it, or one of its splits.
 """
 
-from __future__ import annotations
-
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, safe_name
-from tfsasm.video.source import IMAGE_SUFFIXES
+from tfsasm.video.source import image_names as images_in
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +56,9 @@ def is_sequence(folder: Path) -> bool:
     return any((folder / part).exists() for part in parts)
 
 
-def has_images(folder: Path) -> bool:
-    """Whether there is at least one image in a folder, if it is a folder."""
-    return next(_images(folder), None) is not None
-
-
 def image_names(folder: Path) -> list[str]:
     """Names of the images in a folder, sorted as strings; none when it is no folder."""
-    return sorted(_images(folder))
+    return sorted(images_in(folder, "natural")) if folder.is_dir() else []
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
@@ -146,7 +138,7 @@ def copies(folder: Path, dataset: str) -> list[Path]:
 def image_folder(folder: Path, dataset: str, name: str) -> Path | None:
     """Where the images of a sequence are: in its subfolder `name` or in `img1`, or a copy's."""
     places = (copy / part for copy in copies(folder, dataset) for part in (name, "img1"))
-    return next((place for place in places if has_images(place)), None)
+    return next((place for place in places if image_names(place)), None)
 
 
 def video_name(name: str) -> str:
@@ -160,15 +152,6 @@ def subfolders(folder: Path) -> list[Path]:
         return []
     children = (child for child in folder.iterdir() if not child.name.startswith("."))
     return sorted((child for child in children if child.is_dir()), key=lambda child: child.name)
-
-
-def _images(folder: Path) -> Iterator[str]:
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith(".") and entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield entry.name
 
 
 def _bases(dataset: str, root: Path) -> Iterator[Path]:

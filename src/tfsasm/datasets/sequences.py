@@ -4,8 +4,6 @@ Nothing is decoded here. A sequence may lack its images, its truth or its detect
 needs them reports that.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path

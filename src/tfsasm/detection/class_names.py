@@ -1,11 +1,9 @@
 """Classes by name: those of COCO, which YOLOX and most detectors number alike, and a file's own."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tfsasm.errors import InputError
 
@@ -28,11 +26,8 @@ CATEGORIES = tuple(
 
 COCO_NAMES = dict(enumerate(COCO))
 
-PERSON = "person"
 
-
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """The wanted classes of a detector's file."""
 
     numbers: tuple[int, ...]
@@ -58,7 +53,7 @@ def choose(
     if labels:
         numbers = class_numbers(labels, names, file)
     if numbers is None:
-        person = next((n for n, name in names.items() if name.casefold() == PERSON), -1)
+        person = next((n for n, name in names.items() if name.casefold() == "person"), -1)
         numbers = (max(person, 0),)
     if max(numbers) >= count:
         raise InputError(f"{file} has {count} classes, 0 to {count - 1}; no class {max(numbers)}")
@@ -79,8 +74,9 @@ def class_numbers(words: Sequence[str], names: Mapping[int, str], whose: str) ->
     for word in words:
         name = word.strip().casefold()
         if not name.isdecimal() and name not in by_name:
-            known = difflib.get_close_matches(name, by_name) or list(by_name)
-            mend = f"there are {', '.join(known)}, or give" if known else "it names none; give"
+            close = difflib.get_close_matches(name, by_name)
+            known = f"{'did you mean' if close else 'there are'} {', '.join(close or by_name)}, or"
+            mend = f"{known} give" if by_name else "it names none; give"
             raise InputError(f"{whose} has no class {word!r}; {mend} a number")
         found.append(int(name) if name.isdecimal() else by_name[name])
     return tuple(dict.fromkeys(found))

@@ -1,18 +1,15 @@
 """COCO results as a stream of frames, and the list of images that gives them names."""
 
-from __future__ import annotations
-
 import json
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ijson
 import numpy as np
 
-from tfsasm.detection.det_db import JsonEvents, components, json_events
+from tfsasm.detection.det_db import components, json_events
 from tfsasm.detection.formats import FrameBoxes, Reading, as_line, place
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, field, number_or_name, read_json, shown
@@ -23,6 +20,8 @@ ImageId = int | str
 _LARGEST = 2.0**53
 
 _DEPTH = 50  # of lists and objects in one another, such as segmentations that results may have
+
+_NESTING = {"start_array": 1, "start_map": 1, "end_array": -1, "end_map": -1}
 
 _BOX = ("left", "top", "width", "height")
 
@@ -146,26 +145,18 @@ def _items(path: Path) -> Iterator[Any]:
     with json_events(path) as events:
         if next(events) != ("start_array", None):
             raise InputError(f"{path} is not COCO results; wanted is {_WANTED}")
-        for event, value in _until(events, "end_array"):
-            yield _value(events, event, value)
+        depth, item = 0, ijson.ObjectBuilder()
+        for event, value in events:
+            depth += _NESTING.get(event, 0)
+            if depth > _DEPTH:
+                raise ijson.JSONError(f"more than {_DEPTH} lists and objects in one another")
+            if depth < 0:
+                break
+            item.event(event, value)
+            if depth == 0:
+                yield item.value
+                item = ijson.ObjectBuilder()
         next(events, None)  # raises where there is more than one list
-
-
-def _value(events: JsonEvents, event: str, value: Any, depth: int = 0, /) -> Any:
-    """The JSON value that begins with an event."""
-    if depth > _DEPTH:
-        raise ijson.JSONError(f"more than {_DEPTH} lists and objects in one another")
-    if event == "start_array":
-        items = _until(events, "end_array")
-        return [_value(events, of_item, item, depth + 1) for of_item, item in items]
-    if event == "start_map":
-        keys = _until(events, "end_map")
-        return {key: _value(events, *next(events), depth + 1) for _, key in keys}
-    return value
-
-
-def _until(events: JsonEvents, end: str) -> JsonEvents:
-    return iter(partial(next, events), (end, None))
 
 
 def _result(row: Any) -> tuple[ImageId, int, list[float]]:

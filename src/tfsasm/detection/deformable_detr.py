@@ -1,7 +1,5 @@
 """Deformable DETR checkpoints as a detector (`motrv2/deformable_detr.py` is the network)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,19 +60,14 @@ class DeformableDetrDetector(LiveDetector):
         self._weights, self.network = weights, load_detr(weights).to(self._device)
         outputs = self.network.config.classes
         self._numbers = _numbers(outputs)
-        self._chosen = choose(
+        self.classes, self.class_names, self.note = choose(
             self.settings.labels, self.settings.classes, COCO_NAMES if outputs == _COCO else {},
             int(self._numbers.max()) + 1, str(weights),
         )  # fmt: skip
-        self.classes, self.class_names = self._chosen.numbers, self._chosen.names
 
     def __repr__(self) -> str:
         wanted = ", ".join([*self.class_names.values()] or map(str, self.classes))
         return f"DeformableDetrDetector({str(self._weights)!r}, {wanted})"
-
-    def report(self) -> list[str]:
-        """What was assumed about the file's classes."""
-        return [self._chosen.note] if self._chosen.note else []
 
     def find(self, image: Image) -> Detected:
         """See `LiveDetector.find`."""

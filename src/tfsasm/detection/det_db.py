@@ -4,8 +4,6 @@ A file of a gigabyte is nothing unusual, so JSON is read and written an entry at
 stays in memory of a whole det_db are its boxes as one array.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import sys
@@ -14,7 +12,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -44,8 +41,6 @@ _KEY_SUFFIXES = {".txt", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tif
 
 _BLOCK = 1000  # frames parsed at once
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
 _BUFFER = 1 << 18  # bytes read at once
 
 
@@ -62,7 +57,7 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
             raise InputError(f"{path} is {what}")
         if start.startswith(codecs.BOM_UTF8):
             file.read(3)
-        elif start.startswith(_UTF16):
+        elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise InputError(f"{path} is not text (byte 0 is not UTF-8); save it as UTF-8")
         try:
             yield ijson.basic_parse(file, use_float=True, buf_size=_BUFFER)
@@ -147,13 +142,11 @@ def parse(
     if not bad.count:
         stops = np.cumsum([len(lines) for _, lines in entries], dtype=np.int64)
         return [(rows, bad) for rows in np.split(table, stops)[:-1]]
-    parsed = (LINE.table(lines, partial(_line_name, path, key), skip_bad=True)
-              for key, lines in entries)
+    parsed = []
+    for key, lines in entries:
+        names = [f"{path}, key {key!r}, line {number}" for number in range(1, len(lines) + 1)]
+        parsed.append(LINE.table(lines, names.__getitem__, skip_bad=True))
     return [(rows[:, :5], bad) for rows, bad in parsed]
-
-
-def _line_name(path: Path | str, key: str, index: int) -> str:
-    return f"{path}, key {key!r}, line {index + 1}"
 
 
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:

@@ -1,20 +1,17 @@
 """The protocol of what gives a tracker its boxes, and live detectors by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tfsasm.detection import deformable_detr, huggingface, yolox
 from tfsasm.detection.class_names import COCO_NAMES
+from tfsasm.detection.live import LiveDetector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 
 class Detector(Protocol):
@@ -25,14 +22,12 @@ class Detector(Protocol):
 
     def __call__(self, frame: Frame) -> Proposals:
         """The proposals of `frame`; none is a normal answer."""
-        ...
 
     def report(self) -> list[str]:
         """Notes for the user at the end, a sentence each; usually none.
 
         Frames without an entry, lines that were left out, assumptions that were made.
         """
-        ...
 
 
 class NoDetector:
@@ -51,10 +46,6 @@ Settings = (
     yolox.YoloxSettings | huggingface.HuggingFaceSettings | deformable_detr.DetrSettings
 )
 
-DetectorClass = (
-    yolox.Yolox | huggingface.HuggingFaceDetector | deformable_detr.DeformableDetrDetector
-)
-
 CHOICES = (
     f"{yolox.PACKAGED} (in the package), {', '.join(yolox.SHA256)} (downloaded once, or from "
     f"--detector-weights FILE), {deformable_detr.NAME} (needs --detector-weights FILE), and "
@@ -66,7 +57,7 @@ CHOICES = (
 
 def detector(
     name: str, weights: Path | str | None = None, settings: Settings | None = None
-) -> DetectorClass:
+) -> LiveDetector:
     """A live detector: one of `CHOICES`.
 
     `weights` are the checkpoint of a Deformable DETR, or a YOLOX's own: an ONNX file, or a PyTorch

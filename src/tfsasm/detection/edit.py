@@ -1,7 +1,5 @@
 """Streams of stored detections put together, filtered and given other keys, frame by frame."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress

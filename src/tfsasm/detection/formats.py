@@ -4,8 +4,6 @@ COCO results are in `coco.py`. A frame keeps its boxes as the text they came as,
 only passed on stays equal to the last digit. Beside the text are the numbers, checked.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -243,7 +241,7 @@ def _good(line: str) -> bool:
 
 
 def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Iterator[FrameBoxes]:
-    """Every frame up to the last with a box: a det_db tells empty frames from unknown ones."""
+    """Every frame up to the last with a box: a det_db knows empty frames from absent ones."""
     found = read_detections(path, skip_bad=reading.skip_bad)
     reading.skipped += found.skipped
     if found.from_zero:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsasm.boxes import clipped, suppress
+from tfsasm.boxes import clipped, iou_matrix, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.tables import Floats, Image, Integers
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,9 @@ class LiveSettings:
     once, as DETR and its descendants do."""
     class_agnostic: bool = False
     """Whether a box is also dropped for one of another class."""
+    merge: bool = True
+    """Whether a box that is kept becomes the mean of itself and those that were dropped for it,
+    weighted by score (box voting, arXiv 1505.01749). Off for the boxes of the detector itself."""
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     device: str = "cpu"
@@ -57,13 +58,16 @@ class Detected(NamedTuple):
 class LiveDetector:
     """A network as a source of proposals; subclasses `find` boxes in an image."""
 
+    note = ""
+    """What was assumed of its file, for the user."""
+
     def find(self, image: Image) -> Detected:
         """The wanted boxes in a BGR `image` `[H, W, 3]`, best first."""
         raise NotImplementedError
 
     def report(self) -> list[str]:
-        """Nothing, unless a subclass has assumed something: it has an answer for every frame."""
-        return []
+        """What was assumed, such as the classes of its file; it has an answer for every frame."""
+        return [self.note] if self.note else []
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -80,20 +84,23 @@ class LiveDetector:
 def kept(found: Detected, settings: LiveSettings, image: Image) -> Detected:
     """The boxes in an `image` `[H, W, 3]` without duplicates, and clipped, as the settings say."""
     if settings.nms_iou is not None:
-        found = without_duplicates(
-            found, settings.nms_iou, class_agnostic=settings.class_agnostic
-        )
-    return clip_boxes(found, image.shape[1], image.shape[0]) if settings.clip else found
+        found = without_duplicates(found, settings.nms_iou, settings)
+    if not settings.clip:
+        return found
+    found = found._replace(xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
+    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
 
 
-def without_duplicates(found: Detected, iou: float, *, class_agnostic: bool) -> Detected:
+def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> Detected:
     """What non-maximum suppression keeps, best first. Boxes that are not finite are dropped."""
     found = found.rows(np.isfinite(found.xyxy).all(axis=1))
-    classes = None if class_agnostic else found.classes
-    return found.rows(suppress(found.xyxy, found.scores, iou, classes))
-
-
-def clip_boxes(found: Detected, width: int, height: int) -> Detected:
-    """The boxes within the image, without those that are less than a pixel wide or high there."""
-    found = found._replace(xyxy=clipped(found.xyxy, width, height))
-    return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
+    classes = None if settings.class_agnostic else found.classes
+    best = suppress(found.xyxy, found.scores, iou, classes)
+    chosen = found.rows(best)
+    if not settings.merge or len(best) == len(found.scores):
+        return chosen
+    votes = (iou_matrix(chosen.xyxy, found.xyxy) > np.float64(iou)) * found.scores
+    if classes is not None:
+        votes *= chosen.classes[:, None] == found.classes
+    votes[np.arange(len(best)), best] = chosen.scores  # a box of no area has no IoU with itself
+    return chosen._replace(xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))

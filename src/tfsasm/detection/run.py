@@ -24,7 +24,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.files import checked, field, locked, parsed, reading, shown, writing
 from tfsasm.video.prefetch import prefetch
-from tfsasm.video.source import Frame, open_video
+from tfsasm.video.source import Frame, Source, open_video
 
 _OFFICIAL = {
     "dancetrack": "DanceTrack", "mot15": "MOT15", "mot16": "MOT16", "mot17": "MOT17",
@@ -90,9 +90,23 @@ def detect(
 def write_found(
     journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
 ) -> Outcome:
-    """Write `output` from a journal in which all videos are finished."""
-    frames, boxes = _write(journal, output, videos, overwrite=overwrite)
-    notes = tuple(note for video in videos for note in journal.finished[video.name])
+    """Write `output`, as its suffix says, from a journal in which all videos are finished."""
+    frames = boxes = 0
+    names = [video.name for video in videos]
+
+    def counted() -> Iterator[FrameRecord]:
+        nonlocal frames, boxes
+        for record in journal.frames(names):
+            frames += 1
+            boxes += len(record.lines)
+            yield record
+
+    if output.suffix.lower() == ".json":
+        write_det_db(output, ((record.key, record.lines) for record in counted()))
+    else:
+        rows = ((record.sequence, record.number, record.lines) for record in counted())
+        write_mot(output, rows, overwrite=overwrite, names=names)
+    notes = tuple(note for name in names for note in journal.finished[name])
     return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
 
 
@@ -102,14 +116,13 @@ def detect_whole(video: Video, detector: Detector) -> Generator[int, None, Found
     Raises `InputError` for what cannot be read.
     """
     records, notes = list[FrameRecord](), list[str]()
-    with open_video(video.source) as source:
-        try:
-            with closing(prefetch(source, _AHEAD)) as frames:
-                for frame in frames:
-                    records.append(_found(video, frame, detector))
-                    yield len(records)
-        except TruncatedInput as cut:
-            notes.append(f"{_CUT}{cut}")
+    with (
+        open_video(video.source) as source,
+        closing(_detected(video, source, detector, notes)) as found,
+    ):
+        for record in found:
+            records.append(record)
+            yield len(records)
         return Found(records, [*source.problems, *notes])
 
 
@@ -117,24 +130,31 @@ def _detect_video(
     video: Video, first: int, detector: Detector, journal: Journal, step: Step
 ) -> list[str]:
     """Detect from frame `first` on; returns the problems of the video."""
-    notes = []
-    with open_video(video.source, start=first) as source:
+    notes = list[str]()
+    with (
+        open_video(video.source, start=first) as source,
+        closing(_detected(video, source, detector, notes)) as found,
+    ):
         length = None if video.length or source.count is None else source.count + first - 1
         step(video.name, first - 1, length)
-        try:
-            with closing(prefetch(source, _AHEAD)) as frames:
-                for frame in frames:
-                    journal.add(_found(video, frame, detector))
-                    step(video.name, 1, None)
-        except TruncatedInput as cut:
-            notes.append(f"{_CUT}{cut}")
+        for record in found:
+            journal.add(record)
+            step(video.name, 1, None)
         return [*source.problems, *notes]
 
 
-def _found(video: Video, frame: Frame, detector: Detector) -> FrameRecord:
-    height, width = frame.image.shape[:2]
-    lines = as_lines(detector(frame), width, height)
-    return FrameRecord(video.name, frame.number, key_of(video, frame), lines)
+def _detected(
+    video: Video, source: Source, detector: Detector, notes: list[str]
+) -> Generator[FrameRecord, None, None]:
+    """The frames of an open video; that it was cut short goes to `notes`."""
+    try:
+        with closing(prefetch(source, _AHEAD)) as frames:
+            for frame in frames:
+                height, width = frame.image.shape[:2]
+                lines = as_lines(detector(frame), width, height)
+                yield FrameRecord(video.name, frame.number, key_of(video, frame), lines)
+    except TruncatedInput as cut:
+        notes.append(f"{_CUT}{cut}")
 
 
 def single_video(source: Path) -> Video:
@@ -191,27 +211,6 @@ def key_of(video: Video, frame: Frame) -> str:
     return "/".join([*components(prefix if video.folder is None else video.folder), f"{stem}.txt"])
 
 
-def _write(
-    journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
-) -> tuple[int, int]:
-    """Write all that was found, as the suffix says; returns the numbers of frames and boxes."""
-    frames = boxes = 0
-
-    def counted() -> Iterator[FrameRecord]:
-        nonlocal frames, boxes
-        for record in journal.frames([video.name for video in videos]):
-            frames += 1
-            boxes += len(record.lines)
-            yield record
-
-    if output.suffix.lower() == ".json":
-        write_det_db(output, ((record.key, record.lines) for record in counted()))
-    else:
-        rows = ((record.sequence, record.number, record.lines) for record in counted())
-        write_mot(output, rows, overwrite=overwrite, names=[video.name for video in videos])
-    return frames, boxes
-
-
 class FrameRecord(NamedTuple):
     """The boxes of one frame."""
 
@@ -247,15 +246,12 @@ class Journal:
         self.begun: tuple[str, int] | None = None
         self._spans: dict[str, tuple[int, int]] = {}  # where the frames of those finished are
         about = json.loads(json.dumps(about))
-        self._open = ExitStack()
-        with reading(path):
-            self._file = self._open.enter_context(path.open("r+b" if path.exists() else "w+b"))
-        try:
-            self._open.enter_context(locked(path))
+        with ExitStack() as opened:
+            with reading(path):
+                self._file = opened.enter_context(path.open("r+b" if path.exists() else "w+b"))
+            opened.enter_context(locked(path))
             good = self._read(about, overwrite=overwrite, whole=whole)
-        except BaseException:
-            self._open.close()
-            raise
+            self._open = opened.pop_all()
         self._file.truncate(good)
         self._file.seek(good)
         if not good:

@@ -11,9 +11,10 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -23,9 +24,7 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import FRAMES_FROM_0, read_detections
 from tfsasm.tables import Doubles
-
-if TYPE_CHECKING:
-    from tfsasm.video.source import Frame
+from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +40,7 @@ class _Stored:
         self._path, self._rule = path, missing
         self._notes: list[str] = []
         self._guesses: dict[str, str] = {}
-        self._absent = 0
-        self._first_absent: list[str] = []
+        self._absent: list[str] = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._path)!r})"
@@ -66,18 +64,15 @@ class _Stored:
         if self._rule == "error":
             raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
                              "frames count as frames without detections")
-        self._absent += 1
-        if len(self._first_absent) < _NAMED:
-            self._first_absent.append(label)
+        self._absent.append(label)
         return np.zeros((0, 5))
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
         notes = [*self._notes, *self._guesses.values()]
         if self._absent:
-            more = ", ..." if self._absent > len(self._first_absent) else ""
-            notes.append(f"{self._path} has no entry for {self._absent} frame(s), taken as empty: "
-                         f"{', '.join(self._first_absent)}{more}")
+            notes.append(f"{self._path} has no entry for {len(self._absent)} frame(s), taken as "
+                         f"empty: {first_few(self._absent, _NAMED)}")
         return notes
 
     def _find(self, frame: Frame) -> Doubles | None:
@@ -153,8 +148,7 @@ class DetectionDatabase(_Stored):
         self._skip_bad = skip_bad
         self._source = components(source_name) if source_name else ()
         self._file = read(path)
-        self._sequences: dict[Folder, _Names] = {}
-        self._by_name: dict[Folder, Folder | None] = {}
+        self._sequence, self._named = cache(self._checked), cache(self._search)
         known = self._file.folders
         sure = next(iter(known)) if len(known) == 1 else None
         if self._source and (named := self._named(())) is not None:
@@ -182,20 +176,18 @@ class DetectionDatabase(_Stored):
             position = names.by_number.get(frame.number - names.from_zero)
         return None if position is None else self._file.at(position)
 
-    def _sequence(self, folder: Folder) -> _Names:
-        """The frame names of a sequence whose lines were checked when it was first used."""
-        if folder not in self._sequences:
-            skipped = self._file.skipped.get(folder)
-            if skipped and not self._skip_bad:
-                raise InputError(skipped.first)
-            if skipped and not len(self._file.of(folder)):
-                raise skipped.all_of(f"{_join(folder)} in {self._path}")
-            if skipped:
-                self._notes.append(str(skipped))
-                log.warning("%s", skipped)
-            self._check(self._file.of(folder))
-            self._sequences[folder] = _Names(self._file.folders[folder])
-        return self._sequences[folder]
+    def _checked(self, folder: Folder) -> _Names:
+        """The frame names of a sequence, whose lines are checked."""
+        skipped = self._file.skipped.get(folder)
+        if skipped and not self._skip_bad:
+            raise InputError(skipped.first)
+        if skipped and not len(self._file.of(folder)):
+            raise skipped.all_of(f"{_join(folder)} in {self._path}")
+        if skipped:
+            self._notes.append(str(skipped))
+            log.warning("%s", skipped)
+        self._check(self._file.of(folder))
+        return _Names(self._file.folders[folder])
 
     def _folder(self, where: Folder, stem: str | None) -> Folder | None:
         """The sequence that a frame in folder `where` belongs to; None when it has no entry."""
@@ -215,13 +207,8 @@ class DetectionDatabase(_Stored):
             return None
         raise self._unknown(f"it has no sequence {name}" if name else "no name in it agrees", where)
 
-    def _named(self, where: Folder) -> Folder | None:
-        """The sequence whose name is in the path `where`, or else in the source's own path."""
-        if where not in self._by_name:
-            self._by_name[where] = self._search(where)
-        return self._by_name[where]
-
     def _search(self, where: Folder) -> Folder | None:
+        """The sequence whose name is in the path `where`, or else in the source's own path."""
         several: list[Folder] = []
         for path in (where, self._source):
             bare = (*path[:-1], PurePosixPath(path[-1]).stem) if path else ()  # a video: seq.mp4
@@ -238,7 +225,7 @@ class DetectionDatabase(_Stored):
     def _unknown(self, why: str, where: Folder) -> InputError:
         known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
         return InputError(
-            f"{self._path} does not tell the sequence of a frame in {_join(where)}: {why}. The "
+            f"{self._path} does not identify the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
 
 

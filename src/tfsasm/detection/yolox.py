@@ -5,8 +5,6 @@ file is shows in its numbers, so there is one path for both. PyTorch checkpoints
 take the same path but for the network itself.
 """
 
-from __future__ import annotations
-
 import http.client
 import re
 import shutil
@@ -25,6 +23,7 @@ from tfsasm.detection.class_names import choose, read_names
 from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
+from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
 from tfsasm.tables import Floats, Image
 
@@ -55,10 +54,6 @@ _PAD = 114
 _USER = "YOLOX as an ONNX file"
 
 _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
-
-_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-
-_IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ class Yolox(LiveDetector):
 
     It is run once on a grey image, so that a file that is something else shows before any work.
     `names` are those of its classes, as far as they are known; 80 without names are taken to be
-    COCO's, which `report` tells. Raises `InputError` for what is no YOLOX, and for a class that it
+    COCO's, which `report` says. Raises `InputError` for what is no YOLOX, and for a class that it
     doesn't have.
     """
 
@@ -164,10 +159,9 @@ class Yolox(LiveDetector):
         self._weights = weights
         probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
         self._grid = _checked_grid(probe, input_size, weights)
-        self._chosen = choose(
+        self.classes, self.class_names, self.note = choose(
             settings.labels, settings.classes, names, probe.shape[1] - 5, str(weights)
         )
-        self.classes, self.class_names = self._chosen.numbers, self._chosen.names
         self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
 
     def __repr__(self) -> str:
@@ -178,10 +172,6 @@ class Yolox(LiveDetector):
     def infer(self, batch: Floats) -> Any:
         """The network's output `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
         raise NotImplementedError
-
-    def report(self) -> list[str]:
-        """What was assumed about the file's classes."""
-        return [self._chosen.note] if self._chosen.note else []
 
     def find(self, image: Image) -> Detected:
         """See `LiveDetector.find`."""
@@ -204,7 +194,8 @@ class Yolox(LiveDetector):
         pixels: np.ndarray = canvas
         if self.legacy:
             scaled = canvas[:, :, ::-1].astype(np.float32) / np.float32(255)
-            pixels = (scaled - _IMAGENET_MEAN) / _IMAGENET_STD
+            mean, std = np.array([MEAN, STD], np.float32)
+            pixels = (scaled - mean) / std
         batch = np.empty((1, 3, *canvas.shape[:2]), np.float32)
         for channel in range(3):  # five times as quick as to transpose all at once
             batch[0, channel] = pixels[:, :, channel]

@@ -6,8 +6,6 @@ file that does not fit is a list of all that is wrong, and images are prepared b
 its own are never normalised.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,6 @@ _SIZES = {  # channels of the stem
     16: "yolox-nano", 24: "yolox-tiny", 32: "yolox-s", 48: "yolox-m", 64: "yolox-l", 80: "yolox-x",
 }  # fmt: skip
 
-_SMALL = ("yolox-nano", "yolox-tiny")
-
 _LARGE = ("yolox-m", "yolox-l", "yolox-x")
 
 State = Mapping[str, Tensor]
@@ -44,7 +40,7 @@ def usual_input(file: str, size: str, classes: int) -> tuple[tuple[int, int], bo
     legacy = Path(file).suffix.lower() == ".tar"
     if legacy and classes == 1:
         return (800, 1440) if size in _LARGE else (608, 1088), legacy
-    side = 416 if size in _SMALL else 640
+    side = 416 if size in ("yolox-nano", "yolox-tiny") else 640
     return (side, side), legacy
 
 
@@ -52,7 +48,7 @@ class YoloxTorchDetector(Yolox):
     """A YOLOX checkpoint as a source of proposals.
 
     `name` is the size that is expected, if any. Size and number of classes are read from the
-    tensors, the rest from `usual_input`, and both are told by `report`.
+    tensors, the rest from `usual_input`, and both are reported.
 
     Raises `WeightsError` for a checkpoint that is missing, damaged, would run code or does not
     fit, `InputError` when the package is missing or the settings ask for what is not there.

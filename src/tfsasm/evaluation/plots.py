@@ -224,6 +224,10 @@ def _legend_beside(axes: Any) -> None:
 
 
 def _save(figure: Any, path: Path | str) -> None:
+    from matplotlib.text import Text
+
     check_plot(path)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names are others', and a dollar in them is no formula
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=150)

@@ -6,7 +6,7 @@ any scoring; a caller may ask for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,38 +41,6 @@ class Scored:
     """What was guessed, and what is unusual."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Sequence -> why it was not scored."""
-
-
-def read_truths(folder: Path | str, names: Sequence[str] | None = None) -> dict[str, Trajectories]:
-    """Ground truth of MOT sequence folders, `folder/NAME/gt/gt.txt`, by name.
-
-    Without `names` it is every sequence that has such a file. Rows whose mark is 0 or whose class
-    is not a pedestrian are left out, and a result there counts as false. MOT16, 17 and 20 exempt
-    results on some of those, so their scores are lower here than by `score_files`. Raises
-    `InputError` when nothing is found, or a file is missing or bad.
-    """
-    root = Path(folder)
-    if names is None:
-        names = sorted(path.parent.parent.name for path in root.glob("*/gt/gt.txt"))
-    if not names:
-        raise InputError(f"no sequence in {root}: wanted NAME/gt/gt.txt")
-    tables = {name: read_tracks(root / name / "gt" / "gt.txt", lax=True) for name in names}
-    rule = PROTOCOLS["mot"]
-    return {name: trajectories(table)[counted(table, rule)] for name, table in tables.items()}
-
-
-def read_results(folder: Path | str, names: Iterable[str]) -> dict[str, Trajectories]:
-    """Results `folder/NAME.txt` or `folder/data/NAME.txt` of the sequences named.
-
-    Raises `InputError` for a missing file.
-    """
-    root = Path(folder)
-    places = {name: (root / f"{name}.txt", root / "data" / f"{name}.txt") for name in names}
-    found = {
-        name: inner if inner.exists() and not plain.exists() else plain
-        for name, (plain, inner) in places.items()
-    }
-    return {name: trajectories(read_tracks(path, lax=True)) for name, path in found.items()}
 
 
 def score_folders(

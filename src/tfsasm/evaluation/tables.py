@@ -64,10 +64,11 @@ def differences_table(differences: Sequence[Difference]) -> Table:
 
 def report_table(report: Report, title: str | None = None) -> Table:
     """Every sequence of a report, and the combined scores below a line; classes between them."""
-    rows = named_rows(report)
-    table = scores_table(rows, label="sequence", title=title)
-    for last in _last_of_each_part(report):
-        table.rows[last].end_section = True
+    table = scores_table(named_rows(report), label="sequence", title=title)
+    count = len(report.sequences)
+    table.rows[count - 1].end_section = True
+    if isinstance(report, ClassReport):
+        table.rows[count + len(report.classes) - 1].end_section = True
     return table
 
 
@@ -109,10 +110,3 @@ def named_rows(report: Report) -> dict[str, Scores]:
             "class average": report.class_average, "combined": report.combined,
         }  # fmt: skip
     return {**report.sequences, "combined": report.combined}
-
-
-def _last_of_each_part(report: Report) -> list[int]:
-    count = len(report.sequences)
-    if isinstance(report, ClassReport):
-        return [count - 1, count + len(report.classes) - 1]
-    return [count - 1]

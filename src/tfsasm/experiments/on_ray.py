@@ -106,7 +106,8 @@ def _work_on(ray: Any, names: deque[str], start: Callable[[], Any], count: int) 
                     ray.get(ready)
             except ray.exceptions.RayError as error:
                 if name:
-                    event = lost(name, deaths, names, f"its process or node ended ({_said(error)})")
+                    why = f"its process or node ended ({type(error).__name__})"
+                    event = lost(name, deaths, names, why)
                 elif (stillborn := stillborn + 1) == ATTEMPTS:
                     raise InputError(f"no worker can start on the Ray cluster: {error}") from error
             else:
@@ -135,10 +136,6 @@ def _end(ray: Any, streams: Iterable[Any]) -> None:
         with suppress(ray.exceptions.RayError, StopIteration):
             while ray.wait([stream], timeout=max(0, until - time.monotonic()))[0]:
                 ray.get(next(stream))
-
-
-def _said(error: Exception) -> str:
-    return type(error).__name__
 
 
 class _Worker:
@@ -239,7 +236,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     usual = signal.getsignal(signal.SIGTERM)
     try:
-        _check_answers(address)
+        if found := re.fullmatch(r"\[?([^/\]]+)\]?:(\d+)", address or ""):
+            # Where nobody listens, Ray itself would try for many minutes.
+            socket.create_connection((found[1], int(found[2])), _PATIENCE).close()
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         why = str(error).split("\n")[0]
@@ -250,9 +249,3 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
-
-
-def _check_answers(address: str | None) -> None:
-    """Ray would try for many minutes. Raises `OSError` where nobody listens."""
-    if found := re.fullmatch(r"\[?([^/\]]+)\]?:(\d+)", address or ""):
-        socket.create_connection((found[1], int(found[2])), _PATIENCE).close()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tfsasm.datasets.sequences import Sequence as DatasetSequence
 from tfsasm.datasets.sequences import find_detections
@@ -16,6 +16,7 @@ from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import Files, result_file
 from tfsasm.files import check_folder
 from tfsasm.motchallenge import read_detections
+from tfsasm.tracking.config import PRESETS, Preset
 
 if TYPE_CHECKING:
     from tfsasm.runtime.network import Network
@@ -77,21 +78,14 @@ class Experiment:
     """Detections below this score are left out."""
     skip_bad: bool = False
     """Leave out lines of detections that cannot be used."""
-    timed: bool = False
-    """The seconds of each tracker count: networks are warmed up, and nothing is computed ahead."""
-    in_pixels: bool = False
-    """Trackers without a network take stored detections as they are, not normalised by the image as
-    `track_video` gives them."""
-    strict_length: bool = False
-    """A sequence of another length than expected fails."""
-    first_id: int = 1
-    """The first identity in result files."""
-    scores: bool = True
-    """Whether result files hold scores."""
+    comparison: bool = False
+    """The seconds of each tracker count, so networks are warmed up and nothing is computed ahead;
+    trackers without a network take stored detections as they are, not normalised by the image as
+    `track_video` gives them; and a sequence of another length than expected fails."""
+    form: Preset = PRESETS["default"]
+    """How the images of a folder are ordered, and the first identity and scores in result files."""
     categories: bool = False
-    """Whether they hold the class of each track, as BDD100K counts them."""
-    order: Literal["natural", "name"] = "natural"
-    """Of the images of a folder."""
+    """Whether result files hold the class of each track, as BDD100K counts them."""
     todo: Mapping[str, Sequence[str]] | None = None
     """Of each sequence that is not done, the labels of the trackers that have no result of it yet;
     None for all of all."""

@@ -111,12 +111,9 @@ def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) ->
     pickled, so it is a function of a module or a `partial` of one. One worker is this process. An
     exception ends the work on its name alone. Closing the generator ends the workers.
     """
-    if workers == 1:
-        return _here(names, make)
-    return _elsewhere(deque(names), make, min(workers, len(names)))
-
-
-def _here(names: Sequence[str], make: Callable[[], Work]) -> Events:
+    if workers > 1:
+        yield from _elsewhere(deque(names), make, min(workers, len(names)))
+        return
     work = make()
     for name in names:
         yield from events_of(name, work)

@@ -65,7 +65,7 @@ def claim(
     check_folder(folder)
     wanted = json.loads(json.dumps(settings))
     before = _read(folder)
-    if before is None and any(_visible(folder)):
+    if before is None and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files; give a new or an empty folder")
     known = set(before["sequences"]) if before else set()
     was = before["settings"] if before else {}
@@ -128,22 +128,16 @@ def _read(folder: Path) -> dict[str, Any] | None:
     raise InputError(f"{path} cannot be read; give another --output, or remove this folder")
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
 def _only(
     settings: Mapping[str, Any], by_sequence: Collection[str], names: Collection[str]
 ) -> dict[str, Any]:
     """`settings`, those `by_sequence` of `names` alone."""
-    return {
-        key: _of(names, value) if key in by_sequence else value for key, value in settings.items()
-    }
 
+    def chosen(value: Any) -> dict[str, Any]:
+        given = value.items() if isinstance(value, dict) else ()
+        return {name: one for name, one in given if name in names}
 
-def _of(names: Collection[str], value: Any) -> dict[str, Any]:
-    given = value.items() if isinstance(value, dict) else ()
-    return {name: one for name, one in given if name in names}
+    return {key: chosen(value) if key in by_sequence else value for key, value in settings.items()}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ import supervision as sv
 
 from tfsasm.datasets.bdd100k import CATEGORIES
 from tfsasm.detection.det_db import DetDb, read_det_db
-from tfsasm.detection.detectors import Detector
+from tfsasm.detection.detectors import Detector, NoDetector
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
@@ -108,10 +108,10 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
         network = experiment.network()
         if experiment.categories and network.classes not in (1, len(CATEGORIES)):
             raise InputError(
-                f"the network tells {network.classes} classes apart, and BDD100K has "
+                f"the network has {network.classes} classes, and BDD100K has "
                 f"{len(CATEGORIES)}: {', '.join(CATEGORIES)}"
             )
-        if experiment.timed:
+        if experiment.comparison:
             _warm_up(QueryTracker(network))
     if any(isinstance(spec, AppearanceSpec) for spec in specs):
         one = experiment.embedder()
@@ -147,7 +147,7 @@ def run_sequence(
     with ExitStack() as stack:
         source = None
         if task.source:
-            source = stack.enter_context(open_video(str(task.source), order=experiment.order))
+            source = stack.enter_context(open_video(str(task.source), order=experiment.form.order))
         ready = _prepared(experiment, chosen, found, source or _numbered(task), stack)
         files = {label: _result(experiment, label, name, stack) for label in chosen}
         for frame, given, features in ready:
@@ -156,23 +156,31 @@ def run_sequence(
                 tracks, spent = _update(tracker, frame, boxes, features[label], embedder)
                 seconds[label] += spent
                 if experiment.categories:
-                    tracks = as_categories(tracks, None if _own_classes(tracker) else names)
+                    own = isinstance(tracker, QueryTracker) and tracker.network.classes > 1
+                    tracks = as_categories(tracks, None if own else names)
                 files[label].write(frame, tracks)
                 ids[label].update(np.asarray(tracks.tracker_id).tolist())
             frames += 1
             yield frames
         notes = [*(source.problems if source else ()), *found.report()]
-        notes += _length_notes(task, frames, strict=experiment.strict_length)
+        if frames != (length := task.sequence.length):
+            if experiment.comparison:
+                raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
+            notes.append(f"{frames} frames were tracked, {length} were expected")
     identities = {label: len(each) for label, each in ids.items()}
     return Outcome(frames, time.monotonic() - began, identities, seconds, tuple(notes))
 
 
 def open_stored(
     task: Task, *, skip_bad: bool, read: Callable[[Path | str], DetDb] = read_det_db
-) -> Stored:
-    """The stored detections of a task. `read` may be a cached `read_det_db`. Raises `InputError`.
+) -> Stored | NoDetector:
+    """The stored detections of a task, which for a network that finds objects itself has none.
+
+    `read` may be a cached `read_det_db`. Raises `InputError`.
     """
-    path = task.detections or ""
+    path = task.detections
+    if path is None:
+        return NoDetector()
     if task.first > 1:
         return MotDetections(path, skip_bad=skip_bad, first=task.first)
     return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad, read=read)
@@ -183,7 +191,7 @@ def _prepared(
     frames: Iterable[Frame], stack: ExitStack,
 ) -> Iterator[tuple[Frame, FrameDetections, Mapping[str, Features]]]:
     """Frames with their detections and the features of each tracker, in advance if untimed."""
-    ahead = 0 if experiment.timed else _AHEAD
+    ahead = 0 if experiment.comparison else _AHEAD
     detected = ((frame, _detections(experiment, found, frame)) for frame in frames)
     first = stack.enter_context(closing(prefetch(detected, ahead)))
     ready = ((frame, given, _features(trackers, frame)) for frame, given in first)
@@ -191,7 +199,7 @@ def _prepared(
 
 
 def _detections(experiment: Experiment, found: Detector, frame: Frame) -> FrameDetections:
-    if frame.image.size and not experiment.in_pixels:
+    if frame.image.size and not experiment.comparison:
         proposals = found(frame)
         proposals = proposals[proposals.scores >= experiment.min_score]
         return FrameDetections(proposals, proposals)
@@ -228,11 +236,6 @@ def _network(tracker: Tracker) -> int:
     return id(getattr(tracker, "network", tracker))
 
 
-def _own_classes(tracker: Tracker) -> bool:
-    """Whether the tracker says what its tracks are: with a network of several classes."""
-    return isinstance(tracker, QueryTracker) and tracker.network.classes > 1
-
-
 def _update(
     tracker: Tracker, frame: Frame, detections: sv.Detections | Proposals, features: Features,
     embedder: SharedEmbedder | None,
@@ -250,20 +253,10 @@ def _result(experiment: Experiment, label: str, name: str, stack: ExitStack) -> 
     path = stack.enter_context(atomic_path(result_file(experiment.folders[label], name)))
     return stack.enter_context(
         MotFile(
-            path, first_id=experiment.first_id, scores=experiment.scores,
+            path, first_id=experiment.form.first_id, scores=experiment.form.scores,
             classes=experiment.categories,
         )
     )
-
-
-def _length_notes(task: Task, frames: int, *, strict: bool) -> list[str]:
-    """What to note of a sequence that turned out to have so many frames."""
-    length = task.sequence.length
-    if frames == length:
-        return []
-    if strict:
-        raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
-    return [f"{frames} frames were tracked, {length} were expected"]
 
 
 def _numbered(task: Task) -> Iterator[Frame]:

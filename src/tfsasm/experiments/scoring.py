@@ -8,7 +8,7 @@ from functools import partial
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import Files
 from tfsasm.evaluation.score import Scored, score_files
-from tfsasm.experiments.pool import Event, Processes, Work, run_sequences
+from tfsasm.experiments.pool import Event, Processes, run_sequences
 
 Filed = Mapping[str, Mapping[str, Files]]
 """By tracker, the files of each sequence."""
@@ -25,7 +25,7 @@ def score_all(
     `InputError` when nothing is left, and `KeyboardInterrupt`.
     """
     counts = {label: len(group) for label, group in files.items()}
-    make = partial(_scoring, files, dataset, problems, classes)
+    make = partial(partial, _score, files, dataset, problems, classes)  # what scores one by label
     run = run_sequences(list(files), make, counts, Processes(workers), on_event)
     if run.interrupted:
         raise KeyboardInterrupt
@@ -36,12 +36,6 @@ def score_all(
     if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
         return score_all(files, dataset, left_out, workers, on_event, classes=classes)
     return scored
-
-
-def _scoring(
-    files: Filed, dataset: str, problems: Mapping[str, str], classes: Sequence[int]
-) -> Work:
-    return partial(_score, files, dataset, problems, classes)
 
 
 def _score(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments.speed.variants import check_variants, make_variant, precision_of
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
-from tfsasm.motrv2.motr import is_motr, make_motr
-from tfsasm.motrv2.weights import load_model, make_model, read_checkpoint
+from tfsasm.motrv2.family import make_any
+from tfsasm.motrv2.weights import load_model, read_checkpoint
 from tfsasm.runtime.network import Network
-from tfsasm.tracking.config import TrackerConfig, released
+from tfsasm.tracking.config import released
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import open_video
 
@@ -126,7 +126,8 @@ def verify(
                 yield Agreement(variant, 0.0, False, 0.0, absent=str(error))
                 continue
             began = time.perf_counter()
-            tracks = _tracked(network, video, released())
+            tracker = QueryTracker(network, released())
+            tracks = [tracker.update(boxes, image) for image, boxes in video]
             seconds = (time.perf_counter() - began) / max(1, len(video))
             wanted = tracks if wanted is None else wanted
             yield Agreement(variant, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
@@ -140,13 +141,6 @@ def _made(variant: str, weights: Path, folder: Path) -> Network:
         for _ in export(model, config, exported, "onnx"):
             pass
     return make_variant(variant, model, config, exported)
-
-
-def _tracked(
-    network: Network, video: Iterable[Shown], method: TrackerConfig
-) -> list[sv.Detections]:
-    tracker = QueryTracker(network, method)
-    return [tracker.update(boxes, image) for image, boxes in video]
 
 
 def compared(
@@ -167,11 +161,10 @@ def compared(
 def describe(weights: Path) -> tuple[str, NetworkConfig]:
     """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
     state, given = read_checkpoint(weights)
-    if is_motr(state):
-        make_motr(state, weights, given)
-        raise WeightsError(f"{weights} is a MOTR and whole; there is one way to run it, so nothing "
-                           "to compare: tfsasm track --preset motr")  # fmt: skip
-    model, config = make_model(state, given, weights)
+    model, config = make_any(state, given, weights)
+    if config.model.kind == "motr":
+        raise WeightsError(f"{weights} is a MOTR and whole; PyTorch has one way to run it, so "
+                           "nothing to compare: tfsasm track --preset motr")  # fmt: skip
     tensors, numbers = len(model.state_dict()), model.size
     sizes = config.model
     return (

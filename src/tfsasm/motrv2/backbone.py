@@ -3,8 +3,6 @@
 Parameter names below `body` are torchvision's, so that published checkpoints load by name.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from itertools import pairwise

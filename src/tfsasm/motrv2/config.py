@@ -1,8 +1,4 @@
-"""The MOTRv2 network (arXiv 2211.09791; SPEC 3 to 6): four calls, no identities, no targets.
-
-`encode` an image once; make `queries` of a frame's proposals; `decode` them together with the
-tracks carried from before; `refresh` the content of the tracks that live on.
-"""
+"""Sizes of the network and the scale of its images, and both as JSON."""
 
 from __future__ import annotations
 
@@ -24,6 +20,8 @@ _LARGEST = 100_000  # of any size; a larger one would ask for all memory before 
 class ModelConfig:
     """Sizes of the network. The defaults are the published one (SPEC 1)."""
 
+    kind: str = "motrv2"
+    """`motrv2`, or `motr`: its predecessor, whose queries keep a position that is learned."""
     backbone: str = "resnet50"
     """`resnet50` or `mobilenetv2`."""
     width: int = 256
@@ -36,10 +34,15 @@ class ModelConfig:
     points: int = 4
     """Sampling points per head and level."""
     learned_queries: int = 10
+    queries_per_track: int = 1
+    """So many learned queries follow one object together, those of a set one behind the other, and
+    there are no queries of detections: 3 in CO-MOT; published MOTRv2: 1."""
     classes: int = 1
     box_turns: float = 1.0
     """Full turns of the fastest wave of the box encoding over the image. More of them tell
     neighbouring boxes apart better; published: 1."""
+    track_attention: bool = False
+    """Of MOTR alone: tracks attend to one another before all queries do; published: yes."""
     place_values: bool = False
     """Self-attention passes on where a query is, not only what it is; published: no."""
 
@@ -104,6 +107,11 @@ def full() -> NetworkConfig:
     return NetworkConfig()
 
 
+def motr() -> NetworkConfig:
+    """The published MOTR: as `full`, with 300 learned queries and attention among tracks."""
+    return NetworkConfig(ModelConfig(kind="motr", learned_queries=300, track_attention=True))
+
+
 def tiny() -> NetworkConfig:
     """The small network that ships in the package: MobileNetV2, 1 + 3 layers, width 128."""
     sizes = ModelConfig(
@@ -111,3 +119,7 @@ def tiny() -> NetworkConfig:
         levels=3, box_turns=16.0, place_values=True,
     )  # fmt: skip
     return NetworkConfig(sizes, short_side=288, max_side=512)
+
+
+NETWORKS = {"tiny": tiny, "full": full, "motr": motr}
+"""Networks by name."""

@@ -4,8 +4,6 @@ What is unusual here: the seams for faster kernels are `sample` and, where softm
 part of the kernel too, `attend`; everything before and after them is matrix products.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from functools import cache
@@ -60,19 +58,13 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(
-        self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
-        padding: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """Attend from `query` `[B, Q, C]` to `source` `[B, S, C]`; returns `[B, Q, C]`.
 
         `reference` is `[B, Q, L, 2]` points or `[B, Q, L, 4]` boxes (cxcywh), in [0, 1] of each
-        level. `padding` `[B, S]` is True where the source is to be ignored.
+        level.
         """
-        value = self.value_proj(source)
-        if padding is not None:
-            value = value.masked_fill(padding[..., None], 0.0)
-        value = value.unflatten(-1, (self.heads, -1))
+        value = self.value_proj(source).unflatten(-1, (self.heads, -1))
         grid = (self.heads, self.levels, self.points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*grid, 2))
         logits = self.attention_weights(query).unflatten(-1, grid)

@@ -5,8 +5,6 @@ this model's own: a learned position with a reference point, or with two stages 
 guesses. A file's tensors say which of the models it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,23 +25,10 @@ from tfsasm.motrv2.transformer import (
     Features,
     Prediction,
     inverse_sigmoid,
+    pixel_centres,
 )
-from tfsasm.motrv2.weights import PUBLISHED, read_checkpoint
+from tfsasm.motrv2.weights import published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
-
-NAMES = (  # ours, published
-    *(pair for pair in PUBLISHED if pair[0] in ("backbone.", "projections.", "level_embed",
-                                                "encoder.", "interaction.")),
-    ("layers.", "transformer.decoder.layers."),
-    ("box_heads.", "bbox_embed."),
-    ("class_heads.", "class_embed."),
-    ("learned", "query_embed.weight"),
-    ("reference.", "transformer.reference_points."),
-    ("guess.", "transformer.enc_output."),
-    ("guess_norm.", "transformer.enc_output_norm."),
-    ("place.", "transformer.pos_trans."),
-    ("place_norm.", "transformer.pos_trans_norm."),
-)  # fmt: skip
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
 """Names under which models with refined boxes have their heads a second time."""
@@ -139,16 +124,12 @@ def _moved(places: Tensor, correction: Tensor) -> Tensor:
 
 def _pixel_boxes(features: Features) -> Tensor:
     """A box `[1, S, 4]` about each pixel of each level, larger on coarser ones."""
-    levels = []
-    for level, (height, width) in enumerate(features.shapes):
-        y, x = (
-            (torch.arange(n, dtype=torch.float32, device=features.tokens.device) + 0.5) / n
-            for n in (height, width)
-        )
-        centres = torch.cartesian_prod(y, x).flip(-1)
-        size = torch.full_like(centres, _GUESS_SIZE * 2**level)
-        levels.append(torch.cat([centres, size], dim=-1))
-    return torch.cat(levels)[None]
+    centres = pixel_centres(features.shapes, features.tokens)[:, :, 0]
+    sizes = [
+        centres.new_full((1, height * width, 2), _GUESS_SIZE * 2**level)
+        for level, (height, width) in enumerate(features.shapes)
+    ]
+    return torch.cat([centres, torch.cat(sizes, dim=1)], dim=-1)
 
 
 def load_detr(path: Path | str) -> DeformableDETR:
@@ -212,9 +193,3 @@ def recognise(state: Mapping[str, Tensor], path: Path | str) -> DetrConfig:
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     found = (re.match(pattern, name) for name in state)
     return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def published_name(ours: str) -> str:
-    """A parameter's name in the published files."""
-    prefix, published = next(pair for pair in NAMES if ours.startswith(pair[0]))
-    return published + ours[len(prefix) :]

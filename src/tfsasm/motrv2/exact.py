@@ -7,8 +7,6 @@ with AVX-512, so with MKL's blocks the products of 16 rows and more agree to the
 rows, and whatever oneDNN cannot do, are left to PyTorch.
 """
 
-from __future__ import annotations
-
 from functools import cache, reduce
 
 import torch

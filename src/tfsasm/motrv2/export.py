@@ -5,8 +5,6 @@ between decoding and interaction, and `tfsasm.runtime` does them in NumPy. All s
 of the image, and the numbers of queries and tracks.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import logging
@@ -85,6 +83,7 @@ Graph = tuple[nn.Module, tuple[Any, ...], tuple[Any, ...]]
 def graphs(model: MOTRv2) -> dict[str, Graph]:
     """The three parts of a network, by their names in an export."""
     width, levels = model.config.width, model.config.levels
+    stored = model.learned_content.shape[1]  # of a query, which in MOTR has two vectors
     sides = [(12 + 3 * level, 13 + 4 * level) for level in range(levels)]  # no two alike
     maps = [torch.zeros(1, h, w, width) for h, w in sides]
     free_maps = [
@@ -94,11 +93,11 @@ def graphs(model: MOTRv2) -> dict[str, Graph]:
     image_sides = {0: Dim("height", min=65), 1: Dim("width", min=65)}
     # The exporter asks for the lower bounds. The graphs do not know them, and tests go below.
     queries, tracks = ({0: Dim(name, min=2)} for name in ("queries", "tracks"))
-    content, boxes = torch.zeros(7, width), torch.full((7, 4), 0.5)
+    content, boxes = torch.zeros(7, stored), torch.full((7, 4), 0.5)
     return {
         "encode": (Encode(model), (torch.zeros(97, 131, 3, dtype=torch.uint8),), (image_sides,)),
         "decode": (Decode(model), (content, boxes, maps), (queries, queries, free_maps)),
-        "interact": (model.interaction, (content, boxes, content.clone()), (tracks,) * 3),
+        "interact": (model.interaction, (content, boxes, torch.zeros(7, width)), (tracks,) * 3),
     }
 
 
@@ -159,6 +158,8 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
 
 
 def _manifest(model: MOTRv2, network: NetworkConfig) -> Manifest:
+    nothing = torch.zeros(1, model.learned_content.shape[1])  # a MOTR has no queries of detections
+    proposal = getattr(model, "proposal_content", nothing)
     return Manifest(
         short_side=network.short_side,
         max_side=network.max_side,
@@ -166,7 +167,9 @@ def _manifest(model: MOTRv2, network: NetworkConfig) -> Manifest:
         parameters=sum(p.numel() for p in model.parameters()),
         learned_content=model.learned_content.detach().numpy(),
         learned_boxes=model.learned_boxes.detach().numpy(),
-        proposal_content=model.proposal_content.detach().numpy(),
+        proposal_content=proposal.detach().numpy(),
+        kind=model.config.kind,
+        queries_per_track=model.config.queries_per_track,
     )
 
 

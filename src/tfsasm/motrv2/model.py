@@ -4,10 +4,9 @@
 tracks carried from before; `refresh` the content of the tracks that live on.
 """
 
-from __future__ import annotations
-
 import copy
 import math
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -66,20 +65,13 @@ class ImageEncoder(nn.Module):
         self.level_embed = nn.Parameter(torch.empty(config.levels, config.width))
         self.encoder = Encoder(config)
 
-    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
+    def encode(self, images: Tensor) -> Features:
         """Encode normalised RGB images `[B, 3, H, W]`; needs no state, so frames may share a batch.
-
-        `padding` `[B, H, W]` is True where an image was padded to the size of the batch; None
-        when nothing was.
         """
         stages = self.stages(images)
         maps = [project(x) for project, x in zip(self.projections, stages, strict=True)]
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
-        masks = None
-        if padding is not None:
-            given = padding[:, None].float()
-            masks = [F.interpolate(given, size=shape)[:, 0].bool() for shape in shapes]
-        return self.encoder(maps, level_positions(shapes, masks, self.level_embed), masks)
+        return self.encoder(maps, level_positions(shapes, self.level_embed))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """What each level is made of: the backbone's maps, the last one twice for four levels."""
@@ -129,12 +121,19 @@ class MOTRv2(ImageEncoder):
         `stored` is what the tracks carried into this frame (before any memory was mixed in) and
         `seen` `[A]` bool says whose answer is trusted. The others stay frozen, content and box.
         """
-        if len(stored) == 0:
-            return stored
-        chosen = seen[:, None]
-        boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
-        content = self.interaction(stored.content, boxes, answer.embeddings)
-        return Queries(torch.where(chosen, content, stored.content), boxes)
+        return refreshed(self.interaction, stored, answer, seen)
+
+
+def refreshed(
+    interaction: nn.Module, stored: Queries, answer: Prediction, seen: Tensor
+) -> Queries:
+    """See `MOTRv2.refresh`."""
+    if len(stored) == 0:
+        return stored
+    chosen = seen[:, None]
+    boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
+    content = interaction(stored.content, boxes, answer.embeddings)
+    return Queries(torch.where(chosen, content, stored.content), boxes)
 
 
 def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cpu") -> Tensor:
@@ -156,8 +155,17 @@ def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.Modul
 
 @torch.no_grad()
 def _initialise(model: MOTRv2) -> None:
-    """Initial values of the published recipe (SPEC 4.8, 3.2)."""
-    for part in (model.encoder, model.decoder, model.interaction):
+    initialise(model, (model.encoder, model.decoder, model.interaction))
+    nn.init.uniform_(model.learned_boxes)
+    for content in (model.learned_content, model.proposal_content, model.denoising_content):
+        nn.init.normal_(content)
+    model.decoder.class_heads, model.decoder.box_heads = initial_heads(model.config)
+
+
+@torch.no_grad()
+def initialise(model: ImageEncoder, parts: Iterable[nn.Module]) -> None:
+    """Initial values of the published recipe (SPEC 4.8, 3.2) of all but heads and queries."""
+    for part in parts:
         for tensor in part.parameters():
             if tensor.dim() > 1:
                 nn.init.xavier_uniform_(tensor)
@@ -169,19 +177,17 @@ def _initialise(model: MOTRv2) -> None:
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(cast(Tensor, module.bias))
     nn.init.normal_(model.level_embed)
-    nn.init.uniform_(model.learned_boxes)
-    for content in (model.learned_content, model.proposal_content, model.denoising_content):
-        nn.init.normal_(content)
-    _initialise_heads(model.decoder, model.config)
 
 
-def _initialise_heads(decoder: Decoder, config: ModelConfig) -> None:
-    """All heads start as copies of one; only the first box head starts with small boxes."""
+def initial_heads(config: ModelConfig) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Class and box heads. All start as copies of one; only the first box head with small boxes.
+    """
     class_head = Linear(config.width, config.classes)
     nn.init.constant_(class_head.bias, -math.log(99.0))
     box_head = BoxHead(config.width)
     box_head.reset(size_bias=0.0)
     layers = range(config.decoder_layers)
-    decoder.class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
-    decoder.box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
-    cast(BoxHead, decoder.box_heads[0]).reset(size_bias=-2.0)
+    class_heads = nn.ModuleList(copy.deepcopy(class_head) for _ in layers)
+    box_heads = nn.ModuleList(copy.deepcopy(box_head) for _ in layers)
+    cast(BoxHead, box_heads[0]).reset(size_bias=-2.0)
+    return class_heads, box_heads

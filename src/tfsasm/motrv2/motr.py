@@ -4,9 +4,8 @@ What is unusual here: the content of a query is two vectors one behind the other
 and what it is `[Q, 2C]`, and only the centre of its box is a reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from tfsasm.errors import WeightsError
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.deformable_detr import ALIASES, DeformableDETR, DetrConfig, fill, recognise
 from tfsasm.motrv2.exact import Linear
+from tfsasm.motrv2.model import initial_heads, initialise, refreshed
 from tfsasm.motrv2.transformer import (
     DecoderLayer,
     Features,
@@ -43,10 +43,10 @@ class TrackAttentionLayer(DecoderLayer):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """See `DecoderLayer.attend`."""
-        tracks, of_tracks = content[:, _FIRST_TRACK:], position[:, _FIRST_TRACK:]
-        if tracks.shape[1]:
-            tracks = self.norm4(tracks + self.update_attn(tracks, of_tracks))
-            content = torch.cat([content[:, :_FIRST_TRACK], tracks], dim=1)
+        # A mask rather than a part: then an exported graph serves any number of tracks.
+        tracks = torch.arange(content.shape[1], device=content.device) >= _FIRST_TRACK
+        updated = self.update_attn(content, position, tracks[:, None] != tracks)
+        content = torch.where(tracks[:, None], self.norm4(content + updated), content)
         return super().attend(content, position, places, features, attention_mask)
 
 
@@ -77,13 +77,16 @@ class PositionInteraction(FeedForward):
 class MOTR(DeformableDETR):
     """Deformable DETR whose queries live on as tracks: the calls of `MOTRv2`."""
 
-    def __init__(self, config: ModelConfig, *, track_attention: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__(DetrConfig(config, refine=True, two_stage=False))
-        if track_attention:
+        if config.track_attention:
             layers = range(config.decoder_layers)
             self.layers = nn.ModuleList(TrackAttentionLayer(config) for _ in layers)
         self.interaction = PositionInteraction(config)
         self.size = sum(p.numel() for p in self.parameters())
+        initialise(self, (self.encoder, self.layers, self.reference, self.interaction))
+        nn.init.zeros_(self.reference.bias)
+        self.class_heads, self.box_heads = initial_heads(config)
 
     @property
     def learned_content(self) -> Tensor:
@@ -93,7 +96,8 @@ class MOTR(DeformableDETR):
     @property
     def learned_boxes(self) -> Tensor:
         """Where the learned queries look, as boxes `[N, 4]` without a size."""
-        places = self.reference(self.learned.chunk(2, dim=-1)[0]).sigmoid()
+        with torch.autocast(self.learned.device.type, enabled=False):  # half precision blurs places
+            places = self.reference(self.learned.chunk(2, dim=-1)[0]).sigmoid()
         return torch.cat([places, torch.zeros_like(places)], dim=-1)
 
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
@@ -106,6 +110,10 @@ class MOTR(DeformableDETR):
         places = inverse_sigmoid(queries.boxes[None, :, :2]).sigmoid()
         return self.answers(features, position, content, places)
 
+    def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
+        """See `MOTRv2.refresh`; of the box only the centre counts."""
+        return refreshed(self.interaction, stored, answer, seen)
+
 
 def is_motr(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict has published names that only MOTR has."""
@@ -117,7 +125,7 @@ def is_motr(state: Mapping[str, Tensor]) -> bool:
 def make_motr(
     state: Mapping[str, Tensor], path: Path | str, config: NetworkConfig | None
 ) -> tuple[MOTR, NetworkConfig]:
-    """The network of a MOTR checkpoint, ready to track, and its configuration.
+    """The network of a published MOTR checkpoint, ready to track, and its configuration.
 
     Raises `WeightsError` for one that was trained with a memory bank or without the update of
     positions, and for one that does not fit.
@@ -127,9 +135,15 @@ def make_motr(
     if "track_embed.linear_pos1.weight" not in state:
         raise WeightsError(f"{path} is a MOTR whose query interaction keeps positions; only the "
                            "published kind, which updates them, is supported")  # fmt: skip
-    sizes = recognise({**state, f"{ALIASES[0]}0": torch.empty(0)}, path).model
-    attention = any(".update_attn." in name for name in state)
-    network = MOTR(sizes, track_attention=attention)
+    config = config or NetworkConfig(motr_sizes(state, path))
+    network = MOTR(config.model)
     fill(network, state, f"{path} does not fit MOTR",
          unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip
-    return network, config or NetworkConfig(sizes)
+    return network, config
+
+
+def motr_sizes(state: Mapping[str, Tensor], path: Path | str) -> ModelConfig:
+    """What the tensors of a MOTR say of it. Raises `WeightsError` for those of another network."""
+    sizes = recognise({**state, f"{ALIASES[0]}0": torch.empty(0)}, path).model
+    attention = any(".update_attn." in name for name in state)
+    return replace(sizes, kind="motr", track_attention=attention)

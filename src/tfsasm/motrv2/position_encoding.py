@@ -1,7 +1,5 @@
 """Sine encodings of places, boxes and scores (SPEC 3.4, 4.3)."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 
@@ -27,26 +25,24 @@ def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tens
     return _waves(values * (2 * math.pi * turns), features).flatten(-2)
 
 
-def embed_whole_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
-    """`embed_grid` of one image without padding, made once per size. Not to be changed in place."""
+def embed_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    """Encode the pixels of an image as `[1, 2 * features, H, W]`: rows first, then columns.
+
+    Each spans a full turn. Made once per size; not to be changed in place.
+    """
     if torch.compiler.is_compiling():  # the sizes of a traced graph are free: nothing to keep it by
-        valid = torch.ones(1, height, width, dtype=torch.bool, device=device)
-        return embed_grid(valid, features)
+        return _grid(height, width, features, device)
     return _kept_grid(height, width, features, device)
 
 
 @lru_cache(maxsize=32)
 def _kept_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():  # serves training as well
-        return embed_grid(torch.ones(1, height, width, dtype=torch.bool, device=device), features)
+        return _grid(height, width, features, device)
 
 
-def embed_grid(valid: Tensor, features: int) -> Tensor:
-    """Encode the pixels of `valid` `[B, H, W]` (False on padding) as `[B, 2 * features, H, W]`.
-
-    Rows first, then columns, each scaled so that the valid part spans a full turn.
-    """
-    counts = valid.float()
+def _grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    counts = torch.ones(1, height, width, device=device)
     y, x = counts.cumsum(1), counts.cumsum(2)
     y = (y - 0.5) / (y[:, -1:] + 1e-6) * (2 * math.pi)
     x = (x - 0.5) / (x[:, :, -1:] + 1e-6) * (2 * math.pi)

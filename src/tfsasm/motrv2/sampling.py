@@ -6,8 +6,6 @@ S = sum of h*w; `locations` `[B, Q, M, L, K, 2]`, (x, y) in [0, 1] of each level
 everything is zero; `weights` `[B, Q, M, L, K]`; and return the weighted sums `[B, Q, M * D]`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

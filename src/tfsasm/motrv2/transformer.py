@@ -18,7 +18,7 @@ from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
 from tfsasm.motrv2.exact import Linear, linear, products
 from tfsasm.motrv2.fast.kernels import Shapes
-from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid, embed_whole_grid
+from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid
 from tfsasm.motrv2.sampling import level_sizes
 from tfsasm.runtime.network import Queries
 from tfsasm.tables import Table
@@ -32,17 +32,10 @@ class Features:
     """`[B, S, C]`, S = sum of h*w over `shapes`."""
     shapes: Shapes
     """Height and width of each level."""
-    padding: Tensor | None = None
-    """`[B, S]`, True on padding; None when there is none."""
-    valid_ratios: Tensor | None = None
-    """`[B, L, 2]` share of each level's (width, height) that is not padding; None for all."""
 
     def __getitem__(self, index: int) -> Features:
         """One image of the batch, still with a batch axis of 1."""
-        one = slice(index, index + 1)
-        padding = None if self.padding is None else self.padding[one]
-        ratios = None if self.valid_ratios is None else self.valid_ratios[one]
-        return Features(self.tokens[one], self.shapes, padding, ratios)
+        return Features(self.tokens[index : index + 1], self.shapes)
 
 
 @dataclass(frozen=True)
@@ -86,12 +79,9 @@ class EncoderLayer(FeedForward):
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
-    def forward(
-        self, x: Tensor, position: Tensor, shapes: Shapes, reference: Tensor,
-        padding: Tensor | None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, position: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """`[B, S, C]` to `[B, S, C]`; the position joins the query only, never the value."""
-        x = self.norm1(x + self.self_attn(x + position, x, shapes, reference, padding))
+        x = self.norm1(x + self.self_attn(x + position, x, shapes, reference))
         return self.norm2(x + self.feed_forward(x))
 
 
@@ -102,23 +92,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
 
-    def forward(
-        self, maps: list[Tensor], positions: list[Tensor], masks: list[Tensor] | None
-    ) -> Features:
-        """Encode levels `[B, C, h, w]` with positions alike.
-
-        `masks` are `[B, h, w]` per level, True on padding, or None when nothing is padded.
-        """
+    def forward(self, maps: list[Tensor], positions: list[Tensor]) -> Features:
+        """Encode levels `[B, C, h, w]` with positions alike."""
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
         x, position = flatten_levels(maps), flatten_levels(positions)
-        padding = ratios = None
-        if masks is not None:
-            padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
-            ratios = torch.stack([_valid_ratio(mask) for mask in masks], dim=1)
-        reference = pixel_centres(shapes, ratios, x)
+        reference = pixel_centres(shapes, x)
         for layer in self.layers:
-            x = layer(x, position, shapes, reference, padding)
-        return Features(x, shapes, padding, ratios)
+            x = layer(x, position, shapes, reference)
+        return Features(x, shapes)
 
 
 def flatten_levels(maps: list[Tensor]) -> Tensor:
@@ -126,26 +107,14 @@ def flatten_levels(maps: list[Tensor]) -> Tensor:
     return torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
 
 
-def _valid_ratio(mask: Tensor) -> Tensor:
-    valid = ~mask
-    width, height = valid[:, 0].float().mean(dim=1), valid[:, :, 0].float().mean(dim=1)
-    return torch.stack([width, height], dim=-1)
-
-
-def pixel_centres(shapes: Shapes, ratios: Tensor | None, like: Tensor) -> Tensor:
-    """Reference points `[B, S, L, 2]` of every pixel, in [0, 1] of the valid part of each level."""
+def pixel_centres(shapes: Shapes, like: Tensor) -> Tensor:
+    """Reference points `[B, S, L, 2]` of every pixel, in [0, 1] of each level."""
     centres = []
-    for level, ((h, w), extent) in enumerate(zip(shapes, level_sizes(shapes, like), strict=True)):
+    for (h, w), extent in zip(shapes, level_sizes(shapes, like), strict=True):
         y = torch.arange(h, device=like.device, dtype=like.dtype) + 0.5
         x = torch.arange(w, device=like.device, dtype=like.dtype) + 0.5
-        yx = torch.cartesian_prod(y, x)
-        if ratios is not None:
-            extent = extent * ratios[:, level, None]
-        centres.append(yx.flip(-1)[None] / extent)
-    points = torch.cat(centres, dim=1)[:, :, None]
-    if ratios is None:
-        return points.expand(like.shape[0], -1, len(shapes), -1)
-    return points * ratios[:, None]
+        centres.append(torch.cartesian_prod(y, x).flip(-1)[None] / extent)
+    return torch.cat(centres, dim=1)[:, :, None].expand(like.shape[0], -1, len(shapes), -1)
 
 
 class DecoderLayer(FeedForward):
@@ -179,12 +148,8 @@ class DecoderLayer(FeedForward):
         """As `forward`, for a position `[B, Q, C]` that is given, and points or boxes `places`."""
         content = self.norm2(content + self.self_attn(content, position, attention_mask))
         reference = places[:, :, None].expand(-1, -1, len(features.shapes), -1)
-        if features.valid_ratios is not None:
-            ratios = features.valid_ratios.repeat(1, 1, places.shape[-1] // 2)
-            reference = reference * ratios[:, None]
-        attended = self.cross_attn(
-            content + position, features.tokens, features.shapes, reference, features.padding
-        )
+        query = content + position
+        attended = self.cross_attn(query, features.tokens, features.shapes, reference)
         content = self.norm1(content + attended)
         return self.norm3(content + self.feed_forward(content))
 
@@ -241,18 +206,10 @@ class Decoder(nn.Module):
         return predictions
 
 
-def level_positions(
-    shapes: Shapes, masks: list[Tensor] | None, level_embed: Tensor
-) -> list[Tensor]:
-    """Sine position plus level vector `[B, C, h, w]` for every level.
-
-    `masks` `[B, h, w]` are True on padding; None when nothing is padded.
-    """
+def level_positions(shapes: Shapes, level_embed: Tensor) -> list[Tensor]:
+    """Sine position plus level vector `[1, C, h, w]` for every level."""
     features = level_embed.shape[1] // 2
-    if masks is None:
-        grids = [embed_whole_grid(h, w, features, level_embed.device) for h, w in shapes]
-    else:
-        grids = [embed_grid(~mask, features) for mask in masks]
+    grids = [embed_grid(h, w, features, level_embed.device) for h, w in shapes]
     return [grid + embed[:, None, None] for grid, embed in zip(grids, level_embed, strict=True)]
 
 

@@ -5,8 +5,6 @@ enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace,
 parameter names; `PUBLISHED` is the whole translation.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping
@@ -16,11 +14,12 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
 from tfsasm.limits import file_stand_in
+from tfsasm.motrv2.comot import from_comot, is_comot
 from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.pytorch import (
@@ -46,6 +45,15 @@ PUBLISHED = (  # ours, published
     ("proposal_content", "yolox_embed.weight"),
     ("denoising_content", "refine_embed.weight"),
     ("interaction.", "track_embed."),
+    ("layers.", "transformer.decoder.layers."),  # from here on of Deformable DETR and MOTR
+    ("box_heads.", "bbox_embed."),
+    ("class_heads.", "class_embed."),
+    ("learned", "query_embed.weight"),
+    ("reference.", "transformer.reference_points."),
+    ("guess.", "transformer.enc_output."),
+    ("guess_norm.", "transformer.enc_output_norm."),
+    ("place.", "transformer.pos_trans."),
+    ("place_norm.", "transformer.pos_trans_norm."),
 )
 
 BOX_HEADS, BOX_HEADS_ALIAS = "bbox_embed.", "transformer.decoder.bbox_embed."
@@ -171,13 +179,16 @@ def make_model(
     state: State, config: NetworkConfig | None, path: Path | str
 ) -> tuple[MOTRv2, NetworkConfig]:
     """As `load_model`, of what `read_checkpoint` read from `path`."""
+    origin = str(path)
     if config is None:
-        config = _published_config(state, path)
         beside = Path(path).with_suffix(".json")
         origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
     else:
-        origin = str(path)
         _check_classes(state, config, path)
+    if is_comot(state):
+        state, config = from_comot(state, config, path)
+    elif config is None:
+        config = _published_config(state, path)
     model = _build(config, path)
     if any(name.startswith(BOX_HEADS) for name in state):
         state = from_published(state, model, origin)
@@ -213,7 +224,7 @@ def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> Non
 
 
 def _classes(state: State) -> int | None:
-    """How many classes the first class head tells apart."""
+    """How many classes the first class head has."""
     heads = (state.get(name) for name in ("class_embed.0.bias", "decoder.class_heads.0.bias"))
     return next((len(head) for head in heads if head is not None and head.ndim), None)
 
@@ -229,7 +240,7 @@ def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
 
 
 def save_model(
-    path: Path | str, model: MOTRv2, config: NetworkConfig, *, half: bool = False,
+    path: Path | str, model: nn.Module, config: NetworkConfig, *, half: bool = False,
     notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write a checkpoint atomically; the suffix says which kind.

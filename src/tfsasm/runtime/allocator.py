@@ -1,13 +1,9 @@
 """Fewer page faults: let the C library keep the memory that a frame frees for the next frame."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # <malloc.h>
-
-_NEVER = -1  # of the threshold; the largest int would still give back 2 GB that lie free together
 
 
 def keep_freed_memory() -> bool:
@@ -24,4 +20,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+    # A threshold of -1: the largest int would still give back 2 GB that lie free together.
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))

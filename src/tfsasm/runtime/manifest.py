@@ -3,8 +3,6 @@
 No network is described here, only what a runner needs to know of one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +24,8 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 _FORMAT = 1
 
-_COUNTS = {"short_side": 100_000, "max_side": 100_000, "levels": 100, "parameters": 10**12}
+_COUNTS = {"short_side": 100_000, "max_side": 100_000, "levels": 100, "parameters": 10**12,
+           "queries_per_track": 100}  # fmt: skip
 """Whole numbers of the record, and the most that makes sense."""
 
 _AGAIN = "make it again with tfsasm export"
@@ -50,6 +49,25 @@ class Manifest:
     """`[Q, 4]` normalised cxcywh."""
     proposal_content: Floats
     """`[1, C]`."""
+    kind: str = "motrv2"
+    """Or `motr`, whose contents are two vectors each, and which takes no detections."""
+    queries_per_track: int = 1
+    """More where sets of them follow one object (CO-MOT), which takes no detections either."""
+
+    @property
+    def preset(self) -> str:
+        """The method that goes with it, by name."""
+        return "motr" if self.kind == "motr" else "default" if self.proposals else "motrv2"
+
+    @property
+    def proposals(self) -> bool:
+        """Whether detections are queries."""
+        return self.kind == "motrv2" and self.queries_per_track == 1
+
+    @property
+    def width(self) -> int:
+        """Channels of the maps and of an embedding."""
+        return self.learned_content.shape[1] // (2 if self.kind == "motr" else 1)
 
 
 def level_names(levels: int) -> list[str]:
@@ -71,12 +89,10 @@ def names_of(graph: str, levels: int) -> tuple[list[str], list[str]]:
 
 def write_manifest(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -> None:
     """Write the JSON of an export; `about` is for people to read."""
-    arrays = {
-        name: value.tolist()  # float32 survives the decimal digits exactly
-        for name, value in vars(manifest).items() if isinstance(value, np.ndarray)
-    }  # fmt: skip
-    record = {"format": _FORMAT, **about, **vars(manifest), **arrays}
-    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
+    record = {"format": _FORMAT, **about, **vars(manifest)}
+    # float32 survives the decimal digits exactly
+    text = json.dumps(record, indent=1, default=np.ndarray.tolist)
+    write_text(folder / MANIFEST, text + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -91,13 +107,20 @@ def read_manifest(folder: Path) -> Manifest:
         record = read_json(path)
         if (version := field(record, "format", int)) != _FORMAT:
             raise ValueError(f"its format is {version}, not {_FORMAT}")
-        counts = {name: _count(record, name) for name in _COUNTS}
+        counts = {name: _count(record, name) for name in _COUNTS if name != "queries_per_track"}
         content = _table(record, "learned_content")
         boxes = _table(record, "learned_boxes", len(content), 4)
         proposal = _table(record, "proposal_content", 1, content.shape[1])
+        kind = field(record, "kind", str) if "kind" in record else "motrv2"
+        if kind not in ("motrv2", "motr"):
+            raise ValueError(f"kind is {shown(kind)}, not motrv2 or motr")
+        sets = _count(record, "queries_per_track") if "queries_per_track" in record else 1
+        if len(boxes) % sets:
+            raise ValueError(f"{len(boxes)} learned_boxes are no sets of {sets}")
         return Manifest(
-            **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal
-        )
+            **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal,
+            kind=kind, queries_per_track=sets,
+        )  # fmt: skip
     except InputError as error:
         raise InputError(f"{error}; {_AGAIN}") from error
     except ValueError as error:
@@ -116,13 +139,11 @@ def _table(record: Any, name: str, *shape: int) -> Floats:
     """A table of finite numbers, of this shape if one is given."""
     rows = field(record, name, list)
     width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
-    wanted = " x ".join(map(str, shape)) or "rows of"
-    if not all(isinstance(row, list) and len(row) == width for row in rows):
+    even = all(isinstance(row, list) and len(row) == width for row in rows)
+    if not even or not width or shape not in ((), (len(rows), width)):
+        wanted = " x ".join(map(str, shape)) or "rows of"
         raise ValueError(f"{name} is not a table of {wanted} numbers")
-    table = np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
-    if table.ndim != 2 or not width or shape not in ((), table.shape):
-        raise ValueError(f"{name} is not a table of {wanted} numbers")
-    return table
+    return np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
 
 
 def graph_file(folder: Path, graph: str, runtime: str) -> Path:

@@ -1,7 +1,5 @@
 """What a tracker needs of a network, whichever library computes it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +18,18 @@ class Queries(Table):
     """`[Q, C]`."""
     boxes: Array
     """Reference boxes `[Q, 4]`, normalised cxcywh, used as they are (QUIRK-5)."""
+    members: Array = None
+    """Where G queries follow one object together, the reference box of each, `[Q, 4G]`; `content`
+    is then theirs, `[Q, G*C]`. By default, one query per object, `[Q, 0]`."""
+
+    def __post_init__(self) -> None:
+        if self.members is None:
+            object.__setattr__(self, "members", self.boxes[:, :0])
+
+    @property
+    def references(self) -> Array:
+        """The boxes that the queries start from: `boxes`, or those of `members`."""
+        return self.members if self.members.shape[1] else self.boxes
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,12 @@ class Prediction(Table):
     """`[Q, C]`."""
     class_scores: Array = None
     """`[Q, K]` of each class, whose largest is the score; by default of one class."""
+    members: Array = None
+    """As in `Queries`."""
 
     def __post_init__(self) -> None:
+        if self.members is None:
+            object.__setattr__(self, "members", self.boxes[:, :0])
         if self.class_scores is None:
             object.__setattr__(self, "class_scores", self.scores[:, None])
 
@@ -66,31 +80,30 @@ class Network(Protocol):
     """Learned queries that stand before those of the detections."""
     proposals: bool
     """Whether detections are queries of their own, as in MOTRv2; MOTR finds objects itself."""
+    preset: str
+    """The method that goes with it, by name."""
     classes: int
-    """How many it tells apart. With several, it says of each track what it is."""
+    """How many there are. With several, each track has one."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
 
     def inference(self) -> AbstractContextManager[object]:
         """A block in which its library need not track gradients."""
-        ...
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""
-        ...
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
         """Features of each of some uint8 BGR images `[H, W, 3]` of one size; needs no state."""
-        ...
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
-        ...
 
     def decode(self, features: Any, queries: Queries) -> Prediction:
         """Scores, boxes and embeddings of Q queries in one image."""
-        ...
 
     def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
-        """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3)."""
-        ...
+        """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3).
+
+        `boxes` are the `references` of their queries.
+        """

@@ -1,7 +1,5 @@
 """Images at the scale of a network. NumPy and OpenCV alone."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

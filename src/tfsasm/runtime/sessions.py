@@ -1,7 +1,5 @@
 """Sessions of ONNX Runtime and OpenVINO: for exported networks, YOLOX and re-identification."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

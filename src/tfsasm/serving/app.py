@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import cv2
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
@@ -89,11 +89,12 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
         pictures.end()
 
     hub.listener = publish
-    allowed = [Depends(HTTPBearer(auto_error=False)), Depends(_checker(token))]
+    allowed = [Depends(HTTPBearer(auto_error=False)), Depends(_checker(token or ""))]
     app = FastAPI(
         title="tfsasm serve", description="Live streams, tracked.", lifespan=life,
-        redoc_url=None, dependencies=[] if token is None else allowed,
+        redoc_url=None, redirect_slashes=False,  # that answers before a token is asked for
     )  # fmt: skip
+    calls = APIRouter(dependencies=[] if token is None else allowed)
     if token is None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
     app.state.end = end
@@ -101,22 +102,22 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     app.exception_handler(InputError)(_refused)
     app.exception_handler(RequestValidationError)(_malformed)
 
-    @app.get("/streams")
+    @calls.get("/streams")
     def all_streams() -> list[StreamStatus]:
         """Every stream."""
         return [status(stream) for stream in hub.streams()]
 
-    @app.post("/streams", status_code=201)
+    @calls.post("/streams", status_code=201)
     def add(new: NewStream) -> StreamStatus:
         """Begin to track a stream."""
         return status(hub.add(new.address, new.name, new.fps))
 
-    @app.get("/streams/{name}")
+    @calls.get("/streams/{name}")
     def one(name: str) -> StreamStatus:
         """One stream."""
         return status(hub.get(name))
 
-    @app.delete("/streams/{name}", status_code=204)
+    @calls.delete("/streams/{name}", status_code=204, response_model=None)
     def remove(name: str) -> None:
         """End a stream; whoever listens to it gets an `end`."""
         hub.remove(name)
@@ -124,7 +125,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
         pictures.offer(name, None)
         ages.remove_by_labels({"stream": name})
 
-    @app.get("/streams/{name}/events")
+    @calls.get("/streams/{name}/events")
     async def follow(name: str) -> StreamingResponse:
         """Server-sent events `tracks`, one per tracked frame, with its age in milliseconds.
 
@@ -136,7 +137,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
             media_type="text/event-stream", headers={"Cache-Control": "no-store"},
         )  # fmt: skip
 
-    @app.get("/streams/{name}/preview")
+    @calls.get("/streams/{name}/preview")
     async def preview(name: str) -> StreamingResponse:
         """The frames with their tracks as motion JPEG, drawn only while somebody looks."""
         _check_room(hub, pictures, name)
@@ -146,7 +147,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
             headers={"Cache-Control": "no-store"},
         )  # fmt: skip
 
-    @app.get("/metrics")
+    @calls.get("/metrics")
     def all_metrics() -> Response:
         """Everything that is counted, for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -157,6 +158,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
         response.status_code = 200 if hub.healthy else 503
         return {"healthy": hub.healthy, "streams": len(hub.streams())}
 
+    app.include_router(calls)
     return app
 
 
@@ -168,11 +170,9 @@ def status(stream: LiveStream) -> StreamStatus:
     )  # fmt: skip
 
 
-def _checker(token: str | None) -> Callable[[Request], None]:
+def _checker(token: str) -> Callable[[Request], None]:
     def check(request: Request, token_: Annotated[str, Query(alias="token")] = "") -> None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ") or token_
-        if request.url.path == "/health" or token is None:
-            return
         if not secrets.compare_digest(given.encode(), token.encode()):
             raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
 
@@ -180,7 +180,10 @@ def _checker(token: str | None) -> Callable[[Request], None]:
 
 
 class _SmallBodies:
-    """Refuses what no call needs before it is read."""
+    """Refuses what no call needs before it is read.
+
+    Pages of others can send here what they like, but JSON only if they are allowed to.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -194,7 +197,13 @@ class _SmallBodies:
                 int(length) > LARGEST_BODY
             ):
                 app = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
+            elif int(length) and not _is_json(headers.get("Content-Type", "")):
+                app = JSONResponse({"detail": "a body is of type application/json"}, 415)
         await app(scope, receive, send)
+
+
+def _is_json(kind: str) -> bool:
+    return kind.partition(";")[0].strip().lower() == "application/json"
 
 
 def _check_room(hub: Hub, subscribers: Subscribers[Any], name: str) -> None:

@@ -17,7 +17,7 @@ from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError
 from tfsasm.serving.stream import Answer, LiveStream, StreamLimits
 from tfsasm.tracking.run import Tracker
-from tfsasm.video.decoder import public_address
+from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Source, open_video
 
 log = logging.getLogger(__name__)

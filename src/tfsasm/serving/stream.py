@@ -19,7 +19,7 @@ from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import Limit
 from tfsasm.tracking.run import Tracker
-from tfsasm.video.decoder import public_address
+from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Frame, Source, open_video
 
 State = Literal["connecting", "live", "lost", "refused", "ended"]

@@ -36,6 +36,8 @@ def read_corrections(path: Path) -> list[Correction]:
     """The corrections that the page saved. Raises `InputError` naming file, correction and mend."""
     try:
         entries = field(read_json(path), "corrections", list)
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{path}: {error}; give the file of 'Save corrections'") from error
     found = []

@@ -1,7 +1,7 @@
 """What a tracker's memory holds of each identity, and how it came to hold that.
 
 What is unusual here: trackers record nothing for it. Their state is a value, so the memory after a
-frame beside the one before tells what happened, and nobody pays who does not ask.
+frame beside the one before shows what happened, and it costs nothing where no `History` is made.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Remembered(Table):
 
 
 class Remembers(Protocol):
-    """A tracker that tells what it remembers: either of this package."""
+    """A tracker that shows what it remembers: either of this package."""
 
     @property
     def remembered(self) -> Remembered | None:
@@ -249,7 +249,7 @@ def remembered(
     ids: Any, current: Any, means: Sequence[Any], memory: Memory | None, present: Any,
     boxes: Doubles | None = None, rate: float = 0.0,
 ) -> Remembered:
-    """What trackers tell of themselves, as NumPy arrays.
+    """What trackers show of themselves, as NumPy arrays.
 
     A view's distance is the mean of the cosine distances to `means`, each `[N, C]`.
     """

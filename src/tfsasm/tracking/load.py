@@ -7,10 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, WeightsError
 from tfsasm.runtime.exported import ExportedNetwork
-from tfsasm.runtime.manifest import MANIFEST
-from tfsasm.tracking.config import TrackerConfig, motr
+from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.tracking.config import TrackerConfig
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def load(
     """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
 
     With the `runtime` onnx or openvino, `weights` are the folder that `tfsasm export` made; nothing
-    imports PyTorch then. `config` is the method (`tfsasm.TrackerConfig`), by default `default()`.
+    imports PyTorch then. `config` is the method (`tfsasm.TrackerConfig`), by default that of
+    the network's `preset`.
     `short_side` and `max_side` override the scale of the images that the network was made for, in
     pixels. `device` is one of the runtime; `auto` takes a GPU where PyTorch has one.
 
@@ -45,7 +46,7 @@ def load(
             weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
             exact=exact,
         )  # fmt: skip
-        return QueryTracker(network, config if network.proposals else config or motr())
+        return QueryTracker(network, config)
     if exact or precision != "auto":
         raise InputError("an export has its own precision; leave precision and exact out")
     _check_sides(short_side, max_side)
@@ -69,6 +70,30 @@ def _scaled(
     )
 
 
+def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
+    """The preset of a network that finds objects itself; None for one that takes detections.
+
+    MOTR and CO-MOT are known by their names. A file that cannot be read is told of when it is
+    loaded, not here.
+    """
+    if str(weights) in ("", "tiny"):
+        return None
+    if runtime != "torch":
+        try:
+            manifest = read_manifest(Path(weights))
+        except InputError:
+            return None
+        return None if manifest.proposals else manifest.preset
+    from tfsasm.motrv2.family import kind_of
+    from tfsasm.motrv2.weights import read_checkpoint
+
+    try:
+        kind = kind_of(*read_checkpoint(weights))
+    except (InputError, WeightsError):
+        return None
+    return {"motr": "motr", "comot": "motrv2"}.get(kind)
+
+
 def embedded(name: str) -> Path:
     """Path of a checkpoint that ships in the package."""
     return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
@@ -82,11 +107,10 @@ def torch_network(
     from tfsasm.motrv2.backbone import fold_batch_norms
     from tfsasm.motrv2.deformable_attention import sample_by
     from tfsasm.motrv2.exact import in_order
+    from tfsasm.motrv2.family import load_any
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision
-    from tfsasm.motrv2.motr import is_motr, make_motr
-    from tfsasm.motrv2.network import MotrNetwork, TorchNetwork
-    from tfsasm.motrv2.weights import make_model, read_checkpoint
+    from tfsasm.motrv2.network import as_network
     from tfsasm.pytorch import find_device
 
     _check_sides(short_side, max_side)
@@ -94,15 +118,13 @@ def torch_network(
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
-    state, config = read_checkpoint(path)
-    if is_motr(state):
+    model, config = load_any(path)
+    network, model = _scaled(config, short_side, max_side), model.to(place)
+    if config.model.kind == "motr":
         if precision not in ("auto", "fp32"):
             raise InputError(f"{path} is a MOTR, which computes in fp32, not in {precision}")
-        motr_model, config = make_motr(state, path, config)
-        motr_model.backbone = fold_batch_norms(motr_model.backbone)
-        return MotrNetwork(motr_model.to(place), _scaled(config, short_side, max_side))
-    model, config = make_model(state, config, path)
-    network, model = _scaled(config, short_side, max_side), model.to(place)
+        model.backbone = fold_batch_norms(model.backbone)
+        return as_network(model, network)
     if exact and precision != "auto":
         raise InputError(f"precision {precision} sums in another order than the released code")
     if exact:
@@ -111,4 +133,4 @@ def torch_network(
             model.backbone = fold_batch_norms(model.backbone)
     else:
         model = FastMOTRv2(model, parse_precision(precision, place.type))
-    return TorchNetwork(model, network, resize_there=place.type == "cuda" and not exact)
+    return as_network(model, network, resize_there=place.type == "cuda" and not exact)

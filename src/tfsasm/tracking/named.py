@@ -100,7 +100,7 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, TrackerSpec]:
         name, settings = named(text)
         specs[text] = tracker_spec(name, settings)
     if not specs:
-        raise InputError(f"no tracker; there are {', '.join(known_trackers())}")
+        raise InputError(f"no tracker; there are {_in_words()}")
     return specs
 
 
@@ -122,7 +122,7 @@ def named(text: str) -> tuple[str, dict[str, str]]:
     """
     name, colon, rest = text.partition(":")
     if name not in known_trackers():
-        raise InputError(f"no tracker {name!r}; there are {', '.join(known_trackers())}")
+        raise InputError(f"no tracker {name!r}; there are {_in_words()}")
     return name, pairs(rest.split(","), f"tracker {name}") if colon else {}
 
 
@@ -138,3 +138,12 @@ def tracker_spec(name: str, settings: Mapping[str, str]) -> TrackerSpec:
 def known_trackers() -> list[str]:
     """All names, those of one kind beside one another."""
     return [*ALIASES, *PRESETS, *APPEARANCE, *CLASSICS]
+
+
+def _in_words() -> str:
+    """All names, and what each kind needs."""
+    return (
+        f"{', '.join([*ALIASES, *PRESETS])} (the query tracker: weights of its network, such as "
+        f"tiny), {', '.join(APPEARANCE)} (need nothing more), {', '.join(CLASSICS)} "
+        '(need pip install "tfsasm[baselines]")'
+    )

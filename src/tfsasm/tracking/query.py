@@ -37,7 +37,7 @@ from tfsasm.tracking.config import (
     AssociationConfig,
     MemoryConfig,
     TrackerConfig,
-    default,
+    preset,
 )
 from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
@@ -179,7 +179,8 @@ def _predict(
     reference = association.predict_boxes(
         tracks.queries.boxes, tracks.velocity, tracks.missed, config.motion
     )
-    prediction = network.decode(features, Queries(content, reference))
+    asked = replace(tracks.queries, content=content, boxes=reference)
+    prediction = network.decode(features, asked)
     classes = prediction.classes if network.classes > 1 else tracks.classes
     associated = association.associate(
         tracks.ids, prediction.scores, prediction.boxes, reference, proposals, network.learned,
@@ -203,9 +204,12 @@ def _refresh(network: Network, stored: Queries, prediction: Prediction, seen: Ar
     if len(stored) == 0:
         return stored
     where, chosen = namespace(seen).where, seen[:, None]
-    boxes = where(chosen, prediction.boxes, stored.boxes)
-    content = network.interact(stored.content, boxes, prediction.embeddings)
-    return Queries(where(chosen, content, stored.content), boxes)
+    new = Queries(
+        stored.content, where(chosen, prediction.boxes, stored.boxes),
+        where(chosen, prediction.members, stored.members),
+    )  # fmt: skip
+    content = network.interact(stored.content, new.references, prediction.embeddings)
+    return replace(new, content=where(chosen, content, stored.content))
 
 
 def observe(
@@ -279,18 +283,23 @@ class QueryTracker:
     """
 
     def __init__(self, network: Network, config: TrackerConfig | None = None) -> None:
-        """`config` is the method, by default `default()`. Trackers may share a network.
+        """`config` is the method, by default the network's `preset`. Trackers may share a network.
 
-        Raises `InputError` for a method that leans on detections with a network that takes none.
+        Raises `InputError` for a method that leans on detections with a network that takes none,
+        and for one that moves the reference box of a track where a track has several.
         """
-        self.network, self.config = network, config or default()
+        self.network, self.config = network, config or preset(network.preset).make()
         if not network.proposals and self.config.association != AssociationConfig():
-            raise InputError("this network (MOTR) takes no detections; choose the preset motr")
+            raise InputError("this network (MOTR or CO-MOT) takes no detections; choose the preset "
+                             f"{network.preset}")  # fmt: skip
         self.reset()
+        if self.config.motion.lead and self.state.tracks.queries.members.shape[1]:
+            raise InputError("motion.lead is for networks with one query per track, and this one "
+                             "(CO-MOT) has several; leave it 0")  # fmt: skip
 
     def __repr__(self) -> str:
         tracks = len(self.state.tracks)
-        return f"QueryTracker(network of {self.network.parameters:,} numbers, {tracks} tracks)"
+        return f"QueryTracker({self.network.parameters:,} parameters, {tracks} tracks)"
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of another video, ids start at 1."""

@@ -1,6 +1,6 @@
 """A page about one video's identities: one HTML file that works from disk, beside the video.
 
-It has all boxes, a timeline with a row per identity, what is worth a second look, and what the
+It has all boxes, a timeline with a row per identity, what to review, and what the
 memory holds of each identity, with pictures.
 """
 
@@ -24,12 +24,12 @@ from tfsasm.tracking.annotations import UNKNOWN, class_names
 from tfsasm.tracking.history import History, Match, Remembers
 from tfsasm.tracking.pictures import Pictures
 from tfsasm.tracking.results import ResultFile, rows
-from tfsasm.tracking.review import Identity, worth_a_look
+from tfsasm.tracking.review import Identity, review_items
 from tfsasm.video.annotate import identity_color
 from tfsasm.video.find import VIDEO_SUFFIXES
 from tfsasm.video.source import Frame
 
-FORMAT = 2  # of the data in a page
+FORMAT = 3  # of the data in a page
 
 USUAL_RATE = 25.0
 
@@ -118,7 +118,7 @@ class Report:
             "beside": self._history is not None and self._history.beside,
             "numbers": self._numbers, "times": [round(time) for time in times],
             "tracks": [self._track(number) for number in sorted(self._identities)],
-            "looks": [look._asdict() for look in worth_a_look(self._identities, self._rate)],
+            "review": [item._asdict() for item in review_items(self._identities, self._rate)],
         }  # fmt: skip
 
     def _track(self, number: int) -> dict[str, Any]:

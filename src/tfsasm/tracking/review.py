@@ -1,4 +1,4 @@
-"""What of a result is worth a second look: long absences, and identities that may be another's."""
+"""What of a result a person should review: long absences, and likely identity switches."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-AWAY = 1.0  # seconds without a detection after which a return is worth a look
+AWAY = 1.0  # seconds without a detection after which a return is listed
 
 SOON = 1.5  # seconds between the end of an identity and the birth of what may be the same person
 
 REACH = 3  # heights of its box that another may be away, if it is not seen just then
 
 
-class Look(NamedTuple):
-    """Something worth a second look, at a frame."""
+class ReviewItem(NamedTuple):
+    """Something to review, at a frame."""
 
     id: int
     frame: int
@@ -46,21 +46,21 @@ class Identity:
         return np.asarray(self.boxes[at : at + 4], dtype=np.float64) / 10
 
 
-def worth_a_look(identities: dict[int, Identity], rate: float) -> list[Look]:
+def review_items(identities: dict[int, Identity], rate: float) -> list[ReviewItem]:
     """Long absences, births where another ended, and appearance that is another's, by frame."""
-    looks = []
+    items = []
     for number, one in identities.items():
         away = np.diff(one.frames)
         for index in np.flatnonzero(away > AWAY * rate):
-            seconds = away[index] / rate
-            looks.append(Look(number, one.frames[index + 1], f"is back after {seconds:.1f} s"))
+            text = f"is back after {away[index] / rate:.1f} s"
+            items.append(ReviewItem(number, one.frames[index + 1], text))
         for other, later in identities.items():
             gap = later.frames[0] - one.frames[-1]
             if other != number and 0 < gap <= SOON * rate and _near(one.box(-1), later.box(0)):
                 text = f"begins where #{number} ended"
-                looks.append(Look(other, later.frames[0], text, number))
-        looks += _unlike(number, identities)
-    return sorted(looks, key=lambda look: (look.frame, look.id))
+                items.append(ReviewItem(other, later.frames[0], text, number))
+        items += _unlike(number, identities)
+    return sorted(items, key=lambda item: (item.frame, item.id))
 
 
 def _near(one: np.ndarray, other: np.ndarray, heights: float = 1.0) -> bool:
@@ -69,15 +69,15 @@ def _near(one: np.ndarray, other: np.ndarray, heights: float = 1.0) -> bool:
     return bool(between < heights * min(one[3], other[3]))
 
 
-def _unlike(number: int, identities: dict[int, Identity]) -> list[Look]:
+def _unlike(number: int, identities: dict[int, Identity]) -> list[ReviewItem]:
     """Where an identity begins to look more like another than like itself, one that is near."""
-    one, looks, doubted = identities[number], list[Look](), False
+    one, items, doubted = identities[number], list[ReviewItem](), False
     for frame, _, second, _, sure in np.reshape(one.matches, (-1, 5)).tolist():
         doubts = 0 <= sure < 50
         if doubts and not doubted and (other := identities.get(second)):
             at = bisect_right(other.frames, frame) - 1
             own = one.box(bisect_right(one.frames, frame) - 1)
             if at >= 0 and _near(own, other.box(at), 1 if other.frames[at] == frame else REACH):
-                looks.append(Look(number, frame, f"looks more like #{second}", second))
+                items.append(ReviewItem(number, frame, f"looks more like #{second}", second))
         doubted = doubts
-    return looks
+    return items

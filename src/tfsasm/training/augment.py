@@ -4,8 +4,6 @@ What is unusual here: geometry is decided first and pixels are resampled once. A
 of its image, a size, and whether it is mirrored; the published code resizes up to three times.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import cast
 

@@ -1,7 +1,5 @@
 """What a run is at a step, and the files that bring it back: `last.pt` and `model.safetensors`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +13,7 @@ from tfsasm.errors import WeightsError
 from tfsasm.files import atomic_path, checked, not_json, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.family import build
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import save_model
 from tfsasm.pytorch import read_checkpoint_file
@@ -60,7 +59,7 @@ def state_of(run: TrainState) -> dict[str, Tensor]:
 
 def averaged(run: TrainState) -> MOTRv2:
     """A copy of the model with the averaged weights, ready to track."""
-    model = MOTRv2(run.network.model)
+    model = build(run.network.model)
     model.load_state_dict(state_of(run) | run.average)
     return model.eval().requires_grad_(False)
 
@@ -122,7 +121,7 @@ def resume(run: TrainState, path: Path) -> str:
             f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
             "another --output"
         )
-    whole = MOTRv2(run.network.model)
+    whole = build(run.network.model)
     whole.load_state_dict(state["model"])
     if run.frozen_backbone is not None:
         run.frozen_backbone = freeze_backbone(whole)

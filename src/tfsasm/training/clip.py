@@ -7,11 +7,13 @@ tracking; only the identities come from `match_frame` instead of `association.up
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.transformer import Features, Prediction, Queries
 from tfsasm.tables import Table
@@ -73,10 +75,14 @@ class ClipConfig:
     refresh_matched: bool = False
     """...or whenever a target is assigned to it. Early in training few tracks score above 0.5, and
     without this refreshing is never learned; the published recipe starts from COCO weights."""
+    selection: Literal["motrv2", "motr"] = "motrv2"
+    """Which queries go on: also sure ones without identity, and badly placed ones without theirs;
+    or as in MOTR (SPEC 11.4) well placed tracks alone, to which false ones are added near them."""
     track_drop: float = 0.0
     """Chance of dropping each track between frames, for births in mid-clip (MOTR 0.1)."""
     false_tracks: float = 0.0
-    """Chance per track of keeping a confident query without identity beside it (MOTR 0.3)."""
+    """Chance per track of keeping a query without identity: the most confident ones, or with the
+    selection of MOTR for each track the nearest (MOTR 0.3)."""
     checkpointing: bool = False
     """Frames but the last are computed twice instead of being kept in memory (SPEC 9.8)."""
 
@@ -170,21 +176,36 @@ def next_tracks(
 ) -> ClipTracks:
     """The queries that are kept for the next frame, refreshed (SPEC 9.7)."""
     score = prediction.logits.detach().sigmoid().amax(dim=1)
-    has_id = matches.ids != NO_ID
-    keep = has_id | (score > config.keep_score)
+    has_id, placed = matches.ids != NO_ID, ~(matches.iou <= config.keep_iou)
+    as_motr = config.selection == "motr"
+    keep = has_id & placed if as_motr else has_id | (score > config.keep_score)
     if config.track_drop:
         keep &= ~(has_id & _chance(len(keep), config.track_drop, generator, keep.device))
-    if config.false_tracks:  # as many as tracks were drawn, the most confident ones
-        drawn = _chance(len(keep), config.false_tracks, generator, keep.device) & has_id
-        without = torch.where(has_id, -1.0, score)
-        keep[without.topk(min(int(drawn.sum()), int((~has_id).sum()))).indices] = True
+    if config.false_tracks:
+        drawn = _chance(len(keep), config.false_tracks, generator, keep.device)
+        if as_motr:
+            keep[_nearest(prediction.boxes.detach(), drawn & keep, ~has_id)] = True
+        else:  # as many as tracks were drawn, the most confident ones
+            drawn &= has_id
+            without = torch.where(has_id, -1.0, score)
+            keep[without.topk(min(int(drawn.sum()), int((~has_id).sum()))).indices] = True
 
-    ids = torch.where(matches.iou <= config.keep_iou, NO_ID, matches.ids)
+    ids = torch.where(placed, matches.ids, NO_ID)
     present = score > config.refresh_score
     if config.refresh_matched:
         present = present | ((ids != NO_ID) & (matches.target != NO_TARGET))
     refreshed = model.refresh(tracks.queries[keep], prediction[keep], present[keep])
     return ClipTracks(ids[keep], matches.iou[keep], refreshed)
+
+
+def _nearest(boxes: Tensor, tracks: Tensor, free: Tensor) -> Tensor:
+    """Rows of the `free` `[N]` bool that overlap each of the `tracks` `[N]` most; all if too few.
+    """
+    rows = free.nonzero()[:, 0]
+    if int(tracks.sum()) >= len(rows):
+        return rows
+    xyxy = cxcywh_to_xyxy(boxes)
+    return rows[iou_matrix(xyxy[tracks], xyxy[rows]).argmax(dim=1)]
 
 
 def _chance(n: int, p: float, generator: torch.Generator | None, device: torch.device) -> Tensor:

@@ -4,8 +4,6 @@ What is unusual here: the stream is a function of (seed, block), never of what w
 run that resumes at block k gets exactly the clips that it would have got.
 """
 
-from __future__ import annotations
-
 import math
 import pickle
 import signal

@@ -3,8 +3,6 @@
 At 42 million parameters a replica per device fits everywhere, so parameters are not sharded.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterator, Mapping

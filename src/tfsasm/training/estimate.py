@@ -1,7 +1,5 @@
 """What a run will need, by some of its own steps: seconds and memory are measured, not guessed."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +11,7 @@ import torch
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.processes import peak_memory
 from tfsasm.training import distributed
-from tfsasm.training.checkpoints import TrainState, save
+from tfsasm.training.checkpoints import save
 from tfsasm.training.data import Blocks, stream
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
@@ -71,7 +69,11 @@ def estimate(
         while len(taken) < _LEAST or (len(taken) < _MOST and sum(taken) < _SECONDS):
             taken.append(step(begin))
         seconds += (end - begin) * max(making, sum(taken) / len(taken))
-    seconds *= 1 + _seconds_of_a_checkpoint(run) / (60 * config.checkpoint_minutes)
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        save(run, Path(folder))
+        saving = time.perf_counter() - began
+    seconds *= 1 + saving / (60 * config.checkpoint_minutes)
     return Estimate(config.steps, seconds, *_memory(run.model.learned_content.device))
 
 
@@ -82,13 +84,6 @@ def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:
         made, count = made + len(blocks(count)), count + 1
         spent = time.perf_counter() - began
     return spent / made / workers
-
-
-def _seconds_of_a_checkpoint(run: TrainState) -> float:
-    with TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        save(run, Path(folder))
-        return time.perf_counter() - began
 
 
 def _memory(device: torch.device) -> tuple[float, str]:

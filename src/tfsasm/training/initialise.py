@@ -1,7 +1,5 @@
 """The weights that a training run starts from."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections import Counter
@@ -14,7 +12,9 @@ from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.family import build
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.motr import is_motr, make_motr
 from tfsasm.motrv2.weights import (
     State,
     published_name,
@@ -39,8 +39,10 @@ def new_model(
     Raises `WeightsError` for files that do not fit, `InputError` for a frozen backbone without
     weights.
     """
+    if network.model.queries_per_track > 1:
+        raise InputError("networks of sets of queries (CO-MOT) are tracked with, not trained")
     torch.manual_seed(config.seed)
-    model = MOTRv2(network.model)
+    model = build(network.model)
     if backbone_weights:
         load_backbone(model, backbone_file(backbone_weights))
     elif config.backbone_lr == 0 and not init:
@@ -51,6 +53,9 @@ def new_model(
     if init is None:
         return model, ""
     state, _ = read_checkpoint(init)
+    if network.model.kind == "motr" and is_motr(state):
+        whole, _ = make_motr(state, init, network)
+        state = whole.state_dict()
     if set(state) != set(model.state_dict()):
         report = initialise_from(model, state)
         if not report.taken:
@@ -102,7 +107,7 @@ class InitReport:
     def summary(self) -> str:
         """Four lines: a count each, with the names, or where they are many those of their parts.
 
-        A MOTR checkpoint has one more, since what it lacks and loses is half of its method.
+        For a MOTRv2 a MOTR checkpoint has one more: what it lacks and loses is half of its method.
         """
         lines = []
         for entry in fields(self):
@@ -118,7 +123,7 @@ class InitReport:
 
 
 def _listed(names: list[str]) -> str:
-    """Names, or the parts they belong to with a count each; layers are not told apart."""
+    """Names, or the parts they belong to with a count each; layers are not distinguished."""
     if len(names) <= 12:
         return ", ".join(names)
     parts = Counter(re.sub(r"[._](weight|bias)$", "", name) for name in names)

@@ -4,8 +4,6 @@ Pure functions over one frame. A query that carries a ground-truth identity keep
 every later frame; the others are assigned to the remaining targets (Hungarian assignment).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,14 +4,13 @@ An epoch takes each clip of each data set once, or as often as its weight says, 
 and the number of the epoch (SPEC 9.3). What is drawn for a clip depends on seed and number alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 
-import cv2
 import numpy as np
 
 from tfsasm.datasets.synthetic.config import SceneConfig
@@ -31,6 +30,7 @@ from tfsasm.training.augment import (
 )
 from tfsasm.training.data import LabelledFrame, RawClip, SamplingConfig, augment
 from tfsasm.training.sources import Data, Labelled
+from tfsasm.video.images import decoded, image_bytes
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,9 @@ def _seen(
 
 
 def _image(path: str) -> np.ndarray:
-    image = cv2.imread(path)
+    image = None
+    with suppress(OSError):
+        image = decoded(image_bytes(Path(path)), path)
     if image is None:
         raise InputError(f"{path} is not an image; replace or remove it")
     return image

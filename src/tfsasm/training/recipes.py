@@ -1,7 +1,5 @@
 """Recipes: the settings of a training run, and those that belong to a network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from tfsasm.errors import InputError
@@ -88,6 +86,17 @@ def recipe_full() -> TrainConfig:
     return TrainConfig(clip=clip, batch=8)
 
 
+def recipe_motr() -> TrainConfig:
+    """MOTR on DanceTrack, as published (arXiv 2105.03247, SPEC 11): 20 epochs of growing clips."""
+    clip = ClipConfig(
+        selection="motr", denoising=0.0, track_drop=0.1, false_tracks=0.3, checkpointing=True,
+        refresh_score=0.0,  # all tracks are updated
+    )  # fmt: skip
+    return TrainConfig(
+        clip=clip, batch=8, decay_from=0.5, lengths=((0.0, 2), (0.25, 3), (0.45, 4), (0.75, 5))
+    )
+
+
 def recipe_finetune() -> TrainConfig:
     """How a trained `tiny` gets used to other videos in some minutes, its backbone as it is."""
     return replace(
@@ -95,20 +104,26 @@ def recipe_finetune() -> TrainConfig:
     )
 
 
+def is_published(network: NetworkConfig) -> bool:
+    """Whether a network is trained by a published recipe."""
+    return network.model.kind == "motr" or network.model.backbone == "resnet50"
+
+
 def recipe(
     network: NetworkConfig, cycle: int = 1, *, from_checkpoint: bool = False,
     own_data: bool = False,
 ) -> TrainConfig:
-    """The recipe that goes with a network: the published one for a ResNet-50, else that of `tiny`.
+    """The recipe that goes with a network: the published one for a MOTR or else a ResNet-50, and
+    that of `tiny` for others.
 
     A `tiny` that goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError`
     for a second cycle of another network than tiny, or from scratch.
     """
-    published = network.model.backbone == "resnet50"
+    published = is_published(network)
     if cycle == 2 and (published or not from_checkpoint):
         raise InputError("the second cycle is that of `tiny` and continues from --init FILE")
     if published:
-        config = recipe_full()
+        config = recipe_motr() if network.model.kind == "motr" else recipe_full()
     elif from_checkpoint and own_data and cycle == 1:
         config = recipe_finetune()
     else:  # trained box heads stay as they are

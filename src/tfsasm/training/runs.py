@@ -1,7 +1,5 @@
 """A run as one file: network, recipe and data, which `--config` takes again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,7 +8,7 @@ from typing import Any
 
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.files import read_json, write_json
-from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.motrv2.config import NETWORKS, NetworkConfig
 from tfsasm.settings import with_settings
 from tfsasm.training.data import Blocks, SyntheticBlocks
 from tfsasm.training.mix import Mix
@@ -38,11 +36,12 @@ class Run:
 
 
 def named_network(name: str) -> NetworkConfig:
-    """`tiny`, `full`, or the configuration in a JSON file. Raises `InputError`, `WeightsError`."""
-    if name in ("tiny", "full"):
-        return tiny() if name == "tiny" else full()
+    """`tiny`, `full`, `motr`, or the configuration in a JSON file. Raises `InputError`."""
+    if name in NETWORKS:
+        return NETWORKS[name]()
     if not Path(name).is_file():
-        raise InputError(f"no network {name!r}: give tiny, full, or a JSON file with its sizes")
+        known = ", ".join(NETWORKS)
+        raise InputError(f"no network {name!r}: give {known}, or a JSON file with its sizes")
     try:
         return NetworkConfig.from_json(Path(name).read_bytes())
     except WeightsError as error:
@@ -108,7 +107,11 @@ def clips_of(run: Run) -> tuple[Blocks, int | None, tuple[str, ...]]:
     if not run.data:
         return SyntheticBlocks(config.seed, synthetic), None, ()
     specs = [parse_data(text) for text in run.data]  # all, before the first is read
-    data = tuple(load_data(spec, synthetic.frames, run.network.model.classes) for spec in specs)
+    sizes = run.network.model
+    data = tuple(
+        load_data(spec, synthetic.frames, sizes.classes, proposals=sizes.kind == "motrv2")
+        for spec in specs
+    )
     mix = Mix(config.seed, data, synthetic.frames, config.augment, synthetic)
     return mix, mix.epoch, tuple(note for one in data for note in one.notes)
 

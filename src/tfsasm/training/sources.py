@@ -6,15 +6,16 @@ left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
+from tfsasm.boxes import iou_matrix, ltwh_to_xyxy, xyxy_to_ltwh
 from tfsasm.datasets.crowdhuman import find_annotations, find_image, read_odgt
 from tfsasm.datasets.ground_truth import crowd_rows, truth_rows
 from tfsasm.datasets.sequences import DATASETS, find_detections, sequences
@@ -32,6 +33,8 @@ KINDS = (*DATASETS, "crowdhuman", "synthetic")
 _FEW = 0.3  # a detector that finds less than this share of the truth is of other frames
 
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+
+_NO_BOXES: Doubles = np.zeros((0, 5))
 
 
 @dataclass(frozen=True)
@@ -123,24 +126,25 @@ class Data:
     spec: DataSpec
     parts: tuple[Labelled, ...] = ()
     """Videos, or of CrowdHuman one part of single images."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """What was found, and what is odd about it."""
 
 
-def load_data(spec: DataSpec, frames: int, classes: int) -> Data:
+def load_data(spec: DataSpec, frames: int, classes: int, *, proposals: bool = True) -> Data:
     """Read and check what a spec names, for clips of `frames` and a network of so many classes.
 
-    Raises `InputError` for what cannot be trained on: nothing there, no truth or none that counts,
-    images or detections that are missing.
+    Without `proposals` the network finds objects itself (MOTR), and no detections are read. Raises
+    `InputError` for what cannot be trained on: nothing there, no truth or none that counts, images
+    or detections that are missing.
     """
     if spec.kind == "synthetic":
         return Data(spec, notes=(f"synthetic: {spec.clips} clips per epoch",))
     if spec.kind == "crowdhuman":
-        parts = [_crowd(spec)]
+        parts = [_crowd(spec, proposals)]
     else:
         found = sequences(spec.kind, spec.root, spec.split)
         read = lru_cache(2)(read_det_db)  # one file may be of all sequences
-        parts = [_video(one, spec, classes, read) for one in found]
+        parts = [_video(one, spec, classes, read if proposals else None) for one in found]
     least = 1 if spec.kind == "crowdhuman" else frames
     kept = [part for part in parts if len(part) >= least]
     name = f"{spec.kind}:{spec.root}"
@@ -150,7 +154,7 @@ def load_data(spec: DataSpec, frames: int, classes: int) -> Data:
     notes = [_described(name, kept)]
     if short:
         notes.append(f"{name}: shorter than a clip and left out: {first_few(short)}")
-    return Data(spec, tuple(kept), (*notes, *_warnings(name, kept)))
+    return Data(spec, tuple(kept), (*notes, *(_warnings(name, kept) if proposals else ())))
 
 
 def _why_none(parts: Sequence[Labelled]) -> str:
@@ -163,7 +167,10 @@ def _why_none(parts: Sequence[Labelled]) -> str:
 def _video(
     sequence: DatasetSequence, spec: DataSpec, classes: int, read: Any
 ) -> Labelled:
-    """A sequence from its first labelled frame to its last (SPEC 9.1)."""
+    """A sequence from its first labelled frame to its last (SPEC 9.1).
+
+    `read` is what reads a det_db; None for no detections at all.
+    """
     if sequence.source is None:
         raise InputError(f"{sequence.name} of {spec.root} has no images; they are to be trained on")
     rows = truth_rows(sequence)
@@ -178,18 +185,13 @@ def _video(
             f"more, between the first and the last frame that {sequence.truth} labels"
         )
     paths = tuple(str(sequence.source / files[number]) for number in numbers)
-    table = np.column_stack([ltwh_of(rows.xyxy), rows.ids, rows.labels])
-    boxes = _detections(sequence, spec, read)
+    table = np.column_stack([xyxy_to_ltwh(rows.xyxy), rows.ids, rows.labels])
+    boxes = _detections(sequence, spec, read) if read else lambda frame: _NO_BOXES
     return Labelled(
         sequence.name, paths, Ragged.of([table[rows.frames == n] for n in numbers], 6),
         Ragged.of([boxes(Frame(_NO_IMAGE, n, path, None))
                    for n, path in zip(numbers, paths, strict=True)], 5),
     )  # fmt: skip
-
-
-def ltwh_of(xyxy: Doubles) -> Doubles:
-    """Corners `[N, 4]` as left, top, width, height."""
-    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 def _detections(sequence: DatasetSequence, spec: DataSpec, read: Any) -> Any:
@@ -213,37 +215,34 @@ def _no_detections(spec: DataSpec, what: str) -> str:
     )
 
 
-def _crowd(spec: DataSpec) -> Labelled:
+def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
     """All images of CrowdHuman that show somebody, as one part."""
-    if spec.detections is None:
+    if proposals and spec.detections is None:
         raise InputError(_no_detections(spec, f"{spec.root} has no detections with it"))
-    stored = read_det_db(spec.detections)
-    by_stem = {stem: at for stems in stored.folders.values() for stem, at in stems.items()}
+    stored = read_det_db(spec.detections) if proposals and spec.detections else None
+    folders = stored.folders.values() if stored else ()
+    by_stem = {stem: at for stems in folders for stem, at in stems.items()}
     files, truth, found, lacking = [], [], [], []
-    for image in _crowd_images(spec):
+    paths = find_annotations(spec.root, spec.split)
+    for image in chain.from_iterable(map(read_odgt, paths)):
         rows = crowd_rows(image)
         if not len(rows):
             continue
         path = find_image(spec.root, image.name)
         if path is None:
             raise InputError(f"{spec.root} has no image {image.name}.jpg, which is annotated")
-        if image.name not in by_stem:
+        if stored and image.name not in by_stem:
             lacking.append(image.name)
             continue
         files.append(str(path))
-        truth.append(np.column_stack([ltwh_of(rows.xyxy), rows.ids, rows.labels]))
-        found.append(stored.at(by_stem[image.name]))
+        truth.append(np.column_stack([xyxy_to_ltwh(rows.xyxy), rows.ids, rows.labels]))
+        found.append(stored.at(by_stem[image.name]) if stored else _NO_BOXES)
     if lacking:
         raise InputError(
             f"{spec.detections} has no entry for {len(lacking)} images of {spec.root}, such as "
             f"{first_few(lacking, 1)}; the stem of a key is the name of the image"
         )
     return Labelled("CrowdHuman", tuple(files), Ragged.of(truth, 6), Ragged.of(found, 5))
-
-
-def _crowd_images(spec: DataSpec) -> Iterable[Any]:
-    for path in find_annotations(spec.root, spec.split):
-        yield from read_odgt(path)
 
 
 def _described(name: str, parts: Sequence[Labelled]) -> str:
@@ -259,14 +258,11 @@ def _described(name: str, parts: Sequence[Labelled]) -> str:
 
 def _warnings(name: str, parts: Sequence[Labelled]) -> list[str]:
     """What makes training pointless: few of the people have a detection."""
-    lines = []
-    covered = {part.name: share for part in parts if (share := coverage(part)) < _FEW}
-    for part, share in covered.items():
-        lines.append(
-            f"{name}: only {100 * share:.0f} % of the boxes of {part} have a detection in their "
-            "frame; are they of the same frames?"
-        )
-    return lines
+    return [
+        f"{name}: only {100 * share:.0f} % of the boxes of {part.name} have a detection in their "
+        "frame; are they of the same frames?"
+        for part in parts if (share := coverage(part)) < _FEW
+    ]  # fmt: skip
 
 
 def coverage(part: Labelled, most: int = 50) -> float:

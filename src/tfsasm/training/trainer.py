@@ -6,8 +6,6 @@ runs with its batch norms folded. A clip and its noise depend on seed and number
 go on with another number of processes.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -77,11 +75,15 @@ def train(
 def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainState:
     """A run at step 0 that takes `model` over. What is frozen has no gradients.
 
-    Raises `InputError` for a part to freeze that the network does not have.
+    Raises `InputError` for a part to freeze that the network does not have, and for denoising
+    queries of a MOTR.
     """
     backbone = None
+    if network.model.kind == "motr" and config.clip.denoising:
+        raise InputError("denoising queries are MOTRv2's; a MOTR is trained with clip.denoising=0")
     if config.neutral_box_heads:
-        cast(BoxHead, model.decoder.box_heads[0]).reset(size_bias=0.0)
+        decoder: nn.Module = getattr(model, "decoder", model)
+        cast(BoxHead, decoder.get_submodule("box_heads.0")).reset(size_bias=0.0)
     parts = tuple(f"{part}." for part in config.freeze)
     for part in parts:
         if not any(f"{name}.".startswith(part) for name, _ in model.named_parameters()):
@@ -108,7 +110,8 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainSt
 def _optimizer(trained: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        rate = config.lr * (config.offsets_scale if "sampling_offsets" in name else 1.0)
+        slow = "sampling_offsets" in name or name.startswith("reference.")
+        rate = config.lr * (config.offsets_scale if slow else 1.0)
         rate = config.backbone_lr if name.startswith("backbone.") else rate
         groups.setdefault(rate, []).append(parameter)
     settings = [{"params": group, "lr": rate, "base": rate} for rate, group in groups.items()]

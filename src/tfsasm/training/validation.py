@@ -1,7 +1,5 @@
 """Scores of a network in training, on sequences that it is not trained on."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +11,7 @@ from tfsasm.datasets.sequences import find_detections, sequences
 from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip, sequence_seed
 from tfsasm.detection.det_db import read_det_db
+from tfsasm.detection.detectors import Detector, NoDetector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
@@ -22,8 +21,7 @@ from tfsasm.evaluation.score import score_files
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.network import TorchNetwork
-from tfsasm.tracking.config import default
+from tfsasm.motrv2.network import as_network
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.tracking.results import MotFile
 from tfsasm.tracking.run import track_video
@@ -39,7 +37,7 @@ def held_out_scores(
     model: MOTRv2, network: NetworkConfig, sequences: int, *, frames: int = 60
 ) -> dict[str, float]:
     """HOTA, DetA, AssA, MOTA and IDF1 in percent over so many held-out `sequences`."""
-    tracker = QueryTracker(TorchNetwork(model, network), default())
+    tracker = QueryTracker(as_network(model, network))
     truths, results = {}, {}
     for index in range(sequences):
         truth, tracks = _track(tracker, sequence_seed(HELD_OUT, index), frames)
@@ -63,14 +61,18 @@ def _track(tracker: QueryTracker, seed: int, frames: int) -> tuple[Trajectories,
     return Trajectories.from_frames(truth), Trajectories.from_frames(result)
 
 
-def check_validation(spec: DataSpec) -> None:
-    """Raises `InputError` for a data set that nothing can be scored on, before any work."""
+def check_validation(spec: DataSpec, *, proposals: bool = True) -> None:
+    """Raises `InputError` for a data set that nothing can be scored on, before any work.
+
+    Without `proposals` it needs no detections.
+    """
     if spec.kind in ("crowdhuman", "synthetic"):
         raise InputError(f"--validate takes videos with identities, not {spec.kind}")
     for sequence in sequences(spec.kind, spec.root, spec.split):
         if sequence.truth is None or sequence.source is None:
             raise InputError(f"{sequence.name} of {spec.root} has no ground truth or no images")
-        find_detections(spec.detections, sequence)
+        if proposals:
+            find_detections(spec.detections, sequence)
 
 
 def data_scores(
@@ -80,15 +82,17 @@ def data_scores(
 
     `most` takes only so many of them. Raises `InputError` as tracking and scoring do.
     """
-    tracker = QueryTracker(TorchNetwork(model, network), default())
+    tracker = QueryTracker(as_network(model, network))
     read = lru_cache(1)(read_det_db)
     with TemporaryDirectory() as folder:
         files = {}
         for sequence in sequences(spec.kind, spec.root, spec.split)[:most]:
             if sequence.truth is None:
                 continue
-            path = find_detections(spec.detections, sequence)
-            boxes = open_detections(path, source_name=str(sequence.source), read=read)
+            boxes: Detector = NoDetector()
+            if tracker.network.proposals:
+                path = find_detections(spec.detections, sequence)
+                boxes = open_detections(path, source_name=str(sequence.source), read=read)
             result = Path(folder, f"{sequence.name}.txt")
             with MotFile(result, classes=network.model.classes > 1) as file:
                 for frame, tracks in track_video(tracker, str(sequence.source), boxes):

@@ -1,7 +1,5 @@
 """Boxes, labels and trails of tracks, and marks of errors, drawn on frames."""
 
-from __future__ import annotations
-
 import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,16 +168,14 @@ class Mark:
 def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
     """Draw a frame around each mark and its label, into `image` (uint8 BGR `[H, W, 3]`) itself."""
     height, width = image.shape[:2]
-    thick = max(2, round(min(height, width) / 250))
-    scale = max(0.4, min(height, width) / 1400)
-    for mark in marks:
-        left, top, w, h = np.clip(mark.ltwh, -_FAR, _FAR).round().astype(int).tolist()
-        low, high = (left - thick, top - thick), (left + w + thick, top + h + thick)
-        cv2.rectangle(image, low, high, (0, 0, 0), thick + 2)  # sets it off from tracks' colours
-        cv2.rectangle(image, low, high, mark.color, thick)
-        (wide, tall), _ = cv2.getTextSize(mark.label, _FONT, scale, 1)
-        x = min(max(low[0], 0), width - wide)
-        y = min(max(high[1], 0), height - tall - 6)  # below the box, or as low as there is room
-        cv2.rectangle(image, (x, y), (x + wide, y + tall + 6), mark.color, -1)
-        cv2.putText(image, mark.label, (x, y + tall + 3), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    thick, style = max(2, round(min(height, width) / 250)), Style.of(width, height)
+    ltwh = np.array([mark.ltwh for mark in marks]).reshape(-1, 4).clip(-_FAR, _FAR)
+    boxes = np.concatenate([ltwh[:, :2] - thick, ltwh[:, :2] + ltwh[:, 2:] + thick], axis=1)
+    for mark, box in zip(marks, boxes.round().astype(int).tolist(), strict=True):
+        cv2.rectangle(image, box[:2], box[2:], (0, 0, 0), thick + 2)  # apart from tracks' colours
+        cv2.rectangle(image, box[:2], box[2:], mark.color, thick)
+    sizes = np.array([style.size(mark.label) for mark in marks], int).reshape(-1, 2)
+    at = places(boxes, sizes, (width, height), below=True)  # above is the track's own label
+    for mark, place in zip(marks, at, strict=True):
+        draw_label(image, mark.label, place, style, (mark.color, (0, 0, 0)))
     return image

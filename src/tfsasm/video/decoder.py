@@ -4,14 +4,12 @@ A damaged file still gives all it has. Where a packet fails is counted and decod
 stopped before the end is kept as a reason, for the caller to report after the last good image.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
+from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
@@ -33,6 +32,15 @@ PROTOCOLS_OF_STREAMS = (
 )
 
 STREAM_TIMEOUT = 20.0  # seconds without a byte after which a network stream is given up
+
+PROBED = 2**21
+"""Bytes of a network stream that FFmpeg looks through for its format, and reserves for each.
+
+By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
+A connection that begins within a larger picture may be an error; the next begins elsewhere.
+"""
+
+PAUSE = 0.5  # seconds between two attempts to connect again
 
 HELD = 2**26
 """Bytes of packets that wait at most, for those of lossless video are large."""
@@ -151,7 +159,9 @@ class Decoder:
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
-            self._announce(packet)
+            if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
+                self._place = self._places.get(packet.pos or 0, self._place + 1)
+                self.timeline.packet(clock, self._place)
             try:
                 images = packet.decode()
             except av.error.FFmpegError:
@@ -166,11 +176,6 @@ class Decoder:
                     yield from self._numbered(image)
         if held is not None:
             self._failure = "its last frame is damaged"
-
-    def _announce(self, packet: av.Packet) -> None:
-        if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
-            self._place = self._places.get(packet.pos or 0, self._place + 1)
-            self.timeline.packet(clock, self._place)
 
     def _numbered(self, image: av.VideoFrame) -> Iterator[av.VideoFrame]:
         between = image.pict_type == PictureType.B
@@ -222,23 +227,26 @@ def absent(path: Path) -> InputError:
     return InputError(f"{path} {what}; give a video, an image folder or a camera index")
 
 
-def public_address(address: str) -> str:
-    """An address without what must not be told: user, password, keys. Other text as it is."""
-    scheme, sign, rest = address.partition("://")
-    if not sign:
-        return address
-    place, question, query = rest.partition("?")
-    return scheme + sign + place.rpartition("@")[2] + question + _SECRET.sub(r"\1=***", query)
-
-
-_SECRET = re.compile(
-    r"(?i)([^&=]*(?:pass|pwd|pw|token|key|secret|cred|auth|sig|session|user|login)[^&=]*)=[^&]*"
-)
-
-
 def open_stream(address: str) -> Decoder:
     """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
     return Decoder(address, public_address(address), live=True)
+
+
+def connected_again(
+    connect: Callable[[], Decoder], patience: float, lost: str
+) -> tuple[Decoder, float]:
+    """A stream again whose connection was lost, and the seconds that it took.
+
+    `lost` says what happened. Raises `TruncatedInput` after `patience` seconds.
+    """
+    began = clock.monotonic()
+    while True:
+        try:
+            return connect(), clock.monotonic() - began
+        except InputError as error:
+            if clock.monotonic() + PAUSE > began + patience:
+                raise TruncatedInput(f"{lost}, and not back within {patience:g} s") from error
+        clock.sleep(PAUSE)
 
 
 def open_camera(index: int) -> Decoder:
@@ -281,11 +289,10 @@ def _open_container(
     address: str, label: str, live: bool, format: str | None
 ) -> av.container.InputContainer:
     remote = "://" in address
-    options = (
-        {}
-        if format
-        else {"protocol_whitelist": PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES}
-    )
+    allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
+    options = {} if format else {"protocol_whitelist": allowed}
+    if remote:
+        options["probesize"] = str(PROBED)
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
     name = address if remote or format else f"file:{address}"  # a name may hold a colon
@@ -298,6 +305,8 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).replace(address, label)
         what = "cannot be opened" if live else "is not a video that can be read"
+        if format:
+            what += " (is it connected, and in no other program's use?)"
         if not live and _is_playlist(Path(address)):
             what = "is a playlist, which may name files only, and not one of them can be read"
         if not remote and (other := file_stand_in(address)):

@@ -1,7 +1,5 @@
 """Videos by patterns and folders."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +17,8 @@ VIDEO_SUFFIXES = (
 
 
 def find_sources(names: Iterable[str]) -> list[str]:
-    """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos too.
+    """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos or of MOT
+    sequences too.
 
     Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
     does not exist and a pattern that fits nothing.
@@ -36,7 +35,8 @@ def _found(name: str) -> list[str]:
     if path.is_dir():
         if image_names(path, "name") or (path / "img1").is_dir():
             return [name]
-        return _videos(entry for entry in path.iterdir() if entry.is_file()) or [name]
+        inside = [*path.iterdir()]
+        return _videos(entry for entry in inside if entry.is_file()) or _sequences(inside) or [name]
     if any(sign in name for sign in "*?["):
         if videos := _videos(map(Path, glob.glob(name)), VIDEO_SUFFIXES + IMAGE_SUFFIXES):
             return videos
@@ -44,6 +44,10 @@ def _found(name: str) -> list[str]:
     if name.isdecimal():
         return [name]
     raise absent(path)
+
+
+def _sequences(paths: Iterable[Path]) -> list[str]:
+    return sorted(str(path) for path in paths if (path / "img1").is_dir())
 
 
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:

@@ -5,8 +5,6 @@ ordinary screen would show: light of reference white (203 cd/m2, ITU-R BT.2408) 
 brighter is compressed, and the colours of BT.2020 become those of BT.709.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import cv2

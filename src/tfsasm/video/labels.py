@@ -20,6 +20,9 @@ _WIDEST = 2.0  # widths of its box that a text with a score may have
 _TALLEST = 0.5  # heights of its box that a label may have; a larger one would hide who it names
 
 
+_BELOW_FIRST = [2, 4, 5, 3, 6, 7, 0, 1]  # of what `places` tries: above last
+
+
 @dataclass(frozen=True)
 class Style:
     """How labels are written in images of one size."""
@@ -58,11 +61,14 @@ def fitting(texts: Sequence[str], box: Array, style: Style) -> str:
     return "" if hides else longest
 
 
-def places(boxes: Array, sizes: Integers, frame: tuple[int, int]) -> Integers:
+def places(
+    boxes: Array, sizes: Integers, frame: tuple[int, int], *, below: bool = False
+) -> Integers:
     """Where labels begin, `[N, 2]`: left and top, for `sizes` `[N, 2]` of width and height.
 
-    Above its box `[N, 4]`; where another label is, at another side of it or within. Earlier rows
-    choose first. `frame` is the width and height of the image, which no label leaves that fits.
+    Above its box `[N, 4]`, or `below` it; where another label is, at another side of it or within.
+    Earlier rows choose first. `frame` is the width and height of the image, which no label leaves
+    that fits.
     """
     corners = np.zeros((len(boxes), 4), dtype=np.int64)
     for row, ((x1, y1, x2, y2), (wide, tall)) in enumerate(zip(boxes, sizes, strict=True)):
@@ -70,7 +76,7 @@ def places(boxes: Array, sizes: Integers, frame: tuple[int, int]) -> Integers:
         begins = np.array([
             (x1, y1 - tall), (x2 - wide, y1 - tall), (x1, y2), (x1, y1), (x2 - wide, y2),
             (x1, y2 - tall), (x1 - wide, y1), (x2, y1),
-        ])  # fmt: skip
+        ])[_BELOW_FIRST if below else slice(None)]  # fmt: skip
         begins = np.clip(begins, 0, np.maximum(np.array(frame) - size, 0)).round().astype(np.int64)
         tried = np.concatenate([begins, begins + size], axis=1)
         corners[row] = tried[_covered(tried, corners[:row]).argmin()]

@@ -4,13 +4,10 @@ PyTorch, OpenCV, FFmpeg and onnxruntime release the interpreter while they compu
 thread is a second core. Queues are short: a live source must not lag, and frames are large.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
-from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 T = TypeVar("T")
@@ -64,9 +61,7 @@ class BackgroundCalls(Generic[P]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, _: object) -> None:
         self._thread.shutdown()
         if error is None:
             self._raise()

@@ -1,7 +1,5 @@
 """The sound of a video beside its annotated frames: copied packets, or encoded where need be."""
 
-from __future__ import annotations
-
 import heapq
 import logging
 import os
@@ -76,17 +74,18 @@ def _muxed(
         given: Any = source.streams.best("audio")
         shown = frames.streams.video[0]
         zero = float((shown.start_time or 0) * (shown.time_base or 0))  # of Matroska it is not 0
+        when = offset, zero, seconds
         flags = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}
         with av.open(f"file:{output}", "w", options=flags) as written:
             images = written.add_stream_from_template(shown)
             if copy and given.codec_context.name in _names(COPIED[suffix]):
                 heard: Any = written.add_stream_from_template(given)
-                packets = _copied(source, given, heard, offset, zero, seconds)
+                packets = _copied(_heard(source.demux(given), *when), heard)
             else:
                 rate = given.codec_context.sample_rate
                 heard = written.add_stream(ENCODER.get(suffix, "aac"), rate=_usual(rate))
                 heard.layout = "mono" if given.codec_context.channels == 1 else "stereo"
-                packets = _encoded(source, given, heard, offset, zero, seconds)
+                packets = _encoded(_heard(source.decode(given), *when), heard)
             for packet in heapq.merge(_of(frames, images), packets, key=_decoded_at):
                 written.mux(packet)
     return True
@@ -114,10 +113,10 @@ def _of(frames: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
-def _onward(sounds: Iterator[Any]) -> Iterator[Any]:
-    """Packets or frames that have a time, which goes on where the file's clock starts anew.
+def _heard(sounds: Iterator[Any], offset: float, zero: float, seconds: float) -> Iterator[Any]:
+    """Packets or frames from `offset` on, for so many seconds, by a clock that begins at `zero`.
 
-    So do the images, see `timeline.py`.
+    Their times go on where the file's clock starts anew, as those of images do (`timeline.py`).
     """
     end, shift = None, 0
     for sound in sounds:
@@ -127,32 +126,22 @@ def _onward(sounds: Iterator[Any]) -> Iterator[Any]:
             shift = end - sound.pts
         sound.pts += shift
         end = sound.pts + (sound.duration or 0)
-        yield sound
-
-
-def _copied(
-    source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
-) -> Iterator[Any]:
-    for packet in _onward(source.demux(given)):
-        time = float(packet.pts * packet.time_base) - offset
+        time = float(sound.pts * sound.time_base) - offset
         if time >= seconds:
             return
         if time >= -_BEFORE:
-            shift = round(Fraction(offset - zero) / packet.time_base)
-            packet.pts = max(0, packet.pts - shift)
-            packet.dts = packet.pts
-            packet.stream = heard
-            yield packet
+            sound.pts = max(0, sound.pts - round(Fraction(offset - zero) / sound.time_base))
+            yield sound
 
 
-def _encoded(
-    source: Any, given: Any, heard: Any, offset: float, zero: float, seconds: float
-) -> Iterator[Any]:
-    for frame in _onward(source.decode(given)):
-        time = float(frame.pts * frame.time_base) - offset
-        if time >= seconds:
-            break
-        if time >= -_BEFORE:
-            frame.pts = max(0, frame.pts - round(Fraction(offset - zero) / frame.time_base))
-            yield from heard.encode(frame)
-    yield from heard.encode(None)
+def _copied(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    for packet in packets:
+        packet.dts = packet.pts
+        packet.stream = stream
+        yield packet
+
+
+def _encoded(frames: Iterator[Any], stream: Any) -> Iterator[Any]:
+    for frame in frames:
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

@@ -5,8 +5,6 @@ iterator raises `TruncatedInput`, so that a caller can keep the work done so far
 it. Pixels of image files are those of `cv2.imread` to the last bit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging
@@ -21,14 +19,13 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import cv2
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.limits import check_image, stand_in
+from tfsasm.limits import stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, absent, open_camera, open_stream
-from tfsasm.video.live import connected_again
+from tfsasm.video.decoder import Decoder, absent, connected_again, open_camera, open_stream
+from tfsasm.video.images import decoded, image_bytes
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
@@ -53,6 +50,10 @@ class Frame:
     number: int
     name: str
     time: float | None
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Frame({self.number}, {self.name!r}, {width}x{height}, time={self.time})"
 
 
 class Source:
@@ -106,10 +107,6 @@ class Source:
         self.problems.append(problem)
         log.warning("%s", problem)
 
-    def _expect(self, total: int) -> None:
-        numbers = self._numbers
-        self.count = len(range(numbers.start, min(numbers.stop, total + 1), numbers.step))
-
     def _none_in_range(self, total: int) -> InputError:
         start = self._numbers.start
         return InputError(
@@ -126,7 +123,8 @@ class VideoSource(Source):
         self.rate = decoder.rate and decoder.rate / numbers.step
         self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
         if decoder.total:
-            self._expect(decoder.total)
+            last = min(numbers.stop, decoder.total + 1)
+            self.count = len(range(numbers.start, last, numbers.step))
         if decoder.declared and not self.count:
             decoder.close()
             raise self._none_in_range(decoder.total)
@@ -241,19 +239,15 @@ class ImageSequence(Source):
         path = self._paths[number]
         where = f"{path.as_posix()} (frame {number} of {self._last})"
         try:
-            data = path.read_bytes()
+            data = image_bytes(path)
         except OSError as error:
             raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
         if image_is_cut(data):
             raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
-        check_image(data, where)
-        image = None
-        with contextlib.suppress(cv2.error):
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
+        if (image := decoded(data, where)) is None:
             why = (stand_in(data) or UNREADABLE) if data else "it is empty"
             raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
-        return np.asarray(image)
+        return image
 
 
 def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
@@ -380,7 +374,7 @@ def open_video(
         return VideoSource(open_camera(int(text)), numbers)
     if path.is_dir():
         return open_folder(path, numbers, order)
-    if not path.exists():
+    if not path.is_file():
         raise absent(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence({1: path}, path.as_posix(), numbers, None)

@@ -4,8 +4,6 @@ A damaged file gives fewer images than were filmed. Each image still gets the nu
 with, by the count of its container (MP4, AVI) or else by its time where the rate is constant.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from collections import deque
@@ -64,7 +62,7 @@ class Timeline:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it is to be told of packets with `coming` before they are decoded."""
+        """Whether it wants to know of packets with `coming` before they are decoded."""
         return not (self.live or self.counted or self.storage_order)
 
     def coming(self, clock: float) -> None:

@@ -3,12 +3,12 @@
 They stop quietly there, or hide it behind grey pixels.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from tfsasm.limits import IMAGE
 
 UNREADABLE = "damaged, cut or of a kind that is not supported"
 """What is said of an image file that has its end and cannot be decoded."""
@@ -40,23 +40,26 @@ def _png_is_cut(data: bytes) -> bool:
     while at + 12 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         at += 12 + length
-        if kind == b"IEND":
+        if kind == b"IEND" and not length:  # at one with a content OpenCV does not stop
             return False
     return True
 
 
 def image_file_is_cut(path: Path) -> bool:
-    """The same of a file, and of a BMP; only one without its usual end is read whole.
+    """The same of a file, or a BMP, whose header could be read; or it cannot be read any more.
 
-    Raises `OSError`.
+    Only one without its usual end is read whole.
     """
-    with path.open("rb") as file:
-        head, size = file.read(6), path.stat().st_size
-        file.seek(max(0, size - 8))
-        end = file.read()
-    if head.startswith(b"BM"):
-        return int.from_bytes(head[2:6], "little") > size
-    return not end.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")) and image_is_cut(path.read_bytes())
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(6), path.stat().st_size
+            file.seek(max(0, size - 8))
+            whole = file.read().endswith((b"\xff\xd9", b"IEND\xaeB`\x82"))
+        if head.startswith(b"BM"):
+            return int.from_bytes(head[2:6], "little") > size
+        return not whole and (size > IMAGE.value or image_is_cut(path.read_bytes()))
+    except OSError:
+        return True
 
 
 def container_cut(path: Path) -> str:

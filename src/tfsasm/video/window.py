@@ -1,10 +1,7 @@
 """A live window, by OpenCV."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -14,8 +11,6 @@ from tfsasm.errors import InputError
 from tfsasm.video.writer import resized
 
 LARGEST = 1280  # pixels of the longer side
-
-_STOP = (ord("q"), 27)  # Escape
 
 _TRY = "import cv2; cv2.namedWindow('tfsasm'); cv2.waitKey(1); cv2.destroyAllWindows()"
 
@@ -57,14 +52,12 @@ class Window:
         key = cv2.waitKey(1) & 0xFF
         closed = self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
         self._shown = True
-        if key in _STOP or closed:
+        if key in (ord("q"), 27) or closed:  # 27 is Escape
             raise WindowClosed
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._shown:
             cv2.destroyAllWindows()

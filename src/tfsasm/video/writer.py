@@ -4,14 +4,11 @@ What is unusual here: an interrupted run keeps its work. Whatever ends the `with
 `VideoWriter`, the frames written so far become a whole, playable file.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import av
@@ -95,9 +92,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, _: object) -> None:
         try:
             self.close()
         except InputError as second:
@@ -175,18 +170,14 @@ class _VideoFile:
                 container.mux(self._stream.encode(None))
             container.close()
             if keep:
-                self._add_sound()
+                if self._sound and self._zero is not None and self._last is not None:
+                    seconds = float((self._last + self._tick) * self._unit)
+                    add_sound(self._partial, self._sound, self._zero, seconds)
                 os.replace(self._partial, self._path)
         except (av.error.FFmpegError, OSError) as error:
             raise self._refused(error) from error
         finally:
             self._partial.unlink(missing_ok=True)
-
-    def _add_sound(self) -> None:
-        """That of the source's frames that were written, where their times are known."""
-        if self._sound and self._zero is not None and self._last is not None:
-            seconds = float((self._last + self._tick) * self._unit)
-            add_sound(self._partial, self._sound, self._zero, seconds)
 
     def _open(self, image: np.ndarray) -> None:
         faststart = self._path.suffix.lower() in (".mp4", ".mov")  # plays before it is loaded

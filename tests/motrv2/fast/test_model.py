@@ -90,12 +90,6 @@ def test_images_of_other_sizes_and_batches_may_follow(model):
         torch.testing.assert_close(ours.tokens, theirs.tokens, rtol=0, atol=1e-4)
 
 
-def test_padding_is_refused(model):
-    padding = torch.zeros(1, 70, 101, dtype=torch.bool)
-    with pytest.raises(ValueError, match="without padding"):
-        FastMOTRv2(copy.deepcopy(model)).encode(pictures(), padding)
-
-
 def test_it_is_not_for_saving(model):
     with pytest.raises(ValueError, match="running only"):
         FastMOTRv2(copy.deepcopy(model)).state_dict()

@@ -9,6 +9,7 @@ from tfsasm.tracking.appearance import motion
 from tfsasm.tracking.appearance.motion import (
     Displacements,
     KalmanConfig,
+    MeasurementNoise,
     Persistence,
     PersistenceConfig,
     with_persistence,
@@ -46,6 +47,62 @@ def test_frames_without_detection_leave_the_velocity_and_open_the_filter_for_the
     lost, seen = filtered(moved, missing=range(10, 20)), filtered(moved)
     target = xyxy_to_cxcywh(moved[-1:])[0, 0]
     assert abs(lost.box[0, 0] - target) < 0.5 * abs(seen.box[0, 0] - target)
+
+
+def noise(factor=1.0, correlation=0.0):
+    """What was learned of detections and of the filter."""
+    pairs = Persistence(count=100, products=correlation, squares=1.0)
+    return MeasurementNoise(pairs, float(np.log(factor)))
+
+
+NONE = noise()
+
+
+def reported(score, learned=NONE, smoothing=2.0, box=(100, 50, 140, 150), size=None):
+    """The box that is reported, the detection, and the filter, which expected it 20 pixels further
+    left."""
+    at, expected = np.array([box], float), np.array([box], float) - [20, 0, 20, 0]
+    config = KalmanConfig(smoothing=smoothing)
+    state = motion.predict(motion.begin(xyxy_to_cxcywh(expected), config), config)
+    state = motion.update(state, xyxy_to_cxcywh(at), np.array([score]), config, learned.factor)
+    boxes = motion.smoothed(state, at, np.array([score]), config, learned, size)
+    return boxes[0], at[0], state.xyxy[0]
+
+
+def test_a_sure_detection_is_reported_as_it_is():
+    box, detected, filtered = reported(1.0)
+    np.testing.assert_array_equal(box, detected)
+    assert (filtered[[0, 2]] < detected[[0, 2]]).all()
+
+
+def test_a_detection_counts_the_less_the_lower_its_score_and_the_noisier_detections_are():
+    sure, unsure = reported(0.9)[0][0], reported(0.5)[0][0]
+    trembling = reported(0.9, noise(3.0))[0][0]
+    assert 100 > sure > max(unsure, trembling)
+    box, detected, filtered = reported(0.5)
+    np.testing.assert_allclose(box, 0.25 * detected + 0.75 * filtered)
+
+
+def test_a_filter_that_lags_counts_less():
+    assert 100 > reported(0.5, noise(correlation=0.8))[0][0] > reported(0.5)[0][0]
+    box, detected, _ = reported(0.5, noise(correlation=1.0))
+    np.testing.assert_array_equal(box, detected)
+
+
+def test_until_errors_are_known_the_filter_counts_half():
+    box, _, _ = reported(0.5, MeasurementNoise())
+    np.testing.assert_allclose(box, reported(0.5, noise(correlation=0.5))[0])
+
+
+def test_without_smoothing_detections_are_reported_as_they_are():
+    box, detected, _ = reported(0.3, noise(3.0), smoothing=0.0)
+    np.testing.assert_array_equal(box, detected)
+
+
+@pytest.mark.parametrize(("box", "left"), [((0, 50, 40, 150), 0.0), ((-9, 50, 40, 150), -9.0)])
+def test_a_box_leaves_the_image_only_where_its_detection_does(box, left):
+    assert reported(0.5, box=box)[0][0] < left
+    assert reported(0.5, box=box, size=(640, 360))[0][0] == left
 
 
 def test_filters_do_not_mix_tracks():

@@ -21,9 +21,12 @@ def test_each_says_what_it_is():
 def test_so_do_the_query_tracker_stored_detections_and_videos(scene):
     tracker = QueryTracker(FakeNetwork())
     tracker.network.parameters = 1234
-    assert repr(tracker) == "QueryTracker(network of 1,234 numbers, 0 tracks)"
+    assert repr(tracker) == "QueryTracker(1,234 parameters, 0 tracks)"
     assert repr(open_detections(scene.detections)) == f"MotDetections({str(scene.detections)!r})"
     with open_video(scene.folder) as video:
         assert repr(video) == (
             f"ImageSequence({video.label!r}, size={video.size}, count={video.count})"
         )
+        frame = next(iter(video))
+    width, height = video.size
+    assert repr(frame) == f"Frame(1, {frame.name!r}, {width}x{height}, time={frame.time})"

@@ -57,6 +57,17 @@ def test_appearance_tells_two_people_apart_who_turn_back_where_they_meet(gallery
     assert ids[-1] == ids[20]
 
 
+def test_boxes_that_tremble_are_smoothed():
+    true, dice = walk((100, 200), (4, 0), 60), np.random.default_rng(0)
+    shaken = true + dice.normal(scale=4, size=true.shape)
+    tracker = AppearanceTracker(config=MOTION_ALONE)
+    boxes = [
+        tracker.update(sv.Detections(box[None], confidence=np.array([0.75]))).xyxy[0]
+        for box in shaken
+    ]  # fmt: skip
+    assert np.abs(boxes - true)[10:].mean() < 0.9 * np.abs(shaken - true)[10:].mean()
+
+
 def test_motion_finds_a_person_again_after_an_occlusion():
     boxes = walk((100, 200), (4, 0), 60)
     visible = scene(boxes, without=[(0, 20, 32)])

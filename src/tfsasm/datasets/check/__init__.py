@@ -3,8 +3,6 @@
 A problem with one file is recorded, and the next file is checked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

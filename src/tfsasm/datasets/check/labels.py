@@ -1,7 +1,5 @@
 """Checks of label files in JSON: BDD100K tracking and CrowdHuman."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -28,12 +26,12 @@ from tfsasm.datasets.check.report import (
     check_images,
     count_boxes,
     counted,
-    is_cut,
 )
 from tfsasm.datasets.crowdhuman import CrowdImage, find_annotations, find_image, read_odgt
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.errors import InputError
 from tfsasm.tables import Doubles
+from tfsasm.video.truncation import image_file_is_cut
 
 LabelFile = tuple[dict[str, list[ScalabelFrame]], list[str]]
 """Frames by video that can be used, and what is wrong with the others."""
@@ -145,7 +143,7 @@ def _check_people(images: Sequence[CrowdImage], files: dict[str, Path]) -> dict[
             flat.append(image.name)
         if file := files.get(image.name):
             size = image_size(file)
-            if size is None or is_cut(file):
+            if size is None or image_file_is_cut(file):
                 unread.append(image.name)
             elif ((ltwh[:, :2] >= size) | (ltwh[:, :2] + ltwh[:, 2:] <= 0)).any():
                 out.append(image.name)

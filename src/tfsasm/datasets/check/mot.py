@@ -1,7 +1,5 @@
 """Checks of the sequence folders of the MOT family."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ A problem is a contradiction, a damage or a loss; a note is worth knowing and ma
 Nothing here raises for what it finds, and a count with the first case stands for many alike.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +104,7 @@ def check_images(row: SequenceReport, folder: Path | None) -> None:
     if bad := [name for name, size in sizes.items() if size is None]:
         first = f"{folder.name}/{bad[0]}"
         row.problems.append(f"{_many(bad)} cannot be read, the first: {first}")
-    if cut := [name for name, size in sizes.items() if size and is_cut(folder / name)]:
+    if cut := [name for name, size in sizes.items() if size and image_file_is_cut(folder / name)]:
         row.problems.append(f"{_many(cut)} cut off, the first: {folder.name}/{cut[0]}")
     wanted = row.size or next((size for size in sizes.values() if size), (0, 0))
     if other := [name for name, size in sizes.items() if size and size != wanted]:
@@ -115,14 +113,6 @@ def check_images(row: SequenceReport, folder: Path | None) -> None:
         )
         row.problems.append(f"{_many(other)} of another size, the first: {first}")
     row.frames, row.size = row.frames or len(names), row.size or sizes[names[0]]
-
-
-def is_cut(path: Path) -> bool:
-    """Whether an image whose header can be read has lost its end."""
-    try:
-        return image_file_is_cut(path)
-    except OSError:  # what the header could be read of a moment ago
-        return True
 
 
 def check_boxes(row: SequenceReport, what: str, boxes: Doubles) -> None:
@@ -159,7 +149,7 @@ def count_boxes(
 
 
 def _check_numbers(row: SequenceReport, folder: Path, names: Sequence[str]) -> None:
-    """Frames have the numbers of their names; what is missing or counted otherwise is told."""
+    """Frames have the numbers of their names; what is missing or counted otherwise is noted."""
     matches = {name: _NUMBER.search(Path(name).stem) for name in names}
     if unnumbered := [name for name, match in matches.items() if not match]:
         row.notes.append(f"{_many(unnumbered)} without a number, the first: {unnumbered[0]}")

@@ -1,7 +1,5 @@
 """How the camera of a synthetic video moves."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Settings of synthetic clips, and what a frame of one holds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ slow random process rather than drawn anew in every frame. The constants are fit
 surveillance video (`quality` 0) and YOLOX-X on dance video (`quality` 1), both after NMS at 0.7.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,7 +151,9 @@ class SimulatedDetector:
         size = whole[:, 2:] - whole[:, :2]
         shape = self._shape[seen]  # [N, ghosts, 4]: left top and right bottom within the person
         corners = whole[:, None, [0, 1, 0, 1]] + shape * size[:, None, [0, 1, 0, 1]]
-        partner, overlap = _neighbours(whole)
+        pairs = iou_matrix(whole, whole, 1e-9)
+        np.fill_diagonal(pairs, 0)
+        partner, overlap = pairs.argmax(axis=1), pairs.max(axis=1)
         level = np.full((len(seen), _GHOSTS), self._style.ghosts)
         merges, other = overlap > 0.02, whole[partner]
         corners[merges, -1, :2] = np.minimum(whole, other)[merges, :2]
@@ -218,14 +218,6 @@ def _shake(boxes: np.ndarray, error: np.ndarray, bias: np.ndarray) -> np.ndarray
     size = np.maximum(size, 1e-3)
     centre = centre + error[:, :2] * size
     return cxcywh_to_xyxy(np.concatenate([centre, size * np.exp(error[:, 2:])], axis=1))
-
-
-def _neighbours(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each xyxy box the other one that overlaps it most, and their IoU (0 when alone)."""
-    overlap = iou_matrix(boxes, boxes, 1e-9)
-    np.fill_diagonal(overlap, 0)
-    partner = overlap.argmax(axis=1)
-    return partner, overlap[np.arange(len(boxes)), partner]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

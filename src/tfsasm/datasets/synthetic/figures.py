@@ -7,8 +7,6 @@ four channels, so that shrinking, blurring and pasting them needs no special cas
 Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -70,43 +68,29 @@ def skeletons(people: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarra
     joints[..., KNEES, :] = joints[..., HIPS, :] + 0.245 * leg
     joints[..., ANKLES, :] = joints[..., KNEES, :] + 0.235 * shin
     joints[..., TOES, :] = joints[..., ANKLES, :] + 0.105 * foot
-    _pose_torso(joints, pose, wide)
-    _pose_arms(joints, pose, left_right)
-    _pose_extras(joints, people)
+    up = -_swing(-pose[..., LEAN], pose[..., TILT])  # a leaning spine tips forward
+    for part, height in ((NECK, 0.30), (CHIN, 0.375), (CROWN, 0.435)):
+        joints[..., part, :] = height * up
+    joints[..., SHOULDERS, :] = (0.285 * up)[..., None, :]
+    joints[..., SHOULDERS, 0] += 0.105 * wide
+    side = pose[..., ABDUCT] * left_right  # of the arms
+    upper = _swing(pose[..., SHOULDER], side)
+    lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
+    joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
+    joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
+    joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
+    back = np.array([0.0, 0.0, -1.0])  # where hair hangs and a backpack is
+    joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
+    hanging = np.where(people.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
+    joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
+    joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
+    joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
     lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
     joints[..., 1] += (jump - lowest)[..., None]
     cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
     x, y, z = np.moveaxis(joints, -1, 0)
     turned = np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
     return turned * people.height[:, None, None]
-
-
-def _pose_torso(joints: np.ndarray, pose: np.ndarray, wide: np.ndarray) -> None:
-    up = -_swing(-pose[..., LEAN], pose[..., TILT])  # a leaning spine tips forward
-    joints[..., NECK, :] = 0.30 * up
-    joints[..., CHIN, :] = 0.375 * up
-    joints[..., CROWN, :] = 0.435 * up
-    shoulders = (0.285 * up)[..., None, :] + np.zeros((2, 1))
-    shoulders[..., 0] += 0.105 * wide
-    joints[..., SHOULDERS, :] = shoulders
-
-
-def _pose_arms(joints: np.ndarray, pose: np.ndarray, left_right: np.ndarray) -> None:
-    side = pose[..., ABDUCT] * left_right
-    upper = _swing(pose[..., SHOULDER], side)
-    lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
-    joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
-    joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
-    joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
-
-
-def _pose_extras(joints: np.ndarray, people: People) -> None:
-    back = np.array([0.0, 0.0, -1.0])
-    joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
-    hanging = np.where(people.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
-    joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
-    joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
-    joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
 
 
 def _swing(flex: np.ndarray, side: np.ndarray) -> np.ndarray:

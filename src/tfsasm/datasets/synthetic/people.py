@@ -1,7 +1,5 @@
 """The people of a clip: how they are built and what they wear."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +8,8 @@ from numpy.random import Generator
 
 COLOURS = SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
 """Colours of one person."""
+
+_HAIR = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def make_people(rng: Generator, people: int, costumes: int, spread: float) -> Pe
     outfit = _outfits(rng, costumes)
     colours = np.stack([outfit[name][wears] for name in ("top", "trim", "bottom", "shoes", "bag")])
     colours = np.moveaxis(colours, 0, 1) + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
-    skin, hair = _skin(rng, people), _hair(rng, people)
+    tone = rng.beta(2, 1.3, people)[:, None]
+    skin = (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
+    hair = _HAIR[rng.choice(5, people, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
     palette = np.concatenate([skin[:, None], hair[:, None], colours], axis=1)
     odd = rng.random(people) < 0.6 * spread  # some differ in cut, too
     return People(
@@ -83,13 +85,3 @@ def _cloth(rng: Generator, count: int, dark: float = 0.35) -> np.ndarray:
     value = np.where(darkness, rng.uniform(15, 75, count), rng.uniform(70, 245, count))
     hsv = np.stack([hue, saturation, value], axis=1).astype(np.uint8)
     return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0].astype(float)
-
-
-def _skin(rng: Generator, count: int) -> np.ndarray:
-    tone = rng.beta(2, 1.3, count)[:, None]
-    return (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
-
-
-def _hair(rng: Generator, count: int) -> np.ndarray:
-    tones = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [170, 170, 170]])
-    return tones[rng.choice(5, count, p=[0.4, 0.3, 0.15, 0.1, 0.05])]

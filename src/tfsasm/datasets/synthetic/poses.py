@@ -3,8 +3,6 @@
 A whole clip of poses is one array, so posing costs a few vectorised operations.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.random import Generator
 

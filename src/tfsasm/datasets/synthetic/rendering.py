@@ -1,7 +1,5 @@
 """Frames of a planned clip: people and places, lens and sensor, and the ground truth."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

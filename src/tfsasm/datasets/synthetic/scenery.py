@@ -4,8 +4,6 @@ The background of a clip is painted once, larger than the image, and the camera 
 transform of it and of people. scikit-image's photographs serve as textures when it is installed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache

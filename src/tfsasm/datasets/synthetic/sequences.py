@@ -6,8 +6,6 @@ can be streamed and a seed always means the same video. Images and detections us
 streams: tuning the simulated detector leaves every pixel as it was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trajectories of the people of a clip, and how they move: arrays over all of its time."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.random import Generator

@@ -7,17 +7,16 @@ other programs disturb less.
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import supervision as sv
 import torch
 
 from tfsasm.detection.proposals import NO_CLASS, Proposals
-from tfsasm.experiments.speed.scaling import Rows, resident_mb
+from tfsasm.experiments.speed.scaling import Rows, median_ms, resident_mb
 from tfsasm.tables import Doubles
 from tfsasm.tracking.appearance.tracker import EMBEDDING, AppearanceTracker
 from tfsasm.tracking.association import associate, update_status
@@ -83,10 +82,15 @@ def _boxes(count: int, frame: int) -> tuple[Doubles, np.random.Generator]:
     return np.hstack([left_top, left_top + np.array([side, 2 * side])]), rng
 
 
+_SKIPPED = 3  # runs that are not counted
+
+_processor_ms = partial(median_ms, skipped=_SKIPPED, clock=time.process_time)
+
+
 def _appearance_ms(count: int, rounds: int) -> float:
-    tracker, frames = AppearanceTracker(), iter(range(10**6))
-    return _median(lambda detections: tracker.update(detections),
-                   lambda: crowd(count, next(frames)), rounds)  # fmt: skip
+    tracker = AppearanceTracker()
+    frames = iter([crowd(count, frame) for frame in range(_SKIPPED + rounds)])
+    return _processor_ms(lambda: tracker.update(next(frames)), rounds)
 
 
 def _query_ms(count: int, rounds: int) -> float:
@@ -100,7 +104,7 @@ def _query_ms(count: int, rounds: int) -> float:
     ids = torch.cat([torch.full((count,), NO_ID), torch.arange(count)])
     scores, missed = torch.full((2 * count,), 0.8), torch.zeros(2 * count, dtype=torch.int64)
 
-    def frame(_: None) -> None:
+    def frame() -> None:
         found = associate(
             ids, scores, queries, queries, proposals, 0, config.association,
             config.lifecycle.miss_score,
@@ -108,18 +112,7 @@ def _query_ms(count: int, rounds: int) -> float:
         update_status(ids, missed, found.scores, count, config.lifecycle,
                       may_be_born=found.may_be_born)  # fmt: skip
 
-    return _median(frame, lambda: None, rounds)
-
-
-def _median(work: Callable[[Any], object], given: Callable[[], Any], rounds: int) -> float:
-    """Milliseconds of the processor in the work alone, the first three runs not counted."""
-    spent = []
-    for _ in range(3 + rounds):
-        what = given()
-        began = time.process_time()
-        work(what)
-        spent.append(1e3 * (time.process_time() - began))
-    return statistics.median(spent[3:])
+    return _processor_ms(frame, rounds)
 
 
 def _power(before: dict[str, float], now: dict[str, float], name: str) -> float:

@@ -68,7 +68,7 @@ def by_size(network: TorchNetwork, rounds: int, sides: Sequence[int], tracks: in
         rows.append({
             "short_side": side,
             "tokens": features.tokens.shape[1],
-            "encode_ms": _median(lambda: _encode(network.model, image), rounds),  # noqa: B023
+            "encode_ms": median_ms(lambda: _encode(network.model, image), rounds),  # noqa: B023
             "step_ms": _step_ms(network, state, features, tracks, rounds),
             "peak_rss_mb": peak_memory() / 1e6,
         })  # fmt: skip
@@ -129,7 +129,7 @@ def _step_ms(
     network: TorchNetwork, state: TrackerState, features: Features, proposals: int, rounds: int
 ) -> float:
     detections, config = some_proposals(proposals).map(network.asarray), steady()
-    return _median(lambda: step(network, state, features, detections, config), rounds)
+    return median_ms(lambda: step(network, state, features, detections, config), rounds)
 
 
 @torch.inference_mode()
@@ -148,17 +148,20 @@ def _memory_ms(views: Memory, config: MemoryConfig, rounds: int) -> float:
     def work() -> None:
         memory.read(memory.write(views, observation, config), observation.feature)
 
-    return _median(work, 10 * rounds)
+    return median_ms(work, 10 * rounds)
 
 
-def _median(work: Callable[[], object], times: int) -> float:
-    """Milliseconds, the first run not counted."""
+def median_ms(
+    work: Callable[[], object], times: int, *, skipped: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Milliseconds of the work by a clock, the first runs not counted."""
     spent = []
-    for _ in range(times + 1):
-        began = time.perf_counter()
+    for _ in range(skipped + times):
+        began = clock()
         work()
-        spent.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(spent[1:])
+        spent.append(1e3 * (clock() - began))
+    return statistics.median(spent[skipped:])
 
 
 def _bytes(rows: Table) -> int:

@@ -18,7 +18,7 @@ from tfsasm.motrv2.export import check_packages
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.network import TorchNetwork
+from tfsasm.motrv2.network import TorchNetwork, as_network
 from tfsasm.motrv2.sampling import plain
 from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
@@ -74,7 +74,7 @@ def make_variant(name: str, model: MOTRv2, config: NetworkConfig, exported: Path
         if runtime == name:
             return ExportedNetwork(exported, runtime, threads=torch.get_num_threads())
     made = _SLOW[name](model) if name in _SLOW else FastMOTRv2(model, precision_of(name))
-    return TorchNetwork(made, config)
+    return as_network(made, config)
 
 
 def in_plain_pytorch(model: MOTRv2) -> MOTRv2:

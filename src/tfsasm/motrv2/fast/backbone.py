@@ -6,8 +6,6 @@ that is much, the block and all before it, whose errors it would magnify, stay f
 rounded weights miss on average, the bias makes up for.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 

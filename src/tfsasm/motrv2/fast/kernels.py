@@ -5,8 +5,6 @@ is None and PyTorch's own operations serve. The library holds every function onc
 processor's instructions; the highest that this machine has is used.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os
@@ -66,12 +64,7 @@ def level() -> str:
 
     Raises `InputError` when `TFSASM_CPU` names one that this machine has not.
     """
-    return _level(os.environ.get(ENVIRONMENT))
-
-
-@cache
-def _level(name: str | None) -> str:
-    there = levels()
+    name, there = os.environ.get(ENVIRONMENT), levels()
     if name and name not in there:
         raise InputError(f"{ENVIRONMENT} is one of none, {', '.join(there)} here, not {name!r}")
     return name or there[-1]

@@ -6,8 +6,6 @@ the two, and faster still with weights in its own order. Where its operators are
 ordinary ones do the same.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

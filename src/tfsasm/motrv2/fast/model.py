@@ -42,7 +42,7 @@ _WHOLE = Precision()
 
 
 class FastMOTRv2(MOTRv2):
-    """A `MOTRv2` made of another, which is used up; it neither trains nor saves nor pads."""
+    """A `MOTRv2` made of another, which is used up; it neither trains nor saves."""
 
     def __init__(self, model: MOTRv2, precision: Precision = _WHOLE) -> None:
         nn.Module.__init__(self)
@@ -71,54 +71,41 @@ class FastMOTRv2(MOTRv2):
             "denoising_content",
         ):  # fmt: skip
             setattr(self, name, getattr(model, name))
-        self._plans: dict[tuple[tuple[int, int], ...], _Plan] = {}
+        self._plans: dict[tuple[tuple[int, int], ...], tuple[Tensor, Tensor]] = {}
         self.eval().requires_grad_(False)
 
-    def encode(self, images: Tensor, padding: Tensor | None = None) -> Features:
-        """As `MOTRv2.encode`, with tokens of the decoder's kind. Padding is a `ValueError`."""
-        if padding is not None:
-            raise ValueError("a FastMOTRv2 encodes images of one size, without padding")
-        maps = self._maps(images)
+    def encode(self, images: Tensor) -> Features:
+        """As `MOTRv2.encode`, with tokens of the decoder's kind."""
+        maps = [
+            norm(conv(stage).float())
+            for (conv, norm), stage in zip(
+                cast(list[nn.Sequential], self.projections), self.stages(images), strict=True
+            )
+        ]
         shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
         x = flatten_levels(maps).contiguous()
         del maps
-        plan = self._plan(shapes)
+        position, reference = self._plan(shapes)
         for image in x:
-            work = _Work.begin(image, plan, self.precision.encoder)
+            work = _Work.begin(image, position, self.precision.encoder)
             for layer in cast(Iterator[FastEncoderLayer], self.encoder):
-                layer(work, shapes, plan.reference)
+                layer(work, shapes, reference)
         return Features(x.to(self.precision.decoder), shapes)
 
     def state_dict(self, *_: Any, **__: Any) -> Any:
         """Raises `ValueError`: the weights are rearranged for this processor."""
         raise ValueError("a FastMOTRv2 is for running only; save the network that it was made of")
 
-    def _maps(self, images: Tensor) -> list[Tensor]:
-        """The levels, float32 `[B, C, h, w]`."""
-        layers = cast(list[nn.Sequential], self.projections)
-        return [
-            norm(conv(stage).float())
-            for (conv, norm), stage in zip(layers, self.stages(images), strict=True)
-        ]
-
-    def _plan(self, shapes: Shapes) -> _Plan:
-        """What depends on the size of the images only."""
+    def _plan(self, shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """What depends on the size of the images only: the position `[S, C]` float32, and the
+        centre of each token's pixel `[S, 2]`, the same in all levels."""
         key = tuple(shapes)
         if key not in self._plans:
             with torch.inference_mode(False), torch.no_grad():
-                levels = level_positions(shapes, None, self.level_embed)
-                position = torch.cat([p[0].flatten(1).T for p in levels])
-                reference = pixel_centres(shapes, None, position[None])[0, :, 0].contiguous()
-            self._plans = {key: _Plan(position, reference)}  # a video has one size
+                position = flatten_levels(level_positions(shapes, self.level_embed))[0]
+                reference = pixel_centres(shapes, position[None])[0, :, 0].contiguous()
+            self._plans = {key: (position, reference)}  # a video has one size
         return self._plans[key]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    position: Tensor
-    """`[S, C]` float32."""
-    reference: Tensor
-    """Centre of each token's pixel `[S, 2]`, the same in all levels."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +121,8 @@ class _Work:
     position: Tensor
 
     @classmethod
-    def begin(cls, tokens: Tensor, plan: _Plan, dtype: torch.dtype) -> _Work:
-        with_position = (tokens + plan.position).to(dtype)
-        return cls(tokens, tokens.to(dtype), with_position, plan.position)
+    def begin(cls, tokens: Tensor, position: Tensor, dtype: torch.dtype) -> _Work:
+        return cls(tokens, tokens.to(dtype), (tokens + position).to(dtype), position)
 
     def add_norm(
         self, part: slice, y: Tensor, norm: nn.LayerNorm, *, with_position: bool = False
@@ -194,10 +180,7 @@ class FastAttention(nn.Module):
         )
         self.output = _linear(query_dtype, attention.output_proj)
 
-    def forward(
-        self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor,
-        padding: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, query: Tensor, source: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """As `DeformableAttention`, of one image."""
         value = self.values(source[0])
         return self.attend(query[0], value, shapes, reference[0, :, 0])[None]

@@ -5,8 +5,6 @@ The operation has a gradient and a rule for shapes, so `torch.compile` and `torc
 as one node. Before a device is trusted with it, it must answer a small case as PyTorch does.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -147,8 +145,10 @@ def _launch(
     queries, levels, points = offsets.shape[1], offsets.shape[3], offsets.shape[4]
     if not batch * queries:
         return
-    offsets, logits = (_with_whole_rows(t.flatten(2)) for t in (offsets, logits))
-    reference = reference if reference.stride(-1) == 1 else reference.contiguous()
+    offsets, logits, reference = (
+        table if table.stride(-1) == 1 else table.contiguous()  # rows may be parts of longer ones
+        for table in (offsets.flatten(2), logits.flatten(2), reference)
+    )
     channels = triton.next_power_of_2(width)
     block = max(1, ELEMENTS // channels)
     table = _levels(tuple(sizes), value.device)
@@ -160,11 +160,6 @@ def _launch(
             BLOCK=block, CHANNELS=channels, PADDED=triton.next_power_of_2(levels * points),
             SUM=tl.float64 if _type_of_sums(value) == torch.float64 else tl.float32,
         )  # fmt: skip
-
-
-def _with_whole_rows(table: Tensor) -> Tensor:
-    """A table whose rows lie in one piece; they may be parts of longer ones."""
-    return table if table.stride(-1) == 1 else table.contiguous()
 
 
 @lru_cache(maxsize=64)

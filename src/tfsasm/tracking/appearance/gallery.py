@@ -4,13 +4,13 @@ A gallery is three functions over a table with a row per track: `empty`, `write`
 sparse one is `tfsasm.tracking.memory` as it is, with appearance embeddings for features.
 
 The default is two averages, a fast and a slow one: the fast one follows people as they turn and as
-the light changes, the slow one tells those apart who look alike (docs/memory.md).
+the light changes, the slow one distinguishes those who look alike (docs/memory.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -121,6 +121,11 @@ class SparseViews(Table):
     """Mean of the stored views `[N, C]`, the current view where there are none."""
     memory: Memory
 
+    @property
+    def means(self) -> list[Floats]:
+        """What detections are compared with, `[N, C]` each."""
+        return [self.mean]
+
 
 @dataclass(frozen=True)
 class SparseGallery:
@@ -197,6 +202,12 @@ class Averages(Table):
     """Weighted sum of the views `[N, C]`; only its direction counts."""
     current: Floats
     """The last view `[N, C]`, for who asks."""
+    memory: ClassVar[None] = None
+
+    @property
+    def means(self) -> list[Floats]:
+        """What detections are compared with, `[N, C]` each."""
+        return [self.fast.mean, self.slow]
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class AppearanceSORT(BaseTracker):
         return result
 
     def _numbered(self, detections: sv.Detections) -> sv.Detections:
-        """The usable `detections` with their rows; the others are counted, the first is told."""
+        """The usable `detections` with their rows; others are counted, the first is reported."""
         xyxy, scores, classes = detections.xyxy, detections.confidence, detections.class_id
         good = usable(xyxy, np.ones(len(xyxy)) if scores is None else scores)
         vectors = np.asarray(detections.data.get(EMBEDDING, np.zeros((0, 0))))

@@ -30,6 +30,8 @@ class Tracks(Table):
     motion: Motion
     last_box: Doubles
     """The last detection of each `[N, 4]`, pixel corners."""
+    reported: Doubles
+    """The same, smoothed (`motion.smoothed`) `[N, 4]`."""
     displacements: Displacements
     error: Doubles
     """Of the prediction in the last frame `[N, 2]` (`motion.errors`), NaN without a detection."""

@@ -84,11 +84,12 @@ def begin(views: Gallery, config: AppearanceConfig) -> State:
 
 def step(
     state: State, detections: FrameDetections, views: Gallery, config: AppearanceConfig
-) -> tuple[State, Integers, Integers]:
+) -> tuple[State, Integers, Integers, Doubles]:
     """One frame: the next state, and the matches to report.
 
-    These are the ids `[K]` of tracks and the rows `[K]` of their detections. The result does not
-    depend on the order of the detections, except for those that are alike in box, score and class.
+    These are the ids `[K]` of tracks, the rows `[K]` of their detections in ascending order, and
+    boxes `[K, 4]` (`motion.smoothed`). The result does not depend on the order of the detections,
+    except for those that are alike in box, score and class.
     """
     persistence = state.persistence.share(config.persistence.min_pairs)
     config = replace(config, kalman=motion.with_persistence(config.kalman, persistence))
@@ -111,12 +112,13 @@ def step(
             new = replace(new, ids=next_id + np.arange(len(born)))
             next_id += len(born)
         tracks, matches = Tracks.cat([tracks, new]), np.concatenate([matches, born])
-    reported = (tracks.ids != NO_ID) & (matches >= 0)
-    ids, rows = tracks.ids[reported], order[matches[reported]]
+    shown = np.flatnonzero((tracks.ids != NO_ID) & (matches >= 0))
+    shown = shown[np.argsort(order[matches[shown]])]
+    ids, boxes, rows = tracks.ids[shown], tracks.reported[shown], order[matches[shown]]
     alive = tracks.missed <= np.where(tracks.ids != NO_ID, config.match.max_lost_frames, 0)
     tracks = tracks if alive.all() else tracks[alive]
     state = State(tracks, reliability, learned, noise, next_id, state.frame + 1, state.channels)
-    return state, ids, rows
+    return state, ids, rows, boxes
 
 
 def _order(detections: FrameDetections, low_score: float) -> Integers:
@@ -127,16 +129,14 @@ def _order(detections: FrameDetections, low_score: float) -> Integers:
 
 def _predict(tracks: Tracks, warp: Doubles | None, config: KalmanConfig) -> Tracks:
     """The tracks one frame later, in the image of the moved camera."""
-    moved, last_box, displacements = tracks.motion, tracks.last_box, tracks.displacements
     if warp is not None:
-        moved = motion.compensate(moved, warp)
-        displacements = motion.compensate_displacements(displacements, warp)
-        corners = last_box.reshape(-1, 2, 2)
-        last_box = (corners @ warp[:, :2].T + warp[:, 2]).reshape(-1, 4)
-    return replace(
-        tracks, motion=motion.predict(moved, config), last_box=last_box,
-        displacements=displacements,
-    )  # fmt: skip
+        tracks = replace(
+            tracks, motion=motion.compensate(tracks.motion, warp),
+            last_box=motion.compensate_boxes(tracks.last_box, warp),
+            reported=motion.compensate_boxes(tracks.reported, warp),
+            displacements=motion.compensate_displacements(tracks.displacements, warp),
+        )  # fmt: skip
+    return replace(tracks, motion=motion.predict(tracks.motion, config))
 
 
 def _distances(tracks: Tracks, found: FrameDetections, views: Gallery) -> Doubles:
@@ -187,14 +187,17 @@ def _update_tracks(
     """
     present = matches >= 0
     rows, own = np.flatnonzero(present), matches[present]
-    last_box = tracks.last_box.copy()
-    last_box[rows] = found.xyxy[own]
-    displacements, persistence = motion.advance(
-        tracks.displacements, last_box, present, state.persistence, config.persistence
-    )
     predicted, boxes = tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own])
     corrected = motion.update(
         predicted, boxes, found.scores[own], config.kalman, state.noise.factor
+    )
+    last_box, reported = tracks.last_box.copy(), tracks.reported.copy()
+    last_box[rows] = found.xyxy[own]
+    reported[rows] = motion.smoothed(
+        corrected, last_box[rows], found.scores[own], config.kalman, state.noise, found.size
+    )
+    displacements, persistence = motion.advance(
+        tracks.displacements, last_box, present, state.persistence, config.persistence
     )
     error = np.full_like(tracks.error, np.nan)
     error[rows] = motion.errors(predicted, boxes)
@@ -211,7 +214,7 @@ def _update_tracks(
         ids=np.where(confirmed, state.next_id + np.cumsum(confirmed) - 1, tracks.ids),
         classes=kinds,
         missed=np.where(present, 0, tracks.missed + 1), hits=hits,
-        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box,
+        motion=tracks.motion.with_rows(rows, corrected), last_box=last_box, reported=reported,
         displacements=displacements, error=error, appearance=appearance,
     )  # fmt: skip
     return updated, persistence, noise, state.next_id + int(confirmed.sum())
@@ -229,7 +232,8 @@ def _tentative(
     return Tracks(
         ids=np.full(n, NO_ID), classes=found.classes, missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=motion.begin(boxes, config.kalman),
-        last_box=found.xyxy, displacements=motion.begin_displacements(boxes[:, :2]),
+        last_box=found.xyxy, reported=found.xyxy,
+        displacements=motion.begin_displacements(boxes[:, :2]),
         error=np.full((n, 2), np.nan), appearance=appearance,
     )  # fmt: skip
 
@@ -261,7 +265,7 @@ class AppearanceTracker(Tracker):
     def tracks(self) -> list[Track]:
         """All that live after the last frame, lost ones included, in the order of their ids."""
         kept = self.state.tracks
-        columns = zip(kept.ids.tolist(), kept.last_box, kept.missed.tolist(),
+        columns = zip(kept.ids.tolist(), kept.reported, kept.missed.tolist(),
                       kept.classes.tolist(), strict=True)  # fmt: skip
         found = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
                  for i, box, lost, kind in columns if i != NO_ID]  # fmt: skip
@@ -282,12 +286,8 @@ class AppearanceTracker(Tracker):
         rate = 0.0
         if likeness.value(self.config.appearance):
             rate = float(np.diff(likeness.log_ratio(likeness.scaled(np.array([0.0, 1.0]))))[0])
-        if isinstance(kept, SparseViews):
-            means, stored = [kept.mean], kept.memory
-        else:
-            means, stored = [kept.fast.mean, kept.slow], None
         tracks = self.state.tracks[rows]
-        return remembered(tracks.ids, kept.current, means, stored, tracks.missed == 0,
+        return remembered(tracks.ids, kept.current, kept.means, kept.memory, tracks.missed == 0,
                           tracks.last_box, rate)  # fmt: skip
 
     def update(
@@ -299,10 +299,10 @@ class AppearanceTracker(Tracker):
         `detections` are any detector's (`Given`), in pixels; `frame` is uint8 BGR `[H, W, 3]` (grey
         and BGRA are converted). Without a frame there is no camera motion, and appearance only if
         embeddings come with the detections. Returns those of the detections that belong to a track,
-        in their order, with `tracker_id` from 1. Raises `InputError` for a box with NaN, infinity
-        or no area, for boxes that look normalised, for a frame that is not an image, and for
-        embeddings that are not finite, zero or of another length than before; the state is then as
-        before.
+        in their order, with `tracker_id` from 1 and smoothed boxes (`KalmanConfig.smoothing`).
+        Raises `InputError` for a box with NaN, infinity or no area, for boxes that look normalised,
+        for a frame that is not an image, and for embeddings that are not finite, zero or of another
+        length than before; the state is then as before.
         """
         image = None if frame is None else as_bgr(frame)
         size = None if image is None else (image.shape[1], image.shape[0])
@@ -316,8 +316,8 @@ class AppearanceTracker(Tracker):
         if image is not None and self.config.camera.enabled:
             warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
         seen = FrameDetections(xyxy, scores, kinds, embeddings, warp, size)
-        self.state, ids, rows = step(state, seen, self._gallery, self.config)
-        return _reported(found, scores, ids, rows)
+        self.state, ids, rows, boxes = step(state, seen, self._gallery, self.config)
+        return _reported(found, scores, ids, rows, boxes)
 
     def track(
         self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
@@ -387,10 +387,13 @@ def to_embed(
     return high[~(rest[track] & same & (track >= 0))]
 
 
-def _reported(found: sv.Detections, scores: Doubles, ids: Integers, rows: Integers) -> Any:
+def _reported(
+    found: sv.Detections, scores: Doubles, ids: Integers, rows: Integers, boxes: Doubles
+) -> Any:
     """The detections that belong to a track, in their order, with all that was attached to them."""
-    order = np.argsort(rows)
     kinds = np.zeros(len(scores), dtype=int) if found.class_id is None else found.class_id
-    ids, rows = ids[order], rows[order]
     chosen: Any = found[rows]
-    return replace(chosen, confidence=scores[rows], class_id=kinds[rows], tracker_id=ids)
+    return replace(
+        chosen, xyxy=boxes.astype(found.xyxy.dtype), confidence=scores[rows],
+        class_id=kinds[rows], tracker_id=ids,
+    )  # fmt: skip

@@ -50,18 +50,17 @@ function markErrors(context, track, y, x, tone) {
     }
 }
 
-/** How many were missed at every moment, as bars above the rows. */
+/** How many were missed at every moment, as bars between the axis and the rows. */
 function drawMissed(context, x, width, tone) {
   const most = Math.max(1, ...[...missedAt.values()].map((list) => list.length));
-  context.fillStyle = tone("card"); context.fillRect(0, 0, width, ROW);
   context.fillStyle = tone("missed");
   if ($("errors").checked)
     for (const [position, list] of missedAt) {
       const high = Math.max(2, (ROW - 2) * list.length / most), left = x(position);
       const wide = Math.max(1, x(position + 1) - left);
-      if (left >= LEFT) context.fillRect(left, ROW - 1 - high, wide, high);
+      if (left >= LEFT) context.fillRect(left, 2 * ROW - 1 - high, wide, high);
     }
-  context.fillStyle = tone("soft"); context.fillText("missed", 4, 12);
+  context.fillStyle = tone("soft"); context.fillText("missed", 4, ROW + 12);
 }
 
 let falseRuns = new Map();  // id -> [first position, last position]

@@ -55,7 +55,7 @@ function matchText(match) {
     meter.append(make("i")); meter.firstChild.style.width = `${match.sure}%`;
     line.append(meter, `${match.sure} % sure. `);
   }
-  line.append(`Frame ${match.frame}: ${near(match.distance)} from its own past`);
+  line.append(`Frame ${match.frame}: distance ${near(match.distance)} to its own memory`);
   if (match.second) {
     line.append("; second ");
     const id = renamed(edits, match.second, match.frame);
@@ -90,10 +90,10 @@ function memory(track, frame) {
     if (all.open && !every.children.length)
       every.append(...track.views.map((view) => picture(view, frame, "")));
   };
-  // This tracker matches with averages of all views; the sparse memory only looks on.
-  const verb = data.beside ? "The sparse memory would keep" : "Remembers";
+  // This tracker matches with averages of all views; the sparse memory is only shown beside them.
+  const verb = data.beside ? "The sparse memory would hold" : "Holds";
   const heading = kept.length
-    ? `${verb} ${kept.length} view${kept.length > 1 ? "s, the oldest first" : ""}`
+    ? `${verb} ${kept.length} view${kept.length > 1 ? "s, oldest first" : ""}`
     : `${verb} no view yet`;
   return [make("p", heading), now, all];
 }

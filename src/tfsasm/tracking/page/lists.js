@@ -1,6 +1,6 @@
-// The lists beside the video: identities, what is worth a look, errors, corrections.
+// The lists beside the video: identities, what to review, errors, corrections.
 
-const TABS = [["list", "Identities"], ["looks", "Review"], ["faults", "Errors"],
+const TABS = [["list", "Identities"], ["review", "Review"], ["faults", "Errors"],
   ["edits", "Corrections"]].filter(([name]) => truth || name !== "faults");
 const MOST = 400;  // entries of a list
 
@@ -59,32 +59,32 @@ function fillIdentities() {
   shown = tracks.filter((track) => passes(track) && (!state || stateAt(track, at) === state));
   fill($("list"), shown.map((track) => entry(track.id, track.color,
     `#${track.id}${$("kind").options.length > 2 ? ` ${track.name}` : ""}`,
-    `${seconds(track.at.length)}, from ${data.numbers[track.begins]}` +
+    `${seconds(track.at.length)} from frame ${data.numbers[track.begins]}` +
       (track.runs.length > 1 ? `, ${track.runs.length} parts` : ""),
     () => choose(track.id, track.begins))), "none is like that");
   count("list", "Identities", shown.length);
 }
 
-/** What is worth a look, passes the filters, and is still true after corrections. */
-function fillLooks() {
-  const now = data.looks.map((look) => {
-    const id = renamed(edits, look.id, look.frame);
-    const other = look.other && renamed(edits, look.other, look.frame - 1);
-    return { ...look, id, other, done: id === null || (look.other && [null, id].includes(other)) };
-  }).filter((look) => !look.done && passes(trackOf(look.id)));
-  fill($("looks"), now.map((look) => {
-    const track = trackOf(look.id), text = look.text.replace(/#\d+/, `#${look.other}`);
-    const item = entry(look.id, track?.color, `#${look.id} ${text}`, `frame ${look.frame}`,
-      () => choose(look.id, positionOf(look.frame)));
-    if (look.other && text.startsWith("begins")) {
+/** What to review, as far as it passes the filters and is still true after corrections. */
+function fillReview() {
+  const now = data.review.map((item) => {
+    const id = renamed(edits, item.id, item.frame);
+    const other = item.other && renamed(edits, item.other, item.frame - 1);
+    return { ...item, id, other, done: id === null || (item.other && [null, id].includes(other)) };
+  }).filter((item) => !item.done && passes(trackOf(item.id)));
+  fill($("review"), now.map((item) => {
+    const track = trackOf(item.id), text = item.text.replace(/#\d+/, `#${item.other}`);
+    const row = entry(item.id, track?.color, `#${item.id} ${text}`, `frame ${item.frame}`,
+      () => choose(item.id, positionOf(item.frame)));
+    if (item.other && text.startsWith("begins")) {
       const button = make("button", "merge", { className: "act", type: "button",
-        onclick: () => merge(look.id, look.other) });
-      button.setAttribute("aria-label", `Merge #${look.id} with #${look.other}`);
-      item.append(button);
+        onclick: () => merge(item.id, item.other) });
+      button.setAttribute("aria-label", `Merge #${item.id} with #${item.other}`);
+      row.append(button);
     }
-    return item;
+    return row;
   }), "nothing");
-  count("looks", "Review", now.length);
+  count("review", "Review", now.length);
 }
 
 function fillEdits() {

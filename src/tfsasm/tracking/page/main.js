@@ -21,7 +21,7 @@ function choose(id, position) {
 }
 
 function fillLists() {
-  fillIdentities(); fillLooks();
+  fillIdentities(); fillReview();
   if (truth) fillFaults();
 }
 /** Everything that follows from the corrections. */

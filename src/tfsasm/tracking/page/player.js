@@ -79,38 +79,48 @@ function drawBoxes() {
   Object.assign(boxes, { width: width * scale, height: height * scale });
   const context = boxes.getContext("2d"), unit = wide / width;
   context.scale(boxes.width / wide, boxes.height / high);
-  const all = $("overlay").checked, burnt = playing?.drawn && !all;
+  const all = $("overlay").checked, burnt = playing?.drawn && !all, here = [], taken = [];
   for (const track of tracks) {
     const own = track.id === chosen, index = indexAt(track, at);
     if (index < 0 || !(own || all)) continue;
     const box = track.boxes.slice(4 * index, 4 * index + 4).map((value) => value / 10);
     outline(context, box, track.color, (own ? 4 : 2) * unit);
-    if (!burnt) label(context, box, `#${track.id}`, track.color, unit);
+    here.push({ track, box, own });
   }
-  if (truth && $("errors").checked) drawErrors(context, unit);
+  here.sort((one, other) => other.own - one.own);  // that of the chosen one has the first choice
+  if (!burnt) for (const { track, box } of here)
+    label(context, box, `#${track.id}`, track.color, unit, taken);
+  if (truth && $("errors").checked) drawErrors(context, unit, taken);
 }
 function outline(context, [x, y, width, height], color, line) {
   context.lineWidth = line; context.strokeStyle = color;
   context.strokeRect(x, y, width, height);
 }
-function label(context, [x, y], text, color, unit, below = 0) {
+
+/** At the first of some places around the box that no other label has: above, inside, below. */
+function label(context, [x, y, width, height], text, color, unit, taken, order = [0, 1, 2, 3]) {
   context.font = `${13 * unit}px system-ui, sans-serif`;
   const wide = context.measureText(text).width + 8 * unit, high = 17 * unit;
-  const left = Math.max(0, Math.min(x, data.size[0] - wide));
-  const top = below || Math.max(0, y - high);
+  const tops = [y - high, y, y + height, y + height - high];
+  const within = (value, most) => Math.max(0, Math.min(value, most));
+  const spots = order.flatMap((place) => [x, x + width - wide].map((left) =>
+    [within(left, data.size[0] - wide), within(tops[place], data.size[1] - high)]));
+  const free = ([left, top]) => !taken.some(([x0, y0, x1, y1]) =>
+    left < x1 && x0 < left + wide && top < y1 && y0 < top + high);
+  const [left, top] = spots.find(free) ?? spots[0];
+  taken.push([left, top, left + wide, top + high]);
   context.fillStyle = color; context.fillRect(left, top, wide, high);
   context.fillStyle = isBright(color) ? "#000" : "#fff";
   context.fillText(text, left + 4 * unit, top + 13 * unit);
 }
 
 /** The errors of the frame: dashed, and named below the box. */
-function drawErrors(context, unit) {
+function drawErrors(context, unit, taken) {
   context.save(); context.setLineDash([6 * unit, 4 * unit]);
   const mark = (box, text, color) => {
     const wider = [box[0] - 3 * unit, box[1] - 3 * unit, box[2] + 6 * unit, box[3] + 6 * unit];
     outline(context, wider, color, 3 * unit);
-    label(context, box, text, color, unit, Math.min(box[1] + box[3] + 4 * unit,
-      data.size[1] - 17 * unit));
+    label(context, wider, text, color, unit, taken, [2, 3, 1, 0]);
   };
   for (const fault of faultsAt(at)) mark(fault.box, fault.text, fault.color);
   context.restore();

@@ -3,18 +3,21 @@
 const lines = $("lines"), rows = $("rows"), ROW = 16, LEFT = 56;
 
 const zoomed = () => 2 ** Number($("zoom").value);
-const head = () => truth ? ROW : 0;  // the row of what was missed
+const head = () => truth ? 2 * ROW : ROW;  // the axis, and the row of what was missed
 
 function drawLines() {
   const width = rows.clientWidth, full = shown.length * ROW + head();
-  const height = Math.max(ROW, Math.min(full, 0.36 * innerHeight)), scale = devicePixelRatio || 1;
-  $("long").style.height = `${Math.max(full, ROW)}px`;
+  const height = Math.min(full, 0.36 * innerHeight), scale = devicePixelRatio || 1;
+  $("long").style.height = `${full}px`;
   $("long").style.width = `${LEFT + (width - LEFT) * zoomed()}px`;
   Object.assign(lines.style, { width: `${width}px`, height: `${height}px` });
   Object.assign(lines, { width: width * scale, height: height * scale });
   const context = lines.getContext("2d"), style = getComputedStyle(document.documentElement);
   context.scale(scale, scale); context.font = "12px system-ui, sans-serif";
   const tone = (name) => style.getPropertyValue(`--${name}`), x = horizontal(width);
+  const ticks = ticksOf(x, width);
+  context.fillStyle = tone("line");
+  for (const [, place] of ticks) context.fillRect(place, head() - 3, 1, height);
   const from = Math.floor(rows.scrollTop / ROW), to = from + Math.ceil(height / ROW) + 1;
   for (let row = from; row < Math.min(to, shown.length); row++) {
     const y = head() + row * ROW - rows.scrollTop;
@@ -28,6 +31,9 @@ function drawLines() {
     if (y > head() - ROW) context.fillText(`#${shown[row].id}`, 4, y + 12);
     context.font = "12px system-ui, sans-serif";
   }
+  context.clearRect(0, 0, width, head() - 3);
+  context.fillStyle = tone("soft");
+  for (const [text, place] of ticks) context.fillText(text, place - 2, 11);
   if (truth) drawMissed(context, x, width, tone);
   context.fillStyle = tone("mark");
   if (x(at) >= LEFT) context.fillRect(x(at), 0, 2, height);
@@ -37,6 +43,25 @@ function drawLines() {
 function horizontal(width) {
   const share = (width - LEFT - 8) * zoomed() / (last + 1);
   return (position) => LEFT + position * share - rows.scrollLeft;
+}
+
+const EVERY = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600];
+const APART = 70;  // pixels between two times of the axis, at least
+
+/** What the axis says, and where: [text, pixels from the left]. */
+function ticksOf(x, width) {
+  const second = (x(1) - x(0)) / step, whole = data.times[last] / 1000;
+  const every = EVERY.find((one) => one * second >= APART) ?? 7200;
+  return Array.from({ length: Math.floor(whole / every) + 1 }, (_, index) => index * every)
+    .map((time) => [clockTime(time, every), x(positionAt(1000 * time))])
+    .filter(([, place]) => place >= LEFT && place < width - 40);
+}
+/** 0:05 or 1:02:05; parts of a second where the axis has them. */
+function clockTime(time, every) {
+  const parts = [Math.floor(time / 3600), Math.floor(time / 60) % 60].slice(time < 3600 ? 1 : 0);
+  const rest = (time % 60).toFixed(every < 1 ? 1 : 0).padStart(every < 1 ? 4 : 2, "0");
+  return [...parts.map((part, index) => index ? String(part).padStart(2, "0") : part), rest]
+    .join(":");
 }
 
 function drawRow(context, track, y, x, width, tone) {

@@ -1,0 +1,52 @@
+"""Addresses as they may be told: without user, password, and what their parameters say.
+
+What is secret in a parameter is not known by its name (`?jwt=`, `?streamid=`, `/user=admin&pin=`),
+so small numbers are shown alone, such as those of a channel.
+"""
+
+import re
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(.+)", re.DOTALL)  # also as Path writes it
+
+_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+:/[^\s'\"|]+")
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
+
+_FRAME = re.compile(r"(.*?)(#\d+)?", re.DOTALL)
+
+_END = r"(?=[:,.)]*(?:[&;/?#]|$))"  # what follows in a sentence is no part of a value
+
+_OF_PATH = re.compile(rf"(=)([^&;/]+?){_END}")
+
+_OF_QUERY = re.compile(rf"(?<=[?&;#/])([^=&;?#/]*=|)([^&;?#/]+?){_END}")
+
+_SMALL = re.compile(r"\d{1,3}|\*\*\*")
+
+
+def public_address(address: str) -> str:
+    """An address without what must not be told. Paths of files, and other text, as they are."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or found[1].lower().startswith("file:"):
+        return address
+    place, frame = _FRAME.fullmatch(found[2]).groups("")  # type: ignore[union-attr]
+    place = place[_user(place) :]
+    path = re.split(r"[?#]", place, maxsplit=1)[0]
+    told = _OF_PATH.sub(_hidden, path) + _OF_QUERY.sub(_hidden, place[len(path) :])
+    return found[1] + told + frame
+
+
+def public_text(text: str) -> str:
+    """A text that may hold addresses, such as a message, with each as it may be told."""
+    return _IN_TEXT.sub(lambda found: public_address(found[0]), text) if ":/" in text else text
+
+
+def _user(place: str) -> int:
+    """Characters of user and password, up to the host; a password may hold all kinds of them."""
+    path = re.split(r"[?#]", place, maxsplit=1)[0]
+    host = path.split("/", maxsplit=1)[0]
+    return (path if "@" in path or _HOST.fullmatch(host) else place).rfind("@") + 1
+
+
+def _hidden(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    return name + (value if _SMALL.fullmatch(value) else "***")

@@ -1,0 +1,44 @@
+"""Sets of queries as one: rows, the smallest score, the box of the first; both libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tfsasm.runtime.network import Queries, predicted
+from tfsasm.runtime.sets import as_queries, as_sets, of_sets
+from tfsasm.tables import as_numpy
+
+
+@pytest.mark.parametrize("library", [np, torch])
+@pytest.mark.parametrize("sets", [0, 1, 4])
+def test_queries_come_back_as_they_went(library, sets):
+    random = np.random.default_rng(sets)
+    content, boxes = (
+        library.asarray(random.random((3 * sets, width), dtype=np.float32)) for width in (5, 4)
+    )
+    together = as_sets(Queries(content, boxes), 3)
+    assert together.content.shape == (sets, 15)
+    np.testing.assert_array_equal(as_numpy(together.boxes), as_numpy(boxes)[::3])
+    single = as_queries(together, 3)
+    np.testing.assert_array_equal(as_numpy(single.content), as_numpy(content))
+    np.testing.assert_array_equal(as_numpy(single.boxes), as_numpy(boxes))
+
+
+@pytest.mark.parametrize("library", [np, torch])
+@pytest.mark.parametrize(("scores", "expected", "kinds"), [
+    pytest.param([0.2, 0.9, 0.5, 0.7, 0.7, 0.8], [0.2, 0.7], [0, 0], id="one class"),
+    pytest.param([[0.1, 0.8], [0.2, 0.9], [0.6, 0.3], [0.7, 0.1], [0.6, 0.2], [0.8, 0.3]],
+                 [0.3, 0.6], [1, 0], id="of each class the smallest"),
+])  # fmt: skip
+def test_a_set_is_as_sure_as_its_least_sure_query(library, scores, expected, kinds):
+    boxes = np.arange(24, dtype=np.float32).reshape(6, 4)
+    given = [np.asarray(scores, dtype=np.float32), boxes, boxes + 100, boxes[:, :2]]
+    answer = of_sets(predicted(*map(library.asarray, given)), 3)
+    np.testing.assert_allclose(as_numpy(answer.scores), expected)
+    assert as_numpy(answer.classes).tolist() == kinds
+    np.testing.assert_array_equal(as_numpy(answer.boxes), boxes[[0, 3]])
+    np.testing.assert_array_equal(as_numpy(answer.first_boxes), boxes[[0, 3]] + 100)
+    np.testing.assert_array_equal(as_numpy(answer.members), boxes.reshape(2, 12))
+    np.testing.assert_array_equal(as_numpy(answer.embeddings), boxes[:, :2].reshape(2, 6))
