@@ -77,8 +77,8 @@ def test_a_sure_detection_is_reported_as_it_is():
 
 def test_a_detection_counts_the_less_the_lower_its_score_and_the_noisier_detections_are():
     sure, unsure = reported(0.9)[0][0], reported(0.5)[0][0]
-    trembling = reported(0.9, noise(3.0))[0][0]
-    assert 100 > sure > max(unsure, trembling)
+    jittering = reported(0.9, noise(3.0))[0][0]
+    assert 100 > sure > max(unsure, jittering)
     box, detected, filtered = reported(0.5)
     np.testing.assert_allclose(box, 0.25 * detected + 0.75 * filtered)
 

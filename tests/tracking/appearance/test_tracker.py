@@ -57,7 +57,7 @@ def test_appearance_tells_two_people_apart_who_turn_back_where_they_meet(gallery
     assert ids[-1] == ids[20]
 
 
-def test_boxes_that_tremble_are_smoothed():
+def test_boxes_that_jitter_are_smoothed():
     true, dice = walk((100, 200), (4, 0), 60), np.random.default_rng(0)
     shaken = true + dice.normal(scale=4, size=true.shape)
     tracker = AppearanceTracker(config=MOTION_ALONE)

@@ -19,6 +19,7 @@ from tfsasm.boxes import xyxy_to_cxcywh
 from tfsasm.tables import Doubles, Flags, Integers, Table
 
 _MOST_ERROR = 0.3  # chosen by hand
+_ENOUGH = 50  # pairs of errors; chosen by hand
 _NO_LENGTH = 1e-9  # a box that the camera's motion turned inside out has none
 
 
@@ -138,7 +139,7 @@ def smoothed(
 ) -> Doubles:
     """Boxes `[N, 4]` to report of corrected tracks, between their detections and the filter.
 
-    Detections tremble, and the filter lags. So a detection counts the more, the better its score,
+    Detections jitter, and the filter lags. So a detection counts the more, the better its score,
     and the less, the noisier detections are; the filter the less, the more its errors are the same
     in frame after frame. `xyxy` `[N, 4]` and `scores` `[N]` are those of the detections. No box
     leaves an image of `size` (width, height) unless its detection does.
@@ -225,11 +226,12 @@ class Persistence:
     squares: float = 0.0
     """Sum of the squared lengths of the first."""
 
-    def share(self, min_pairs: float) -> float:
-        """The share of a displacement that is repeated, from 0 to 1; 1 until `min_pairs` are known.
+    def share(self, min_pairs: float, unknown: float = 1.0) -> float:
+        """The share of the first that the second repeats, from 0 to 1; `unknown` until `min_pairs`
+        are known.
         """
         if self.count < min_pairs or self.squares <= 0:
-            return 1.0
+            return unknown
         return float(np.clip(self.products / self.squares, 0.0, 1.0))
 
     def updated(self, first: Doubles, second: Doubles, max_pairs: float) -> Persistence:
@@ -264,25 +266,18 @@ class MeasurementNoise:
     @property
     def correlation(self) -> float:
         """Of the errors of consecutive frames, 0 to 1; a half until enough are known."""
-        if not self._known:
-            return 0.5
-        return float(np.clip(self.pairs.products / self.pairs.squares, 0, 1))
-
-    @property
-    def _known(self) -> bool:
-        return self.pairs.count > 50 and self.pairs.squares > 0
+        return self.pairs.share(_ENOUGH, unknown=0.5)
 
     def updated(self, before: Doubles, now: Doubles, config: KalmanConfig) -> MeasurementNoise:
         """With the `errors` of N tracks in the last frame and in this one `[N, 2]`, NaN for none.
         """
         both = ~np.isnan(before[:, 0]) & ~np.isnan(now[:, 0])
-        after = replace(self, pairs=self.pairs.updated(before[both], now[both], max_pairs=500))
-        if not after._known:
-            return after
-        pairs = after.pairs
+        pairs = self.pairs.updated(before[both], now[both], max_pairs=500)
+        if pairs.count <= _ENOUGH or pairs.squares <= 0:
+            return replace(self, pairs=pairs)
         missing = config.error_correlation - np.clip(pairs.products / pairs.squares, -1, 1)
         log_factor = np.clip(self.log_factor + 0.02 * missing, 0, np.log(4))
-        return replace(after, log_factor=float(log_factor))
+        return MeasurementNoise(pairs, float(log_factor))
 
 
 def begin_displacements(centres: Doubles) -> Displacements:
