@@ -42,7 +42,13 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def first_few(texts: Sequence[str], most: int = 3, between: str = ", ") -> str:
-    """What a message lists, the first `most` if there are many, and how many more."""
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+def first_few(
+    texts: Sequence[str], most: int = 3, between: str = ", ", count: int | None = None
+) -> str:
+    """What a message lists, the first `most` if there are many, and how many more.
+
+    `count` is their number where not all are in `texts`.
+    """
+    count = len(texts) if count is None else count
+    more = f" and {count - most} more" if count > most else ""
     return between.join(texts[:most]) + more

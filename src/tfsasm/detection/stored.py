@@ -40,7 +40,8 @@ class _Stored:
         self._path, self._rule = path, missing
         self._notes: list[str] = []
         self._guesses: dict[str, str] = {}
-        self._absent: list[str] = []
+        self._absent = 0
+        self._first_absent: list[str] = []  # not all: a video may have no end
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._path)!r})"
@@ -64,15 +65,18 @@ class _Stored:
         if self._rule == "error":
             raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
                              "frames count as frames without detections")
-        self._absent.append(label)
+        self._absent += 1
+        if len(self._first_absent) < _NAMED:
+            self._first_absent.append(label)
         return np.zeros((0, 5))
 
     def report(self) -> list[str]:
         """Lines left out, scores out of range, guesses made and frames without an entry."""
         notes = [*self._notes, *self._guesses.values()]
         if self._absent:
-            notes.append(f"{self._path} has no entry for {len(self._absent)} frame(s), taken as "
-                         f"empty: {first_few(self._absent, _NAMED)}")
+            first = first_few(self._first_absent, _NAMED, count=self._absent)
+            notes.append(f"{self._path} has no entry for {self._absent} frame(s), taken as empty: "
+                         f"{first}")
         return notes
 
     def _find(self, frame: Frame) -> Doubles | None:
