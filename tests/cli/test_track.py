@@ -567,7 +567,7 @@ def test_a_video_is_all_that_it_takes(tfsasm, clip, tmp_path, monkeypatch):
     assert all(f"wrote {clip.parent / name}" in outcome.out for name in names if name != clip.name)
     about = json.loads((clip.parent / "clip.json").read_text())["about"]
     assert (about["embedder"], about["source"]) == ("hist", clip.as_posix())
-    assert "nobody was tracked; try --detector yolox-s" in outcome.out
+    assert "nothing was tracked; try --detector yolox-s" in outcome.out
     again = tfsasm("track", clip, "--quiet")
     assert again.code == 2
     monkeypatch.chdir(tmp_path)

@@ -47,7 +47,7 @@ def test_other_settings_are_refused_and_named(folder, settings, message):
     with pytest.raises(InputError, match="has results by other settings: ") as refusal:
         claim(folder, settings, ["a", "b"])
     assert message in str(refusal.value)
-    assert "another --output, or --overwrite to start anew" in str(refusal.value)
+    assert "another --output, or --overwrite to start over" in str(refusal.value)
     assert (folder / RECORD).read_text() == before
     assert result_file(folder, "a").exists()
 

@@ -42,7 +42,7 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Serve the page until Ctrl-C. Raises `InputError` without the extra, or for a taken port."""
-    # Gradio reads them when it is imported; with them it asks and tells nobody anything.
+    # Gradio reads them when it is imported; with them it sends and fetches nothing.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
     try:
         import uvicorn

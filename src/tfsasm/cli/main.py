@@ -70,14 +70,14 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
         tyro.cli, kind or _all_commands(), prog=prog, config=(tyro.conf.FlagCreatePairsOff,),
         registry=spoken(), description=None if kind else _ABOUT,
     )  # fmt: skip
-    told = [public_text(visible(word)) for word in words]
-    if told == words:
+    public = [public_text(visible(word)) for word in words]
+    if public == words:
         return filled(ask(args=words))
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             options = ask(args=words)
-    except SystemExit:  # what is wrong is told with words that may be
-        ask(args=told)
+    except SystemExit:  # the error repeats the words, so it is made of public ones
+        ask(args=public)
         raise
     return filled(options)
 

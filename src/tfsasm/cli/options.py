@@ -180,7 +180,7 @@ class ResultsOptions(MethodOptions, DetectorOptions, DatasetOptions):
     output: Path
     """Folder for a NAME.txt per sequence, scores.json and the settings (evaluation.json)."""
     overwrite: bool = False
-    """Start anew: remove what an earlier run left in the output folder."""
+    """Start over: remove what an earlier run left in the output folder."""
 
 
 Chosen = TypeVar("Chosen", bound=TrackerOptions)

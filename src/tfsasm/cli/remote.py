@@ -75,7 +75,7 @@ class RemoteJournal:
         if overwrite:
             return False
         raise InputError(f"{self.path} is of another run; give its options to continue it, or "
-                         "--overwrite to begin anew")  # fmt: skip
+                         "--overwrite to start over")  # fmt: skip
 
     def _make_way(self, place: str, *, overwrite: bool) -> None:
         if self._system.exists(place):

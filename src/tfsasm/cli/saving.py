@@ -53,5 +53,5 @@ def places(
 
 
 def as_written(kind: Kind, path: Path) -> str:
-    """As `VideoWriter` is told what to write."""
+    """What `VideoWriter` is to write."""
     return f"{path}/" if kind == "images" else str(path)

@@ -72,7 +72,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.serving.app import make_app
 
     class SendsHome(Server):
-        """Clients listen for ever, so they are told when the server is to end."""
+        """Clients listen for ever, so they are notified when the server ends."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.end()

@@ -122,7 +122,7 @@ def steps(
         hint = "try --detector yolox-s, or --detector-score 0.05"
         if options.detections is not None:
             hint = f"is {options.detections} of this video?"
-        notes.append(f"nobody was tracked; {hint}")
+        notes.append(f"nothing was tracked; {hint}")
     written = [path for kind, path in files.items() if frames or kind not in ("video", "images")]
     yield Tracked(code, (
         tracked_line(frames, len(identities), rate),

@@ -68,8 +68,8 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
 
 def _reason(error: Exception) -> str:
     """What ijson says of an error in one line: its kind, and the text around its place."""
-    told = error.args[0]
-    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
+    reason = error.args[0]
+    text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(error)
     reason, *place = (line.strip().rstrip(".") for line in text.splitlines())
     near = place[0].partition("(right here)")[0].strip() if place else ""
     return f"{reason} near {near}" if near else reason

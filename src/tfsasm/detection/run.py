@@ -234,7 +234,7 @@ class Journal:
     """The record at `path` of the run that `about` describes: an earlier one's, or a new one.
 
     `finished` has the sequences that are done, with the notes on each; `begun` is one that is not,
-    and the frame to continue with; with `whole` that one begins anew. Raises `InputError` when the
+    and the frame to continue with; with `whole` that one starts over. Raises `InputError` when the
     file is of another run, unless it may be overwritten, and while another process writes it.
     """
 
@@ -306,7 +306,7 @@ class Journal:
                     return 0
                 raise InputError(
                     f"{self.path} is of another run ({_difference(before, about)}); give its "
-                    "options to continue it, or --overwrite to begin anew"
+                    "options to continue it, or --overwrite to start over"
                 )
             good = self._first = file.tell()
             for line in file:

@@ -18,7 +18,7 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 _PARTS = {"HOTA": "black", "DetA": "tab:blue", "AssA": "tab:red", "LocA": "tab:green"}
 
-_NAMED = 12  # more lines than this cannot be told apart by a legend
+_NAMED = 12  # more lines than this cannot be distinguished by a legend
 
 _PANELS = 3  # beside one another
 

@@ -78,7 +78,7 @@ def claim(
     elif old and (changes := list(_differences(*both))):
         raise InputError(
             f"{folder} has results by other settings: {first_few(changes, 5, '; ')}. Give those, "
-            "or another --output, or --overwrite to start anew"
+            "or another --output, or --overwrite to start over"
         )
     remove_abandoned(folder)
     kept = _only(was, by_sequence, old - set(names))

@@ -139,7 +139,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
 
     @calls.get("/streams/{name}/preview")
     async def preview(name: str) -> StreamingResponse:
-        """The frames with their tracks as motion JPEG, drawn only while somebody looks."""
+        """The frames with their tracks as motion JPEG, drawn only while a client reads it."""
         _check_room(hub, pictures, name)
         return StreamingResponse(
             _followed(pictures, name, _as_part, b"", b"--frame--\r\n"),

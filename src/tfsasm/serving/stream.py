@@ -104,7 +104,7 @@ class LiveStream:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._waiting: Arrival | None = None
-        self._scheduled = False  # whether a thread tracks it, or has been told to
+        self._scheduled = False  # whether a thread tracks it, or is to
         self._tracked_session = 0
         self._accepted = -np.inf  # when the last frame was, by the monotonic clock
         self._thread = threading.Thread(target=self._run, name=f"read {self.name}", daemon=True)
@@ -116,7 +116,7 @@ class LiveStream:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether it is to stop."""
         return self._stopped.is_set()
 
     def start(self) -> None:

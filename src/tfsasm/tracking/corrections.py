@@ -23,7 +23,7 @@ from tfsasm.tracking.postprocess import renumbered
 
 @dataclass(frozen=True)
 class Correction:
-    """From `frame` on, what was the identity `old` is `new`, or nobody's (`NO_ID`)."""
+    """From `frame` on, what was the identity `old` is `new`, or none (`NO_ID`)."""
 
     old: int
     new: int

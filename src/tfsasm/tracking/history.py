@@ -34,7 +34,7 @@ class Remembered(Table):
     present: Flags
     """Whether it was seen in the frame `[N]`."""
     boxes: Doubles
-    """Where it was last seen `[N, 4]`, pixel corners; zero where nobody needs that."""
+    """Where it was last seen `[N, 4]`, pixel corners; zero where it is not needed."""
     rate: Floats
     """Logarithm of how much likelier another is than itself, per cosine distance, as the tracker
     has learned it, `[N]`; 0 while it does not know, or decides otherwise."""

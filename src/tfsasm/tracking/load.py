@@ -73,8 +73,8 @@ def _scaled(
 def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
     """The preset of a network that finds objects itself; None for one that takes detections.
 
-    MOTR and CO-MOT are known by their names. A file that cannot be read is told of when it is
-    loaded, not here.
+    MOTR and CO-MOT are known by their names. That a file cannot be read is
+    reported when it is loaded.
     """
     if str(weights) in ("", "tiny"):
         return None

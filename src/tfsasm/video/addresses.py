@@ -1,4 +1,4 @@
-"""Addresses as they may be told: without user, password, and what their parameters say.
+"""Addresses as they may be shown: without user, password, and what their parameters say.
 
 What is secret in a parameter is not known by its name (`?jwt=`, `?streamid=`, `/user=admin&pin=`),
 so small numbers are shown alone, such as those of a channel.
@@ -24,19 +24,19 @@ _SMALL = re.compile(r"\d{1,3}|\*\*\*")
 
 
 def public_address(address: str) -> str:
-    """An address without what must not be told. Paths of files, and other text, as they are."""
+    """An address without what must not be shown. Paths of files, and other text, as they are."""
     found = _ADDRESS.fullmatch(address)
     if found is None or found[1].lower().startswith("file:"):
         return address
     place, frame = _FRAME.fullmatch(found[2]).groups("")  # type: ignore[union-attr]
     place = place[_user(place) :]
     path = re.split(r"[?#]", place, maxsplit=1)[0]
-    told = _OF_PATH.sub(_hidden, path) + _OF_QUERY.sub(_hidden, place[len(path) :])
-    return found[1] + told + frame
+    public = _OF_PATH.sub(_hidden, path) + _OF_QUERY.sub(_hidden, place[len(path) :])
+    return found[1] + public + frame
 
 
 def public_text(text: str) -> str:
-    """A text that may hold addresses, such as a message, with each as it may be told."""
+    """A text that may hold addresses, such as a message, with each as it may be shown."""
     return _IN_TEXT.sub(lambda found: public_address(found[0]), text) if ":/" in text else text
 
 

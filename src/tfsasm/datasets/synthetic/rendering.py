@@ -115,7 +115,7 @@ def _people(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint people, blurred sideways by `streak` `[G]` pixels, and occluders from far to near.
 
-    Returns whose each pixel is (from 1; 0 is nobody's), and the pixels `[G]` of each body.
+    Returns whose each pixel is (from 1; 0 is the background's), and the pixels `[G]` of each body.
     """
     height, width = image.shape[:2]
     owners, area = np.zeros((height, width), np.uint8), np.zeros(len(clip.people))

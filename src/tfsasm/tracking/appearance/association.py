@@ -79,7 +79,7 @@ class AppearanceWeightConfig:
     """A lost track may be re-identified away from its prediction below this distance. Measured: 0.3
     to 0.6 do alike."""
     reid_reliability: float = 1.0
-    """Reliability of appearance that re-identification takes. Measured: with 0.5 newcomers get the
+    """Reliability of appearance that re-identification takes. Measured: with 0.5 new people get the
     identities of others where boxes are good (TUD-Campus), and 0.3 HOTA more on look-alikes."""
     reid_speed: float = 0.2
     """How far from its last box a track may be re-identified, in heights of the box per frame, and
