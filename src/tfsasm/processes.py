@@ -1,13 +1,10 @@
 """What systems say about processes; and those that work for this one, without Ctrl-C."""
 
-import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from tfsasm.errors import visible
 
 try:
     import resource
@@ -51,15 +48,3 @@ def without_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Visible(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
-
-
-def log_visibly() -> None:
-    """Log warnings on the error stream, with what a terminal would obey written out."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Visible("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])

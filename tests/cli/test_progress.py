@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import fields
 
 import pytest
-from rich.logging import RichHandler
 
 from tfsasm.cli import demo
-from tfsasm.cli.progress import PlainConsole, print_lines, progress
+from tfsasm.cli.progress import PlainConsole, log_handler, print_lines, progress
 from tfsasm.errors import InputError, visible
 from tfsasm.evaluation.metrics import Scores
 from tfsasm.evaluation.tables import scores_table
@@ -38,7 +38,7 @@ def by_table(console):
 
 def by_log(console):
     record = logging.makeLogRecord({"msg": "%s", "args": (HOSTILE,)})
-    RichHandler(console=console, show_time=False, show_path=False).handle(record)
+    log_handler(console).handle(record)
 
 
 def by_progress(console):
@@ -53,6 +53,16 @@ def test_a_hostile_name_is_shown_as_it_is_written(show, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert SHOWN[:30] in out if show is by_progress else SHOWN in out
     assert not set("\x1b\x9b\x9c\u202e") & set(out)
+
+
+@pytest.mark.parametrize("show", [by_print, by_lines, by_table, by_log])
+def test_a_password_of_an_address_is_not_shown(show, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys.modules[__name__], "HOSTILE", "rtsp://me:hunter2@camera/1?token=abcd")
+    show(PlainConsole())
+    out = capsys.readouterr().out
+    assert "rtsp://camera/1?token=***" in out
+    assert "hunter2" not in out
 
 
 def test_colours_are_still_written(capsys, monkeypatch):

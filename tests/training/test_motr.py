@@ -129,6 +129,7 @@ def test_it_is_trained_by_its_own_recipe():
     assert plan.network == motr()
     assert plan.training == replace(recipe_motr(), augment=augment_of(motr()))
     assert plan.training.lengths == ((0.0, 2), (0.25, 3), (0.45, 4), (0.75, 5))
+    assert plan.training.decay_from == 0.5
 
 
 def test_a_run_needs_no_detections_and_its_network_tracks(tfsasm, tmp_path):

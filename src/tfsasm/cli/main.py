@@ -21,11 +21,10 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.logging import RichHandler
 
 from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
-from tfsasm.cli.progress import PlainConsole
+from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
 from tfsasm.runtime.allocator import keep_freed_memory
 from tfsasm.video.addresses import public_text
@@ -47,10 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = parse(arguments)
     console, errors = PlainConsole(), PlainConsole(stderr=True)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(message)s",
-        handlers=[RichHandler(console=errors, show_time=False, show_path=False)],
-    )  # fmt: skip
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler(errors)])
     with _stopped_by_signals() as stopped:
         code = _run(options, console, errors)
     sys.exit(128 + stopped[0] if code == INTERRUPTED and stopped else code)

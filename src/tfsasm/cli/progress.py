@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.logging import RichHandler
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import (
@@ -25,7 +26,7 @@ from rich.text import Text
 
 from tfsasm.errors import visible
 from tfsasm.experiments.pool import Advanced, Event
-from tfsasm.video.addresses import public_text
+from tfsasm.video.addresses import PublicFormatter, public_text
 
 _FILE = 1000  # characters on a line of what goes into a file or to another program
 
@@ -91,6 +92,13 @@ def print_lines(console: Console, *lines: str) -> None:
     """Print lines as they are: never wrapped, coloured or read as markup."""
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def log_handler(console: Console) -> RichHandler:
+    """What writes log records to a console."""
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    handler.setFormatter(PublicFormatter())
+    return handler
 
 
 def tracked_line(frames: int, identities: int, rate: float) -> str:

@@ -22,7 +22,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from tfsasm.errors import TfsasmError
-from tfsasm.processes import log_visibly, without_ctrl_c
+from tfsasm.processes import without_ctrl_c
+from tfsasm.video.addresses import PublicFormatter
 
 ATTEMPTS = 3
 """Processes that one name may take down before it is given up."""
@@ -210,7 +211,9 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
     """What a worker process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # half-written files are removed
-    log_visibly()
+    handler = logging.StreamHandler()
+    handler.setFormatter(PublicFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     work = begun(make)
     try:
         while (name := connection.recv()) is not None:

@@ -4,7 +4,10 @@ What is secret in a parameter is not known by its name (`?jwt=`, `?streamid=`, `
 so small numbers are shown alone, such as those of a channel.
 """
 
+import logging
 import re
+
+from tfsasm.errors import visible
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(.+)", re.DOTALL)  # also as Path writes it
 
@@ -38,6 +41,14 @@ def public_address(address: str) -> str:
 def public_text(text: str) -> str:
     """A text that may hold addresses, such as a message, with each as it may be shown."""
     return _IN_TEXT.sub(lambda found: public_address(found[0]), text) if ":/" in text else text
+
+
+class PublicFormatter(logging.Formatter):
+    """Log records with control characters written out, and addresses as they may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return public_text(visible(super().format(record)))
 
 
 def _user(place: str) -> int:

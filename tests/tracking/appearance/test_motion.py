@@ -79,8 +79,10 @@ def test_a_detection_counts_the_less_the_lower_its_score_and_the_noisier_detecti
     sure, unsure = reported(0.9)[0][0], reported(0.5)[0][0]
     jittering = reported(0.9, noise(3.0))[0][0]
     assert 100 > sure > max(unsure, jittering)
-    box, detected, filtered = reported(0.5)
-    np.testing.assert_allclose(box, 0.25 * detected + 0.75 * filtered)
+    for score, factor in ((0.5, 1.0), (0.9, 3.0)):  # noise moves the filter, too
+        box, detected, filtered = reported(score, noise(factor))
+        share = (score / factor) ** 2
+        np.testing.assert_allclose(box, share * detected + (1 - share) * filtered)
 
 
 def test_a_filter_that_lags_counts_less():

@@ -159,6 +159,18 @@ def test_tracks_move_with_a_panning_camera():
     assert ids[False][8].tolist() == []
 
 
+def test_a_lost_track_is_where_the_camera_moved_it():
+    rng = np.random.default_rng(0)
+    wide = np.kron(rng.integers(0, 255, (60, 120, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    tracker, box = AppearanceTracker(config=MOTION_ALONE), walk((300, 200), (0, 0), 1)[0]
+    for _ in range(3):
+        tracker.update(detections([box]), wide[:, :WIDTH].copy())
+    tracker.update(sv.Detections.empty(), wide[:, 60 : 60 + WIDTH].copy())
+    [lost] = tracker.tracks
+    assert lost.lost == 1
+    np.testing.assert_allclose(lost.xyxy, box - [60, 0, 60, 0], atol=1)
+
+
 def test_a_detection_of_low_score_continues_a_track_and_starts_none():
     tracker = AppearanceTracker()
     for box in walk((100, 200), (2, 0), 5):
