@@ -309,6 +309,19 @@ def test_every_command_ends_with_the_code_of_its_error(tfsasm, monkeypatch, erro
     assert (outcome.code, outcome.out, outcome.err.strip()) == (code, "", word)
 
 
+@pytest.mark.parametrize("words", [["track", "--help"], ["--help"], ["--version"]])
+def test_a_reader_of_help_may_stop_reading(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tfsasm", *words], stdout=writing, stderr=subprocess.PIPE
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
     usual = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(

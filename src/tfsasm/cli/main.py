@@ -44,7 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
     """
-    options = parse(arguments)
+    try:
+        try:
+            options = parse(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # what reads the help has had enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     console, errors = PlainConsole(), PlainConsole(stderr=True)
     logging.basicConfig(level=logging.WARNING, handlers=[log_handler(errors)])
     with _stopped_by_signals() as stopped:
