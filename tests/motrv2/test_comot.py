@@ -145,7 +145,7 @@ def test_each_query_of_a_set_goes_on_from_its_own_box(sure):
 
 
 def test_decoder_and_interaction_see_single_queries(sure):
-    network, model = load(sure).network, load(sure, exact=True).network.model
+    network, model = load(sure).network, load(sure, exact=True).network.single.model
     features = network.encode([FRAME])[0]
     sets = network.queries(torch.zeros(0, 4), torch.zeros(0))
     queries = model.queries(torch.zeros(0, 4), torch.zeros(0))

@@ -42,6 +42,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     """Load strictly, write, and compare the graphs with PyTorch."""
     from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
     from tfsasm.runtime.exported import ExportedNetwork
+    from tfsasm.runtime.sets import SetNetwork
     from tfsasm.tracking.load import torch_network
 
     check_packages(options.format)
@@ -50,6 +51,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         options.weights, short_side=options.short_side, max_side=options.max_side, device="cpu",
         exact=True,
     )  # fmt: skip
+    if isinstance(network, SetNetwork):
+        network = network.single
     for path in export(
         network.model, network.config, options.output, options.format, overwrite=options.overwrite
     ):

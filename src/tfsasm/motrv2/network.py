@@ -13,7 +13,7 @@ from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
-from tfsasm.runtime.sets import as_queries, as_sets, joined, of_sets, split
+from tfsasm.runtime.sets import SetNetwork, in_sets
 
 
 class TorchNetwork:
@@ -71,36 +71,6 @@ class TorchNetwork:
         return self.model.interaction(content, boxes, embeddings)
 
 
-class SetNetwork(TorchNetwork):
-    """A `MOTRv2` whose learned queries are sets that follow one object together (CO-MOT)."""
-
-    proposals = False
-    preset = "motrv2"
-
-    def __init__(
-        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
-    ) -> None:
-        super().__init__(model, config, resize_there=resize_there)
-        self.size = config.model.queries_per_track
-        self.learned //= self.size
-
-    @torch.inference_mode()
-    def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
-        """New sets of a frame: the learned ones. Detections are not asked for."""
-        return as_sets(super().queries(boxes[:0], scores[:0]), self.size)
-
-    @torch.inference_mode()
-    def decode(self, features: Features, queries: Queries) -> Prediction:
-        """Predictions for Q sets in one image; all their queries attend to one another."""
-        return of_sets(super().decode(features, as_queries(queries, self.size)), self.size)
-
-    @torch.inference_mode()
-    def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
-        """Content `[A, G*C]` of the next frame for A sets whose queries stand at `[A, 4G]`."""
-        queries = (split(rows, self.size) for rows in (content, boxes, embeddings))
-        return joined(super().interact(*queries), self.size)
-
-
 class MotrNetwork(TorchNetwork):
     """A `MOTR` as a tracker calls it; its queries are the learned ones alone."""
 
@@ -110,11 +80,11 @@ class MotrNetwork(TorchNetwork):
 
 def as_network(
     model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
-) -> TorchNetwork:
+) -> TorchNetwork | SetNetwork[TorchNetwork]:
     """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as the `Network` of its kind."""
-    sets = config.model.queries_per_track > 1
-    kind = MotrNetwork if config.model.kind == "motr" else SetNetwork if sets else TorchNetwork
-    return kind(model, config, resize_there=resize_there)
+    kind = MotrNetwork if config.model.kind == "motr" else TorchNetwork
+    network = kind(model, config, resize_there=resize_there)
+    return in_sets(network, config.model.queries_per_track)
 
 
 def class_scores(logits: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from tfsasm.runtime.manifest import (
 from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import resized_rgb
 from tfsasm.runtime.sessions import OPENERS
-from tfsasm.runtime.sets import as_queries, as_sets, joined, of_sets, split
 from tfsasm.tables import Floats
 
 Runtime = Literal["onnx", "openvino"]
@@ -31,7 +30,10 @@ Features = list[Floats]
 
 
 class ExportedNetwork:
-    """A `Network` on NumPy arrays. Not thread-safe within one of its calls."""
+    """A `Network` on NumPy arrays. Not thread-safe within one of its calls.
+
+    Its queries are single; `in_sets` makes those of `manifest.queries_per_track` of them.
+    """
 
     inference = nullcontext
 
@@ -54,10 +56,9 @@ class ExportedNetwork:
             opened(path, *names_of(name, levels)) for name, path in zip(GRAPHS, paths, strict=True)
         )
         self._levels = level_names(levels)
-        self.proposals, self.preset = self.manifest.proposals, self.manifest.preset
-        self._size = self.manifest.queries_per_track
-        self.learned = len(self.manifest.learned_boxes) // self._size
-        self.parameters = self.manifest.parameters
+        self.proposals = self.manifest.kind == "motrv2"
+        self.preset = "default" if self.proposals else "motr"
+        self.learned, self.parameters = len(self.manifest.learned_boxes), self.manifest.parameters
         self._probe(folder)
 
     def _probe(self, folder: Path) -> None:
@@ -70,8 +71,8 @@ class ExportedNetwork:
         queries = Queries(np.zeros((7, channels), np.float32), np.full((7, 4), 0.5, np.float32))
         try:
             maps = [np.zeros((1, 3, 2, width), np.float32)] * len(self._levels)
-            prediction = self._answer(maps, queries)
-            self._next(queries.content, queries.boxes, prediction.embeddings)
+            prediction = self.decode(maps, queries)
+            self.interact(queries.content, queries.boxes, prediction.embeddings)
             self.classes = prediction.class_scores.shape[1]
         except Exception as error:  # the runtimes' errors share no base of their own
             reason = str(error).strip().splitlines()[0]
@@ -93,8 +94,7 @@ class ExportedNetwork:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
         known = self.manifest
         if not self.proposals:
-            learned = Queries(known.learned_content, known.learned_boxes)
-            return as_sets(learned, self._size) if self._size > 1 else learned
+            return Queries(known.learned_content, known.learned_boxes)
         content = embed_scores(scores, known.learned_content.shape[1]) + known.proposal_content
         return Queries(
             content=np.concat([known.learned_content, content]),
@@ -103,11 +103,6 @@ class ExportedNetwork:
 
     def decode(self, features: Features, queries: Queries) -> Prediction:
         """Predictions for Q queries in one image."""
-        if self._size > 1:
-            return of_sets(self._answer(features, as_queries(queries, self._size)), self._size)
-        return self._answer(features, queries)
-
-    def _answer(self, features: Features, queries: Queries) -> Prediction:
         if len(queries) == 0:
             none = queries.boxes
             scores = np.zeros((0, self.classes) if self.classes > 1 else 0, np.float32)
@@ -120,12 +115,6 @@ class ExportedNetwork:
 
     def interact(self, content: Floats, boxes: Floats, embeddings: Floats) -> Floats:
         """Content `[A, C]` of the next frame for A tracks."""
-        if self._size == 1:
-            return self._next(content, boxes, embeddings)
-        queries = (split(rows, self._size) for rows in (content, boxes, embeddings))
-        return joined(self._next(*queries), self._size)
-
-    def _next(self, content: Floats, boxes: Floats, embeddings: Floats) -> Floats:
         return self._interact({"content": content, "boxes": boxes, "embeddings": embeddings})[0]
 
 

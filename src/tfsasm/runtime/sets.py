@@ -7,9 +7,47 @@ alike.
 """
 
 from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from tfsasm.runtime.network import Prediction, Queries, predicted
+from tfsasm.runtime.network import Network, Prediction, Queries, predicted
 from tfsasm.tables import Array, namespace
+
+Single = TypeVar("Single", bound=Network)
+
+
+class SetNetwork(Generic[Single]):
+    """A `Network` whose queries are sets of `size`, made of the one `single` of their queries.
+
+    Detections are no queries. All queries of all sets attend to one another.
+    """
+
+    proposals = False
+    preset = "motrv2"
+
+    def __init__(self, single: Single, size: int) -> None:
+        self.single, self.size = single, size
+        self.learned = single.learned // size
+        self.classes, self.parameters = single.classes, single.parameters
+        self.inference, self.asarray = single.inference, single.asarray
+        self.encode = single.encode
+
+    def queries(self, boxes: Array, scores: Array) -> Queries:
+        """New sets of a frame: the learned ones."""
+        return as_sets(self.single.queries(boxes[:0], scores[:0]), self.size)
+
+    def decode(self, features: Any, queries: Queries) -> Prediction:
+        """Predictions for Q sets in one image."""
+        return of_sets(self.single.decode(features, as_queries(queries, self.size)), self.size)
+
+    def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
+        """Content `[A, G*C]` of the next frame for A sets whose queries stand at `[A, 4G]`."""
+        queries = (split(rows, self.size) for rows in (content, boxes, embeddings))
+        return joined(self.single.interact(*queries), self.size)
+
+
+def in_sets(network: Single, size: int) -> Single | SetNetwork[Single]:
+    """The network itself where one query follows an object, else a `SetNetwork` of it."""
+    return network if size == 1 else SetNetwork(network, size)
 
 
 def as_sets(queries: Queries, size: int) -> Queries:

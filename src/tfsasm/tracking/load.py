@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.runtime.sets import SetNetwork, in_sets
 from tfsasm.tracking.config import TrackerConfig
 from tfsasm.tracking.query import QueryTracker
 
@@ -53,7 +54,7 @@ def load(
     exported = ExportedNetwork(
         weights, runtime, threads=threads, device=device, short_side=short_side, max_side=max_side
     )
-    return QueryTracker(exported, config)
+    return QueryTracker(in_sets(exported, exported.manifest.queries_per_track), config)
 
 
 def _check_sides(short_side: int | None, max_side: int | None) -> None:
@@ -102,7 +103,7 @@ def embedded(name: str) -> Path:
 def torch_network(
     weights: Path | str, *, device: str = "auto", short_side: int | None = None,
     max_side: int | None = None, precision: str = "auto", exact: bool = False,
-) -> TorchNetwork:
+) -> TorchNetwork | SetNetwork[TorchNetwork]:
     """The network of a checkpoint in PyTorch, without a tracker; see `load`."""
     from tfsasm.motrv2.backbone import fold_batch_norms
     from tfsasm.motrv2.deformable_attention import sample_by

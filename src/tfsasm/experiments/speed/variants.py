@@ -24,6 +24,7 @@ from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
 from tfsasm.runtime.network import Network
 from tfsasm.runtime.sessions import OPENERS
+from tfsasm.runtime.sets import in_sets
 from tfsasm.tracking.load import embedded
 
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -72,7 +73,8 @@ def make_variant(name: str, model: MOTRv2, config: NetworkConfig, exported: Path
     """
     for runtime in RUNTIMES:
         if runtime == name:
-            return ExportedNetwork(exported, runtime, threads=torch.get_num_threads())
+            opened = ExportedNetwork(exported, runtime, threads=torch.get_num_threads())
+            return in_sets(opened, config.model.queries_per_track)
     made = _SLOW[name](model) if name in _SLOW else FastMOTRv2(model, precision_of(name))
     return as_network(made, config)
 
