@@ -32,7 +32,8 @@ from tfsasm.pytorch import upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.memory import Observation
-from tfsasm.tracking.query import TrackOutput, report, step
+from tfsasm.tracking.query import report, step
+from tfsasm.tracking.state import TrackOutput
 
 TRACKS = 20
 """Tracks, and as many detections."""
