@@ -10,7 +10,7 @@ from torch import Tensor
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
-from tfsasm.pytorch import constants, upload, whole_float32
+from tfsasm.pytorch import constants, side_queue, upload, uploads_beside, whole_float32
 from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 from tfsasm.runtime.sets import SetNetwork, in_sets
@@ -30,6 +30,7 @@ class TorchNetwork:
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
         self.classes = model.config.classes
+        self._queue = side_queue(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -45,7 +46,7 @@ class TorchNetwork:
         """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch."""
         sides = self.config.short_side, self.config.max_side
         if self.resize_there:
-            frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
+            frames = uploads_beside(images, self.device, self._queue)
             same = len({frame.shape for frame in frames}) == 1
             batches = [torch.stack(frames)] if same else [frame[None] for frame in frames]
             pixels = torch.cat([prepare_there(batch, *sides) for batch in batches])
