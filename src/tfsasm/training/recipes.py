@@ -91,7 +91,7 @@ def recipe_motr(data: str = "dancetrack") -> TrainConfig:
 
     The paper's are clips that grow, when the rate falls, 8 devices of one clip, AdamW and its rate,
     what is dropped and inserted (its best, tables 6c and 6d), and the IoU that keeps a track (3.5).
-    What it does not say is MOTRv2's: the backbone's rate, weight decay, clipping, weights of losses.
+    What it does not say is MOTRv2's: the backbone's rate, weight decay, clipping, losses' weights.
     """
     clip = ClipConfig(
         selection="motr", denoising=0.0, track_drop=0.1, false_tracks=0.3, checkpointing=True,
