@@ -91,8 +91,9 @@ if torch.__version__ >= "2.6":
 def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values, paths, an `argparse.Namespace`.
 
-    Without `numbers` tensors have shapes alone (on `meta`), which is quick. Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
-    code when loaded, and `InputError` for one that unpacks to many times its size.
+    Without `numbers` tensors have shapes alone (on `meta`), which is quick. Raises `WeightsError`
+    for a file that is missing, truncated, of another kind, or that would run code when loaded, and
+    `InputError` for one that unpacks to many times its size.
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")

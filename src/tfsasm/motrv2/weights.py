@@ -160,7 +160,8 @@ def _read_safetensors(path: Path, numbers: bool) -> tuple[State, NetworkConfig |
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
+            names = file.keys()
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
         state = load_file(path) if numbers else {
             name: torch.empty(shape, device="meta") for name, shape in shapes.items()
         }  # fmt: skip
