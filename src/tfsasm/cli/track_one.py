@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
     from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.query import QueryTracker
+    from tfsasm.tracking.streams import Together
     from tfsasm.video.source import Frame, Source
 
     AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
@@ -82,10 +83,12 @@ def track_one(
 
 def steps(
     options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
-    detector: Detector, about: dict[str, Any], watch: Write | None = None,
+    detector: Detector, about: dict[str, Any], watch: Write | None = None, *,
+    together: Together | None = None,
 ) -> Generator[Step | Tracked, None, None]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
+    Frames are encoded with those of other videos by `together`.
     The last thing it yields is what came of it, when all files are in place. Raises `InputError`.
     """
     import numpy as np
@@ -105,7 +108,9 @@ def steps(
         yield Step(0, 0, source.count)
         began = time.perf_counter()
         try:
-            for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
+            for frame, tracks in track_video(
+                tracker, source, detector, batch=options.batch_encode, together=together
+            ):
                 frames += 1  # first, for Ctrl-C may come while the frame is written
                 identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:

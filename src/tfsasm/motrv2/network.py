@@ -42,16 +42,22 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
-        """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
+        """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch."""
         sides = self.config.short_side, self.config.max_side
         if self.resize_there:
             frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
-            pixels = prepare_there(torch.stack(frames), *sides)
+            same = len({frame.shape for frame in frames}) == 1
+            batches = [torch.stack(frames)] if same else [frame[None] for frame in frames]
+            pixels = torch.cat([prepare_there(batch, *sides) for batch in batches])
         else:
             pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
         with whole_float32(self.device):
             features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
+        return resized_shape(height, width, self.config.short_side, self.config.max_side)
 
     @torch.inference_mode()
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
