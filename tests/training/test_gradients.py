@@ -1,5 +1,6 @@
-"""Gradients of a clip and steps of the optimiser: the derivative of the released loss, AdamW written
-out, and what they were before.
+"""Gradients of a clip and steps of the optimiser.
+
+Held to the derivative of the released loss, to AdamW written out, and to what they were before.
 """
 
 import copy
