@@ -123,11 +123,12 @@ if torch.__version__ >= "2.6":
     ]  # fmt: skip
 
 
-def read_checkpoint_file(path: Path | str) -> Any:
+def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values, paths, an `argparse.Namespace`.
 
-    Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
-    code when loaded, and `InputError` for one that unpacks to many times its size.
+    Without `numbers` tensors have shapes alone (on `meta`), which is quick. Raises `WeightsError`
+    for a file that is missing, truncated, of another kind, or that would run code when loaded, and
+    `InputError` for one that unpacks to many times its size.
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
@@ -139,7 +140,7 @@ def read_checkpoint_file(path: Path | str) -> Any:
             torch.serialization.safe_globals([argparse.Namespace, *_NUMPY, *_PATHS]),
             warnings.catch_warnings(action="ignore"),  # about files that are refused anyway
         ):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu" if numbers else "meta", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own text is left out: it recommends to load the file unsafely.
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -163,24 +164,27 @@ PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.")
 """What `DataParallel`, Lightning and `torch.compile` put before every name."""
 
 
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, *, numbers: bool = True) -> dict[str, Tensor]:
     """The tensors by name of a PyTorch file that is a state dict, or holds one (`WRAPPERS`).
 
-    Prefixes that every name has are left out, with a warning (`without_prefixes`). Raises
-    `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
+    Prefixes that every name has are left out, with a warning (`without_prefixes`). `numbers` is
+    that of `read_checkpoint_file`. Raises `WeightsError` as that does, and for a file that holds
+    something else.
     """
-    state = _unwrapped(read_checkpoint_file(path), path)
+    level = logging.WARNING if numbers else logging.DEBUG  # said once, when all of it is read
+    state = _unwrapped(read_checkpoint_file(path, numbers=numbers), path, level)
     if not isinstance(state, dict) or not state:
         known = ", ".join(WRAPPERS)
         raise WeightsError(f"{path} holds no state dict; expected one, or one under {known}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
-    check_numbers(state, path)
-    return without_prefixes(state, path)
+    if numbers:
+        check_numbers(state, path)
+    return without_prefixes(state, path, level)
 
 
-def _unwrapped(content: Any, origin: Path | str) -> Any:
+def _unwrapped(content: Any, origin: Path | str, level: int) -> Any:
     """The state dict in a dictionary that has one: by a name of `WRAPPERS`, or the only one."""
     while isinstance(content, dict):
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
@@ -194,7 +198,7 @@ def _unwrapped(content: Any, origin: Path | str) -> Any:
             if not found:
                 return content
             key = found[0]
-            log.warning("%s: the tensors are those under %s", origin, key)
+            log.log(level, "%s: the tensors are those under %s", origin, key)
         content = content[key]
     return content
 
@@ -208,14 +212,16 @@ def check_numbers(state: Mapping[str, Tensor], origin: Path | str) -> None:
         )
 
 
-def without_prefixes(state: dict[str, Tensor], origin: Path | str) -> dict[str, Tensor]:
-    """The same tensors without the `PREFIXES` that all names have."""
+def without_prefixes(
+    state: dict[str, Tensor], origin: Path | str, level: int = logging.WARNING
+) -> dict[str, Tensor]:
+    """The same tensors without the `PREFIXES` that all names have, which is logged at `level`."""
     left_out = ""
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         left_out += prefix
     if left_out:
-        log.warning("%s: every name begins with %s; it was left out", origin, left_out)
+        log.log(level, "%s: every name begins with %s; it was left out", origin, left_out)
     return state
 
 
