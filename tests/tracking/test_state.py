@@ -195,9 +195,8 @@ def test_live_rows_come_first_and_in_order():
 # What makes the host wait for a GPU
 
 
-def frames_on(device, model, method):
-    """Two frames of a tracker whose arrays are on the device."""
-    network = TorchNetwork(model, NETWORK, padded=True)
+def frames_on(device, network, method):
+    """Two frames of a tracker whose arrays are on the device, as its network is."""
     with torch.device(device):
         shapes = [(8, 12), (4, 6), (2, 3)]
         features = Features(torch.zeros(1, 126, 64), shapes)
@@ -229,10 +228,10 @@ WITHOUT_ASSIGNMENT = pytest.mark.parametrize("method", [
 @WITHOUT_ASSIGNMENT
 def test_a_step_makes_the_host_wait_for_nothing(method, monkeypatch):
     monkeypatch.setenv("TFSASM_SAMPLING", "plain")
-    model = lively_model()
+    network = TorchNetwork(lively_model(), NETWORK, padded=True)
     with FakeTensorMode():
-        to_imagined_gpu(model)
-        run = frames_on("cuda", model, method)
+        to_imagined_gpu(network.model)
+        run = frames_on("cuda", network, method)
         with HostWaits() as waits:
             output = run()
     assert output.ids.device.type == "cuda"
@@ -242,7 +241,8 @@ def test_a_step_makes_the_host_wait_for_nothing(method, monkeypatch):
 def test_nor_does_the_fast_network_with_the_kernel_of_gpus(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setenv("TFSASM_SAMPLING", "triton")
-    run = frames_on("cpu", FastMOTRv2(lively_model(ONE_LAYER)), released())
+    network = TorchNetwork(FastMOTRv2(lively_model(ONE_LAYER)), NETWORK, padded=True)
+    run = frames_on("cpu", network, released())
     run()  # after which the kernel is known to be right
     with HostWaits() as waits:
         run()
@@ -252,10 +252,10 @@ def test_nor_does_the_fast_network_with_the_kernel_of_gpus(monkeypatch):
 def test_an_assignment_does(monkeypatch):
     """So that the tests above may fail: on the GPU of `FakeTensorMode` there are no numbers."""
     monkeypatch.setenv("TFSASM_SAMPLING", "plain")
-    model = lively_model()
+    network = TorchNetwork(lively_model(), NETWORK, padded=True)
     with FakeTensorMode():
-        to_imagined_gpu(model)
-        run = frames_on("cuda", model, default())
+        to_imagined_gpu(network.model)
+        run = frames_on("cuda", network, default())
         with HostWaits() as waits, pytest.raises(RuntimeError, match="numpy"):
             run()
     assert waits.names == ["_to_copy"]
@@ -264,7 +264,8 @@ def test_an_assignment_does(monkeypatch):
 @pytest.mark.cuda
 @WITHOUT_ASSIGNMENT
 def test_a_gpu_refuses_no_step(method):
-    run = frames_on("cuda", FastMOTRv2(lively_model().to("cuda")), method)
+    network = TorchNetwork(FastMOTRv2(lively_model().to("cuda")), NETWORK)
+    run = frames_on("cuda", network, method)
     run()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -29,7 +29,8 @@ class SetNetwork(Generic[Single]):
         self.learned = single.learned // size
         self.classes, self.parameters = single.classes, single.parameters
         self.inference, self.asarray = single.inference, single.asarray
-        self.encode, self.padded = single.encode, single.padded
+        self.encode, self.input_size = single.encode, single.input_size
+        self.padded = single.padded
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New sets of a frame: the learned ones."""
