@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -63,6 +63,41 @@ def upload(values: np.ndarray, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def side_queue(device: torch.device) -> torch.cuda.Stream | None:
+    """Another queue of work on a GPU, which does not wait for what a network computes there."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def beside(queue: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+    """Inside, what this thread begins on the GPU is put into `queue`; None is no GPU."""
+    return nullcontext() if queue is None else torch.cuda.stream(queue)
+
+
+def uploads_beside(
+    frames: Sequence[np.ndarray], device: torch.device, queue: torch.cuda.Stream | None
+) -> list[Tensor]:
+    """As `upload` of each, in `queue`: the copies wait for nothing that is computed before them.
+    """
+    with beside(queue):
+        tensors = [upload(np.ascontiguousarray(frame), device) for frame in frames]
+    if queue is not None:
+        usual = torch.cuda.current_stream(device)
+        usual.wait_stream(queue)
+        for tensor in tensors:
+            tensor.record_stream(usual)  # its memory is no other's until that is done
+    return tensors
+
+
+def download(tensor: Tensor) -> np.ndarray:
+    """The values of a tensor; of one on a GPU when the present queue has them, in pinned memory."""
+    if tensor.device.type != "cuda":
+        return tensor.numpy()
+    values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    values.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return values.numpy()
 
 
 # Trainers of YOLOX store the best score as a NumPy scalar beside the tensors.

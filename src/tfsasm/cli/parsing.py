@@ -38,7 +38,7 @@ GROUPS = {
     "worker": (
         "workers", "engine", "ray_address", "cpus_per_worker", "gpus_per_worker", "price_per_hour",
     ),
-    "expert": ("set", "device", "threads"),
+    "expert": ("set", "device", "decoder", "threads"),
 }  # fmt: skip
 """Boxes of the help by the names of their options; all others are everyday ones, before them."""
 

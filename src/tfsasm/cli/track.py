@@ -34,7 +34,7 @@ from tfsasm.cli.progress import print_lines
 from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
 from tfsasm.cli.track_many import check_streams, journal_of, track_many
-from tfsasm.cli.track_one import Tracked, steps, track_one
+from tfsasm.cli.track_one import Tracked, opener_of, steps, track_one
 from tfsasm.errors import InputError
 from tfsasm.experiments.pool import Streams, Work, with_threads
 from tfsasm.files import check_distinct, check_output, write_json
@@ -106,6 +106,9 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Leave out detection lines that cannot be used, and count them."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
+    decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
+    """What decodes video files: PyAV, or torchcodec, on a GPU by NVDEC (pip install torchcodec).
+    auto: torchcodec where it is installed, --device is an NVIDIA GPU, and frames come out alike."""
     batch_encode: int = 1
     """Frames that are encoded together; for files, not for live sources."""
     streams: int = 1
@@ -281,6 +284,7 @@ def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
+    opener_of(options)
     for name in ("threads", "batch_encode"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} is not at least 1")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.query import QueryTracker
     from tfsasm.tracking.streams import Together
     from tfsasm.video.source import Frame, Source
+    from tfsasm.video.torchcodec import Opener
 
     AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
@@ -102,6 +103,7 @@ def steps(
         source = stack.enter_context(open_video(
             text, start=options.start, end=options.end, stride=options.stride,
             order=preset(options.preset).order, reconnect=options.reconnect,
+            decode=opener_of(options),
         ))  # fmt: skip
         outputs = open_outputs(options, text, source, files, tracker, detector, about, stack)
         outputs += [watch] if watch else []
@@ -133,6 +135,14 @@ def steps(
         tracked_line(frames, len(identities), rate),
         *(f"wrote {path}" for path in written), *notes,
     ))  # fmt: skip
+
+
+def opener_of(options: Options) -> Opener:
+    """What opens the video files. Raises `InputError`."""
+    from tfsasm.video.torchcodec import opener
+
+    device = options.device if options.runtime == "torch" else "cpu"  # others have their own names
+    return opener(options.decoder, device)
 
 
 def open_outputs(

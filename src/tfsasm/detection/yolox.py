@@ -25,7 +25,7 @@ from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.preprocess import MEAN, STD
-from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
+from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session, providers_on
 from tfsasm.tables import Floats, Image
 
 RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
@@ -54,6 +54,8 @@ _PAD = 114
 
 _USER = "YOLOX as an ONNX file"
 
+_ON_GPU = "pip install onnxruntime-gpu in its place, or give a PyTorch file by --detector-weights"
+
 _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 
 
@@ -79,8 +81,9 @@ class YoloxSettings(LiveSettings):
     """Whether an ONNX file decodes its boxes itself; None: by its numbers (`is_decoded`)."""
     threads: int = 2
     """Threads of one inference in onnxruntime."""
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """Where onnxruntime runs it, in order of preference."""
+    providers: tuple[str, ...] = ()
+    """Where onnxruntime runs it, in order of preference; by default where `device` says, if it has
+    CUDAExecutionProvider there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -223,7 +226,8 @@ class YoloxDetector(Yolox):
         settings = settings or YoloxSettings()
         path = Path(weights)
         self._session = onnx_session(
-            path, user=_USER, threads=settings.threads, providers=settings.providers,
+            path, user=_USER, threads=settings.threads,
+            providers=settings.providers or providers_on(settings.device, _USER, _ON_GPU),
             mend="get it again, or name another with --detector-weights FILE",
         )  # fmt: skip
         self._input = self._session.get_inputs()[0].name
