@@ -72,7 +72,8 @@ class Options:
     cycle: Literal[1, 2] = 1
     """Part of the recipe of `tiny`: the second continues from --init, on longer clips."""
     steps: OptionalCount = None
-    """Steps; by default the recipe's, or 5 epochs of the data for the published recipe."""
+    """Steps; by default the recipe's, or the published epochs of the data (MOTRv2 5, MOTR 20, and
+    200 of MOT15 to MOT20)."""
     epochs: OptionalNumber = None
     """Instead of steps: how often each clip of the data is seen."""
     batch: OptionalCount = None
@@ -124,7 +125,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plan = _with_steps(plan, options, epoch)
         say(*notes)
         if options.dry_run:
-            _say_what_it_needs(plan, device, clips, epoch, say)
+            with errors.status("") as status:
+                _say_what_it_needs(plan, device, clips, epoch, say, status.update)
             return OK
         check_data(plan, options.output)
         if team().rank == 0:
@@ -148,7 +150,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def plan_of(options: Options) -> Run:
     """The run that the options describe. Raises `InputError` before any data is read."""
-    from tfsasm.training.recipes import recipe
+    from tfsasm.training.recipes import check_recipe, recipe
     from tfsasm.training.runs import Run, named_network, read_run
 
     if options.steps and options.epochs:
@@ -161,7 +163,7 @@ def plan_of(options: Options) -> Run:
         network = named_network(options.network) if options.network else _network_of(options)
         training = recipe(
             network, options.cycle, from_checkpoint=options.init is not None,
-            own_data=bool(options.data),
+            data=_first_kind(options.data),
         )  # fmt: skip
         plan = Run(network, training)
     given = {
@@ -173,13 +175,17 @@ def plan_of(options: Options) -> Run:
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     training = with_settings(replace(plan.training, **changes), pairs(options.set))
-    if training.batch < 1 or training.steps < 1:
-        raise InputError("batch and steps are at least 1")
+    check_recipe(training)
     return replace(
         plan, training=training, data=options.data or plan.data,
         validate=options.validate or plan.validate, init=str(options.init or plan.init),
         backbone_weights=str(options.backbone_weights or plan.backbone_weights),
     )  # fmt: skip
+
+
+def _first_kind(data: tuple[str, ...]) -> str:
+    """The kind of the first `--data`, which chooses the recipe; nothing where there is none."""
+    return data[0].partition(",")[0].partition(":")[0] if data else ""
 
 
 def _weights(plan: Run) -> dict[str, Path | None]:
@@ -204,7 +210,7 @@ def _network_of(options: Options) -> NetworkConfig:
     path = _file(str(options.init or ""))
     if path is None:
         return tiny()
-    state, config = read_checkpoint(path)
+    state, config = read_checkpoint(path, numbers=False)
     if config is None and is_motr(state):
         return NetworkConfig(motr_sizes(state, path))
     if config is None:
@@ -213,15 +219,15 @@ def _network_of(options: Options) -> NetworkConfig:
 
 
 def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
-    """The run with its epochs as steps: those that are asked for, or the published 5 or 20."""
-    from tfsasm.training.recipes import is_published
+    """The run with its epochs as steps: those that are asked for, or the published ones."""
+    from tfsasm.training.recipes import is_published, published_epochs
     from tfsasm.training.runs import with_epochs
 
     if epoch is None:
         if options.epochs:
             raise InputError("--epochs are those of --data; synthetic clips alone have none")
         return plan
-    published = 20 if plan.network.model.kind == "motr" else 5
+    published = published_epochs(plan.network, _first_kind(plan.data))
     by_recipe = is_published(plan.network) and not (options.steps or options.config)
     if epochs := options.epochs or (published if by_recipe else None):
         return with_epochs(plan, epochs, epoch)
@@ -243,7 +249,8 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
 
 
 def _say_what_it_needs(
-    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None]
+    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None],
+    progress: Callable[[str], None],
 ) -> None:
     from tfsasm.pytorch import find_device
     from tfsasm.training.estimate import estimate
@@ -251,13 +258,15 @@ def _say_what_it_needs(
 
     place = find_device(device)
     model, taken = new_model(plan.network, plan.training, **_weights(plan))
-    found = estimate(plan.network, plan.training, clips, model.to(place))
+    found = estimate(plan.network, plan.training, clips, model.to(place), progress)
     seen = found.steps * plan.training.batch
+    days = f" ({found.hours / 24:.0f} days)" if found.hours >= 48 else ""
     say(
         *taken.splitlines(),
         f"steps    {found.steps} of {plan.training.batch} clips"
         + (f", {seen / epoch:.1f} epochs of {epoch} clips" if epoch else ""),
-        f"time     {found.hours:.2f} hours, {found.seconds:.2f} seconds a step, as measured here",
+        f"time     {found.hours:.2f} hours{days}, {found.seconds:.2f} seconds a step, as measured "
+        "here",
         f"memory   {found.memory:.2f} GB of {found.place}, and about 0.5 GB per worker",
     )  # fmt: skip
 
