@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,8 @@ class Decoder:
 
     def close(self) -> None:
         """Release the file or the device."""
+        self._reading.close()  # it refers to this, and would be kept with all that it holds
+        self._images = iter(())
         self._container.close()
 
     def early_end(self, reached: int) -> str:
@@ -143,11 +145,11 @@ class Decoder:
         self._place = -1  # of the last packet
 
     def _start(self) -> None:
-        images = self._decode()
-        first = next(images, None)
+        self._reading = self._decode()
+        first = next(self._reading, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._images = itertools.chain([first], images)
+        self._images: Iterator[av.VideoFrame] = itertools.chain([first], self._reading)
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
@@ -156,7 +158,7 @@ class Decoder:
             self.size, aspect = (height, width), 1 / aspect
         self.aspect = Fraction(aspect)
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
             if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
@@ -347,6 +349,14 @@ def _stands(display: np.ndarray) -> bool:
 
 
 def _display_matrix(image: av.VideoFrame) -> np.ndarray:
-    """See `to_bgr`. An image that was asked for it stays in memory until garbage is collected."""
-    data: Any = image.side_data.get("DISPLAYMATRIX")
+    """See `to_bgr`.
+
+    PyAV keeps an image that was asked for it, and the images that FFmpeg holds ready for it, until
+    garbage is collected; so a copy of 2 x 2 pixels is asked.
+    """
+    try:
+        asked = image.reformat(2, 2, "gray", threads=1)
+    except (av.error.FFmpegError, OSError, ValueError):  # `to_bgr` has more to say
+        return _UPRIGHT
+    data: Any = asked.side_data.get("DISPLAYMATRIX")
     return _UPRIGHT if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]
