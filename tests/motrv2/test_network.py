@@ -10,6 +10,7 @@ from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.scenes import NETWORK, lively_model
 from helpers.waits import HostWaits
+from tfsasm.errors import InputError
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.network import TorchNetwork, normalise, prepare, prepare_there
 from tfsasm.runtime.network import Queries
@@ -111,6 +112,30 @@ def test_nothing_that_a_network_computes_has_a_gradient(network):
 
 
 # What makes the host wait for a GPU
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_images_of_one_size_inside_the_network_are_a_batch(there):
+    """Whatever their own sizes."""
+    network = TorchNetwork(lively_model(), NETWORK, resize_there=there)
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (192, 256))]
+    assert {network.input_size(*frame.shape[:2]) for frame in frames} == {(64, 85)}
+    for frame, features in zip(frames, network.encode(frames), strict=True):
+        alone = network.encode([frame])[0]
+        torch.testing.assert_close(features.tokens, alone.tokens, atol=1e-5, rtol=0)
+        assert features.shapes == alone.shapes
+
+
+def test_frames_that_are_too_many_for_a_gpu_are_told_with_the_mend(monkeypatch):
+    network = TorchNetwork(lively_model(), NETWORK)
+
+    def full(pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(network.model, "encode", full)
+    with pytest.raises(InputError, match=r"no memory for 3 frames at once; give fewer \(--streams"):
+        network.encode([np.zeros((8, 8, 3), np.uint8)] * 3)
 
 
 def parts(device):

@@ -75,17 +75,21 @@ class DeformableDETR(ImageEncoder):
         return last.logits, last.boxes
 
     def answers(
-        self, features: Features, position: Tensor, content: Tensor, places: Tensor
+        self, features: Features, position: Tensor, content: Tensor, places: Tensor,
+        attention_mask: Tensor | None = None,
     ) -> list[Prediction]:
         """A prediction per layer for queries of that position and content, both `[1, Q, C]`.
 
-        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`.
+        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`. `attention_mask` `[Q, Q]`:
+        True where a row must not attend to a column.
         """
         predictions = []
         for layer, box_head, class_head in zip(
             self.layers, self.box_heads, self.class_heads, strict=False
         ):
-            content = cast(DecoderLayer, layer).attend(content, position, places, features)
+            content = cast(DecoderLayer, layer).attend(
+                content, position, places, features, attention_mask
+            )
             boxes = _moved(places, box_head(content))
             predictions.append(Prediction(class_head(content)[0], boxes[0], content[0]))
             places = boxes.detach() if self.variant.refine else places

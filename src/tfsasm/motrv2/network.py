@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
-from tfsasm.pytorch import constants, upload, whole_float32
+from tfsasm.pytorch import constants, side_queue, upload, uploads_beside, whole_float32
 from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 from tfsasm.runtime.sets import SetNetwork, in_sets
@@ -24,12 +25,18 @@ class TorchNetwork:
     preset = "default"
 
     def __init__(
-        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False,
+        padded: bool | None = None,
     ) -> None:
-        """With `resize_there` images are resized where the model is, by rounding not as OpenCV."""
+        """With `resize_there` images are resized where the model is, by rounding not as OpenCV.
+
+        Tables are `padded` on GPUs, unless that is given.
+        """
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
         self.classes = model.config.classes
+        self.padded = self.device.type == "cuda" if padded is None else padded
+        self._queue = side_queue(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -42,16 +49,34 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
-        """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
+        """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch.
+
+        Raises `InputError` where a GPU has no memory for so many.
+        """
+        try:
+            return self._encoded(images)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.device} has no memory for {len(images)} frames at once; give fewer "
+                "(--streams, --batch-encode), or a smaller --short-side"
+            ) from error
+
+    def _encoded(self, images: Sequence[np.ndarray]) -> list[Features]:
         sides = self.config.short_side, self.config.max_side
         if self.resize_there:
-            frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
-            pixels = prepare_there(torch.stack(frames), *sides)
+            frames = uploads_beside(images, self.device, self._queue)
+            same = len({frame.shape for frame in frames}) == 1
+            batches = [torch.stack(frames)] if same else [frame[None] for frame in frames]
+            pixels = torch.cat([prepare_there(batch, *sides) for batch in batches])
         else:
             pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
         with whole_float32(self.device):
             features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
+        return resized_shape(height, width, self.config.short_side, self.config.max_side)
 
     @torch.inference_mode()
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
@@ -59,16 +84,20 @@ class TorchNetwork:
         return self.model.queries(boxes, scores)
 
     @torch.inference_mode()
-    def decode(self, features: Features, queries: Queries) -> Prediction:
+    def decode(
+        self, features: Features, queries: Queries, alive: Tensor | None = None
+    ) -> Prediction:
         """Predictions for Q queries in one image."""
-        layers = self.model.decode(features, queries)
+        layers = self.model.decode(features, queries, ignoring(alive))
         first, last = layers[0], layers[-1]
         return predicted(class_scores(last.logits), last.boxes, first.boxes, last.embeddings)
 
     @torch.inference_mode()
-    def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
+    def interact(
+        self, content: Tensor, boxes: Tensor, embeddings: Tensor, alive: Tensor | None = None
+    ) -> Tensor:
         """Content `[A, C]` of the next frame for A tracks."""
-        return self.model.interaction(content, boxes, embeddings)
+        return self.model.interaction(content, boxes, embeddings, ignoring(alive))
 
 
 class MotrNetwork(TorchNetwork):
@@ -79,12 +108,22 @@ class MotrNetwork(TorchNetwork):
 
 
 def as_network(
-    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False, padded: bool | None = None
 ) -> TorchNetwork | SetNetwork[TorchNetwork]:
     """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as the `Network` of its kind."""
     kind = MotrNetwork if config.model.kind == "motr" else TorchNetwork
-    network = kind(model, config, resize_there=resize_there)
+    network = kind(model, config, resize_there=resize_there, padded=padded)
     return in_sets(network, config.model.queries_per_track)
+
+
+def ignoring(alive: Tensor | None) -> Tensor | None:
+    """Attention mask `[Q, Q]` by which the rows that are `alive` `[Q]` see no others.
+
+    Each row sees itself, since a softmax over nothing is NaN, which no weight of 0 takes away.
+    """
+    if alive is None:
+        return None
+    return ~(alive | torch.eye(len(alive), dtype=torch.bool, device=alive.device))
 
 
 def class_scores(logits: Tensor) -> Tensor:

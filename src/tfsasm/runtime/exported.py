@@ -19,7 +19,7 @@ from tfsasm.runtime.manifest import (
     read_manifest,
 )
 from tfsasm.runtime.network import Prediction, Queries, predicted
-from tfsasm.runtime.preprocess import resized_rgb
+from tfsasm.runtime.preprocess import resized_rgb, resized_shape
 from tfsasm.runtime.sessions import OPENERS
 from tfsasm.tables import Floats
 
@@ -36,6 +36,7 @@ class ExportedNetwork:
     """
 
     inference = nullcontext
+    padded = False
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,
@@ -90,6 +91,10 @@ class ExportedNetwork:
         sizes = self.short_side, self.max_side
         return [list(self._encode({"image": resized_rgb(image, *sizes)})) for image in images]
 
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
+        return resized_shape(height, width, self.short_side, self.max_side)
+
     def queries(self, boxes: Floats, scores: Floats) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
         known = self.manifest
@@ -101,7 +106,7 @@ class ExportedNetwork:
             boxes=np.concat([known.learned_boxes, boxes]),
         )
 
-    def decode(self, features: Features, queries: Queries) -> Prediction:
+    def decode(self, features: Features, queries: Queries, alive: None = None) -> Prediction:
         """Predictions for Q queries in one image."""
         if len(queries) == 0:
             none = queries.boxes
@@ -113,7 +118,9 @@ class ExportedNetwork:
             *self._decode({"content": queries.content, "boxes": queries.boxes} | maps)
         )
 
-    def interact(self, content: Floats, boxes: Floats, embeddings: Floats) -> Floats:
+    def interact(
+        self, content: Floats, boxes: Floats, embeddings: Floats, alive: None = None
+    ) -> Floats:
         """Content `[A, C]` of the next frame for A tracks."""
         return self._interact({"content": content, "boxes": boxes, "embeddings": embeddings})[0]
 
