@@ -1,7 +1,7 @@
 """Hostile files, made by libFuzzer (atheris): `python fuzz/parsers.py TARGET [options]`.
 
-A target reads what the fuzzer makes. It may be refused with an `InputError` or a `WeightsError`; any
-other exception is a crash, and so is a line that is neither a box nor reported.
+A target reads what the fuzzer makes. It may be refused with an `InputError` or a `WeightsError`.
+Any other exception is a crash, and so is a line that is neither a box nor reported.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ with atheris.instrument_imports(include=PACKAGES):
     from tfsasm.evaluation.result_files import RECORD
     from tfsasm.experiments.results import claim
     from tfsasm.runtime.manifest import MANIFEST, read_manifest
-    from tfsasm.tracking.appearance.tracker import AppearanceTracker
     from tfsasm.runtime.sessions import onnx_session
     from tfsasm.tracking import corrections
-    from tfsasm.tracking.report import page
+    from tfsasm.tracking.appearance.tracker import AppearanceTracker
+    from tfsasm.tracking.report import page, read_page, videos_of
     from tfsasm.video.source import open_video
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -161,7 +161,10 @@ def record(path: Path) -> None:
 @functools.cache
 def readers() -> Any:
     """What reads checkpoints and the record of `train`, which are slow to import."""
-    with atheris.instrument_imports(include=["torch._weights_only_unpickler", "tfsasm"]):
+    from torch._weights_only_unpickler import Unpickler  # all of PyTorch would take minutes
+
+    Unpickler.load = atheris.instrument_func(Unpickler.load)
+    with atheris.instrument_imports(include=["tfsasm.motrv2", "tfsasm.training", "tfsasm.pytorch"]):
         from tfsasm.detection import yolox_torch
         from tfsasm.motrv2 import deformable_detr, weights
         from tfsasm.training.runs import read_run
@@ -227,6 +230,15 @@ def report(path: Path) -> None:
     assert data in [json.loads(text) for text in made if text.startswith("{")]
 
 
+def shown(path: Path) -> None:
+    """The data of a page that is looked at again: boxes in the frames that it has."""
+    data = path.read_bytes().decode("utf-8", "replace")
+    path.write_text(f'<script type="application/json" id="data">{data}</script>')
+    read = read_page(path)
+    assert {frame for one in read["tracks"] for frame in one["frames"]} <= set(read["numbers"])
+    assert all(video.is_file() for video, _ in videos_of(read, path.parent))
+
+
 def frames(path: Path) -> None:
     """Bytes as a video or an image: frames of one kind, until the end or the damage."""
     with contextlib.suppress(TruncatedInput), open_video(path) as source:
@@ -287,7 +299,7 @@ TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest": (manifest, ".json"), "journal": (journal, ".partial"), "report": (report, ".txt"),
     "http": (http, ".txt"), "corrections": (corrected, ".json"), "record": (record, ".json"),
     "run": (run, ".json"), "pickle": (pickled, ".pth"), "checkpoint": (tensors, ".pth"),
-    "safetensors": (tensors, ".safetensors"), "onnx": (onnx, ".onnx"),
+    "page": (shown, ".html"), "safetensors": (tensors, ".safetensors"), "onnx": (onnx, ".onnx"),
     "video": (frames, ".mp4"), "jpeg": (frames, ".jpg"), "png": (frames, ".png"),
 }  # fmt: skip
 """Each with the suffix of its files."""

@@ -66,6 +66,7 @@ class Decoder:
         self._path = None if live else Path(address)
         self._rotation, self._display = 0, _UPRIGHT
         self._failure = ""  # why decoding stopped, when it was not the end
+        self._images: Iterator[Any] = iter(())
         self._open = partial(_open_container, address, label, live, format)
         self._container = self._open()
         try:
@@ -157,7 +158,7 @@ class Decoder:
         first = next(self._reading, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._images: Iterator[Any] = itertools.chain([first], self._reading)
+        self._images = itertools.chain([first], self._reading)
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
