@@ -109,7 +109,8 @@ class YoloxTorchDetector(Yolox):
 def recognise(state: State, path: Path) -> tuple[str, int]:
     """Size and number of classes of a YOLOX, by the shapes of two tensors."""
     stem, classes = state.get(_STEM), state.get(_CLASSES)
-    if stem is None or classes is None or stem.ndim != 4 or classes.ndim != 4:
+    found = [tensor for tensor in (stem, classes) if tensor is not None and tensor.numel()]
+    if stem is None or classes is None or [tensor.ndim for tensor in found] != [4, 4]:
         raise WeightsError(
             f"{path} is not a YOLOX checkpoint: it lacks {_STEM} or {_CLASSES}; it begins with "
             f"{', '.join(list(state)[:3])}"
