@@ -78,6 +78,7 @@ def equal(one, other):
     pytest.param(75, {"cosine": True, "decay_from": 0.5}, 0.5, id="half way down"),
     pytest.param(100, {"cosine": True, "decay_from": 0.5}, 0.0, id="at the end"),
     pytest.param(120, {"cosine": True, "decay_from": 0.5}, 0.0, id="never up again"),
+    pytest.param(100, {"decay_from": 1.0}, 1.0, id="no drop"),
 ])  # fmt: skip
 def test_the_rate_over_a_run(step, config, factor):
     assert schedule(step, TrainConfig(steps=100, **config)) == pytest.approx(factor)

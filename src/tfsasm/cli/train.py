@@ -125,7 +125,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plan = _with_steps(plan, options, epoch)
         say(*notes)
         if options.dry_run:
-            _say_what_it_needs(plan, device, clips, epoch, say)
+            with errors.status("") as status:
+                _say_what_it_needs(plan, device, clips, epoch, say, status.update)
             return OK
         check_data(plan, options.output)
         if team().rank == 0:
@@ -149,7 +150,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def plan_of(options: Options) -> Run:
     """The run that the options describe. Raises `InputError` before any data is read."""
-    from tfsasm.training.recipes import recipe
+    from tfsasm.training.recipes import check_recipe, recipe
     from tfsasm.training.runs import Run, named_network, read_run
 
     if options.steps and options.epochs:
@@ -174,8 +175,7 @@ def plan_of(options: Options) -> Run:
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     training = with_settings(replace(plan.training, **changes), pairs(options.set))
-    if training.batch < 1 or training.steps < 1:
-        raise InputError("batch and steps are at least 1")
+    check_recipe(training)
     return replace(
         plan, training=training, data=options.data or plan.data,
         validate=options.validate or plan.validate, init=str(options.init or plan.init),
@@ -249,7 +249,8 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
 
 
 def _say_what_it_needs(
-    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None]
+    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None],
+    progress: Callable[[str], None],
 ) -> None:
     from tfsasm.pytorch import find_device
     from tfsasm.training.estimate import estimate
@@ -257,13 +258,15 @@ def _say_what_it_needs(
 
     place = find_device(device)
     model, taken = new_model(plan.network, plan.training, **_weights(plan))
-    found = estimate(plan.network, plan.training, clips, model.to(place))
+    found = estimate(plan.network, plan.training, clips, model.to(place), progress)
     seen = found.steps * plan.training.batch
+    days = f" ({found.hours / 24:.0f} days)" if found.hours >= 48 else ""
     say(
         *taken.splitlines(),
         f"steps    {found.steps} of {plan.training.batch} clips"
         + (f", {seen / epoch:.1f} epochs of {epoch} clips" if epoch else ""),
-        f"time     {found.hours:.2f} hours, {found.seconds:.2f} seconds a step, as measured here",
+        f"time     {found.hours:.2f} hours{days}, {found.seconds:.2f} seconds a step, as measured "
+        "here",
         f"memory   {found.memory:.2f} GB of {found.place}, and about 0.5 GB per worker",
     )  # fmt: skip
 
