@@ -45,7 +45,7 @@ from tfsasm.tracking.state import (
     with_room,
 )
 
-WIDTH, HEIGHT, FRAMES = 128, 96, 16
+WIDTH, HEIGHT, FRAMES = 128, 96, 12
 QUICK = {"lifecycle.miss_tolerance": "3", "memory.max_gap": "2", "memory.min_travel": "0.02"}
 """Lives and stores within a few frames."""
 
@@ -88,7 +88,7 @@ def assert_near(found, wanted, **how):
         torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other), **how)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2], ids=["5 objects", "8 objects", "11 objects"])
+@pytest.mark.parametrize("seed", [0, 2], ids=["5 objects", "11 objects"])
 @pytest.mark.parametrize("method", [
     pytest.param(released(), id="released"),
     pytest.param(motrv2(), id="motrv2, without a memory"),
@@ -110,17 +110,17 @@ def test_rows_that_stand_empty_change_no_track(method, seed):
 
 def test_meanwhile_tables_grow_and_tracks_are_born_lost_and_stored():
     """So that the test above tells something."""
-    first, _, last = ([state for state, _ in followed(released(), seed, padded=True)]
-                      for seed in (0, 1, 2))  # fmt: skip
-    assert int(first[-1].next_id) > 2 * first[-1].live
+    first, last = ([state for state, _ in followed(released(), seed, padded=True)]
+                   for seed in (0, 2))  # fmt: skip
+    assert int(first[-1].next_id) > first[-1].live
     sizes = [len(state.tracks) for state in last]
-    assert sorted(set(sizes)) == [32, 64, 128, 256]
+    assert sorted(set(sizes)) == [32, 64, 128]
     assert sizes == sorted(sizes)
     assert last[-1].living.memory.valid.sum() > 100
 
 
 @pytest.mark.parametrize(("method", "few"), [
-    pytest.param(released(), range(4, 9), id="released: a graph for each size of the tables"),
+    pytest.param(released(), range(3, 8), id="released: a graph for each size of the tables"),
     pytest.param(default(), [0], id="default: assigned on the host, so none"),
 ])
 def test_a_clip_in_graphs_is_the_same_to_the_last_bit(method, few, monkeypatch):
@@ -149,7 +149,7 @@ def test_networks_that_find_objects_themselves_take_them_too(sizes, bias):
         head.weight.mul_(4.0)
     trackers = [QueryTracker(as_network(model, replace(NETWORK, model=sizes), padded=padded))
                 for padded in (False, True)]  # fmt: skip
-    for image, proposals in islice(clip(1), 4):
+    for image, proposals in islice(clip(1), 3):
         one, other = (tracker.update(proposals, image) for tracker in trackers)
         assert one.tracker_id.tolist() == other.tracker_id.tolist()
         np.testing.assert_allclose(other.xyxy, one.xyxy, atol=1e-3)
@@ -161,7 +161,7 @@ def test_a_tracker_shows_none_of_the_empty_rows():
     network = TorchNetwork(lively_model(), NETWORK, padded=True)
     wide, narrow = (QueryTracker(n, released()) for n in (network, TorchNetwork(network.model,
                                                                               NETWORK)))
-    for image, proposals in clip(0):
+    for image, proposals in islice(clip(0), 5):
         one, other = wide.update(proposals, image), narrow.update(proposals, image)
         assert one.tracker_id.tolist() == other.tracker_id.tolist()
         np.testing.assert_allclose(one.xyxy, other.xyxy, atol=1e-3)
@@ -221,8 +221,8 @@ def test_live_rows_come_first_and_in_order():
 # What makes the host wait for a GPU
 
 
-def frames_on(device, network, method):
-    """Two frames of a tracker whose arrays are on the device, as its network is."""
+def frames_on(device, network, method, frames=2):
+    """A few frames of a tracker whose arrays are on the device, as its network is."""
     with torch.device(device):
         shapes = [(8, 12), (4, 6), (2, 3)]
         features = Features(torch.zeros(1, 126, 64), shapes)
@@ -233,7 +233,7 @@ def frames_on(device, network, method):
 
     def run():
         after = state
-        for _ in range(2):
+        for _ in range(frames):
             after, output = step(network, after, features, proposals, method)
         return output
 
@@ -245,9 +245,8 @@ BARRED = AssociationConfig(duplicate_iou=0.5, birth_score=0.6)
 WITHOUT_ASSIGNMENT = pytest.mark.parametrize("method", [
     pytest.param(released(), id="released"),
     pytest.param(motrv2(), id="motrv2"),
-    pytest.param(paper(), id="paper"),
-    pytest.param(replace(paper(), motion=MotionConfig(lead=1.0)), id="with motion"),
-    pytest.param(replace(paper(), association=BARRED), id="with births barred"),
+    pytest.param(replace(paper(), motion=MotionConfig(lead=1.0), association=BARRED),
+                 id="paper, with motion and births barred"),
 ])  # fmt: skip
 
 
@@ -268,7 +267,7 @@ def test_nor_does_the_fast_network_with_the_kernel_of_gpus(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setenv("TFSASM_SAMPLING", "triton")
     network = TorchNetwork(FastMOTRv2(lively_model(ONE_LAYER)), NETWORK, padded=True)
-    run = frames_on("cpu", network, released())
+    run = frames_on("cpu", network, released(), 1)
     run()  # after which the kernel is known to be right
     with HostWaits() as waits:
         run()
