@@ -336,16 +336,16 @@ def test_a_playlist_on_disk_may_name_files_beside_it(tmp_path):
     assert len(list(open_video(tmp_path / "list.m3u8"))) == 5
 
 
-@pytest.mark.parametrize("entry", ["../clip.ts", "{above}/clip.ts", "file:{above}/clip.ts",
-                                   "link.ts"])  # fmt: skip
-@pytest.mark.parametrize("kind", ["m3u8", "ffconcat", "ffconcat of m3u8"])
-def test_a_playlist_on_disk_shows_nothing_from_elsewhere(tmp_path, entry, kind):
+@pytest.mark.parametrize(("kind", "entry"), [
+    *itertools.product(["m3u8", "ffconcat", "ffconcat of m3u8"],
+                       ["../clip.ts", "{above}/clip.ts", "file:{above}/clip.ts"]),
+    ("m3u8", "link.ts"),
+])  # fmt: skip
+def test_a_playlist_on_disk_shows_nothing_from_elsewhere(tmp_path, kind, entry):
     """It may have come with the videos of others, and the result may go to them."""
     film(tmp_path / "clip.ts", 5)
     (inner := tmp_path / "inner").mkdir()
     (inner / "link.ts").symlink_to("../clip.ts")
-    if kind == "ffconcat" and entry == "link.ts":
-        pytest.skip("a link is what its owner made it")
     entry = entry.format(above=tmp_path)
     (inner / "list.m3u8").write_bytes(playlist(entry))
     listed = "list.m3u8" if kind == "ffconcat of m3u8" else entry
