@@ -120,9 +120,9 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 def check_archive(path: Path | str) -> None:
     """Raises `InputError` for a zip that unpacks to more than `GROWTH` times its size."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError):  # its reader has more to say

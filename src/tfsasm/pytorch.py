@@ -4,6 +4,7 @@ import argparse
 import logging
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
+from tfsasm.files import atomic_path
 from tfsasm.limits import check_archive, file_stand_in
 
 log = logging.getLogger(__name__)
@@ -151,10 +154,25 @@ def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
             f"refused. Ask its author for a plain state dict or safetensors"
         ) from error
     except (
-        RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-        zipfile.BadZipFile,
+        RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+        AssertionError, struct.error, zipfile.BadZipFile,
     ) as error:  # fmt: skip
         raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+
+
+@contextmanager
+def tensors_path(path: Path | str) -> Iterator[Path]:
+    """`atomic_path` for PyTorch and safetensors, whose own errors name no file.
+
+    Raises `InputError` where they could not write all of it.
+    """
+    try:
+        with atomic_path(path) as partial:
+            yield partial
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        raise InputError(f"cannot write {path}; its disk may be full") from error
 
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network", "net", "weights")
