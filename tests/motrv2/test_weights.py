@@ -18,6 +18,7 @@ from helpers.fakes import SMALL
 from helpers.golden_data import FOLDER, published_state, released_model
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.motrv2.family import load_any
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import (
     BOX_HEADS,
@@ -326,6 +327,30 @@ def test_an_impossible_network_is_named_with_its_file(tmp_path, model, sizes):
     save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
     with pytest.raises(WeightsError, match=r"small\.safetensors"):
         load_model(path)
+
+
+@pytest.mark.parametrize("sizes", [
+    {"width": 100_000}, {"decoder_layers": 100_000}, {"encoder_layers": 100_000},
+    {"feedforward": 100_000}, {"points": 100_000}, {"learned_queries": 100_000},
+    {"classes": 100_000}, {"levels": 100_000}, {"kind": "motr", "width": 100_000},
+])
+def test_a_network_that_is_larger_than_its_file_is_not_made(tmp_path, model, sizes):
+    path = tmp_path / "small.safetensors"
+    save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
+    with pytest.raises(WeightsError, match=r"small\.safetensors"):
+        load_any(path)
+
+
+@pytest.mark.parametrize("network", [SMALL, tiny().model])
+def test_a_network_has_more_than_its_least(network):
+    size = MOTRv2(network).size
+    assert 0.01 * size < network.least < size
+
+
+def test_a_safetensors_file_of_nothing_is_refused(tmp_path):
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match=r"none\.safetensors"):
+        load_any(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("where", ["inside", "beside"])
