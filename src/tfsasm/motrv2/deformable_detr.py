@@ -27,7 +27,7 @@ from tfsasm.motrv2.transformer import (
     inverse_sigmoid,
     pixel_centres,
 )
-from tfsasm.motrv2.weights import published_name, read_checkpoint
+from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
@@ -169,27 +169,35 @@ def fill(
 
 def recognise(state: Mapping[str, Tensor], path: Path | str) -> DetrConfig:
     """What a file's tensors say of its network. Raises `WeightsError` for those of another one."""
-    needed = ("transformer.level_embed", "class_embed.0.bias", "input_proj.0.0.weight",
-              "transformer.encoder.layers.0.linear1.weight",
-              "transformer.encoder.layers.0.self_attn.attention_weights.bias")  # fmt: skip
+    needed = {
+        "transformer.level_embed": 2, "class_embed.0.bias": 1, "input_proj.0.0.weight": 4,
+        "transformer.encoder.layers.0.linear1.weight": 2,
+        "transformer.encoder.layers.0.self_attn.attention_weights.bias": 1,
+    }  # fmt: skip
     if lacking := [name for name in needed if name not in state]:
         raise WeightsError(f"{path} is not a Deformable DETR: it lacks {lacking[0]}")
+    for name, axes in needed.items():
+        if state[name].ndim != axes or not state[name].numel():
+            shape = list(state[name].shape)
+            raise WeightsError(f"{path} is not a Deformable DETR: {name} is of shape {shape}")
     levels, width = state["transformer.level_embed"].shape
     if levels == 1:
         raise WeightsError(f"{path} is a Deformable DETR of one feature level; those of four "
                            "levels are supported")  # fmt: skip
     heads = ModelConfig.heads
     two_stage = "transformer.enc_output.weight" in state
-    queries = 300 if two_stage else len(state.get("query_embed.weight", ()))
+    learned = state.get("query_embed.weight", torch.empty(0))
+    queries = 300 if two_stage else learned.shape[:1].numel()
     model = ModelConfig(
         width=width, levels=levels, heads=heads, learned_queries=queries,
         feedforward=len(state["transformer.encoder.layers.0.linear1.weight"]),
         points=len(state["transformer.encoder.layers.0.self_attn.attention_weights.bias"])
         // (heads * levels),
-        encoder_layers=_count(state, r"transformer\.encoder\.layers\.(\d+)\."),
-        decoder_layers=_count(state, r"transformer\.decoder\.layers\.(\d+)\."),
+        encoder_layers=_count(state, r"transformer\.encoder\.layers\.(\d{1,6})\."),
+        decoder_layers=_count(state, r"transformer\.decoder\.layers\.(\d{1,6})\."),
         classes=len(state["class_embed.0.bias"]),
     )  # fmt: skip
+    check_size(model, state, path)
     refine = any(name.startswith(ALIASES) for name in state)
     return DetrConfig(model, refine=refine, two_stage=two_stage)
 

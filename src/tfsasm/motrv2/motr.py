@@ -25,6 +25,7 @@ from tfsasm.motrv2.transformer import (
     SelfAttention,
     inverse_sigmoid,
 )
+from tfsasm.motrv2.weights import check_size
 from tfsasm.runtime.network import Queries
 
 _FIRST_TRACK = 300  # queries from here on attend among themselves, whatever came before (QUIRK-44)
@@ -148,6 +149,7 @@ def make_motr(
         raise WeightsError(f"{path} is a MOTR whose query interaction keeps positions; only the "
                            "published kind, which updates them, is supported")  # fmt: skip
     config = config or NetworkConfig(motr_sizes(state, path))
+    check_size(config.model, state, path)
     network = MOTR(config.model)
     fill(network, state, f"{path} does not fit MOTR",
          unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip

@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -66,6 +66,7 @@ class Decoder:
         self._path = None if live else Path(address)
         self._rotation, self._display = 0, _UPRIGHT
         self._failure = ""  # why decoding stopped, when it was not the end
+        self._images: Iterator[Any] = iter(())
         self._open = partial(_open_container, address, label, live, format)
         self._container = self._open()
         try:
@@ -94,6 +95,8 @@ class Decoder:
 
     def close(self) -> None:
         """Release the file or the device."""
+        self._reading.close()  # it refers to this, and would be kept with all that it holds
+        self._images = iter(())
         self._container.close()
 
     def early_end(self, reached: int) -> str:
@@ -151,11 +154,11 @@ class Decoder:
         self._open_stream(live=False)
 
     def _start(self) -> None:
-        images = self._decode()
-        first = next(images, None)
+        self._reading = self._decode()
+        first = next(self._reading, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._images: Iterator[Any] = itertools.chain([first], images)
+        self._images = itertools.chain([first], self._reading)
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
@@ -164,7 +167,7 @@ class Decoder:
             self.size, aspect = (height, width), 1 / aspect
         self.aspect = Fraction(aspect)
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
             self._count(packet)
@@ -363,6 +366,14 @@ def _stands(display: np.ndarray) -> bool:
 
 
 def _display_matrix(image: av.VideoFrame) -> np.ndarray:
-    """See `to_bgr`. An image that was asked for it stays in memory until garbage is collected."""
-    data: Any = image.side_data.get("DISPLAYMATRIX")
+    """See `to_bgr`.
+
+    PyAV keeps an image that was asked for it, and the images that FFmpeg holds ready for it, until
+    garbage is collected; so a copy of 2 x 2 pixels is asked.
+    """
+    try:
+        asked = image.reformat(2, 2, "gray", threads=1)
+    except (av.error.FFmpegError, OSError, ValueError):  # `to_bgr` has more to say
+        return _UPRIGHT
+    data: Any = asked.side_data.get("DISPLAYMATRIX")
     return _UPRIGHT if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]
