@@ -3,6 +3,7 @@ that has its pictures from PyAV, in their order and without numbers."""
 
 from __future__ import annotations
 
+import struct
 import sys
 from fractions import Fraction
 from functools import partial
@@ -25,8 +26,8 @@ SIZE = 64, 48
 
 
 def film(path, count=30, *, codec="libx264", pixels="yuv420p", turn=None, times=None, about=(),
-         **options):  # fmt: skip
-    """A video of a moving texture; `times` are milliseconds."""
+         late=0, **options):  # fmt: skip
+    """A video of a moving texture; `times` are milliseconds, and `late` frames are not shown."""
     tiles = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
     texture = tiles.repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as container:
@@ -45,6 +46,12 @@ def film(path, count=30, *, codec="libx264", pixels="yuv420p", turn=None, times=
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if late:
+        with av.open(str(path)) as container:
+            ticks = late * next(container.demux(video=0)).duration
+        data = path.read_bytes()
+        begin = data.index(b"elst") + 16  # the first entry's media_time, behind its duration
+        path.write_bytes(data[:begin] + struct.pack(">i", ticks) + data[begin + 4 :])
     return path
 
 
@@ -127,6 +134,9 @@ IRREGULAR = [700, 740, 1200, 1220, 2700, 2710, 2720, 2800, 2950, 3000]
     pytest.param("a.mp4", {"bf": "3", "g": "12"}, id="frames that are stored before earlier ones"),
     pytest.param("a.mov", {"bf": "0"}, id="mov"),
     pytest.param("a.mkv", {"g": "8"}, id="mkv"),
+    pytest.param("a.webm", {"codec": "libvpx-vp9", "count": 8}, id="VP9"),
+    pytest.param("a.mp4", {"codec": "mpeg4"}, id="MPEG-4"),
+    pytest.param("a.mp4", {"late": 5, "bf": "0"}, id="an edit list leaves out the first five"),
     pytest.param("a.mp4", {"times": IRREGULAR, "count": 10}, id="irregular times that begin late"),
     pytest.param("a.mp4", {"pixels": "yuvj420p"}, id="full range"),
     pytest.param("a.mp4", {"pixels": "yuv444p"}, id="colours of full size"),
