@@ -109,13 +109,13 @@ def run(options: Options, console: Console, errors: Console) -> int:
     """Train to the last step, from the last checkpoint if there is one."""
     import torch
 
-    from tfsasm.training.distributed import joined, team
+    from tfsasm.training.distributed import joined, left_alone, team
     from tfsasm.training.runs import check_data, clips_of, save_run
     from tfsasm.training.trainer import train
 
     if not options.dry_run:
         check_folder(options.output)
-    plan = plan_of(options)
+    plan, alone = plan_of(options), left_alone()
     if options.threads:
         torch.set_num_threads(options.threads)
     with joined(options.device) as device, stop_after_the_step() as stopped:
@@ -139,7 +139,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
         done = train(
             plan.network, plan.training, clips, options.output, **_weights(plan), device=device,
-            validate=validate, progress=progress, notice=say, stopped=stopped,
+            validate=validate, progress=progress, notice=say,
+            stopped=lambda: stopped() or alone(),
         )  # fmt: skip
     if done.step < steps:
         say(f"stopped at step {done.step}; the same command goes on from there")

@@ -17,6 +17,7 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.video.decoder import Decoder, open_file
 from tfsasm.video.hdr import HLG, PQ
+from tfsasm.video.playlists import is_playlist
 from tfsasm.video.timeline import REORDERED
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ class TorchcodecDecoder(Decoder):
         """Why it would not come out as by PyAV; empty if it would."""
         codec: Any = self._stream.codec_context
         (a, b), (c, d) = self._display
+        if self._path and is_playlist(self._path):
+            return "it is a playlist, and would name what it likes"
         if self.timeline.storage_order or self.timeless:
             return "its images have places instead of times"
         if self.timeline.restartable:
