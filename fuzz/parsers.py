@@ -158,25 +158,25 @@ def record(path: Path) -> None:
     assert claim(folder, {"a": 1}, ["x"]) == set()
 
 
-@functools.cache
-def readers() -> Any:
-    """What reads checkpoints and the record of `train`, which are slow to import."""
-    from torch._weights_only_unpickler import Unpickler  # all of PyTorch would take minutes
-
-    Unpickler.load = atheris.instrument_func(Unpickler.load)
-    with atheris.instrument_imports(include=["tfsasm.motrv2", "tfsasm.training", "tfsasm.pytorch"]):
-        from tfsasm.detection import yolox_torch
-        from tfsasm.motrv2 import deformable_detr, weights
-        from tfsasm.training.runs import read_run
-    return SimpleNamespace(
-        read=weights.read_checkpoint, read_run=read_run,
-        recognise=(deformable_detr.recognise, yolox_torch.recognise),
-    )
-
-
 def run(path: Path) -> None:
     """The record of `train`, which `--config` takes again."""
-    readers().read_run(path)
+    from tfsasm.training.runs import read_run
+
+    read_run(path)
+
+
+@functools.cache
+def readers() -> Any:
+    """What reads checkpoints, which is slow to import, and to watch if it is all of PyTorch."""
+    from torch._weights_only_unpickler import Unpickler
+
+    Unpickler.load = atheris.instrument_func(Unpickler.load)
+    with atheris.instrument_imports(include=["tfsasm.motrv2.weights", "tfsasm.pytorch"]):
+        from tfsasm.detection import yolox_torch
+        from tfsasm.motrv2 import deformable_detr, weights
+    return SimpleNamespace(
+        read=weights.read_checkpoint, recognise=(deformable_detr.recognise, yolox_torch.recognise)
+    )
 
 
 def tensors(path: Path) -> None:

@@ -99,6 +99,8 @@ def test_code_is_never_run(tmp_path, monkeypatch):
     pytest.param(None, "no checkpoint at", id="missing"),
     pytest.param(b"", "is truncated or not a PyTorch checkpoint", id="empty"),
     pytest.param(b"hello" * 99, "not a PyTorch checkpoint", id="text"),
+    pytest.param(b"broken\n", "not a PyTorch checkpoint", id="text that begins as a pickle"),
+    pytest.param(b"\x80\x02G\x00.", "not a PyTorch checkpoint", id="a pickle cut in a number"),
     pytest.param(b"PK\x03\x04" * 99, "is truncated or not a PyTorch checkpoint", id="half a zip"),
 ])  # fmt: skip
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content, message):

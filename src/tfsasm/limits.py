@@ -124,9 +124,9 @@ def check_archive(path: Path | str) -> None:
 
     And for one whose contents cannot be known: other readers may take another list for them.
     """
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             known = archive.start_dir == _directory(path, len(archive.comment))

@@ -12,10 +12,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
+from tfsasm.files import atomic_path
 from tfsasm.limits import GROWTH, check_archive, file_stand_in
 
 log = logging.getLogger(__name__)
@@ -152,6 +154,21 @@ def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
         ) from error
     except Exception as error:  # of any kind, where bytes are hostile
         raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+
+
+@contextmanager
+def tensors_path(path: Path | str) -> Iterator[Path]:
+    """`atomic_path` for PyTorch and safetensors, whose own errors name no file.
+
+    Raises `InputError` where they could not write all of it.
+    """
+    try:
+        with atomic_path(path) as partial:
+            yield partial
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        raise InputError(f"cannot write {path}; its disk may be full") from error
 
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network", "net", "weights")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import warnings
 import zlib
 from dataclasses import replace
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.fakes import SMALL
 from helpers.golden_data import FOLDER, published_state, released_model
-from tfsasm.errors import WeightsError
+from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig, full, tiny
 from tfsasm.motrv2.family import load_any
 from tfsasm.motrv2.model import MOTRv2
@@ -199,6 +200,19 @@ def test_what_is_saved_is_loaded_again(tmp_path, model, suffix):
     loaded, network = load_model(path)
     assert network == NETWORK
     assert_same(loaded, model)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, model, suffix):
+    path = tmp_path / f"small{suffix}"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
+    try:
+        with pytest.raises(InputError, match=rf"cannot write .*small\{suffix}"):
+            save_model(path, model, NETWORK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_safetensors_carry_their_configuration(tmp_path, model):

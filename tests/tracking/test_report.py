@@ -10,7 +10,7 @@ import pytest
 import supervision as sv
 
 from tfsasm.errors import InputError
-from tfsasm.tracking.report import FORMAT, ReportFile, page, read_page
+from tfsasm.tracking.report import FORMAT, ReportFile, page, read_page, videos_of
 from tfsasm.video.source import Frame
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
@@ -120,6 +120,14 @@ PAGE = {
 def test_the_data_of_a_page_is_read_again(tmp_path):
     (tmp_path / "v.html").write_text(page(PAGE), "utf-8")
     assert read_page(tmp_path / "v.html") == PAGE
+
+
+def test_only_videos_that_are_there_are_those_of_a_page(tmp_path):
+    (tmp_path / "v.mp4").touch()
+    (tmp_path / "v.txt").touch()
+    names = ("v.mp4", "v.txt", "w.mp4", "x" * 300 + ".mp4", "%00.mp4")
+    videos = [{"src": name, "drawn": True, "start": 0} for name in names]
+    assert videos_of(PAGE | {"videos": videos}, tmp_path) == [(tmp_path / "v.mp4", videos[0])]
 
 
 @pytest.mark.parametrize(("change", "problem"), [

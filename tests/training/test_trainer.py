@@ -623,6 +623,17 @@ def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
     assert outcome.code == 0
 
 
+def test_steps_that_are_done_are_not_taken_back(tmp_path):
+    run = new_run()
+    run.step = 5
+    save(run, tmp_path)
+    for steps in (5, 4):
+        again = new_run(replace(CONFIG, steps=steps))
+        notice = resume(again, tmp_path / "last.pt")
+        assert notice == "all 5 steps are done; a larger --steps goes on from here"
+        assert again.step == 5
+
+
 def test_the_same_run_again_continues_where_it_was(trained, tmp_path):
     trained()
     before = load_file(tmp_path / "run" / "model.safetensors")

@@ -27,6 +27,7 @@ from tfsasm.pytorch import (
     differences,
     read_state_dict,
     refuse,
+    tensors_path,
     without_prefixes,
 )
 
@@ -274,10 +275,10 @@ def save_model(
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
     if path.suffix == ".safetensors":
-        with atomic_path(path) as partial:
+        with tensors_path(path) as partial:
             save_file(state, partial, metadata={"config": config.to_json(), **(notes or {})})
     elif path.suffix in (".pth", ".pt"):
-        with atomic_path(path) as partial:
+        with tensors_path(path) as partial:
             torch.save({"model": to_published(state)}, partial)
         with atomic_path(path.with_suffix(".json")) as partial:
             partial.write_text(config.to_json() + "\n")

@@ -239,4 +239,4 @@ def videos_of(data: dict[str, Any], folder: Path) -> list[tuple[Path, dict[str, 
     """
     found = [(folder / unquote(entry["src"]), entry) for entry in data["videos"]]
     return [(path, entry) for path, entry in found
-            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]  # fmt: skip
+            if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path)]  # fmt: skip

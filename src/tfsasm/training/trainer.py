@@ -197,18 +197,17 @@ def fit(
             if first and validate:
                 save(run, output)
     except RuntimeError as error:
-        raise _of_other_processes(error, run, team.size) from error
+        raise _of_other_processes(error, run) from error
     finally:
         for one in loggers:
             one.close()
 
 
-def _of_other_processes(error: RuntimeError, run: TrainState, size: int) -> Exception:
+def _of_other_processes(error: RuntimeError, run: TrainState) -> Exception:
     """What to raise: one sentence where another process of the run has ended."""
-    text = str(error)
-    if "DataLoader worker" in text:
+    if "DataLoader worker" in str(error):
         what = "a process that makes clips was ended, perhaps for want of memory (fewer --workers)"
-    elif size > 1 and ("closed by peer" in text or "NCCL" in text or "gloo" in text.lower()):
+    elif distributed.other_ended(error):
         what = "another process of this run ended"
     else:
         return error

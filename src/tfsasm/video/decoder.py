@@ -23,7 +23,8 @@ from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
 from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
-from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
+from tfsasm.video.playlists import is_playlist, open_container
+from tfsasm.video.sound import Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
 from tfsasm.video.truncation import container_cut, films_behind
 
@@ -308,17 +309,13 @@ def _open_container(
     address: str, label: str, live: bool, format: str | None
 ) -> av.container.InputContainer:
     remote = "://" in address
-    allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
-    options = {} if format else {"protocol_whitelist": allowed}
-    if remote:
-        options["probesize"] = str(PROBED)
+    options = {"protocol_whitelist": PROTOCOLS_OF_STREAMS, "probesize": str(PROBED)}
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
-    name = address if remote or format else f"file:{address}"  # a name may hold a colon
     try:
-        return av.open(
-            name, format=format, options=options, timeout=STREAM_TIMEOUT if remote else None
-        )
+        if remote:
+            return av.open(address, options=options, timeout=STREAM_TIMEOUT)
+        return av.open(address, format=format) if format else open_container(Path(address))
     except av.error.ExitError:  # errors of PyAV tell the whole address, so none is a cause here
         raise InputError(f"{label} gave no answer within {STREAM_TIMEOUT:g} s") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -326,19 +323,12 @@ def _open_container(
         what = "cannot be opened" if live else "is not a video that can be read"
         if format:
             what += " (is it connected, and in no other program's use?)"
-        if not live and _is_playlist(Path(address)):
-            what = "is a playlist, which may name files only, and not one of them can be read"
+        if not live and is_playlist(Path(address)):
+            what = ("is a playlist, which may name files only, beside or below it, and not one of "
+                    "them can be read")  # fmt: skip
         if not remote and (other := file_stand_in(address)):
             raise InputError(f"{label} is {other}") from error
         raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
-
-
-def _is_playlist(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(16).lstrip(b"\xef\xbb\xbf").startswith((b"#EXTM3U", b"ffconcat"))
-    except OSError:
-        return False
 
 
 def _own_seconds(stream: av.VideoStream) -> Fraction:
