@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import pytest
 import torch
 
 from helpers.scenes import RunsCode
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.pytorch import (
+    beside,
+    download,
     find_device,
     read_checkpoint_file,
     read_state_dict,
+    side_queue,
+    uploads_beside,
     whole_float32,
 )
 
@@ -36,6 +41,36 @@ def test_convolutions_of_float32_are_whole_on_a_gpu(device, inside):
     with whole_float32(torch.device(device)):
         assert torch.backends.cudnn.allow_tf32 is inside
     assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_frames_go_to_a_device_and_back(device):
+    """On a CPU without a queue and without a copy."""
+    place = torch.device(device)
+    queue = side_queue(place)
+    assert (queue is None) == (device == "cpu")
+    frames = [np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[::-1], np.full((1, 2, 3), 7, np.uint8)]
+    tensors = uploads_beside(frames, place, queue)
+    assert {tensor.device.type for tensor in tensors} == {device}
+    with beside(queue):
+        for tensor, frame in zip(tensors, frames, strict=True):
+            np.testing.assert_array_equal(download(tensor), frame)
+
+
+@pytest.mark.cuda
+def test_a_copy_to_a_gpu_does_not_wait_for_what_is_computed_there():
+    place = torch.device("cuda")
+    queue, done = side_queue(place), torch.cuda.Event()
+    frame, x = np.full((1080, 1920, 3), 7, np.uint8), torch.rand(8192, 8192, device=place)
+    uploads_beside([frame], place, queue)  # buffers are made
+    torch.cuda.synchronize()
+    for _ in range(100):
+        x = x @ x
+    done.record()
+    [tensor] = uploads_beside([frame], place, queue)
+    queue.synchronize()
+    assert not done.query()
+    assert bool((tensor == 7).all())  # asked for behind the products
 
 
 def test_tensors_and_plain_values_are_read(tmp_path):

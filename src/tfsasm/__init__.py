@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
     from tfsasm.tracking.run import Track, Tracker, track_video
+    from tfsasm.tracking.streams import track_videos
     from tfsasm.tracking.whole import track
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.source import open_video
@@ -36,6 +37,7 @@ __all__ = [
     "TfsasmError", "Track", "Tracker", "TrackerConfig", "TruncatedInput", "VideoWriter",
     "WeightsError", "__version__", "default", "detector", "embedder", "load",
     "open_detections", "open_video", "paper", "released", "score_folders", "track", "track_video",
+    "track_videos",
 ]  # fmt: skip
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
     "tracking.run": ("Track", "Tracker", "track_video"),
+    "tracking.streams": ("track_videos",),
     "tracking.whole": ("track",),
     "video.annotate": ("Annotator",),
     "video.source": ("open_video",),

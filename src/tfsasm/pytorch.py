@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -65,6 +65,41 @@ def upload(values: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def side_queue(device: torch.device) -> torch.cuda.Stream | None:
+    """Another queue of work on a GPU, which does not wait for what a network computes there."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def beside(queue: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+    """Inside, what this thread begins on the GPU is put into `queue`; None is no GPU."""
+    return nullcontext() if queue is None else torch.cuda.stream(queue)
+
+
+def uploads_beside(
+    frames: Sequence[np.ndarray], device: torch.device, queue: torch.cuda.Stream | None
+) -> list[Tensor]:
+    """As `upload` of each, in `queue`: the copies wait for nothing that is computed before them.
+    """
+    with beside(queue):
+        tensors = [upload(np.ascontiguousarray(frame), device) for frame in frames]
+    if queue is not None:
+        usual = torch.cuda.current_stream(device)
+        usual.wait_stream(queue)
+        for tensor in tensors:
+            tensor.record_stream(usual)  # its memory is no other's until that is done
+    return tensors
+
+
+def download(tensor: Tensor) -> np.ndarray:
+    """The values of a tensor; of one on a GPU when the present queue has them, in pinned memory."""
+    if tensor.device.type != "cuda":
+        return tensor.numpy()
+    values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    values.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return values.numpy()
+
+
 # Trainers of YOLOX store the best score as a NumPy scalar beside the tensors.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 
@@ -88,11 +123,12 @@ if torch.__version__ >= "2.6":
     ]  # fmt: skip
 
 
-def read_checkpoint_file(path: Path | str) -> Any:
+def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
     """What a PyTorch file holds, on the CPU: tensors, plain values, paths, an `argparse.Namespace`.
 
-    Raises `WeightsError` for a file that is missing, truncated, of another kind, or that would run
-    code when loaded, and `InputError` for one that unpacks to many times its size.
+    Without `numbers` tensors have shapes alone (on `meta`), which is quick. Raises `WeightsError`
+    for a file that is missing, truncated, of another kind, or that would run code when loaded, and
+    `InputError` for one that unpacks to many times its size.
     """
     if not Path(path).is_file():
         raise WeightsError(f"no checkpoint at {path}")
@@ -104,7 +140,7 @@ def read_checkpoint_file(path: Path | str) -> Any:
             torch.serialization.safe_globals([argparse.Namespace, *_NUMPY, *_PATHS]),
             warnings.catch_warnings(action="ignore"),  # about files that are refused anyway
         ):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu" if numbers else "meta", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own text is left out: it recommends to load the file unsafely.
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -128,24 +164,27 @@ PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.")
 """What `DataParallel`, Lightning and `torch.compile` put before every name."""
 
 
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, *, numbers: bool = True) -> dict[str, Tensor]:
     """The tensors by name of a PyTorch file that is a state dict, or holds one (`WRAPPERS`).
 
-    Prefixes that every name has are left out, with a warning (`without_prefixes`). Raises
-    `WeightsError` as `read_checkpoint_file` does, and for a file that holds something else.
+    Prefixes that every name has are left out, with a warning (`without_prefixes`). `numbers` is
+    that of `read_checkpoint_file`. Raises `WeightsError` as that does, and for a file that holds
+    something else.
     """
-    state = _unwrapped(read_checkpoint_file(path), path)
+    level = logging.WARNING if numbers else logging.DEBUG  # said once, when all of it is read
+    state = _unwrapped(read_checkpoint_file(path, numbers=numbers), path, level)
     if not isinstance(state, dict) or not state:
         known = ", ".join(WRAPPERS)
         raise WeightsError(f"{path} holds no state dict; expected one, or one under {known}")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
-    check_numbers(state, path)
-    return without_prefixes(state, path)
+    if numbers:
+        check_numbers(state, path)
+    return without_prefixes(state, path, level)
 
 
-def _unwrapped(content: Any, origin: Path | str) -> Any:
+def _unwrapped(content: Any, origin: Path | str, level: int) -> Any:
     """The state dict in a dictionary that has one: by a name of `WRAPPERS`, or the only one."""
     while isinstance(content, dict):
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
@@ -159,7 +198,7 @@ def _unwrapped(content: Any, origin: Path | str) -> Any:
             if not found:
                 return content
             key = found[0]
-            log.warning("%s: the tensors are those under %s", origin, key)
+            log.log(level, "%s: the tensors are those under %s", origin, key)
         content = content[key]
     return content
 
@@ -173,14 +212,16 @@ def check_numbers(state: Mapping[str, Tensor], origin: Path | str) -> None:
         )
 
 
-def without_prefixes(state: dict[str, Tensor], origin: Path | str) -> dict[str, Tensor]:
-    """The same tensors without the `PREFIXES` that all names have."""
+def without_prefixes(
+    state: dict[str, Tensor], origin: Path | str, level: int = logging.WARNING
+) -> dict[str, Tensor]:
+    """The same tensors without the `PREFIXES` that all names have, which is logged at `level`."""
     left_out = ""
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         left_out += prefix
     if left_out:
-        log.warning("%s: every name begins with %s; it was left out", origin, left_out)
+        log.log(level, "%s: every name begins with %s; it was left out", origin, left_out)
     return state
 
 

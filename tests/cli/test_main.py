@@ -99,9 +99,9 @@ FROZEN = {
         "source detections detector detector_weights detector_score detector_set tracker embedder "
         "embedder_weights embedder_set weights runtime preset set short_side max_side "
         "miss_tolerance score_threshold output save mot_output json_output start end "
-        "stride skip_bad_detections overwrite device precision batch_encode threads quiet classes "
-        "reconnect show workers engine ray_address cpus_per_worker gpus_per_worker "
-        "dry_run price_per_hour"
+        "stride skip_bad_detections overwrite device precision batch_encode streams threads "
+        "quiet classes reconnect show workers engine ray_address cpus_per_worker gpus_per_worker "
+        "dry_run price_per_hour decoder"
     ),
     "serve": (
         "streams host port token_file max_streams max_fps max_pixels remembered workers set "
@@ -190,7 +190,9 @@ def test_defaults_are_fixed():
         "source": ("x",), "detector_score": 0.1, "tracker": "auto", "weights": "",
         "save": ("video", "mot", "json", "report"), "runtime": "torch", "preset": "default",
         "start": 1, "stride": 1, "device": "auto",
-        "precision": "auto", "batch_encode": 1, "engine": "processes", "cpus_per_worker": 1,
+        "precision": "auto", "batch_encode": 1, "streams": 1, "engine": "processes",
+        "decoder": "auto",
+        "cpus_per_worker": 1,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from importlib.util import find_spec
 
 import pytest
 import safetensors.torch
@@ -310,3 +311,9 @@ def test_a_run_that_fails_leaves_older_results(track, tmp_path):
     db = given(tmp_path, "db.json", json.dumps({"dance-8/1.txt": [], "dance-9/1.txt": []}))
     assert track("--overwrite", mot_output=path, detections=db).code == 2
     assert path.read_text() == "yesterday's work"
+
+
+@pytest.mark.skipif(find_spec("torchcodec") is not None, reason="torchcodec is installed")
+def test_a_decoder_that_is_not_installed_is_named(track, tmp_path):
+    outcome = track("--decoder", "torchcodec", mot_output=tmp_path / "out" / "o.txt")
+    refused(outcome, tmp_path / "out", "torchcodec cannot be used", "pip install torchcodec, and")

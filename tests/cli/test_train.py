@@ -19,7 +19,7 @@ from tfsasm.motrv2.config import full, tiny
 from tfsasm.motrv2.weights import load_model, save_model
 from tfsasm.settings import full_name
 from tfsasm.training.augment import augment_of
-from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_tiny
+from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_motr, recipe_tiny
 from tfsasm.training.runs import Run, save_run
 from tfsasm.training.sources import parse_data
 
@@ -51,6 +51,12 @@ def test_a_checkpoint_brings_its_network_and_data_the_recipe(small_weights):
     own = plan(init=small_weights, data=("mot:x",))
     assert (own.network, own.init) == (NETWORK, str(small_weights))
     assert own.training == replace(recipe_finetune(), augment=augment_of(NETWORK))
+
+
+def test_the_first_data_set_chooses_the_recipe_of_motr():
+    data = ("bdd100k:B,split=train", "mot17:M")
+    assert plan(network="motr", data=data).training == recipe_motr("bdd100k")
+    assert plan(network="motr", data=data[::-1]).training == recipe_motr("mot17")
 
 
 def test_a_run_goes_on_from_its_file_with_changes(tmp_path):

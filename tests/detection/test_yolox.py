@@ -3,17 +3,21 @@
 import contextlib
 import socket
 import sys
+from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from tfsasm.boxes import iou_matrix
 from tfsasm.detection import yolox
 from tfsasm.detection.detectors import detector
 from tfsasm.detection.yolox import YoloxDetector, YoloxSettings
 from tfsasm.errors import InputError
 from tfsasm.files import sha256
+from tfsasm.video.source import open_video
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -224,6 +228,37 @@ def test_an_export_with_free_sizes(tmp_path, name, settings, side):
     cells = yolox.grid((side, side), (8, 16, 32))
     file = network(tmp_path / name, answer(cells=cells), shape=("n", 3, "h", "w"))
     assert YoloxDetector(file, YoloxSettings(**settings)).input_size == (side, side)
+
+
+@pytest.fixture(scope="module")
+def people():
+    clip = files("tfsasm") / "clips" / "people.mp4"
+    with open_video(Path(str(clip))) as frames:
+        return next(iter(frames)).image
+
+
+@pytest.mark.parametrize(("rows", "columns", "seen"), [
+    pytest.param(slice(500, 1112), slice(None), (256, 416), id="wide"),
+    pytest.param(slice(500, 1700), slice(300, 800), (416, 192), id="tall"),
+    pytest.param(slice(600, 620), slice(None), (32, 416), id="a strip"),
+    pytest.param(slice(500, 1588), slice(None), (416, 416), id="square"),
+])
+def test_an_open_input_is_no_larger_than_the_image_needs(people, rows, columns, seen):
+    picture = people[rows, columns]
+    found = Recorder(yolox.release_file("yolox-nano"))
+    xyxy, scores = found.detect(picture)
+    assert found.batch.shape[2:] == seen
+    whole = YoloxDetector(yolox.release_file("yolox-nano"), YoloxSettings(input_size=(416, 416)))
+    boxes, _ = whole.detect(picture)
+    sure = xyxy[scores > 0.6]
+    assert (iou_matrix(sure, boxes).max(axis=1, initial=0) > 0.8).all()
+    assert len(sure) or seen[0] == 32
+
+
+def test_a_set_input_size_is_that_of_every_image(people):
+    found = Recorder(yolox.release_file("yolox-nano"), YoloxSettings(input_size=(96, 320)))
+    found.detect(people)
+    assert found.batch.shape[2:] == (96, 320)
 
 
 @pytest.mark.parametrize(("output", "graph", "settings", "problem"), [

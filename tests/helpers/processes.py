@@ -12,45 +12,57 @@ import torch
 from helpers.fakes import SMALL
 from helpers.scenes import drawn_blocks
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.family import build
 from tfsasm.training.checkpoints import resume
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.distributed import joined
-from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.recipes import TrainConfig, recipe_motr
 from tfsasm.training.trainer import fit, start
 
-NETWORK = NetworkConfig(SMALL, short_side=64, max_side=64)
+STEPS = 6
 
-CONFIG = TrainConfig(
-    clip=ClipConfig(refresh_matched=True, track_drop=0.2, false_tracks=0.3), steps=6, batch=4,
+_MOTRV2 = TrainConfig(
+    clip=ClipConfig(refresh_matched=True, track_drop=0.2, false_tracks=0.3), steps=STEPS, batch=4,
     lr=1e-3, backbone_lr=1e-4, lengths=((0.0, 2),), precision="fp32", workers=0, log_every=1,
     average=0.9, loggers=(),
 )  # fmt: skip
+_MOTR = replace(  # tracks that overlap nobody yet go on, so that there are some
+    recipe_motr().clip, keep_iou=-1.0, track_drop=0.2
+)
+RUNS = {
+    "motrv2": (SMALL, _MOTRV2),
+    "motr": (
+        replace(SMALL, kind="motr", learned_queries=300, track_attention=True),
+        replace(_MOTRV2, clip=_MOTR, lengths=((0.0, 2), (0.5, 3))),
+    ),
+}
+"""Sizes and recipe of each network; that of MOTR computes frames twice, as published."""
 
 
-def go_on(output: Path, *, steps: int, stop: int | None = None) -> dict[str, torch.Tensor]:
+def go_on(kind: str, output: Path, *, stop: int | None = None) -> dict[str, torch.Tensor]:
     """A run to its end, or to step `stop`, from where `output` is; its last gradients by name."""
     torch.manual_seed(0)
-    run = start(MOTRv2(SMALL), NETWORK, replace(CONFIG, steps=steps))
+    sizes, config = RUNS[kind]
+    run = start(build(sizes), NetworkConfig(sizes, short_side=64, max_side=64), config)
     if (output / "last.pt").exists():
         resume(run, output / "last.pt")
     fit(run, drawn_blocks, output, stopped=lambda: run.step == stop)
     return {n: p.grad for n, p in run.model.named_parameters() if p.grad is not None}
 
 
-def _one(rank: int, size: int, port: int, output: Path, stops: list[int]) -> None:
+def _one(rank: int, size: int, port: int, kind: str, output: Path, stops: list[int]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank),
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
     torch.set_num_threads(1)
     with joined("cpu"):
         for stop in stops:
-            gradients = go_on(output, steps=CONFIG.steps, stop=stop)
+            gradients = go_on(kind, output, stop=stop)
             torch.save(gradients, output / f"gradients-{stop}-{rank}.pt")
 
 
-def go_on_in_processes(size: int, output: Path, *stops: int) -> None:
+def go_on_in_processes(size: int, kind: str, output: Path, *stops: int) -> None:
     """Some processes go on to each of the steps `stops` in turn, each time from the file."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one, (size, port, output, list(stops)), size)
+    torch.multiprocessing.spawn(_one, (size, port, kind, output, list(stops)), size)

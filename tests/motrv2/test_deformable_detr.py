@@ -76,8 +76,8 @@ def of_the_authors(state):
     return renamed
 
 
-@pytest.mark.parametrize(("refine", "two_stage"), VARIANTS)
-def test_the_network_is_that_of_transformers(refine, two_stage, tmp_path):
+def theirs_and_ours(refine, two_stage, folder):
+    """A network of transformers, and ours with its weights."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("timm", reason="timm, which has its backbone, is not installed")
     theirs = lively(transformers.DeformableDetrForObjectDetection(transformers.DeformableDetrConfig(
@@ -86,8 +86,13 @@ def test_the_network_is_that_of_transformers(refine, two_stage, tmp_path):
         d_model=64, encoder_ffn_dim=32, decoder_ffn_dim=32, num_labels=3, with_box_refine=refine,
         two_stage=two_stage,
     )))  # fmt: skip
-    torch.save({"model": of_the_authors(theirs.state_dict())}, tmp_path / "detr.pth")
-    ours = load_detr(tmp_path / "detr.pth")
+    torch.save({"model": of_the_authors(theirs.state_dict())}, folder / "detr.pth")
+    return theirs, load_detr(folder / "detr.pth")
+
+
+@pytest.mark.parametrize(("refine", "two_stage"), VARIANTS)
+def test_the_network_is_that_of_transformers(refine, two_stage, tmp_path):
+    theirs, ours = theirs_and_ours(refine, two_stage, tmp_path)
     assert ours.variant == DetrConfig(ours.config, refine=refine, two_stage=two_stage)
     image = torch.randn(1, 3, 128, 162)
     with torch.inference_mode():
@@ -96,6 +101,33 @@ def test_the_network_is_that_of_transformers(refine, two_stage, tmp_path):
     torch.testing.assert_close(logits, expected.logits[0], rtol=0, atol=1e-4)
     torch.testing.assert_close(boxes, expected.pred_boxes[0], rtol=0, atol=1e-4)
     assert boxes.std(0).min() > 0.01, "boxes that are all alike prove nothing"
+
+
+def test_its_gradients_are_those_of_transformers(tmp_path):
+    """Backbone, encoder, decoder and last heads, which MOTRv2 and MOTR are trained through, too."""
+    theirs, ours = (network.double() for network in theirs_and_ours(True, False, tmp_path))
+    ours.requires_grad_(True)
+    image = torch.randn(1, 3, 96, 122, dtype=torch.float64)
+    weights = torch.randn(300, 7, dtype=torch.float64)
+    found = theirs(image)
+    for logits, boxes in (ours(image), (found.logits[0], found.pred_boxes[0])):
+        (torch.cat([logits, boxes], dim=1) * weights).sum().backward()
+    wanted = of_the_authors({
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in theirs.named_parameters()
+    })  # fmt: skip
+    gradients = {published_name(name): p.grad for name, p in ours.named_parameters()}
+    taught = {name for name, gradient in gradients.items() if gradient is not None}
+    wanted = {  # theirs has one class head for all layers, and here the last layer's is asked
+        name.removeprefix("transformer.decoder.").replace("class_embed.0", "class_embed.1")
+        if "_embed." in name else name: one for name, one in wanted.items()
+    }  # fmt: skip
+    assert {name for name, one in wanted.items() if one.any()} <= taught <= wanted.keys()
+    assert len(taught) == 141
+    for name in taught:
+        scale = wanted[name].abs().max()
+        torch.testing.assert_close(gradients[name] / scale, wanted[name] / scale, rtol=0, atol=1e-6,
+                                   msg=name)  # fmt: skip
 
 
 @pytest.mark.parametrize(("refine", "two_stage"), VARIANTS)

@@ -113,6 +113,19 @@ def test_nothing_that_a_network_computes_has_a_gradient(network):
 # What makes the host wait for a GPU
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_images_of_one_size_inside_the_network_are_a_batch(there):
+    """Whatever their own sizes."""
+    network = TorchNetwork(lively_model(), NETWORK, resize_there=there)
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 256, (*size, 3), np.uint8) for size in ((96, 128), (192, 256))]
+    assert {network.input_size(*frame.shape[:2]) for frame in frames} == {(64, 85)}
+    for frame, features in zip(frames, network.encode(frames), strict=True):
+        alone = network.encode([frame])[0]
+        torch.testing.assert_close(features.tokens, alone.tokens, atol=1e-5, rtol=0)
+        assert features.shapes == alone.shapes
+
+
 def parts(device):
     """The network's part of a frame: what is computed once its arrays are on the device."""
     model = lively_model(replace(SMALL, heads=1, decoder_layers=1)).to(device)

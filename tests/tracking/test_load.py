@@ -1,14 +1,20 @@
 """Query trackers from checkpoints; the public names of the package."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 import tfsasm
+from helpers.fakes import SMALL
 from helpers.scenes import NETWORK, all_same, follow
 from tfsasm.errors import InputError, WeightsError
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.family import build
 from tfsasm.motrv2.network import TorchNetwork
-from tfsasm.motrv2.weights import load_model
+from tfsasm.motrv2.weights import load_model, save_model, to_published
 from tfsasm.tracking.config import default, released
-from tfsasm.tracking.load import embedded, load
+from tfsasm.tracking.load import embedded, load, own_preset
 from tfsasm.tracking.query import QueryTracker
 
 
@@ -89,3 +95,20 @@ def test_every_public_name_is_there_with_a_docstring(name):
 def test_other_names_are_not():
     with pytest.raises(AttributeError, match="no attribute 'trakcer'"):
         tfsasm.trakcer  # noqa: B018
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_which_network_a_file_has_is_known_without_its_numbers(tmp_path, suffix, caplog):
+    """And nothing is said of the file, which is when it is loaded."""
+    sizes = replace(SMALL, kind="motr", track_attention=True)
+    model, path = build(sizes), tmp_path / f"motr{suffix}"
+    with torch.no_grad():
+        model.learned.fill_(torch.nan)
+    save_model(path, model, NetworkConfig(sizes))
+    if suffix == ".pth":
+        wrapped = {f"module.{k}": v for k, v in to_published(model.state_dict()).items()}
+        torch.save({"model": wrapped}, path)
+    assert own_preset(path) == "motr"
+    assert not caplog.records
+    with pytest.raises(WeightsError, match="no numbers"):
+        load(path)

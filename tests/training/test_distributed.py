@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from helpers.processes import CONFIG, go_on, go_on_in_processes
+from helpers.processes import RUNS, STEPS, go_on, go_on_in_processes
 from tfsasm.errors import InputError
 from tfsasm.training import distributed
 
@@ -18,15 +18,20 @@ def curve(folder):
             for line in lines}  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=RUNS)
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(kind, tmp_path_factory):
     """Two processes for one step and then to the third; alone for one step and then all six."""
-    root = tmp_path_factory.mktemp("runs")
+    root = tmp_path_factory.mktemp(kind)
     for name in ("two", "one"):
         (root / name).mkdir()
-    go_on_in_processes(2, root / "two", 1, 3)
-    torch.save(go_on(root / "one", steps=CONFIG.steps, stop=1), root / "one/gradients.pt")
-    go_on(root / "one", steps=CONFIG.steps)
+    go_on_in_processes(2, kind, root / "two", 1, 3)
+    torch.save(go_on(kind, root / "one", stop=1), root / "one/gradients.pt")
+    go_on(kind, root / "one")
     return root
 
 
@@ -50,10 +55,10 @@ def test_the_curve_is_that_of_one_process_also_after_a_stop(folders):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_alone(folders):
-    go_on(folders / "two", steps=CONFIG.steps)
+def test_a_run_of_two_processes_goes_on_alone(kind, folders):
+    go_on(kind, folders / "two")
     one, two = curve(folders / "one"), curve(folders / "two")
-    assert list(two) == list(one) == [1, 2, 3, 4, 5, 6]
+    assert list(two) == list(one) == list(range(1, STEPS + 1))
     for step, values in two.items():
         assert values == pytest.approx(one[step], rel=1e-3), step
 

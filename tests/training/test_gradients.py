@@ -1,15 +1,26 @@
-"""Gradients of a clip and one step: the derivative of the released loss, and what they were before.
+"""Gradients of a clip and steps of the optimiser.
+
+Held to the derivative of the released loss, to AdamW written out, and to what they were before.
 """
+
+import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.gradients import CONFIG, FILE, SIZES, clip, digest, new_run, step
+from helpers.scenes import drawn_clip
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Prediction
+from tfsasm.training.clip import clip_loss
+from tfsasm.training.data import normalised, to_clip
 from tfsasm.training.losses import Targets, frame_loss, match_frame, total_loss
-from tfsasm.training.trainer import train_step
+from tfsasm.training.trainer import noise, start, train_step
 
 # The released code's losses, to which `test_clip.py` holds the same functions
 
@@ -65,6 +76,56 @@ def test_gradients_are_the_derivative_of_the_released_loss():
             for one, move in zip(row, others, strict=True)
         )
         assert difference == pytest.approx(expected, rel=1e-4)
+
+
+# The optimiser, beside its formulas
+
+
+def raw_gradients(model, config, number):
+    """Of clip `number` before anything is done with them, by name; float64."""
+    model = copy.deepcopy(model)
+    model.zero_grad()
+    given = normalised(to_clip(drawn_clip(number)), 3)
+    loss, _ = clip_loss(model, given, config.clip, noise(config.seed, number))
+    loss.backward()
+    return {n: p.grad.double().numpy() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def rate(name, step):
+    """SPEC 9.9: the backbone and the sampling offsets a tenth, and a tenth of all at the end."""
+    slow = name.startswith("backbone.") or "sampling_offsets" in name
+    return (2e-5 if slow else 2e-4) * (1.0 if step < 2 else 0.1)
+
+
+@pytest.mark.parametrize("decay", [
+    pytest.param(1e-4, id="as published"),
+    pytest.param(20.0, id="with a weight decay that float32 can show"),
+])
+def test_steps_are_those_of_adamw_on_clipped_gradients(decay):
+    """Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with the published figures."""
+    config = replace(CONFIG, steps=3, decay_from=0.6, weight_decay=decay)
+    torch.manual_seed(0)
+    run = start(MOTRv2(SMALL), NetworkConfig(SMALL, short_side=64, max_side=64), config)
+    first, second = {}, {}
+    for number in range(3):
+        gradients = raw_gradients(run.model, config, number)
+        before = {n: p.detach().double().numpy() for n, p in run.model.named_parameters()}
+        values = train_step(run, [to_clip(drawn_clip(number))])
+        norm = np.sqrt(sum((one**2).sum() for one in gradients.values()))
+        assert values["norm"] == pytest.approx(norm, rel=1e-5)
+        assert norm > 0.1, "there is something to clip"
+        after = {n: p.detach().double().numpy() for n, p in run.model.named_parameters()}
+        assert {n for n in after if (after[n] != before[n]).any()} <= gradients.keys()
+        for name, gradient in gradients.items():
+            gradient = gradient * 0.1 / norm
+            first[name] = 0.9 * first.get(name, 0) + 0.1 * gradient
+            second[name] = 0.999 * second.get(name, 0) + 0.001 * gradient**2
+            mean = first[name] / (1 - 0.9 ** (number + 1))
+            square = second[name] / (1 - 0.999 ** (number + 1))
+            move = mean / (np.sqrt(square) + 1e-8) + decay * before[name]
+            away = np.abs(after[name] - (before[name] - rate(name, number) * move))
+            rounding = 2e-7 * np.abs(before[name]) + 1e-4 * rate(name, number)
+            assert (away <= rounding).all(), name
 
 
 # A regression: this package's own numbers

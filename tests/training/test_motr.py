@@ -145,6 +145,7 @@ def test_a_run_needs_no_detections_and_its_network_tracks(tfsasm, tmp_path):
         outcome = tfsasm(*words, "--steps", steps)
         assert outcome.code == 0, outcome.err
     assert "resumed at step 2" in outcome.out
+    assert "2 videos, 16 frames, 32 boxes\n" in outcome.out, "nothing of detections"
     model, config = load_any(tmp_path / "run" / "model.safetensors")
     assert config == NETWORK
     tracker = load(tmp_path / "run" / "model.safetensors")

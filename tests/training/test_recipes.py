@@ -7,17 +7,19 @@ from dataclasses import replace
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.motrv2.config import ModelConfig, full, tiny
+from tfsasm.motrv2.config import ModelConfig, full, motr, tiny
 from tfsasm.training.augment import AugmentConfig, augment_of
 from tfsasm.training.recipes import (
     TrainConfig,
+    published_epochs,
     recipe,
     recipe_finetune,
     recipe_full,
+    recipe_motr,
     recipe_tiny,
     sampling_of,
 )
-from tfsasm.training.trainer import schedule
+from tfsasm.training.trainer import clip_length, schedule
 
 
 def of_tiny(config):
@@ -37,6 +39,28 @@ def test_the_published_recipe_has_the_papers_clips():
     assert (config.clip.false_tracks, config.clip.checkpointing) == (0.3, True)
 
 
+@pytest.mark.parametrize(("data", "epochs", "drop", "growth"), [
+    pytest.param("mot17", 200, 100, {50: 3, 90: 4, 150: 5}, id="MOT17"),
+    pytest.param("dancetrack", 20, 10, {5: 3, 9: 4, 15: 5}, id="DanceTrack"),
+    pytest.param("bdd100k", 20, 16, {6: 3, 12: 4}, id="BDD100K"),
+    pytest.param("mot", 20, 10, {5: 3, 9: 4, 15: 5}, id="own folders, as DanceTrack"),
+])  # fmt: skip
+def test_motr_is_trained_as_in_its_paper(data, epochs, drop, growth):
+    """arXiv 2105.03247, section 4.2: epochs, the rate's drop, and when clips grow from 2 frames."""
+    assert published_epochs(motr(), data) == epochs
+    config = replace(recipe(motr(), data=data), steps=10 * epochs)
+    assert replace(config, steps=recipe_motr().steps) == recipe_motr(data)
+    assert (config.lr, config.batch) == (2e-4, 8)
+    assert (config.clip.track_drop, config.clip.false_tracks, config.clip.keep_iou) == (
+        0.1, 0.3, 0.5
+    )
+    rates = [schedule(10 * epoch, config) for epoch in range(epochs)]
+    assert rates == [1.0] * drop + [0.1] * (epochs - drop)
+    lengths = [clip_length(10 * epoch, config) for epoch in range(epochs)]
+    assert lengths == [max([2, *(n for at, n in growth.items() if at <= epoch)])
+                       for epoch in range(epochs)]  # fmt: skip
+
+
 def test_trained_box_heads_are_left_alone():
     assert recipe(tiny(), 2, from_checkpoint=True) == of_tiny(recipe_tiny(2))
     assert not recipe_tiny(2).neutral_box_heads
@@ -46,9 +70,9 @@ def test_trained_box_heads_are_left_alone():
 
 def test_own_data_fine_tune_a_checkpoint():
     wanted = of_tiny(recipe_finetune())
-    assert recipe(tiny(), from_checkpoint=True, own_data=True) == wanted
-    assert recipe(tiny(), own_data=True) == of_tiny(recipe_tiny())
-    assert recipe(full(), from_checkpoint=True, own_data=True) == recipe_full()
+    assert recipe(tiny(), from_checkpoint=True, data="mot") == wanted
+    assert recipe(tiny(), data="mot") == of_tiny(recipe_tiny())
+    assert recipe(full(), from_checkpoint=True, data="mot") == recipe_full()
 
 
 @pytest.mark.parametrize(("network", "from_checkpoint"), [(tiny(), False), (full(), True)])

@@ -221,7 +221,7 @@ def query_config(options: MethodOptions) -> TrackerConfig:
 
 QUERY_ONLY = (
     "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
-    "precision", "batch_encode",
+    "precision", "batch_encode", "streams",
 )  # fmt: skip
 _APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
 

@@ -34,12 +34,12 @@ GROUPS = {
     "appearance tracker": ("embedder", "embedder_weights", "embedder_set"),
     "query tracker": (
         "weights", "preset", "miss_tolerance", "score_threshold", "runtime", "short_side",
-        "max_side", "precision", "batch_encode",
+        "max_side", "precision", "batch_encode", "streams",
     ),
     "worker": (
         "workers", "engine", "ray_address", "cpus_per_worker", "gpus_per_worker", "price_per_hour",
     ),
-    "expert": ("set", "device", "threads"),
+    "expert": ("set", "device", "decoder", "threads"),
 }  # fmt: skip
 """Boxes of the help by the names of their options; all others are everyday ones, before them."""
 

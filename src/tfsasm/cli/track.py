@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 from rich.console import Console
@@ -33,10 +33,10 @@ from tfsasm.cli.options import (
 from tfsasm.cli.progress import print_lines
 from tfsasm.cli.remote import address_of, upload
 from tfsasm.cli.saving import SUFFIXES, USUAL, Kind, as_written, places
-from tfsasm.cli.track_many import journal_of, track_many
-from tfsasm.cli.track_one import Tracked, steps, track_one
+from tfsasm.cli.track_many import check_streams, journal_of, track_many
+from tfsasm.cli.track_one import Tracked, opener_of, steps, track_one
 from tfsasm.errors import InputError
-from tfsasm.experiments.pool import Work, with_threads
+from tfsasm.experiments.pool import Streams, Work, with_threads
 from tfsasm.files import check_distinct, check_output, write_json
 from tfsasm.tracking.config import preset
 from tfsasm.video.addresses import public_address
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tfsasm.cli.track_one import AnyTracker, Write
     from tfsasm.detection.detectors import Detector
     from tfsasm.tracking.query import QueryTracker
+    from tfsasm.tracking.streams import Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +106,14 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     """Leave out detection lines that cannot be used, and count them."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto; with --runtime a device that it knows."""
+    decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
+    """What decodes video files: PyAV, or torchcodec, on a GPU by NVDEC (pip install torchcodec).
+    auto: torchcodec where it is installed, --device is an NVIDIA GPU, and frames come out alike."""
     batch_encode: int = 1
     """Frames that are encoded together; for files, not for live sources."""
+    streams: int = 1
+    """Videos of this process at a time, whose frames are encoded together, each with its own
+    tracker: for a GPU that one video does not fill."""
     workers: OptionalCount = None
     """Videos that are tracked at a time, each by a process with its share of the threads. By
     default one, and with --engine ray as many as the cluster has room for."""
@@ -127,6 +134,7 @@ def run(
     from tfsasm.video.find import find_sources
 
     options = _with_defaults(options, detector)
+    check_streams(options)
     sources = find_sources(options.source)
     if options.dry_run:
         return _estimate(options, sources, console, detector)
@@ -199,6 +207,8 @@ def _run_many(
     """Several videos by an engine; a run that was stopped goes on."""
     weights = Path(options.weights) if options.weights else None
     engine = make_engine(options, (weights, options.detector_weights, options.embedder_weights))
+    if options.streams > 1:
+        engine = Streams(options.streams)
     writing = replace(options, overwrite=True)  # what a lost worker has left, too
     before = journal_of(kept).exists()  # then what is there is what it made, or is refused
     _check(writing if before else options, sources, kept)
@@ -218,13 +228,20 @@ def _make_work(
     tracker, detector, about = _loaded(here, [source for source, _ in videos.values()], detector)
     if weights:
         about["weights"] = options.weights
-    return partial(_track_named, options, videos, tracker, detector, about)
+    together = None
+    if options.streams > 1:
+        from tfsasm.tracking.streams import Together
+
+        together = Together(cast("QueryTracker", tracker))
+    return partial(_track_named, options, videos, tracker, detector, about, together)
 
 
 def _track_named(
     options: Options, videos: Videos, tracker: AnyTracker, detector: Detector,
-    about: dict[str, Any], name: str,
+    about: dict[str, Any], together: Together | None, name: str,
 ) -> Generator[int, None, Tracked]:
+    if together:
+        tracker = together.tracker()
     tracker.reset()
     source, files = videos[name]
     with ExitStack() as stack:
@@ -232,7 +249,7 @@ def _track_named(
             folder = stack.enter_context(TemporaryDirectory())
             files = {kind: Path(folder, path.name) for kind, path in files.items()}
         video = stack.enter_context(
-            closing(steps(options, source, files, tracker, detector, about))
+            closing(steps(options, source, files, tracker, detector, about, together=together))
         )
         for step in video:
             if not isinstance(step, Tracked):
@@ -267,6 +284,7 @@ def _check(options: Options, sources: list[str], kept: list[dict[Kind, Path]]) -
     from tfsasm.video.writer import VideoWriter
 
     refuse_foreign_options(options)
+    opener_of(options)
     for name in ("threads", "batch_encode"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} {value} is not at least 1")

@@ -7,6 +7,7 @@ left of other videos are written again.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,8 @@ from tfsasm.cli.options import EngineOptions
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.cli.remote import RemoteJournal, address_of
 from tfsasm.cli.saving import Kind
-from tfsasm.errors import TfsasmError
-from tfsasm.experiments.pool import Engine, Event, Finished, Work, run_sequences
+from tfsasm.errors import InputError, TfsasmError
+from tfsasm.experiments.pool import Advanced, Engine, Event, Finished, Work, run_sequences
 from tfsasm.files import check_folder, sha256
 from tfsasm.video.addresses import public_address
 
@@ -41,6 +42,26 @@ def journal_of(kept: Sequence[Mapping[Kind, Path]]) -> Path:
     return next(iter(kept[0].values())).parent / "track.partial"
 
 
+def check_streams(options: Options) -> None:
+    """Raises `InputError` for less than one of --streams, and for what several do not go with."""
+    if options.streams < 1:
+        raise InputError(f"--streams {options.streams} is not at least 1")
+    if options.streams == 1:
+        return
+    if options.runtime != "torch":
+        raise InputError(
+            "--streams encode frames together, and an export encodes one at a time; give --workers "
+            "for several processes, or --runtime torch"
+        )
+    others = {
+        "--workers": (options.workers or 1) > 1, "--engine ray": options.engine == "ray",
+        "--batch-encode": options.batch_encode > 1, "--show": options.show,
+        "--dry-run": options.dry_run,
+    }  # fmt: skip
+    if given := [name for name, is_given in others.items() if is_given]:
+        raise InputError(f"--streams and {given[0]} do not go together; leave one of them out")
+
+
 def track_many(
     options: Options, videos: Videos, make: Callable[[], Work], engine: Engine, console: Console,
     errors: Console,
@@ -58,8 +79,12 @@ def track_many(
         if done := len(videos) - len(todo):
             print_lines(console, f"{done} of {len(videos)} videos are done already")
 
+        began, frames = time.perf_counter(), dict[str, int]()
+
         def note(event: Event) -> None:
             show(event)
+            if isinstance(event, Advanced):
+                frames[event.name] = event.done
             if isinstance(event, Finished):
                 if event.value.code == INTERRUPTED:  # it is the only process, and ends in order
                     raise KeyboardInterrupt
@@ -79,6 +104,9 @@ def track_many(
     ]
     for name, one in tracked:
         print_lines(console, f"{name}: {one.lines[0]}", *one.lines[1:])
+    if len(tracked) > 1:
+        count, spent = sum(frames.values()), time.perf_counter() - began
+        print_lines(console, f"{count} frames together, {count / spent:.1f} frames per second")
     print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
     print_lines(console, *dict.fromkeys(line for _, one in tracked for line in one.report))
     if run.interrupted:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
     from tfsasm.tracking.baselines import ClassicTracker
     from tfsasm.tracking.query import QueryTracker
+    from tfsasm.tracking.streams import Together
     from tfsasm.video.source import Frame, Source
+    from tfsasm.video.torchcodec import Opener
 
     AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
@@ -82,10 +84,12 @@ def track_one(
 
 def steps(
     options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
-    detector: Detector, about: dict[str, Any], watch: Write | None = None,
+    detector: Detector, about: dict[str, Any], watch: Write | None = None, *,
+    together: Together | None = None,
 ) -> Generator[Step | Tracked, None, None]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
+    Frames are encoded with those of other videos by `together`.
     The last thing it yields is what came of it, when all files are in place. Raises `InputError`.
     """
     import numpy as np
@@ -99,13 +103,16 @@ def steps(
         source = stack.enter_context(open_video(
             text, start=options.start, end=options.end, stride=options.stride,
             order=preset(options.preset).order, reconnect=options.reconnect,
+            decode=opener_of(options),
         ))  # fmt: skip
         outputs = open_outputs(options, text, source, files, tracker, detector, about, stack)
         outputs += [watch] if watch else []
         yield Step(0, 0, source.count)
         began = time.perf_counter()
         try:
-            for frame, tracks in track_video(tracker, source, detector, batch=options.batch_encode):
+            for frame, tracks in track_video(
+                tracker, source, detector, batch=options.batch_encode, together=together
+            ):
                 frames += 1  # first, for Ctrl-C may come while the frame is written
                 identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:
@@ -128,6 +135,14 @@ def steps(
         tracked_line(frames, len(identities), rate),
         *(f"wrote {path}" for path in written), *notes,
     ))  # fmt: skip
+
+
+def opener_of(options: Options) -> Opener:
+    """What opens the video files. Raises `InputError`."""
+    from tfsasm.video.torchcodec import opener
+
+    device = options.device if options.runtime == "torch" else "cpu"  # others have their own names
+    return opener(options.decoder, device)
 
 
 def open_outputs(

@@ -72,7 +72,8 @@ class Options:
     cycle: Literal[1, 2] = 1
     """Part of the recipe of `tiny`: the second continues from --init, on longer clips."""
     steps: OptionalCount = None
-    """Steps; by default the recipe's, or 5 epochs of the data for the published recipe."""
+    """Steps; by default the recipe's, or the published epochs of the data (MOTRv2 5, MOTR 20, and
+    200 of MOT15 to MOT20)."""
     epochs: OptionalNumber = None
     """Instead of steps: how often each clip of the data is seen."""
     batch: OptionalCount = None
@@ -161,7 +162,7 @@ def plan_of(options: Options) -> Run:
         network = named_network(options.network) if options.network else _network_of(options)
         training = recipe(
             network, options.cycle, from_checkpoint=options.init is not None,
-            own_data=bool(options.data),
+            data=_first_kind(options.data),
         )  # fmt: skip
         plan = Run(network, training)
     given = {
@@ -180,6 +181,11 @@ def plan_of(options: Options) -> Run:
         validate=options.validate or plan.validate, init=str(options.init or plan.init),
         backbone_weights=str(options.backbone_weights or plan.backbone_weights),
     )  # fmt: skip
+
+
+def _first_kind(data: tuple[str, ...]) -> str:
+    """The kind of the first `--data`, which chooses the recipe; nothing where there is none."""
+    return data[0].partition(",")[0].partition(":")[0] if data else ""
 
 
 def _weights(plan: Run) -> dict[str, Path | None]:
@@ -204,7 +210,7 @@ def _network_of(options: Options) -> NetworkConfig:
     path = _file(str(options.init or ""))
     if path is None:
         return tiny()
-    state, config = read_checkpoint(path)
+    state, config = read_checkpoint(path, numbers=False)
     if config is None and is_motr(state):
         return NetworkConfig(motr_sizes(state, path))
     if config is None:
@@ -213,15 +219,15 @@ def _network_of(options: Options) -> NetworkConfig:
 
 
 def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
-    """The run with its epochs as steps: those that are asked for, or the published 5 or 20."""
-    from tfsasm.training.recipes import is_published
+    """The run with its epochs as steps: those that are asked for, or the published ones."""
+    from tfsasm.training.recipes import is_published, published_epochs
     from tfsasm.training.runs import with_epochs
 
     if epoch is None:
         if options.epochs:
             raise InputError("--epochs are those of --data; synthetic clips alone have none")
         return plan
-    published = 20 if plan.network.model.kind == "motr" else 5
+    published = published_epochs(plan.network, _first_kind(plan.data))
     by_recipe = is_published(plan.network) and not (options.steps or options.config)
     if epochs := options.epochs or (published if by_recipe else None):
         return with_epochs(plan, epochs, epoch)

@@ -31,7 +31,7 @@ class LiveSettings:
     clip: bool = True
     """Clip boxes to the image, and drop what is then less than a pixel wide or high."""
     device: str = "cpu"
-    """Where PyTorch runs it: cpu, cuda, cuda:1 ..., or auto."""
+    """Where it runs: cpu, cuda, cuda:1 ..., or auto."""
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou"):

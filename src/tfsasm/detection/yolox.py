@@ -11,6 +11,7 @@ import shutil
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.preprocess import MEAN, STD
-from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session
+from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session, providers_on
 from tfsasm.tables import Floats, Image
 
 RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
@@ -53,6 +54,8 @@ _PAD = 114
 
 _USER = "YOLOX as an ONNX file"
 
+_ON_GPU = "pip install onnxruntime-gpu in its place, or give a PyTorch file by --detector-weights"
+
 _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 
 
@@ -68,9 +71,9 @@ class YoloxSettings(LiveSettings):
     labels: tuple[str, ...] = ()
     """Wanted classes by the file's own names, or number; they count instead of `classes`."""
     input_size: tuple[int, int] | None = None
-    """Height and width of the network's input. An ONNX file has it; an export with free sizes gets
-    416 when its name contains nano or tiny, else 640. For a PyTorch file see
-    `yolox_torch.usual_input`."""
+    """Height and width of the network's input. An ONNX file may have it. Where it is open, images
+    are scaled to lie within 416x416 when the file's name contains nano or tiny, else 640x640 (for a
+    PyTorch file see `yolox_torch.usual_input`), and the input is no larger than they need."""
     legacy: bool | None = None
     """For files from before YOLOX 0.1.1, and all of ByteTrack's: RGB, divided by 255, normalised
     as for ImageNet. None: not for ONNX; for a PyTorch file see `yolox_torch.usual_input`."""
@@ -78,8 +81,9 @@ class YoloxSettings(LiveSettings):
     """Whether an ONNX file decodes its boxes itself; None: by its numbers (`is_decoded`)."""
     threads: int = 2
     """Threads of one inference in onnxruntime."""
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """Where onnxruntime runs it, in order of preference."""
+    providers: tuple[str, ...] = ()
+    """Where onnxruntime runs it, in order of preference; by default where `device` says, if it has
+    CUDAExecutionProvider there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,16 +157,18 @@ class Yolox(LiveDetector):
 
     def __init__(
         self, weights: Path, settings: YoloxSettings, input_size: tuple[int, int], *,
-        legacy: bool, decoded: bool | None, names: Mapping[int, str],
+        fixed: bool, legacy: bool, decoded: bool | None, names: Mapping[int, str],
     ) -> None:
         self.settings, self.input_size, self.legacy = settings, input_size, legacy
         self._weights = weights
         probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
-        self._grid = _checked_grid(probe, input_size, weights)
+        self._strides = _checked_strides(probe, input_size, weights)
+        cells = grid(input_size, self._strides)
         self.classes, self.class_names, self.note = choose(
             settings.labels, settings.classes, names, probe.shape[1] - 5, str(weights)
         )
-        self.decoded = is_decoded(probe[:, :2], self._grid) if decoded is None else decoded
+        self.decoded = is_decoded(probe[:, :2], cells) if decoded is None else decoded
+        self._fixed = fixed or self.decoded  # what decodes inside may know one grid only
 
     def __repr__(self) -> str:
         height, width = self.input_size
@@ -175,14 +181,15 @@ class Yolox(LiveDetector):
 
     def find(self, image: Image) -> Detected:
         """See `LiveDetector.find`."""
-        canvas, (scale_x, scale_y) = letterbox(image, self.input_size)
+        size = self.input_size if self._fixed else needed(image, self.input_size)
+        canvas, (scale_x, scale_y) = letterbox(image, size)
         output = self._run(canvas)
         of_classes = output[:, 5:][:, list(self.classes)]
         scores = output[:, 4] * of_classes.max(axis=1)
         chosen = np.flatnonzero(scores > self.settings.score_threshold)
         boxes = output[chosen, :4]
         if not self.decoded:
-            boxes = decode(boxes, self._grid[chosen])
+            boxes = decode(boxes, grid(size, self._strides)[chosen])
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
         xyxy = cxcywh_to_xyxy(boxes) / scale
         classes = np.asarray(self.classes)[of_classes[chosen].argmax(axis=1)]
@@ -219,16 +226,27 @@ class YoloxDetector(Yolox):
         settings = settings or YoloxSettings()
         path = Path(weights)
         self._session = onnx_session(
-            path, user=_USER, threads=settings.threads, providers=settings.providers,
+            path, user=_USER, threads=settings.threads,
+            providers=settings.providers or providers_on(settings.device, _USER, _ON_GPU),
             mend="get it again, or name another with --detector-weights FILE",
         )  # fmt: skip
         self._input = self._session.get_inputs()[0].name
-        size = _input_size(self._session, path, settings)
+        size, fixed = _input_size(self._session, path, settings)
         about = self._session.get_modelmeta().custom_metadata_map
         super().__init__(
-            path, settings, size, legacy=bool(settings.legacy), decoded=settings.decoded,
+            path, settings, size, fixed=fixed,
+            legacy=bool(settings.legacy), decoded=settings.decoded,
             names=read_names(about.get("names", "")) if names is None else names,
         )  # fmt: skip
+        self._fixed = self._fixed or not self._takes((size[0] - 32, size[1]))
+
+    def _takes(self, size: tuple[int, int]) -> bool:
+        """Whether the file, whatever it says of itself, runs on images of another size."""
+        try:
+            output = self._run(np.full((*size, 3), _PAD, np.uint8))
+        except InputError:
+            return False
+        return len(output) == len(grid(size, self._strides))
 
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`. Raises `InputError` for a file that fails."""
@@ -252,6 +270,18 @@ def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, tuple[float, 
     return canvas, (new_w / width, new_h / height)
 
 
+def needed(image: Image, size: tuple[int, int]) -> tuple[int, int]:
+    """The least canvas, in whole cells, on which `letterbox` scales the image as on `size`."""
+    height, width = image.shape[:2]
+    factor = min(size[0] / height, size[1] / width)
+    return _whole_cells(height * factor), _whole_cells(width * factor)
+
+
+def _whole_cells(side: float) -> int:
+    return max(round(side) + 31, 32) // 32 * 32
+
+
+@lru_cache(16)
 def grid(size: tuple[int, int], strides: tuple[int, ...]) -> Floats:
     """Column, row and stride `[cells, 3]` of every cell, in the order of the output."""
     levels = []
@@ -281,8 +311,13 @@ def is_decoded(centres: Floats, cells: Floats) -> bool:
     return bool(as_pixels < as_offsets)
 
 
-def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[int, int]:
-    """Height and width of the network's input: of the file, else the setting, else by the name."""
+def _input_size(
+    session: Any, weights: Path, settings: YoloxSettings
+) -> tuple[tuple[int, int], bool]:
+    """Height and width of the network's input, and whether they are fixed.
+
+    Of the file, else of the setting, else by the name, which fixes nothing.
+    """
     inputs = session.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
     # a free dimension has a name or nothing for its size
@@ -298,19 +333,20 @@ def _input_size(session: Any, weights: Path, settings: YoloxSettings) -> tuple[i
     if settings.input_size not in (None, (height, width)):
         raise InputError(f"{weights} takes images of {(height, width)} only, not input_size "
                          f"{settings.input_size}")
-    return height, width
+    return (height, width), settings.input_size is not None or any(
+        isinstance(side, int) for side in shape[2:])
 
 
-def _checked_grid(output: Floats, size: tuple[int, int], weights: Path) -> Floats:
-    """The grid that an output has, which must be one of a YOLOX."""
-    grids = {len(cells): cells for cells in (grid(size, strides) for strides in _STRIDES)}
-    if len(output) not in grids:
-        wanted = " or ".join(map(str, grids))
+def _checked_strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int, ...]:
+    """The strides that an output has, which must be those of a YOLOX."""
+    pyramids = {len(grid(size, strides)): strides for strides in _STRIDES}
+    if len(output) not in pyramids:
+        wanted = " or ".join(map(str, pyramids))
         raise _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}")
     low, high = output[:, 4:].min(), output[:, 4:].max()
     if not (low >= 0 and high <= 1):
         raise _no_yolox(weights, f"its scores go from {low:.3g} to {high:.3g}, not 0 to 1")
-    return grids[len(output)]
+    return pyramids[len(output)]
 
 
 def _no_yolox(weights: Path, why: str) -> InputError:

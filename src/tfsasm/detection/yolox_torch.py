@@ -72,7 +72,8 @@ class YoloxTorchDetector(Yolox):
         self._assumed = settings.input_size is None or settings.legacy is None
         input_size, legacy = usual_input(path.name, self.size, self._class_count)
         super().__init__(
-            path, settings, settings.input_size or input_size, decoded=False, names={},
+            path, settings, settings.input_size or input_size,
+            fixed=settings.input_size is not None, decoded=False, names={},
             legacy=legacy if settings.legacy is None else settings.legacy,
         )  # fmt: skip
 

@@ -105,6 +105,21 @@ class Processes:
             _set_threads(usual)  # a single name is worked on here
 
 
+@dataclass(frozen=True)
+class Streams:
+    """This process, which works on several names at a time, a step of each in turn."""
+
+    at_a_time: int
+    workers: int = 1
+
+    def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
+        """See `Engine`."""
+        from tfsasm.tracking.streams import in_turn
+
+        work = make()
+        yield from in_turn((events_of(name, work) for name in names), self.at_a_time)
+
+
 def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) -> Events:
     """Work on every name once, in order, and yield what happens as it happens.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
-from tfsasm.pytorch import constants, upload, whole_float32
+from tfsasm.pytorch import constants, side_queue, upload, uploads_beside, whole_float32
 from tfsasm.runtime.network import Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
 from tfsasm.runtime.sets import SetNetwork, in_sets
@@ -30,6 +30,7 @@ class TorchNetwork:
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
         self.classes = model.config.classes
+        self._queue = side_queue(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -42,16 +43,22 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
-        """Features of uint8 BGR images `[H, W, 3]` of one size, in one batch."""
+        """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch."""
         sides = self.config.short_side, self.config.max_side
         if self.resize_there:
-            frames = [upload(np.ascontiguousarray(image), self.device) for image in images]
-            pixels = prepare_there(torch.stack(frames), *sides)
+            frames = uploads_beside(images, self.device, self._queue)
+            same = len({frame.shape for frame in frames}) == 1
+            batches = [torch.stack(frames)] if same else [frame[None] for frame in frames]
+            pixels = torch.cat([prepare_there(batch, *sides) for batch in batches])
         else:
             pixels = torch.cat([prepare(image, *sides) for image in images]).to(self.device)
         with whole_float32(self.device):
             features = self.model.encode(pixels)
         return [features] if len(images) == 1 else [features[i] for i in range(len(images))]
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
+        return resized_shape(height, width, self.config.short_side, self.config.max_side)
 
     @torch.inference_mode()
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:

@@ -126,9 +126,12 @@ def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) 
     return {name: published[published_name(name)] for name in model.state_dict()}
 
 
-def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
+def read_checkpoint(
+    path: Path | str, *, numbers: bool = True
+) -> tuple[State, NetworkConfig | None]:
     """State dict and, when the file or a JSON beside it has one, the network's configuration.
 
+    Without `numbers` its tensors have shapes alone, to know by them what it is: that is quick.
     `.safetensors` holds our names; anything else is read as a PyTorch file, tensors and an
     `argparse.Namespace` only. Raises `WeightsError` for files that are missing, truncated, of
     another kind, or that would run code.
@@ -139,9 +142,9 @@ def read_checkpoint(path: Path | str) -> tuple[State, NetworkConfig | None]:
     beside = path.with_suffix(".json")
     config = _config(beside.read_bytes(), beside) if beside.is_file() else None
     if path.suffix == ".safetensors":
-        state, inside = _read_safetensors(path)
+        state, inside = _read_safetensors(path, numbers)
         return state, inside or config
-    return read_state_dict(path), config
+    return read_state_dict(path, numbers=numbers), config
 
 
 def _config(text: str | bytes, origin: Path) -> NetworkConfig:
@@ -151,18 +154,23 @@ def _config(text: str | bytes, origin: Path) -> NetworkConfig:
         raise WeightsError(f"{origin}: {error}") from error
 
 
-def _read_safetensors(path: Path) -> tuple[State, NetworkConfig | None]:
+def _read_safetensors(path: Path, numbers: bool) -> tuple[State, NetworkConfig | None]:
     if what := file_stand_in(path):
         raise WeightsError(f"{path} is {what}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        state = load_file(path)
+            names = file.keys()
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+        state = load_file(path) if numbers else {
+            name: torch.empty(shape, device="meta") for name, shape in shapes.items()
+        }  # fmt: skip
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
-    check_numbers(state, path)
-    state = without_prefixes(state, path)
+    if numbers:
+        check_numbers(state, path)
+    state = without_prefixes(state, path, logging.WARNING if numbers else logging.DEBUG)
     return state, None if config is None else _config(config, path)
 
 

@@ -19,7 +19,7 @@ from tfsasm.runtime.manifest import (
     read_manifest,
 )
 from tfsasm.runtime.network import Prediction, Queries, predicted
-from tfsasm.runtime.preprocess import resized_rgb
+from tfsasm.runtime.preprocess import resized_rgb, resized_shape
 from tfsasm.runtime.sessions import OPENERS
 from tfsasm.tables import Floats
 
@@ -89,6 +89,10 @@ class ExportedNetwork:
         """Features of uint8 BGR images `[H, W, 3]`, one after the other."""
         sizes = self.short_side, self.max_side
         return [list(self._encode({"image": resized_rgb(image, *sizes)})) for image in images]
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
+        return resized_shape(height, width, self.short_side, self.max_side)
 
     def queries(self, boxes: Floats, scores: Floats) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""

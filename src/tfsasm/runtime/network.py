@@ -94,7 +94,13 @@ class Network(Protocol):
         """An array of the network's library, where it computes."""
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Features of each of some uint8 BGR images `[H, W, 3]` of one size; needs no state."""
+        """Features of each of some uint8 BGR images `[H, W, 3]`, which have one `input_size`.
+
+        Needs no state.
+        """
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width inside the network of an image of that size."""
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""

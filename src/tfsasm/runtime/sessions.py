@@ -1,5 +1,6 @@
 """Sessions of ONNX Runtime and OpenVINO: for exported networks, YOLOX and re-identification."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ Opener = Callable[[Path, list[str], list[str]], Graph]
 
 _AGAIN = "make it again with tfsasm export"
 
+_CUDA, _PROCESSOR = "CUDAExecutionProvider", ("CPUExecutionProvider",)
+
+log = logging.getLogger(__name__)
+
 
 def import_onnxruntime(user: str) -> Any:
     """ONNX Runtime, which is an extra. Raises `InputError` saying how to install it for `user`."""
@@ -29,7 +34,7 @@ def import_onnxruntime(user: str) -> Any:
 
 def onnx_session(
     path: Path, *, user: str, mend: str, threads: int = 1,
-    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    providers: Sequence[Any] = _PROCESSOR,
 ) -> Any:
     """An `onnxruntime.InferenceSession` with `threads` threads that do not spin while idle.
 
@@ -56,6 +61,23 @@ def onnx_session(
         raise _unreadable(path, error, mend) from error
 
 
+def providers_on(device: str, user: str, otherwise: str) -> list[Any]:
+    """Where ONNX Runtime computes what others compute on `device`, in order of preference.
+
+    On an NVIDIA GPU (cuda, cuda:1 ..., or auto) if this onnxruntime can, else on the processor,
+    with a warning if the GPU was asked for: what `user` does slowly, and the mend in `otherwise`.
+    Raises `InputError` without onnxruntime.
+    """
+    known = import_onnxruntime(user).get_available_providers()
+    name, _, number = device.partition(":")
+    if name == "cuda" and _CUDA not in known:
+        log.warning("%s runs on the processor, for this onnxruntime has no %s: %s", user, _CUDA,
+                    otherwise)  # fmt: skip
+    if name in ("cuda", "auto") and _CUDA in known:
+        return [(_CUDA, {"device_id": number or "0"}), *_PROCESSOR]
+    return list(_PROCESSOR)
+
+
 def onnx_opener(threads: int, device: str) -> Opener:
     """Opens ONNX files of exported networks with ONNX Runtime, `threads` of it for each.
 
@@ -79,14 +101,14 @@ def onnx_opener(threads: int, device: str) -> Opener:
 def _providers(device: str, known: Sequence[str]) -> list[Any]:
     name, _, number = device.partition(":")
     if name in ("auto", "cpu") and not number:
-        return ["CPUExecutionProvider"]
+        return list(_PROCESSOR)
     wanted = f"{name}executionprovider".lower()
     found = next((provider for provider in known if provider.lower() == wanted), None)
     if found is None or not (number or "0").isdigit():
         raise InputError(
             f"no device {device!r} in this onnxruntime, which has {', '.join(known)}; give cpu"
         )
-    return [(found, {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+    return [(found, {"device_id": int(number or 0)}), *_PROCESSOR]
 
 
 def openvino_opener(threads: int, device: str) -> Opener:

@@ -29,7 +29,7 @@ class SetNetwork(Generic[Single]):
         self.learned = single.learned // size
         self.classes, self.parameters = single.classes, single.parameters
         self.inference, self.asarray = single.inference, single.asarray
-        self.encode = single.encode
+        self.encode, self.input_size = single.encode, single.input_size
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New sets of a frame: the learned ones."""

@@ -74,7 +74,7 @@ def _scaled(
 def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
     """The preset of a network that finds objects itself; None for one that takes detections.
 
-    MOTR and CO-MOT are known by their names. That a file cannot be read is
+    MOTR and CO-MOT are known by their names; no tensor is read. That a file cannot be read is
     reported when it is loaded.
     """
     if str(weights) in ("", "tiny"):
@@ -89,7 +89,7 @@ def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
     from tfsasm.motrv2.weights import read_checkpoint
 
     try:
-        kind = kind_of(*read_checkpoint(weights))
+        kind = kind_of(*read_checkpoint(weights, numbers=False))
     except (InputError, WeightsError):
         return None
     return {"motr": "motr", "comot": "motrv2"}.get(kind)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import supervision as sv
@@ -17,6 +17,9 @@ from tfsasm.tables import Doubles
 from tfsasm.tracking.given import GivenDetector, GivenSource, as_detector, as_source
 from tfsasm.video import prefetch as threads
 from tfsasm.video.source import Frame
+
+if TYPE_CHECKING:
+    from tfsasm.tracking.streams import Together
 
 SMALL_NETWORK = 10_000_000
 """Parameters below which a network is small; `tiny` has 3 million, the published network 42."""
@@ -62,7 +65,7 @@ class Tracker(Protocol):
 
 def track_video(
     tracker: Tracker, source: GivenSource, detector: GivenDetector, *,
-    prefetch: int = 2, batch: int = 1,
+    prefetch: int = 2, batch: int = 1, together: Together | None = None,
 ) -> Iterator[tuple[Frame, sv.Detections]]:
     """Track a whole video, folder, camera or stream, from a fresh state, frame by frame.
 
@@ -72,17 +75,23 @@ def track_video(
     `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
     thread decodes and detects, another prepares the frames for the tracker, each up to `prefetch`
     frames before they are tracked; 0 for neither. `batch` frames of one size are prepared together,
-    which a live source should not wait for. Where tracker or detector has `class_names`, the tracks
-    have them as `data["class_name"]`. Raises `InputError` for what cannot be used and
-    `TruncatedInput` after the last good frame of a damaged source.
+    which a live source should not wait for; or those of several videos, by `together`
+    (`track_videos`). Where tracker or detector has `class_names`, the tracks have them as
+    `data["class_name"]`. Raises `InputError` for what cannot be used and `TruncatedInput` after the
+    last good frame of a damaged source.
     """
     detect, frames = as_detector(detector, source), as_source(source)
     tracker.reset()
+    if together:
+        detect = together.one_at_a_time(detect)
     detected = ((frame, detect(frame)) for frame in frames)
     ahead = 0 if type(tracker).prepare is Tracker.prepare else prefetch  # nothing to prepare
     with (
         frames, closing(threads.prefetch(detected, prefetch)) as found,
-        closing(threads.prefetch(_prepared(tracker, found, batch), ahead)) as ready,
+        closing(
+            together.prepared(found) if together
+            else threads.prefetch(_prepared(tracker, found, batch), ahead)
+        ) as ready,
     ):  # fmt: skip
         names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
         for frame, proposals, prepared in ready:

@@ -86,15 +86,30 @@ def recipe_full() -> TrainConfig:
     return TrainConfig(clip=clip, batch=8)
 
 
-def recipe_motr() -> TrainConfig:
-    """MOTR on DanceTrack, as published (arXiv 2105.03247, SPEC 11): 20 epochs of growing clips."""
+def recipe_motr(data: str = "dancetrack") -> TrainConfig:
+    """MOTR as its paper trains it on a data set (arXiv 2105.03247, 4.2), by its kind.
+
+    The paper's are clips that grow, when the rate falls, 8 devices of one clip, AdamW and its rate,
+    what is dropped and inserted (its best, tables 6c and 6d), and the IoU that keeps a track (3.5).
+    What it does not say is MOTRv2's: the backbone's rate, weight decay, clipping, losses' weights.
+    """
     clip = ClipConfig(
         selection="motr", denoising=0.0, track_drop=0.1, false_tracks=0.3, checkpointing=True,
         refresh_score=0.0,  # all tracks are updated
     )  # fmt: skip
-    return TrainConfig(
+    config = TrainConfig(
         clip=clip, batch=8, decay_from=0.5, lengths=((0.0, 2), (0.25, 3), (0.45, 4), (0.75, 5))
     )
+    if data == "bdd100k":
+        return replace(config, decay_from=0.8, lengths=((0.0, 2), (0.3, 3), (0.6, 4)))
+    return config
+
+
+def published_epochs(network: NetworkConfig, data: str) -> int:
+    """Epochs of the published recipe of a network for data of a kind (SPEC 9.9, `recipe_motr`)."""
+    if network.model.kind != "motr":
+        return 5
+    return 200 if data in ("mot15", "mot16", "mot17", "mot20") else 20
 
 
 def recipe_finetune() -> TrainConfig:
@@ -110,21 +125,21 @@ def is_published(network: NetworkConfig) -> bool:
 
 
 def recipe(
-    network: NetworkConfig, cycle: int = 1, *, from_checkpoint: bool = False,
-    own_data: bool = False,
+    network: NetworkConfig, cycle: int = 1, *, from_checkpoint: bool = False, data: str = ""
 ) -> TrainConfig:
     """The recipe that goes with a network: the published one for a MOTR or else a ResNet-50, and
     that of `tiny` for others.
 
-    A `tiny` that goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError`
+    `data` is the kind of what it is trained on, nothing for synthetic clips alone. A `tiny` that
+    goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError`
     for a second cycle of another network than tiny, or from scratch.
     """
     published = is_published(network)
     if cycle == 2 and (published or not from_checkpoint):
         raise InputError("the second cycle is that of `tiny` and continues from --init FILE")
     if published:
-        config = recipe_motr() if network.model.kind == "motr" else recipe_full()
-    elif from_checkpoint and own_data and cycle == 1:
+        config = recipe_motr(data) if network.model.kind == "motr" else recipe_full()
+    elif from_checkpoint and data and cycle == 1:
         config = recipe_finetune()
     else:  # trained box heads stay as they are
         config = replace(

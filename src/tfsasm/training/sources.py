@@ -151,7 +151,7 @@ def load_data(spec: DataSpec, frames: int, classes: int, *, proposals: bool = Tr
     if not kept:
         raise InputError(f"{name} has no clip of {frames} frames: {_why_none(parts)}")
     short = [part.name for part in parts if 0 < len(part) < least]
-    notes = [_described(name, kept)]
+    notes = [_described(name, kept, proposals)]
     if short:
         notes.append(f"{name}: shorter than a clip and left out: {first_few(short)}")
     return Data(spec, tuple(kept), (*notes, *(_warnings(name, kept) if proposals else ())))
@@ -245,15 +245,13 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
     return Labelled("CrowdHuman", tuple(files), Ragged.of(truth, 6), Ragged.of(found, 5))
 
 
-def _described(name: str, parts: Sequence[Labelled]) -> str:
+def _described(name: str, parts: Sequence[Labelled], proposals: bool) -> str:
     frames = sum(map(len, parts))
     boxes = sum(len(part.truth.rows) for part in parts)
     found = sum(len(part.detections.rows) for part in parts)
     videos = f"{len(parts)} videos, " if len(parts) > 1 or len(parts[0]) < frames else ""
-    return (
-        f"{name}: {videos}{frames} frames, {boxes} boxes, {found / max(frames, 1):.1f} detections "
-        "per frame"
-    )
+    each = f", {found / max(frames, 1):.1f} detections per frame" if proposals else ""
+    return f"{name}: {videos}{frames} frames, {boxes} boxes{each}"
 
 
 def _warnings(name: str, parts: Sequence[Labelled]) -> list[str]:

@@ -11,6 +11,7 @@ import time as clock
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Decoder:
         self._path = None if live else Path(address)
         self._rotation, self._display = 0, _UPRIGHT
         self._failure = ""  # why decoding stopped, when it was not the end
-        self._container = _open_container(address, label, live, format)
+        self._open = partial(_open_container, address, label, live, format)
+        self._container = self._open()
         try:
             self._open_stream(live)
             self._start()
@@ -142,12 +144,18 @@ class Decoder:
         )  # fmt: skip
         self._place = -1  # of the last packet
 
+    def _begin_anew(self) -> None:
+        """Back to before the first packet, with nothing counted yet."""
+        self._container.close()
+        self._container = self._open()
+        self._open_stream(live=False)
+
     def _start(self) -> None:
         images = self._decode()
         first = next(images, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._images = itertools.chain([first], images)
+        self._images: Iterator[Any] = itertools.chain([first], images)
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
@@ -159,9 +167,7 @@ class Decoder:
     def _decode(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
-            if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
-                self._place = self._places.get(packet.pos or 0, self._place + 1)
-                self.timeline.packet(clock, self._place)
+            self._count(packet)
             try:
                 images = packet.decode()
             except av.error.FFmpegError:
@@ -176,6 +182,11 @@ class Decoder:
                     yield from self._numbered(image)
         if held is not None:
             self._failure = "its last frame is damaged"
+
+    def _count(self, packet: av.Packet) -> None:
+        if packet.size and not packet.is_discard and (clock := _seconds(packet)) is not None:
+            self._place = self._places.get(packet.pos or 0, self._place + 1)
+            self.timeline.packet(clock, self._place)
 
     def _numbered(self, image: av.VideoFrame) -> Iterator[av.VideoFrame]:
         between = image.pict_type == PictureType.B
@@ -225,6 +236,11 @@ def absent(path: Path) -> InputError:
     """For a source that is not there, or none that can be read more than once."""
     what = "is a pipe or a device" if path.exists() else "does not exist"
     return InputError(f"{path} {what}; give a video, an image folder or a camera index")
+
+
+def open_file(address: str, label: str) -> Decoder:
+    """A video file by its path; `label` is its name in messages."""
+    return Decoder(address, label, live=False)
 
 
 def open_stream(address: str) -> Decoder:

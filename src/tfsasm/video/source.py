@@ -24,7 +24,14 @@ import numpy as np
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.limits import stand_in
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import Decoder, absent, connected_again, open_camera, open_stream
+from tfsasm.video.decoder import (
+    Decoder,
+    absent,
+    connected_again,
+    open_camera,
+    open_file,
+    open_stream,
+)  # fmt: skip
 from tfsasm.video.images import decoded, image_bytes
 from tfsasm.video.sound import Sound
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
@@ -343,6 +350,7 @@ def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
 def open_video(
     source: str | Path | int, *, start: int = 1, end: int | None = None, stride: int = 1,
     order: Literal["natural", "name"] = "natural", reconnect: float = 0,
+    decode: Callable[[str, str], Decoder] = open_file,
 ) -> Source:
     """Open a source of frames and decode its first one.
 
@@ -355,7 +363,8 @@ def open_video(
     differs, and names that are numbers are the frame numbers. `order="name"` sorts names as strings
     and counts them, as the released code does (SPEC 2.2).
 
-    A network stream whose connection is lost is opened again for `reconnect` seconds.
+    A network stream whose connection is lost is opened again for `reconnect` seconds. `decode`
+    opens a video file, by PyAV or as `tfsasm.video.torchcodec.opener` says.
 
     Raises `InputError` when nothing can be read or no frame is in the range.
     """
@@ -378,7 +387,7 @@ def open_video(
         raise absent(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSequence({1: path}, path.as_posix(), numbers, None)
-    return VideoSource(Decoder(text, path.as_posix(), live=False), numbers)
+    return VideoSource(decode(text, path.as_posix()), numbers)
 
 
 def _frame_numbers(start: int, end: int | None, stride: int) -> range:

@@ -1,5 +1,6 @@
 """The camera's motion from what is no detection."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -23,6 +24,36 @@ def test_the_camera_is_estimated_from_what_is_not_a_person(shift):
         np.testing.assert_allclose(warps[1], [[1, 0, -shift], [0, 1, 0]], atol=0.5)
     else:
         assert warps[1] is None
+
+
+NOBODY = np.zeros((0, 4))
+
+
+def scene():
+    """A blurred pattern `[480, 640, 3]`, as lenses make them."""
+    blocks = np.random.default_rng(3).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(np.kron(blocks, np.ones((16, 16, 1), np.uint8)), (0, 0), 3)
+
+
+def test_a_drift_too_slow_to_be_seen_between_two_frames_arrives_in_the_end():
+    camera, whole = CameraMotion(CameraConfig()), scene()
+    shifts = []
+    for k in range(60):
+        moved = cv2.warpAffine(whole, np.array([[1, 0, 0.1 * k], [0, 1, 0]]), (640, 480))
+        warp = camera.update(moved[40:440, 100:540], NOBODY)
+        shifts.append(0.0 if warp is None else warp[0, 2])
+    assert sum(shifts) == pytest.approx(0.1 * 59, abs=0.8)
+    assert np.count_nonzero(shifts) < 30
+
+
+@pytest.mark.parametrize("noise", [0.0, 4.0])
+def test_a_camera_that_stands_has_no_motion_whatever_passes_by(noise):
+    camera, rng, whole = CameraMotion(CameraConfig()), np.random.default_rng(0), scene()
+    for k in range(20):
+        image = whole + rng.normal(0, noise, whole.shape)
+        image[100:400, 30 * k : 30 * k + 120] = 200
+        image = image.clip(0, 255).astype(np.uint8)
+        assert camera.update(image, np.array([[30.0 * k, 100, 30 * k + 120, 400]])) is None
 
 
 def test_frames_of_another_size_or_without_corners_have_no_motion():

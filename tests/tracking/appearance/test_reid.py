@@ -44,7 +44,7 @@ def test_files_that_are_no_reid_network_are_explained(network, tmp_path):
     for weights, message in (
         (tmp_path / "no.onnx", "does not exist"), (__file__, "cannot be opened"),
         (network(channels=4), r"takes \[B, 3, H, W\]"),
-        (release_file("yolox-nano"), "301,665 values for an image, which is no embedding"),
+        (release_file("yolox-nano"), "57,120 values for an image, which is no embedding"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             embedder("reid", weights)

@@ -1,18 +1,22 @@
 """Camera motion compensation: how the image moved since the last frame, from what is no detection.
 
 Corners are tracked from one small grey image to the next (Lucas and Kanade), and the motion that
-most of them share is the camera's: a shift, a rotation and a zoom.
+most of them share is the camera's: a shift, a rotation and a zoom. Most cameras stand still, which
+one step of Lucas and Kanade on small squares shows for a tenth of the work; then the view stays the
+one to compare with, so that no slow drift is lost.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from tfsasm.tables import Doubles, Image
+
+_PATCH = 7  # pixels of a side of the squares around corners
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,21 @@ class CameraConfig:
 class View:
     """What is kept of a frame to compare the next one with it."""
 
-    grey: Image
+    grey: np.ndarray
     corners: np.ndarray
     """Corners outside of detections `[K, 1, 2]` float32, in pixels of `grey`."""
     scale: float
     """Pixels of `grey` per pixel of the frame."""
+
+    @cached_property
+    def slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Slopes across and down `[K, 7, 7]`, and the inverse of their products `[K, 2, 2]`."""
+        wide = _patches(self.grey, self.corners, _PATCH + 2)
+        across = (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2
+        down = (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2
+        both = np.stack([across, down], axis=1).reshape(len(wide), 2, -1)
+        products = both @ both.transpose(0, 2, 1) + np.eye(2, dtype=np.float32)
+        return across, down, np.linalg.inv(products)
 
 
 class CameraMotion:
@@ -61,15 +75,42 @@ class CameraMotion:
 
         `image` is uint8 BGR `[H, W, 3]`; corners on the boxes `xyxy` `[P, 4]` do not count.
         """
-        last, self._last = self._last, _view(image, xyxy, self.config)
+        grey, scale = _grey(image, self.config)
+        last = self._last
+        if last is not None and _stands(last, grey, self.config):
+            return None
+        self._last = _view(grey, scale, xyxy, self.config)
         return None if last is None else _warp(last, self._last, self.config)
 
 
-def _view(image: Image, xyxy: Doubles, config: CameraConfig) -> View:
+def _grey(image: Image, config: CameraConfig) -> tuple[np.ndarray, float]:
+    """The small grey image, and its pixels per pixel of the frame."""
     scale = min(1.0, config.width / image.shape[1])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    grey: Any = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # first: a third of the work to make small
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _stands(last: View, grey: np.ndarray, config: CameraConfig) -> bool:
+    """Whether most corners of the last view moved less than noise does, by one step from there."""
+    if last.grey.shape != grey.shape or len(last.corners) < config.min_inliers:
+        return False
+    across, down, inverse = last.slopes
+    change = _patches(grey, last.corners, _PATCH) - _patches(last.grey, last.corners, _PATCH)
+    pull = np.stack([(across * change).sum(axis=(1, 2)), (down * change).sum(axis=(1, 2))], axis=1)
+    moved = np.linalg.norm((inverse @ pull[..., None])[..., 0], axis=1)
+    return bool(np.median(moved) < config.min_motion)
+
+
+def _patches(grey: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
+    """The squares around corners `[K, side, side]`; pixels outside are those of the border."""
+    around = np.arange(side) - side // 2
+    x, y = (corners[:, 0, axis].round().astype(int)[:, None] + around for axis in (0, 1))
+    x, y = x.clip(0, grey.shape[1] - 1), y.clip(0, grey.shape[0] - 1)
+    return grey[y[:, :, None], x[:, None, :]].astype(np.float32)
+
+
+def _view(grey: np.ndarray, scale: float, xyxy: Doubles, config: CameraConfig) -> View:
     free = np.full(grey.shape, 255, np.uint8)
     for x1, y1, x2, y2 in np.clip(xyxy * scale, 0, 1e6).astype(int).tolist():
         free[y1 : y2 + 1, x1 : x2 + 1] = 0
