@@ -461,12 +461,12 @@ def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "tracker"), [(1, "query"), (2, "query"), (1, "appearance")])
-def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers, tracker):
+def test_ten_kills_leave_no_trace_in_the_results(clips, known_weights, tmp_path, workers, tracker):
     """SIGKILL at random moments of the tracking, ten times over; then the run is left alone."""
     for name, original in zip("defgh", "abcab", strict=True):
         shutil.copytree(clips / original, clips / name)
 
-    network = ["--weights", small_weights, "--preset", "paper"] if tracker == "query" else []
+    network = ["--weights", known_weights, "--preset", "paper"] if tracker == "query" else []
 
     def start(output):
         return subprocess.Popen(

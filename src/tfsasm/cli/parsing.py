@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
 from functools import cache, reduce
+from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from types import NoneType, UnionType
@@ -116,7 +117,7 @@ def _explanations(kind: type) -> dict[str, str]:
     found = dict[str, str]()
     for one in reversed(kind.__mro__[:-1]):
         body = _classes_of(one.__module__)[one.__qualname__].body
-        for before, after in zip(body, body[1:], strict=False):
+        for before, after in pairwise(body):
             if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and (
                 isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             ):
