@@ -7,11 +7,12 @@ Stages that a call contains are subtracted from it, and may come out below zero 
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,9 @@ from tfsasm.pytorch import upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.memory import Observation
-from tfsasm.tracking.query import TrackOutput, report, step
+from tfsasm.tracking.query import QueryTracker, TrackOutput, report, step
+from tfsasm.tracking.streams import Together, in_turn
+from tfsasm.video.source import Frame
 
 TRACKS = 20
 """Tracks, and as many detections."""
@@ -134,14 +137,13 @@ class Subject:
         }  # fmt: skip
 
     def streams(self, count: int) -> Milliseconds:
-        """A frame of each of so many videos, encoded together; then each has its own step."""
-
-        def work() -> None:
-            for features in self.network.encode([self.image] * count):
-                self._report(features)
-
-        with sampling(self.kernel):
-            spent = self.timer.ms(work)
+        """A frame of each of so many videos, encoded together as by `tfsasm track --streams`."""
+        together = Together(QueryTracker(self.network, self.config))
+        run = in_turn((self._video(together) for _ in range(count)), count)
+        with sampling(self.kernel), closing(run):
+            for _ in range(4 * count):  # until all have begun
+                next(run)
+            spent = self.timer.ms(lambda: [next(run) for _ in range(count)])
         return {"all": spent, "frames per second": 1e3 * count / spent}
 
     def as_graph(self) -> Milliseconds:
@@ -158,6 +160,13 @@ class Subject:
             self.parts(pixels)
         usual = self.timer.ms(lambda: self.parts(pixels))
         return {"as it is": usual, "as a graph": self.timer.ms(graph.replay)}
+
+    def _video(self, together: Together) -> Iterator[object]:
+        """What is reported of each frame of a video without an end."""
+        frames = itertools.repeat((Frame(self.image, 1, "", None), self.proposals))
+        with closing(together.prepared(frames)) as prepared:
+            for _, _, features in prepared:
+                yield self._report(features)
 
     def _encode(self, pixels: torch.Tensor) -> Any:
         with whole_float32(self.timer.device):

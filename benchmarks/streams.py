@@ -81,7 +81,8 @@ def main() -> None:
             if number:
                 rates[name].append(copies * options.frames / spent)
                 work[name].append(1e3 * worked / copies / options.frames)
-            print(f"round {number} of {options.rounds}, {name}: {spent:.1f} s", file=sys.stderr)
+            print(f"round {number} of {options.rounds}, {name}: {spent:.1f} s, of the processor "
+                  f"{worked:.1f} s", file=sys.stderr)  # fmt: skip
     print(f"{copies} copies, {options.frames} frames of each, {threads} threads of each part")
     for name, several in rates.items():
         other = len(found[name] ^ found["alone"])

@@ -10,6 +10,7 @@ from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.scenes import NETWORK, lively_model
 from helpers.waits import HostWaits
+from tfsasm.errors import InputError
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.network import TorchNetwork, normalise, prepare, prepare_there
 from tfsasm.runtime.network import Queries
@@ -124,6 +125,17 @@ def test_images_of_one_size_inside_the_network_are_a_batch(there):
         alone = network.encode([frame])[0]
         torch.testing.assert_close(features.tokens, alone.tokens, atol=1e-5, rtol=0)
         assert features.shapes == alone.shapes
+
+
+def test_frames_that_are_too_many_for_a_gpu_are_told_with_the_mend(monkeypatch):
+    network = TorchNetwork(lively_model(), NETWORK)
+
+    def full(pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(network.model, "encode", full)
+    with pytest.raises(InputError, match=r"no memory for 3 frames at once; give fewer \(--streams"):
+        network.encode([np.zeros((8, 8, 3), np.uint8)] * 3)
 
 
 def parts(device):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,23 @@ def check_streams(options: Options) -> None:
         raise InputError(f"--streams and {given[0]} do not go together; leave one of them out")
 
 
+@dataclass
+class _Together:
+    """How far all videos are, since the first was opened."""
+
+    began: float | None = None
+    frames: dict[str, int] = field(default_factory=dict)
+
+    def note(self, event: Event) -> None:
+        self.began = self.began or time.perf_counter()
+        if isinstance(event, Advanced):
+            self.frames[event.name] = event.done
+
+    def line(self) -> str:
+        count, spent = sum(self.frames.values()), time.perf_counter() - (self.began or 0.0)
+        return f"{count} frames together, {count / spent:.1f} frames per second"
+
+
 def track_many(
     options: Options, videos: Videos, make: Callable[[], Work], engine: Engine, console: Console,
     errors: Console,
@@ -79,12 +96,11 @@ def track_many(
         if done := len(videos) - len(todo):
             print_lines(console, f"{done} of {len(videos)} videos are done already")
 
-        began, frames = time.perf_counter(), dict[str, int]()
+        together = _Together()
 
         def note(event: Event) -> None:
             show(event)
-            if isinstance(event, Advanced):
-                frames[event.name] = event.done
+            together.note(event)
             if isinstance(event, Finished):
                 if event.value.code == INTERRUPTED:  # it is the only process, and ends in order
                     raise KeyboardInterrupt
@@ -105,8 +121,7 @@ def track_many(
     for name, one in tracked:
         print_lines(console, f"{name}: {one.lines[0]}", *one.lines[1:])
     if len(tracked) > 1:
-        count, spent = sum(frames.values()), time.perf_counter() - began
-        print_lines(console, f"{count} frames together, {count / spent:.1f} frames per second")
+        print_lines(console, together.line())
     print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
     print_lines(console, *dict.fromkeys(line for _, one in tracked for line in one.report))
     if run.interrupted:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
@@ -43,7 +44,19 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
-        """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch."""
+        """Features of uint8 BGR images `[H, W, 3]` of one `input_size`, in one batch.
+
+        Raises `InputError` where a GPU has no memory for so many.
+        """
+        try:
+            return self._encoded(images)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.device} has no memory for {len(images)} frames at once; give fewer "
+                "(--streams, --batch-encode), or a smaller --short-side"
+            ) from error
+
+    def _encoded(self, images: Sequence[np.ndarray]) -> list[Features]:
         sides = self.config.short_side, self.config.max_side
         if self.resize_there:
             frames = uploads_beside(images, self.device, self._queue)
