@@ -9,8 +9,12 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import mobilenetv2, resnet
-from torchvision.ops import FrozenBatchNorm2d
+
+from tfsasm.pytorch import without_compiler
+
+with without_compiler():
+    from torchvision.models import mobilenetv2, resnet
+    from torchvision.ops import FrozenBatchNorm2d
 
 
 class ResNet50(resnet.ResNet):
