@@ -176,10 +176,10 @@ def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
     assert record["settings"]["preset"] == "paper"
 
 
-def test_two_workers_give_the_same_files(evaluate, tmp_path):
+def test_two_workers_give_the_same_files(evaluate, known_weights, tmp_path):
     """One thread each way: with another number, sums may round otherwise."""
-    evaluate()
-    outcome = evaluate("--workers", 2, output=tmp_path / "two")
+    evaluate(weights=known_weights)
+    outcome = evaluate("--workers", 2, output=tmp_path / "two", weights=known_weights)
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
 
