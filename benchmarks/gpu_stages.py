@@ -33,7 +33,8 @@ from tfsasm.pytorch import upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.memory import Observation
-from tfsasm.tracking.query import QueryTracker, TrackOutput, report, step
+from tfsasm.tracking.query import QueryTracker, report, step
+from tfsasm.tracking.state import TrackOutput
 from tfsasm.tracking.streams import Together, in_turn
 from tfsasm.video.source import Frame
 

@@ -158,7 +158,7 @@ def main(options: Options) -> None:
     port, kills = context.Queue(), context.Queue()
     filming = context.Process(target=cameras, args=(options, port, kills), daemon=True)
     filming.start()
-    source = port.get(timeout=60)
+    source = port.get(timeout=300)  # a busy machine loads packages slowly
     workers = ["--workers", str(options.workers)] if options.workers else []
     service = subprocess.Popen(
         [sys.executable, "-m", "tfsasm", "serve", "--port", "18700",

@@ -1,7 +1,7 @@
 """Hostile files, made by libFuzzer (atheris): `python fuzz/parsers.py TARGET [options]`.
 
-A target reads what the fuzzer makes. It may be refused with an `InputError`; any other exception is
-a crash, and so is a line that is neither a box nor reported.
+A target reads what the fuzzer makes. It may be refused with an `InputError` or a `WeightsError`.
+Any other exception is a crash, and so is a line that is neither a box nor reported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ import atheris
 
 PACKAGES = [f"tfsasm.{name}" for name in (
     "motchallenge", "files", "limits", "detection", "datasets", "runtime.manifest", "video",
-    "tracking.report",
+    "tracking.report", "tracking.corrections", "experiments.results",
 )]  # fmt: skip
 
 with atheris.instrument_imports(include=PACKAGES):
@@ -37,10 +38,14 @@ with atheris.instrument_imports(include=PACKAGES):
     from tfsasm.detection.formats import Reading
     from tfsasm.detection.run import Journal
     from tfsasm.detection.stored import open_detections
-    from tfsasm.errors import InputError, TruncatedInput
+    from tfsasm.errors import InputError, TruncatedInput, WeightsError
+    from tfsasm.evaluation.result_files import RECORD
+    from tfsasm.experiments.results import claim
     from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.runtime.sessions import onnx_session
+    from tfsasm.tracking import corrections
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
-    from tfsasm.tracking.report import page
+    from tfsasm.tracking.report import page, read_page, videos_of
     from tfsasm.video.source import open_video
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -136,6 +141,67 @@ def journal(path: Path) -> None:
         assert (dict(record.finished), list(record.frames(record.finished))) == whole
 
 
+def corrected(path: Path) -> None:
+    """Corrections made by hand: boxes keep an identity, or lose it."""
+    tracked = path.with_name("tracked.txt")
+    tracked.write_text("".join(f"{f},{i},9,9,9,9,1,-1,-1,-1\n" for f in (1, 2, 3) for i in (1, 2)))
+    text, before, after = corrections.corrected_text(tracked, corrections.read_corrections(path))
+    assert len(text.splitlines()) <= 6
+    assert 0 <= after <= before + len(json.loads(path.read_bytes())["corrections"])
+
+
+def record(path: Path) -> None:
+    """The record of `evaluate`: only what is there is done, and the same settings go on."""
+    folder = path.with_name("results")
+    folder.mkdir(exist_ok=True)
+    os.replace(path, folder / RECORD)
+    assert claim(folder, {"a": 1}, ["x"]) == set()
+
+
+def run(path: Path) -> None:
+    """The record of `train`, which `--config` takes again."""
+    from tfsasm.training.runs import read_run
+
+    read_run(path)
+
+
+@functools.cache
+def readers() -> Any:
+    """What reads checkpoints, which is slow to import, and to watch if it is all of PyTorch."""
+    from torch._weights_only_unpickler import Unpickler
+
+    Unpickler.load = atheris.instrument_func(Unpickler.load)
+    with atheris.instrument_imports(include=["tfsasm.motrv2.weights", "tfsasm.pytorch"]):
+        from tfsasm.detection import yolox_torch
+        from tfsasm.motrv2 import deformable_detr, weights
+    return SimpleNamespace(
+        read=weights.read_checkpoint, recognise=(deformable_detr.recognise, yolox_torch.recognise)
+    )
+
+
+def tensors(path: Path) -> None:
+    """A file of weights: tensors by name, and what network that is."""
+    state, _ = readers().read(path)
+    for recognise in readers().recognise:
+        with contextlib.suppress(WeightsError):
+            recognise(state, path)
+
+
+def pickled(path: Path) -> None:
+    """The pickle in a PyTorch file, which has two storages of 64 bytes."""
+    contents = {"data.pkl": path.read_bytes(), "byteorder": b"little", "version": b"3\n",
+                "data/0": bytes(64), "data/1": bytes(64)}  # fmt: skip
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(f"archive/{name}", content)
+    tensors(path)
+
+
+def onnx(path: Path) -> None:
+    """A graph: a session, or a refusal."""
+    onnx_session(path, user="the fuzzer", mend="make it again")
+
+
 class Scripts(html.parser.HTMLParser):
     """The texts of a page's scripts."""
 
@@ -162,6 +228,15 @@ def report(path: Path) -> None:
     usual, made = (Scripts(page(given)).texts for given in ({"title": ""}, data))
     assert len(made) == len(usual)
     assert data in [json.loads(text) for text in made if text.startswith("{")]
+
+
+def shown(path: Path) -> None:
+    """The data of a page that is looked at again: boxes in the frames that it has."""
+    data = path.read_bytes().decode("utf-8", "replace")
+    path.write_text(f'<script type="application/json" id="data">{data}</script>')
+    read = read_page(path)
+    assert {frame for one in read["tracks"] for frame in one["frames"]} <= set(read["numbers"])
+    assert all(video.is_file() for video, _ in videos_of(read, path.parent))
 
 
 def frames(path: Path) -> None:
@@ -222,7 +297,9 @@ TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "database": (database, ".json"), "results": (results, ".json"), "images": (images, ".json"),
     "seqinfo": (seqinfo, ".ini"), "scalabel": (scalabel, ".json"), "odgt": (odgt, ".odgt"),
     "manifest": (manifest, ".json"), "journal": (journal, ".partial"), "report": (report, ".txt"),
-    "http": (http, ".txt"),
+    "http": (http, ".txt"), "corrections": (corrected, ".json"), "record": (record, ".json"),
+    "run": (run, ".json"), "pickle": (pickled, ".pth"), "checkpoint": (tensors, ".pth"),
+    "page": (shown, ".html"), "safetensors": (tensors, ".safetensors"), "onnx": (onnx, ".onnx"),
     "video": (frames, ".mp4"), "jpeg": (frames, ".jpg"), "png": (frames, ".png"),
 }  # fmt: skip
 """Each with the suffix of its files."""
@@ -239,7 +316,7 @@ def main() -> None:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, WeightsError):
             target(path)
 
     atheris.Setup(sys.argv, read)

@@ -171,13 +171,55 @@ def test_json_in_too_many_layers_is_refused_in_words(tmp_path):
         read_json(tmp_path / "a.json")
 
 
-def test_an_archive_that_grows_is_refused_before_it_is_unpacked(tmp_path):
+def archive_that_grows(path, spoil=lambda data: None):
+    """Ten million zeros in a zip, and `spoil` changes its bytes in place."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(10_000_000))
-    (tmp_path / "a.pth").write_bytes(packed.getvalue())
+    data = bytearray(packed.getvalue())
+    spoil(data)
+    path.write_bytes(data)
+    return path
+
+
+def test_an_archive_that_grows_is_refused_before_it_is_unpacked(tmp_path):
+    path = archive_that_grows(tmp_path / "a.pth")
     with pytest.raises(InputError, match=rf"when unpacked, more .* of {GROWTH.usual};.*MAX_GROWTH"):
-        read_checkpoint_file(tmp_path / "a.pth")
+        read_checkpoint_file(path)
+
+
+def of_a_later_version(data):
+    at = data.index(b"PK\x01\x02")
+    data[at + 6] = 99
+
+
+def with_a_second_list(data):
+    """One of a file of no bytes before the end: Python looks there, others where the end says."""
+    at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    harmless = bytearray(data[at:end])
+    harmless[20:28] = bytes(8)
+    data[end:end] = harmless
+
+
+def with_a_long_end(data):
+    """One more end, of large archives, that says the list is elsewhere."""
+    with_a_second_list(data)
+    end = data.index(b"PK\x05\x06")
+    first = struct.pack("<I", data.index(b"PK\x01\x02"))
+    size = struct.unpack("<I", data[end + 12 : end + 16])[0]
+    assert data[end + 16 : end + 20] == first
+    longer = struct.pack(
+        "<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, size, data.index(b"PK\x01\x02")
+    )
+    data[end + 16 : end + 20] = b"\xff" * 4
+    data[end:end] = longer + struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+
+
+@pytest.mark.parametrize("spoil", [of_a_later_version, with_a_second_list, with_a_long_end])
+def test_an_archive_whose_contents_cannot_be_known_is_refused(tmp_path, spoil):
+    path = archive_that_grows(tmp_path / "a.pth", spoil)
+    with pytest.raises(InputError, match=r"a\.pth is a damaged archive"):
+        read_checkpoint_file(path)
 
 
 def test_a_sequence_of_too_many_frames_is_refused(tmp_path):

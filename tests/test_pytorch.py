@@ -102,6 +102,8 @@ def test_code_is_never_run(tmp_path, monkeypatch):
     pytest.param(None, "no checkpoint at", id="missing"),
     pytest.param(b"", "is truncated or not a PyTorch checkpoint", id="empty"),
     pytest.param(b"hello" * 99, "not a PyTorch checkpoint", id="text"),
+    pytest.param(b"broken\n", "not a PyTorch checkpoint", id="text that begins as a pickle"),
+    pytest.param(b"\x80\x02G\x00.", "not a PyTorch checkpoint", id="a pickle cut in a number"),
     pytest.param(b"PK\x03\x04" * 99, "is truncated or not a PyTorch checkpoint", id="half a zip"),
 ])  # fmt: skip
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content, message):
@@ -149,3 +151,31 @@ def test_what_compiles_networks_is_left_alone_where_it_is_loaded(monkeypatch):
     with without_compiler():
         assert sys.modules["torch._dynamo"] is loaded
     assert sys.modules["torch._dynamo"] is loaded
+
+
+def test_a_dictionary_that_holds_itself_is_refused(tmp_path):
+    endless = {}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "file.pth")
+    with pytest.raises(WeightsError, match="names no tensor"):
+        read_state_dict(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("tensor", [
+    pytest.param(lambda: torch.eye(3).to_sparse(), id="sparse"),
+    pytest.param(lambda: torch.quantize_per_tensor(torch.ones(3), 1, 0, torch.qint8), id="coded"),
+    pytest.param(lambda: torch.nested.as_nested_tensor([torch.ones(2)]), id="ragged"),
+    pytest.param(lambda: torch.ones(3, device="meta"), id="without numbers"),
+    pytest.param(lambda: torch.ones(3, dtype=torch.complex64), id="complex"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*prototype", "ignore:.*deprecated")
+def test_tensors_of_other_kinds_are_refused(tmp_path, tensor):
+    torch.save({"model": {"a": tensor()}}, tmp_path / "file.pth")
+    with pytest.raises(WeightsError, match="a is no plain table of numbers"):
+        read_state_dict(tmp_path / "file.pth")
+
+
+def test_a_view_that_repeats_a_number_takes_no_memory(tmp_path):
+    torch.save({"model": {"a": torch.zeros(1).expand(10**12)}}, tmp_path / "file.pth")
+    with pytest.raises(InputError, match="times its size when unpacked"):
+        read_state_dict(tmp_path / "file.pth")

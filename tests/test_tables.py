@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfsasm.tables import Array, Table, as_numpy, lerp, namespace
+from tfsasm.tables import Array, Table, as_numpy, in_one_copy, lerp, namespace
 
 LIBRARIES = pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
 
@@ -87,6 +87,26 @@ def test_a_column_of_either_library_comes_back_as_numpy(library):
     column = table(library, 1, 2).ids
     assert isinstance(as_numpy(column), np.ndarray)
     assert as_numpy(column).tolist() == [1, 2]
+
+
+@LIBRARIES
+def test_a_table_comes_to_the_host_as_numpy(library):
+    found = table(library, 1, 2).on_host()
+    assert all(isinstance(column, np.ndarray) for column in found.columns)
+    assert content(found) == [(1, 10), (2, 20)]
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_one_copy_of_many_columns_keeps_every_value(rows):
+    columns = [
+        np.array([-(2**63), 2**53, -1]), np.array([np.nan, np.inf, 0.1], np.float32),
+        np.array([True, False, True]), np.arange(18, dtype=np.float32).reshape(3, 2, 3) / 7,
+        np.zeros((3, 0), np.float32),
+    ]  # fmt: skip
+    found = in_one_copy([torch.from_numpy(column[:rows]) for column in columns])
+    for one, wanted in zip(found, columns, strict=True):
+        assert one.dtype == wanted.dtype
+        np.testing.assert_array_equal(one, wanted[:rows])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])

@@ -34,6 +34,7 @@ WORLDS = {
     "strong contamination": World(contamination=2),
     "every 3rd frame": World(stride=3),
     "absences of 25 frames": World(absence=25),
+    "absences of 60 frames": World(absence=60),
     "AUC 0.85, second seed": World(auc=0.85, seed=2),
 }
 

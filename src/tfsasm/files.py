@@ -35,7 +35,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[A-Za-z
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
-_WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number"}
+_WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number",
+         bool: "true or false"}  # fmt: skip
 
 _LARGEST = 1e300  # whole numbers may be larger than any float; never true of NaN
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -119,12 +120,33 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def check_archive(path: Path | str) -> None:
-    """Raises `InputError` for a zip that unpacks to more than `GROWTH` times its size."""
-    if not zipfile.is_zipfile(path):
-        return
+    """Raises `InputError` for a zip that unpacks to more than `GROWTH` times its size.
+
+    And for one whose contents cannot be known: other readers may take another list for them.
+    """
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # its reader has more to say
-        return
+            known = archive.start_dir == _directory(path, len(archive.comment))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise InputError(f"{path} is a damaged archive: {error}") from error
+    if not known:
+        raise InputError(f"{path} is a damaged archive: its list of contents is not where it says")
     GROWTH.check(unpacked // max(1, os.path.getsize(path)), path)
+
+
+def _directory(path: Path | str, comment: int) -> int:
+    """Where a zip says that its list of contents is. Python looks before its end instead."""
+    with Path(path).open("rb") as file:
+        end = file.seek(-22 - comment, os.SEEK_END)
+        (place,) = struct.unpack("<16x I 2x", file.read(22))
+        if place < 2**32 - 1:
+            return int(place)
+        file.seek(end - 20)  # of a large archive, which has a longer end before this one
+        (long_end,) = struct.unpack("<8x Q 4x", file.read(20))
+        if long_end != end - 20 - 56:
+            return -1
+        file.seek(long_end)
+        return int(struct.unpack("<48x Q", file.read(56))[0])

@@ -2,11 +2,11 @@
 
 import argparse
 import logging
+import os
 import pickle
 import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -14,11 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError, WeightsError, first_few
-from tfsasm.limits import check_archive, file_stand_in
+from tfsasm.files import atomic_path
+from tfsasm.limits import GROWTH, check_archive, file_stand_in
 
 log = logging.getLogger(__name__)
 
@@ -179,15 +181,30 @@ def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
             f"{path} holds {culprit[1]}, more than tensors, and could run code when loaded; "
             f"refused. Ask its author for a plain state dict or safetensors"
         ) from error
-    except (
-        RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-        zipfile.BadZipFile,
-    ) as error:  # fmt: skip
+    except Exception as error:  # of any kind, where bytes are hostile
         raise WeightsError(f"{path} is truncated or not a PyTorch checkpoint") from error
+
+
+@contextmanager
+def tensors_path(path: Path | str) -> Iterator[Path]:
+    """`atomic_path` for PyTorch and safetensors, whose own errors name no file.
+
+    Raises `InputError` where they could not write all of it.
+    """
+    try:
+        with atomic_path(path) as partial:
+            yield partial
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        raise InputError(f"cannot write {path}; its disk may be full") from error
 
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "network", "net", "weights")
 """Keys under which trainers keep the state dict beside other things."""
+
+_LAYERS = 10
+"""Wrappers in one another that are looked into: a dictionary may hold itself."""
 
 PREFIXES = ("module.", "model.", "network.", "net.", "_orig_mod.")
 """What `DataParallel`, Lightning and `torch.compile` put before every name."""
@@ -209,13 +226,15 @@ def read_state_dict(path: Path | str, *, numbers: bool = True) -> dict[str, Tens
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path} is not a state dict: {name!r} names no tensor")
     if numbers:
-        check_numbers(state, path)
+        check_tensors(state, path)
     return without_prefixes(state, path, level)
 
 
 def _unwrapped(content: Any, origin: Path | str, level: int) -> Any:
     """The state dict in a dictionary that has one: by a name of `WRAPPERS`, or the only one."""
-    while isinstance(content, dict):
+    for _ in range(_LAYERS):
+        if not isinstance(content, dict):
+            break
         inner = {key: value for key, value in content.items() if isinstance(value, dict)}
         key = next((key for key in WRAPPERS if key in inner), None)
         if key is None:
@@ -232,11 +251,23 @@ def _unwrapped(content: Any, origin: Path | str, level: int) -> Any:
     return content
 
 
-def check_numbers(state: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Raises `WeightsError` for values that are no numbers, as a training that diverged leaves."""
+def check_tensors(state: Mapping[str, Tensor], path: Path | str) -> None:
+    """That the tensors of a file are plain tables of numbers.
+
+    Raises `WeightsError` for those of another kind, and for values that are no numbers, as a
+    training that diverged leaves; `InputError` for views that repeat a few values a billion times.
+    """
+    for name, tensor in state.items():
+        if (
+            tensor.layout is not torch.strided or tensor.device.type != "cpu"
+            or tensor.is_nested or tensor.is_quantized or tensor.is_complex()
+        ):  # fmt: skip
+            raise WeightsError(f"{path}: {name} is no plain table of numbers; save it as one")
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    GROWTH.check(size // os.path.getsize(path), path)
     if bad := [name for name, tensor in state.items() if torch.isnan(tensor).any()]:
         raise WeightsError(
-            f"{origin} has values that are no numbers (NaN) in {len(bad)} of {len(state)} tensors, "
+            f"{path} has values that are no numbers (NaN) in {len(bad)} of {len(state)} tensors, "
             f"such as {bad[0]}: its training diverged; take an earlier checkpoint"
         )
 
@@ -246,7 +277,9 @@ def without_prefixes(
 ) -> dict[str, Tensor]:
     """The same tensors without the `PREFIXES` that all names have, which is logged at `level`."""
     left_out = ""
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), ""):
+    while prefix := next(
+        (p for p in PREFIXES if state and all(name.startswith(p) for name in state)), ""
+    ):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         left_out += prefix
     if left_out:

@@ -5,6 +5,7 @@ few operations all of them need, so that no module indexes ten fields by hand. C
 of array takes its functions from `namespace`: both libraries have them under the same names.
 """
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -44,6 +45,20 @@ def lerp(start: Array, end: Array, share: float) -> Array:
     return start + share * difference if share < 0.5 else end - (1 - share) * difference
 
 
+def in_one_copy(columns: Sequence[Array]) -> list[np.ndarray]:
+    """Tensors `[N, ...]` in NumPy, brought to the CPU together.
+
+    They travel as doubles, which hold float32, flags and integers up to 2^53 exactly.
+    """
+    flat = [column.reshape(len(column), math.prod(column.shape[1:])) for column in columns]
+    rows = as_numpy(namespace(flat[0]).concat([part.double() for part in flat], 1))
+    parts = np.split(rows, np.cumsum([part.shape[1] for part in flat])[:-1], 1)
+    return [
+        part.astype(str(column.dtype).removeprefix("torch.")).reshape(column.shape)
+        for part, column in zip(parts, columns, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Table:
     """Base of the tables. Fields are arrays `[N, ...]` or other tables of the same length."""
@@ -62,6 +77,21 @@ class Table:
             return column.map(change) if isinstance(column, Table) else change(column)
 
         return type(self)(**{f.name: changed(getattr(self, f.name)) for f in fields(self)})
+
+    @property
+    def columns(self) -> list[Array]:
+        """Every column in order, those of nested tables included."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        parts = [value.columns if isinstance(value, Table) else [value] for value in values]
+        return [column for part in parts for column in part]
+
+    def on_host(self) -> Self:
+        """The same table in NumPy; from a GPU by one copy, for which the host waits once."""
+        columns = self.columns
+        if isinstance(columns[0], np.ndarray) or columns[0].device.type == "cpu":
+            return self.map(as_numpy)
+        found = iter(in_one_copy(columns))
+        return self.map(lambda _: next(found))
 
     def to(self, device: Any) -> Self:
         """The same table of tensors on another device."""

@@ -104,12 +104,31 @@ def test_results_are_served_in_parts_and_nothing_else_is(tmp_path):
     (run / "a.mp4").write_bytes(bytes(range(100)))
     (run / "secret").write_text("not a result")
     runs = Runs(tmp_path, {"run": [run / "a.mp4"]})
-    client = TestClient(web_app(runs))
+    client = TestClient(web_app(runs), base_url="http://localhost")
     part = client.get("/results/run/a.mp4", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
     for path in ("run/secret", "run/..%2f..%2fetc%2fpasswd", "other/a.mp4", "run/"):
         assert client.get(f"/results/{path}").status_code == 404, path
+    for path in (run / "secret", tmp_path / "run" / "a.mp4", "/etc/passwd"):
+        assert client.get(f"/gradio_api/file={path}").status_code == 403, path
     assert "Track people through a video" in client.get("/").text
+
+
+@pytest.mark.parametrize(("headers", "code"), [
+    pytest.param({"Host": "evil.example"}, 400, id="a name that leads here"),
+    pytest.param({"Origin": "http://evil.example"}, 403, id="a page of others"),
+    pytest.param({"Origin": "null"}, 403, id="a page of nobody"),
+    pytest.param({"Origin": "http://localhost:7860", "Host": "[::1]:7860"}, 200, id="its own page"),
+])
+def test_pages_of_others_cannot_use_the_app(tmp_path, headers, code):
+    client = TestClient(web_app(Runs(tmp_path)), base_url="http://127.0.0.1")
+    files = {"files": ("a.mp4", b"x")}
+    assert client.post("/gradio_api/upload", files=files, headers=headers).status_code == code
+
+
+def test_an_app_for_others_answers_by_any_name(tmp_path):
+    client = TestClient(web_app(Runs(tmp_path), local=False), base_url="http://app.example")
+    assert client.get("/").status_code == 200
 
 
 def test_a_port_that_is_taken_is_one_clear_error(tfsasm):

@@ -33,10 +33,14 @@ def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path
     for one in result["variants"].values():
         assert one["total_ms"] == pytest.approx(sum(one["stages"].values()), abs=0.1)
         assert 50 < one["peak_rss_mb"] < 20_000
+        assert set(one["limit_ms"]) == {"backbone", "encoder", "decoder"}
     totals = [one["total_ms"] for one in result["variants"].values()]
     ratio = totals[0] / totals[1]
     assert result["ratio_to_plain"] == {"fast-encoder=bf16": pytest.approx(ratio, rel=0.01)}
     assert "faster than plain" in outcome.out
+    for part, least in result["variants"]["plain"]["limit_ms"].items():
+        assert least == pytest.approx(result["limits"]["fp32"][part]["ms"], abs=1e-3)
+        assert f"{part} at the limit" in outcome.out
     assert result["machine"]["kernels"] == kernels.describe()
     assert kernels.describe() in outcome.out
     assert "<svg" in plot.read_text()
@@ -55,7 +59,7 @@ def test_an_exported_network_is_a_column_beside_the_others(tfsasm, small_weights
     assert one["total_ms"] == pytest.approx(sum(one["stages"].values()), abs=0.1)
     apart = set(variants["fast-fp32"]["stages"]) ^ set(one["stages"])
     assert apart == {"backbone", "encoder", "backbone and encoder"}
-    assert set(one["gemm_share"]) == {"decoder"}
+    assert set(one["limit_ms"]) == {"decoder"}
 
 
 def test_growth_is_a_table_and_a_plot(tfsasm, small_weights, tmp_path):
@@ -98,10 +102,11 @@ def test_each_part_of_an_everyday_run_has_its_row(tfsasm, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_program_gets_the_same_video(tfsasm, tmp_path):
+@pytest.mark.parametrize("boxes", ["", " {detections}"], ids=["its own boxes", "the same boxes"])
+def test_another_program_gets_the_same_video(tfsasm, tmp_path, boxes):
     file = tmp_path / "pair.json"
-    reads = "import sys; assert open(sys.argv[1], 'rb').read(); open(sys.argv[2], 'w')"
-    command = f'{sys.executable} -c "{reads}" {{source}} {{output}}'
+    reads = "import sys; assert all(open(p, 'rb') for p in sys.argv[1:2] + sys.argv[3:])"
+    command = f'{sys.executable} -c "{reads}" {{source}} {{output}}{boxes}'
     outcome = tfsasm(
         "bench", "--baseline", command, "--size", "48x64", "--rounds", 1, "--json", file
     )

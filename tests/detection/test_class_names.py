@@ -37,6 +37,7 @@ def test_each_kind_of_detector_gets_its_own_names():
     pytest.param("{'person': 0}", {}, id="the other way round"),
     pytest.param("__import__('os').getcwd()", {}, id="code"),
     pytest.param("[" * 10_000, {}, id="deep"),
+    pytest.param(f"{{'{'9' * 5000}': 'person'}}", {}, id="a long number"),
 ])
 def test_names_are_read_as_exporters_write_them(text, names):
     assert read_names(text) == names

@@ -11,7 +11,7 @@ import supervision as sv
 from helpers.scenes import NETWORK, lively_model, write_folders
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments import verify
-from tfsasm.experiments.verify import Agreement, compared, describe
+from tfsasm.experiments.verify import Agreement, advice, compared, describe
 from tfsasm.motrv2.weights import save_model
 
 
@@ -48,6 +48,26 @@ def test_each_way_has_a_verdict(values, verdict, good):
     assert (one.verdict, one.good) == (verdict, good)
 
 
+SAME = Agreement("exact", 1.0, True, 0.0, 5, margin=0.2)
+HALF = Agreement("fast-bf16", 1.0, False, 3.0, 5, margin=0.003)
+OTHER = Agreement("plain", 1.0, False, 3.0, 5)
+
+
+@pytest.mark.parametrize(("found", "starts"), [
+    pytest.param([SAME], [], id="all agree"),
+    pytest.param([SAME, Agreement("onnx", 0.0, False, 0.0, absent="no")], [], id="one not run"),
+    pytest.param([SAME, HALF], ["a score of 0.5 decides", "fast-bf16: half"], id="rounding"),
+    pytest.param([SAME, HALF, OTHER], ["a score", "fast-bf16: half", "plain: another order"],
+                 id="both kinds"),
+])  # fmt: skip
+def test_other_identities_are_explained(found, starts):
+    lines = advice(found)
+    assert len(lines) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+    if lines:
+        assert "has 0.003 more" in lines[0]
+
+
 def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, monkeypatch):
     """And one whose package is missing is told, while the others go on."""
     other = tmp_path / "other.safetensors"
@@ -65,6 +85,8 @@ def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, mo
     assert [one.variant for one in found] == ["exact", "plain", "fast-fp32", "onnx"]
     assert [one.good for one in found] == [True, True, False, True]
     assert found[3].verdict == "not run: pip install onnx"
+    assert found[0].margin == pytest.approx(found[1].margin, abs=1e-4)
+    assert 0 < found[0].margin < 0.5
 
 
 def test_the_frames_may_be_those_of_a_data_set(scene, tmp_path):

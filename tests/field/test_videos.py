@@ -336,6 +336,32 @@ def test_a_playlist_on_disk_may_name_files_beside_it(tmp_path):
     assert len(list(open_video(tmp_path / "list.m3u8"))) == 5
 
 
+@pytest.mark.parametrize(("kind", "entry"), [
+    *itertools.product(["m3u8", "ffconcat", "ffconcat of m3u8"],
+                       ["../clip.ts", "{above}/clip.ts", "file:{above}/clip.ts"]),
+    ("m3u8", "link.ts"),
+])  # fmt: skip
+def test_a_playlist_on_disk_shows_nothing_from_elsewhere(tmp_path, kind, entry):
+    """It may have come with the videos of others, and the result may go to them."""
+    film(tmp_path / "clip.ts", 5)
+    (inner := tmp_path / "inner").mkdir()
+    (inner / "link.ts").symlink_to("../clip.ts")
+    entry = entry.format(above=tmp_path)
+    (inner / "list.m3u8").write_bytes(playlist(entry))
+    listed = "list.m3u8" if kind == "ffconcat of m3u8" else entry
+    (inner / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{listed}'\n")
+    with pytest.raises(InputError, match=r"is a playlist, which may name files only, beside"):
+        open_video(inner / f"list.{kind.split()[0]}")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts", "mkv"])
+def test_a_list_on_disk_joins_videos_of_any_kind(tmp_path, suffix):
+    film(tmp_path / f"clip.{suffix}", 5)
+    listed = f"ffconcat version 1.0\nfile clip.{suffix}\nfile clip.{suffix}\n"
+    (tmp_path / "list.ffconcat").write_text(listed)
+    assert len(list(open_video(tmp_path / "list.ffconcat"))) == 10
+
+
 def test_a_playlist_from_a_network_reaches_no_file(tmp_path):
     """ytdl-org/youtube-dl#8227."""
     clip = film(tmp_path / "clip.ts", 5)

@@ -15,6 +15,7 @@ from tfsasm.motrv2.backbone import BACKBONES, MobileNetV2, ResNet50
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.runtime import network as runtime
 from tfsasm.runtime.network import Prediction, Queries
+from tfsasm.tables import as_numpy
 
 CHANNELS = 4
 EMBEDDED = 100.0
@@ -79,13 +80,18 @@ def predicted(
 
 
 class FakeNetwork:
-    """A `Network` without weights: the features of a frame are its prediction, by `predicted`."""
+    """A `Network` without weights: the features of a frame are its prediction, by `predicted`.
+
+    With `padded` tables it predicts a sure object all over the image for each row that is empty.
+    """
 
     parameters, inference, preset = 0, nullcontext, "default"
 
-    def __init__(self, library: Any = torch, learned: int = 0, classes: int = 1) -> None:
+    def __init__(
+        self, library: Any = torch, learned: int = 0, classes: int = 1, padded: bool = False
+    ) -> None:
         self.library, self.learned, self.proposals = library, learned, True
-        self.classes = classes
+        self.classes, self.padded = classes, padded
         content = np.full((learned, CHANNELS), -1.0, dtype=np.float32)
         boxes = np.tile(np.array([box(0.0)], dtype=np.float32), (learned, 1))
         self._learned = Queries(self.asarray(content), self.asarray(boxes))
@@ -100,13 +106,22 @@ class FakeNetwork:
         content = self.library.concat([scores[:, None]] * CHANNELS, 1)
         return Queries.cat([self._learned, Queries(content, boxes)])
 
-    def decode(self, features: tuple[np.ndarray, ...], queries: Queries) -> Prediction:
+    def decode(
+        self, features: tuple[np.ndarray, ...], queries: Queries, alive: Any = None
+    ) -> Prediction:
+        count = len(queries) if alive is None else int(alive.sum())
+        if len(features[0]) != count:
+            raise AssertionError(f"{len(features[0])} rows are scripted for {count} queries")
+        if alive is not None:
+            asked = as_numpy(alive)
+            everywhere = [np.ones((len(asked), *part.shape[1:]), np.float32) for part in features]
+            for rows, part in zip(everywhere, features, strict=True):
+                rows[asked] = part
+            features = tuple(everywhere)
         scores, first, last = (self.asarray(part) for part in features)
-        if len(scores) != len(queries):
-            raise AssertionError(f"{len(scores)} rows are scripted for {len(queries)} queries")
         return runtime.predicted(scores, last, first, queries.content + EMBEDDED)
 
-    def interact(self, content: Any, boxes: Any, embeddings: Any) -> Any:
+    def interact(self, content: Any, boxes: Any, embeddings: Any, alive: Any = None) -> Any:
         return content + REFRESHED
 
 
@@ -129,6 +144,6 @@ class SureNetwork(FakeNetwork):
     def encode(self, images: Sequence[np.ndarray]) -> list[Any]:
         return [None] * len(images)
 
-    def decode(self, features: Any, queries: Queries) -> Prediction:
+    def decode(self, features: Any, queries: Queries, alive: Any = None) -> Prediction:
         scores = self.library.full((len(queries),), 0.9)
         return Prediction(scores, queries.boxes, queries.boxes, queries.content + EMBEDDED)

@@ -11,11 +11,12 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.scenes import drawn_blocks
+from tfsasm.errors import InputError, TfsasmError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
 from tfsasm.training.checkpoints import resume
 from tfsasm.training.clip import ClipConfig
-from tfsasm.training.distributed import joined
+from tfsasm.training.distributed import engine, joined
 from tfsasm.training.recipes import TrainConfig, recipe_motr
 from tfsasm.training.trainer import fit, start
 
@@ -50,10 +51,14 @@ def go_on(kind: str, output: Path, *, stop: int | None = None) -> dict[str, torc
     return {n: p.grad for n, p in run.model.named_parameters() if p.grad is not None}
 
 
-def _one(rank: int, size: int, port: int, kind: str, output: Path, stops: list[int]) -> None:
+def _join(rank: int, size: int, port: int) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank),
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
     torch.set_num_threads(1)
+
+
+def _one(rank: int, size: int, port: int, kind: str, output: Path, stops: list[int]) -> None:
+    _join(rank, size, port)
     with joined("cpu"):
         for stop in stops:
             gradients = go_on(kind, output, stop=stop)
@@ -62,7 +67,27 @@ def _one(rank: int, size: int, port: int, kind: str, output: Path, stops: list[i
 
 def go_on_in_processes(size: int, kind: str, output: Path, *stops: int) -> None:
     """Some processes go on to each of the steps `stops` in turn, each time from the file."""
+    torch.multiprocessing.spawn(_one, (size, _free_port(), kind, output, list(stops)), size)
+
+
+def _fail(rank: int, size: int, port: int, output: Path) -> None:
+    _join(rank, size, port)
+    try:
+        with joined("cpu"):
+            if rank == 0:
+                raise InputError("the folder is taken")
+            engine(build(SMALL), ClipConfig())
+    except TfsasmError as error:
+        (output / str(rank)).write_text(f"{type(error).__name__}: {error}")
+
+
+def fail_in_processes(output: Path) -> None:
+    """The first of two processes refuses; `output/RANK` has what each would tell its user."""
+    torch.multiprocessing.spawn(_fail, (2, _free_port(), output), 2)
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one, (size, port, kind, output, list(stops)), size)
+        port: int = free.getsockname()[1]
+    return port

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 READ_BY_THE_HOST = {
     "item", "_local_scalar_dense", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select",
-    "unique", "_unique2", "equal", "lift_fresh",
+    "unique", "_unique", "_unique2", "isin", "equal", "bincount", "lift_fresh",
 }  # fmt: skip
-"""Operations whose answer the host must have, and numbers of the host that become a tensor."""
+"""Operations whose answer the host must have, or within which it waits, and numbers of the host
+that become a tensor."""
 
 
 class HostWaits(TorchDispatchMode):
@@ -20,12 +25,32 @@ class HostWaits(TorchDispatchMode):
         self.names: list[str] = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
+        kwargs, name = kwargs or {}, function.overloadpacket.__name__
+        if self._reads(name, args):
+            self.names.append(name)
+            return function(*args, **kwargs)
+        found = NotImplemented
+        if function.namespace == "aten":
+            with self:  # what it is made of
+                found = function.decompose(*args, **kwargs)
+        if found is NotImplemented:
+            found = function(*args, **kwargs)
+            tensors = [x for x in tree_leaves((args, kwargs, found)) if isinstance(x, torch.Tensor)]
+            if len({tensor.device for tensor in tensors}) > 1:  # a copy
+                self.names.append(name)
+        return found
+
+    def _reads(self, name: str, args: tuple[Any, ...]) -> bool:
         rows = name == "where" and len(args) == 1
         mask = name.startswith("index") and any(
             isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8)
             for index in (args[1] if isinstance(args[1], list | tuple) else ())
         )
-        if name in READ_BY_THE_HOST or rows or mask:
-            self.names.append(name)
-        return function(*args, **(kwargs or {}))
+        return name in READ_BY_THE_HOST or rows or mask
+
+
+def to_imagined_gpu(model: nn.Module) -> None:
+    """Move a model, in place, to a GPU of `FakeTensorMode`, where tensors are shapes without
+    numbers: whatever asks for one raises, and so does an operation on tensors of two devices.
+    """
+    model._apply(lambda p: torch.empty(p.shape, dtype=p.dtype, device="cuda"))

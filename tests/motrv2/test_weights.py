@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import resource
 import warnings
 import zlib
 from dataclasses import replace
@@ -15,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from helpers.fakes import SMALL
 from helpers.golden_data import FOLDER, published_state, released_model
-from tfsasm.errors import WeightsError
+from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig, full, tiny
+from tfsasm.motrv2.family import load_any
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import (
     BOX_HEADS,
@@ -200,6 +202,19 @@ def test_what_is_saved_is_loaded_again(tmp_path, model, suffix):
     assert_same(loaded, model)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, model, suffix):
+    path = tmp_path / f"small{suffix}"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
+    try:
+        with pytest.raises(InputError, match=rf"cannot write .*small\{suffix}"):
+            save_model(path, model, NETWORK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_safetensors_carry_their_configuration(tmp_path, model):
     path = tmp_path / "small.safetensors"
     save_model(path, model, NETWORK, notes={"trained on": "synthetic dances"})
@@ -312,6 +327,30 @@ def test_an_impossible_network_is_named_with_its_file(tmp_path, model, sizes):
     save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
     with pytest.raises(WeightsError, match=r"small\.safetensors"):
         load_model(path)
+
+
+@pytest.mark.parametrize("sizes", [
+    {"width": 100_000}, {"decoder_layers": 100_000}, {"encoder_layers": 100_000},
+    {"feedforward": 100_000}, {"points": 100_000}, {"learned_queries": 100_000},
+    {"classes": 100_000}, {"levels": 100_000}, {"kind": "motr", "width": 100_000},
+])
+def test_a_network_that_is_larger_than_its_file_is_not_made(tmp_path, model, sizes):
+    path = tmp_path / "small.safetensors"
+    save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
+    with pytest.raises(WeightsError, match=r"small\.safetensors"):
+        load_any(path)
+
+
+@pytest.mark.parametrize("network", [SMALL, tiny().model])
+def test_a_network_has_more_than_its_least(network):
+    size = MOTRv2(network).size
+    assert 0.01 * size < network.least < size
+
+
+def test_a_safetensors_file_of_nothing_is_refused(tmp_path):
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match=r"none\.safetensors"):
+        load_any(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("where", ["inside", "beside"])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tfsasm.runtime.allocator import keep_freed_memory
+from tfsasm.runtime.allocator import give_freed_memory_back, keep_freed_memory
 
 FAULTS = """
 import resource, sys
@@ -58,3 +58,34 @@ def test_the_second_time_brings_in_no_pages(size):
     if not seen:
         pytest.skip("the C library is not glibc")
     assert max(seen[1:]) < seen[0] / 10
+
+
+HELD = """
+import ctypes, sys
+from tfsasm.runtime.allocator import give_freed_memory_back
+
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+blocks = [bytearray(100_000) for _ in range(1000)]  # below what has pages of its own
+del blocks[:-1]
+before = held()
+print(give_freed_memory_back(), before - held())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its memory")
+def test_what_is_free_below_something_that_is_not_goes_back():
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], check=True, capture_output=True, text=True
+    )
+    gave, size = done.stdout.split()
+    if gave == "False":
+        pytest.skip("the C library is not glibc")
+    assert int(size) > 50e6
+
+
+def test_other_systems_have_nothing_to_give_back(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not give_freed_memory_back()

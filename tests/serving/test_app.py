@@ -255,6 +255,18 @@ def test_a_page_of_others_cannot_pass_for_this_computer(service, host):
     assert service("GET", "/streams", Host=host)[0] == 400
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LocalHost:1"])
+def test_this_computer_has_several_names(service, host):
+    assert service("GET", "/streams", Host=host)[0] == 200
+
+
+def test_a_page_of_others_cannot_ask(service):
+    headers = {"Origin": "http://evil.example"}
+    assert service("POST", "/streams", {"address": ADDRESS}, **headers)[0] == 403
+    assert service("GET", "/streams", Origin="http://localhost:3000")[0] == 200
+    assert service.hub.streams() == []
+
+
 # With a token
 
 PATHS = ["/streams", "/streams/x", "/streams/x/events", "/streams/x/preview", "/metrics"]

@@ -24,30 +24,32 @@ from tfsasm.tracking.config import (
     TrackerConfig,
     paper,
 )
-from tfsasm.tracking.query import TrackOutput, Tracks, begin, observe, report, step
+from tfsasm.tracking.query import observe, report, step
+from tfsasm.tracking.state import TrackOutput, Tracks, begin, settled
 
 CONFIG = TrackerConfig()
 NONE = Proposals.empty()
 A, B, C = box(0.2), box(0.5), box(0.8)
 
 
-@pytest.fixture(params=[np, torch], ids=["numpy", "torch"])
+@pytest.fixture(params=[(np, False), (torch, False), (torch, True)],
+                ids=["numpy", "torch", "padded"])  # fmt: skip
 def play(request):
     """Every state and output, in NumPy, of a script of `(proposals, predicted(...))`."""
 
     def run(*frames, config=CONFIG, learned=0, state=None, network=None):
-        network = network or FakeNetwork(request.param, learned)
+        library, padded = request.param
+        network = network or FakeNetwork(library, learned, padded=padded)
         if state is None:
             state = begin(network, config)
         else:
             state = replace(state, tracks=state.tracks.map(network.asarray))
         steps = []
         for found, prediction in frames:
-            state, output = step(
-                network, state, prediction, found.map(network.asarray), config
-            )
-            in_numpy = replace(state, tracks=state.tracks.map(as_numpy))
-            steps.append((in_numpy, output.map(as_numpy)))
+            given = found.map(network.asarray)
+            state, output = settled(*step(network, state, prediction, given, config))
+            in_numpy = replace(state, tracks=state.living.map(as_numpy), live=None)
+            steps.append((in_numpy, output))
         return steps
 
     return run
@@ -134,9 +136,9 @@ class RecordingNetwork(FakeNetwork):
         super().__init__()
         self.centres = []
 
-    def decode(self, features, queries):
+    def decode(self, features, queries, alive=None):
         self.centres += queries.boxes[:, 0].tolist()
-        return super().decode(features, queries)
+        return super().decode(features, queries, alive)
 
 
 @pytest.mark.parametrize(("motion", "centres"), [

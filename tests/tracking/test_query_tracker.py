@@ -11,7 +11,6 @@ import supervision as sv
 
 from helpers.fakes import ScriptedNetwork, box, predicted
 from helpers.scenes import all_same, detections_of, follow, same
-from helpers.waits import HostWaits
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import TorchNetwork
@@ -19,7 +18,8 @@ from tfsasm.motrv2.weights import load_model
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import released
 from tfsasm.tracking.load import load
-from tfsasm.tracking.query import QueryTracker, begin, report, step
+from tfsasm.tracking.query import QueryTracker, report, step
+from tfsasm.tracking.state import begin
 
 WIDTH, HEIGHT = 200, 100
 IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -301,19 +301,6 @@ def test_an_update_is_the_step_on_the_prepared_frame(scene, small_weights):
         assert np.array_equal(tracks.confidence, wanted.confidence)
         reported += len(tracks)
     assert reported > 20
-
-
-def test_a_step_makes_the_host_wait_for_who_lives_alone(scene, small_weights):
-    """Twice, one after the other: how many were born, and the rows of those that live."""
-    network, config = TorchNetwork(*load_model(small_weights)), released()
-    state = begin(network, config)
-    for index, image in enumerate(scene.images[:3]):
-        features = network.encode([image])[0]
-        proposals = scene.proposals(index).map(network.asarray)
-        with HostWaits() as waits:
-            state, _ = step(network, state, features, proposals, config)
-    assert len(state.tracks)
-    assert waits.names == ["item", "where"]
 
 
 def test_frames_may_be_prepared_together_and_for_several_trackers(scene, tracker):

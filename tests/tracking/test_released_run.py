@@ -17,7 +17,8 @@ from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.settings import with_settings
 from tfsasm.tables import as_numpy
 from tfsasm.tracking.config import released
-from tfsasm.tracking.query import begin, report, step
+from tfsasm.tracking.query import report, step
+from tfsasm.tracking.state import begin
 
 HEIGHT, WIDTH = 216, 384
 SHORT_SIDE, MAX_SIDE = 256, 480

@@ -10,7 +10,7 @@ import pytest
 import supervision as sv
 
 from tfsasm.errors import InputError
-from tfsasm.tracking.report import ReportFile, page
+from tfsasm.tracking.report import FORMAT, ReportFile, page, read_page, videos_of
 from tfsasm.video.source import Frame
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
@@ -109,3 +109,43 @@ def test_without_a_frame_there_is_no_page_and_an_older_one_is_kept(tmp_path):
     path.write_text("mine")
     with pytest.raises(InputError, match="exists; give another name"):
         ReportFile(path, title="v")
+
+
+PAGE = {
+    "format": FORMAT, "numbers": [1, 3], "videos": [{"src": "v.mp4", "drawn": True, "start": 0}],
+    "tracks": [{"id": 1, "frames": [3], "boxes": [0, 0, 10, 10]}],
+}  # fmt: skip
+
+
+def test_the_data_of_a_page_is_read_again(tmp_path):
+    (tmp_path / "v.html").write_text(page(PAGE), "utf-8")
+    assert read_page(tmp_path / "v.html") == PAGE
+
+
+def test_only_videos_that_are_there_are_those_of_a_page(tmp_path):
+    (tmp_path / "v.mp4").touch()
+    (tmp_path / "v.txt").touch()
+    names = ("v.mp4", "v.txt", "w.mp4", "x" * 300 + ".mp4", "%00.mp4")
+    videos = [{"src": name, "drawn": True, "start": 0} for name in names]
+    assert videos_of(PAGE | {"videos": videos}, tmp_path) == [(tmp_path / "v.mp4", videos[0])]
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    pytest.param({"numbers": None}, "numbers is null, not a list", id="no frames"),
+    pytest.param({"numbers": []}, "numbers are not those of frames", id="none of them"),
+    pytest.param({"numbers": [0, 3]}, "numbers are not those of frames", id="before the first"),
+    pytest.param({"numbers": [3, 1]}, "numbers are not those of frames", id="backwards"),
+    pytest.param({"numbers": [1, 3, 10**12]}, "TFSASM_MAX_FRAMES", id="too many"),
+    pytest.param({"videos": [{"src": 1}]}, "src is 1, not text", id="no address"),
+    pytest.param({"videos": [{"src": "", "drawn": 1}]}, "drawn is 1, not true", id="drawn"),
+    pytest.param({"videos": [{"src": "", "drawn": True}]}, "start is null", id="no start"),
+    pytest.param({"tracks": {}}, "tracks is {}, not a list", id="no tracks"),
+    pytest.param({"tracks": [{"id": 0, "frames": []}]}, "0 is no identity", id="no identity"),
+    pytest.param({"tracks": [{"id": 1, "frames": [2]}]}, "not tracked", id="another frame"),
+    pytest.param({"tracks": [{"id": 1, "frames": [3], "boxes": []}]}, "not a box", id="no box"),
+])  # fmt: skip
+def test_a_page_whose_data_is_damaged_is_refused(tmp_path, change, problem):
+    (tmp_path / "v.html").write_text(page(PAGE | change), "utf-8")
+    with pytest.raises(InputError, match=r"v\.html: the data of this page is damaged") as caught:
+        read_page(tmp_path / "v.html")
+    assert problem in str(caught.value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 
-from helpers.processes import RUNS, STEPS, go_on, go_on_in_processes
+from helpers.processes import RUNS, STEPS, fail_in_processes, go_on, go_on_in_processes
 from tfsasm.errors import InputError
 from tfsasm.training import distributed
 
@@ -61,6 +62,22 @@ def test_a_run_of_two_processes_goes_on_alone(kind, folders):
     assert list(two) == list(one) == list(range(1, STEPS + 1))
     for step, values in two.items():
         assert values == pytest.approx(one[step], rel=1e-3), step
+
+
+@pytest.mark.slow
+def test_a_process_that_refuses_ends_the_others_in_a_sentence(tmp_path):
+    fail_in_processes(tmp_path)
+    assert (tmp_path / "0").read_text() == "InputError: the folder is taken"
+    assert (tmp_path / "1").read_text().startswith("TfsasmError: another process of this run ended")
+
+
+def test_a_process_notes_that_torchrun_is_gone(monkeypatch):
+    alone = distributed.left_alone()
+    parent = os.getppid()
+    for size, above, wanted in ((2, parent, False), (2, parent + 1, True), (1, parent + 1, False)):
+        monkeypatch.setattr(distributed, "team", lambda size=size: distributed.Team(0, size))
+        monkeypatch.setattr(os, "getppid", lambda above=above: above)
+        assert alone() is wanted
 
 
 def test_clips_that_cannot_be_shared_are_refused(monkeypatch):

@@ -63,13 +63,26 @@ def test_a_run_is_as_quick_as_its_clips_are_made(estimate, workers, making, seco
 
 def test_first_steps_do_not_count(estimate):
     config = replace(CONFIG, lengths=((0.0, 2),))
-    assert estimate(lambda frames, nth: 1.0 if nth > 2 else 60.0, config).seconds == 1.0
+    assert estimate(lambda frames, nth: 1.0 if nth > 1 else 60.0, config).seconds == 1.0
 
 
-def test_a_slow_step_is_taken_few_times(estimate):
-    steps = []
-    estimate(lambda frames, nth: steps.append(nth) or 100.0)
-    assert len(steps) == 1 + 2 * (1 + 4)
+@pytest.mark.parametrize(("seconds", "clips"), [
+    pytest.param(9.0, 4, id="slow: as few as say something"),
+    pytest.param(100.0, 2, id="very slow: two"),
+    pytest.param(1.0, 30, id="quick: for half a minute"),
+    pytest.param(0.01, 40, id="very quick: not for ever"),
+])
+def test_a_slow_clip_is_taken_few_times(estimate, seconds, clips):
+    taken = []
+    estimate(lambda frames, nth: taken.append(nth) or seconds)
+    assert len(taken) == 2 * (1 + clips)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_the_clips_of_a_step_are_one_after_the_other(estimate, batch):
+    found = estimate(lambda frames, nth: 100.0, replace(CONFIG, batch=batch, lengths=((0.0, 2),)))
+    assert found.seconds == pytest.approx(100.0 * batch)
+    assert found.hours == pytest.approx(100.0 * batch * CONFIG.steps / 3600)
 
 
 def test_checkpoints_take_their_share(estimate):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -78,13 +79,19 @@ def curve(output):
 
 
 def kill_at(process, output, step):
-    """End all of a run, without warning, when its log has come so far."""
+    """End all of a run, without warning, when its log has come so far.
+
+    Its processes are children of torchrun in sessions of their own.
+    """
     until = time.monotonic() + 300
     while step not in curve(output):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < until
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    for pid in (process.pid, *map(int, children)):
+        os.kill(pid, signal.SIGKILL)
     process.wait()
 
 

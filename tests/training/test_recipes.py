@@ -8,9 +8,11 @@ import pytest
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import ModelConfig, full, motr, tiny
+from tfsasm.settings import pairs, with_settings
 from tfsasm.training.augment import AugmentConfig, augment_of
 from tfsasm.training.recipes import (
     TrainConfig,
+    check_recipe,
     published_epochs,
     recipe,
     recipe_finetune,
@@ -104,3 +106,23 @@ def test_the_recipe_of_tiny_fits_its_network(cycle):
     assert list(shares) == sorted(shares)
     assert list(frames) == sorted(frames)
     assert schedule(config.steps, config) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("text", [
+    "log_every=0", "steps=0", "max_interval=0", "max_side=0", "average=2", "decay_from=1.5",
+    "flip=2", "crop=1.1", "track_drop=2", "false_tracks=7", "focal_alpha=3", "lr=inf",
+    "clip_norm=0", "clip_norm=inf", "lengths=", "lengths=0.5x2", "lengths=0x0", "lengths=0x2,0x3",
+    "lengths=0x2,1x3", "lengths=0x2,0.9x3,0.5x4", "sizes=", "sizes=0", "before_crop=",
+    "crop_sides=5x1", "crop_sides=0x0", "seed=99999999999999999999",
+])  # fmt: skip
+def test_what_no_run_can_be_is_named(text):
+    name = text.partition("=")[0]
+    with pytest.raises(InputError, match=name):
+        check_recipe(with_settings(recipe_full(), pairs([text])))
+
+
+@pytest.mark.parametrize("text", [
+    "decay_from=1", "lengths=0x1", "flip=1", "average=0", "warmup=0", "sizes=1", "colour=0,0,0",
+])
+def test_extreme_settings_are_settings(text):
+    check_recipe(with_settings(recipe_full(), pairs([text])))

@@ -60,6 +60,8 @@ def test_what_is_not_there_has_its_default(tmp_path):
     ('{"network": {"model": {"wdth": 1}}}', "no setting wdth"),
     ('{"network": {"model": {}}, "training": {"lrr": 1}}', "no setting 'lrr'; did you mean lr"),
     ('{"network": {"model": {}}, "training": {"steps": "m"}}', "steps is a whole number, not 'm'"),
+    ('{"network": {"model": {}}, "training": []}', "training is [], not an object"),
+    ('{"network": {"model": {}}, "data": 5}', "data is 5, not a list"),
     ("{", "mine.json:1:"),
 ])  # fmt: skip
 def test_what_is_no_run_is_refused(tmp_path, text, message):

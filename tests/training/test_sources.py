@@ -46,7 +46,9 @@ def test_data_is_named_by_kind_folder_and_settings(text, spec):
     ("synthetic:D", "leave D out"),
     ("mot:D,wheight=2", "no setting 'wheight'; there are split"),
     ("mot:D,weight=x", "weight is a number, not 'x'"),
-    ("mot:D,weight=0", "weight is above 0, not 0"),
+    ("mot:D,weight=0", "weight is above 0 and at most 1,000, not 0"),
+    ("mot:D,weight=inf", "weight is above 0 and at most 1,000, not inf"),
+    ("mot:D,interval=1000000000", "interval is above 0 and at most 10,000, not"),
     ("mot:D,nonsense", "takes NAME=VALUE, not 'nonsense'"),
 ])  # fmt: skip
 def test_what_names_nothing_is_refused(text, message):
@@ -104,6 +106,12 @@ def remove_detections(dance, crowd):
     return f"dancetrack:{dance}"
 
 
+def store_no_box(dance, crowd):
+    for path in dance.glob("*/det/det.txt"):
+        path.write_text("")
+    return f"dancetrack:{dance}"
+
+
 def remove_an_image(dance, crowd):
     (dance / "dancetrack0002/img1/00000003.png").unlink()
     return f"dancetrack:{dance}"
@@ -136,6 +144,7 @@ def lose_a_crowd_image(dance, crowd):
 
 @pytest.mark.parametrize(("damage", "message"), [
     (remove_detections, "tfsasm detect --dataset dancetrack --root"),
+    (store_no_box, "no detection in any frame of dancetrack:"),
     (remove_an_image, "lacks the image of frame 3, and of 0 more"),
     (remove_all_images, "has no images; they are to be trained on"),
     (mark_nothing, "has no clip of 3 frames: no row of its ground truth counts"),

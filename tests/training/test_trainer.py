@@ -78,6 +78,7 @@ def equal(one, other):
     pytest.param(75, {"cosine": True, "decay_from": 0.5}, 0.5, id="half way down"),
     pytest.param(100, {"cosine": True, "decay_from": 0.5}, 0.0, id="at the end"),
     pytest.param(120, {"cosine": True, "decay_from": 0.5}, 0.0, id="never up again"),
+    pytest.param(100, {"decay_from": 1.0}, 1.0, id="no drop"),
 ])  # fmt: skip
 def test_the_rate_over_a_run(step, config, factor):
     assert schedule(step, TrainConfig(steps=100, **config)) == pytest.approx(factor)
@@ -620,6 +621,17 @@ def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
     assert not torch.equal(model.learned_content, lively_model().learned_content)
     outcome = track(weights=tmp_path / "run" / "model.safetensors", mot_output=tmp_path / "o.txt")
     assert outcome.code == 0
+
+
+def test_steps_that_are_done_are_not_taken_back(tmp_path):
+    run = new_run()
+    run.step = 5
+    save(run, tmp_path)
+    for steps in (5, 4):
+        again = new_run(replace(CONFIG, steps=steps))
+        notice = resume(again, tmp_path / "last.pt")
+        assert notice == "all 5 steps are done; a larger --steps goes on from here"
+        assert again.step == 5
 
 
 def test_the_same_run_again_continues_where_it_was(trained, tmp_path):

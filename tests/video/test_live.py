@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import gc
+import itertools
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.video.decoder import Decoder
 from tfsasm.video.source import open_video
 
 
@@ -124,3 +127,24 @@ def test_a_connection_reserves_little_memory(tmp_path):
         for _ in range(8):
             stack.enter_context(open_video(address))
         assert (allocated() - before) / 8 < 4e6  # FFmpeg's own choice is above 5e6
+
+
+def frames_read(path, most):
+    """How many frames there were to read, up to `most`."""
+    with open_video(path) as source:
+        return sum(1 for _ in itertools.islice(source, most))
+
+
+def test_a_connection_that_is_over_leaves_no_images(tmp_path):
+    """Not even until garbage is collected, which is seldom in a program of so many objects."""
+    path = tmp_path / "a.ts"
+    stream(path)
+    gc.collect()
+    gc.disable()
+    try:
+        read = [frames_read(path, most) for most in (0, 1, 99)]
+        left = [one for one in gc.get_objects() if type(one) in (av.VideoFrame, Decoder)]
+    finally:
+        gc.enable()
+    assert read == [0, 1, 20]
+    assert [one for one in left if isinstance(one, Decoder) or one.width > 2] == []

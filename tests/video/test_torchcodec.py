@@ -3,6 +3,7 @@ that has its pictures from PyAV, in their order and without numbers."""
 
 from __future__ import annotations
 
+import struct
 import sys
 from fractions import Fraction
 from functools import partial
@@ -25,8 +26,8 @@ SIZE = 64, 48
 
 
 def film(path, count=30, *, codec="libx264", pixels="yuv420p", turn=None, times=None, about=(),
-         **options):  # fmt: skip
-    """A video of a moving texture; `times` are milliseconds."""
+         late=0, **options):  # fmt: skip
+    """A video of a moving texture; `times` are milliseconds, and `late` frames are not shown."""
     tiles = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
     texture = tiles.repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as container:
@@ -45,6 +46,12 @@ def film(path, count=30, *, codec="libx264", pixels="yuv420p", turn=None, times=
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if late:
+        with av.open(str(path)) as container:
+            ticks = late * next(container.demux(video=0)).duration
+        data = path.read_bytes()
+        begin = data.index(b"elst") + 16  # the first entry's media_time, behind its duration
+        path.write_bytes(data[:begin] + struct.pack(">i", ticks) + data[begin + 4 :])
     return path
 
 
@@ -53,6 +60,7 @@ class Imitation:
 
     def __init__(self, source, *, stream_index, dimension_order, num_ffmpeg_threads, device):
         assert dimension_order == "NHWC"
+        assert source.startswith("file:")  # a name may look like an address
         with av.open(source) as container:
             images = list(container.decode(container.streams[stream_index]))
         self._images = [
@@ -127,6 +135,9 @@ IRREGULAR = [700, 740, 1200, 1220, 2700, 2710, 2720, 2800, 2950, 3000]
     pytest.param("a.mp4", {"bf": "3", "g": "12"}, id="frames that are stored before earlier ones"),
     pytest.param("a.mov", {"bf": "0"}, id="mov"),
     pytest.param("a.mkv", {"g": "8"}, id="mkv"),
+    pytest.param("a.webm", {"codec": "libvpx-vp9", "count": 8}, id="VP9"),
+    pytest.param("a.mp4", {"codec": "mpeg4"}, id="MPEG-4"),
+    pytest.param("a.mp4", {"late": 5, "bf": "0"}, id="an edit list leaves out the first five"),
     pytest.param("a.mp4", {"times": IRREGULAR, "count": 10}, id="irregular times that begin late"),
     pytest.param("a.mp4", {"pixels": "yuvj420p"}, id="full range"),
     pytest.param("a.mp4", {"pixels": "yuv444p"}, id="colours of full size"),
@@ -155,9 +166,9 @@ def test_a_video_that_is_cut_short_ends_alike(torchcodec, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "given", "why"), [
-    pytest.param("a.avi", {"codec": "mpeg4"}, "places instead of times", id="avi"),
-    pytest.param("a.h264", {}, "places instead of times", id="images alone"),
-    pytest.param("a.ts", {}, "clock may be set anew", id="a broadcast"),
+    pytest.param("a.avi", {"codec": "mpeg4"}, "it is no MP4, MOV, Matroska or WebM", id="avi"),
+    pytest.param("a.h264", {}, "it is no MP4, MOV, Matroska or WebM", id="images alone"),
+    pytest.param("a.ts", {}, "it is no MP4, MOV, Matroska or WebM", id="a broadcast"),
     pytest.param("a.mp4", {"pixels": "yuv420p10le"}, "more than 8 bits", id="ten bits"),
     pytest.param("a.mp4", {"about": [("color_trc", 18)]}, "high dynamic range", id="HLG"),
     pytest.param("a.mp4", {"turn": (0, True, False)}, "mirrored", id="mirrored"),
@@ -170,6 +181,16 @@ def test_what_would_come_out_otherwise_is_left_to_pyav(
         open_video(path, decode=opener("torchcodec", "cpu"))
     monkeypatch.setattr(tfsasm.pytorch, "find_device", torch.device)
     assert type(opener("auto", "cuda")(str(path), "a")) is Decoder
+
+
+def test_a_playlist_is_not_given_to_torchcodec(imitated, tmp_path):
+    """Which would open whatever it names."""
+    film(tmp_path / "part.ts", 5)
+    path = tmp_path / "list.m3u8"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n")
+    assert len(list(open_video(path))) == 5
+    with pytest.raises(UnfitError, match="it is no MP4, MOV, Matroska or WebM file"):
+        open_video(path, decode=on_cpu)
 
 
 def test_torchcodec_is_taken_where_a_gpu_computes(imitated, monkeypatch, tmp_path):

@@ -56,10 +56,11 @@ def run(options: Options, console: Console, errors: Console) -> int:
         listening = stack.enter_context(listen(options.host, options.port))
         temporary = tempfile.TemporaryDirectory(prefix="tfsasm-")
         folder = check_folder(options.output or stack.enter_context(temporary))
-        server = web_app(Runs(folder.resolve()), max_upload=options.max_upload)
+        local = options.host in LOCAL
+        server = web_app(Runs(folder.resolve()), max_upload=options.max_upload, local=local)
         address = f"http://{options.host}:{listening.getsockname()[1]}/"
         print_lines(console, f"open {address} in a browser; Ctrl-C ends it")
-        if options.host not in LOCAL:
+        if not local:
             print_lines(errors, "anyone who reaches this address can use this machine to track")
         if not options.no_browser:
             webbrowser.open(address)

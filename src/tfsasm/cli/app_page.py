@@ -26,6 +26,7 @@ from tfsasm.cli import track
 from tfsasm.detection.class_names import COCO
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder
+from tfsasm.serving.local import LocalOnly
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import Frame, open_video
 from tfsasm.video.window import WindowClosed
@@ -56,10 +57,15 @@ likely mistakes. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
 </ol>"""
 
 
-def web_app(runs: Runs, *, max_upload: int = 2000) -> FastAPI:
-    """The page, and the files of results below /results/; `max_upload` in MB."""
-    os.environ["GRADIO_TEMP_DIR"] = str(runs.folder / "uploads")
+def web_app(runs: Runs, *, max_upload: int = 2000, local: bool = True) -> FastAPI:
+    """The page, and the files of results below /results/; `max_upload` in MB.
+
+    A `local` one answers this computer's own pages and programs alone.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(runs.shared)  # all of it can be had by its address
     server = FastAPI(openapi_url=None)
+    if local:
+        server.add_middleware(LocalOnly)
 
     @server.get("/results/{run}/{name}")
     def result(run: str, name: str) -> FileResponse:
@@ -73,7 +79,6 @@ def web_app(runs: Runs, *, max_upload: int = 2000) -> FastAPI:
         server, _page(runs), "/", max_file_size=max_upload * 2**20, show_error=True,
         theme=gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         css_paths=[Path(__file__).with_name("app.css")], footer_links=[],
-        allowed_paths=[str(runs.folder)],
     )  # fmt: skip
 
 
@@ -86,6 +91,11 @@ class Runs:
     """The results of each run, by its name, which nobody can guess."""
     stops: dict[str, Event] = field(default_factory=dict)
     """How to stop the run of a visitor."""
+
+    @property
+    def shared(self) -> Path:
+        """What Gradio gives to whoever knows a name in it: uploads, and links to results."""
+        return self.folder / "uploads"
 
     def track(
         self, visitor: str, video: str | None, *, detector: str, classes: list[str], tracker: str,
@@ -117,7 +127,8 @@ class Runs:
         lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
         page = _frame(f"/results/{run}/{quote(pages[0])}") if pages else ""
-        results = [str(path) for path in files if path != own]
+        shared = check_folder(self.shared / run)
+        results = [str(_beside(path, shared)) for path in files if path != own]
         yield "  \n".join(lines), None, page, results
 
     def stop(self, visitor: str) -> None:
@@ -130,13 +141,13 @@ def _error(words: str) -> gr.Error:
     return gr.Error(words, duration=None, print_exception=False)
 
 
-def _beside(video: Path, folder: Path) -> Path:
-    """The same video in the folder of its results, where the page looks for it."""
-    own = folder / video.name
+def _beside(file: Path, folder: Path) -> Path:
+    """The same file in another folder."""
+    own = folder / file.name
     try:
-        os.link(video, own)
+        os.link(file, own)
     except OSError:  # a file system without links
-        shutil.copyfile(video, own)
+        shutil.copyfile(file, own)
     return own
 
 

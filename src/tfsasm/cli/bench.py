@@ -61,8 +61,9 @@ class Options:
     length: int = 100_000
     """Frames of --scaling length and appearance-length."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
-    """Instead: another program, timed in alternation with `tfsasm track` on the same video, for
-    whose path {source} stands in the command, and {output} for a file that it may write."""
+    """Instead: another program, timed in alternation with `tfsasm track` and its defaults on the
+    same video, for whose path {source} stands in the command, {output} for an MP4 that it may
+    write, and {detections} for boxes that both are to take, as MOT text."""
     source: OptionalFile = None
     """Video for --baseline; by default a synthetic one of --size."""
     everyday: OptionalFile = None
@@ -204,23 +205,32 @@ def _stage_table(result: dict[str, Any]) -> Table:
     if ratios:
         table.add_row("faster than plain", *(f"{ratios.get(name, 1.0):.2f}" for name in variants))
     for name in result["gflop"]:
-        shares = (one["gemm_share"].get(name) for one in columns)
-        cells = ("" if share is None else f"{100 * share:.0f} %" for share in shares)
-        table.add_row(f"{name}: of the GEMM rate", *cells)
+        table.add_row(f"{name} at the limit", *(_share(one, name) for one in columns))
     table.add_row("page faults", *(f"{one['page_faults']:,}" for one in columns))
     table.add_row("peak memory, MB", *(f"{one['peak_rss_mb']:.0f}" for one in columns))
     return table
 
 
+def _share(one: dict[str, Any], part: str) -> str:
+    """What a part could take at least, and that as a share of what it takes."""
+    least = one["limit_ms"].get(part)
+    return "" if least is None else f"{least:.1f}: {100 * least / one['stages'][part]:.0f} %"
+
+
 def _lines(result: dict[str, Any]) -> list[str]:
     machine, settings = result["machine"], result["settings"]
     work = ", ".join(f"{name} {count:.1f}" for name, count in result["gflop"].items())
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in machine["gemm_gflop_per_s"].items())
+    rates = (
+        f"{kind} " + ", ".join(f"{part} {one['gflop_per_s']:.0f}" for part, one in parts.items())
+        for kind, parts in result["limits"].items()
+    )  # fmt: skip
+    copies = " and ".join(f"{rate:.0f} in {name}" for name, rate in machine["gb_per_s"].items())
     return [
         f"{settings['network']}, {settings['size']}, {settings['tracks']} tracks, "
         f"{settings['queries']} queries ({work} GFLOP)",
-        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}; GFLOP/s "
-        f"of matrix products: {rates}",
+        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}; GB/s of "
+        f"copies: {copies}",
+        f"GFLOP/s of the layers alone: {'; '.join(rates)}",
         machine["kernels"],
     ]
 

@@ -18,10 +18,12 @@ from tfsasm.cli.options import DetectorOptions, EmbedderOptions, OptionalCount, 
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
+from tfsasm.runtime.allocator import give_freed_memory_back
 from tfsasm.serving.listening import listen
 
 if TYPE_CHECKING:
     from tfsasm.serving.hub import Hub
+    from tfsasm.video.source import Source
 
 TOKEN = "TFSASM_TOKEN"
 
@@ -118,8 +120,16 @@ def make_hub(options: Options) -> Hub:
         lambda: detector(name, options.detector_weights, settings),
         lambda: AppearanceTracker(embed, config), most=options.max_streams,
         limits=StreamLimits(options.max_fps, options.max_pixels, options.remembered),
-        workers=options.workers,
+        workers=options.workers, open=_connect,
     )  # fmt: skip
+
+
+def _connect(address: str) -> Source:
+    """Open a stream; before, the system gets back the memory of a connection that was lost."""
+    from tfsasm.video.source import open_video
+
+    give_freed_memory_back()
+    return open_video(address)
 
 
 def _token(options: Options) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -37,6 +37,8 @@ LoggerNames = Annotated[
     tuple[Literal["tensorboard", "trackio", "wandb"], ...], tyro.conf.arg(metavar="NAME")
 ]
 OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
+
+_MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,13 @@ def run(options: Options, console: Console, errors: Console) -> int:
     """Train to the last step, from the last checkpoint if there is one."""
     import torch
 
-    from tfsasm.training.distributed import joined, team
+    from tfsasm.training.distributed import joined, left_alone, team
     from tfsasm.training.runs import check_data, clips_of, save_run
     from tfsasm.training.trainer import train
 
     if not options.dry_run:
         check_folder(options.output)
-    plan = plan_of(options)
+    plan, alone = plan_of(options), left_alone()
     if options.threads:
         torch.set_num_threads(options.threads)
     with joined(options.device) as device, stop_after_the_step() as stopped:
@@ -125,7 +127,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plan = _with_steps(plan, options, epoch)
         say(*notes)
         if options.dry_run:
-            _say_what_it_needs(plan, device, clips, epoch, say)
+            with errors.status("") as status:
+                _say_what_it_needs(plan, device, clips, epoch, say, status.update)
             return OK
         check_data(plan, options.output)
         if team().rank == 0:
@@ -138,7 +141,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
         done = train(
             plan.network, plan.training, clips, options.output, **_weights(plan), device=device,
-            validate=validate, progress=progress, notice=say, stopped=stopped,
+            validate=validate, progress=progress, notice=say,
+            stopped=lambda: stopped() or alone(),
         )  # fmt: skip
     if done.step < steps:
         say(f"stopped at step {done.step}; the same command goes on from there")
@@ -149,11 +153,15 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def plan_of(options: Options) -> Run:
     """The run that the options describe. Raises `InputError` before any data is read."""
-    from tfsasm.training.recipes import recipe
+    from tfsasm.training.recipes import check_recipe, recipe
     from tfsasm.training.runs import Run, named_network, read_run
 
     if options.steps and options.epochs:
         raise InputError("give --steps or --epochs, not both")
+    if options.epochs is not None and not 0 < options.epochs <= _MOST_EPOCHS:
+        raise InputError(f"--epochs {options.epochs} is not above 0 and at most {_MOST_EPOCHS:,}")
+    if options.validate_sequences < 0:
+        raise InputError(f"--validate-sequences {options.validate_sequences}; give 0 for none")
     if options.config:
         plan = read_run(options.config)
         if options.network:
@@ -168,14 +176,13 @@ def plan_of(options: Options) -> Run:
     given = {
         "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
         "precision": options.precision, "workers": options.workers,
-        "loggers": options.logger or None,
+        "loggers": ",".join(options.logger) or None,
         "validate_minutes": options.validate_minutes,
         "checkpoint_minutes": options.checkpoint_minutes,
     }  # fmt: skip
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    training = with_settings(replace(plan.training, **changes), pairs(options.set))
-    if training.batch < 1 or training.steps < 1:
-        raise InputError("batch and steps are at least 1")
+    changes = {name: str(value) for name, value in given.items() if value is not None}
+    training = with_settings(plan.training, changes | pairs(options.set))
+    check_recipe(training)
     return replace(
         plan, training=training, data=options.data or plan.data,
         validate=options.validate or plan.validate, init=str(options.init or plan.init),
@@ -249,7 +256,8 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
 
 
 def _say_what_it_needs(
-    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None]
+    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None],
+    progress: Callable[[str], None],
 ) -> None:
     from tfsasm.pytorch import find_device
     from tfsasm.training.estimate import estimate
@@ -257,13 +265,15 @@ def _say_what_it_needs(
 
     place = find_device(device)
     model, taken = new_model(plan.network, plan.training, **_weights(plan))
-    found = estimate(plan.network, plan.training, clips, model.to(place))
+    found = estimate(plan.network, plan.training, clips, model.to(place), progress)
     seen = found.steps * plan.training.batch
+    days = f" ({found.hours / 24:.0f} days)" if found.hours >= 48 else ""
     say(
         *taken.splitlines(),
         f"steps    {found.steps} of {plan.training.batch} clips"
         + (f", {seen / epoch:.1f} epochs of {epoch} clips" if epoch else ""),
-        f"time     {found.hours:.2f} hours, {found.seconds:.2f} seconds a step, as measured here",
+        f"time     {found.hours:.2f} hours{days}, {found.seconds:.2f} seconds a step, as measured "
+        "here",
         f"memory   {found.memory:.2f} GB of {found.place}, and about 0.5 GB per worker",
     )  # fmt: skip
 

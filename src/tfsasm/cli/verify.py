@@ -56,7 +56,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from rich.table import Table
 
     from tfsasm.errors import InputError
-    from tfsasm.experiments.verify import describe, recorded, rendered, verify
+    from tfsasm.experiments.verify import advice, describe, recorded, rendered, verify
     from tfsasm.files import check_outputs, sha256, write_json
     from tfsasm.tracking.load import embedded
 
@@ -87,6 +87,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         )
         table.add_row(one.variant, *values, one.verdict)
     console.print(table)
+    print_lines(console, *advice(found))
     if options.json:
         write_json(options.json, {
             "weights": options.weights, "sha256": digest, "network": about,

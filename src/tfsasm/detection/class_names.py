@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -92,6 +93,6 @@ def read_names(text: str) -> dict[int, str]:
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return {}
     pairs = dict(enumerate(found)) if isinstance(found, list | tuple) else found
-    if not isinstance(pairs, dict) or not all(str(number).isdecimal() for number in pairs):
+    if not isinstance(pairs, dict) or not all(re.fullmatch(r"\d{1,9}", str(n)) for n in pairs):
         return {}
     return {int(number): str(name) for number, name in pairs.items()}

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from tfsasm.detection.yolox import Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import differences, find_device, read_state_dict, refuse
+from tfsasm.pytorch import (
+    beside,
+    differences,
+    download,
+    find_device,
+    read_state_dict,
+    refuse,
+    side_queue,
+    upload,
+)  # fmt: skip
 from tfsasm.tables import Floats
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
@@ -61,6 +70,7 @@ class YoloxTorchDetector(Yolox):
         settings = settings or YoloxSettings()
         path = Path(weights)
         self._device = find_device(settings.device)
+        self._queue = side_queue(self._device)
         # stripped files lack the counters, and nothing uses them
         state = {name: t for name, t in read_state_dict(path).items() if not _is_counter(name)}
         self.size, self._class_count = recognise(state, path)
@@ -92,13 +102,15 @@ class YoloxTorchDetector(Yolox):
     @torch.inference_mode()
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`."""
-        return self._network(torch.from_numpy(batch).to(self._device)).cpu().numpy()
+        with beside(self._queue):  # it waits for its own answer only
+            return download(self._network(upload(batch, self._device)))
 
 
 def recognise(state: State, path: Path) -> tuple[str, int]:
     """Size and number of classes of a YOLOX, by the shapes of two tensors."""
     stem, classes = state.get(_STEM), state.get(_CLASSES)
-    if stem is None or classes is None or stem.ndim != 4 or classes.ndim != 4:
+    found = [tensor for tensor in (stem, classes) if tensor is not None and tensor.numel()]
+    if stem is None or classes is None or [tensor.ndim for tensor in found] != [4, 4]:
         raise WeightsError(
             f"{path} is not a YOLOX checkpoint: it lacks {_STEM} or {_CLASSES}; it begins with "
             f"{', '.join(list(state)[:3])}"

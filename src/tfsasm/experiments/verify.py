@@ -54,6 +54,8 @@ class Agreement:
     """Boxes of all frames together; of none nothing can differ."""
     absent: str = ""
     """Why it could not be run; then nothing else is meant."""
+    margin: float = 0.5
+    """How far the least sure of these boxes is above the score that a box needs."""
 
     @property
     def verdict(self) -> str:
@@ -130,7 +132,10 @@ def verify(
             tracks = [tracker.update(boxes, image) for image, boxes in video]
             seconds = (time.perf_counter() - began) / max(1, len(video))
             wanted = tracks if wanted is None else wanted
-            yield Agreement(variant, seconds, *compared(tracks, wanted), sum(map(len, tracks)))
+            boxes = sum(map(len, tracks))
+            yield Agreement(
+                variant, seconds, *compared(tracks, wanted), boxes, margin=_margin(tracks)
+            )
 
 
 def _made(variant: str, weights: Path, folder: Path) -> Network:
@@ -156,6 +161,38 @@ def compared(
             apart = np.abs(one.xyxy[rows] - other.xyxy[others]).max()
             distance = max(distance, float(apart))
     return same, distance
+
+
+def _margin(tracks: Sequence[sv.Detections]) -> float:
+    bar = released().report_score
+    scores = [np.asarray(one.confidence) for one in tracks if len(one)]
+    return float(np.concatenate(scores).min()) - bar if scores else 1 - bar
+
+
+def advice(found: Sequence[Agreement]) -> list[str]:
+    """What to make of variants that track others than the first one: a sentence for each kind."""
+    other = [one for one in found if not (one.absent or one.identities)]
+    if not other:
+        return []
+    rounded = ", ".join(one.variant for one in other if one.rounded)
+    whole = ", ".join(one.variant for one in other if not one.rounded)
+    margin = min(one.margin for one in found if not one.absent)
+    lines = [
+        f"a score of {released().report_score} decides who is tracked, and the least sure box here "
+        f"has {margin:.1g} more than that"
+    ]
+    if rounded:
+        lines.append(
+            f"{rounded}: half precision moves scores by about a thousandth, and some decide "
+            "otherwise then; take fp32 for this network, or score both by tfsasm evaluate "
+            "--precision"
+        )
+    if whole:
+        lines.append(
+            f"{whole}: another order of sums moves scores by about 1e-5, which decides only where "
+            "a network is unsure, as one without training is; with a trained one, report it"
+        )
+    return lines
 
 
 def describe(weights: Path) -> tuple[str, NetworkConfig]:

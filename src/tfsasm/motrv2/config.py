@@ -46,6 +46,14 @@ class ModelConfig:
     place_values: bool = False
     """Self-attention passes on where a query is, not only what it is; published: no."""
 
+    @property
+    def least(self) -> int:
+        """How many numbers a network of these sizes has at least: its largest matrices."""
+        attention = self.width + self.heads * self.levels * self.points
+        layer = 2 * self.width * (attention + self.feedforward)
+        rows = self.levels + self.learned_queries + self.classes
+        return (self.encoder_layers + self.decoder_layers) * layer + rows * self.width
+
 
 @dataclass(frozen=True)
 class NetworkConfig:

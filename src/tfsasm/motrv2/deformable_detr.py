@@ -27,7 +27,7 @@ from tfsasm.motrv2.transformer import (
     inverse_sigmoid,
     pixel_centres,
 )
-from tfsasm.motrv2.weights import published_name, read_checkpoint
+from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
@@ -75,17 +75,21 @@ class DeformableDETR(ImageEncoder):
         return last.logits, last.boxes
 
     def answers(
-        self, features: Features, position: Tensor, content: Tensor, places: Tensor
+        self, features: Features, position: Tensor, content: Tensor, places: Tensor,
+        attention_mask: Tensor | None = None,
     ) -> list[Prediction]:
         """A prediction per layer for queries of that position and content, both `[1, Q, C]`.
 
-        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`.
+        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`. `attention_mask` `[Q, Q]`:
+        True where a row must not attend to a column.
         """
         predictions = []
         for layer, box_head, class_head in zip(
             self.layers, self.box_heads, self.class_heads, strict=False
         ):
-            content = cast(DecoderLayer, layer).attend(content, position, places, features)
+            content = cast(DecoderLayer, layer).attend(
+                content, position, places, features, attention_mask
+            )
             boxes = _moved(places, box_head(content))
             predictions.append(Prediction(class_head(content)[0], boxes[0], content[0]))
             places = boxes.detach() if self.variant.refine else places
@@ -165,27 +169,35 @@ def fill(
 
 def recognise(state: Mapping[str, Tensor], path: Path | str) -> DetrConfig:
     """What a file's tensors say of its network. Raises `WeightsError` for those of another one."""
-    needed = ("transformer.level_embed", "class_embed.0.bias", "input_proj.0.0.weight",
-              "transformer.encoder.layers.0.linear1.weight",
-              "transformer.encoder.layers.0.self_attn.attention_weights.bias")  # fmt: skip
+    needed = {
+        "transformer.level_embed": 2, "class_embed.0.bias": 1, "input_proj.0.0.weight": 4,
+        "transformer.encoder.layers.0.linear1.weight": 2,
+        "transformer.encoder.layers.0.self_attn.attention_weights.bias": 1,
+    }  # fmt: skip
     if lacking := [name for name in needed if name not in state]:
         raise WeightsError(f"{path} is not a Deformable DETR: it lacks {lacking[0]}")
+    for name, axes in needed.items():
+        if state[name].ndim != axes or not state[name].numel():
+            shape = list(state[name].shape)
+            raise WeightsError(f"{path} is not a Deformable DETR: {name} is of shape {shape}")
     levels, width = state["transformer.level_embed"].shape
     if levels == 1:
         raise WeightsError(f"{path} is a Deformable DETR of one feature level; those of four "
                            "levels are supported")  # fmt: skip
     heads = ModelConfig.heads
     two_stage = "transformer.enc_output.weight" in state
-    queries = 300 if two_stage else len(state.get("query_embed.weight", ()))
+    learned = state.get("query_embed.weight", torch.empty(0))
+    queries = 300 if two_stage else learned.shape[:1].numel()
     model = ModelConfig(
         width=width, levels=levels, heads=heads, learned_queries=queries,
         feedforward=len(state["transformer.encoder.layers.0.linear1.weight"]),
         points=len(state["transformer.encoder.layers.0.self_attn.attention_weights.bias"])
         // (heads * levels),
-        encoder_layers=_count(state, r"transformer\.encoder\.layers\.(\d+)\."),
-        decoder_layers=_count(state, r"transformer\.decoder\.layers\.(\d+)\."),
+        encoder_layers=_count(state, r"transformer\.encoder\.layers\.(\d{1,6})\."),
+        decoder_layers=_count(state, r"transformer\.decoder\.layers\.(\d{1,6})\."),
         classes=len(state["class_embed.0.bias"]),
     )  # fmt: skip
+    check_size(model, state, path)
     refine = any(name.startswith(ALIASES) for name in state)
     return DetrConfig(model, refine=refine, two_stage=two_stage)
 

@@ -11,7 +11,7 @@ from tfsasm.motrv2.comot import is_comot
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import MOTR, is_motr, make_motr
-from tfsasm.motrv2.weights import make_model, read_checkpoint
+from tfsasm.motrv2.weights import check_size, make_model, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
 
@@ -37,6 +37,7 @@ def make_any(
         return cast(MOTRv2, network), config
     if config is None or config.model.kind == "motrv2":
         return make_model(dict(state), config, path)
+    check_size(config.model, state, path)
     model = build(config.model)
     refuse(differences(model.state_dict(), state), f"{path} does not fit the network")
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()})

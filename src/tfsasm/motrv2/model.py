@@ -46,10 +46,17 @@ class Interaction(FeedForward):
         self.norm2 = nn.LayerNorm(width)
         self.norm_feat = nn.LayerNorm(width)
 
-    def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
-        """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`."""
+    def forward(
+        self, content: Tensor, boxes: Tensor, embeddings: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Stored content, current boxes and embeddings of A tracks to next content `[A, C]`.
+
+        `attention_mask` `[A, A]`: True where a row must not attend to a column.
+        """
         position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        x = self.norm1(embeddings + self.self_attn(embeddings[None], position[None])[0])
+        attended = self.self_attn(embeddings[None], position[None], attention_mask)[0]
+        x = self.norm1(embeddings + attended)
         x = self.norm2(x + self.feed_forward(x))
         return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
 

@@ -25,6 +25,7 @@ from tfsasm.motrv2.transformer import (
     SelfAttention,
     inverse_sigmoid,
 )
+from tfsasm.motrv2.weights import check_size
 from tfsasm.runtime.network import Queries
 
 _FIRST_TRACK = 300  # queries from here on attend among themselves, whatever came before (QUIRK-44)
@@ -45,7 +46,10 @@ class TrackAttentionLayer(DecoderLayer):
         """See `DecoderLayer.attend`."""
         # A mask rather than a part: then an exported graph serves any number of tracks.
         tracks = torch.arange(content.shape[1], device=content.device) >= _FIRST_TRACK
-        updated = self.update_attn(content, position, tracks[:, None] != tracks)
+        others = tracks[:, None] != tracks
+        if attention_mask is not None:
+            others = others | attention_mask
+        updated = self.update_attn(content, position, others)
         content = torch.where(tracks[:, None], self.norm4(content + updated), content)
         return super().attend(content, position, places, features, attention_mask)
 
@@ -64,10 +68,17 @@ class PositionInteraction(FeedForward):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.norm_pos, self.norm_feat = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
-        """Stored content `[A, 2C]` and embeddings `[A, C]` of A tracks to the next content."""
+    def forward(
+        self, content: Tensor, boxes: Tensor, embeddings: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Stored content `[A, 2C]` and embeddings `[A, C]` of A tracks to the next content.
+
+        `attention_mask` `[A, A]`: True where a row must not attend to a column.
+        """
         position, feature = content.chunk(2, dim=-1)
-        x = self.norm1(embeddings + self.self_attn(embeddings[None], position[None])[0])
+        attended = self.self_attn(embeddings[None], position[None], attention_mask)[0]
+        x = self.norm1(embeddings + attended)
         x = self.norm2(x + self.feed_forward(x))
         position = self.norm_pos(position + self.linear_pos2(F.relu(self.linear_pos1(x))))
         feature = self.norm_feat(feature + self.linear_feat2(F.relu(self.linear_feat1(x))))
@@ -104,11 +115,13 @@ class MOTR(DeformableDETR):
         """New queries of a frame: the learned ones. Detections are not asked for."""
         return Queries(self.learned_content, self.learned_boxes)
 
-    def decode(self, features: Features, queries: Queries) -> list[Prediction]:
+    def decode(
+        self, features: Features, queries: Queries, attention_mask: Tensor | None = None
+    ) -> list[Prediction]:
         """Answer Q queries about one image: one `Prediction` of length Q per layer."""
         position, content = queries.content[None].chunk(2, dim=-1)
         places = inverse_sigmoid(queries.boxes[None, :, :2]).sigmoid()
-        return self.answers(features, position, content, places)
+        return self.answers(features, position, content, places, attention_mask)
 
     def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
         """See `MOTRv2.refresh`; of the box only the centre counts."""
@@ -136,6 +149,7 @@ def make_motr(
         raise WeightsError(f"{path} is a MOTR whose query interaction keeps positions; only the "
                            "published kind, which updates them, is supported")  # fmt: skip
     config = config or NetworkConfig(motr_sizes(state, path))
+    check_size(config.model, state, path)
     network = MOTR(config.model)
     fill(network, state, f"{path} does not fit MOTR",
          unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip

@@ -25,12 +25,17 @@ class TorchNetwork:
     preset = "default"
 
     def __init__(
-        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+        self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False,
+        padded: bool | None = None,
     ) -> None:
-        """With `resize_there` images are resized where the model is, by rounding not as OpenCV."""
+        """With `resize_there` images are resized where the model is, by rounding not as OpenCV.
+
+        Tables are `padded` on GPUs, unless that is given.
+        """
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
         self.classes = model.config.classes
+        self.padded = self.device.type == "cuda" if padded is None else padded
         self._queue = side_queue(self.device)
 
     @property
@@ -79,16 +84,20 @@ class TorchNetwork:
         return self.model.queries(boxes, scores)
 
     @torch.inference_mode()
-    def decode(self, features: Features, queries: Queries) -> Prediction:
+    def decode(
+        self, features: Features, queries: Queries, alive: Tensor | None = None
+    ) -> Prediction:
         """Predictions for Q queries in one image."""
-        layers = self.model.decode(features, queries)
+        layers = self.model.decode(features, queries, ignoring(alive))
         first, last = layers[0], layers[-1]
         return predicted(class_scores(last.logits), last.boxes, first.boxes, last.embeddings)
 
     @torch.inference_mode()
-    def interact(self, content: Tensor, boxes: Tensor, embeddings: Tensor) -> Tensor:
+    def interact(
+        self, content: Tensor, boxes: Tensor, embeddings: Tensor, alive: Tensor | None = None
+    ) -> Tensor:
         """Content `[A, C]` of the next frame for A tracks."""
-        return self.model.interaction(content, boxes, embeddings)
+        return self.model.interaction(content, boxes, embeddings, ignoring(alive))
 
 
 class MotrNetwork(TorchNetwork):
@@ -99,12 +108,22 @@ class MotrNetwork(TorchNetwork):
 
 
 def as_network(
-    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False
+    model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False, padded: bool | None = None
 ) -> TorchNetwork | SetNetwork[TorchNetwork]:
     """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as the `Network` of its kind."""
     kind = MotrNetwork if config.model.kind == "motr" else TorchNetwork
-    network = kind(model, config, resize_there=resize_there)
+    network = kind(model, config, resize_there=resize_there, padded=padded)
     return in_sets(network, config.model.queries_per_track)
+
+
+def ignoring(alive: Tensor | None) -> Tensor | None:
+    """Attention mask `[Q, Q]` by which the rows that are `alive` `[Q]` see no others.
+
+    Each row sees itself, since a softmax over nothing is NaN, which no weight of 0 takes away.
+    """
+    if alive is None:
+        return None
+    return ~(alive | torch.eye(len(alive), dtype=torch.bool, device=alive.device))
 
 
 def class_scores(logits: Tensor) -> Tensor:

@@ -20,13 +20,14 @@ from tfsasm.errors import WeightsError, first_few
 from tfsasm.files import atomic_path, shown
 from tfsasm.limits import file_stand_in
 from tfsasm.motrv2.comot import from_comot, is_comot
-from tfsasm.motrv2.config import NetworkConfig, full
+from tfsasm.motrv2.config import ModelConfig, NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.pytorch import (
-    check_numbers,
+    check_tensors,
     differences,
     read_state_dict,
     refuse,
+    tensors_path,
     without_prefixes,
 )
 
@@ -169,7 +170,7 @@ def _read_safetensors(path: Path, numbers: bool) -> tuple[State, NetworkConfig |
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
     config = metadata.get("config")
     if numbers:
-        check_numbers(state, path)
+        check_tensors(state, path)
     state = without_prefixes(state, path, logging.WARNING if numbers else logging.DEBUG)
     return state, None if config is None else _config(config, path)
 
@@ -193,6 +194,7 @@ def make_model(
         origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
     else:
         _check_classes(state, config, path)
+        check_size(config.model, state, path)
     if is_comot(state):
         state, config = from_comot(state, config, path)
     elif config is None:
@@ -212,7 +214,7 @@ def _published_config(state: State, path: Path | str) -> NetworkConfig:
     config, sizes = full(), full().model
     if classes := _classes(state):
         sizes = replace(sizes, classes=classes)
-    if (boxes := state.get("position.weight")) is not None and boxes.ndim:
+    if (boxes := state.get("position.weight")) is not None and boxes.numel():
         sizes = replace(sizes, learned_queries=len(boxes))
     if sizes.classes != config.model.classes:
         log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
@@ -234,7 +236,20 @@ def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> Non
 def _classes(state: State) -> int | None:
     """How many classes the first class head has."""
     heads = (state.get(name) for name in ("class_embed.0.bias", "decoder.class_heads.0.bias"))
-    return next((len(head) for head in heads if head is not None and head.ndim), None)
+    return next((len(head) for head in heads if head is not None and head.ndim == 1), None)
+
+
+def check_size(sizes: ModelConfig, state: Mapping[str, Tensor], origin: Path | str) -> None:
+    """Raises `WeightsError` for sizes of a network for which its file is far too small.
+
+    They are the word of the file, and a line of it could ask for all memory there is.
+    """
+    held = sum(tensor.numel() for tensor in state.values())
+    if sizes.least > held:
+        raise WeightsError(
+            f"{origin} does not fit the network, which by its sizes has {sizes.least:,} numbers or "
+            f"more: the file has {held:,}"
+        )
 
 
 def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
@@ -260,10 +275,10 @@ def save_model(
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
     if path.suffix == ".safetensors":
-        with atomic_path(path) as partial:
+        with tensors_path(path) as partial:
             save_file(state, partial, metadata={"config": config.to_json(), **(notes or {})})
     elif path.suffix in (".pth", ".pt"):
-        with atomic_path(path) as partial:
+        with tensors_path(path) as partial:
             torch.save({"model": to_published(state)}, partial)
         with atomic_path(path.with_suffix(".json")) as partial:
             partial.write_text(config.to_json() + "\n")

@@ -36,6 +36,7 @@ class ExportedNetwork:
     """
 
     inference = nullcontext
+    padded = False
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,
@@ -105,7 +106,7 @@ class ExportedNetwork:
             boxes=np.concat([known.learned_boxes, boxes]),
         )
 
-    def decode(self, features: Features, queries: Queries) -> Prediction:
+    def decode(self, features: Features, queries: Queries, alive: None = None) -> Prediction:
         """Predictions for Q queries in one image."""
         if len(queries) == 0:
             none = queries.boxes
@@ -117,7 +118,9 @@ class ExportedNetwork:
             *self._decode({"content": queries.content, "boxes": queries.boxes} | maps)
         )
 
-    def interact(self, content: Floats, boxes: Floats, embeddings: Floats) -> Floats:
+    def interact(
+        self, content: Floats, boxes: Floats, embeddings: Floats, alive: None = None
+    ) -> Floats:
         """Content `[A, C]` of the next frame for A tracks."""
         return self._interact({"content": content, "boxes": boxes, "embeddings": embeddings})[0]
 

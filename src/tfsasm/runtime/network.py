@@ -84,6 +84,8 @@ class Network(Protocol):
     """The method that goes with it, by name."""
     classes: int
     """How many there are. With several, each track has one."""
+    padded: bool
+    """Whether tables of tracks keep rows that stand empty, so that nobody waits to count tracks."""
     parameters: int
     """How many numbers were learned, a rough measure of the work per frame."""
 
@@ -105,11 +107,16 @@ class Network(Protocol):
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New queries of a frame: the learned ones, then one per detection `[P, 4]`, `[P]`."""
 
-    def decode(self, features: Any, queries: Queries) -> Prediction:
-        """Scores, boxes and embeddings of Q queries in one image."""
+    def decode(self, features: Any, queries: Queries, alive: Array | None = None) -> Prediction:
+        """Scores, boxes and embeddings of Q queries in one image.
 
-    def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
+        Of padded tables `alive` `[Q]` bool says which rows are queries; the others are ignored.
+        """
+
+    def interact(
+        self, content: Array, boxes: Array, embeddings: Array, alive: Array | None = None
+    ) -> Array:
         """Content `[A, C]` of the next frame for A tracks (query interaction module, SPEC 6.3).
 
-        `boxes` are the `references` of their queries.
+        `boxes` are the `references` of their queries; `alive` `[A]` as in `decode`.
         """

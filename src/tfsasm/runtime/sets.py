@@ -30,19 +30,29 @@ class SetNetwork(Generic[Single]):
         self.classes, self.parameters = single.classes, single.parameters
         self.inference, self.asarray = single.inference, single.asarray
         self.encode, self.input_size = single.encode, single.input_size
+        self.padded = single.padded
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
         """New sets of a frame: the learned ones."""
         return as_sets(self.single.queries(boxes[:0], scores[:0]), self.size)
 
-    def decode(self, features: Any, queries: Queries) -> Prediction:
+    def decode(self, features: Any, queries: Queries, alive: Array | None = None) -> Prediction:
         """Predictions for Q sets in one image."""
-        return of_sets(self.single.decode(features, as_queries(queries, self.size)), self.size)
+        single = as_queries(queries, self.size)
+        return of_sets(self.single.decode(features, single, self._each(alive)), self.size)
 
-    def interact(self, content: Array, boxes: Array, embeddings: Array) -> Array:
+    def interact(
+        self, content: Array, boxes: Array, embeddings: Array, alive: Array | None = None
+    ) -> Array:
         """Content `[A, G*C]` of the next frame for A sets whose queries stand at `[A, 4G]`."""
-        queries = (split(rows, self.size) for rows in (content, boxes, embeddings))
-        return joined(self.single.interact(*queries), self.size)
+        one, two, three = (split(rows, self.size) for rows in (content, boxes, embeddings))
+        return joined(self.single.interact(one, two, three, self._each(alive)), self.size)
+
+    def _each(self, alive: Array | None) -> Array | None:
+        """Of each set `[N]` as of each of its queries `[N * size]`."""
+        if alive is None:
+            return None
+        return namespace(alive).concat([alive[:, None]] * self.size, 1).reshape(-1)
 
 
 def in_sets(network: Single, size: int) -> Single | SetNetwork[Single]:

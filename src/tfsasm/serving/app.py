@@ -17,18 +17,15 @@ from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfsasm.errors import InputError
 from tfsasm.serving import metrics
 from tfsasm.serving.hub import Full, Hub, Taken, Unknown
+from tfsasm.serving.local import LocalOnly
 from tfsasm.serving.stream import Answer, LiveStream
 from tfsasm.serving.subscribers import Subscribers
 from tfsasm.video.annotate import Annotator
-
-LOCAL = ("localhost", "127.0.0.1")
-"""Hosts that a request may name where there is no token: pages of others cannot pass for one."""
 
 MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each client's own
 
@@ -96,7 +93,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     )  # fmt: skip
     calls = APIRouter(dependencies=[] if token is None else allowed)
     if token is None:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
+        app.add_middleware(LocalOnly)
     app.state.end = end
     app.add_middleware(_SmallBodies)
     app.exception_handler(InputError)(_refused)

@@ -91,7 +91,7 @@ def _matches(
 ) -> Array:
     library = namespace(scores)
     matches = library.full_like(live, -1, dtype=library.int64)
-    if config.match_iou >= 1 or not live.any() or len(proposals) == 0:
+    if config.match_iou >= 1 or len(proposals) == 0:
         return matches
     offered = cxcywh_to_xyxy(proposals.boxes)
     near = iou_matrix(cxcywh_to_xyxy(reference), offered)
@@ -137,7 +137,9 @@ def _may_be_born(
 ) -> Array:
     library = namespace(scores)
     own = proposal_rows(len(live), first, proposals)
-    allowed = ~(library.isin(own, matches) & (own >= 0))
+    allowed = library.ones_like(live)
+    if config.match_iou < 1:  # else none is matched
+        allowed = ~(library.isin(own, matches) & (own >= 0))
     if config.birth_score > 0:
         allowed &= (own >= 0) & (_rows(proposals.scores, own) >= config.birth_score)
     if config.duplicate_iou >= 1 or len(boxes) == 0:
@@ -163,12 +165,12 @@ class TrackStatus:
     """Consecutive frames absent, int64."""
     born: Array
     """Got its identity in this frame, bool."""
-    next_id: int
-    """The first number not given away yet."""
+    next_id: Array
+    """The first number not given away yet, `[]`."""
 
 
 def update_status(
-    ids: Array, missed: Array, scores: Array, next_id: int, config: LifecycleConfig,
+    ids: Array, missed: Array, scores: Array, next_id: Array, config: LifecycleConfig,
     *, may_be_born: Array | None = None,
 ) -> TrackStatus:
     """Start, keep and end tracks by the scores of one frame (SPEC 6.1).
@@ -189,19 +191,24 @@ def update_status(
     missed = missed + absent
     dead = absent & (missed >= config.miss_tolerance)
     ids = library.where(born, numbers, library.where(dead, NO_ID, ids))
-    return TrackStatus(ids, missed, born, next_id + int(born.sum()))
+    return TrackStatus(ids, missed, born, next_id + born.sum())
 
 
-def predict_boxes(boxes: Array, velocity: Array, missed: Array, config: MotionConfig) -> Array:
+def predict_boxes(
+    boxes: Array, velocity: Array, missed: Array, config: MotionConfig, longest: int | None = None
+) -> Array:
     """Boxes `[N, 4]` cxcywh of the coming frame, of tracks last seen at `boxes`.
 
-    `velocity` `[N, 2]` is per frame in the same units, `missed` `[N]` counts the frames since then.
+    `velocity` `[N, 2]` is per frame in the same units, `missed` `[N]` counts the frames since then,
+    at most `longest`; by default that is looked up.
     """
     if not config.lead:
         return boxes
     library = namespace(boxes)
-    steps = library.arange(int(missed.max()) + 1 if len(missed) else 1, device=boxes.device)
-    shares = library.asarray(config.fade, dtype=library.float32, device=boxes.device) ** steps
+    if longest is None:
+        longest = int(missed.max()) if len(missed) else 0
+    steps = library.arange(longest + 1, device=boxes.device)
+    shares = library.full((), config.fade, dtype=library.float32, device=boxes.device) ** steps
     # 1 + fade + fade^2 + ..., a term per frame
     distance = library.asarray(shares, dtype=library.float32).cumsum(0)[missed]
     centres = boxes[:, :2] + config.lead * distance[:, None] * velocity

@@ -18,18 +18,18 @@ class Origins:
         self._data: dict[int, dict[str, Any]] = {}
 
     def learn(
-        self, ids: Array, sources: Array, detections: sv.Detections | None, live: Array
+        self, ids: Array, sources: Array, detections: sv.Detections | None
     ) -> None:
         """Take over the data of tracks that are born, reported or not; forget those that died.
 
-        `ids` and `sources` `[N]` are those of `TrackOutput`, `live` the identities that remain.
+        `ids` and `sources` `[N]` are those of `TrackOutput`, of all that live.
         """
         if detections is not None:
             for identity, source in zip(ids.tolist(), sources.tolist(), strict=True):
                 if source >= 0:
                     row = {key: values[source] for key, values in detections.data.items()}
                     self._data[identity] = row
-        alive = set(live.tolist())
+        alive = set(ids.tolist())
         self._data = {i: value for i, value in self._data.items() if i in alive}
 
     def attach(self, tracks: sv.Detections) -> sv.Detections:

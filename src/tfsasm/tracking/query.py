@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from tfsasm.detection.proposals import (
 from tfsasm.errors import InputError
 from tfsasm.runtime.network import Network, Prediction, Queries
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tables import Array, Floats, Table, as_numpy, namespace
+from tfsasm.tables import Array, Floats, as_numpy, namespace
 from tfsasm.tracking import association, memory
 from tfsasm.tracking.association import TrackStatus, proposal_rows
 from tfsasm.tracking.config import (
@@ -41,82 +41,23 @@ from tfsasm.tracking.config import (
 )
 from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
-from tfsasm.tracking.memory import Memory, Observation
+from tfsasm.tracking.memory import Observation
 from tfsasm.tracking.origins import Origins
 from tfsasm.tracking.run import Track, track_video
+from tfsasm.tracking.state import (
+    TrackerState,
+    TrackOutput,
+    Tracks,
+    asked_rows,
+    begin,
+    live_rows,
+    new_tracks,
+    settled,
+    with_room,
+)
 from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Tracks(Table):
-    """What lives from frame to frame."""
-
-    ids: Array
-    """`[N]` int64, from 0."""
-    missed: Array
-    """Consecutive frames absent, `[N]` int64."""
-    queries: Queries
-    """Content of the next frame, and the box in which the track was last seen."""
-    memory: Memory
-    velocity: Array
-    """Of the box's centre per frame, in normalised units, `[N, 2]`; 0 while motion is off."""
-    classes: Array = None
-    """Of the detection that each was born of or last matched with, `[N]` int64, or `NO_CLASS`,
-    which it is for all if none are given; with a network of several classes, what the track was
-    when it was last seen."""
-
-    def __post_init__(self) -> None:
-        if self.classes is None:
-            object.__setattr__(self, "classes", no_classes(self.ids))
-
-
-@dataclass(frozen=True)
-class TrackerState:
-    """Everything that survives a frame."""
-
-    tracks: Tracks
-    next_id: int = 0
-    frame: int = 0
-    """Frames seen so far."""
-
-
-@dataclass(frozen=True)
-class TrackOutput(Table):
-    """Every live track after a frame, absent ones included."""
-
-    ids: Array
-    """`[N]` int64, from 0."""
-    scores: Array
-    """`[N]`."""
-    boxes: Array
-    """`[N, 4]` normalised cxcywh, not clipped to the image (QUIRK-14)."""
-    sources: Array
-    """Row of the proposal that the track was born of in this frame or is matched with, else -1."""
-    classes: Array = None
-    """As in `Tracks`."""
-
-    def __post_init__(self) -> None:
-        if self.classes is None:
-            object.__setattr__(self, "classes", no_classes(self.ids))
-
-
-def begin(network: Network, config: TrackerConfig) -> TrackerState:
-    """State before the first frame: no tracks."""
-    nothing = Proposals.empty().map(network.asarray)
-    return TrackerState(_new_tracks(network.queries(nothing.boxes, nothing.scores)[:0], config))
-
-
-def _new_tracks(queries: Queries, config: TrackerConfig) -> Tracks:
-    library, device, n = namespace(queries.boxes), queries.boxes.device, len(queries)
-    return Tracks(
-        ids=library.full((n,), NO_ID, dtype=library.int64, device=device),
-        missed=library.zeros((n,), dtype=library.int64, device=device),
-        queries=queries,
-        memory=memory.empty(queries.content, config.memory),
-        velocity=library.zeros((n, 2), dtype=library.float32, device=device),
-    )
 
 
 def step(
@@ -126,31 +67,46 @@ def step(
     """One frame (SPEC 6): decode proposals and tracks, associate, remember, make the next queries.
 
     `features` come from `network.encode`; `proposals` are arrays of the network. The order of the
-    tracks is that of the released code: new ones first (QUIRK-12).
+    tracks is that of the released code: new ones first (QUIRK-12). With a `padded` network nothing
+    waits for the device; `settled` does, and its state is to be given to the next step: in this one
+    the number of tracks is but an upper bound.
     """
+    if not network.proposals:
+        proposals = proposals[:0]
     with network.inference():
-        return _step(network, state, features, proposals, config)
+        if network.padded:
+            state = with_room(state, network.learned + len(proposals), config)
+        tracks, next_id, output = _step(
+            network, state.tracks, state.next_id, features, proposals, config
+        )
+    next_id = next_id if network.padded else int(next_id)
+    return TrackerState(tracks, next_id, state.frame + 1, state.live), output
 
 
 def _step(
-    network: Network, state: TrackerState, features: Any, proposals: Proposals,
+    network: Network, before: Tracks, next_id: Array, features: Any, proposals: Proposals,
     config: TrackerConfig,
-) -> tuple[TrackerState, TrackOutput]:
-    if not network.proposals:
-        proposals = proposals[:0]
+) -> tuple[Tracks, Array, TrackOutput]:
+    """Tracks, the next identity and the output; of a padded network all of the length of `before`.
+    """
     if network.classes > 1:  # it says itself what a track is; the detector may count otherwise
         proposals = replace(proposals, classes=no_classes(proposals.scores))
-    new = _new_tracks(network.queries(proposals.boxes, proposals.scores), config)
-    tracks = Tracks.cat([new, state.tracks])
+    new = new_tracks(network.queries(proposals.boxes, proposals.scores), config)
+    tracks = Tracks.cat([new, before])
     own = proposal_rows(len(tracks), network.learned, proposals)
     tracks = replace(tracks, classes=association.updated_classes(tracks.classes, own, proposals))
+    alive = asked_rows(tracks.ids, len(new)) if network.padded else None
     prediction, matches, status = _predict(
-        network, tracks, features, proposals, state.next_id, config
+        network, tracks, alive, features, proposals, next_id, config
     )
-    live = namespace(own).where(status.ids != NO_ID)[0]  # rows: a mask would be counted each time
+    live = live_rows(status.ids, len(before) if network.padded else None)
+    ids = status.ids[live]
     seen = prediction.scores > config.refresh_score
-    queries = _refresh(network, tracks.queries[live], prediction[live], seen[live])
-    observed = observe(tracks, prediction, status, config)[live]
+    queries = _refresh(
+        network, tracks.queries[live], prediction[live], seen[live],
+        ids != NO_ID if network.padded else None,
+    )  # fmt: skip
+    observed = observe(tracks, prediction, status, config, alive)[live]
     if config.stored == "refreshed":
         observed = replace(observed, feature=queries.content)
     remembered = memory.write(tracks.memory[live], observed, config.memory)
@@ -165,22 +121,29 @@ def _step(
         classes = namespace(own).where(seen | status.born, prediction.classes, classes)
     output = TrackOutput(status.ids, prediction.scores, prediction.boxes, sources, classes)[live]
     tracks = Tracks(
-        status.ids[live], status.missed[live], queries, remembered, velocity[live], classes[live]
+        ids, status.missed[live], queries, remembered, velocity[live], classes[live]
     )
-    return TrackerState(tracks, status.next_id, state.frame + 1), output
+    return tracks, status.next_id, output
 
 
 def _predict(
-    network: Network, tracks: Tracks, features: Any, proposals: Proposals, next_id: int,
-    config: TrackerConfig,
+    network: Network, tracks: Tracks, alive: Array | None, features: Any, proposals: Proposals,
+    next_id: Array, config: TrackerConfig,
 ) -> tuple[Prediction, Array, TrackStatus]:
-    """Predictions after the association, the proposal `[N]` of each track, and the identities."""
+    """Predictions after the association, the proposal `[N]` of each track, and the identities.
+
+    `alive` as in `Network.decode`; rows that stand empty score less than any threshold.
+    """
     content = memory.read(tracks.memory, tracks.queries.content)
+    longest = config.lifecycle.miss_tolerance if network.padded else None
     reference = association.predict_boxes(
-        tracks.queries.boxes, tracks.velocity, tracks.missed, config.motion
+        tracks.queries.boxes, tracks.velocity, tracks.missed, config.motion, longest
     )
     asked = replace(tracks.queries, content=content, boxes=reference)
-    prediction = network.decode(features, asked)
+    prediction = network.decode(features, asked, alive)
+    if alive is not None:
+        scores = namespace(alive).where(alive, prediction.scores, -np.inf)
+        prediction = replace(prediction, scores=scores)
     classes = prediction.classes if network.classes > 1 else tracks.classes
     associated = association.associate(
         tracks.ids, prediction.scores, prediction.boxes, reference, proposals, network.learned,
@@ -195,11 +158,13 @@ def _predict(
     return prediction, associated.matches, status
 
 
-def _refresh(network: Network, stored: Queries, prediction: Prediction, seen: Array) -> Queries:
+def _refresh(
+    network: Network, stored: Queries, prediction: Prediction, seen: Array, alive: Array | None
+) -> Queries:
     """Queries of the next frame for A tracks (SPEC 6.3).
 
     `stored` is what the tracks carried into this frame, before any memory was mixed in. Tracks that
-    were not `seen` `[A]` stay frozen, content and box.
+    were not `seen` `[A]` stay frozen, content and box. `alive` as in `Network.interact`.
     """
     if len(stored) == 0:
         return stored
@@ -208,14 +173,18 @@ def _refresh(network: Network, stored: Queries, prediction: Prediction, seen: Ar
         stored.content, where(chosen, prediction.boxes, stored.boxes),
         where(chosen, prediction.members, stored.members),
     )  # fmt: skip
-    content = network.interact(stored.content, new.references, prediction.embeddings)
+    content = network.interact(stored.content, new.references, prediction.embeddings, alive)
     return replace(new, content=where(chosen, content, stored.content))
 
 
 def observe(
-    tracks: Tracks, prediction: Prediction, status: TrackStatus, config: TrackerConfig
+    tracks: Tracks, prediction: Prediction, status: TrackStatus, config: TrackerConfig,
+    among: Array | None = None,
 ) -> Observation:
-    """What the memory sees of each query: the one place that decides it (SPEC 7.2, 7.3)."""
+    """What the memory sees of each query: the one place that decides it (SPEC 7.2, 7.3).
+
+    Rows that are not `among` `[N]` cover nothing; by default there are none.
+    """
     live = status.ids != NO_ID
     present = namespace(live).ones_like(live)
     if not config.present_at_birth:
@@ -226,7 +195,7 @@ def observe(
     return Observation(
         feature=prediction.embeddings if embedding else tracks.queries.content,
         travel=_travel(tracks, prediction, config),
-        overlap=_overlap(prediction.boxes, live if config.overlap_with == "tracks" else None),
+        overlap=_overlap(prediction.boxes, live if config.overlap_with == "tracks" else among),
         score=prediction.scores,
         present=present,
     )
@@ -298,7 +267,7 @@ class QueryTracker:
                              "(CO-MOT) has several; leave it 0")  # fmt: skip
 
     def __repr__(self) -> str:
-        tracks = len(self.state.tracks)
+        tracks = len(self.state.living)
         return f"QueryTracker({self.network.parameters:,} parameters, {tracks} tracks)"
 
     def reset(self) -> None:
@@ -310,7 +279,7 @@ class QueryTracker:
     @property
     def tracks(self) -> list[Track]:
         """All that live after the last frame, lost ones included, in the order of their ids."""
-        kept = self.state.tracks
+        kept = self.state.living
         boxes = _in_pixels(kept.queries.boxes, *self._size).astype(np.float64)
         columns = zip(kept.ids.tolist(), boxes, kept.missed.tolist(), kept.classes.tolist(),
                       strict=True)  # fmt: skip
@@ -332,7 +301,8 @@ class QueryTracker:
     @property
     def remembered(self) -> Remembered:
         """The memory after the last frame, for `tfsasm.History`; views are contents of queries."""
-        kept, content = self.state.tracks, self.state.tracks.queries.content
+        kept = self.state.living
+        content = kept.queries.content
         mixed = memory.read(kept.memory, content)
         return remembered(kept.ids + 1, content, [mixed], kept.memory, kept.missed == 0)
 
@@ -368,11 +338,11 @@ class QueryTracker:
             proposals = as_proposals(found, width, height)
         self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
         features = self.network.encode([image])[0] if prepared is None else prepared
-        self.state, output = step(
+        self.state, output = settled(*step(
             self.network, self.state, features, proposals.map(self.network.asarray), self.config
-        )
+        ))  # fmt: skip
         self._size = (width, height)
-        self._origins.learn(output.ids, output.sources, found, self.state.tracks.ids)
+        self._origins.learn(output.ids, output.sources, found)
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
         metadata = {} if found is None else dict(found.metadata)

@@ -6,6 +6,7 @@ memory holds of each identity, with pictures.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -19,7 +20,8 @@ import numpy as np
 import supervision as sv
 
 from tfsasm.errors import InputError
-from tfsasm.files import parsed, read_text
+from tfsasm.files import checked, field, numbers, parsed, read_text, shown
+from tfsasm.limits import FRAMES
 from tfsasm.tracking.annotations import UNKNOWN, class_names
 from tfsasm.tracking.history import History, Match, Remembers
 from tfsasm.tracking.pictures import Pictures
@@ -201,7 +203,33 @@ def read_page(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no page that tfsasm track has written (NAME.report.html)")
     if data.get("format") != FORMAT:
         raise InputError(f"{path} is of another version of tfsasm; track the video again")
+    try:
+        _check(data)
+    except ValueError as error:
+        raise InputError(f"{path}: the data of this page is damaged: {error}") from error
     return data
+
+
+def _check(data: dict[str, Any]) -> None:
+    """That a page has what is asked of it here; raises `ValueError`. Its scripts see to the rest.
+    """
+    frames = [checked(number, "a frame", int) for number in field(data, "numbers", list)]
+    if not frames or frames[0] < 1 or any(a >= b for a, b in itertools.pairwise(frames)):
+        raise ValueError("numbers are not those of frames, in order, from 1 on")
+    FRAMES.check(frames[-1], "it")
+    known = set(frames)
+    for video in field(data, "videos", list):
+        field(video, "src", str)
+        field(video, "drawn", bool)
+        numbers([video.get("start")], "start")
+    for track in field(data, "tracks", list):
+        identity, where = field(track, "id", int), field(track, "frames", list)
+        if not 0 < identity < 2**53:
+            raise ValueError(f"{shown(identity)} is no identity")
+        if not known.issuperset(checked(number, "a frame", int) for number in where):
+            raise ValueError(f"identity {identity} is in frames that were not tracked")
+        if len(numbers(field(track, "boxes", list), "boxes")) != 4 * len(where):
+            raise ValueError(f"identity {identity} has not a box in each of its frames")
 
 
 def videos_of(data: dict[str, Any], folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -211,4 +239,4 @@ def videos_of(data: dict[str, Any], folder: Path) -> list[tuple[Path, dict[str, 
     """
     found = [(folder / unquote(entry["src"]), entry) for entry in data["videos"]]
     return [(path, entry) for path, entry in found
-            if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]  # fmt: skip
+            if path.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(path)]  # fmt: skip

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import atomic_path, checked, not_json, parsed
+from tfsasm.files import checked, not_json, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import save_model
-from tfsasm.pytorch import read_checkpoint_file
+from tfsasm.pytorch import read_checkpoint_file, tensors_path
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.reports import Means
 
@@ -73,7 +73,7 @@ def save(run: TrainState, output: Path) -> None:
         "network": run.network.to_json(), "config": settings, "best": run.best,
         "pending": asdict(run.pending),
     }  # fmt: skip
-    with atomic_path(output / "last.pt") as partial:
+    with tensors_path(output / "last.pt") as partial:
         torch.save(state, partial)
     _save_average(run, output / "model.safetensors", settings)
 
@@ -131,11 +131,11 @@ def resume(run: TrainState, path: Path) -> str:
     run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
     run.step, run.best = state["step"], state.get("best", -math.inf)
     run.pending = Means(**state.get("pending", {}))
+    if run.step >= run.config.steps:
+        return f"all {run.step} steps are done; a larger --steps goes on from here"
     if theirs["steps"] != run.config.steps:
         return (
             f"resumed at step {run.step} of what is now {run.config.steps} steps instead of "
             f"{theirs['steps']}; rates and clip lengths follow the new number"
         )
-    if run.step >= run.config.steps:
-        return f"all {run.step} steps are done; a larger --steps goes on from here"
     return f"resumed at step {run.step}"

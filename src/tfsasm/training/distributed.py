@@ -5,7 +5,7 @@ At 42 million parameters a replica per device fits everywhere, so parameters are
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, TfsasmError
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.training.clip import Clip, ClipConfig, clip_loss
 
@@ -41,6 +41,7 @@ def joined(device: str) -> Iterator[str]:
     """Join the other processes that `torchrun` started, if it did. Yields this one's device.
 
     NCCL connects GPUs, gloo everything else; `auto` gives each process of a machine its own GPU.
+    Raises `TfsasmError` inside where another process ended, which has said why.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -52,8 +53,31 @@ def joined(device: str) -> Iterator[str]:
     dist.init_process_group("nccl" if gpus else "gloo", timeout=_PATIENCE)
     try:
         yield device
+    except RuntimeError as error:
+        if not other_ended(error):
+            raise
+        raise TfsasmError("another process of this run ended; what it said stands by itself") from (
+            error
+        )
     finally:
         dist.destroy_process_group()
+
+
+def other_ended(error: RuntimeError) -> bool:
+    """Whether an error of a run of several processes says that another one is gone."""
+    text = str(error)
+    return team().size > 1 and (
+        "closed by peer" in text or "NCCL" in text or "gloo" in text.lower()
+    )
+
+
+def left_alone() -> Callable[[], bool]:
+    """What says whether `torchrun`, which started this process, was killed since.
+
+    It starts its processes so that they outlive it, and nobody else would end them.
+    """
+    parent = os.getppid()
+    return lambda: team().size > 1 and os.getppid() != parent
 
 
 def clips_each(batch: int) -> int:

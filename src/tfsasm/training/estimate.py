@@ -1,6 +1,7 @@
 """What a run will need, by some of its own steps: seconds and memory are measured, not guessed."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,8 @@ from tfsasm.training.data import Blocks, stream
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
 
-_LEAST, _MOST, _SECONDS = 4, 40, 30.0  # steps per clip length, and how long they may take
+_LEAST, _MOST, _SECONDS = 4, 40, 30.0  # clips per clip length, and how long they may take
+_SLOW, _PATIENCE = 2, 120.0  # clips at least where they are slow, and seconds for them
 
 _MADE, _MAKING = 4, 3.0  # clips at least whose making is timed, and seconds, for 10 times as many
 
@@ -40,13 +42,16 @@ class Estimate:
 
 
 def estimate(
-    network: NetworkConfig, config: TrainConfig, blocks: Blocks, model: torch.nn.Module
+    network: NetworkConfig, config: TrainConfig, blocks: Blocks, model: torch.nn.Module,
+    progress: Callable[[str], None] = lambda what: None,
 ) -> Estimate:
-    """Take a few steps of a run at each of its clip lengths, and throw them away.
+    """Take a few clips of a run at each of its clip lengths, and throw away what was learned.
 
-    `model` is the network on its device. The first step of a length is not timed. The clips of so
-    few steps were made while the first one lasted, so that their making is timed by itself: where
-    it takes longer than the steps, a run waits for it. Writing checkpoints counts.
+    `model` is the network on its device. The clips of a step are computed one after the other, so
+    one is measured and counted for all; the optimiser counts once. The first clip of a length is
+    not timed. The clips of so few steps were made while the first one lasted, so that their making
+    is timed by itself: where it takes longer than the steps, a run waits for it. Writing
+    checkpoints counts.
     """
     run = start(model, network, config)  # type: ignore[arg-type]
     team = distributed.team()
@@ -55,26 +60,43 @@ def estimate(
     ends = [share for share, _ in config.lengths[1:]] + [1.0]
     seconds = 0.0
 
-    def step(share: float) -> float:
+    def clip(share: float) -> float:
         run.step = min(int(share * config.steps) + 1, config.steps - 1)
         began = time.perf_counter()
-        train_step(run, list(islice(clips, each)))
+        train_step(run, list(islice(clips, 1)))
         return time.perf_counter() - began
 
-    step(0.0)
+    progress("the first clip")
+    clip(0.0)
     making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
-    for (begin, _), end in zip(config.lengths, ends, strict=True):
-        step(begin)
+    optimiser = _seconds_of(run.optimizer.step)
+    for (begin, frames), end in zip(config.lengths, ends, strict=True):
+        if begin:
+            clip(begin)
         taken: list[float] = []
-        while len(taken) < _LEAST or (len(taken) < _MOST and sum(taken) < _SECONDS):
-            taken.append(step(begin))
-        seconds += (end - begin) * max(making, sum(taken) / len(taken))
+        while _goes_on(taken):
+            progress(f"clip {len(taken) + 1} of {frames} frames")
+            taken.append(clip(begin))
+        alone = max(0.0, sum(taken) / len(taken) - optimiser)
+        seconds += (end - begin) * max(making, each * alone + optimiser)
     with TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        save(run, Path(folder))
-        saving = time.perf_counter() - began
+        saving = _seconds_of(lambda: save(run, Path(folder)))
     seconds *= 1 + saving / (60 * config.checkpoint_minutes)
     return Estimate(config.steps, seconds, *_memory(run.model.learned_content.device))
+
+
+def _goes_on(taken: list[float]) -> bool:
+    """Whether another clip is to be timed: a quick one more often, a slow one at least twice."""
+    spent = sum(taken)
+    if len(taken) < _LEAST:
+        return len(taken) < _SLOW or spent < _PATIENCE
+    return len(taken) < _MOST and spent < _SECONDS
+
+
+def _seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:

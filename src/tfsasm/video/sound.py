@@ -11,10 +11,9 @@ from typing import Any
 
 import av
 
-log = logging.getLogger(__name__)
+from tfsasm.video.playlists import open_container
 
-PROTOCOLS_OF_FILES = "file,crypto,data"
-"""What a playlist that is a file may refer to: no network."""
+log = logging.getLogger(__name__)
 
 COPIED = {
     ".mp4": {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"},
@@ -66,9 +65,8 @@ def _muxed(
     video: Path, path: Path, output: Path, offset: float, seconds: float, *, copy: bool
 ) -> bool:
     """Whether there was sound; `copy` is for packets that `output` takes as they are."""
-    options = {"protocol_whitelist": PROTOCOLS_OF_FILES}
     suffix = output.suffix.lower()
-    with av.open(f"file:{video}") as frames, av.open(f"file:{path}", options=options) as source:
+    with av.open(f"file:{video}") as frames, open_container(path) as source:
         if not source.streams.audio:
             return False
         given: Any = source.streams.best("audio")

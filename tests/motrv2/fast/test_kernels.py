@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,31 @@ def test_bfloat16_values_are_summed_in_float32(dtype, width):
     assert found.dtype == dtype
     error = 2e-5 if dtype == torch.float32 else 2e-2  # one rounding at the very end
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=error)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_may_lie_token_by_token_or_head_by_head(dtype):
+    value, projected, reference = case_of_queries(20, 4, 4, 32, 2)
+    given = value.to(dtype), projected.to(dtype), reference.float()
+    apart = given[0].transpose(0, 1).contiguous().transpose(0, 1)
+    found, wanted = (kernels.attend(v, SHAPES, *given[1:], 4) for v in (apart, given[0]))
+    assert torch.equal(found, wanted)
+
+
+OTHER_VERSION = """
+import ctypes
+from tfsasm.motrv2.fast import kernels
+ctypes.CDLL = lambda path: ctypes.PyDLL(None)  # a library without this version's functions
+raise SystemExit(0 if kernels.library() is None else 1)
+"""
+
+
+@needs_kernels
+def test_kernels_of_another_version_are_not_used_and_told_to_be_built_again():
+    done = subprocess.run([sys.executable, "-c", OTHER_VERSION], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "run python hatch_build.py" in done.stderr
 
 
 @needs_kernels
@@ -151,7 +177,7 @@ def test_the_library_shows_nothing_but_kernels():
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     names = {line.split()[-1].lstrip("_") for line in listing.splitlines()}
-    common = {"highest_level", "has_threads"}
+    common = {"highest_level", "has_threads", "interface"}
     assert common < names
     assert {name.rpartition("_")[2] for name in names - common} <= set(kernels.LEVELS)
 

@@ -105,6 +105,29 @@ def test_a_person_who_comes_back_elsewhere_is_re_identified():
     assert by_motion[-1][0] != by_motion[40][0]
 
 
+@pytest.mark.parametrize(("away", "frames", "found"), [
+    pytest.param(80, 100, True, id="for less than reid_frames"),
+    pytest.param(110, 100, False, id="for longer"),
+    pytest.param(80, 0, False, id="with position's patience alone"),
+])
+def test_a_person_who_was_away_for_long_is_known_by_appearance(away, frames, found):
+    other = walk((500, 300), (0, 0.3), 60 + away)
+    boxes = np.concatenate([walk((200, 200), (1, 0), 40), walk((330, 240), (1, 0), 20 + away)])
+    visible = scene(boxes, other, without=[(0, 40, 39 + away)])
+    config = AppearanceConfig(appearance=AppearanceWeightConfig(reid_frames=frames))
+    ids = identities(AppearanceTracker(config=config), visible)
+    assert (ids[-1] == ids[39]) is found
+
+
+def test_somebody_new_where_another_was_long_ago_gets_an_identity_of_his_own():
+    other = walk((500, 300), (0, 0.3), 140)
+    first, second = walk((200, 200), (0, 0), 140), walk((205, 200), (0, 0), 140)
+    visible = scene(first, other, second, without=[(0, 40, 139), (2, 0, 99)])
+    ids = identities(AppearanceTracker(), visible)
+    assert ids[39] == {0: 1, 1: 2}
+    assert ids[-1] == {1: 2, 2: 3}
+
+
 def test_a_person_who_left_by_the_image_border_is_not_re_identified():
     other = walk((300, 300), (0, 0.5), 100)
     boxes = np.concatenate([walk((220, 200), (-4, 0), 51), walk((30, 240), (3, 0), 49)])
@@ -191,7 +214,7 @@ def test_a_tentative_track_is_reported_from_its_second_detection_and_a_duplicate
     assert ids == [[], [1], [1], [1], [1]]
 
 
-def test_a_track_ends_after_max_lost_frames():
+def test_a_track_without_appearance_ends_after_max_lost_frames():
     tracker = AppearanceTracker()
     tracker.update(detections(walk((100, 200), (0, 0), 1)))
     for frame in range(31):

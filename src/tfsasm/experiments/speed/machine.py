@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.fast.layers import PackedLinear
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Queries
 from tfsasm.processes import peak_memory
 from tfsasm.runtime.preprocess import resized_shape
-
-_ROWS, _SIDE, _TRIES = 2048, 1024, 12
 
 
 def gflop(network: NetworkConfig, height: int, width: int, queries: int) -> dict[str, float]:
@@ -45,21 +40,6 @@ def _flops(work: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
-
-
-def gemm_rate(dtype: torch.dtype) -> float:
-    """Best matrix product of this machine and this PyTorch, in GFLOP per second."""
-    x, weight = torch.randn(_ROWS, _SIDE).to(dtype), torch.randn(_SIDE, _SIDE).to(dtype)
-    bias = torch.zeros(_SIDE, dtype=dtype)
-    packed = PackedLinear(weight, bias, dtype)
-    best = float("inf")
-    with torch.inference_mode():
-        for work in (lambda: F.linear(x, weight, bias), lambda: packed(x)):
-            for _ in range(_TRIES):
-                began = time.perf_counter()
-                work()
-                best = min(best, time.perf_counter() - began)
-    return 2 * _ROWS * _SIDE * _SIDE / best / 1e9
 
 
 def peak_mb(work: Callable[..., None], *given: Any) -> float:

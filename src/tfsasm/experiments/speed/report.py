@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tfsasm.detection.detectors import Detector
-from tfsasm.experiments.speed import machine
+from tfsasm.experiments.speed import limits, machine
 from tfsasm.experiments.speed.stages import (
     STAGES,
     Measurement,
@@ -62,12 +62,14 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
         }
         work = _workload(settings, folder, detector)
         variants = {name: _variant(settings, name, exported, work) for name in settings.variants}
-        rates = {name: machine.gemm_rate(KINDS[name]) for name in ("fp32", "bf16")}
         measured = _alternate(variants, work, settings.rounds, folder / "out.mp4")
     queries = work.network.model.learned_queries + 2 * settings.tracks
-    needed = machine.gflop(work.network, settings.height, settings.width, queries)
+    frame = work.network, settings.height, settings.width, queries
+    needed, bandwidth = machine.gflop(*frame), limits.bandwidth()
+    layers = limits.layers_of(*frame)
+    least = {kind: limits.limits(layers, kind, bandwidth) for kind in limits.kinds()}
     rows = {
-        name: _summary(measured[name], memory[name], needed, _rates_of(name, rates))
+        name: _summary(measured[name], memory[name], _limits_of(name, least))
         for name in settings.variants
     }
     ratios = {
@@ -80,7 +82,11 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
         "machine": {
             "processor": machine.processor(), "threads": torch.get_num_threads(),
             "torch": torch.__version__, "kernels": kernels.describe(),
-            "gemm_gflop_per_s": {name: round(rate, 1) for name, rate in rates.items()},
+            "gb_per_s": {name: round(rate, 1) for name, rate in asdict(bandwidth).items()},
+        },
+        "limits": {
+            kind: {part: asdict(limit) for part, limit in parts.items()}
+            for kind, parts in least.items()
         },
         "settings": {
             "network": str(settings.weights or settings.network),
@@ -128,14 +134,15 @@ def _alone(settings: Settings, name: str, exported: Path) -> None:
         measure(_variant(settings, name, exported, work), work, Path(folder) / "out.mp4")
 
 
-def _rates_of(name: str, rates: dict[str, float]) -> dict[str, float]:
-    """The rate that each part of a variant could reach, in its precision."""
+def _limits_of(name: str, least: dict[str, dict[str, limits.Limit]]) -> dict[str, float]:
+    """Milliseconds that each part of a variant needs at least, in its precision."""
     kinds = {dtype: kind for kind, dtype in KINDS.items()}
-    return {part: rates[kinds[dtype]] for part, dtype in asdict(precision_of(name)).items()}
+    parts = asdict(precision_of(name)).items()
+    return {part: least[kinds[dtype]][part].ms for part, dtype in parts}
 
 
 def _summary(
-    measured: list[Measurement], memory: float, needed: dict[str, float], rates: dict[str, float]
+    measured: list[Measurement], memory: float, least: dict[str, float]
 ) -> dict[str, Any]:
     totals = [frame.total for frame in measured]
     stages = {
@@ -146,10 +153,7 @@ def _summary(
         "total_ms": round(statistics.median(totals), 3),
         "spread_ms": [round(min(totals), 3), round(max(totals), 3)],
         "stages": stages,
-        "gemm_share": {
-            name: round(count / (stages[name] / 1e3) / rates[name], 3)
-            for name, count in needed.items() if name in stages
-        },
+        "limit_ms": {name: round(ms, 3) for name, ms in least.items() if name in stages},
         "page_faults": round(statistics.median(frame.faults for frame in measured)),
         "peak_rss_mb": round(memory, 1),
     }  # fmt: skip

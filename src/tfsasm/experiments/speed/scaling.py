@@ -27,7 +27,8 @@ from tfsasm.tables import Table
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import MemoryConfig, TrackerConfig
 from tfsasm.tracking.memory import Memory, Observation
-from tfsasm.tracking.query import TrackerState, step
+from tfsasm.tracking.query import step
+from tfsasm.tracking.state import TrackerState
 
 Rows = list[dict[str, Any]]
 

@@ -31,7 +31,7 @@ LEVELS = ("base", "avx2", "avx512")
 
 MAX_POINTS = 64  # of a head over all levels; as in kernels.cpp
 
-MAX_CHANNELS = 256  # of a head, in `attend`; as in kernels.cpp
+_INTERFACE = 2  # of the functions; as in kernels.cpp
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
@@ -47,10 +47,15 @@ def _library() -> ctypes.CDLL | None:
     if not path.is_file():
         return None
     try:
-        return ctypes.CDLL(str(path))
+        found = ctypes.CDLL(str(path))
     except OSError as error:  # for another system, or no OpenMP like the compiler's in PyTorch
         log.warning("compiled kernels cannot be loaded: %s", error)
         return None
+    if not hasattr(found, "interface") or found.interface() != _INTERFACE:
+        log.warning("compiled kernels are of another version and are not used; "
+                    "install tfsasm again, or run python hatch_build.py in a checkout")  # fmt: skip
+        return None
+    return found
 
 
 def levels() -> tuple[str, ...]:
@@ -92,7 +97,7 @@ def serves(value: Tensor, points: int) -> bool:
     """Whether these kernels take this value, with so many points per head."""
     return (
         value.device.type == "cpu" and value.dtype in _SUFFIX
-        and points <= MAX_POINTS and library() is not None
+        and points <= MAX_POINTS and value.numel() < 2**31 and library() is not None
     )  # fmt: skip
 
 
@@ -141,18 +146,20 @@ def attend(
 ) -> Tensor:
     """Softmax, sampling points and weighted sums of one image in one pass; no gradient.
 
-    `value` `[S, M, D]`; `offsets_and_weights` `[Q, 3 * M * L * K]` are the offsets `[M, L, K, 2]`
-    and then the logits `[M, L, K]` of each query, K = `points` per level; `reference` float32 are
-    points `[Q, 2]` or boxes `[Q, 4]`. Returns `[Q, M * D]`, of the dtype of `offsets_and_weights`:
-    float32 with either value, or bfloat16 with a bfloat16 value.
+    `value` `[S, M, D]`, fastest where each head lies together; `offsets_and_weights`
+    `[Q, 3 * M * L * K]` are the offsets `[M, L, K, 2]` and then the logits `[M, L, K]` of each
+    query, K = `points` per level; `reference` float32 are points `[Q, 2]` or boxes `[Q, 4]`.
+    Returns `[Q, M * D]`, of the dtype of `offsets_and_weights`: float32 with either value, or
+    bfloat16 with a bfloat16 value.
     """
     given = offsets_and_weights.contiguous()
+    value = value if value.stride(-1) == 1 else value.contiguous()
     queries, size = reference.shape
     heads, width = value.shape[1:]
     out = given.new_empty(queries, heads * width)
     kind = "mixed" if value.dtype != given.dtype else _SUFFIX[value.dtype]
     _run(
-        f"attend_{kind}", value.contiguous(), given, reference.contiguous(), out,
+        f"attend_{kind}", value, *value.stride()[:2], given, reference.contiguous(), out,
         queries, heads, width, len(shapes), points, _table(tuple(shapes)), ctypes.c_int(size == 4),
     )  # fmt: skip
     return out

@@ -153,6 +153,8 @@ class FastEncoderLayer(nn.Module):
     def forward(self, work: _Work, shapes: Shapes, reference: Tensor) -> None:
         """Change the tokens of one image."""
         value = self.attention.values(work.cast)
+        if value.device.type == "cpu":  # with heads apart: one fits the cache, and all of its sets
+            value = value.transpose(0, 1).contiguous().transpose(0, 1)
         together = CHUNK if value.device.type == "cpu" else max(1, len(work.tokens))
         for first in range(0, len(work.tokens), together):
             part = slice(first, first + together)
@@ -200,7 +202,6 @@ class FastAttention(nn.Module):
         if (
             not fused and kernels.serves(value, self.levels * self.points)
             and value.dtype in (torch.float32, torch.bfloat16)
-            and value.shape[-1] <= kernels.MAX_CHANNELS
         ):  # fmt: skip
             return kernels.attend(value, shapes, projected, reference, self.points)
         if not fused:

@@ -115,7 +115,8 @@ def step(
     shown = np.flatnonzero((tracks.ids != NO_ID) & (matches >= 0))
     shown = shown[np.argsort(order[matches[shown]])]
     ids, boxes, rows = tracks.ids[shown], tracks.reported[shown], order[matches[shown]]
-    alive = tracks.missed <= np.where(tracks.ids != NO_ID, config.match.max_lost_frames, 0)
+    alive = tracks.missed <= association.patience(
+        tracks.ids != NO_ID, bool(state.channels), config.match, config.appearance)
     tracks = tracks if alive.all() else tracks[alive]
     state = State(tracks, reliability, learned, noise, next_id, state.frame + 1, state.channels)
     return state, ids, rows, boxes

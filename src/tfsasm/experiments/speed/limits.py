@@ -1,0 +1,200 @@
+"""How fast this machine could do a frame: each layer at its matrix rate, or at memory's bandwidth.
+
+What is unusual here: the rates are measured, with PyTorch's own fastest convolutions and matrix
+products at the shapes of the layers, on images so small that they stay in the cache. A layer needs
+at least as long as its multiplications take at that rate, and as its inputs, weights and answers
+take to pass through memory once. Sampling needs at least as long as reading what it gathers takes
+in the cache. All else could be done on the way, and counts as nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.deformable_attention import DeformableAttention
+from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
+from tfsasm.motrv2.fast.precision import KINDS
+from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.transformer import Queries
+from tfsasm.runtime.preprocess import resized_shape
+
+INT8 = "int8"
+"""A kind beside fp32 and bf16 that no variant runs in: what eight bits could bring."""
+
+_BYTES = {"fp32": 4, "bf16": 2, INT8: 1}
+
+_HEIGHT, _WIDTH, _TRIES = 32, 64, 6  # of the small images, and how often each is timed
+
+_PARTS = {
+    "backbone": "backbone", "projections": "encoder", "encoder": "encoder", "decoder": "decoder"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the rate of a layer depends on; a linear layer is a convolution of side 0."""
+
+    channels: int
+    """Of the input, per group."""
+    answers: int
+    side: int = 0
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def flop(self) -> int:
+        """Floating-point operations for one pixel or token."""
+        return 2 * self.channels * self.answers * max(1, self.side) ** 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a frame."""
+
+    part: str
+    """Stage of the frame that it belongs to."""
+    numbers: int
+    """That pass through memory, or through the cache when it samples."""
+    rows: int = 0
+    """Pixels or tokens that it answers."""
+    shape: Shape | None = None
+    """None for sampling."""
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """GB per second of copies, what is read and what is written together."""
+
+    memory: float
+    cache: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least that a part of a frame can take."""
+
+    ms: float
+    gflop_per_s: float
+    """Rate of its matrix products, of all kinds of layers together."""
+
+
+def layers_of(network: NetworkConfig, height: int, width: int, queries: int) -> list[Layer]:
+    """All convolutions, linear layers and samplings of a frame; attention of queries is left out.
+    """
+    found: list[Layer] = []
+    sides = resized_shape(height, width, network.short_side, network.max_side)
+    with torch.device("meta"), torch.no_grad():
+        model = MOTRv2(network.model)
+        for name, module in model.named_modules():
+            part = _PARTS.get(name.partition(".")[0])
+            if part and isinstance(module, (nn.Conv2d, nn.Linear, DeformableAttention)):
+                module.register_forward_hook(partial(_note, found, part))
+        features = model.encode(torch.empty(1, 3, *sides))
+        content = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
+        model.decode(features, content)
+    return found
+
+
+def _note(found: list[Layer], part: str, module: nn.Module, given: Any, answer: Tensor) -> None:
+    if isinstance(module, DeformableAttention):
+        samples = answer.shape[1] * module.levels * module.points * 4
+        found.append(Layer(part, samples * answer.shape[2]))
+        return
+    if isinstance(module, nn.Conv2d):
+        (side, _), (stride, _) = module.kernel_size, module.stride
+        channels = module.in_channels // module.groups
+        shape = Shape(channels, module.out_channels, side, stride, module.groups)
+        rows = answer.shape[-2] * answer.shape[-1]
+    else:
+        assert isinstance(module, nn.Linear)
+        shape = Shape(module.in_features, module.out_features)
+        rows = answer.numel() // module.out_features
+    weights = shape.flop // 2
+    found.append(Layer(part, given[0].numel() + weights + answer.numel(), rows, shape))
+
+
+def limits(layers: Iterable[Layer], kind: str, bandwidth: Bandwidth) -> dict[str, Limit]:
+    """The limit of each part in fp32, bf16 or int8 (whose samples stay bf16)."""
+    rate = cache(partial(matrix_rate, kind=kind))
+    ms, busy, flop = dict[str, float](), dict[str, float](), dict[str, float]()
+    for layer in layers:
+        size = layer.numbers * _BYTES[kind] / 1e6
+        if layer.shape is None:
+            spent = layer.numbers * max(_BYTES[kind], 2) / 1e6 / bandwidth.cache
+        else:
+            spent = size / bandwidth.memory
+        if layer.shape is not None and layer.shape.groups == 1:
+            work = layer.rows * layer.shape.flop / 1e6
+            alone = work / rate(layer.shape)
+            spent = max(spent, alone)
+            busy[layer.part] = busy.get(layer.part, 0.0) + alone
+            flop[layer.part] = flop.get(layer.part, 0.0) + work
+        ms[layer.part] = ms.get(layer.part, 0.0) + spent
+    return {part: Limit(spent, flop[part] / busy[part]) for part, spent in ms.items()}
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds that this PyTorch has matrix products for."""
+    return (*_BYTES,) if hasattr(torch.ops.onednn, "qlinear_pointwise") else ("fp32", "bf16")
+
+
+@torch.inference_mode()
+def matrix_rate(shape: Shape, kind: str) -> float:
+    """Best rate of this layer, on data in the cache, in GFLOP per second."""
+    make = _in_int8 if kind == INT8 else partial(_packed, dtype=KINDS[kind])
+    return _HEIGHT * _WIDTH * shape.flop / _least(make(shape)) / 1e9
+
+
+def _packed(shape: Shape, dtype: torch.dtype) -> Callable[[], Any]:
+    if not shape.side:
+        weight = torch.randn(shape.answers, shape.channels)
+        linear = PackedLinear(weight, torch.zeros(shape.answers), dtype)
+        rows = torch.randn(_HEIGHT * _WIDTH, shape.channels).to(dtype)
+        return lambda: linear(rows)
+    conv = nn.Conv2d(shape.channels, shape.answers, shape.side, shape.stride, shape.side // 2)
+    packed = PackedConv(conv, conv.weight.detach(), torch.zeros(shape.answers), dtype, "none")
+    image = torch.randn(1, shape.channels, _HEIGHT * shape.stride, _WIDTH * shape.stride).to(dtype)
+    image = image.to(memory_format=torch.channels_last)
+    return lambda: packed(image)
+
+
+def _in_int8(shape: Shape) -> Callable[[], Any]:
+    """As a matrix product of bytes, whose answers are bytes."""
+    inner = shape.flop // 2 // shape.answers
+    rows = torch.randint(0, 255, (_HEIGHT * _WIDTH, inner), dtype=torch.uint8)
+    weight = torch.randint(-127, 127, (shape.answers, inner), dtype=torch.int8)
+    weight = torch.ops.onednn.qlinear_prepack(weight, list(rows.shape))
+    scales = torch.full((shape.answers,), 0.01)
+    zeros, bias = torch.zeros(shape.answers, dtype=torch.int64), torch.zeros(shape.answers)
+    return lambda: torch.ops.onednn.qlinear_pointwise(
+        rows, 0.01, 0, weight, scales, zeros, bias, 1.0, 0, torch.uint8, "none", [], ""
+    )
+
+
+def bandwidth() -> Bandwidth:
+    """Of copies of tensors of 32 MB, and of 512 kB, which stay in the cache."""
+
+    def rate(size: int) -> float:
+        source = torch.ones(size // 4)
+        copy = torch.empty_like(source)
+        return 2 * size / _least(lambda: copy.copy_(source)) / 1e9
+
+    return Bandwidth(rate(32 << 20), rate(512 << 10))
+
+
+def _least(work: Callable[[], Any]) -> float:
+    """Seconds."""
+    spent = []
+    for _ in range(_TRIES):
+        began = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - began)
+    return min(spent)
