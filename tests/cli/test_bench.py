@@ -102,10 +102,11 @@ def test_each_part_of_an_everyday_run_has_its_row(tfsasm, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_program_gets_the_same_video(tfsasm, tmp_path):
+@pytest.mark.parametrize("boxes", ["", " {detections}"], ids=["its own boxes", "the same boxes"])
+def test_another_program_gets_the_same_video(tfsasm, tmp_path, boxes):
     file = tmp_path / "pair.json"
-    reads = "import sys; assert open(sys.argv[1], 'rb').read(); open(sys.argv[2], 'w')"
-    command = f'{sys.executable} -c "{reads}" {{source}} {{output}}'
+    reads = "import sys; assert all(open(p, 'rb') for p in sys.argv[1:2] + sys.argv[3:])"
+    command = f'{sys.executable} -c "{reads}" {{source}} {{output}}{boxes}'
     outcome = tfsasm(
         "bench", "--baseline", command, "--size", "48x64", "--rounds", 1, "--json", file
     )

@@ -106,6 +106,13 @@ def test_documented_settings_exist():
     pytest.param(["--epochs", 2], "--epochs are those of --data", id="epochs of nothing"),
     pytest.param(["--epochs", 2, "--steps", 2], "not both", id="two lengths"),
     pytest.param(["--network", "huge"], "no network 'huge'", id="an unknown network"),
+    pytest.param(["--epochs", "nan", "--data", "mot:x"], "--epochs nan", id="epochs no number"),
+    pytest.param(["--epochs", 0, "--data", "mot:x"], "--epochs 0.0 is not above 0", id="none"),
+    pytest.param(["--lr=-1"], "lr is at least 0", id="a rate below 0"),
+    pytest.param(["--lr", "inf"], "lr is inf", id="a rate without end"),
+    pytest.param(["--workers=-1"], "workers", id="fewer than no workers"),
+    pytest.param(["--checkpoint-minutes", "nan"], "checkpoint_minutes is at least 0", id="never"),
+    pytest.param(["--validate-sequences=-1"], "give 0 for none", id="fewer than no sequences"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_one_clear_error(tfsasm, tmp_path, flags, message):
     outcome = tfsasm("train", "--output", tmp_path / "run", *flags)

@@ -60,6 +60,7 @@ class Imitation:
 
     def __init__(self, source, *, stream_index, dimension_order, num_ffmpeg_threads, device):
         assert dimension_order == "NHWC"
+        assert source.startswith("file:")  # a name may look like an address
         with av.open(source) as container:
             images = list(container.decode(container.streams[stream_index]))
         self._images = [
@@ -165,9 +166,9 @@ def test_a_video_that_is_cut_short_ends_alike(torchcodec, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "given", "why"), [
-    pytest.param("a.avi", {"codec": "mpeg4"}, "places instead of times", id="avi"),
-    pytest.param("a.h264", {}, "places instead of times", id="images alone"),
-    pytest.param("a.ts", {}, "clock may be set anew", id="a broadcast"),
+    pytest.param("a.avi", {"codec": "mpeg4"}, "it is no MP4, MOV, Matroska or WebM", id="avi"),
+    pytest.param("a.h264", {}, "it is no MP4, MOV, Matroska or WebM", id="images alone"),
+    pytest.param("a.ts", {}, "it is no MP4, MOV, Matroska or WebM", id="a broadcast"),
     pytest.param("a.mp4", {"pixels": "yuv420p10le"}, "more than 8 bits", id="ten bits"),
     pytest.param("a.mp4", {"about": [("color_trc", 18)]}, "high dynamic range", id="HLG"),
     pytest.param("a.mp4", {"turn": (0, True, False)}, "mirrored", id="mirrored"),
@@ -180,6 +181,16 @@ def test_what_would_come_out_otherwise_is_left_to_pyav(
         open_video(path, decode=opener("torchcodec", "cpu"))
     monkeypatch.setattr(tfsasm.pytorch, "find_device", torch.device)
     assert type(opener("auto", "cuda")(str(path), "a")) is Decoder
+
+
+def test_a_playlist_is_not_given_to_torchcodec(imitated, tmp_path):
+    """Which would open whatever it names."""
+    film(tmp_path / "part.ts", 5)
+    path = tmp_path / "list.m3u8"
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\npart.ts\n#EXT-X-ENDLIST\n")
+    assert len(list(open_video(path))) == 5
+    with pytest.raises(UnfitError, match="it is no MP4, MOV, Matroska or WebM file"):
+        open_video(path, decode=on_cpu)
 
 
 def test_torchcodec_is_taken_where_a_gpu_computes(imitated, monkeypatch, tmp_path):

@@ -61,8 +61,9 @@ class Options:
     length: int = 100_000
     """Frames of --scaling length and appearance-length."""
     baseline: Annotated[str | None, tyro.conf.arg(metavar="COMMAND")] = None
-    """Instead: another program, timed in alternation with `tfsasm track` on the same video, for
-    whose path {source} stands in the command, and {output} for a file that it may write."""
+    """Instead: another program, timed in alternation with `tfsasm track` and its defaults on the
+    same video, for whose path {source} stands in the command, {output} for an MP4 that it may
+    write, and {detections} for boxes that both are to take, as MOT text."""
     source: OptionalFile = None
     """Video for --baseline; by default a synthetic one of --size."""
     everyday: OptionalFile = None

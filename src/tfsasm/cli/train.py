@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -37,6 +37,8 @@ LoggerNames = Annotated[
     tuple[Literal["tensorboard", "trackio", "wandb"], ...], tyro.conf.arg(metavar="NAME")
 ]
 OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
+
+_MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,10 @@ def plan_of(options: Options) -> Run:
 
     if options.steps and options.epochs:
         raise InputError("give --steps or --epochs, not both")
+    if options.epochs is not None and not 0 < options.epochs <= _MOST_EPOCHS:
+        raise InputError(f"--epochs {options.epochs} is not above 0 and at most {_MOST_EPOCHS:,}")
+    if options.validate_sequences < 0:
+        raise InputError(f"--validate-sequences {options.validate_sequences}; give 0 for none")
     if options.config:
         plan = read_run(options.config)
         if options.network:
@@ -170,12 +176,12 @@ def plan_of(options: Options) -> Run:
     given = {
         "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
         "precision": options.precision, "workers": options.workers,
-        "loggers": options.logger or None,
+        "loggers": ",".join(options.logger) or None,
         "validate_minutes": options.validate_minutes,
         "checkpoint_minutes": options.checkpoint_minutes,
     }  # fmt: skip
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    training = with_settings(replace(plan.training, **changes), pairs(options.set))
+    changes = {name: str(value) for name, value in given.items() if value is not None}
+    training = with_settings(plan.training, changes | pairs(options.set))
     check_recipe(training)
     return replace(
         plan, training=training, data=options.data or plan.data,

@@ -17,7 +17,6 @@ import numpy as np
 from tfsasm.errors import InputError
 from tfsasm.video.decoder import Decoder, open_file
 from tfsasm.video.hdr import HLG, PQ
-from tfsasm.video.playlists import is_playlist
 from tfsasm.video.timeline import REORDERED
 
 log = logging.getLogger(__name__)
@@ -26,6 +25,11 @@ Choice = Literal["auto", "pyav", "torchcodec"]
 
 Opener = Callable[[str, str], Decoder]
 """Opens a file by its path and by the name that messages have for it."""
+
+
+_CONTAINERS = {"mp4", "matroska"}
+"""Names of FFmpeg for those that have a time for each image, one clock, and no other files: a
+playlist would have torchcodec open whatever it names."""
 
 
 class UnfitError(InputError):
@@ -90,7 +94,7 @@ class TorchcodecDecoder(Decoder):
             if reason := self._unfit():
                 raise ValueError(reason)
             self._video: Any = VideoDecoder(
-                address, stream_index=self._stream.index, dimension_order="NHWC",
+                f"file:{address}", stream_index=self._stream.index, dimension_order="NHWC",
                 num_ffmpeg_threads=0, device=device,
             )  # fmt: skip
         except (RuntimeError, ValueError) as error:
@@ -112,12 +116,8 @@ class TorchcodecDecoder(Decoder):
         """Why it would not come out as by PyAV; empty if it would."""
         codec: Any = self._stream.codec_context
         (a, b), (c, d) = self._display
-        if self._path and is_playlist(self._path):
-            return "it is a playlist, and would name what it likes"
-        if self.timeline.storage_order or self.timeless:
-            return "its images have places instead of times"
-        if self.timeline.restartable:
-            return "its clock may be set anew"
+        if not _CONTAINERS & {*self._container.format.name.split(",")}:
+            return "it is no MP4, MOV, Matroska or WebM file"
         if max(part.bits for part in codec.format.components) > 8:
             return "its colours have more than 8 bits"
         if codec.color_trc in (PQ, HLG):

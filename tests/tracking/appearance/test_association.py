@@ -12,6 +12,7 @@ from tfsasm.tracking.appearance.association import (
     RunningStatistics,
     assign,
     births,
+    by_appearance,
     by_position_and_appearance,
     unambiguous,
 )
@@ -59,6 +60,27 @@ def test_a_lost_track_is_also_compared_with_its_last_box(persistence, missed, ma
     assert allowed.tolist() == [[match]]
     if match:
         assert cost == pytest.approx(1 - MatchConfig().last_box_weight)
+
+
+@pytest.mark.parametrize(("missed", "distance", "log_ratio", "found"), [
+    pytest.param(5, 0.2, -1.0, True, id="lost a moment ago, alike"),
+    pytest.param(5, 0.4, -9.0, False, id="lost a moment ago, not alike"),
+    pytest.param(60, 0.2, -3.5, True, id="away for long, surely the same"),
+    pytest.param(60, 0.2, -2.5, False, id="away for long, probably the same"),
+    pytest.param(60, np.nan, np.nan, False, id="no embedding"),
+])
+def test_what_it_takes_to_re_identify_a_track(missed, distance, log_ratio, found):
+    pairs = candidates(
+        PLACE, PLACE + 10, missed=np.array([missed]), distances=np.array([[distance]]),
+        log_ratio=np.array([[log_ratio]]),
+    )
+    assert by_appearance(pairs)[1].tolist() == [[found]]
+
+
+def test_position_finds_a_track_for_max_lost_frames_alone():
+    for missed, allowed in ((30, True), (31, False)):
+        pairs = candidates(PLACE, PLACE, missed=np.array([missed]))
+        assert by_position_and_appearance(pairs)[1].tolist() == [[allowed]]
 
 
 @pytest.mark.parametrize(("log_ratio", "reliability", "vetoed"), [

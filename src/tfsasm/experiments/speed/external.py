@@ -23,6 +23,8 @@ def run_pair(
 ) -> dict[str, Any]:
     """Wall clock of whole runs, start included: `{"frames": ..., "rows": [...]}`.
 
+    `tfsasm track` runs with its defaults, and writes a video and MOT text. Where the command names
+    `{detections}`, both take the boxes of this file, which the packaged detector makes before.
     Raises `InputError` for a command that cannot be run or fails, with the end of its output.
     """
     if "{source}" not in command:
@@ -33,18 +35,17 @@ def run_pair(
             write_clip(video, *sides, _FRAMES)
         with open_video(str(video)) as opened:
             frames = sum(1 for _ in opened)
-        boxes = Path(folder) / "det.txt"
-        boxes.write_text("".join(f"{i + 1},-1,50,50,40,80,0.9\n" for i in range(frames)))
-        ours = [
-            sys.executable, "-m", "tfsasm", "track",
-            str(video), "--detections", str(boxes), "--quiet", "--overwrite", "--mot-output",
-            str(Path(folder) / "ours.txt"),
-        ]  # fmt: skip
-        output = str(Path(folder) / "theirs")
-        theirs = [
-            word.replace("{source}", str(video)).replace("{output}", output)
-            for word in shlex.split(command)
-        ]
+        tfsasm = [sys.executable, "-m", "tfsasm"]
+        ours = [*tfsasm, "track", str(video), "--quiet", "--overwrite", "--save", "video", "mot",
+                "--output", str(Path(folder) / "ours")]  # fmt: skip
+        boxes = str(Path(folder) / "det.txt")
+        if "{detections}" in command:
+            _seconds([*tfsasm, "detect", "--source", str(video), "--detector", "yolox-nano",
+                      "--output", boxes])  # fmt: skip
+            ours += ["--detections", boxes]
+        places = {"{source}": str(video), "{output}": str(Path(folder) / "theirs.mp4"),
+                  "{detections}": boxes}  # fmt: skip
+        theirs = [_filled(word, places) for word in shlex.split(command)]
         spent: dict[str, list[float]] = {"tfsasm": [], "baseline": []}
         for _ in range(rounds):
             spent["tfsasm"].append(_seconds(ours))
@@ -57,6 +58,12 @@ def run_pair(
             "frames_per_second": frames / median,
         })  # fmt: skip
     return {"frames": frames, "command": command, "rows": rows}
+
+
+def _filled(word: str, places: dict[str, str]) -> str:
+    for name, path in places.items():
+        word = word.replace(name, path)
+    return word
 
 
 def _seconds(command: list[str]) -> float:
