@@ -20,10 +20,10 @@ from tfsasm.errors import InputError
 from tfsasm.files import read_text
 from tfsasm.runtime.allocator import give_freed_memory_back
 from tfsasm.serving.listening import listen
-from tfsasm.video.source import Source, open_video
 
 if TYPE_CHECKING:
     from tfsasm.serving.hub import Hub
+    from tfsasm.video.source import Source
 
 TOKEN = "TFSASM_TOKEN"
 
@@ -126,6 +126,8 @@ def make_hub(options: Options) -> Hub:
 
 def _connect(address: str) -> Source:
     """Open a stream; before, the system gets back the memory of a connection that was lost."""
+    from tfsasm.video.source import open_video
+
     give_freed_memory_back()
     return open_video(address)
 
