@@ -238,7 +238,9 @@ def summary(
         "live_at_the_end": sum(stream["state"] == "live" for stream in streams),
         "sessions": max(stream["session"] for stream in streams),
         "memory_mb": {"after_a_quarter": round(settled[0]), "at_the_end": round(settled[-1]),
-                      "most": round(max(resident)), "slope_per_minute": round(float(slope), 2)},
+                      "most": round(max(resident)), "slope_per_minute": round(float(slope), 2),
+                      "by_minute": [round(float(np.median(resident[at : at + 60])))
+                                    for at in range(0, len(resident), 60)]},
     }  # fmt: skip
 
 

@@ -407,6 +407,16 @@ def test_resuming_refuses_other_files(tmp_path, monkeypatch, content, message):
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("model", {}), ("model", 3), ("average", {"a": 1}), ("optimizer", []), ("step", "3"),
+    ("pending", {"a": 1}),
+])
+def test_resuming_refuses_what_does_not_fit(checkpoint, name, value):
+    torch.save(torch.load(checkpoint) | {name: value}, checkpoint)
+    with pytest.raises(WeightsError, match=r"last.pt is not a checkpoint to resume from: "):
+        resume(new_run(), checkpoint)
+
+
 def test_resuming_refuses_half_a_file(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"last.pt is truncated"):

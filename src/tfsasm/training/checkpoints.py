@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +122,23 @@ def resume(run: TrainState, path: Path) -> str:
             f"{path} was trained with other settings: {what}. Resume with the same ones, or give "
             "another --output"
         )
+    try:
+        _take(run, state)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
+    if run.step >= run.config.steps:
+        return f"all {run.step} steps are done; a larger --steps goes on from here"
+    if (steps := theirs.get("steps")) != run.config.steps:
+        return (
+            f"resumed at step {run.step} of what is now {run.config.steps} steps instead of "
+            f"{steps}; rates and clip lengths follow the new number"
+        )
+    return f"resumed at step {run.step}"
+
+
+def _take(run: TrainState, state: Mapping[str, Any]) -> None:
+    """Bring `run` to a state that was saved. Raises what PyTorch does where that does not fit."""
     whole = build(run.network.model)
     whole.load_state_dict(state["model"])
     if run.frozen_backbone is not None:
@@ -129,13 +147,5 @@ def resume(run: TrainState, path: Path) -> str:
     run.optimizer.load_state_dict(state["optimizer"])
     run.scaler.load_state_dict(state.get("scaler", {}) if run.scaler.is_enabled() else {})
     run.average = {name: value.to(run.average[name]) for name, value in state["average"].items()}
-    run.step, run.best = state["step"], state.get("best", -math.inf)
+    run.step, run.best = checked(state["step"], "step", int), state.get("best", -math.inf)
     run.pending = Means(**state.get("pending", {}))
-    if run.step >= run.config.steps:
-        return f"all {run.step} steps are done; a larger --steps goes on from here"
-    if theirs["steps"] != run.config.steps:
-        return (
-            f"resumed at step {run.step} of what is now {run.config.steps} steps instead of "
-            f"{theirs['steps']}; rates and clip lengths follow the new number"
-        )
-    return f"resumed at step {run.step}"
