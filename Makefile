@@ -34,7 +34,7 @@ demo: $(firstword $(wildcard $(INSTALLED)-dev) $(INSTALLED))
 	$(BIN)/tfsasm demo $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench-quality: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.quality all $(ARGS)

@@ -34,12 +34,13 @@ from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.deformable_attention import attend, fuses
+from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import KINDS, parse_precision
 from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.motrv2.sampling import plain
 from tfsasm.settings import with_settings
-from tfsasm.tracking.config import released
+from tfsasm.tracking.config import preset, released
 from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
 
@@ -148,10 +149,11 @@ def golden_lines(device: torch.device, precision: str) -> float:
 
 
 def identities(
-    device: torch.device, precision: str, clips: int, frames: int
+    device: torch.device, precision: str, clips: int, frames: int, method: str = "default"
 ) -> set[tuple[int, ...]]:
     """Clip, frame and identity of each row of `tiny` on synthetic clips."""
-    tracker, rows = load("tiny", device=str(device), precision=precision), set()
+    config = preset(method).make()
+    tracker, rows = load("tiny", config, device=str(device), precision=precision), set()
     for clip in range(clips):
         tracker.reset()
         config = SceneConfig(frames=frames, photographs=False)
@@ -176,7 +178,7 @@ def check(bench: Bench) -> None:
     if gpu:
         refused = float(not fuses(device, torch.bfloat16))
         bench.check("the Triton kernel is refused", 0, lambda: refused)
-        bench.check("waits of the host in the network", 0, waits, bench.timer)
+        bench.check("waits of the host in a frame before its end", 0, waits, bench.timer)
     if not bench.quick and (TESTS / "golden").is_dir():
         bench.check("the released run, pixels", 0.02, golden_lines, device, "fp32")
     clips, frames = (1, 3) if bench.quick else (3, 40)
@@ -184,16 +186,22 @@ def check(bench: Bench) -> None:
     for kind in ("fp32", "bf16", "fp16") if gpu else ("fp32", "bf16"):
         name = f"other identities than the CPU's fp32 in {kind}, of {len(wanted)} rows"
         bench.check(name, 0, other_identities, wanted, device, kind, clips, frames)
+    if gpu:  # with a method that assigns nothing on the host
+        wanted = identities(device, "fp32", clips, frames, "paper")
+        name = f"other identities with CUDA graphs, of {len(wanted)} rows"
+        with speed.graphs(1):
+            how = device, "fp32", clips, frames, "paper"
+            bench.check(name, 0, other_identities, wanted, *how)
 
 
 def waits(timer: Timer) -> float:
-    """0, when the host waits for nothing in the network's part of a frame; else it raises."""
+    """0, when the host waits for nothing in a frame but its copy at the end; else it raises."""
     one = Subject(timer, "tiny", "fp32", "auto", (576, 768))
     pixels = one.pixels()
-    one.parts(pixels)
+    one.frame(pixels)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        one.parts(pixels)
+        one.frame(pixels)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return 0.0
@@ -206,7 +214,7 @@ def measure(bench: Bench) -> None:
     quick, gpu, timer = bench.quick, bench.device.type == "cuda", bench.timer
     with sampling("triton"):
         for kind in ("fp32",) if quick else ("fp32", "bf16", "fp16"):
-            given = ([(6, 9)], 1, (1024,)) if quick else (LEVELS, 8, (512, 1024, 2048, 4096))
+            given = (*attended(quick), (1024,) if quick else (512, 1024, 2048, 4096))
             about = {"what": "attention of a layer", "precision": kind}
             bench.measure(about, speed.attention_alone, timer, kind, *given)
     ways = [("fp32", "auto"), ("fp32", "plain"), ("bf16", "auto")] + [("fp16", "auto")] * gpu
@@ -233,10 +241,21 @@ def sizes(quick: bool) -> dict[str, tuple[int, int]]:
     return {"tiny": (96, 128)} if quick else {"full": (1080, 1920), "tiny": (576, 768)}
 
 
+def attended(quick: bool) -> tuple[Shapes, int]:
+    """Levels and heads of the attention that is timed alone."""
+    return ([(6, 9)], 1) if quick else (LEVELS, 8)
+
+
 def with_shares(rows: list[dict[str, Any]], quick: bool, rates: dict[str, float]) -> None:
-    """Put beside each stage of matrix products the share of the measured rate that it reached."""
+    """Put beside each stage of matrix products the share of the measured rate that it reached, and
+    beside the attention, which moves numbers, that of the measured bandwidth.
+    """
     needed = {name: speed.needed(name, size) for name, size in sizes(quick).items()}
     for row in rows:
+        if row["what"] == "attention of a layer" and "ms" in row:
+            least = speed.attention_bytes(row["precision"], *attended(quick))
+            best = min(ms for name, ms in row["ms"].items() if name.startswith("triton"))
+            row["bandwidth_share"] = round(least / best / 1e6 / rates["copied"], 4)
         if "backbone" in row.get("ms", {}):
             row["matrix_share"] = {
                 part: round(count / row["ms"][part] / rates[row["precision"]], 4)
@@ -257,6 +276,8 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
         parts = [f"{stage} {ms:.3g}" for stage, ms in row.get("ms", {}).items()]
         shares = [f"{part} {share:.0%}" for part, share in row.get("matrix_share", {}).items()]
         more = f"; of the matrix rate: {', '.join(shares)}" if shares else ""
+        if "bandwidth_share" in row:
+            more += f"; of the bandwidth: {row['bandwidth_share']:.0%}"
         memory = f"; peak {row['peak_mb']:.0f} MB" if "peak_mb" in row else ""
         times.add_row(name, row.get("error") or ", ".join(parts) + more + memory)
     yield times

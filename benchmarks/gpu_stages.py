@@ -12,8 +12,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.experiments.speed.variants import load_network
 from tfsasm.motrv2.deformable_attention import attend
 from tfsasm.motrv2.fast import triton_attention
+from tfsasm.motrv2.fast.graphs import ENVIRONMENT as GRAPHS
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import KINDS, parse_precision
@@ -32,9 +33,19 @@ from tfsasm.motrv2.sampling import ENVIRONMENT, plain
 from tfsasm.pytorch import upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tracking import memory
+from tfsasm.tracking.config import NO_ID
 from tfsasm.tracking.memory import Observation
 from tfsasm.tracking.query import QueryTracker, report, step
-from tfsasm.tracking.state import TrackOutput
+from tfsasm.tracking.state import (
+    TrackerState,
+    TrackOutput,
+    Tracks,
+    asked_rows,
+    new_tracks,
+    settled,
+    with_empty_rows,
+    with_room,
+)
 from tfsasm.tracking.streams import Together, in_turn
 from tfsasm.video.source import Frame
 
@@ -69,16 +80,26 @@ class Timer:
 
 
 @contextmanager
-def sampling(name: str) -> Iterator[None]:
-    """Inside, `TFSASM_SAMPLING` is this."""
-    before = os.environ.get(ENVIRONMENT)
-    os.environ[ENVIRONMENT] = name
+def variable(name: str, value: str) -> Iterator[None]:
+    """Inside, that variable of the environment has this value."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        os.environ.pop(ENVIRONMENT)
+        os.environ.pop(name)
         if before is not None:
-            os.environ[ENVIRONMENT] = before
+            os.environ[name] = before
+
+
+def sampling(name: str) -> AbstractContextManager[None]:
+    """Inside, `TFSASM_SAMPLING` is this."""
+    return variable(ENVIRONMENT, name)
+
+
+def graphs(number: int) -> AbstractContextManager[None]:
+    """Inside, `TFSASM_GRAPHS` is this."""
+    return variable(GRAPHS, str(number))
 
 
 class Subject:
@@ -92,20 +113,23 @@ class Subject:
         model, config = load_network(name, None)
         kind = timer.device.type
         made = FastMOTRv2(model.to(timer.device), parse_precision(precision, kind))
-        self.network = TorchNetwork(made, config, resize_there=kind == "cuda")
+        self.network = TorchNetwork(made, config, resize_there=kind == "cuda", padded=True)
         rng = np.random.default_rng(0)
         self.image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         self.config = steady()
-        self.state = busy_state(self.network, config.model.width, self.config, TRACKS)
-        self.proposals = some_proposals(TRACKS).map(self.network.asarray)
+        found = with_empty_rows(some_proposals(TRACKS))
+        self.proposals = found.map(self.network.asarray)
+        self.count = self.network.asarray(np.array(TRACKS))
+        state = busy_state(self.network, config.model.width, self.config, TRACKS)
+        state = with_room(state, self.network.learned + len(found), self.config)
+        next_id = self.network.asarray(np.array(TRACKS))
+        self.state = replace(state, live=TRACKS, next_id=next_id)
 
     @torch.inference_mode()
-    def parts(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The network's part of a frame, from its normalised `pixels` `[1, 3, h, w]`."""
+    def frame(self, pixels: torch.Tensor) -> TrackOutput:
+        """A frame from its normalised `pixels` `[1, 3, h, w]` to its output, on the device."""
         with sampling(self.kernel):
-            queries = self._queries()
-            answer = self.network.decode(self._encode(pixels), queries)
-            return self.network.interact(queries.content, answer.boxes, answer.embeddings)
+            return self._step(self._encode(pixels))[1]
 
     @torch.inference_mode()
     def pixels(self, batch: int = 1) -> torch.Tensor:
@@ -118,14 +142,14 @@ class Subject:
     def stages(self, batch: int) -> Milliseconds:
         """Each stage of one frame, encoded in batches of so many; `frame` is all of it."""
         ms, network, tracks = self.timer.ms, self.network, self.state.tracks
-        with sampling(self.kernel):
-            pixels, queries = self.pixels(batch), self._queries()
+        with sampling(self.kernel), graphs(0):
+            pixels, (queries, alive) = self.pixels(batch), self._queries()
             features = network.encode([self.image])[0]
-            answer = network.decode(features, queries)
+            answer = network.decode(features, queries, alive)
             backbone = ms(lambda: network.model.stages(pixels)) / batch
             encoded = ms(lambda: self._encode(pixels)) / batch
             whole = ms(lambda: network.encode([self.image] * batch)) / batch
-            decoder = ms(lambda: network.decode(features, queries))
+            decoder = ms(lambda: network.decode(features, queries, alive))
             views = ms(lambda: self._remember(answer[: len(tracks)]))
             interaction = ms(lambda: self._interact(answer[: len(tracks)]))
             stepped = ms(lambda: self._step(features))
@@ -148,19 +172,16 @@ class Subject:
         return {"all": spent, "frames per second": 1e3 * count / spent}
 
     def as_graph(self) -> Milliseconds:
-        """The network's part as it is, and replayed as a CUDA graph, which no command does yet."""
-        pixels = self.pixels()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.parts(pixels)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.parts(pixels)
-        usual = self.timer.ms(lambda: self.parts(pixels))
-        return {"as it is": usual, "as a graph": self.timer.ms(graph.replay)}
+        """All of a frame after encoding, as it is and by `TFSASM_GRAPHS=1`; raises if refused."""
+        features = self.network.encode([self.image])[0]
+        found = {}
+        with sampling(self.kernel):
+            for number, name in enumerate(("as it is", "as a graph")):
+                with graphs(number):
+                    found[name] = self.timer.ms(lambda: self._report(features))
+        if self.network.graphs.refused:
+            raise RuntimeError("no graph, or a wrong one")
+        return found
 
     def _video(self, together: Together) -> Iterator[object]:
         """What is reported of each frame of a video without an end."""
@@ -173,9 +194,12 @@ class Subject:
         with whole_float32(self.timer.device):
             return self.network.model.encode(pixels)
 
-    def _queries(self) -> Queries:
-        new = self.network.queries(self.proposals.boxes, self.proposals.scores)
-        return Queries.cat([new, self.state.tracks.queries])
+    def _queries(self) -> tuple[Queries, torch.Tensor]:
+        """Those of a frame, and which rows are some."""
+        new = new_tracks(self.network.queries(self.proposals.boxes, self.proposals.scores),
+                         self.config)  # fmt: skip
+        tracks = Tracks.cat([new, self.state.tracks])
+        return tracks.queries, asked_rows(tracks.ids, self.network.learned + self.count)
 
     def _remember(self, answer: Prediction) -> object:
         seen = Observation(
@@ -185,14 +209,17 @@ class Subject:
         return memory.read(views, answer.embeddings)
 
     def _interact(self, answer: Prediction) -> object:
-        content = self.state.tracks.queries.content
-        return self.network.interact(content, answer.boxes, answer.embeddings)
+        tracks = self.state.tracks
+        content, alive = tracks.queries.content, tracks.ids != NO_ID
+        return self.network.interact(content, answer.boxes, answer.embeddings, alive)
 
-    def _step(self, features: Any) -> TrackOutput:
-        return step(self.network, self.state, features, self.proposals, self.config)[1]
+    def _step(self, features: Any) -> tuple[TrackerState, TrackOutput]:
+        given = self.network, self.state, features, self.proposals, self.config, self.count
+        return step(*given)
 
     def _report(self, features: Any) -> object:
-        return report(self._step(features), self.size[1], self.size[0], self.config)
+        _, output = settled(*self._step(features))
+        return report(output, self.size[1], self.size[0], self.config)
 
 
 def attention_alone(
@@ -223,6 +250,15 @@ def attention_alone(
         torch.autograd.grad(_attend(tracked, shapes), tracked, toward)
 
     return found | {"triton, with gradients": timer.ms(train)}
+
+
+def attention_bytes(precision: str, shapes: Shapes, heads: int) -> float:
+    """What the attention of a layer reads and writes if it does so once: values, offsets, logits,
+    reference points (float32) and answers.
+    """
+    tokens, places = sum(h * w for h, w in shapes), heads * len(shapes) * 4
+    wide = 2 * heads * 32 + 3 * places
+    return tokens * (wide * KINDS[precision].itemsize + 2 * len(shapes) * 4)
 
 
 def _attend(given: list[torch.Tensor], shapes: Shapes) -> torch.Tensor:

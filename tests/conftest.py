@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def small_weights(tmp_path_factory):
     """A whole checkpoint of a small network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_model(path, lively_model(), NETWORK)
+    return path
+
+
+@pytest.fixture(scope="session")
+def known_weights(tmp_path_factory):
+    """The same with a backbone that other processes know too."""
+    path = tmp_path_factory.mktemp("weights") / "known.safetensors"
+    network = replace(NETWORK, model=replace(NETWORK.model, backbone="mobilenetv2"))
+    save_model(path, lively_model(network.model, seed=0), network)
     return path
 
 

@@ -24,6 +24,7 @@ def test_the_benchmark_of_gpus_checks_and_times_on_a_cpu(tmp_path):
     assert len(result["checks"]) == 5
     assert not [row for row in result["rows"] if "error" in row]
     assert result["left_out"] == []
+    assert result["rows"][0]["bandwidth_share"] >= 0
     frame = next(row for row in result["rows"] if row["what"] == "batch 1")
     assert {"prepare", "backbone", "encoder", "decoder", "lifecycle", "report"} < set(frame["ms"])
     assert set(frame["matrix_share"]) == {"backbone", "encoder", "decoder"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tfsasm.pytorch import (
     side_queue,
     uploads_beside,
     whole_float32,
+    without_compiler,
 )
 
 
@@ -122,6 +125,32 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "file.pth")
     with pytest.raises(WeightsError, match=message):
         read_state_dict(tmp_path / "file.pth")
+
+
+def test_a_network_is_made_without_what_compiles_networks():
+    """A second of every start. What torchvision itself needs it for, it still has."""
+    code = """
+import sys
+from tfsasm.motrv2.backbone import MobileNetV2
+MobileNetV2()
+print([name for name in sys.modules if name.startswith("torch._dynamo")])
+import torch, torchvision
+boxes = [torch.tensor([[0.0, 0.0, 8.0, 8.0]])]
+print(torchvision.ops.roi_align(torch.ones(1, 1, 8, 8), boxes, 2).mean().item())
+from torchvision.ops.roi_align import is_compile_supported
+from torch._dynamo.utils import is_compile_supported as theirs
+print(is_compile_supported("cpu") == theirs("cpu"), hasattr(torch._dynamo, "optimize"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n1.0\nTrue True\n", "")
+
+
+def test_what_compiles_networks_is_left_alone_where_it_is_loaded(monkeypatch):
+    loaded = object()
+    monkeypatch.setitem(sys.modules, "torch._dynamo", loaded)
+    with without_compiler():
+        assert sys.modules["torch._dynamo"] is loaded
+    assert sys.modules["torch._dynamo"] is loaded
 
 
 def test_a_dictionary_that_holds_itself_is_refused(tmp_path):

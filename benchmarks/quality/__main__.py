@@ -43,13 +43,19 @@ console = Console(width=160)
 ForData = Annotated[Data, tyro.conf.arg(name="data")]
 
 
-def prepare(data: ForData, detector_weights: Path) -> None:
-    """Detect people with YOLOX-nano in the clips that have pictures, into `data.detections`."""
+def prepare(data: ForData, detector_weights: Path | None = None) -> None:
+    """Detect people with YOLOX-nano in the clips that have pictures, into `data.detections`.
+
+    Args:
+        data: Where everything is.
+        detector_weights: Another file than the one in the package.
+    """
+    weights = f"--detector-weights {detector_weights} " if detector_weights else ""
     campus = data.root / "MOT15" / "train" / "TUD-Campus" / "img1"
     for name, source in (("PETS09-S2L1", data.video), ("TUD-Campus", campus)):
         command = (
-            f"detect --detector yolox-nano --score 0.05 --source {source} "
-            f"--detector-weights {detector_weights} --output {data.detections / name}.txt"
+            f"detect --detector yolox-nano --score 0.05 --source {source} {weights}"
+            f"--output {data.detections / name}.txt"
         )
         subprocess.run([sys.executable, "-m", "tfsasm", *command.split()], check=True)
 

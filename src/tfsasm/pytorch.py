@@ -5,10 +5,12 @@ import logging
 import os
 import pickle
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,33 @@ def whole_float32(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """What is imported inside does not load what `torch.compile` needs, a second of every start.
+
+    torchvision imports it for one question, which none but its `roi_align` asks. Asked, it loads
+    then what it needs.
+    """
+    names = ("torch._dynamo", "torch._dynamo.utils")
+    if names[0] in sys.modules:
+        yield
+        return
+    package, utilities = map(ModuleType, names)
+    vars(utilities)["is_compile_supported"] = _is_compile_supported
+    sys.modules |= zip(names, (package, utilities), strict=True)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    from torch._dynamo.utils import is_compile_supported
+
+    return is_compile_supported(device_type)
 
 
 def constants(values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -128,9 +128,9 @@ def test_scores_are_drawn_where_there_is_more_than_one_row(run, finished, tmp_pa
 
 
 @pytest.mark.slow  # the same engine as in `evaluate`
-def test_two_workers_give_the_same_files(run, tmp_path):
-    run()
-    outcome = run("--workers", 2, output=tmp_path / "two")
+def test_two_workers_give_the_same_files(run, known_weights, tmp_path):
+    run(weights=known_weights)
+    outcome = run("--workers", 2, output=tmp_path / "two", weights=known_weights)
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
 

@@ -23,7 +23,7 @@ VIDEO = "b1c9-01"
 def network(folder, classes):
     config = replace(NETWORK, model=replace(SMALL, classes=classes))
     path = folder / f"{classes}.safetensors"
-    save_model(path, lively_model(config.model, seed=3), config)
+    save_model(path, lively_model(config.model, seed=13), config)
     return path
 
 

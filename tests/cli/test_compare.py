@@ -157,9 +157,9 @@ def test_a_picture_is_drawn(compare_, tmp_path):
 
 
 @pytest.mark.slow  # the same engine as in `evaluate`
-def test_two_workers_give_the_same_scores(compare_, tmp_path):
+def test_two_workers_give_the_same_scores(compare_, known_weights, tmp_path):
     for workers in (1, 2):
-        outcome = compare_(trackers="paper,motrv2", workers=workers,
+        outcome = compare_(trackers="paper,motrv2", workers=workers, weights=known_weights,
                            json=tmp_path / f"{workers}.json")  # fmt: skip
         assert outcome.code == 0, outcome.err
     one, two = (content(tmp_path / f"{workers}.json")["trackers"] for workers in (1, 2))

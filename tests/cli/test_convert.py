@@ -16,7 +16,7 @@ def test_convert_keeps_the_network(tfsasm, track, small_weights, tmp_path, suffi
     outcome = tfsasm("convert", small_weights, tmp_path / f"net{suffix}")
     assert outcome.code == 0
     count = sum(p.numel() for p in MOTRv2(SMALL).parameters())
-    assert f"{count:,} parameters, mobilenetv2" in " ".join(outcome.out.split())
+    assert f"{count:,} parameters, short" in " ".join(outcome.out.split())
     track(mot_output=tmp_path / "a.txt")
     track(mot_output=tmp_path / "b.txt", weights=tmp_path / f"net{suffix}")
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes() != b""

@@ -25,9 +25,9 @@ def results(folder):
     pytest.param(["compare", "--trackers", "appearance,motion"], id="compare"),
 ])  # fmt: skip
 def test_a_command_writes_on_ray_what_it_writes_alone(
-    ray_cluster, tfsasm, clips, small_weights, tmp_path, words
+    ray_cluster, tfsasm, clips, known_weights, tmp_path, words
 ):
-    words = [small_weights if word == "WEIGHTS" else word for word in words]
+    words = [known_weights if word == "WEIGHTS" else word for word in words]
     given = ("--root", clips, "--quiet")
     outcome = tfsasm(*words, *given, "--output", tmp_path / "alone")
     assert outcome.code == 0, outcome.err

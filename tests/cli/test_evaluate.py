@@ -176,10 +176,10 @@ def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
     assert record["settings"]["preset"] == "paper"
 
 
-def test_two_workers_give_the_same_files(evaluate, tmp_path):
+def test_two_workers_give_the_same_files(evaluate, known_weights, tmp_path):
     """One thread each way: with another number, sums may round otherwise."""
-    evaluate()
-    outcome = evaluate("--workers", 2, output=tmp_path / "two")
+    evaluate(weights=known_weights)
+    outcome = evaluate("--workers", 2, output=tmp_path / "two", weights=known_weights)
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
 
@@ -461,12 +461,12 @@ def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "tracker"), [(1, "query"), (2, "query"), (1, "appearance")])
-def test_ten_kills_leave_no_trace_in_the_results(clips, small_weights, tmp_path, workers, tracker):
+def test_ten_kills_leave_no_trace_in_the_results(clips, known_weights, tmp_path, workers, tracker):
     """SIGKILL at random moments of the tracking, ten times over; then the run is left alone."""
     for name, original in zip("defgh", "abcab", strict=True):
         shutil.copytree(clips / original, clips / name)
 
-    network = ["--weights", small_weights, "--preset", "paper"] if tracker == "query" else []
+    network = ["--weights", known_weights, "--preset", "paper"] if tracker == "query" else []
 
     def start(output):
         return subprocess.Popen(

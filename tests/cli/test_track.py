@@ -454,13 +454,13 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_on_the_real_command(scene, small_weights, tmp_path):
+def test_ctrl_c_on_the_real_command(scene, known_weights, tmp_path):
     """A process of its own, interrupted by the real signal in the middle of a long video."""
     images = [scene.images[n % FRAMES] for n in range(400)]
     folder = write_images(tmp_path / "img1", images)
     command = [sys.executable, "-m", "tfsasm", "track",
                folder, "--detections", scene.detections,
-               "--weights", small_weights, "--preset", "paper",
+               "--weights", known_weights, "--preset", "paper",
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import thin_resnet
 from tfsasm.detection.class_names import CATEGORIES, COCO
 from tfsasm.detection.deformable_detr import DeformableDetrDetector, DetrSettings
 from tfsasm.detection.detectors import default_settings, detector
@@ -17,6 +18,12 @@ from tfsasm.motrv2.deformable_detr import DeformableDETR, DetrConfig, published_
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (120, 200, 3), dtype=np.uint8)
 SMALL = DetrSettings(short_side=64, max_side=128, score_threshold=0.3, clip=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thin():
+    with thin_resnet():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,6 @@ def test_the_frames_may_be_those_of_a_data_set(scene, tmp_path):
 def test_a_checkpoint_is_described_once_it_is_whole(small_weights, tmp_path):
     about, network = describe(small_weights)
     assert network == NETWORK
-    assert "mobilenetv2, 1+2 layers of width" in about
+    assert "short, 1+2 layers of width" in about
     with pytest.raises(WeightsError, match="no checkpoint at"):
         describe(tmp_path / "lost.pth")

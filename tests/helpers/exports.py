@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from helpers.fakes import SMALL
-from helpers.scenes import lively_model
+from helpers.scenes import NETWORK, lively_model
 from tfsasm.cli import export
-from tfsasm.motrv2.backbone import BACKBONES, MobileNetV2
-from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.weights import save_model
-
-
-class ShortBackbone(MobileNetV2):
-    """Four blocks instead of seventeen, which takes half as long to export."""
-
-    plan = [[1, 16, 1, 2], [1, 32, 1, 2], [1, 96, 1, 2], [1, 320, 1, 2]]
-    taps = (2, 3, 4)
-
-
-BACKBONES["short"] = ShortBackbone
-NETWORK = NetworkConfig(replace(SMALL, backbone="short"), short_side=64, max_side=112)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
 WIDTH, HEIGHT, FRAMES = 128, 96, 12
 
 
-def lively_model(config: ModelConfig = SMALL, seed: int = 0) -> MOTRv2:
+def lively_model(config: ModelConfig = SMALL, seed: int = 20) -> MOTRv2:
     """Scores spread around a half; boxes stay near the proposals."""
     torch.manual_seed(seed)
     model = MOTRv2(config)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import SMALL
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
@@ -17,7 +18,7 @@ from tfsasm.tracking.config import default, motrv2, paper, released
 from tfsasm.tracking.load import load
 
 SIZES = ModelConfig(
-    backbone="mobilenetv2", width=64, feedforward=32, encoder_layers=1, decoder_layers=2, levels=3,
+    backbone=SMALL.backbone, width=64, feedforward=32, encoder_layers=1, decoder_layers=2, levels=3,
     learned_queries=4,
 )  # fmt: skip
 FRAME = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)

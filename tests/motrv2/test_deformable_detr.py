@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+from helpers.fakes import thin_resnet
 from tfsasm.errors import WeightsError
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_detr import (
@@ -130,6 +131,13 @@ def test_its_gradients_are_those_of_transformers(tmp_path):
                                    msg=name)  # fmt: skip
 
 
+@pytest.fixture
+def thin():
+    with thin_resnet():
+        yield
+
+
+@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize(("refine", "two_stage"), VARIANTS)
 def test_a_file_says_which_of_the_models_it_is(refine, two_stage, tmp_path):
     network = lively(DeformableDETR(DetrConfig(SIZES, refine=refine, two_stage=two_stage)))
@@ -141,6 +149,7 @@ def test_a_file_says_which_of_the_models_it_is(refine, two_stage, tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize(("change", "words"), [
     pytest.param({"transformer.level_embed": None}, "is not a Deformable DETR: it lacks",
                  id="another network"),

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.fakes import thin_resnet
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.experiments.verify import describe
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
@@ -32,6 +33,12 @@ def lively(network):
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * (0.01 if parameter.ndim > 2 else 0.1))
     return network.eval()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thin():
+    with thin_resnet():
+        yield
 
 
 @pytest.fixture(scope="module", params=[SIZES, PLAIN], ids=["with track attention", "without"])

@@ -25,6 +25,7 @@ from tfsasm.training.initialise import (
 from tfsasm.training.recipes import TrainConfig
 
 FROZEN = TrainConfig(backbone_lr=0.0)
+MOBILENET = replace(SMALL, backbone="mobilenetv2")
 
 
 def test_the_same_seed_makes_the_same_start():
@@ -79,7 +80,8 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 def test_a_backbone_may_come_from_a_file(tmp_path, mobilenet):
     state = {name: value for name, value in mobilenet.state_dict().items() if value.dim()}
     torch.save(state, tmp_path / "imagenet.pth")
-    model, _ = new_model(NETWORK, FROZEN, backbone_weights=tmp_path / "imagenet.pth")
+    network = replace(NETWORK, model=MOBILENET)
+    model, _ = new_model(network, FROZEN, backbone_weights=tmp_path / "imagenet.pth")
     [first] = [v for k, v in model.state_dict().items() if k.endswith("features.0.0.weight")]
     assert torch.equal(first, state["features.0.0.weight"])
 
@@ -94,7 +96,7 @@ def test_a_backbone_is_filled_by_the_order_of_its_tensors(tmp_path, mobilenet):
     """Torchvision's network gives the same features as the backbone that took its weights."""
     renamed = {f"layer.{i}": v for i, v in enumerate(mobilenet.state_dict().values()) if v.dim()}
     torch.save(renamed, tmp_path / "imagenet.pth")
-    model = MOTRv2(SMALL)
+    model = MOTRv2(MOBILENET)
     load_backbone(model, tmp_path / "imagenet.pth")
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -113,7 +115,7 @@ def test_a_backbone_of_other_shapes_is_refused(tmp_path, mobilenet):
     state[names[2]] = torch.zeros(7)
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=rf"other.pth: {names[2]} is \[7\] instead of \[32\] of"):
-        load_backbone(MOTRv2(SMALL), tmp_path / "other.pth")
+        load_backbone(MOTRv2(MOBILENET), tmp_path / "other.pth")
 
 
 def test_a_backbone_of_too_few_tensors_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.fakes import SMALL
 from helpers.training_data import write_crowd, write_dance
 from tfsasm.cli.train import Options, plan_of
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig, motr
@@ -24,7 +25,7 @@ from tfsasm.training.losses import Matches, Targets
 from tfsasm.training.recipes import recipe_motr
 
 SIZES = ModelConfig(
-    kind="motr", backbone="mobilenetv2", width=32, heads=4, feedforward=32, encoder_layers=1,
+    kind="motr", backbone=SMALL.backbone, width=32, heads=4, feedforward=32, encoder_layers=1,
     decoder_layers=2, levels=3, learned_queries=12, track_attention=True,
 )  # fmt: skip
 NETWORK = NetworkConfig(SIZES, short_side=64, max_side=96)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
-from functools import reduce
+from functools import cache, reduce
+from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from types import NoneType, UnionType
@@ -56,6 +58,7 @@ class _Words(tuple[str, ...]):
         return ", ".join(self)
 
 
+@cache
 def form(kind: type) -> Any:
     """What tyro parses for a class of options; `filled` makes the options of what it returns."""
     names = {name: title for title, group in GROUPS.items() for name in group}
@@ -113,9 +116,8 @@ def _explanations(kind: type) -> dict[str, str]:
     """The text below each field of a dataclass and of those that it inherits from."""
     found = dict[str, str]()
     for one in reversed(kind.__mro__[:-1]):
-        [body] = ast.parse(inspect.getsource(one)).body
-        assert isinstance(body, ast.ClassDef)
-        for before, after in zip(body.body, body.body[1:], strict=False):
+        body = _classes_of(one.__module__)[one.__qualname__].body
+        for before, after in pairwise(body):
             if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and (
                 isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             ):
@@ -123,6 +125,14 @@ def _explanations(kind: type) -> dict[str, str]:
     return found
 
 
+@cache
+def _classes_of(module: str) -> dict[str, ast.ClassDef]:
+    """The source of a module's classes by their names, read once: a start waits for it."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+@cache
 def spoken() -> ConstructorRegistry:
     """How values are read, so that one that is none is answered in words."""
     registry = ConstructorRegistry()

@@ -1,6 +1,8 @@
 """MOTRv2, MOTR and CO-MOT as a `Network`: frames in, predictions out, no gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import call
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.fast.graphs import Graphs, wanted
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, side_queue, upload, uploads_beside, whole_float32
@@ -37,6 +40,11 @@ class TorchNetwork:
         self.classes = model.config.classes
         self.padded = self.device.type == "cuda" if padded is None else padded
         self._queue = side_queue(self.device)
+        self.graphs = Graphs()
+
+    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
+        """`function(*given)`, as a graph where tables are padded and graphs are wanted."""
+        return (self.graphs if self.padded and wanted() else call)(function, *given)
 
     @property
     def device(self) -> torch.device:

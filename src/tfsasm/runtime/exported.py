@@ -1,10 +1,10 @@
 """An exported network as a `Network`: the graphs, and the little arithmetic between them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -81,6 +81,10 @@ class ExportedNetwork:
                 f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
                 f"({reason}); make it again with tfsasm export"
             ) from error
+
+    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
+        """`function(*given)`."""
+        return function(*given)
 
     def asarray(self, values: np.ndarray) -> np.ndarray:
         """The array itself."""

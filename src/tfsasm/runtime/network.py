@@ -1,6 +1,6 @@
 """What a tracker needs of a network, whichever library computes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -91,6 +91,10 @@ class Network(Protocol):
 
     def inference(self) -> AbstractContextManager[object]:
         """A block in which its library need not track gradients."""
+
+    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
+        """`function(*given)`, which a GPU may repeat as a graph: it asks for no number in an array.
+        """
 
     def asarray(self, values: np.ndarray) -> Array:
         """An array of the network's library, where it computes."""

@@ -29,6 +29,7 @@ class SetNetwork(Generic[Single]):
         self.learned = single.learned // size
         self.classes, self.parameters = single.classes, single.parameters
         self.inference, self.asarray = single.inference, single.asarray
+        self.repeat = single.repeat
         self.encode, self.input_size = single.encode, single.input_size
         self.padded = single.padded
 

@@ -53,6 +53,7 @@ from tfsasm.tracking.state import (
     live_rows,
     new_tracks,
     settled,
+    with_empty_rows,
     with_room,
 )
 from tfsasm.video.source import Frame
@@ -62,30 +63,35 @@ log = logging.getLogger(__name__)
 
 def step(
     network: Network, state: TrackerState, features: Any, proposals: Proposals,
-    config: TrackerConfig,
+    config: TrackerConfig, count: Array | None = None,
 ) -> tuple[TrackerState, TrackOutput]:
     """One frame (SPEC 6): decode proposals and tracks, associate, remember, make the next queries.
 
     `features` come from `network.encode`; `proposals` are arrays of the network. The order of the
-    tracks is that of the released code: new ones first (QUIRK-12). With a `padded` network nothing
-    waits for the device; `settled` does, and its state is to be given to the next step: in this one
-    the number of tracks is but an upper bound.
+    tracks is that of the released code: new ones first (QUIRK-12).
+
+    With a `padded` network nothing waits for the device but an assignment of detections, if
+    `config` asks for one; `count` `[]` of the proposals may be followed by rows that stand empty.
+    `settled` waits, and its state is to be given to the next step: in this one the number of tracks
+    is but an upper bound.
     """
     if not network.proposals:
-        proposals = proposals[:0]
+        proposals, count = proposals[:0], None
     with network.inference():
         if network.padded:
             state = with_room(state, network.learned + len(proposals), config)
-        tracks, next_id, output = _step(
-            network, state.tracks, state.next_id, features, proposals, config
-        )
+        given = (network, state.tracks, state.next_id, features, proposals, config, count)
+        if config.association.match_iou < 1:
+            tracks, next_id, output = _step(*given)
+        else:
+            tracks, next_id, output = network.repeat(_step, *given)
     next_id = next_id if network.padded else int(next_id)
     return TrackerState(tracks, next_id, state.frame + 1, state.live), output
 
 
 def _step(
     network: Network, before: Tracks, next_id: Array, features: Any, proposals: Proposals,
-    config: TrackerConfig,
+    config: TrackerConfig, count: Array | None,
 ) -> tuple[Tracks, Array, TrackOutput]:
     """Tracks, the next identity and the output; of a padded network all of the length of `before`.
     """
@@ -95,7 +101,8 @@ def _step(
     tracks = Tracks.cat([new, before])
     own = proposal_rows(len(tracks), network.learned, proposals)
     tracks = replace(tracks, classes=association.updated_classes(tracks.classes, own, proposals))
-    alive = asked_rows(tracks.ids, len(new)) if network.padded else None
+    asked = len(new) if count is None else network.learned + count
+    alive = asked_rows(tracks.ids, asked) if network.padded else None
     prediction, matches, status = _predict(
         network, tracks, alive, features, proposals, next_id, config
     )
@@ -337,10 +344,16 @@ class QueryTracker:
             found = as_detections_in_pixels(detections, (width, height))
             proposals = as_proposals(found, width, height)
         self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
-        features = self.network.encode([image])[0] if prepared is None else prepared
-        self.state, output = settled(*step(
-            self.network, self.state, features, proposals.map(self.network.asarray), self.config
-        ))  # fmt: skip
+        network = self.network
+        features = network.encode([image])[0] if prepared is None else prepared
+        count = None
+        if network.padded:
+            count = network.asarray(np.array(len(proposals)))
+            proposals = with_empty_rows(proposals)
+        given = proposals.map(network.asarray)
+        self.state, output = settled(
+            *step(network, self.state, features, given, self.config, count)
+        )
         self._size = (width, height)
         self._origins.learn(output.ids, output.sources, found)
         tracks = report(output, width, height, self.config)

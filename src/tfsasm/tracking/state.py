@@ -9,6 +9,7 @@ them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from tfsasm.detection.proposals import Proposals, no_classes
 from tfsasm.runtime.network import Network, Queries
@@ -18,6 +19,8 @@ from tfsasm.tracking.config import NO_ID, TrackerConfig
 from tfsasm.tracking.memory import Memory
 
 _FEWEST = 16  # rows of a padded table
+
+T = TypeVar("T", bound=Table)
 
 
 @dataclass(frozen=True)
@@ -109,16 +112,30 @@ def with_room(state: TrackerState, new: int, config: TrackerConfig) -> TrackerSt
     """
     rows = len(state.tracks)
     most = (rows if state.live is None else state.live) + new
-    more = max(_FEWEST, 1 << (most - 1).bit_length()) - rows
+    more = _size(most) - rows
     if more <= 0:
         return replace(state, live=most)
+    empty = new_tracks(_zeros(state.tracks.queries, more), config)
+    return replace(state, tracks=Tracks.cat([state.tracks, empty]), live=most)
 
+
+def with_empty_rows(proposals: Proposals) -> Proposals:
+    """Proposals in NumPy in a table of one of few sizes, with rows behind that are none."""
+    more = _size(len(proposals)) - len(proposals)
+    return Proposals.cat([proposals, _zeros(proposals, more)])
+
+
+def _size(rows: int) -> int:
+    """Of a table for so many."""
+    return max(_FEWEST, 1 << (rows - 1).bit_length())
+
+
+def _zeros(like: T, rows: int) -> T:
     def zeros(column: Array) -> Array:
-        shape = (more, *column.shape[1:])
+        shape = (rows, *column.shape[1:])
         return namespace(column).zeros(shape, dtype=column.dtype, device=column.device)
 
-    empty = new_tracks(state.tracks.queries.map(zeros), config)
-    return replace(state, tracks=Tracks.cat([state.tracks, empty]), live=most)
+    return like.map(zeros)
 
 
 def settled(state: TrackerState, output: TrackOutput) -> tuple[TrackerState, TrackOutput]:
@@ -133,8 +150,8 @@ def settled(state: TrackerState, output: TrackOutput) -> tuple[TrackerState, Tra
     return replace(state, live=len(found)), found
 
 
-def asked_rows(ids: Array, new: int) -> Array:
-    """Which rows `[N]` of a padded table are queries: the first `new`, and those of tracks."""
+def asked_rows(ids: Array, new: Array) -> Array:
+    """Which rows `[N]` of a padded table are queries: the first `new` `[]`, and those of tracks."""
     library = namespace(ids)
     return (library.arange(len(ids), device=ids.device) < new) | (ids != NO_ID)
 

@@ -60,14 +60,14 @@ def estimate(
     ends = [share for share, _ in config.lengths[1:]] + [1.0]
     seconds = 0.0
 
-    def clip(share: float) -> float:
+    def clip(share: float, count: int = 1) -> float:
         run.step = min(int(share * config.steps) + 1, config.steps - 1)
         began = time.perf_counter()
-        train_step(run, list(islice(clips, 1)))
+        train_step(run, list(islice(clips, count)))
         return time.perf_counter() - began
 
-    progress("the first clip")
-    clip(0.0)
+    progress("the first clips")
+    clip(0.0, min(each, 2))  # the second one needs its memory beside the gradients of the first
     making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
     optimiser = _seconds_of(run.optimizer.step)
     for (begin, frames), end in zip(config.lengths, ends, strict=True):

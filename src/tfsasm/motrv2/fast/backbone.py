@@ -7,17 +7,18 @@ rounded weights miss on average, the bias makes up for.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.mobilenetv2 import InvertedResidual
-from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d
 
-from tfsasm.motrv2.backbone import Backbone, MobileNetV2
+from tfsasm.motrv2.backbone import Backbone, FrozenBatchNorm2d, MobileNetV2
 from tfsasm.motrv2.fast.layers import PackedConv
 from tfsasm.motrv2.fast.precision import ActivationStatistics, mean_answer, rounding_noise
+
+if TYPE_CHECKING:
+    from torchvision.models.mobilenetv2 import InvertedResidual
+    from torchvision.models.resnet import Bottleneck
 
 MAX_ROUNDING_ERROR = 0.02
 """Largest error of a convolution's answers, relative to their spread, with which it may be rounded.
@@ -152,14 +153,14 @@ def blocks_of(backbone: Backbone) -> tuple[list[_Block], tuple[int, ...]]:
 
 
 def _inverted(block: nn.Module) -> _Block:
-    whole = cast(InvertedResidual, block)
+    whole = cast("InvertedResidual", block)
     *outer, conv, norm = whole.conv
     last = _Layer(cast(nn.Conv2d, conv), cast(FrozenBatchNorm2d, norm))
     return _Block([*map(_relu6, outer), last], residual=whole.use_res_connect)
 
 
 def _bottleneck(block: nn.Module) -> _Block:
-    whole = cast(Bottleneck, block)
+    whole = cast("Bottleneck", block)
     pairs = (whole.conv1, whole.bn1), (whole.conv2, whole.bn2), (whole.conv3, whole.bn3)
     shortcut = None
     if whole.downsample is not None:
