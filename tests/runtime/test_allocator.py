@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tfsasm.runtime.allocator import give_freed_memory_back, keep_freed_memory
+from tfsasm.runtime.allocator import give_freed_memory_back, keep_freed_memory, share_heaps
 
 FAULTS = """
 import resource, sys
@@ -89,3 +89,30 @@ def test_what_is_free_below_something_that_is_not_goes_back():
 def test_other_systems_have_nothing_to_give_back(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not give_freed_memory_back()
+    assert not share_heaps()
+
+
+HEAPS = """
+import ctypes, threading
+from tfsasm.runtime.allocator import share_heaps
+done = share_heaps()
+malloc, end = ctypes.CDLL(None).malloc, threading.Barrier(9)
+threads = [threading.Thread(target=lambda: (malloc(100), end.wait())) for _ in range(8)]
+for thread in threads:
+    thread.start()
+end.wait()
+library = ctypes.CDLL(None)
+print(done, flush=True)
+library.malloc_info(0, ctypes.c_void_p.in_dll(library, "stdout"))
+library.fflush(None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the allocator of Linux")
+def test_threads_share_two_heaps():
+    done = subprocess.run(
+        [sys.executable, "-c", HEAPS], check=True, capture_output=True, text=True
+    )
+    if not done.stdout.startswith("True"):
+        pytest.skip("the C library is not glibc")
+    assert 1 <= done.stdout.count("<heap nr=") <= 2

@@ -18,7 +18,7 @@ from tfsasm.cli.options import DetectorOptions, EmbedderOptions, OptionalCount, 
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
-from tfsasm.runtime.allocator import give_freed_memory_back
+from tfsasm.runtime.allocator import give_freed_memory_back, share_heaps
 from tfsasm.serving.listening import listen
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
                    if find_spec(name) is None]:  # fmt: skip
         raise InputError(f'tfsasm serve needs {", ".join(missing)}: pip install "tfsasm[serve]"')
     token = _token(options)
+    share_heaps()
     from uvicorn import Config, Server
 
     from tfsasm.serving.app import make_app
