@@ -124,7 +124,7 @@ def test_another_number_of_classes_names_the_setting(tmp_path, state, classes):
 
 def test_a_file_of_something_else_is_one_short_error(tmp_path):
     """megvii-research/MOTR's files have hundreds of names that a small network lacks."""
-    path = saved(tmp_path / "other.pth", {f"layer{n}.weight": torch.zeros(1) for n in range(400)})
+    path = saved(tmp_path / "other.pth", {f"layer{n}.weight": torch.zeros(999) for n in range(400)})
     with pytest.raises(WeightsError) as caught:
         load_model(path)
     first, missing, surplus = str(caught.value).splitlines()
