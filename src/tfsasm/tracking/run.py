@@ -73,8 +73,8 @@ def track_video(
     `cv2.VideoCapture`; or any iterable of frames, uint8 BGR `[H, W, 3]`. `detector` is a file of
     stored detections (MOT det.txt or det_db JSON), the name of a live detector such as
     `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
-    thread decodes and detects, another prepares the frames for the tracker, each up to `prefetch`
-    frames before they are tracked; 0 for neither. `batch` frames of one size are prepared together,
+    thread decodes, a frame ahead, one detects, and another prepares the frames for the tracker,
+    each up to `prefetch` frames before they are tracked; 0 for none of them. `batch` frames of one size are prepared together,
     which a live source should not wait for; or those of several videos, by `together`
     (`track_videos`). Where tracker or detector has `class_names`, the tracks have them as
     `data["class_name"]`. Raises `InputError` for what cannot be used and `TruncatedInput` after the
@@ -84,10 +84,11 @@ def track_video(
     tracker.reset()
     if together:
         detect = together.one_at_a_time(detect)
-    detected = ((frame, detect(frame)) for frame in frames)
+    decoded = threads.prefetch(frames, min(prefetch, 1))
+    detected = ((frame, detect(frame)) for frame in decoded)
     ahead = 0 if type(tracker).prepare is Tracker.prepare else prefetch  # nothing to prepare
     with (
-        frames, closing(threads.prefetch(detected, prefetch)) as found,
+        frames, closing(decoded), closing(threads.prefetch(detected, prefetch)) as found,
         closing(
             together.prepared(found) if together
             else threads.prefetch(_prepared(tracker, found, batch), ahead)
