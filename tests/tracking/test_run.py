@@ -141,8 +141,8 @@ def test_threads_of_a_part(parameters, cores, threads):
     assert threads_of_a_part(parameters, cores) == threads
 
 
-@pytest.mark.parametrize(("kind", "count"), [("appearance", 1), ("query", 2)])
-def test_only_what_is_prepared_gets_a_thread_of_its_own(scene, tracker, kind, count):
+@pytest.mark.parametrize(("kind", "count"), [("appearance", 2), ("query", 3)])
+def test_decoding_detection_and_what_is_prepared_have_a_thread_each(scene, tracker, kind, count):
     run = track_video(
         AppearanceTracker() if kind == "appearance" else tracker, scene.folder, scene.detections
     )
