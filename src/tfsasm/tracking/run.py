@@ -74,11 +74,11 @@ def track_video(
     stored detections (MOT det.txt or det_db JSON), the name of a live detector such as
     `"yolox-nano"`, or any function of a `Frame` that returns what `update` takes (`Given`). One
     thread decodes, a frame ahead, one detects, and another prepares the frames for the tracker,
-    each up to `prefetch` frames before they are tracked; 0 for none of them. `batch` frames of one size are prepared together,
-    which a live source should not wait for; or those of several videos, by `together`
-    (`track_videos`). Where tracker or detector has `class_names`, the tracks have them as
-    `data["class_name"]`. Raises `InputError` for what cannot be used and `TruncatedInput` after the
-    last good frame of a damaged source.
+    each up to `prefetch` frames before they are tracked; 0 for none of them. `batch` frames of one
+    size are prepared together, which a live source should not wait for; or those of several videos,
+    by `together` (`track_videos`). Where tracker or detector has `class_names`, the tracks have
+    them as `data["class_name"]`. Raises `InputError` for what cannot be used and `TruncatedInput`
+    after the last good frame of a damaged source.
     """
     detect, frames = as_detector(detector, source), as_source(source)
     tracker.reset()
