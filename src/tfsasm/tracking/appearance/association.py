@@ -81,7 +81,7 @@ class AppearanceWeightConfig:
     to 0.6 do alike."""
     reid_frames: int = 100
     """Frames without a detection up to which a track may be re-identified. Measured: 60, 100 and
-    300 do alike on real people, 3 to 12 HOTA better than 30 where people are away for longer."""
+    300 do alike on real people, 3 to 11 HOTA better than 30 where people are away for longer."""
     reid_evidence: float = 3.0
     """Beyond `match.max_lost_frames`, the logarithm of how much likelier the same person must be
     than another; 3 is 20 to 1. Measured: with 4 alike, without it a new person got the identity of

@@ -53,14 +53,16 @@ class View:
     """Pixels of `grey` per pixel of the frame."""
 
     @cached_property
-    def slopes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Slopes across and down `[K, 7, 7]`, and the inverse of their products `[K, 2, 2]`."""
+    def squares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What is around the corners `[K, 7, 7]`, its slopes across and down, and the inverse of
+        their products `[K, 2, 2]`: made once, for all frames that are compared with this one.
+        """
         wide = _patches(self.grey, self.corners, _PATCH + 2)
         across = (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2
         down = (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2
         both = np.stack([across, down], axis=1).reshape(len(wide), 2, -1)
         products = both @ both.transpose(0, 2, 1) + np.eye(2, dtype=np.float32)
-        return across, down, np.linalg.inv(products)
+        return wide[:, 1:-1, 1:-1], across, down, np.linalg.inv(products)
 
 
 class CameraMotion:
@@ -95,8 +97,8 @@ def _stands(last: View, grey: np.ndarray, config: CameraConfig) -> bool:
     """Whether most corners of the last view moved less than noise does, by one step from there."""
     if last.grey.shape != grey.shape or len(last.corners) < config.min_inliers:
         return False
-    across, down, inverse = last.slopes
-    change = _patches(grey, last.corners, _PATCH) - _patches(last.grey, last.corners, _PATCH)
+    before, across, down, inverse = last.squares
+    change = _patches(grey, last.corners, _PATCH) - before
     pull = np.stack([(across * change).sum(axis=(1, 2)), (down * change).sum(axis=(1, 2))], axis=1)
     moved = np.linalg.norm((inverse @ pull[..., None])[..., 0], axis=1)
     return bool(np.median(moved) < config.min_motion)
