@@ -22,7 +22,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
-from tfsasm.experiments.pool import Run, run_sequences
+from tfsasm.experiments.pool import Run, Work, run_sequences
 from tfsasm.files import check_folder, locked
 from tfsasm.tracking.config import preset
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.evaluation.score import Scored
     from tfsasm.experiments.plan import Experiment
-    from tfsasm.experiments.run import Outcome
+    from tfsasm.experiments.run import Loaded, Outcome
     from tfsasm.runtime.network import Network
     from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.named import TrackerSpec
@@ -122,9 +122,9 @@ def resume(
     writes there. Raises `InputError`.
     """
     from tfsasm.experiments.results import claim_all
-    from tfsasm.experiments.run import make_work
+    from tfsasm.experiments.run import load
 
-    make_work(experiment, detector)
+    loaded = load(experiment, detector)
     with locked(check_folder(options.output)):
         todo = claim_all(
             experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
@@ -132,22 +132,29 @@ def resume(
         )  # fmt: skip
         if done := len(experiment.tasks) - len(todo):
             print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-        return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+        experiment = replace(experiment, todo=todo)
+        return run_experiment(options, experiment, errors, detector, loaded)
 
 
 def run_experiment(
     options: DatasetOptions, experiment: Experiment, errors: Console,
-    detector: Detector | None = None,
+    detector: Detector | None = None, loaded: Loaded | None = None,
 ) -> Run:
-    """Run what is to do, with progress; failures are kept apart."""
+    """Run what is to do, with progress; failures are kept apart.
+
+    What is `loaded` in this process already serves here; other processes load their own.
+    """
     from tfsasm.experiments.run import make_work
 
     names = experiment.tasks if experiment.todo is None else experiment.todo
     lengths = {name: experiment.tasks[name].sequence.length for name in names}
-    make = partial(make_work, experiment, detector)
+    engine = make_engine(options, _weights(options))
+    make: Callable[[], Work] = partial(make_work, experiment, detector)
+    if loaded and engine.workers == 1:
+        make = partial(partial, loaded, experiment)
     with event_progress(errors, lengths, quiet=options.quiet) as show:
         return run_sequences(
-            list(lengths), make, lengths, make_engine(options, _weights(options)), show
+            list(lengths), make, lengths, engine, show, checked=loaded is not None
         )
 
 
