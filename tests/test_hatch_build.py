@@ -65,6 +65,10 @@ def test_what_the_compiler_refuses_is_shown(build, tree):
 def test_a_compiler_without_amx_leaves_out_that_level_alone(build, tree):
     if shutil.which("c++") is None:
         pytest.skip("needs c++")
+    shows = '__attribute__((visibility("default")))'
+    (tree / build.SOURCE).write_text(
+        f'#ifdef COMMON\nextern "C" {shows} int interface() {{ return 0; }}\n#endif\n'
+    )
     (tree / build.ENCODER).write_text("this is no C++")
     assert build.compile_kernels(tree) == ""
     library = ctypes.CDLL(str(tree / build.LIBRARY))

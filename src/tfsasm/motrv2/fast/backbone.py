@@ -8,6 +8,7 @@ would spoil are bfloat16.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -221,7 +222,8 @@ def blocks_of(backbone: Backbone) -> tuple[list[_Block], tuple[int, ...]]:
     stem = cast(FrozenBatchNorm2d, backbone.bn1)
     first = _Block([_Layer(backbone.conv1, stem, "relu")], pools=True)
     stages = backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4
-    return [first, *(_bottleneck(block) for stage in stages for block in stage)], (7, 13, 16)
+    ends = tuple(accumulate(map(len, stages)))[1:]
+    return [first, *(_bottleneck(block) for stage in stages for block in stage)], ends
 
 
 def _inverted(block: nn.Module) -> _Block:
