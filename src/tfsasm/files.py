@@ -35,8 +35,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[A-Za-z
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
-_WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number",
-         bool: "true or false"}  # fmt: skip
+_WHAT = {str: "text", list: "a list", dict: "an object", bool: "true or false",
+         int: "a whole number (of up to 15 digits)"}  # fmt: skip
 
 _LARGEST = 1e300  # whole numbers may be larger than any float; never true of NaN
 
@@ -354,7 +354,8 @@ def field(entry: Any, key: str, kind: type) -> Any:
 
 def checked(value: Any, what: str, kind: type) -> Any:
     """`value` if it is of that kind. Raises `ValueError`."""
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    whole = type(value) is int and abs(value) < 10**15  # arrays cannot hold much more
+    if whole if kind is int else isinstance(value, kind):
         return value
     raise ValueError(f"{what} is {shown(value)}, not {_WHAT[kind]}")
 
