@@ -45,8 +45,8 @@ class KalmanConfig:
     """Power of its score with which a detection counts in the box that is reported, beside that of
     the filter; 0 reports detections as they are. Measured: 0 is worse where boxes are noisy, 2 and
     4 do alike (docs/results.md)."""
-    width_rate: float = 0.05
-    """Share that a detection has in the mean width of its track, which is reported where motion
+    size_rate: float = 0.05
+    """Share that a detection has in the mean size of its track, which is reported where motion
     persists; 1 for no mean. Measured: 0.1 does alike, 1 is worse (docs/results.md)."""
 
 
@@ -67,8 +67,8 @@ class Motion(Table):
     smallest: Doubles
     """Width and height that a prediction has at least `[N, 2]`: a pixel, or those of the last
     detection if they are smaller."""
-    log_width: Doubles
-    """Mean of the logarithms of the widths that were measured, recent ones more `[N]`."""
+    log_size: Doubles
+    """Mean of the logarithms of measured widths and heights, recent ones more `[N, 2]`."""
 
     @property
     def xyxy(self) -> Doubles:
@@ -90,7 +90,7 @@ def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
     position, velocity = _noise(boxes, smallest, config)
     none = np.zeros_like(boxes)
     return Motion(  # as DeepSORT
-        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest, _log_widths(boxes)
+        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest, _log_size(boxes[:, 2:])
     )
 
 
@@ -111,7 +111,7 @@ def predict(motion: Motion, config: KalmanConfig) -> Motion:
         ),
         covariance=motion.covariance + motion.velocity_variance,
         velocity_variance=motion.velocity_variance + velocity**2,
-        smallest=motion.smallest, log_width=motion.log_width,
+        smallest=motion.smallest, log_size=motion.log_size,
     )  # fmt: skip
 
 
@@ -124,6 +124,7 @@ def update(
     `noisier` times that of the configuration.
     """
     position, _ = _noise(motion.box, motion.smallest, config)
+    size_error = _log_size(boxes[:, 2:]) - motion.log_size
     noise = noisier * position * (1 + config.score_noise * (1 - scores[:, None]))
     total = motion.position_variance + noise**2
     gain, velocity_gain = motion.position_variance / total, motion.covariance / total
@@ -135,7 +136,7 @@ def update(
         covariance=motion.covariance * (1 - gain),
         velocity_variance=motion.velocity_variance - velocity_gain * motion.covariance,
         smallest=np.minimum(boxes[:, 2:], 1.0),
-        log_width=motion.log_width + config.width_rate * (_log_widths(boxes) - motion.log_width),
+        log_size=motion.log_size + config.size_rate * size_error,
     )
 
 
@@ -147,16 +148,17 @@ def smoothed(
 
     Detections jitter, and the filter lags. So a detection counts the more, the better its score,
     and the less, the noisier detections are; the filter the less, the more its errors are the same
-    in frame after frame. Where motion persists people walk, and the width that swings with their
-    stride gives way to its mean; a dancer's width is his pose. `xyxy` `[N, 4]` and `scores` `[N]`
-    are those of the detections. No box leaves an image of `size` (width, height) unless its
-    detection does.
+    in frame after frame. Where motion persists people walk, and a size that swings with their
+    stride gives way to its mean; a dancer's is his pose. `xyxy` `[N, 4]` and `scores` `[N]` are
+    those of the detections. No box leaves an image of `size` (width, height) unless its detection
+    does.
     """
     unsure = 1 - np.clip(scores / noise.factor, 0.0, 1.0) ** config.smoothing
     boxes = xyxy + unsure[:, None] * (1 - noise.correlation) * (motion.xyxy - xyxy)
-    width = np.maximum(boxes[:, 2] - boxes[:, 0], _NO_LENGTH)
-    towards = unsure**2 * max(0.0, 2 * persistence - 1) * (motion.log_width - np.log(width))
-    boxes[:, ::2] += np.outer(np.expm1(towards) * width, [-0.5, 0.5])
+    walking, own = max(0.0, 2 * persistence - 1), boxes[:, 2:] - boxes[:, :2]
+    towards = walking * unsure[:, None] ** 2 * (motion.log_size - _log_size(own))
+    growth = np.expm1(towards) * own / 2
+    boxes += np.hstack([-growth, growth])
     if size is None:
         return boxes
     return np.clip(boxes, np.minimum(xyxy, 0), np.maximum(xyxy, [*size, *size]))
@@ -183,7 +185,7 @@ def compensate(motion: Motion, warp: Doubles) -> Motion:
         position_variance=motion.position_variance * scale**2,
         covariance=motion.covariance * scale**2,
         velocity_variance=motion.velocity_variance * scale**2,
-        smallest=motion.smallest, log_width=motion.log_width + np.log(max(scale, _NO_LENGTH)),
+        smallest=motion.smallest, log_size=motion.log_size + np.log(max(scale, _NO_LENGTH)),
     )
 
 
@@ -196,9 +198,8 @@ def _turn_and_scale(warp: Doubles) -> tuple[Doubles, float]:
     return warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
 
 
-def _log_widths(boxes: Doubles) -> Doubles:
-    """Of cxcywh boxes."""
-    return np.asarray(np.log(np.maximum(boxes[:, 2], _NO_LENGTH)))
+def _log_size(size: Doubles) -> Doubles:
+    return np.asarray(np.log(np.maximum(size, _NO_LENGTH)))
 
 
 def _noise(boxes: Doubles, smallest: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:
