@@ -90,8 +90,9 @@ def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
     position, velocity = _noise(boxes, smallest, config)
     none = np.zeros_like(boxes)
     return Motion(  # as DeepSORT
-        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest, _log_size(boxes[:, 2:])
-    )
+        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest,
+        _log_size(boxes[:, 2:]),
+    )  # fmt: skip
 
 
 def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
