@@ -317,3 +317,12 @@ def test_a_run_that_fails_leaves_older_results(track, tmp_path):
 def test_a_decoder_that_is_not_installed_is_named(track, tmp_path):
     outcome = track("--decoder", "torchcodec", mot_output=tmp_path / "out" / "o.txt")
     refused(outcome, tmp_path / "out", "torchcodec cannot be used", "pip install torchcodec, and")
+
+
+def test_no_threads_are_refused(tfsasm, scene, tmp_path):
+    outcome = tfsasm(
+        "track", scene.folder, "--detections", scene.detections,
+        "--mot-output", tmp_path / "out.txt", "--threads", 0,
+    )  # fmt: skip
+    assert outcome.code == 2
+    assert "--threads 0 is not at least 1" in outcome.err

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.tracking.run import Tracker
 from tfsasm.training.data import RawClip
+from tfsasm.video.writer import VideoWriter
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
 WIDTH, HEIGHT, FRAMES = 128, 96, 12
@@ -163,3 +165,11 @@ class RunsCode:
 
     def __reduce__(self) -> tuple[object, ...]:
         return open, (str(self._path), "w")
+
+
+def film(path: Path, images: Iterable[np.ndarray], rate: int = 20) -> Path:
+    """A video of these images, without loss."""
+    with VideoWriter(path, Fraction(rate), crf=0) as writer:
+        for image in images:
+            writer.write(image)
+    return path

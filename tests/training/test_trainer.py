@@ -1,8 +1,7 @@
-"""Training: rates, averages, checkpoints, and a run that stops anywhere and goes on exactly."""
+"""Steps of training: rates, gradients, averages, frozen parts."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -11,16 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers.fakes import SMALL
-from helpers.scenes import NETWORK as SCENES_NETWORK
-from helpers.scenes import RunsCode, drawn_blocks, drawn_clip, lively_model
-from tfsasm.errors import InputError, TfsasmError, WeightsError
-from tfsasm.files import locked
+from helpers.scenes import drawn_blocks, drawn_clip
+from helpers.trainer import CONFIG, NETWORK, equal, new_run, trainable
+from tfsasm.errors import InputError, TfsasmError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.weights import load_model
 from tfsasm.training.checkpoints import averaged, resume, save, state_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import to_clip
@@ -31,37 +27,8 @@ from tfsasm.training.trainer import (
     noise,
     schedule,
     start,
-    train,
     train_step,
 )
-
-NETWORK = NetworkConfig(SMALL, short_side=64, max_side=64)
-CONFIG = TrainConfig(
-    clip=ClipConfig(refresh_matched=True, track_drop=0.2, false_tracks=0.3, denoising=0.3),
-    steps=6, lr=1e-3, backbone_lr=0.0, warmup=2, decay_from=0.5, cosine=True, average=0.9,
-    neutral_box_heads=True, lengths=((0.0, 2), (0.5, 3)), precision="fp32", workers=0, log_every=1,
-)  # fmt: skip
-
-
-def new_run(config=CONFIG, seed=0):
-    torch.manual_seed(seed)
-    return start(MOTRv2(SMALL), NETWORK, config)
-
-
-def trainable(run):
-    return {name: p for name, p in run.model.named_parameters() if p.requires_grad}
-
-
-def equal(one, other):
-    """Whether two checkpoints are the same, tensors bit by bit."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
-
 
 # Rates
 
@@ -304,175 +271,6 @@ def test_a_frozen_backbone_is_saved_as_it_came():
     assert equal({name: state[name] for name in came}, came)
 
 
-# Runs that stop
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(step):
-    def progress(now, _):
-        if now == step:
-            raise StoppedError
-
-    return progress
-
-
-@pytest.mark.parametrize("config", [
-    pytest.param(CONFIG, id="frozen backbone"),
-    pytest.param(replace(CONFIG, backbone_lr=1e-4), id="trained backbone"),
-])
-def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):
-    """Six steps at once, or four, a stop, and the rest by a fresh process: the same bytes."""
-    whole = new_run(config)
-    fit(whole, drawn_blocks, tmp_path / "whole")
-
-    config = replace(config, checkpoint_minutes=0.0)  # after every step
-    with pytest.raises(StoppedError):
-        fit(new_run(config), drawn_blocks, tmp_path / "parts", progress=stop_at(4))
-    second = new_run(config, seed=99)
-    resume(second, tmp_path / "parts" / "last.pt")
-    assert second.step == 3
-    fit(second, drawn_blocks, tmp_path / "parts")
-
-    assert whole.step == second.step == 6
-    files = [tmp_path / name / "last.pt" for name in ("whole", "parts")]
-    one, other = (torch.load(file, weights_only=True) for file in files)
-    settings = [json.loads(state.pop("config")) for state in (one, other)]
-    assert settings[0] == settings[1] | {"checkpoint_minutes": CONFIG.checkpoint_minutes}
-    assert equal(one, other)
-    assert equal(load_model(tmp_path / "whole" / "model.safetensors")[0].state_dict(),
-                 load_model(tmp_path / "parts" / "model.safetensors")[0].state_dict())  # fmt: skip
-
-
-def test_other_clips_would_be_noticed(tmp_path):
-    """That is, the test above sees more than the number of steps."""
-    one, other = new_run(), new_run()
-    fit(one, drawn_blocks, tmp_path / "one")
-    fit(other, lambda index: drawn_blocks(index + 1), tmp_path / "other")
-    assert not equal(state_of(one), state_of(other))
-
-
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run = new_run(replace(CONFIG, steps=2))
-    fit(run, drawn_blocks, tmp_path)
-    before = load_model(tmp_path / "model.safetensors")[0].state_dict()
-    again = new_run(replace(CONFIG, steps=2), seed=1)
-    resume(again, tmp_path / "last.pt")
-    fit(again, drawn_blocks, tmp_path)
-    assert again.step == 2
-    assert equal(load_model(tmp_path / "model.safetensors")[0].state_dict(), before)
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    save(new_run(), tmp_path)
-    return tmp_path / "last.pt"
-
-
-@pytest.mark.parametrize(("change", "name"), [
-    pytest.param({"lr": 2e-3}, "lr", id="another rate"),
-    pytest.param({"seed": 1}, "seed", id="another seed"),
-    pytest.param({"clip": ClipConfig()}, "clip", id="another loss"),
-])
-def test_resuming_refuses_other_settings(checkpoint, change, name):
-    with pytest.raises(WeightsError) as caught:
-        resume(new_run(replace(CONFIG, **change)), checkpoint)
-    assert f"last.pt was trained with other settings: {name}." in str(caught.value)
-    assert "another --output" in str(caught.value)
-
-
-def test_resuming_refuses_another_network(checkpoint):
-    other = start(MOTRv2(SMALL), replace(NETWORK, short_side=96), CONFIG)
-    with pytest.raises(WeightsError, match="other settings: the network"):
-        resume(other, checkpoint)
-
-
-def test_how_often_to_save_may_change(checkpoint):
-    harmless = {"workers": 3, "checkpoint_minutes": 9.0, "validate_minutes": 1.0, "log_every": 7}
-    resume(new_run(replace(CONFIG, **harmless)), checkpoint)
-
-
-@pytest.mark.parametrize(("content", "message"), [
-    pytest.param({"model": {}}, "last.pt is not a checkpoint to resume from", id="another"),
-    pytest.param([1], "last.pt is not a checkpoint to resume from", id="a list"),
-    pytest.param(RunsCode("never"), "last.pt holds .* could run code", id="code"),
-])
-def test_resuming_refuses_other_files(tmp_path, monkeypatch, content, message):
-    monkeypatch.chdir(tmp_path)
-    torch.save(content, tmp_path / "last.pt")
-    with pytest.raises(WeightsError, match=message):
-        resume(new_run(), tmp_path / "last.pt")
-    assert not (tmp_path / "never").exists()
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    ("model", {}), ("model", 3), ("average", {"a": 1}), ("optimizer", []), ("step", "3"),
-    ("pending", {"a": 1}),
-])
-def test_resuming_refuses_what_does_not_fit(checkpoint, name, value):
-    torch.save(torch.load(checkpoint) | {name: value}, checkpoint)
-    with pytest.raises(WeightsError, match=r"last.pt is not a checkpoint to resume from: "):
-        resume(new_run(), checkpoint)
-
-
-def test_resuming_refuses_half_a_file(checkpoint):
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match=r"last.pt is truncated"):
-        resume(new_run(), checkpoint)
-
-
-def log_of(folder):
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
-def curve(folder):
-    return [(entry["step"], entry["loss"]) for entry in log_of(folder)]
-
-
-def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
-    """Means over two steps, stopped between them; the lines are those of an unbroken run."""
-    config = replace(CONFIG, log_every=2)
-    fit(new_run(config), drawn_blocks, tmp_path / "whole")
-    first = new_run(config)
-    fit(first, drawn_blocks, tmp_path / "parts", stopped=lambda: first.step == 3)
-    assert first.step == 3
-    second = new_run(config, seed=99)
-    assert resume(second, tmp_path / "parts" / "last.pt") == "resumed at step 3"
-    fit(second, drawn_blocks, tmp_path / "parts")
-    assert [step for step, _ in curve(tmp_path / "whole")] == [2, 4, 6]
-    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
-
-
-def test_lines_after_the_last_checkpoint_are_written_anew(tmp_path):
-    with pytest.raises(StoppedError):
-        fit(new_run(), drawn_blocks, tmp_path, progress=stop_at(4))
-    assert not (tmp_path / "last.pt").exists()  # killed before the first one
-    with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 5, "lo')
-    fit(new_run(), drawn_blocks, tmp_path)
-    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_run_shorter_than_the_reports_are_apart_has_its_line(tmp_path):
-    fit(new_run(replace(CONFIG, log_every=50)), drawn_blocks, tmp_path / "once")
-    fit(new_run(), drawn_blocks, tmp_path / "each")
-    [(step, loss)] = curve(tmp_path / "once")
-    assert step == 6
-    assert loss == pytest.approx(np.mean([one for _, one in curve(tmp_path / "each")]), abs=1e-6)
-
-
-def test_a_finished_run_can_be_made_longer(tmp_path):
-    fit(new_run(replace(CONFIG, steps=3)), drawn_blocks, tmp_path)
-    longer = new_run()
-    said = resume(longer, tmp_path / "last.pt")
-    assert said.startswith("resumed at step 3 of what is now 6 steps instead of 3; rates")
-    fit(longer, drawn_blocks, tmp_path)
-    assert longer.step == 6
-    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
-
-
 # Several clips a step
 
 
@@ -551,126 +349,3 @@ def test_frozen_parts_keep_their_weights():
 def test_a_part_that_does_not_exist_cannot_be_frozen():
     with pytest.raises(InputError, match=r"no part 'neck'; there are .*learned_boxes, .*backbone"):
         new_run(replace(CONFIG, freeze=("neck",)))
-
-
-# What a run leaves behind
-
-
-def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
-    models, reports = [], []
-
-    def validate(model):
-        models.append(model)
-        return {"HOTA": 12.5}
-
-    run = new_run(replace(CONFIG, steps=4, log_every=2))
-    fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in log] == [2, 4, 4]
-    assert set(log[0]) == {"step", "loss", "norm", "ce", "bbox", "giou", "seconds"}
-    assert log[-1] == {"step": 4, "val/HOTA": 12.5}
-    assert reports == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
-
-    [model] = models
-    assert equal(model.state_dict(), averaged(run).state_dict())
-    saved, network = load_model(tmp_path / "model.safetensors")
-    assert network == NETWORK
-    for name, value in saved.state_dict().items():
-        torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-3)
-    assert list(tmp_path.glob("events.out.tfevents*"))
-
-
-def test_reports_are_means_since_the_last_one(tmp_path):
-    losses = []
-    fit(new_run(), drawn_blocks, tmp_path / "a", progress=lambda _, v: losses.append(v["loss"]))
-    means = []
-    run = new_run(replace(CONFIG, log_every=3))
-    fit(run, drawn_blocks, tmp_path / "b", progress=lambda _, v: means.append(v["loss"]))
-    wanted = [np.mean(losses[:3]), np.mean(losses[3:])]
-    assert means == pytest.approx(wanted, abs=1e-4)
-
-
-def test_a_run_validates_on_the_way(tmp_path):
-    run = new_run(replace(CONFIG, steps=3, validate_minutes=0.0))
-    steps = []
-    fit(run, drawn_blocks, tmp_path, validate=lambda _: steps.append(run.step) or {})
-    assert steps == [1, 2, 3]
-
-
-# A whole run
-
-
-RECIPE = TrainConfig(
-    steps=3, lr=1e-3, backbone_lr=0.0, lengths=((0.0, 2),), average=0.9, precision="fp32",
-    workers=0, log_every=1,
-)  # fmt: skip
-
-
-@pytest.fixture
-def trained(small_weights, tmp_path):
-    """A run of the small network on drawn clips, from a checkpoint; its notices as a list."""
-
-    def run(config=RECIPE, **options):
-        notices = []
-        train(
-            SCENES_NETWORK, config, drawn_blocks, tmp_path / "run", init=small_weights,
-            device="cpu", notice=notices.append, **options,
-        )  # fmt: skip
-        return notices
-
-    return run
-
-
-def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
-    steps = []
-    [notice] = trained(progress=lambda step, values: steps.append((step, "loss" in values)))
-    assert notice.startswith("started from all of ")
-    assert steps == [(1, True), (2, True), (3, True)]
-    model, network = load_model(tmp_path / "run" / "model.safetensors")
-    assert network == SCENES_NETWORK
-    assert not torch.equal(model.learned_content, lively_model().learned_content)
-    outcome = track(weights=tmp_path / "run" / "model.safetensors", mot_output=tmp_path / "o.txt")
-    assert outcome.code == 0
-
-
-def test_steps_that_are_done_are_not_taken_back(tmp_path):
-    run = new_run()
-    run.step = 5
-    save(run, tmp_path)
-    for steps in (5, 4):
-        again = new_run(replace(CONFIG, steps=steps))
-        notice = resume(again, tmp_path / "last.pt")
-        assert notice == "all 5 steps are done; a larger --steps goes on from here"
-        assert again.step == 5
-
-
-def test_the_same_run_again_continues_where_it_was(trained, tmp_path):
-    trained()
-    before = load_file(tmp_path / "run" / "model.safetensors")
-    assert trained()[-1] == "all 3 steps are done; a larger --steps goes on from here"
-    after = load_file(tmp_path / "run" / "model.safetensors")
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-
-
-def test_a_run_with_other_settings_is_refused(trained):
-    trained()
-    with pytest.raises(WeightsError, match=r"last\.pt was trained with other settings: lr"):
-        trained(replace(RECIPE, lr=0.5))
-
-
-def test_scores_are_reported_and_logged(trained, tmp_path):
-    reported = {}
-    trained(validate=lambda _: {"HOTA": 42.5}, progress=lambda _, values: reported.update(values))
-    assert reported["val/HOTA"] == 42.5
-    log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert json.loads(log[-1]) == {"step": 3, "val/HOTA": 42.5}
-
-
-def test_a_device_that_is_not_there_is_found_before_the_weights(tmp_path):
-    with pytest.raises(InputError, match="no device 'cuda:9' here"):
-        train(NETWORK, RECIPE, drawn_blocks, tmp_path, init=tmp_path / "lost.pth", device="cuda:9")
-
-
-def test_a_folder_that_another_run_writes_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(InputError, match="being written by another process"):
-        train(NETWORK, RECIPE, drawn_blocks, tmp_path)

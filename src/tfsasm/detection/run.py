@@ -23,6 +23,7 @@ from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.files import checked, field, locked, parsed, reading, shown, writing
+from tfsasm.limits import open_to_go_on
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, Source, open_video
 
@@ -248,7 +249,7 @@ class Journal:
         about = json.loads(json.dumps(about))
         with ExitStack() as opened:
             with reading(path):
-                self._file = opened.enter_context(path.open("r+b" if path.exists() else "w+b"))
+                self._file = opened.enter_context(open_to_go_on(path))
             opened.enter_context(locked(path))
             good = self._read(about, overwrite=overwrite, whole=whole)
             self._open = opened.pop_all()

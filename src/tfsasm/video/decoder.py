@@ -106,10 +106,11 @@ class Decoder:
             return self._failure
         if self._path and self._tells_its_end and (reason := container_cut(self._path)):
             return reason
-        sure = self.timeline.damage if self.declared else self.timeline.constant
+        sure = self.timeline.damage.count if self.declared else self.timeline.constant
         if sure and reached < self._length - max(2, self._length // 100):
             return f"{self._length - reached} frames at its end are missing"
-        if (damage := self.timeline.damage) and damage[-1] > reached - REORDERED:
+        damage = self.timeline.damage.last
+        if damage is not None and damage > reached - REORDERED:
             return "its last frames are damaged"
         if self._path and (more := films_behind(self._path)):
             return f"{more} more film(s) behind its first are not read (files joined by cat?)"
