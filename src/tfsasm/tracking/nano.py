@@ -39,19 +39,19 @@ _USER = "the network nano"
 class Rule:
     """How pairs and births are weighed. Logits; lengths are in sizes of the box."""
 
-    bar: float = -2.5
+    bar: float = -1.5
     """Of a pair of which nothing else is known, against both being alone."""
-    overlap: float = 8.0
+    overlap: float = 10.0
     """For each IoU of the proposal with the box where the track is expected."""
-    distance: float = 2.0
+    distance: float = 1.3
     """Off for the squared distance of centres, large ones by their logarithm."""
     stretch: float = 3.0
     """Off for the squared log-ratio of sizes."""
     given: float = 3.0
     """For the detector's score."""
-    like: float = 4.0
+    like: float = 6.0
     """For the cosine of keys above `usual`."""
-    usual: float = 0.5
+    usual: float = 0.4
     """The cosine that says nothing."""
     twin: float = 15.0
     """Off for the IoU, above a half, with a proposal of a higher score."""
@@ -181,8 +181,8 @@ def agreed(weights: Floats) -> tuple[Floats, Floats, Floats]:
     odds: Floats = np.exp(np.clip(weights, -60, 20)).astype(np.float32)
     free: Floats = np.ones(odds.shape[1], np.float32)
     for _ in range(_ROUNDS):
-        free = 1 / (1 + (1 / (1 + odds @ free)) @ odds)
-    alone: Floats = 1 / (1 + odds @ free)
+        free = np.reciprocal(1 + np.reciprocal(1 + odds @ free) @ odds)
+    alone = np.reciprocal(1 + odds @ free)
     return odds * alone[:, None] * free[None], alone, free
 
 
