@@ -300,7 +300,7 @@ class Journal:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
         with reading(self.path), self.path.open("rb") as file:
             line = file.readline()
-            if not line.endswith(b"\n"):  # killed before anything was done
+            if not line.endswith(b"\n") and line[:1] in b"{":  # killed before anything was done
                 return 0
             before = _json(line)
             if before != about:
