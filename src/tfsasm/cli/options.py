@@ -125,9 +125,9 @@ class NetworkOptions:
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
     precision: Precision = "auto"
-    """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, fp16 for
-    GPUs; or of single parts, backbone=bf16,encoder=bf16,decoder=fp32. auto is fp32, and with the
-    preset `released` the order of summation of its code."""
+    """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, int8 for
+    those with AMX, fp16 for GPUs; or of single parts, backbone=bf16,encoder=int8,decoder=fp32. auto
+    is fp32, and with the preset `released` the order of summation of its code."""
 
 
 @dataclass(frozen=True, kw_only=True)

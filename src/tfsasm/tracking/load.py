@@ -34,9 +34,10 @@ def load(
     `short_side` and `max_side` override the scale of the images that the network was made for, in
     pixels. `device` is one of the runtime; `auto` takes a GPU where PyTorch has one.
 
-    For PyTorch alone: `precision` is that of convolutions and matrix products: fp32, bf16 or fp16,
-    or of single parts, `"backbone=bf16,encoder=fp32,decoder=fp32"`; auto is fp32, the same on every
-    device. `exact` sums in the order of the released code, not in the quickest (docs/fidelity.md).
+    For PyTorch alone: `precision` is that of convolutions and matrix products: fp32, bf16, int8 or
+    fp16, or of single parts, `"backbone=bf16,encoder=fp32,decoder=fp32"`; auto is fp32, the same on
+    every device. `exact` sums in the order of the released code, not in the quickest
+    (docs/fidelity.md).
     For exports alone: `threads` are those of each graph.
 
     Raises `WeightsError` for a file that cannot be loaded or does not fit, `InputError` for a side
