@@ -99,6 +99,17 @@ def test_what_a_killed_run_left_of_an_output_goes_with_the_next_run_of_it(tmp_pa
     assert names(tmp_path) == ["out.mp4"]
 
 
+def test_what_was_written_beside_a_partial_file_goes_with_it(tmp_path, abandoned):
+    for path in abandoned:
+        twice = partial_path(path)
+        twice.with_name(twice.name.replace(str(os.getpid()), path.name.split("-")[2][:-4])).touch()
+    partial_path(tmp_path / "out.mp4")
+    assert [name for name in names(tmp_path) if "out" in name] == []
+    assert len(names(tmp_path)) == 2
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
+
+
 def test_what_a_living_process_or_another_host_writes_stays(tmp_path):
     living = partial_path(tmp_path / "out.mp4")
     parent = living.with_name(living.name.replace(str(os.getpid()), str(os.getppid())))

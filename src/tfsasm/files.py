@@ -113,9 +113,9 @@ def remove_abandoned(folder: Path, stem: str | None = None) -> None:
     """
     if sys.platform == "win32" or not folder.is_dir():
         return
-    wanted = re.compile(
-        rf"\.{'.*' if stem is None else re.escape(stem)}\.partial-{_host()}-(\d+)(\..*)?", re.DOTALL
-    )
+    name, mark = ".*" if stem is None else re.escape(stem), rf"\.partial-{_host()}-"
+    # What is written beside a partial file has the mark twice.
+    wanted = re.compile(rf"\.+{name}(?:{mark}\d+)*{mark}(\d+)(\..*)?", re.DOTALL)
     for entry in os.scandir(folder):
         if (found := wanted.fullmatch(entry.name)) and not _lives(int(found[1])):
             _remove(Path(entry.path))

@@ -240,7 +240,8 @@ class Decoder:
 def absent(path: Path) -> InputError:
     """For a source that is not there, or none that can be read more than once."""
     what = "is a pipe or a device" if path.exists() else "does not exist"
-    return InputError(f"{path} {what}; give a video, an image folder or a camera index")
+    place = public_address(str(path))
+    return InputError(f"{place} {what}; give a video, an image folder or a camera index")
 
 
 def open_file(address: str, label: str) -> Decoder:

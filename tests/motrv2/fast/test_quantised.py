@@ -78,6 +78,30 @@ def test_answers_are_those_of_numbers_but_for_rounding(groups, activation, skips
 
 
 @needs_kernels
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("level", ["avx512", "amx"])
+@pytest.mark.parametrize(("channels", "answers", "sides"), [
+    pytest.param(64, 256, (9, 11), id="rows that fill no tile"),
+    pytest.param(128, 32, (4, 8), id="rows of one tile"),
+    pytest.param(96, 32, (4, 8), id="channels that fill no tile"),
+])
+def test_products_are_added_to_bytes(activation, level, channels, answers, sides, monkeypatch):
+    if level not in kernels.levels():
+        pytest.skip(f"this processor has no {level}")
+    monkeypatch.setenv(kernels.ENVIRONMENT, level)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, answers, 1).requires_grad_(False)
+    x, skip = image(channels, *sides).relu(), image(answers, *sides, seed=1)
+    wanted = ACTIVATIONS[activation](conv(x) + skip)
+    given, gives, beside = scale_of(x), scale_of(wanted), scale_of(skip)
+    made = QuantisedConv(conv, conv.weight, conv.bias, given, gives, activation)
+    found = made(given.bytes_of(x), beside.bytes_of(skip), beside)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    found = gives.numbers_of(found)
+    assert 0 < (found - wanted).norm() < 0.02 * wanted.norm()
+
+
+@needs_kernels
 def test_answers_may_be_float32_and_images_of_any_size():
     conv = nn.Conv2d(16, 8, 3, 2, 1).requires_grad_(False)
     for sides in ((9, 10), (4, 5)):

@@ -28,6 +28,11 @@ _TILE = 64  # bytes of a row of a tile, which has 16
 _TOGETHER = 32  # answers of two tiles
 
 
+def takes_bytes(outputs: int, inputs: int) -> bool:
+    """Whether `kernels.add_product` takes a layer of these sizes, here."""
+    return kernels.has_amx() and inputs % _TILE == outputs % _TOGETHER == 0
+
+
 def serves(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether `TiledEncoder` takes an encoder of these sizes, here."""
     return (
@@ -65,8 +70,8 @@ class TiledEncoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Linear:
-    """A linear layer whose weights lie as AMX's tiles need them."""
+class TiledLinear:
+    """A linear layer whose weights lie as AMX's tiles take them."""
 
     tiles: Tensor
     scale: Tensor
@@ -74,7 +79,7 @@ class _Linear:
     bias: Tensor
 
     @classmethod
-    def tiled(cls, dtype: torch.dtype, *layers: nn.Linear) -> _Linear:
+    def tiled(cls, dtype: torch.dtype, *layers: nn.Linear) -> TiledLinear:
         """Layers of one input, their answers side by side and filled up with zeros."""
         weight, bias = (
             torch.cat([part.detach().float() for part in parts])
@@ -86,22 +91,28 @@ class _Linear:
         if dtype == torch.int8:
             scale = weight.abs().amax(1).clamp(min=1e-30) / 127
             weight = (weight / scale[:, None]).round()
-        inner = weight.shape[1] * dtype.itemsize // _TILE
-        tiles = weight.to(dtype).view(-1, 16, inner, 16, 4 // dtype.itemsize)
+        return cls.of(weight.to(dtype), scale, bias)
+
+    @classmethod
+    def of(cls, weight: Tensor, scale: Tensor, bias: Tensor) -> TiledLinear:
+        """A layer of bfloat16 or int8 `weight` `[O, K]`; float32 `scale` and `bias` `[O]`."""
+        size = weight.dtype.itemsize
+        tiles = weight.view(-1, 16, weight.shape[1] * size // _TILE, 16, 4 // size)
         return cls(tiles.permute(0, 2, 3, 1, 4).contiguous(), scale, bias)
 
     def pointers(self) -> ctypes.Structure:
+        """For the kernels; good while this lives."""
         return _LINEAR(*(part.data_ptr() for part in (self.tiles, self.scale, self.bias)))
 
 
 @dataclass(frozen=True)
 class _Layer:
-    values: _Linear
-    queries: _Linear
+    values: TiledLinear
+    queries: TiledLinear
     """Offsets and weights."""
-    output: _Linear
-    first: _Linear
-    second: _Linear
+    output: TiledLinear
+    first: TiledLinear
+    second: TiledLinear
     norm1: nn.LayerNorm
     norm2: nn.LayerNorm
 
@@ -112,7 +123,8 @@ class _Layer:
             (attention.value_proj,), (attention.sampling_offsets, attention.attention_weights),
             (attention.output_proj,), (layer.linear1,), (layer.linear2,),
         )  # fmt: skip
-        values, queries, output, first, second = (_Linear.tiled(dtype, *some) for some in groups)
+        linears = [TiledLinear.tiled(dtype, *group) for group in groups]
+        values, queries, output, first, second = linears
         return cls(values, queries, output, first, second, layer.norm1, layer.norm2)
 
     def pointers(self) -> ctypes.Structure:

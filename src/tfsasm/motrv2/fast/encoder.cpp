@@ -102,6 +102,12 @@ inline void multiply(int8_t) {
   _tile_dpbssd(2, 5, 6);
   _tile_dpbssd(3, 5, 7);
 }
+inline void multiply(uint8_t) {
+  _tile_dpbusd(0, 4, 6);
+  _tile_dpbusd(1, 4, 7);
+  _tile_dpbusd(2, 5, 6);
+  _tile_dpbusd(3, 5, 7);
+}
 
 // Sums of 16 answers with what each of them is scaled by, and their bias.
 inline __m512 answered(const float* sums, bf16, float, const Linear& layer, int64_t column) {
@@ -110,6 +116,9 @@ inline __m512 answered(const float* sums, bf16, float, const Linear& layer, int6
 inline __m512 answered(const float* sums, int8_t, float scale, const Linear& layer, int64_t column) {
   const __m512 v = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
   return _mm512_fmadd_ps(v * scale, loaded(layer.scale + column), loaded(layer.bias + column));
+}
+inline __m512 answered(const float* sums, uint8_t, float, const Linear& layer, int64_t column) {
+  return answered(sums, int8_t(), 1.0f, layer, column);
 }
 
 // in [rows, inner] times the weights [inner, columns], to `out` in rows `stride` apart. `rows` and
@@ -266,6 +275,40 @@ void encode(float* tokens, const float* position, const float* reference, const 
   }
 }
 
+// Bytes x [rows, inner], which stand for what `layer` scales, times its weights [inner, columns]; to
+// the answers are added the bytes of `sum` [rows, columns], `step` times what they are above `zero`. The
+// result is written to `sum` as bytes, `steps` of them to 1 above `new_zero`. `columns` are a multiple
+// of 32 and `inner` one of 64.
+void add_product(const uint8_t* x, const Linear& layer, uint8_t* sum, int64_t rows, int64_t inner,
+                 int64_t columns, float step, float zero, float steps, float new_zero, bool relu,
+                 int threads) {
+  const __m512 least = _mm512_set1_ps(relu ? new_zero : 0.0f), most = _mm512_set1_ps(255.0f);
+#pragma omp parallel num_threads(threads)
+  {
+    const Palette palette;
+    float* answers = (float*)std::aligned_alloc(64, ROWS * (columns * sizeof(float) + inner));
+    uint8_t* last = (uint8_t*)(answers + ROWS * columns);  // rows that are filled up to ROWS
+    _tile_loadconfig(&palette);
+#pragma omp for
+    for (int64_t first = 0; first < rows; first += ROWS) {
+      const int64_t count = min<int64_t>(ROWS, rows - first);
+      const uint8_t* from = x + first * inner;
+      if (count < ROWS) from = (const uint8_t*)std::memcpy(last, from, count * inner);
+      product(Inputs<uint8_t>{(uint8_t*)from, answers, inner}, layer, inner, columns, ROWS, answers,
+              columns);
+      uint8_t* to = sum + first * columns;
+      for (int64_t i = 0; i < count * columns; i += 16) {
+        const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(to + i)));
+        const __m512 v = loaded(answers + i) + (_mm512_cvtepi32_ps(bytes) - zero) * step;
+        const __m512 all = _mm512_min_ps(_mm512_max_ps(v * steps + new_zero, least), most);
+        _mm_storeu_si128((__m128i*)(to + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(all)));
+      }
+    }
+    _tile_release();
+    std::free(answers);
+  }
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -281,6 +324,12 @@ void encode(float* tokens, const float* position, const float* reference, const 
 
 ENCODE(bf16, bf16)
 ENCODE(int8, int8_t)
+
+EXPORT void add_product_amx(const uint8_t* x, const Linear* layer, uint8_t* sum, int64_t rows,
+                            int64_t inner, int64_t columns, float step, float zero, float steps,
+                            float new_zero, int relu, int threads) {
+  add_product(x, *layer, sum, rows, inner, columns, step, zero, steps, new_zero, relu, threads);
+}
 
 // Whether this processor has AMX, and Linux lets this process use it.
 EXPORT int has_amx() {

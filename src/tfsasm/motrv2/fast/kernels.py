@@ -234,6 +234,21 @@ def encode(
     )  # fmt: skip
 
 
+def add_product(
+    x: Tensor, layer: ctypes.Structure, total: Tensor, beside: tuple[float, int],
+    gives: tuple[float, int], relu: bool,
+) -> None:
+    """Add a matrix product of bytes `x` `[N, K]` to the bytes of `total` `[N, O]`, by AMX.
+
+    `beside` and `gives` are step and zero of the bytes of `total`, before and after.
+    """
+    numbers = (beside[0], beside[1], 1 / gives[0], gives[1])
+    _run(
+        "add_product", x, ctypes.byref(layer), total, *x.shape, total.shape[1],
+        *map(ctypes.c_float, numbers), ctypes.c_int(relu), level="amx",
+    )  # fmt: skip
+
+
 def _sizes(value: Tensor, shapes: Shapes, locations: Tensor) -> tuple[Any, ...]:
     batch, tokens, heads, width = value.shape
     _, queries, _, levels, points, _ = locations.shape

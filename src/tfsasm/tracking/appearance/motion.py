@@ -47,7 +47,7 @@ class KalmanConfig:
     4 do alike (docs/results.md)."""
     size_rate: float = 0.05
     """Share that a detection has in the mean size of its track, which is reported where motion
-    persists; 1 for no mean. Measured: 0.1 does alike, 1 is worse (docs/results.md)."""
+    persists; 1 for its own size. Measured: 0.1 does alike, 1 is worse (docs/results.md)."""
 
 
 @dataclass(frozen=True)
