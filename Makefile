@@ -11,7 +11,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-KERNELS := src/tfsasm/motrv2/fast/kernels
+KERNELS := src/tfsasm/motrv2/fast
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 CPU_TORCH ?= --index-url https://download.pytorch.org/whl/cpu
 
@@ -54,7 +54,7 @@ docs: $(INSTALLED)-docs
 # the extra that it is for.
 # Some systems ship venv without the pip inside; then the system's own pip puts it there.
 $(INSTALLED) $(INSTALLED)-dev $(INSTALLED)-docs: \
-    pyproject.toml constraints.txt hatch_build.py $(KERNELS).cpp
+    pyproject.toml constraints.txt hatch_build.py $(wildcard $(KERNELS)/*.cpp $(KERNELS)/*.h)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
 	  echo "tfsasm needs Python 3.11 or newer, and '$(PYTHON)' is not; name one with" \
 	    "make PYTHON=/path/to/python3.11"; exit 1; }
@@ -69,5 +69,5 @@ $(INSTALLED) $(INSTALLED)-dev $(INSTALLED)-docs: \
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f $(dir $(KERNELS))libkernels.so
+	rm -f $(KERNELS)/libkernels.so
 	find src tests fuzz -name __pycache__ -type d -prune -exec rm -rf {} +

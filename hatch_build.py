@@ -23,6 +23,7 @@ except ImportError:  # run as a script
     BuildHookInterface = object
 
 SOURCE = Path("src/tfsasm/motrv2/fast/kernels.cpp")
+ENCODER = SOURCE.with_name("encoder.cpp")
 LIBRARY = SOURCE.with_name("libkernels.so")
 
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC",
@@ -31,6 +32,7 @@ FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC",
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl",
           "-mprefer-vector-width=512")  # fmt: skip
+AMX = (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16")
 
 TIMEOUT = 300.0  # seconds for a compiler
 
@@ -63,27 +65,36 @@ def _found() -> list[str]:
 
 
 def _compile(command: list[str], root: Path) -> None:
-    """One object per level, and all of them linked. Raises when a step fails."""
+    """One object per level, and all of them linked. Raises when a step fails.
+
+    A compiler that is too old for AMX leaves out that level.
+    """
     levels: dict[str, tuple[str, ...]] = {"base": ("-DCOMMON",)}
     if platform.machine().lower() in ("x86_64", "amd64"):
         levels |= {"avx2": AVX2, "avx512": AVX512}
+        if sys.platform == "linux":
+            levels |= {"amx": AMX}
     threads = _threads(command)
     with tempfile.TemporaryDirectory(dir=(root / LIBRARY).parent) as folder:
-        objects = [Path(folder) / f"{level}.o" for level in levels]
-        running = [
-            subprocess.Popen(
-                [*command, threads, *flags, f"-DLEVEL={level}", "-c", str(root / SOURCE),
-                 "-o", str(made)], stderr=subprocess.PIPE, text=True,
-            ) for (level, flags), made in zip(levels.items(), objects, strict=True)
-        ]  # fmt: skip
-        for process in running:
+        objects = {level: Path(folder) / f"{level}.o" for level in levels}
+        running = {
+            level: subprocess.Popen(
+                [*command, threads, *flags, f"-DLEVEL={level}", "-c",
+                 str(root / (ENCODER if level == "amx" else SOURCE)), "-o", str(objects[level])],
+                stderr=subprocess.PIPE, text=True,
+            ) for level, flags in levels.items()
+        }  # fmt: skip
+        for level, process in running.items():
             _, problems = process.communicate(timeout=TIMEOUT)
-            if process.returncode:
+            if process.returncode and level == "amx":
+                del objects[level]
+            elif process.returncode:
                 raise subprocess.CalledProcessError(process.returncode, command, stderr=problems)
         # Without OpenMP's own library: its functions are found in that of PyTorch.
         missing = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         linked = Path(folder) / LIBRARY.name
-        _run([command[0], "-shared", *missing, *map(str, objects), "-lm", "-o", str(linked)])
+        made = map(str, objects.values())
+        _run([command[0], "-shared", *missing, *made, "-lm", "-o", str(linked)])
         linked.replace(root / LIBRARY)  # whole or not at all
 
 

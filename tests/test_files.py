@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -27,7 +28,9 @@ from tfsasm.files import (
     write_text,
 )
 from tfsasm.tracking.results import JsonFile, MotFile
+from tfsasm.training.reports import JsonLog
 from tfsasm.video.source import Frame
+from tfsasm.video.writer import VideoWriter
 
 
 def names(folder):
@@ -94,6 +97,17 @@ def test_what_a_killed_run_left_of_an_output_goes_with_the_next_run_of_it(tmp_pa
     assert names(tmp_path) == sorted([other.name, "out.mp4"])
     remove_abandoned(tmp_path)
     assert names(tmp_path) == ["out.mp4"]
+
+
+def test_what_was_written_beside_a_partial_file_goes_with_it(tmp_path, abandoned):
+    for path in abandoned:
+        twice = partial_path(path)
+        twice.with_name(twice.name.replace(str(os.getpid()), path.name.split("-")[2][:-4])).touch()
+    partial_path(tmp_path / "out.mp4")
+    assert [name for name in names(tmp_path) if "out" in name] == []
+    assert len(names(tmp_path)) == 2
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_what_a_living_process_or_another_host_writes_stays(tmp_path):
@@ -170,6 +184,49 @@ def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path, write):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert names(tmp_path) == (["out.txt"] if write is journal else [])
+
+
+def frames(path, folder=False):
+    """An annotated video, or a folder of images whose first one is `path`."""
+    with VideoWriter(path.parent if folder else path, 25, overwrite=True) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+
+
+def log(path):
+    JsonLog(path, 0).close()
+
+
+@pytest.mark.parametrize(("name", "write"), [
+    pytest.param("out.txt", text, id="text"),
+    pytest.param("out.txt", partial(results, partial(MotFile, overwrite=True)), id="results"),
+    pytest.param("out.mp4", frames, id="a video"),
+    pytest.param("00000001.jpg", partial(frames, folder=True), id="an image of a folder"),
+    pytest.param("out.partial", journal, id="a journal of detections"),
+    pytest.param("log.jsonl", log, id="the log of a training run"),
+])  # fmt: skip
+@pytest.mark.parametrize("there", [True, False])
+def test_no_writer_writes_what_a_link_points_to(tmp_path, name, write, there):
+    """A link in the place of the output, and one where it is written until it is whole."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    if there:
+        (tmp_path / "mine").write_text("mine")
+    unfinished = folder / name if name.endswith(".jpg") else partial_path(folder / name)
+    for link in {folder / name, unfinished}:
+        link.symlink_to(tmp_path / "mine")
+    with suppress(InputError):
+        write(folder / name)
+    assert (tmp_path / "mine").exists() == there
+    assert not there or (tmp_path / "mine").read_text() == "mine"
+    if write is not journal:  # which is refused
+        assert (folder / name).exists()
+        assert not (folder / name).is_symlink()
+
+
+def test_a_partial_file_of_an_earlier_process_of_this_number_is_no_obstacle(tmp_path):
+    partial_path(tmp_path / "export").mkdir()
+    with partial_folder(tmp_path, "export") as folder:
+        assert names(folder) == []
 
 
 def test_text_is_the_same_on_every_system(tmp_path):

@@ -1,5 +1,6 @@
 """Building the package: C++ kernels where a compiler works, pure Python where none does."""
 
+import ctypes
 import importlib.util
 import shutil
 from pathlib import Path
@@ -20,11 +21,18 @@ def build():
     return module
 
 
+def sources(build):
+    """Everything that is in C++."""
+    folder = (ROOT / build.SOURCE).parent
+    return [*folder.glob("*.cpp"), *folder.glob("*.h")]
+
+
 @pytest.fixture
 def tree(build, tmp_path):
     """A source tree of the kernels alone, with a library of before."""
     (tmp_path / build.SOURCE).parent.mkdir(parents=True)
-    shutil.copy(ROOT / build.SOURCE, tmp_path / build.SOURCE)
+    for path in sources(build):
+        shutil.copy(path, tmp_path / build.SOURCE.parent)
     (tmp_path / build.LIBRARY).touch()
     return tmp_path
 
@@ -37,7 +45,8 @@ def tree(build, tmp_path):
 def test_a_compiler_that_fails_leaves_no_library(build, tree, compiler, problem, monkeypatch):
     monkeypatch.setenv("CXX", compiler)
     assert problem in build.compile_kernels(tree)
-    assert [path.name for path in (tree / build.SOURCE).parent.iterdir()] == ["kernels.cpp"]
+    left = {path.name for path in (tree / build.SOURCE).parent.iterdir()}
+    assert left == {path.name for path in sources(build)}
 
 
 def test_without_any_compiler_the_message_names_the_mend(build, tree, monkeypatch):
@@ -51,6 +60,20 @@ def test_what_the_compiler_refuses_is_shown(build, tree):
         pytest.skip("needs c++")
     (tree / build.SOURCE).write_text("this is no C++")
     assert "error" in build.compile_kernels(tree, "c++")
+
+
+def test_a_compiler_without_amx_leaves_out_that_level_alone(build, tree):
+    if shutil.which("c++") is None:
+        pytest.skip("needs c++")
+    shows = '__attribute__((visibility("default")))'
+    (tree / build.SOURCE).write_text(
+        f'#ifdef COMMON\nextern "C" {shows} int interface() {{ return 0; }}\n#endif\n'
+    )
+    (tree / build.ENCODER).write_text("this is no C++")
+    assert build.compile_kernels(tree) == ""
+    library = ctypes.CDLL(str(tree / build.LIBRARY))
+    assert hasattr(library, "interface")
+    assert not hasattr(library, "has_amx")
 
 
 def test_a_wheel_is_named_for_one_platform(build):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
 import struct
 import zipfile
@@ -16,8 +17,16 @@ from PIL import Image
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.evaluation.trajectories import Trajectories, check
-from tfsasm.files import read_json
-from tfsasm.limits import GROWTH, PIXELS, TEXT, image_size
+from tfsasm.files import check_output, read_json, write_json
+from tfsasm.limits import (
+    GROWTH,
+    PIXELS,
+    TEXT,
+    image_size,
+    is_odd,
+    open_to_go_on,
+    open_to_read,
+)
 from tfsasm.motchallenge import read_seqinfo
 from tfsasm.pytorch import read_checkpoint_file
 from tfsasm.video.source import open_video
@@ -161,8 +170,11 @@ def test_a_text_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeyp
 
 def test_a_device_without_an_end_is_not_read_to_it(monkeypatch):
     monkeypatch.setenv(TEXT.variable, "1000")
-    with pytest.raises(InputError, match="/dev/zero has 1,001 bytes of text, more than the limit"):
+    with pytest.raises(InputError, match="/dev/zero is a pipe or a device"):
         read_json("/dev/zero")
+    monkeypatch.setenv(TEXT.variable, "4")
+    with pytest.raises(InputError, match="/proc/self/status has 5 bytes of text, more than the"):
+        read_json("/proc/self/status")  # says that it has none
 
 
 def test_json_in_too_many_layers_is_refused_in_words(tmp_path):
@@ -242,3 +254,76 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch, text):
     monkeypatch.setenv(PIXELS.variable, text)
     with pytest.raises(InputError, match=r"TFSASM_MAX_PIXELS=.* is not a whole number above 0"):
         PIXELS.check(1, "x")
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+ODD = [pytest.param(pipe, id="a pipe"), pytest.param(device, id="a device")]
+
+
+@pytest.mark.parametrize("make", ODD)
+def test_what_may_have_no_end_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "det.txt")
+    with pytest.raises(InputError, match=r"det\.txt is a pipe or a device; save what comes"):
+        open_to_read(tmp_path / "det.txt")
+
+
+def test_a_file_behind_a_link_is_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"boxes")
+    (tmp_path / "b").symlink_to("a")
+    with open_to_read(tmp_path / "b") as file:
+        assert file.read() == b"boxes"
+
+
+def test_what_cannot_be_opened_is_said_by_the_system(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        open_to_read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_to_read(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        open_to_go_on(tmp_path)
+
+
+def test_a_record_is_made_and_goes_on(tmp_path):
+    for text in (b"one", b"two"):
+        with open_to_go_on(tmp_path / "record") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(text)
+    assert (tmp_path / "record").read_bytes() == b"onetwo"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_record_is_never_written_through_a_link(tmp_path, there):
+    if there:
+        (tmp_path / "secret").write_text("mine")
+    (tmp_path / "record").symlink_to("secret")
+    with pytest.raises(InputError, match=r"record is a link, a pipe or a device.*remove it"):
+        open_to_go_on(tmp_path / "record")
+    assert (tmp_path / "secret").exists() == there
+    assert not there or (tmp_path / "secret").read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", ODD)
+def test_a_record_is_no_pipe(tmp_path, make):
+    make(tmp_path / "record")
+    with pytest.raises(InputError, match="where a record is to be written"):
+        open_to_go_on(tmp_path / "record")
+
+
+@pytest.mark.parametrize("make", ODD)
+def test_a_device_is_never_replaced_by_a_file(tmp_path, make):
+    """As root writes `--json /dev/null`."""
+    output = tmp_path / "out.json"
+    make(output)
+    for name in (output, "/dev/out.json"):
+        with pytest.raises(InputError, match="is a pipe or a device; give the name of a file"):
+            check_output(name, overwrite=True)
+    with pytest.raises(InputError, match="is a pipe or a device; give the name of a file"):
+        write_json(output, {})
+    assert is_odd(output)

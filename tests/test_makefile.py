@@ -9,7 +9,8 @@ import pytest
 from helpers.documents import ROOT
 
 NEEDED = ("Makefile", "pyproject.toml", "constraints.txt", "hatch_build.py",
-          "src/tfsasm/motrv2/fast/kernels.cpp")  # fmt: skip
+          *(f"src/tfsasm/motrv2/fast/{name}"
+            for name in ("kernels.cpp", "encoder.cpp", "attention.h", "vectors.h")))  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 

@@ -9,10 +9,11 @@
 Names are imported when they are first used: `import tfsasm` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # that of `typing`, which would be half of what is imported before `main`
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from tfsasm.detection.detectors import detector
     from tfsasm.detection.stored import open_detections
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
@@ -60,7 +61,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"tfsasm.{module}"), name)

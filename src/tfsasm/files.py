@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsasm.errors import InputError
-from tfsasm.limits import TEXT, stand_in
+from tfsasm.limits import TEXT, open_to_read, refuse_device, stand_in
 
 if sys.platform != "win32":
     import fcntl
@@ -35,8 +35,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[A-Za-z
 
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
-_WHAT = {str: "text", list: "a list", dict: "an object", int: "a whole number",
-         bool: "true or false"}  # fmt: skip
+_WHAT = {str: "text", list: "a list", dict: "an object", bool: "true or false",
+         int: "a whole number (of up to 15 digits)"}  # fmt: skip
 
 _LARGEST = 1e300  # whole numbers may be larger than any float; never true of NaN
 
@@ -95,9 +95,14 @@ def partial_path(target: Path) -> Path:
 
     The suffix is kept, since some writers choose their format by it. What processes of this host
     that are gone left there of the same target is removed: only SIGKILL and power cuts leave any.
+    Raises `InputError` for a target that is a device.
     """
+    refuse_device(target)
     remove_abandoned(target.parent, target.stem)
-    return target.with_name(f".{target.stem}.partial-{_host()}-{os.getpid()}{target.suffix}")
+    partial = target.with_name(f".{target.stem}.partial-{_host()}-{os.getpid()}{target.suffix}")
+    if partial.is_symlink() or partial.is_dir():  # leads elsewhere, or of an earlier process
+        _remove(partial)
+    return partial
 
 
 def remove_abandoned(folder: Path, stem: str | None = None) -> None:
@@ -108,16 +113,21 @@ def remove_abandoned(folder: Path, stem: str | None = None) -> None:
     """
     if sys.platform == "win32" or not folder.is_dir():
         return
-    wanted = re.compile(
-        rf"\.{'.*' if stem is None else re.escape(stem)}\.partial-{_host()}-(\d+)(\..*)?", re.DOTALL
-    )
+    name, mark = ".*" if stem is None else re.escape(stem), rf"\.partial-{_host()}-"
+    # What is written beside a partial file has the mark twice.
+    wanted = re.compile(rf"\.+{name}(?:{mark}\d+)*{mark}(\d+)(\..*)?", re.DOTALL)
     for entry in os.scandir(folder):
         if (found := wanted.fullmatch(entry.name)) and not _lives(int(found[1])):
-            with suppress(OSError):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)
+            _remove(Path(entry.path))
+
+
+def _remove(path: Path) -> None:
+    """A file, a link itself or a whole folder, if it is there and may be removed."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @cache
@@ -210,11 +220,12 @@ def write_json(path: Path | str, value: Any) -> None:
 def check_output(path: Path | str, *, overwrite: bool) -> Path:
     """Refuse an output file before any work is done.
 
-    Raises `InputError` when the file exists and `overwrite` is false, when it is a folder, or
-    when nothing can be written beside it.
+    Raises `InputError` when the file exists and `overwrite` is false, when it is a folder or a
+    device, or when nothing can be written beside it.
     """
     target = Path(path)
     try:
+        refuse_device(target)
         is_folder, exists = target.is_dir(), target.exists()
     except OSError as error:  # such as a name that is too long
         raise InputError(f"cannot write {target}: {error.strerror}") from error
@@ -266,7 +277,7 @@ def check_folder(folder: Path | str) -> Path:
 
 def sha256(path: Path | str) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises `InputError` when it cannot be read."""
-    with reading(path), Path(path).open("rb") as file:
+    with reading(path), open_to_read(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -284,9 +295,9 @@ def read_text(path: Path | str) -> str:
     Raises `InputError` when it cannot be had, or is too large (`limits.TEXT`).
     """
     try:
-        with reading(path), Path(path).open("rb") as file:
+        with reading(path), open_to_read(path) as file:
             TEXT.check(os.fstat(file.fileno()).st_size, path)
-            data = file.read(TEXT.value + 1)  # a device has no size, and no end
+            data = file.read(TEXT.value + 1)  # files of `/proc` and `/sys` say no size
             TEXT.check(len(data), path)
             if what := stand_in(data, text=True):
                 raise InputError(f"{path} is {what}")
@@ -343,7 +354,8 @@ def field(entry: Any, key: str, kind: type) -> Any:
 
 def checked(value: Any, what: str, kind: type) -> Any:
     """`value` if it is of that kind. Raises `ValueError`."""
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    whole = type(value) is int and abs(value) < 10**15  # arrays cannot hold much more
+    if whole if kind is int else isinstance(value, kind):
         return value
     raise ValueError(f"{what} is {shown(value)}, not {_WHAT[kind]}")
 

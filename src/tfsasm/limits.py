@@ -2,17 +2,20 @@
 
 A few bytes can ask for all memory there is: an image of a million by a million pixels, JSON without
 an end, an archive that grows a thousandfold. Real data stays far below these. Also what may stand
-where the file should be.
+where the file should be: in folders of others a pipe named `det.txt`, which would keep its reader
+waiting for ever, or a link in the place of a record that is about to be written.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
 from tfsasm.errors import InputError
@@ -28,7 +31,54 @@ _PACKERS = {"\x1f\x8b": "gzip", "pk\x03\x04": "zip", "bzh": "bzip2", "\xfd7zxz":
 _PACKED = {mark: f"compressed ({name}); unpack it first" for mark, name in _PACKERS.items()}
 
 
+# Without these on Windows, where there are no pipes among files, and links take rights to make.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_odd(path: Path | str) -> bool:
+    """Whether something is there that is neither a file nor a folder: a pipe, a device, a socket.
+
+    A link is what it points to. Raises `OSError` where that cannot be known.
+    """
+    try:
+        kind = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
+def refuse_device(output: Path) -> None:
+    """Raises `InputError` for an output that is a device or a pipe, and all that stands in `/dev`.
+
+    A finished file is put in the place of what was there: of `/dev/null`, if root is asked to.
+    """
+    if is_odd(output) or os.path.realpath(output.parent) == "/dev":
+        raise InputError(f"{output} is a pipe or a device; give the name of a file to write")
+
+
+def open_to_read(path: Path | str) -> BufferedReader:
+    """A file, opened. Raises `OSError`, and `InputError` for a pipe or a device."""
+    if is_odd(path):
+        raise InputError(f"{path} is a pipe or a device; save what comes from it as a file, and "
+                         "give that")  # fmt: skip
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE))
+
+
+def open_to_go_on(path: Path) -> BufferedRandom:
+    """A file that is written in its place, not as a whole: a record of what is done.
+
+    It is made if it is not there. Raises `OSError`, and `InputError` for a link, which would have
+    what it points to overwritten, and for a pipe or a device.
+    """
+    if path.is_symlink() or is_odd(path):
+        raise InputError(f"{path} is a link, a pipe or a device, where a record is to be written; "
+                         "remove it")  # fmt: skip
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK | _AT_ONCE | _BINARY, 0o666)
+    return os.fdopen(handle, "r+b")
 
 
 def stand_in(start: bytes, *, text: bool = False) -> str:
@@ -44,7 +94,7 @@ def stand_in(start: bytes, *, text: bool = False) -> str:
 def file_stand_in(path: Path | str) -> str:
     """The same of a file; empty too where it cannot be read, of which its reader has more to say.
     """
-    with suppress(OSError), Path(path).open("rb") as file:
+    with suppress(OSError, InputError), open_to_read(path) as file:
         return stand_in(file.read(64))
     return ""
 

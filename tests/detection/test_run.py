@@ -88,6 +88,7 @@ def test_what_follows_a_damaged_line_is_done_again(tmp_path):
 @pytest.mark.parametrize(("content", "problem"), [
     pytest.param(None, 'of another run .detector was "yolox-s", is "yolox-x"', id="others"),
     pytest.param(b"a picture\n", "no record of a run at all", id="another file"),
+    pytest.param(b"a key", "no record of a run at all", id="another file of one line"),
 ])
 def test_a_record_of_something_else_is_kept_unless_it_may_go(tmp_path, content, problem):
     path = begin(tmp_path / "p")

@@ -268,7 +268,7 @@ def test_a_pipe_is_not_taken_for_an_empty_file(tmp_path):
     os.mkfifo(tmp_path / "det.txt")
     end = os.open(tmp_path / "det.txt", os.O_RDWR)  # so that no one waits for what is to come
     os.write(end, b"1,-1,1,2,3,4,0.5\n" * 50)
-    with pytest.raises(InputError, match=r"det\.txt is a pipe; save what comes from it"):
+    with pytest.raises(InputError, match=r"det\.txt is a pipe or a device; save what comes"):
         open_detections(tmp_path / "det.txt")
     with pytest.raises(InputError, match=r"det\.txt is a pipe or a device; give a video"):
         find_sources([str(tmp_path / "det.txt")])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -18,6 +21,7 @@ from tfsasm.tracking.appearance.tracker import AppearanceTracker
 WHY = "needs the extra serve"
 uvicorn = pytest.importorskip("uvicorn", reason=WHY)
 module = pytest.importorskip("tfsasm.serving.app", reason=WHY, exc_type=ImportError)
+connections = pytest.importorskip("tfsasm.serving.connections", reason=WHY, exc_type=ImportError)
 
 pytestmark = pytest.mark.serve
 
@@ -34,10 +38,8 @@ class Service:
             lambda: person, lambda: AppearanceTracker(embedder("none")), workers=1,
             open=lambda address: self.camera.open(address), limits=StreamLimits(fps=1e9), most=most,
         )  # fmt: skip
-        self.server = uvicorn.Server(uvicorn.Config(
-            module.make_app(self.hub, token), port=0, log_level="error", access_log=False,
-            timeout_graceful_shutdown=1,
-        ))  # fmt: skip
+        app = module.make_app(self.hub, token)
+        self.server = uvicorn.Server(connections.config_of(app, port=0))
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         until(lambda: self.server.started)
@@ -300,6 +302,78 @@ def test_the_token_opens_by_header_or_address(guarded):
     assert guarded("GET", f"/streams?token={TOKEN}", Authorization="")[0] == 200
     assert guarded("GET", "/health", Authorization="")[0] == 200
     assert guarded("GET", "/streams", Host="any.example")[0] == 200
+
+
+# Clients that mean no good, with a token or without
+
+
+def ask(service, data):
+    """A connection on which these bytes were sent."""
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=60)
+    client.sendall(data)
+    return client
+
+
+HEAD = b"POST /streams HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("begun", [
+    pytest.param(b"", id="nothing"),
+    pytest.param(b"GET /health HTTP/1.1\r\nHost: local", id="half a head"),
+    pytest.param(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he", id="a second one"),
+    pytest.param(HEAD + b"Content-Length: 50\r\n\r\n{", id="half a body"),
+])
+def test_a_client_that_does_not_go_on_is_sent_home(service, monkeypatch, begun):
+    monkeypatch.setattr(connections, "SILENCE", 0.2)
+    client = ask(service, begun)
+    with suppress(ConnectionResetError):
+        while client.recv(9999):
+            pass
+    client.close()
+    assert service("GET", "/health")[0] == 200
+
+
+def test_who_listens_is_not_sent_home(service, monkeypatch):
+    monkeypatch.setattr(connections, "SILENCE", 0.05)
+    service("POST", "/streams", {"address": ADDRESS, "name": "door"})
+    events = service.answer("GET", "/streams/door/events")
+    lines(events, ": quiet")
+    time.sleep(0.3)
+    service.camera.give(image())
+    lines(events, "event: tracks")
+
+
+def test_there_are_only_so_many_connections(service, monkeypatch):
+    monkeypatch.setattr(connections, "MOST", 5)
+    assert connections.most_connections() == 5
+    clients = [ask(service, b"GET") for _ in range(5)]
+    until(lambda: len(service.server.server_state.connections) == 5)
+    for _ in range(9):
+        client = ask(service, b"")
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        client.close()
+    for client in clients:
+        client.close()
+    until(lambda: not service.server.server_state.connections)
+    assert service("GET", "/health")[0] == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_connections_leave_files_for_the_cameras(monkeypatch):
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda which: (100, 100))
+    assert connections.most_connections() == 50
+    infinite = connections.resource.RLIM_INFINITY
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda which: (infinite, infinite))
+    assert connections.most_connections() == connections.MOST
+
+
+def test_a_head_without_an_end_is_refused(service):
+    client = ask(service, b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+    with pytest.raises(ConnectionError):  # noqa: PT012
+        for number in range(100_000):
+            client.sendall(b"X-%d: %s\r\n" % (number, b"a" * 999))
+    client.close()
 
 
 def test_threads_end_with_the_server():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -230,6 +231,23 @@ def test_names_are_taken_once_and_made_where_none_is_given(hubs):
     with pytest.raises(Full, match="there are 3 streams, and no more may be"):
         hub.add(ADDRESS)
     camera.give(None, None, None)
+
+
+def test_streams_that_are_removed_while_they_wait_are_limited_too(hubs):
+    """Each has a thread, for as long as its camera lets it wait."""
+    camera = Camera()
+    hub, _ = hubs(camera, most=1)
+    for _ in range(4):
+        hub.remove(hub.add(ADDRESS).name)
+    with pytest.raises(Full, match="4 removed streams still wait for their cameras"):
+        hub.add(ADDRESS)
+    camera.give(*[None] * 4)
+
+    def added():
+        with suppress(Full):
+            return hub.add(ADDRESS)
+
+    assert until(added).name == "camera-1"
 
 
 @pytest.mark.parametrize(("address", "settings", "why"), [

@@ -56,6 +56,8 @@ def test_corrections_of_another_result_are_refused(corrections, entries, message
     pytest.param({"merge": [1, 1]}, "two identities", id="with itself"),
     pytest.param({"merge": ["a", 1]}, 'merge is "a"', id="a word"),
     pytest.param({"split": 1, "frame": 2}, "new is missing", id="half a split"),
+    pytest.param({"split": 1, "frame": 2, "new": -1}, "counted from 1", id="none is a new one"),
+    pytest.param({"delete": 4 * 10**28}, "delete is 4.*, not a whole number", id="a huge number"),
     pytest.param({"swap": 1}, "neither a merge, a split nor a delete", id="something else"),
     pytest.param(3, "neither a merge", id="a number"),
 ])

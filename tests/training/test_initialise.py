@@ -187,10 +187,13 @@ def test_more_classes_take_more_rows(published, classes):
 def test_any_other_misfit_keeps_the_initial_value(published):
     start, given = MOTRv2(SMALL), coco(published)
     given["class_embed.0.weight"] = torch.randn(91, 7)
+    given["class_embed.0.bias"] = torch.tensor(1.0)  # without any axis
     given["transformer.level_embed"] = torch.randn(9, SMALL.width)
     before = start.level_embed.clone()
     report = initialise_from(start, given)
-    assert {"class_embed.0.weight", "transformer.level_embed"} <= set(report.own)
+    assert {"class_embed.0.weight", "class_embed.0.bias", "transformer.level_embed"} <= set(
+        report.own
+    )
     assert torch.equal(start.level_embed, before)
 
 

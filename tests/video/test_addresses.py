@@ -16,6 +16,9 @@ SECRET = "Sw0rdfish"
     ("rtsp://me:Sw0?rd#fish@camera/live", "rtsp://camera/live"),
     ("rtsp://me:Sw0rdfish@[::1]:554/live", "rtsp://[::1]:554/live"),
     ("rtsp:/me:Sw0rdfish@camera/live", "rtsp:/camera/live"),
+    ("rtsp:me:Sw0rdfish@camera/live", "rtsp:camera/live"),
+    ("rtsp:/me:Sw0rd fish@camera/live", "rtsp:/camera/live"),
+    ("http:a.mp4", "http:a.mp4"),
     ("http://camera/v?token=Sw0rdfish&size=3", "http://camera/v?token=***&size=3"),
     ("http://camera/v?usr=1&API_KEY=Sw0rdfish", "http://camera/v?usr=1&API_KEY=***"),
     ("http://camera/v?jwt=Sw0rdfish;pin=1234", "http://camera/v?jwt=***;pin=***"),
@@ -43,7 +46,8 @@ def test_an_address_is_told_without_its_secrets(address, told):
      "no page rtsp:/cam/v?key=***; make one"),
     ("'http://me:Sw0rdfish@cam/v?key=Sw0rdfish': gone.", "'http://cam/v?key=***': gone."),
     ("rtsp://me:Sw0rdfish@cam/v?key=Sw0rdfish: at 10:/30", "rtsp://cam/v?key=***: at 10:/30"),
-    ("plain words", "plain words"),
+    ("error: http:me:Sw0rdfish@cam/v does not exist", "error: http:cam/v does not exist"),
+    ("plain words", "plain words"), ("http: at 10:30", "http: at 10:30"),
 ])
 def test_a_message_tells_no_secret_of_an_address_in_it(text, told):
     assert public_text(text) == told

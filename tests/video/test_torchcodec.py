@@ -151,6 +151,15 @@ def test_frames_are_those_of_pyav(torchcodec, tmp_path, name, given):
     check_alike(film(tmp_path / name, **given))
 
 
+@pytest.mark.parametrize("name", ["concat:a.mp4", "http:a.mp4", "a:b|c.mp4"])
+def test_a_name_like_an_address_is_that_of_a_file(torchcodec, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "a.mp4", 5)
+    (tmp_path / "a.mp4").rename(name)
+    check_alike(name)
+    check_alike(tmp_path / name)
+
+
 def test_a_part_of_a_video_keeps_its_numbers(torchcodec, tmp_path):
     check_alike(film(tmp_path / "a.mp4"), start=4, end=20, stride=3)
 

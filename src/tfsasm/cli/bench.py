@@ -43,9 +43,9 @@ class Options:
     tracks: int = 20
     """Tracks, and as many detections."""
     variants: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = IN_PYTORCH
-    """What to compare: plain PyTorch, exact (what --preset released runs), fast-KIND, or with a
-    precision of single parts fast-backbone=bf16,encoder=fp32. onnx and openvino export the network
-    first and run it as `tfsasm track --runtime` does."""
+    """What to compare: plain PyTorch, exact (what --preset released runs), fast-KIND (fp32, bf16 or
+    int8), or with a precision of single parts fast-backbone=bf16,encoder=fp32. onnx and openvino
+    export the network first and run it as `tfsasm track --runtime` does."""
     rounds: int = 3
     """Measurements of each variant, in alternation, after one that is not counted."""
     frames: int = 2

@@ -93,8 +93,11 @@ def make_experiment(
 
 def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
     """What loads the network that the options name, in this process or another."""
-    from tfsasm.tracking.load import torch_network
+    from tfsasm.tracking.load import packaged_nano, torch_network
 
+    if options.weights == "nano":
+        return partial(packaged_nano, options.short_side, options.max_side, options.precision,
+                       device=options.device)  # fmt: skip
     weights = options.weights if options.weights == "tiny" else Path(options.weights)
     return partial(
         torch_network, weights, short_side=options.short_side, max_side=options.max_side,
@@ -160,9 +163,11 @@ def run_experiment(
 
 def _weights(options: DatasetOptions) -> list[Path | None]:
     """The files of networks that the options name."""
+    from tfsasm.tracking.load import PACKAGED
+
     network = getattr(options, "weights", "tiny")
     more = (getattr(options, f"{part}_weights", None) for part in ("detector", "embedder"))
-    return [None if network == "tiny" else Path(network), *more]
+    return [None if network in PACKAGED else Path(network), *more]
 
 
 def print_run(console: Console, run: Run, describe: Callable[[Outcome], str]) -> None:
@@ -225,12 +230,13 @@ def _device(options: ResultsOptions) -> str:
 def query_settings(options: MethodOptions) -> dict[str, Any]:
     """The same for the query tracker alone."""
     from tfsasm.experiments.results import digest
-    from tfsasm.tracking.load import embedded
+    from tfsasm.tracking.load import PACKAGED, embedded
 
-    tiny = options.weights == "tiny"
-    weights = digest(embedded("tiny") if tiny else Path(options.weights))
+    name = options.weights
+    ours = name in PACKAGED
+    weights = digest(embedded(name) if ours else Path(name))
     return {
-        "tracker": "query", "weights": f"tiny, {weights}" if tiny else weights,
+        "tracker": "query", "weights": f"{name}, {weights}" if ours else weights,
         "preset": options.preset, "method": asdict(query_config(options)),
         "short_side": options.short_side, "max_side": options.max_side,
         "precision": options.precision,

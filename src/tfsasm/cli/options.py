@@ -117,7 +117,8 @@ class NetworkOptions:
     """The network of the query tracker."""
 
     weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    """The network: `tiny` or `nano` (in the package), a .safetensors file or a published .pth
+    file."""
     short_side: OptionalCount = None
     """Shorter side of the image inside the network, in pixels."""
     max_side: OptionalCount = None
@@ -125,9 +126,9 @@ class NetworkOptions:
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
     precision: Precision = "auto"
-    """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, fp16 for
-    GPUs; or of single parts, backbone=bf16,encoder=bf16,decoder=fp32. auto is fp32, and with the
-    preset `released` the order of summation of its code."""
+    """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, int8 for
+    those with AMX, fp16 for GPUs; or of single parts, backbone=bf16,encoder=int8,decoder=fp32. auto
+    is fp32, and with the preset `released` the order of summation of its code."""
 
 
 @dataclass(frozen=True, kw_only=True)

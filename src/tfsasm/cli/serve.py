@@ -29,9 +29,6 @@ TOKEN = "TFSASM_TOKEN"
 
 SHORTEST_TOKEN = 16
 
-_LAST_WORDS = 3  # seconds that clients have to go when the server ends
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options(DetectorOptions, EmbedderOptions):
     """Track live streams that come and go over HTTP; tracks go out as server-sent events.
@@ -70,9 +67,10 @@ def run(options: Options, console: Console, errors: Console) -> int:
         raise InputError(f'tfsasm serve needs {", ".join(missing)}: pip install "tfsasm[serve]"')
     token = _token(options)
     share_heaps()
-    from uvicorn import Config, Server
+    from uvicorn import Server
 
     from tfsasm.serving.app import make_app
+    from tfsasm.serving.connections import config_of
 
     class SendsHome(Server):
         """Clients listen for ever, so they are notified when the server ends."""
@@ -86,9 +84,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         for address in options.streams:
             hub.add(address)
         app = make_app(hub, token)
-        server = SendsHome(Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=_LAST_WORDS,
-        ))  # fmt: skip
+        server = SendsHome(config_of(app))
         host = f"[{options.host}]" if ":" in options.host else options.host
         print_lines(console, f"listening on http://{host}:{socket.getsockname()[1]}, described at "
                     "/docs; Ctrl-C ends it")  # fmt: skip

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, reading
-from tfsasm.limits import stand_in
+from tfsasm.limits import open_to_read, stand_in
 from tfsasm.motchallenge import SKIP_BAD, LineFormat, Skipped
 from tfsasm.tables import Doubles
 
@@ -51,7 +51,7 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
     Raises `InputError` for a file that cannot be read, is not UTF-8 or not JSON, with the text
     around the damage. NaN, and numbers beyond 64 bits, are not JSON here.
     """
-    with reading(path), Path(path).open("rb") as file:
+    with reading(path), open_to_read(path) as file:
         start = file.peek(64)
         if what := stand_in(start, text=True):
             raise InputError(f"{path} is {what}")
@@ -83,9 +83,7 @@ def kind_of(path: Path) -> Kind:
     with reading(path):
         if path.is_dir():
             return "mot"
-        if path.is_fifo():
-            raise InputError(f"{path} is a pipe; save what comes from it as a file, and give that")
-    with reading(path), path.open("rb") as file:
+    with reading(path), open_to_read(path) as file:
         start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):
         return "coco"

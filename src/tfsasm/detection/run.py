@@ -23,6 +23,8 @@ from tfsasm.detection.formats import write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.files import checked, field, locked, parsed, reading, shown, writing
+from tfsasm.limits import open_to_go_on
+from tfsasm.video.addresses import public_address
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, Source, open_video
 
@@ -160,8 +162,8 @@ def _detected(
 def single_video(source: Path) -> Video:
     """A video file or a folder of images. Raises `InputError` for what is not there."""
     if not source.exists():
-        raise InputError(f"{source} does not exist; give a video or a folder of images. Cameras "
-                         "and streams are for tfsasm track")
+        raise InputError(f"{public_address(str(source))} does not exist; give a video or a folder "
+                         "of images. Cameras and streams are for tfsasm track")
     names = [part for part in source.resolve().parts if part != "img1"]
     return Video(source.stem if source.is_file() else names[-1], source, None, None)
 
@@ -248,7 +250,7 @@ class Journal:
         about = json.loads(json.dumps(about))
         with ExitStack() as opened:
             with reading(path):
-                self._file = opened.enter_context(path.open("r+b" if path.exists() else "w+b"))
+                self._file = opened.enter_context(open_to_go_on(path))
             opened.enter_context(locked(path))
             good = self._read(about, overwrite=overwrite, whole=whole)
             self._open = opened.pop_all()
@@ -298,7 +300,7 @@ class Journal:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
         with reading(self.path), self.path.open("rb") as file:
             line = file.readline()
-            if not line.endswith(b"\n"):  # killed before anything was done
+            if not line.endswith(b"\n") and line[:1] in b"{":  # killed before anything was done
                 return 0
             before = _json(line)
             if before != about:

@@ -72,8 +72,8 @@ class Agreement:
 
     @property
     def rounded(self) -> bool:
-        """Whether it computes in half precision, whose boxes may differ."""
-        return "16" in self.variant
+        """Whether it computes in half precision or bytes, whose boxes may differ."""
+        return "16" in self.variant or "int8" in self.variant
 
     @property
     def good(self) -> bool:

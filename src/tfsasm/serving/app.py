@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfsasm.errors import InputError
 from tfsasm.serving import metrics
+from tfsasm.serving.connections import in_time
 from tfsasm.serving.hub import Full, Hub, Taken, Unknown
 from tfsasm.serving.local import LocalOnly
 from tfsasm.serving.stream import Answer, LiveStream
@@ -177,7 +178,7 @@ def _checker(token: str) -> Callable[[Request], None]:
 
 
 class _SmallBodies:
-    """Refuses what no call needs before it is read.
+    """Refuses what no call needs before it is read, and waits for no body for long.
 
     Pages of others can send here what they like, but JSON only if they are allowed to.
     """
@@ -196,7 +197,7 @@ class _SmallBodies:
                 app = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
             elif int(length) and not _is_json(headers.get("Content-Type", "")):
                 app = JSONResponse({"detail": "a body is of type application/json"}, 415)
-        await app(scope, receive, send)
+        await app(scope, in_time(receive), send)
 
 
 def _is_json(kind: str) -> bool:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "udp", "rtp", "tcp")
 """Of addresses that may be given: networks, no files of this computer."""
 
+ENDING = 4  # times as many streams as may be, which were removed while they wait for a network
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -59,6 +61,7 @@ class Hub:
         self.most, self.limits, self.listener = most, limits or StreamLimits(), listener
         self._make_tracker, self._open = make_tracker, open
         self._streams: dict[str, LiveStream] = {}
+        self._ending: list[LiveStream] = []  # removed, with threads that wait for a network
         self._lock = threading.Lock()
         self._ready: queue.SimpleQueue[LiveStream | None] = queue.SimpleQueue()
         self._workers = [
@@ -88,8 +91,9 @@ class Hub:
     def add(self, address: str, name: str | None = None, fps: float | None = None) -> LiveStream:
         """Begin to track the stream of an address.
 
-        `fps` is a lower limit than that of all. Raises `Taken`, `Full`, and `InputError` for an
-        address that is none of a network, a name that is no name, and a limit that makes no sense.
+        `fps` is a lower limit than that of all. Raises `Taken`, `Full` (also while `ENDING` times
+        as many that were removed have not ended), and `InputError` for an address that is none of a
+        network, a name that is no name, and a limit that makes no sense.
         """
         parts = _parts(address)
         if parts is None:
@@ -108,6 +112,10 @@ class Hub:
                 raise Taken(f"there is a stream {name!r}; give another name, or remove it")
             if len(self._streams) >= self.most:
                 raise Full(f"there are {self.most} streams, and no more may be; remove one")
+            self._ending = [one for one in self._ending if one.reads]
+            if len(self._ending) >= ENDING * self.most:
+                raise Full(f"{len(self._ending)} removed streams still wait for their cameras; try "
+                           "again in a minute")  # fmt: skip
             stream = LiveStream(
                 name, address, self._make_tracker(), limits, self._ready.put, self._open
             )
@@ -120,6 +128,7 @@ class Hub:
         stream = self.get(name)
         with self._lock:
             self._streams.pop(name, None)
+            self._ending.append(stream)
         stream.stop()
         return stream
 

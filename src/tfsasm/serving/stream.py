@@ -119,6 +119,11 @@ class LiveStream:
         """Whether it is to stop."""
         return self._stopped.is_set()
 
+    @property
+    def reads(self) -> bool:
+        """Whether its thread lives; after `stop` it may for as long as a network lets it wait."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()

@@ -60,6 +60,8 @@ def _correction(entry: Any) -> Correction:
         return Correction(gone, keep)
     if "split" in entry:
         old, new, frame = (field(entry, key, int) for key in ("split", "new", "frame"))
+        if new < 1:
+            raise ValueError(f"new is {new}; identities are counted from 1")
         return Correction(old, new, frame, splits=True)
     return Correction(field(entry, "delete", int), NO_ID)
 

@@ -153,7 +153,7 @@ def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitRepor
             new[name] = given
             report.taken.append(name)
         elif (
-            given is not None and name.startswith("class_embed.")
+            given is not None and name.startswith("class_embed.") and given.dim()
             and given.shape[1:] == own.shape[1:] and len(given) > len(own)
         ):  # fmt: skip
             new[name] = given[1 : 1 + len(own)]

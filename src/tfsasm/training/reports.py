@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tfsasm.errors import InputError
-from tfsasm.files import write_text
+from tfsasm.files import read_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,8 @@ class JsonLog:
     """A line of JSON per report; lines after `step` are of a run that was cut off, and go."""
 
     def __init__(self, path: Path, step: int) -> None:
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_text(path, "".join(line for line in lines if _step(line) <= step))
+        lines = read_text(path).splitlines(keepends=True) if path.exists() else []
+        write_text(path, "".join(line for line in lines if _step(line) <= step))  # a link goes, too
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

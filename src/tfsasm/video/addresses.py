@@ -9,9 +9,13 @@ import re
 
 from tfsasm.errors import visible
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(.+)", re.DOTALL)  # also as Path writes it
+_MISTYPED = "(?i:rtsps?|rtmps?|https?|srt):"  # without a slash
 
-_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+:/[^\s'\"|]+")
+_ADDRESS = re.compile(  # with one slash as Path writes it
+    rf"([A-Za-z][A-Za-z0-9+.-]+:/{{1,2}}|{_MISTYPED})(.+)", re.DOTALL
+)
+
+_IN_TEXT = re.compile(rf"\b([A-Za-z][A-Za-z0-9+.-]+:/|{_MISTYPED}[^\s'\"|]*@)[^\s'\"|]+")
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 
@@ -40,7 +44,7 @@ def public_address(address: str) -> str:
 
 def public_text(text: str) -> str:
     """A text that may hold addresses, such as a message, with each as it may be shown."""
-    return _IN_TEXT.sub(lambda found: public_address(found[0]), text) if ":/" in text else text
+    return _IN_TEXT.sub(lambda found: public_address(found[0]), text) if ":" in text else text
 
 
 class PublicFormatter(logging.Formatter):

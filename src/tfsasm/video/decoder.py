@@ -106,10 +106,11 @@ class Decoder:
             return self._failure
         if self._path and self._tells_its_end and (reason := container_cut(self._path)):
             return reason
-        sure = self.timeline.damage if self.declared else self.timeline.constant
+        sure = self.timeline.damage.count if self.declared else self.timeline.constant
         if sure and reached < self._length - max(2, self._length // 100):
             return f"{self._length - reached} frames at its end are missing"
-        if (damage := self.timeline.damage) and damage[-1] > reached - REORDERED:
+        damage = self.timeline.damage.last
+        if damage is not None and damage > reached - REORDERED:
             return "its last frames are damaged"
         if self._path and (more := films_behind(self._path)):
             return f"{more} more film(s) behind its first are not read (files joined by cat?)"
@@ -239,7 +240,8 @@ class Decoder:
 def absent(path: Path) -> InputError:
     """For a source that is not there, or none that can be read more than once."""
     what = "is a pipe or a device" if path.exists() else "does not exist"
-    return InputError(f"{path} {what}; give a video, an image folder or a camera index")
+    place = public_address(str(path))
+    return InputError(f"{place} {what}; give a video, an image folder or a camera index")
 
 
 def open_file(address: str, label: str) -> Decoder:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +34,7 @@ from tfsasm.video.decoder import (
 )  # fmt: skip
 from tfsasm.video.images import decoded, image_bytes
 from tfsasm.video.sound import Sound
+from tfsasm.video.timeline import KEPT, spans
 from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class Source:
 
     def warn(self, problem: str) -> None:
         """Keep a sentence for the end, and log it."""
-        self.problems.append(problem)
+        if len(self.problems) < KEPT:  # a stream may be lost and back for months
+            self.problems.append(problem)
         log.warning("%s", problem)
 
     def _none_in_range(self, total: int) -> InputError:
@@ -156,24 +158,24 @@ class VideoSource(Source):
     def _check_whole(self) -> None:
         """Report what was found on the way. Raises `TruncatedInput` when frames were lost."""
         at = self._decoder.timeline
-        if damage := at.damage:
-            self.warn(
-                f"{self.label} is damaged (times: {len(damage)}), first after frame {damage[0]}; "
-                "reading went on"
-            )
-        if restarts := at.restarts:
-            numbers = first_few([str(number) for number in restarts], 5)
+        if damage := at.damage.count:
+            first = f"first after frame {at.damage.first[0]}"
+            self.warn(f"{self.label} is damaged (times: {damage}), {first}; reading went on")
+        if restarts := at.restarts.count:
+            numbers = first_few([str(number) for number in at.restarts.first], 5, count=restarts)
             self.warn(f"{self.label}: its clock starts anew at frame {numbers}; times go on")
         if missing := self._missing():
             raise TruncatedInput(f"{self.label} {missing}; the others keep their numbers")
         if damage and self._decoder.timeless:
-            after = f"what its damage took moves the numbers after frame {damage[0]}"
+            after = f"what its damage took moves the numbers after frame {at.damage.first[0]}"
             raise TruncatedInput(f"{self.label} has no times; {after}")
 
     def _missing(self) -> str:
-        lost = [gap for gap in self._decoder.timeline.missing if gap.stop > self._numbers.start]
-        frames = f"{count} frames," if (count := sum(map(len, lost))) > 1 else "frame"
-        return f"lacks {frames} {_spans(lost)}" if lost else ""
+        at, gaps = self._decoder.timeline, self._decoder.timeline.missing
+        before = [gap for gap in gaps.first if gap.stop <= self._numbers.start]
+        count, number = at.lost - sum(map(len, before)), gaps.count - len(before)
+        frames = f"{count} frames," if count > 1 else "frame"
+        return f"lacks {frames} {spans(gaps.first[len(before) :], number)}" if number else ""
 
     def _check_end(self, reached: int) -> None:
         """Tell an end from a stop. Raises `TruncatedInput` when the file had more to give."""
@@ -280,7 +282,7 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
         images.warn(problem)
     if missing := [range(a + 1, b) for a, b in itertools.pairwise([0, *frames]) if b > a + 1]:
         images.warn(
-            f"{place.as_posix()}: no image for frames {_spans(missing)}; the others keep the "
+            f"{place.as_posix()}: no image for frames {spans(missing)}; the others keep the "
             "numbers of their names"
         )
     if twice := len(names) - len({Path(name).stem for name in names}):
@@ -310,10 +312,6 @@ def frame_numbers(names: list[str]) -> dict[int, str]:
     if not named or ("" not in beginnings and first > 1):
         return dict(enumerate(names, start=1))
     return dict(sorted(zip((n + (first == 0) for n in numbers), names, strict=True)))
-
-
-def _spans(ranges: Iterable[range]) -> str:
-    return first_few([f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in ranges], 5)
 
 
 def image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:

@@ -7,8 +7,12 @@ with, by the count of its container (MP4, AVI) or else by its time where the rat
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Generic, TypeVar
+
+from tfsasm.errors import first_few
 
 REORDERED = 16  # images that a decoder may still hold when a later packet fails
 
@@ -20,6 +24,31 @@ UNSTEADY = 4  # gaps among the times of these from which on a recording has no c
 
 LONGEST_GAP = 10.0  # seconds; a clock that jumps further was set anew, where a format allows that
 
+KEPT = 1000  # events that are known one by one; a damaged stream may go on for months
+
+T = TypeVar("T")
+
+
+@dataclass
+class Events(Generic[T]):
+    """What happens again and again: how often, the first of it, and the last."""
+
+    count: int = 0
+    first: list[T] = field(default_factory=list)
+    last: T | None = None
+
+    def add(self, event: T) -> None:
+        """It happened again."""
+        self.count, self.last = self.count + 1, event
+        if self.count <= KEPT:
+            self.first.append(event)
+
+
+def spans(ranges: Iterable[range], count: int | None = None) -> str:
+    """Ranges of frames as a message names them, the first five of `count`."""
+    named = [f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in ranges]
+    return first_few(named, 5, count=count)
+
 
 @dataclass
 class Timeline:
@@ -29,8 +58,9 @@ class Timeline:
     `counted` container hands out a packet for every image, decodable or not. One in `storage_order`
     (AVI) has places instead of times. The clock begins at `start`, and that of a `restartable`
     format may jump, as where two broadcasts were joined. `missing` are the numbers of images that
-    were lost, `damage` those after which something could not be decoded, `restarts` those at which
-    the clock was set anew; `constant` says whether the rate has been so far.
+    were lost, `lost` frames in all, `damage` those after which something could not be decoded,
+    `restarts` those at which the clock was set anew; `constant` says whether the rate has been so
+    far.
     """
 
     rate: Fraction | None
@@ -41,9 +71,10 @@ class Timeline:
     start: float | None = None
     number: int = 0
     time: float | None = None
-    missing: list[range] = field(default_factory=list)
-    damage: list[int] = field(default_factory=list)
-    restarts: list[int] = field(default_factory=list)
+    missing: Events[range] = field(default_factory=Events)
+    lost: int = 0
+    damage: Events[int] = field(default_factory=Events)
+    restarts: Events[int] = field(default_factory=Events)
     constant: bool = True
     _coming: deque[float] = field(default_factory=lambda: deque(maxlen=4 * AHEAD))
     _waiting: list[float] = field(default_factory=list)  # times of packets that no image passed yet
@@ -73,7 +104,7 @@ class Timeline:
         """The packet at `place` (from 0) of the file was read; its image has the time `clock`."""
         if self.storage_order:
             if place > self._next_place:
-                self.damage.append(self.number)
+                self.damage.add(self.number)
             self._places[clock], self._next_place = place, place + 1
         elif self.counted:
             heapq.heappush(self._waiting, clock)
@@ -81,7 +112,7 @@ class Timeline:
     def damaged(self, lost: int = 0) -> None:
         """Something could not be decoded, and so many images are `lost` with it."""
         self._failed += lost
-        self.damage.append(self.number)
+        self.damage.add(self.number)
 
     def image(self, clock: float | None, *, between: bool = False) -> bool:
         """The next image came out, with the time `clock` in seconds. False: late, leave it out.
@@ -97,7 +128,8 @@ class Timeline:
         if steps < 1:
             return False
         if steps > 1:
-            self.missing.append(range(self.number + 1, self.number + steps))
+            self.missing.add(range(self.number + 1, self.number + steps))
+            self.lost += steps - 1
         self.number += steps
         self._failed = 0
         self._advance(clock, restart)
@@ -133,17 +165,17 @@ class Timeline:
             self._lost = max(self._lost, place - before)
         self._latest.append(place)
         self._shown += 1
-        if not self.damage:  # what a whole file leaves out was never filmed
+        if not self.damage.count:  # what a whole file leaves out was never filmed
             self._lost_whole = self._lost
         return self._shown + self._lost - self._lost_whole - self.number
 
     def _by_count(self, clock: float) -> int:
-        if self.damage and self._clock is not None and clock <= self._clock:
+        if self.damage.count and self._clock is not None and clock <= self._clock:
             return 0
         passed = 1
         while self._waiting and self._waiting[0] <= clock:
             passed += heapq.heappop(self._waiting) < clock
-        return passed if self.damage else 1
+        return passed if self.damage.count else 1
 
     def _by_clock(self, clock: float) -> int:
         periods = (clock - (self._clock or 0.0)) / self._period()
@@ -151,7 +183,7 @@ class Timeline:
         if steps < 1 and self._after_damage():
             return 0
         # than the header says, or than the recording before it
-        slower = self.number == self._clock_from and steps > 1 and not self.damage
+        slower = self.number == self._clock_from and steps > 1 and not self.damage.count
         steady = abs(periods - steps) < OFF_BEAT and not slower
         self.constant &= steps >= 1 and steady and not (steps > 1 and self._unsteady(clock))
         return steps if self.constant else 1 + self._failed
@@ -161,7 +193,7 @@ class Timeline:
         """
         later = sorted(time for time in self._coming if time >= clock)
         gaps = (b - a for a, b in itertools.pairwise(later))
-        return sum(gap > 1.5 * self._period() for gap in gaps) >= UNSTEADY and not self.damage
+        return sum(gap > 1.5 * self._period() for gap in gaps) >= UNSTEADY and not self.damage.count
 
     def _is_restart(self, clock: float) -> bool:
         if self._clock is None or self.storage_order:
@@ -172,8 +204,9 @@ class Timeline:
         return jump < -1.5 * self._period() and not self._after_damage()
 
     def _after_damage(self) -> bool:
-        latest = [*self.damage[-1:], *(gap.stop for gap in self.missing[-1:])]
-        return bool(latest) and self.number + self._late - max(latest) < REORDERED
+        damage, gap = self.damage.last, self.missing.last
+        latest = max(-REORDERED if damage is None else damage, gap.stop if gap else -REORDERED)
+        return self.number + self._late - latest < REORDERED
 
     def _advance(self, clock: float | None, restart: bool) -> None:
         if clock is None or self.storage_order:
@@ -182,7 +215,7 @@ class Timeline:
         if self._clock is None:
             self._offset = (self.number - 1) * self._period() - clock
         elif restart:
-            self.restarts.append(self.number)
+            self.restarts.add(self.number)
             self._clock_from = self.number
             self._offset += self._clock - clock + self._period()
         self._clock = clock

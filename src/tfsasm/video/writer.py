@@ -107,6 +107,7 @@ class _ImageFolder:
             raise InputError(f"{folder} is a file; give a folder, or a name ending in .mp4")
         self._folder = check_folder(folder)
         self._count = 0
+        self._partial = partial_path(folder / "frame.jpg")
         taken = next(folder.glob("[0-9]" * 8 + ".jpg"), None)
         if taken and not overwrite:
             raise InputError(f"{taken} exists; give another folder or --overwrite")
@@ -115,8 +116,10 @@ class _ImageFolder:
         path = self._folder / f"{self._count + 1:08d}.jpg"
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         try:
-            path.write_bytes(data.tobytes())
+            self._partial.write_bytes(data.tobytes())
+            os.replace(self._partial, path)
         except OSError as error:
+            self._partial.unlink(missing_ok=True)
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         self._count += 1
 

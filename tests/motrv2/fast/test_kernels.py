@@ -127,6 +127,19 @@ def test_a_sum_is_normalised_in_place(rows, dtype):
 
 
 @needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [
+    pytest.param((2, 40, 6, 9), id="channels that fill no vector"),
+    pytest.param((1, 64, 7, 4), id="odd sides"),
+    pytest.param((1, 3, 1, 1), id="one pixel"),
+    pytest.param((0, 16, 2, 2), id="no image"),
+])
+def test_pooling_is_pytorchs_to_the_last_bit(dtype, shape):
+    x = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
+    assert torch.equal(kernels.max_pool(x), torch.nn.functional.max_pool2d(x, 3, 2, 1))
+
+
+@needs_kernels
 @pytest.mark.parametrize("level", kernels.LEVELS)
 def test_every_level_of_the_processor_gives_the_same_up_to_rounding(level, monkeypatch):
     if level not in kernels.levels():

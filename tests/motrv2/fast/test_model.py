@@ -7,16 +7,21 @@ import pytest
 import torch
 from torchvision.ops import FrozenBatchNorm2d
 
-from helpers.fakes import SMALL
+from helpers.fakes import SMALL, ThinResNet
 from helpers.golden_data import released_model
+from tfsasm.errors import InputError
+from tfsasm.experiments.verify import rendered
 from tfsasm.motrv2.backbone import MobileNetV2
+from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast import model as module
 from tfsasm.motrv2.fast.backbone import FusedBackbone, blocks_of
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, packs
 from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
-from tfsasm.motrv2.fast.precision import ActivationStatistics, Precision, parse_precision
+from tfsasm.motrv2.fast.precision import Precision, parse_precision
+from tfsasm.motrv2.fast.quantised import IMAGES, serves
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import SelfAttention
+from tfsasm.tracking.load import torch_network
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +112,26 @@ def mobile_backbone(shift):
     """Batch norms know their inputs; those of block 2 are `shift` and a little."""
     torch.manual_seed(0)
     backbone = MobileNetV2().eval().requires_grad_(False)
-    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
-    for norm in norms:
+    for norm in norms_of(backbone):
         norm.bias.uniform_(0, 1)
-        norm.register_forward_pre_hook(learn_statistics)
     last = backbone.features[1].conv[-1]
     last.weight.fill_(0.05)
     last.bias.fill_(shift)
-    with torch.inference_mode(False):
-        backbone(pictures())
-    for norm in norms:
-        norm._forward_pre_hooks.clear()
+    learn_norms(backbone, pictures())
     return backbone
+
+
+def norms_of(backbone):
+    return [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
+
+
+def learn_norms(backbone, images):
+    """The batch norms learn what their inputs are, one after the other."""
+    hooks = [norm.register_forward_pre_hook(learn_statistics) for norm in norms_of(backbone)]
+    with torch.inference_mode(False):
+        backbone(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def learn_statistics(norm, given):
@@ -145,7 +158,8 @@ def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
     if not packs(torch.bfloat16, torch.device("cpu")):
         pytest.skip("oneDNN has no bfloat16 on this processor, and elsewhere a bias is rounded too")
     blocks, _ = blocks_of(mobile_backbone(shift=10.0))
-    (layer, given), *_ = blocks[2].inputs(blocks[1].leaves(ActivationStatistics.of_images()))
+    (layer, inputs), *_ = blocks[2].inputs(blocks[1].leaves(IMAGES))
+    given = inputs.given
     assert given.mean.tolist() == [10.0] * len(given.mean)
     even = given.mean.float().view(1, -1, 1, 1)
     with torch.inference_mode():
@@ -156,6 +170,53 @@ def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
             for known in (given, nothing)
         )
     assert error < 0.005 < 0.1 < uncorrected
+
+
+@pytest.mark.skipif(not serves(), reason="needs oneDNN's bytes and the compiled kernels")
+@pytest.mark.parametrize(("shift", "whole"), [
+    pytest.param(0.0, 1, id="all but the one that takes images"),
+    pytest.param(10.0, 3, id="without those that rounding would spoil"),
+])
+def test_blocks_may_be_of_bytes(shift, whole):
+    backbone, images = mobile_backbone(shift), pictures()
+    rounded = FusedBackbone(backbone, torch.int8)
+    assert rounded.whole == whole
+    with torch.inference_mode():
+        ours, theirs = rounded(images)[0], backbone(images)[0]
+    assert ours.dtype == torch.uint8
+    ours = rounded.scales[0].numbers_of(ours)
+    assert (ours - theirs).norm() < 0.3 * theirs.norm()  # 1 without what the batch norms tell
+
+
+@pytest.mark.skipif(not serves(), reason="needs oneDNN's bytes and the compiled kernels")
+def test_residual_blocks_with_shortcuts_may_be_of_bytes():
+    torch.manual_seed(0)
+    backbone, images = ThinResNet().eval().requires_grad_(False), pictures(height=40, width=60)
+    learn_norms(backbone, images)
+    rounded = FusedBackbone(backbone, torch.int8)
+    assert rounded.whole == 1
+    with torch.inference_mode():
+        ours, theirs = rounded.scales[0].numbers_of(rounded(images)[0]), backbone(images)[0]
+    assert (ours - theirs).norm() < 0.2 * theirs.norm()
+
+
+needs_amx = pytest.mark.skipif(not kernels.has_amx(), reason="needs AMX and the compiled kernels")
+
+
+@needs_amx
+def test_the_packaged_network_gives_nearly_the_same_in_bytes():
+    (image, _), = rendered(1)
+    whole, rounded = (torch_network("tiny", precision=kind) for kind in ("fp32", "int8"))
+    ours, theirs = (network.encode([image])[0].tokens.float() for network in (rounded, whole))
+    assert 0 < (ours - theirs).norm() < 0.08 * theirs.norm()
+
+
+@needs_amx
+def test_sizes_that_fill_no_tile_are_refused_in_bytes_alone(model):
+    narrow = replace(SMALL, heads=8)
+    FastMOTRv2(MOTRv2(narrow), parse_precision("bf16"))
+    with pytest.raises(InputError, match="no int8 for an encoder of these sizes"):
+        FastMOTRv2(MOTRv2(narrow), parse_precision("int8"))
 
 
 @pytest.mark.parametrize("part", ["backbone", "encoder", "decoder"])

@@ -13,7 +13,7 @@ from tfsasm.motrv2.fast.precision import (
     rounding_noise,
 )
 
-WHOLE, NARROW, HALF = torch.float32, torch.bfloat16, torch.float16
+WHOLE, NARROW, HALF, BYTES = torch.float32, torch.bfloat16, torch.float16, torch.int8
 
 
 @pytest.mark.parametrize(("text", "wanted"), [
@@ -39,11 +39,26 @@ def test_mps_is_float32(text):
         parse_precision("encoder=bf16", "mps")
 
 
+@pytest.mark.parametrize(("text", "wanted"), [
+    pytest.param("int8", Precision(BYTES, BYTES, NARROW), id="in all parts but the decoder"),
+    pytest.param("encoder=int8", Precision(WHOLE, BYTES, WHOLE), id="in one"),
+])
+def test_bytes_need_amx(text, wanted, monkeypatch):
+    monkeypatch.setattr("tfsasm.motrv2.fast.kernels.has_amx", lambda: True)
+    assert parse_precision(text) == wanted
+    with pytest.raises(InputError, match=r"needs a processor with AMX.*take bf16 or fp32"):
+        parse_precision(text, "cuda")
+    monkeypatch.setattr("tfsasm.motrv2.fast.kernels.has_amx", lambda: False)
+    with pytest.raises(InputError, match=r"needs a processor with AMX.*take bf16 or fp32"):
+        parse_precision(text)
+
+
 @pytest.mark.parametrize(("text", "said"), [
-    pytest.param("fp8", "one of auto, fp32, bf16, fp16, not 'fp8'", id="an unknown kind"),
+    pytest.param("fp8", "one of auto, fp32, bf16, fp16, int8, not 'fp8'", id="an unknown kind"),
     pytest.param("", "not ''", id="nothing"),
     pytest.param("neck=bf16", "backbone, encoder, decoder, not 'neck'", id="an unknown part"),
-    pytest.param("encoder=int8", "of the encoder is one of fp32", id="an unknown kind of a part"),
+    pytest.param("encoder=int4", "of the encoder is one of fp32", id="an unknown kind of a part"),
+    pytest.param("decoder=int8", "take bf16 for the decoder", id="bytes in the decoder"),
     pytest.param("encoder=auto", "not 'auto'", id="a part without a kind"),
     pytest.param("encoder=bf16,encoder=fp32", "encoder twice", id="a part twice"),
     pytest.param("encoder=fp16", "on a CPU take bf16", id="float16 on a CPU"),

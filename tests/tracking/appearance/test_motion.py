@@ -65,7 +65,7 @@ def reported(score, learned=NONE, smoothing=2.0, box=(100, 50, 140, 150), size=N
     config = KalmanConfig(smoothing=smoothing)
     state = motion.predict(motion.begin(xyxy_to_cxcywh(expected), config), config)
     state = motion.update(state, xyxy_to_cxcywh(at), np.array([score]), config, learned.factor)
-    boxes = motion.smoothed(state, at, np.array([score]), config, learned, size)
+    boxes = motion.smoothed(state, at, np.array([score]), config, learned, 0.5, size)
     return boxes[0], at[0], state.xyxy[0]
 
 
@@ -107,6 +107,28 @@ def test_a_box_leaves_the_image_only_where_its_detection_does(box, left):
     assert reported(0.5, box=box, size=(640, 360))[0][0] == left
 
 
+def stride(persistence, score=0.6, rate=0.05, smoothing=3.0):
+    """Width that is reported of a box that was 40 pixels wide for long and is 60 wide now."""
+    config = KalmanConfig(size_rate=rate, smoothing=smoothing)
+    state, sure = motion.begin(np.array([[100.0, 100, 40, 100]]), config), np.array([score])
+    for width in (*[40] * 20, 60):
+        box = np.array([[100.0, 100, width, 100]])
+        state = motion.update(motion.predict(state, config), box, sure, config)
+    corners = np.array([[70.0, 50, 130, 150]])
+    x1, _, x2, _ = motion.smoothed(state, corners, sure, config, NONE, persistence)[0]
+    assert (x1 + x2) / 2 == pytest.approx(100)
+    return x2 - x1
+
+
+def test_of_people_who_walk_the_mean_size_is_reported():
+    assert 41 < stride(1.0) < stride(0.75) < stride(0.5) == stride(0.0, rate=1.0) < 60
+
+
+def test_a_size_counts_the_more_the_better_its_score():
+    assert stride(1.0, score=0.3) < stride(1.0, score=0.6) < stride(1.0, score=0.9)
+    assert stride(1.0, score=1.0) == stride(1.0, smoothing=0.0) == 60
+
+
 def test_filters_do_not_mix_tracks():
     a, b = walk((100, 200), (5, 0), 2), walk((300, 90), (-1, 4), 2)
     first, second = (xyxy_to_cxcywh(np.stack([a[frame], b[frame]])) for frame in range(2))
@@ -122,6 +144,7 @@ def test_a_moved_camera_moves_the_tracks():
     zoomed = motion.compensate(state, np.array([[2.0, 0, 5], [0, 2, -1]]))
     np.testing.assert_allclose(zoomed.box, [[25, 39, 8, 16]])
     np.testing.assert_allclose(zoomed.position_variance, 4 * state.position_variance)
+    np.testing.assert_allclose(np.exp(zoomed.log_size), [[8, 16]])
 
 
 def test_where_motion_persists_velocities_may_change_more():

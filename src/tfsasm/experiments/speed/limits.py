@@ -27,7 +27,7 @@ from tfsasm.motrv2.transformer import Queries
 from tfsasm.runtime.preprocess import resized_shape
 
 INT8 = "int8"
-"""A kind beside fp32 and bf16 that no variant runs in: what eight bits could bring."""
+"""Bytes; a product is measured with answers of bytes too, as the backbone's are."""
 
 _BYTES = {"fp32": 4, "bf16": 2, INT8: 1}
 

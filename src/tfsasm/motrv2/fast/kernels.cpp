@@ -1,314 +1,16 @@
-// The inner loops of deformable attention and of the layer around it; hatch_build.py compiles them,
+// The inner loops of deformable attention and of what is around it; hatch_build.py compiles them,
 // kernels.py calls them. Without a compiler PyTorch's own operations do the same.
 //
 // Unusual here: the file is compiled once per LEVEL of the processor's instructions, and the
 // functions of all levels lie in one library, with the level at the end of their names. Everything
 // else must be local to its level (a template of the standard library would be shared, with the
 // instructions of any of them), so small functions of <algorithm> and <cmath> are written anew.
-// Vectors are GCC's and Clang's portable extension, as wide as the registers of the level: wider ones
-// are split through memory, six times as slow. Threads are OpenMP's, and the library is linked without
-// OpenMP's own, so that the pool is the one PyTorch has brought.
+// Threads are OpenMP's, and the library is linked without OpenMP's own, so that the pool is the one
+// PyTorch has brought.
 
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-
-#ifndef LEVEL
-#define LEVEL base
-#endif
+#include "attention.h"
 
 namespace {
-
-constexpr int MAX_POINTS = 64;  // of a head: levels times points per level; as in kernels.py
-constexpr int GROUP = 16;       // points that are placed together; MAX_POINTS is a multiple
-constexpr int IN_ORDER = 16;    // points of a head that `sample` adds up in PyTorch's order
-#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-constexpr bool QUICK_FMA = true;
-#else
-constexpr bool QUICK_FMA = false;  // a call each: then `sample` adds up as it likes
-#endif
-constexpr int BLOCK = 256;      // queries that attend to one head in turn: its values stay cached
-constexpr int TOGETHER = 8;     // of these, whose points are placed before any of them is gathered
-constexpr int MIN_PARALLEL = 1 << 15;  // samples below which waking threads costs more than it saves
-
-template <class T> inline T min(T a, T b) { return b < a ? b : a; }  // of vectors lane by lane
-template <class T> inline T max(T a, T b) { return a < b ? b : a; }
-template <class T> inline void fill(T* to, int count, T value) {
-  for (int i = 0; i < count; ++i) to[i] = value;
-}
-inline float floor(float x) { return __builtin_floorf(x); }
-inline double floor(double x) { return __builtin_floor(x); }
-inline float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
-inline double fma(double x, double y, double z) { return __builtin_fma(x, y, z); }
-
-struct bf16 {
-  uint16_t bits;
-};
-
-inline float to_float(float x) { return x; }
-inline double to_float(double x) { return x; }
-inline float to_float(bf16 x) {
-  const uint32_t bits = uint32_t(x.bits) << 16;
-  float y;
-  std::memcpy(&y, &bits, sizeof y);
-  return y;
-}
-
-inline void put(float& to, float x) { to = x; }
-inline void put(double& to, double x) { to = x; }
-inline void put(bf16& to, float x) {  // to nearest, ties to even
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  to.bits = x == x ? uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : uint16_t(0x7fc0);
-}
-
-template <class I> inline I lowest() { return I(-1e30f); }
-template <> inline bf16 lowest<bf16>() { return bf16{0xf149}; }  // about -1e30
-
-#if defined(__AVX512F__)
-#define VECTOR 64
-#elif defined(__AVX__)
-#define VECTOR 32
-#else
-#define VECTOR 16
-#endif
-
-template <class R> struct Lanes {
-  typedef R vector __attribute__((vector_size(VECTOR)));
-  typedef typename std::conditional<sizeof(R) == 4, int32_t, int64_t>::type whole;
-  typedef whole wholes __attribute__((vector_size(VECTOR)));
-  static constexpr int count = VECTOR / sizeof(R);
-};
-typedef Lanes<float>::vector floats;
-typedef uint32_t pairs __attribute__((vector_size(VECTOR)));  // of bfloat16
-
-template <class R> inline typename Lanes<R>::vector load(const R* p) {
-  typename Lanes<R>::vector v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-inline floats load(const bf16* p) {
-  typedef uint16_t halves __attribute__((vector_size(VECTOR / 2)));
-  halves upper;
-  std::memcpy(&upper, p, sizeof upper);
-  return (floats)(__builtin_convertvector(upper, pairs) << 16);
-}
-// The nearest bfloat16 of each lane, ties to even, in its upper half.
-inline pairs rounded(floats x) { return (pairs)x + 0x7fff + (((pairs)x >> 16) & 1); }
-
-template <class R> inline void store(R* p, typename Lanes<R>::vector v) { std::memcpy(p, &v, sizeof v); }
-inline void store(bf16* p, floats v) {
-  typedef uint16_t halves __attribute__((vector_size(VECTOR / 2)));
-  const halves upper = __builtin_convertvector(rounded(v) >> 16, halves);
-  std::memcpy(p, &upper, sizeof upper);
-}
-
-// Two vectors whose lanes alternate.
-inline void store_pairs(bf16* p, floats first, floats second) {
-  const pairs both = (rounded(first) >> 16) | (rounded(second) & 0xffff0000u);
-  std::memcpy(p, &both, sizeof both);
-}
-inline void store_pairs(float* p, floats first, floats second) {
-  for (int i = 0; i < Lanes<float>::count; ++i) {
-    p[2 * i] = first[i];
-    p[2 * i + 1] = second[i];
-  }
-}
-inline void load_pairs(const bf16* p, floats& first, floats& second) {
-  pairs both;
-  std::memcpy(&both, p, sizeof both);
-  first = (floats)(both << 16);
-  second = (floats)(both & 0xffff0000u);
-}
-inline void load_pairs(const float* p, floats& first, floats& second) {
-  for (int i = 0; i < Lanes<float>::count; ++i) {
-    first[i] = p[2 * i];
-    second[i] = p[2 * i + 1];
-  }
-}
-
-// All lanes joined to one, half by half.
-template <int BYTES = VECTOR, class V, class F> inline float fold(V v, F join) {
-  if constexpr (BYTES == sizeof(float)) {
-    return v[0];
-  } else {
-    typedef float half __attribute__((vector_size(BYTES / 2)));
-    half lower, upper;
-    std::memcpy(&lower, &v, sizeof lower);
-    std::memcpy(&upper, (const char*)&v + sizeof lower, sizeof upper);
-    const half both = join(lower, upper);
-    return fold<BYTES / 2>(both, join);
-  }
-}
-inline float sum_of(floats v) {
-  return fold(v, [](auto a, auto b) { return a + b; });
-}
-inline float most_of(floats v) {
-  return fold(v, [](auto a, auto b) { return max(a, b); });
-}
-
-// The largest whole number that is not above each lane.
-template <class R>
-inline typename Lanes<R>::vector floor(typename Lanes<R>::vector x, typename Lanes<R>::wholes& whole) {
-  using vector = typename Lanes<R>::vector;
-  using wholes = typename Lanes<R>::wholes;
-  whole = __builtin_convertvector(x, wholes);
-  whole += (wholes)(__builtin_convertvector(whole, vector) > x);
-  return __builtin_convertvector(whole, vector);
-}
-
-// e^x to two units in the last place.
-inline floats exponential(floats x) {
-  x = min(max(x, floats{} - 87.0f), floats{} + 88.0f);
-  Lanes<float>::wholes whole;
-  const floats n = floor<float>(x * 1.44269504f + 0.5f, whole);
-  const floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  floats p = floats{} + 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  return p * (floats)((whole + 127) << 23);
-}
-
-// The feature levels, repeated for each point of a head. Loops over points go in steps of GROUP, so
-// that they become whole vectors; the points that fill up the last step have no weight.
-struct Levels {
-  int points, padded;  // points of all levels together
-  int32_t stride;      // of values, from one token to the next
-  int32_t height[MAX_POINTS], width[MAX_POINTS], start[MAX_POINTS];
-
-  Levels(int64_t levels, int64_t per_level, const int64_t* shapes, int64_t stride)
-      : points(levels * per_level), padded((points + GROUP - 1) / GROUP * GROUP), stride(stride) {
-    fill(height, MAX_POINTS, 1);
-    fill(width, MAX_POINTS, 1);
-    fill(start, MAX_POINTS, 0);
-    int64_t first = 0;
-    for (int level = 0; level < levels; ++level) {
-      for (int k = level * per_level; k < (level + 1) * per_level; ++k) {
-        height[k] = shapes[2 * level];
-        width[k] = shapes[2 * level + 1];
-        start[k] = first;
-      }
-      first += shapes[2 * level] * shapes[2 * level + 1];
-    }
-  }
-
-  template <class R> static inline typename Lanes<R>::wholes load(const int32_t* p) {
-    typedef int32_t narrow __attribute__((vector_size(4 * Lanes<R>::count)));
-    narrow v;
-    std::memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, typename Lanes<R>::wholes);
-  }
-};
-
-// The four pixels around each point of a head: where their values begin, and what of each counts. A
-// pixel outside the map counts nothing and is replaced by one of the border.
-template <class R> struct Corners {
-  using vector = typename Lanes<R>::vector;
-  using wholes = typename Lanes<R>::wholes;
-  alignas(64) typename Lanes<R>::whole place_of[4][MAX_POINTS];
-  alignas(64) R share[4][MAX_POINTS];
-
-  // Of a vector of points, the first of them `from`: (x, y) in pixels, the first centre at 0.
-  inline void place(const Levels& at, int from, vector x, vector y, vector weight) {
-    const wholes w = at.load<R>(at.width + from), h = at.load<R>(at.height + from);
-    const vector wide = __builtin_convertvector(w, vector), high = __builtin_convertvector(h, vector);
-    const vector none = {};
-    const wholes near = (x > -1) & (y > -1) & (x < wide) & (y < high);
-    x = near ? x : none;
-    y = near ? y : none;
-    weight = near ? weight : none;
-    wholes x0, y0;
-    const vector fx = x - floor<R>(x, x0), fy = y - floor<R>(y, y0);
-    const vector west = x0 >= 0 ? 1 - fx : none, east = x0 + 1 < w ? fx : none;
-    const vector north = (y0 >= 0 ? 1 - fy : none) * weight, south = (y0 + 1 < h ? fy : none) * weight;
-    const wholes xa = max(x0, wholes{}), xb = min(x0 + 1, w - 1);
-    const wholes start = at.load<R>(at.start + from);
-    const wholes above = start + max(y0, wholes{}) * w, under = start + min(y0 + 1, h - 1) * w;
-    keep(0, from, (above + xa) * at.stride, west * north);
-    keep(1, from, (above + xb) * at.stride, east * north);
-    keep(2, from, (under + xa) * at.stride, west * south);
-    keep(3, from, (under + xb) * at.stride, east * south);
-  }
-
-  inline void keep(int corner, int from, wholes places, vector shares) {
-    std::memcpy(place_of[corner] + from, &places, sizeof places);
-    store(share[corner] + from, shares);
-  }
-
-  // N vectors of channels of the weighted sum; four sums side by side, for an addition takes time.
-  template <int N, class V, class O>
-  inline void sum(int points, const V* value, O* out) const {
-    constexpr int count = Lanes<R>::count;
-    vector total[4][N] = {};
-    for (int i = 0; i < points; ++i)
-      for (int c = 0; c < 4; ++c) {
-        const V* from = value + place_of[c][i];
-        for (int n = 0; n < N; ++n) total[c][n] += share[c][i] * load(from + n * count);
-      }
-    for (int n = 0; n < N; ++n) {
-      const vector all = (total[0][n] + total[1][n]) + (total[2][n] + total[3][n]);
-      store(out + n * count, all);
-    }
-  }
-
-  // Two vectors of bfloat16 channels: two of them share a lane, which a shift and a mask take apart.
-  template <class O>
-  inline void sum_pairs(int points, const bf16* value, O* out) const {
-    floats even[4] = {}, odd[4] = {};
-    for (int i = 0; i < points; ++i)
-      for (int c = 0; c < 4; ++c) {
-        floats first, second;
-        load_pairs(value + place_of[c][i], first, second);
-        even[c] += share[c][i] * first;
-        odd[c] += share[c][i] * second;
-      }
-    const floats first = (even[0] + even[1]) + (even[2] + even[3]);
-    const floats second = (odd[0] + odd[1]) + (odd[2] + odd[3]);
-    store_pairs(out, first, second);
-  }
-
-  // IN_ORDER points, added up as sampling.plain does, to the last bit: the pixels of a point one after
-  // the other, times its weight; points eight apart first. Every product is a fused one, so that no
-  // compiler joins it with another sum; adding -0 changes nothing. `share` is without weights.
-  void gather_in_order(const R* weights, const R* value, int width, R* out) const {
-    for (int d = 0; d < width; ++d) out[d] = 0;
-    for (int i = 0; i < IN_ORDER / 2; ++i) {
-      const int j = i + IN_ORDER / 2;
-#pragma omp simd
-      for (int d = 0; d < width; ++d)
-        out[d] += weighted(i, weights[i], value + d) + weighted(j, weights[j], value + d);
-    }
-  }
-
-  inline R weighted(int i, R weight, const R* value) const {
-    R sum = fma(share[0][i], value[place_of[0][i]], R(-0.0));
-    for (int c = 1; c < 4; ++c) sum = fma(share[c][i], value[place_of[c][i]], sum);
-    return fma(sum, weight, R(-0.0));
-  }
-
-  template <class V, class O>
-  inline void gather(int points, const V* value, int width, O* out) const {
-    constexpr int count = Lanes<R>::count;
-    int d = 0;
-    for (; d + 2 * count <= width; d += 2 * count)
-      if constexpr (std::is_same<V, bf16>::value)
-        sum_pairs(points, value + d, out + d);
-      else
-        sum<2>(points, value + d, out + d);
-    for (; d + count <= width; d += count) sum<1>(points, value + d, out + d);
-    for (; d < width; ++d) {
-      R total = 0;
-      for (int i = 0; i < points; ++i)
-        for (int c = 0; c < 4; ++c)
-          total += share[c][i] * to_float(value[place_of[c][i] + d]);
-      put(out[d], total);
-    }
-  }
-};
 
 // sampling.sample: value [B, S, M, D], locations [B, Q, M, L, K, 2] and weights [B, Q, M, L, K] to
 // out [B, Q, M * D].
@@ -396,72 +98,23 @@ void sample_backward(const R* value, const R* locations, const R* weights, const
   }
 }
 
-// Softmax and places of one query in one head, from its offsets [L * K, 2] and logits [L * K].
-template <class I>
-inline void place_query(const Levels& at, const I* offsets, const I* logits, const float* box,
-                        bool boxes, int64_t per_level, Corners<float>& corners) {
-  constexpr int count = Lanes<float>::count;
-  alignas(VECTOR) float weight[MAX_POINTS];
-  floats most = load(logits), total = {};
-  for (int i = count; i < at.padded; i += count) most = max(most, load(logits + i));
-  const float highest = most_of(most);
-  for (int i = 0; i < at.padded; i += count) {
-    const floats power = exponential(load(logits + i) - highest);
-    store(weight + i, power);
-    total += power;
-  }
-  const float share = 1.0f / sum_of(total);
-  const float reach_x = boxes ? box[2] * (0.5f / per_level) : 0.0f;
-  const float reach_y = boxes ? box[3] * (0.5f / per_level) : 0.0f;
-  for (int i = 0; i < at.padded; i += count) {
-    const floats w = __builtin_convertvector(at.load<float>(at.width + i), floats);
-    const floats h = __builtin_convertvector(at.load<float>(at.height + i), floats);
-    floats x, y;
-    load_pairs(offsets + 2 * i, x, y);
-    if (boxes) {
-      x *= reach_x * w;
-      y *= reach_y * h;
-    }
-    corners.place(at, i, x + (box[0] * w - 0.5f), y + (box[1] * h - 0.5f), load(weight + i) * share);
-  }
-}
-
 // Softmax, places and `sample` in one pass. Of `value` [S, M, D] the strides of tokens and heads are
-// given. `offsets_and_weights` [Q, 3 * M * L * K] is what the linear layers make of the queries:
-// offsets [M, L, K, 2], then logits [M, L * K]. `reference` [Q, 2] are points (x, y) or, when `boxes`,
-// [Q, 4] cxcywh, in [0, 1] of the image. An offset is in pixels of its level, or in half boxes,
-// shared among the points.
+// given. `offsets_and_weights` [Q, 3 * M * L * K] is what the linear layers make of the queries.
+// `reference` [Q, 2] are points (x, y) or, when `boxes`, [Q, 4] cxcywh, in [0, 1] of the image. An
+// offset is in pixels of its level, or in half boxes, shared among the points.
 template <class V, class I, class O>
 void attend(const V* value, int64_t token_stride, int64_t head_stride, const I* offsets_and_weights,
             const float* reference, O* out, int64_t queries, int64_t heads, int64_t width,
             int64_t levels, int64_t per_level, const int64_t* shapes, int boxes, int threads) {
   const Levels at(levels, per_level, shapes, token_stride);
-  const int points = at.points;
+  const int64_t stride = 3 * heads * at.points, out_stride = heads * width;
   const int64_t jobs = (queries + BLOCK - 1) / BLOCK * heads;
-#pragma omp parallel for num_threads(threads) if (queries * heads * points > MIN_PARALLEL)
+#pragma omp parallel for num_threads(threads) if (queries * heads * at.points > MIN_PARALLEL)
   for (int64_t job = 0; job < jobs; ++job) {
     const int64_t m = job % heads, first = job / heads * BLOCK;
-    const int64_t last = min(first + BLOCK, queries);
-    Corners<float> corners[TOGETHER];
-    I offset[2 * MAX_POINTS] = {}, logit[MAX_POINTS];
-    fill(logit, MAX_POINTS, lowest<I>());
-    for (int64_t q = first; q < last; q += TOGETHER) {
-      const int many = min<int64_t>(TOGETHER, last - q);
-      for (int n = 0; n < many; ++n) {
-        const I* offsets = offsets_and_weights + (q + n) * 3 * heads * points + m * 2 * points;
-        const I* logits = offsets_and_weights + ((q + n) * 3 + 2) * heads * points + m * points;
-        if (points != at.padded) {
-          std::memcpy(offset, offsets, 2 * points * sizeof(I));
-          std::memcpy(logit, logits, points * sizeof(I));
-          offsets = offset;
-          logits = logit;
-        }
-        const float* box = reference + (q + n) * (boxes ? 4 : 2);
-        place_query(at, offsets, logits, box, boxes, per_level, corners[n]);
-      }
-      for (int n = 0; n < many; ++n)
-        corners[n].gather(points, value + m * head_stride, width, out + ((q + n) * heads + m) * width);
-    }
+    attend_head(at, value + m * head_stride, offsets_and_weights + first * stride, stride,
+                reference + first * (boxes ? 4 : 2), boxes, per_level, m, heads,
+                min<int64_t>(BLOCK, queries - first), width, out + first * out_stride, out_stride);
   }
 }
 
@@ -493,6 +146,44 @@ void add_norm(const float* x, const V* y, const float* gain, const float* bias, 
       for (int64_t d = 0; d < width; ++d)
         put(with_position[row * width + d], to[d] + position[row * width + d]);
   }
+}
+
+// The largest of 3 x 3 pixels around every second one of each line: of x [B, H, W, C] to `out`
+// [B, h, w, C]. Around the image there is nothing.
+template <class V>
+void max_pool(const V* x, V* out, int64_t batch, int64_t height, int64_t width, int64_t channels,
+              int threads) {
+  constexpr int count = Lanes<float>::count;
+  const int64_t lines = (height + 1) / 2, columns = (width + 1) / 2, whole = channels / count * count;
+#pragma omp parallel for num_threads(threads) if (batch * height * width * channels > MIN_PARALLEL)
+  for (int64_t line = 0; line < batch * lines; ++line) {
+    const V* image = x + line / lines * height * width * channels;
+    const int64_t y = line % lines * 2, top = max<int64_t>(y - 1, 0), bottom = min(y + 2, height);
+    for (int64_t column = 0; column < columns; ++column) {
+      const int64_t left = max<int64_t>(2 * column - 1, 0), right = min(2 * column + 2, width);
+      V* to = out + (line * columns + column) * channels;
+      for (int64_t c = 0; c < channels; c += c < whole ? count : 1) {
+        floats most = floats{} - __builtin_inff();
+        for (int64_t i = top; i < bottom; ++i)
+          for (int64_t j = left; j < right; ++j) {
+            const V* from = image + (i * width + j) * channels + c;
+            most = max(most, c < whole ? load(from) : floats{} + to_float(*from));
+          }
+        if (c < whole)
+          store(to + c, most);
+        else
+          put(to[c], most[0]);
+      }
+    }
+  }
+}
+
+// x times `steps` plus `zero` as bytes, rounded to the nearest and cut off at both ends.
+template <class V>
+void to_bytes(const V* x, uint8_t* out, int64_t count, float steps, float zero, int threads) {
+#pragma omp parallel for simd num_threads(threads) if (count > MIN_PARALLEL)
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = uint8_t(min(max(to_float(x[i]) * steps + (zero + 0.5f), 0.0f), 255.0f));
 }
 
 }  // namespace
@@ -530,6 +221,16 @@ void add_norm(const float* x, const V* y, const float* gain, const float* bias, 
     add_norm(x, y, gain, bias, eps, out, copy, position, with_position, rows, width, threads);  \
   }
 
+#define ON_IMAGES(name, V)                                                                      \
+  EXPORT(max_pool_##name)(const V* x, V* out, int64_t batch, int64_t height, int64_t width,     \
+                          int64_t channels, int threads) {                                      \
+    max_pool(x, out, batch, height, width, channels, threads);                                  \
+  }                                                                                             \
+  EXPORT(to_bytes_##name)(const V* x, uint8_t* out, int64_t count, float steps, float zero,     \
+                          int threads) {                                                        \
+    to_bytes(x, out, count, steps, zero, threads);                                              \
+  }
+
 SAMPLE(f32, float, float)
 SAMPLE(f64, double, double)
 SAMPLE(bf16, bf16, float)
@@ -540,6 +241,8 @@ ATTEND(bf16, bf16, bf16, bf16)
 ATTEND(mixed, bf16, float, float)
 ADD_NORM(f32, float)
 ADD_NORM(bf16, bf16)
+ON_IMAGES(f32, float)
+ON_IMAGES(bf16, bf16)
 
 #ifdef COMMON  // of all levels, compiled with the lowest one
 
@@ -556,7 +259,7 @@ extern "C" __attribute__((visibility("default"))) int highest_level() {
 }
 
 // Changes when functions take other arguments; as in kernels.py.
-extern "C" __attribute__((visibility("default"))) int interface() { return 2; }
+extern "C" __attribute__((visibility("default"))) int interface() { return 3; }
 
 // Whether OpenMP distributes the work among threads.
 extern "C" __attribute__((visibility("default"))) int has_threads() {

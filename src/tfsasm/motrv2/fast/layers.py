@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tfsasm.motrv2.fast import kernels
+
 _ROWS = 2048  # for which the order of the weights is chosen; any number works
 
 _ACTIVATIONS = {
@@ -107,3 +109,10 @@ class PackedConv(nn.Module):
             skip, x, self.weight, self.bias.to(x.dtype), *how, "add", 1.0,
             None if name == "none" else name, scalars, None,
         )  # fmt: skip
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """The largest of 3 x 3 pixels around every second one of each line, `[B, C, H, W]`."""
+    if kernels.serves(x, 1) and x.dtype != torch.float64:
+        return kernels.max_pool(x)
+    return F.max_pool2d(x, 3, 2, 1)

@@ -4,13 +4,13 @@ What is unusual here: an encoder layer goes through its tokens in parts. Only th
 there for all of them; everything after is row by row, so a part's intermediate results stay in the
 processor's cache and the large ones (1,024 channels of 24,000 tokens) never exist at once.
 
-Where a part is bfloat16 or float16, its convolutions and matrix products are of that kind; the
-residual of the encoder, the norms, the sums of samples and all of a query's path stay float32.
+Where a part is bfloat16, float16 or int8, its convolutions and matrix products are of that kind;
+the residual of the encoder, the norms, the sums of samples and all of a query's path stay float32.
+With AMX a kernel of its own does all of the encoder (`amx.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,12 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tfsasm.errors import InputError
 from tfsasm.motrv2.deformable_attention import DeformableAttention, attend, fuses
-from tfsasm.motrv2.fast import kernels
+from tfsasm.motrv2.fast import amx, kernels
+from tfsasm.motrv2.fast.amx import TiledEncoder
 from tfsasm.motrv2.fast.backbone import FusedBackbone
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
 from tfsasm.motrv2.fast.precision import Precision
+from tfsasm.motrv2.fast.quantised import QuantisedConv, Scale
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import (
     DecoderLayer,
@@ -51,14 +54,15 @@ class FastMOTRv2(MOTRv2):
         self.backbone = FusedBackbone(  # type: ignore[assignment]
             model.backbone, precision.backbone
         )
+        *others, last = self.backbone.scales
+        scales = [*others, *[last] * (len(model.projections) - len(others))]  # as in `stages`
         self.projections = nn.ModuleList(
-            nn.Sequential(_projection(conv, precision.backbone), norm)
-            for conv, norm in cast(list[nn.Sequential], model.projections)
+            nn.Sequential(_projection(conv, precision.backbone, scale), norm)
+            for (conv, norm), scale in zip(
+                cast(list[nn.Sequential], model.projections), scales, strict=True
+            )
         )
-        self.encoder = nn.ModuleList(  # type: ignore[assignment]
-            FastEncoderLayer(cast(EncoderLayer, layer), precision.encoder)
-            for layer in model.encoder.layers
-        )
+        self.encoder = _encoder(model, precision.encoder)  # type: ignore[assignment]
         self.decoder, self.interaction = model.decoder, model.interaction
         for layer in cast(list[DecoderLayer], self.decoder.layers):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
@@ -87,9 +91,7 @@ class FastMOTRv2(MOTRv2):
         del maps
         position, reference = self._plan(shapes)
         for image in x:
-            work = _Work.begin(image, position, self.precision.encoder)
-            for layer in cast(Iterator[FastEncoderLayer], self.encoder):
-                layer(work, shapes, reference)
+            self.encoder(image, position, shapes, reference)
         return Features(x.to(self.precision.decoder), shapes)
 
     def state_dict(self, *_: Any, **__: Any) -> Any:
@@ -139,6 +141,21 @@ class _Work:
             copy.copy_(x)
         if with_position:
             goal.copy_(x + position)
+
+
+class FastEncoder(nn.Module):
+    """An `Encoder` of one image, whose products are of `dtype`."""
+
+    def __init__(self, layers: list[EncoderLayer], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.layers = nn.ModuleList(FastEncoderLayer(layer, dtype) for layer in layers)
+
+    def forward(self, tokens: Tensor, position: Tensor, shapes: Shapes, reference: Tensor) -> None:
+        """Change the tokens `[S, C]`; `position` alike, `reference` `[S, 2]`."""
+        work = _Work.begin(tokens, position, self.dtype)
+        for layer in self.layers:
+            layer(work, shapes, reference)
 
 
 class FastEncoderLayer(nn.Module):
@@ -242,6 +259,17 @@ class FastSelfAttention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
+def _encoder(model: MOTRv2, dtype: torch.dtype) -> FastEncoder | TiledEncoder:
+    """The quickest that this machine has for the encoder of `model`."""
+    layers = cast(list[EncoderLayer], list(model.encoder.layers))
+    if amx.serves(model.config, dtype, model.level_embed.device):
+        return TiledEncoder(layers, model.config, dtype)
+    if dtype == torch.int8:
+        raise InputError("no int8 for an encoder of these sizes: width and feed-forward are to be "
+                         "multiples of 64, heads of 16 channels; take bf16 or fp32")  # fmt: skip
+    return FastEncoder(layers, dtype)
+
+
 def _pack_linears(part: nn.Module) -> None:
     """Replace self-attention and linear layers inside `part`, in place."""
     for module in list(part.modules()):
@@ -252,9 +280,16 @@ def _pack_linears(part: nn.Module) -> None:
                 setattr(module, name, _linear(torch.float32, layer))
 
 
-def _projection(layer: nn.Module, dtype: torch.dtype) -> PackedConv:
+def _projection(
+    layer: nn.Module, dtype: torch.dtype, scale: Scale | None
+) -> PackedConv | QuantisedConv:
+    """Of a map of `dtype`, or of bytes where there is a scale."""
     conv = cast(nn.Conv2d, layer)
-    return PackedConv(conv, conv.weight.detach(), cast(Tensor, conv.bias).detach(), dtype, "none")
+    weight, bias = conv.weight.detach(), cast(Tensor, conv.bias).detach()
+    if scale is not None:
+        return QuantisedConv(conv, weight, bias, scale, None)
+    dtype = torch.bfloat16 if dtype == torch.int8 else dtype
+    return PackedConv(conv, weight, bias, dtype, "none")
 
 
 def _linear(dtype: torch.dtype, *layers: nn.Linear) -> PackedLinear:

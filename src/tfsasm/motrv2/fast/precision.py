@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from tfsasm.errors import InputError
+from tfsasm.motrv2.fast import kernels
 
-KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+KINDS = {
+    "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8
+}  # fmt: skip
 """What users call them."""
 
 
@@ -22,7 +25,7 @@ class Precision:
     """Blocks that rounding would spoil stay float32; see `FusedBackbone`."""
     encoder: torch.dtype = torch.float32
     decoder: torch.dtype = torch.float32
-    """The values of its tokens; its queries stay float32."""
+    """The values of its tokens; its queries stay float32. Never int8, since they are few."""
 
 
 _PARTS = [field.name for field in fields(Precision)]
@@ -31,8 +34,9 @@ _PARTS = [field.name for field in fields(Precision)]
 def parse_precision(text: str, device: str = "cpu") -> Precision:
     """What `text` asks for: a kind for all parts, or `backbone=bf16,decoder=bf16`.
 
-    `auto` is fp32, and so is a part that is not named. Raises `InputError` for anything else, and
-    for what this type of device cannot do.
+    `auto` is fp32, and so is a part that is not named. `int8` for all is bf16 in the decoder.
+    Raises `InputError` for anything else, and for what this type of device, or this processor,
+    cannot do.
     """
     known, parts = ", ".join(KINDS), dict[str, torch.dtype]()
     if text == "auto":
@@ -42,7 +46,8 @@ def parse_precision(text: str, device: str = "cpu") -> Precision:
             f"precision is one of auto, {known}, not {text!r}; or for single parts, such as "
             "backbone=bf16,encoder=fp32"
         )
-    pieces = text.split(",") if "=" in text else [f"{part}={text}" for part in _PARTS]
+    whole = "backbone=int8,encoder=int8,decoder=bf16" if text == "int8" else text
+    pieces = whole.split(",") if "=" in whole else [f"{part}={text}" for part in _PARTS]
     for piece in pieces:
         name, _, kind = piece.strip().partition("=")
         if name not in _PARTS:
@@ -52,6 +57,11 @@ def parse_precision(text: str, device: str = "cpu") -> Precision:
         if kind not in KINDS:
             raise InputError(f"precision of the {name} is one of {known}, not {kind!r}")
         parts[name] = KINDS[kind]
+    if parts.get("decoder") == torch.int8:
+        raise InputError("int8 is for the backbone and the encoder; take bf16 for the decoder")
+    if torch.int8 in parts.values() and (device != "cpu" or not kernels.has_amx()):
+        raise InputError("int8 needs a processor with AMX, Linux and tfsasm's compiled kernels; "
+                         "take bf16 or fp32")  # fmt: skip
     if torch.float16 in parts.values() and device == "cpu":
         raise InputError("fp16 is for GPUs; on a CPU take bf16 or fp32")
     if device == "mps" and {*parts.values()} - {torch.float32}:

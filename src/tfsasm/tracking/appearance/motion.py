@@ -45,6 +45,9 @@ class KalmanConfig:
     """Power of its score with which a detection counts in the box that is reported, beside that of
     the filter; 0 reports detections as they are. Measured: 0 is worse where boxes are noisy, 2 and
     4 do alike (docs/results.md)."""
+    size_rate: float = 0.05
+    """Share that a detection has in the mean size of its track, which is reported where motion
+    persists; 1 for its own size. Measured: 0.1 does alike, 1 is worse (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Motion(Table):
     smallest: Doubles
     """Width and height that a prediction has at least `[N, 2]`: a pixel, or those of the last
     detection if they are smaller."""
+    log_size: Doubles
+    """Mean of the logarithms of measured widths and heights, recent ones more `[N, 2]`."""
 
     @property
     def xyxy(self) -> Doubles:
@@ -85,8 +90,9 @@ def begin(boxes: Doubles, config: KalmanConfig) -> Motion:
     position, velocity = _noise(boxes, smallest, config)
     none = np.zeros_like(boxes)
     return Motion(  # as DeepSORT
-        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest
-    )
+        boxes, none, (2 * position) ** 2, none, (10 * velocity) ** 2, smallest,
+        _log_size(boxes[:, 2:]),
+    )  # fmt: skip
 
 
 def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
@@ -106,7 +112,7 @@ def predict(motion: Motion, config: KalmanConfig) -> Motion:
         ),
         covariance=motion.covariance + motion.velocity_variance,
         velocity_variance=motion.velocity_variance + velocity**2,
-        smallest=motion.smallest,
+        smallest=motion.smallest, log_size=motion.log_size,
     )  # fmt: skip
 
 
@@ -119,6 +125,7 @@ def update(
     `noisier` times that of the configuration.
     """
     position, _ = _noise(motion.box, motion.smallest, config)
+    size_error = _log_size(boxes[:, 2:]) - motion.log_size
     noise = noisier * position * (1 + config.score_noise * (1 - scores[:, None]))
     total = motion.position_variance + noise**2
     gain, velocity_gain = motion.position_variance / total, motion.covariance / total
@@ -130,22 +137,29 @@ def update(
         covariance=motion.covariance * (1 - gain),
         velocity_variance=motion.velocity_variance - velocity_gain * motion.covariance,
         smallest=np.minimum(boxes[:, 2:], 1.0),
+        log_size=motion.log_size + config.size_rate * size_error,
     )
 
 
 def smoothed(
     motion: Motion, xyxy: Doubles, scores: Doubles, config: KalmanConfig, noise: MeasurementNoise,
-    size: tuple[int, int] | None = None,
+    persistence: float, size: tuple[int, int] | None = None,
 ) -> Doubles:
     """Boxes `[N, 4]` to report of corrected tracks, between their detections and the filter.
 
     Detections jitter, and the filter lags. So a detection counts the more, the better its score,
     and the less, the noisier detections are; the filter the less, the more its errors are the same
-    in frame after frame. `xyxy` `[N, 4]` and `scores` `[N]` are those of the detections. No box
-    leaves an image of `size` (width, height) unless its detection does.
+    in frame after frame. Where motion persists people walk, and a size that swings with their
+    stride gives way to its mean; a dancer's is his pose. `xyxy` `[N, 4]` and `scores` `[N]` are
+    those of the detections. No box leaves an image of `size` (width, height) unless its detection
+    does.
     """
-    sure = np.clip(scores / noise.factor, 0.0, 1.0)[:, None] ** config.smoothing
-    boxes = xyxy + (1 - sure) * (1 - noise.correlation) * (motion.xyxy - xyxy)
+    unsure = 1 - np.clip(scores / noise.factor, 0.0, 1.0) ** config.smoothing
+    boxes = xyxy + unsure[:, None] * (1 - noise.correlation) * (motion.xyxy - xyxy)
+    walking, own = max(0.0, 2 * persistence - 1), boxes[:, 2:] - boxes[:, :2]
+    towards = walking * unsure[:, None] ** 2 * (motion.log_size - _log_size(own))
+    growth = np.expm1(towards) * own / 2
+    boxes += np.hstack([-growth, growth])
     if size is None:
         return boxes
     return np.clip(boxes, np.minimum(xyxy, 0), np.maximum(xyxy, [*size, *size]))
@@ -172,7 +186,7 @@ def compensate(motion: Motion, warp: Doubles) -> Motion:
         position_variance=motion.position_variance * scale**2,
         covariance=motion.covariance * scale**2,
         velocity_variance=motion.velocity_variance * scale**2,
-        smallest=motion.smallest,
+        smallest=motion.smallest, log_size=motion.log_size + np.log(max(scale, _NO_LENGTH)),
     )
 
 
@@ -183,6 +197,10 @@ def compensate_boxes(xyxy: Doubles, warp: Doubles) -> Doubles:
 
 def _turn_and_scale(warp: Doubles) -> tuple[Doubles, float]:
     return warp[:, :2], np.sqrt(abs(np.linalg.det(warp[:, :2])))
+
+
+def _log_size(size: Doubles) -> Doubles:
+    return np.asarray(np.log(np.maximum(size, _NO_LENGTH)))
 
 
 def _noise(boxes: Doubles, smallest: Doubles, config: KalmanConfig) -> tuple[Doubles, Doubles]:

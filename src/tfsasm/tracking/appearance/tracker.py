@@ -183,9 +183,7 @@ def _update_tracks(
     state: State, tracks: Tracks, found: FrameDetections, matches: Integers, views: Gallery,
     config: AppearanceConfig,
 ) -> tuple[Tracks, Persistence, MeasurementNoise, int]:
-    """Predicted `tracks` corrected by their detections; what is learned of motion and of noise; the
-    next free id.
-    """
+    """Predicted `tracks`, corrected; what is learned of motion and of noise; the next free id."""
     present = matches >= 0
     rows, own = np.flatnonzero(present), matches[present]
     predicted, boxes = tracks.motion[rows], xyxy_to_cxcywh(found.xyxy[own])
@@ -195,8 +193,9 @@ def _update_tracks(
     last_box, reported = tracks.last_box.copy(), tracks.reported.copy()
     last_box[rows] = found.xyxy[own]
     reported[rows] = motion.smoothed(
-        corrected, last_box[rows], found.scores[own], config.kalman, state.noise, found.size
-    )
+        corrected, last_box[rows], found.scores[own], config.kalman, state.noise,
+        state.persistence.share(config.persistence.min_pairs), found.size,
+    )  # fmt: skip
     displacements, persistence = motion.advance(
         tracks.displacements, last_box, present, state.persistence, config.persistence
     )
