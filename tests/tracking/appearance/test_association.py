@@ -14,6 +14,7 @@ from tfsasm.tracking.appearance.association import (
     births,
     by_appearance,
     by_position_and_appearance,
+    patience,
     unambiguous,
 )
 
@@ -75,6 +76,14 @@ def test_what_it_takes_to_re_identify_a_track(missed, distance, log_ratio, found
         log_ratio=np.array([[log_ratio]]),
     )
     assert by_appearance(pairs)[1].tolist() == [[found]]
+
+
+@pytest.mark.parametrize(("embedded", "longest"), [(False, 30), (True, 100)])
+def test_a_track_lives_as_long_as_it_may_be_found_again(embedded, longest):
+    """Without embeddings position alone finds it; an unconfirmed one lives not at all."""
+    confirmed = np.array([True, False])
+    lives = patience(confirmed, embedded, MatchConfig(), AppearanceWeightConfig())
+    assert lives.tolist() == [longest, 0]
 
 
 def test_position_finds_a_track_for_max_lost_frames_alone():
