@@ -167,6 +167,14 @@ def test_which_track_a_detection_unambiguously_belongs_to(tracks, missed, track)
     assert found.tolist() == [track]
 
 
+def test_each_detection_has_a_track_of_its_own():
+    tracks = np.concatenate([walk(centre, (0, 0), 1) for centre in ((100, 200), (600, 200))])
+    found = unambiguous(
+        tracks, tracks, np.array([0, 0]), tracks[::-1], MatchConfig(), AppearanceWeightConfig()
+    )
+    assert found.tolist() == [1, 0]
+
+
 # Reliability of appearance
 
 
