@@ -33,8 +33,10 @@ setup: $(INSTALLED)-dev
 demo: $(firstword $(wildcard $(INSTALLED)-dev) $(INSTALLED))
 	$(BIN)/tfsasm demo $(ARGS)
 
+# Many processes start; the first to compile a module does so for all.
 test: lint
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+	  $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench-quality: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.quality all $(ARGS)

@@ -108,3 +108,25 @@ def test_no_module_imports_itself_through_others():
     while ready := [name for name in graph if name not in done and graph[name] <= done]:
         done.update(ready)
     assert not set(graph) - done, f"in or behind a cycle: {sorted(set(graph) - done)}"
+
+
+def private_names(path):
+    """What a test names of ours that begins with an underscore."""
+    tree, ours = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tfsasm"):
+            yield from (alias.name for alias in node.names)
+            ours.update(alias.asname or alias.name for alias in node.names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in ours:
+            yield node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":
+            yield from (part for one in node.args[:2] if isinstance(one, ast.Constant)
+                        for part in str(one.value).split("."))  # fmt: skip
+
+
+def test_no_test_reaches_into_a_private_name():
+    found = [(path.name, name) for path in Path(__file__).parent.rglob("*.py")
+             for name in private_names(path)
+             if name.startswith("_") and not name.startswith("__")]  # fmt: skip
+    assert not found

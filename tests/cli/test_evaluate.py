@@ -17,6 +17,7 @@ import pytest
 from helpers.commands import FolderDetector, run_command
 from helpers.scenes import HEIGHT, WIDTH, write_detections, write_folders, write_images
 from tfsasm.errors import InputError
+from tfsasm.tracking import load
 
 NAMES = ("a", "b", "c")
 
@@ -182,6 +183,17 @@ def test_two_workers_give_the_same_files(evaluate, known_weights, tmp_path):
     outcome = evaluate("--workers", 2, output=tmp_path / "two", weights=known_weights)
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
+
+
+def test_the_network_is_loaded_once(evaluate, monkeypatch):
+    loaded = []
+    usual = load.torch_network
+    monkeypatch.setattr(
+        load, "torch_network",
+        lambda *given, **settings: loaded.append(given) or usual(*given, **settings),
+    )  # fmt: skip
+    assert evaluate().code == 0
+    assert len(loaded) == 1
 
 
 def test_some_sequences_can_be_chosen(evaluate, tmp_path):

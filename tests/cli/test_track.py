@@ -23,7 +23,7 @@ from tfsasm.video.writer import VideoWriter
 
 
 @pytest.mark.parametrize("count", [
-    pytest.param(9, id="its first frames"), pytest.param(40, id="whole", marks=pytest.mark.slow),
+    pytest.param(6, id="its first frames"), pytest.param(40, id="whole", marks=pytest.mark.slow),
 ])
 def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads, count):
     """Its lines, byte for byte, from images, det.txt and a .pth like the published ones.

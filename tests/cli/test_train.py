@@ -155,7 +155,7 @@ def test_a_mix_is_trained_on_validated_and_repeated_from_its_file(
     log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     again = tmp_path / "again"
     outcome = tfsasm("train", "--output", again, "--config", output / "config.json",
-                     "--validate-sequences", 0)  # fmt: skip
+                     "--validate-sequences", 0, "--workers", 0)  # fmt: skip
     assert outcome.code == 0, outcome.err
     [line] = [json.loads(line) for line in (again / "log.jsonl").read_text().splitlines()]
     assert line["loss"] == log[0]["loss"]
@@ -163,7 +163,7 @@ def test_a_mix_is_trained_on_validated_and_repeated_from_its_file(
 
 def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tfsasm, small_weights, mixed, tmp_path):
     outcome = tfsasm("train", "--output", tmp_path / "run", "--init", small_weights, *mixed,
-                     "--epochs", 2, "--batch", 2, "--dry-run")  # fmt: skip
+                     "--epochs", 2, "--batch", 2, "--workers", 0, "--dry-run")  # fmt: skip
     assert outcome.code == 0, outcome.err
     lines = {line.split()[0]: line for line in outcome.out.splitlines() if line.strip()}
     # 14 clips of two frames in videos and 3 images: 2 x 17 / 2

@@ -59,7 +59,7 @@ def test_trackers_of_a_network_share_its_features_and_nothing_else(
     network = CountingNetwork(load(small_weights).network)
     specs, stored = experiment.trackers.items(), partial(open_stored, skip_bad=False)
     trackers = {label: spec.make(network, None) for label, spec in specs}
-    done = outcome(run_sequence(experiment, trackers, stored, None, "a"))
+    done = outcome(run_sequence(trackers, stored, None, experiment, "a"))
     assert (done.frames, network.images) == (6, 6)
     texts = {label: (folder / "a.txt").read_text() for label, folder in experiment.folders.items()}
     assert len(set(texts.values())) > 1

@@ -72,14 +72,14 @@ def test_a_way_that_computes_something_else_is_found(small_weights, tmp_path, mo
     """And one whose package is missing is told, while the others go on."""
     other = tmp_path / "other.safetensors"
     save_model(other, lively_model(seed=3), NETWORK)
-    made = verify._made
+    made = verify.network_of
 
     def make(variant, weights, folder):
         if variant == "onnx":
             raise InputError("pip install onnx")
         return made("plain", other if variant == "fast-fp32" else weights, folder)
 
-    monkeypatch.setattr(verify, "_made", make)
+    monkeypatch.setattr(verify, "network_of", make)
     video = verify.rendered(3)
     found = list(verify.verify(small_weights, video, ("exact", "plain", "fast-fp32", "onnx")))
     assert [one.variant for one in found] == ["exact", "plain", "fast-fp32", "onnx"]

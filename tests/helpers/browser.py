@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SIZE = {"width": 1300, "height": 850}
 
 
 @contextmanager
@@ -29,20 +30,29 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def opener(browser: Any) -> Iterator[Callable[..., Any]]:
     """What opens an address in a profile of its own; an error in a page fails the test."""
+    with ExitStack() as stack:
+
+        def open_page(address: str = "about:blank", **settings: Any) -> Any:
+            context = stack.enter_context(browser.new_context(viewport=SIZE, **settings))
+            page = stack.enter_context(without_errors(context.new_page()))
+            page.set_default_timeout(60_000)
+            page.goto(address)
+            return page
+
+        yield open_page
+
+
+@contextmanager
+def without_errors(page: Any) -> Iterator[Any]:
+    """The page; an error in it, until the block ends, fails the test."""
     problems: list[str] = []
-    contexts = []
 
-    def open_page(address: str = "about:blank", **settings: Any) -> Any:
-        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(address)
-        return page
+    def note(error: Any) -> None:
+        problems.append(str(error))
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    page.on("pageerror", note)
+    yield page
+    page.remove_listener("pageerror", note)
     assert not problems
 
 

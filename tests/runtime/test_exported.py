@@ -161,8 +161,11 @@ def lines_of(outcome, path):
     return [line.split(",") for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("kind", "preset"), [*(("onnx", preset) for preset in PRESETS), ("openvino", "default")]
+)
 def test_a_video_is_tracked_as_by_pytorch(track, exported, tmp_path, kind, preset):
+    """By every preset once: what follows the graphs is the same for all runtimes."""
     lines = {}
     for name in ("torch", has(kind)):
         path = tmp_path / f"{name}.txt"

@@ -55,5 +55,5 @@ def test_without_a_display_it_is_said(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match="--show needs a display"):
         check_display()
-    monkeypatch.setattr(window, "_TRY", "pass")
+    monkeypatch.setattr(window, "TRY", "pass")
     check_display()

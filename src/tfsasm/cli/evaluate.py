@@ -41,8 +41,8 @@ class Options(TrackerOptions, ResultsOptions):
     """
 
     weights: str = ""
-    """The network: `tiny` (in the package; by default), a .safetensors file or a published .pth
-    file."""
+    """The network: `tiny` (by default) or `nano` (both in the package), a .safetensors file or a
+    published .pth file."""
 
 
 def run(

@@ -22,7 +22,7 @@ from tfsasm.cli.options import (
 )
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.errors import InputError
-from tfsasm.experiments.pool import Run, run_sequences
+from tfsasm.experiments.pool import Run, Work, run_sequences
 from tfsasm.files import check_folder, locked
 from tfsasm.tracking.config import preset
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.evaluation.score import Scored
     from tfsasm.experiments.plan import Experiment
-    from tfsasm.experiments.run import Outcome
+    from tfsasm.experiments.run import Loaded, Outcome
     from tfsasm.runtime.network import Network
     from tfsasm.tracking.appearance.embedders import Embedder
     from tfsasm.tracking.named import TrackerSpec
@@ -93,8 +93,11 @@ def make_experiment(
 
 def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
     """What loads the network that the options name, in this process or another."""
-    from tfsasm.tracking.load import torch_network
+    from tfsasm.tracking.load import packaged_nano, torch_network
 
+    if options.weights == "nano":
+        return partial(packaged_nano, options.short_side, options.max_side, options.precision,
+                       device=options.device)  # fmt: skip
     weights = options.weights if options.weights == "tiny" else Path(options.weights)
     return partial(
         torch_network, weights, short_side=options.short_side, max_side=options.max_side,
@@ -122,9 +125,9 @@ def resume(
     writes there. Raises `InputError`.
     """
     from tfsasm.experiments.results import claim_all
-    from tfsasm.experiments.run import make_work
+    from tfsasm.experiments.run import load
 
-    make_work(experiment, detector)
+    loaded = load(experiment, detector)
     with locked(check_folder(options.output)):
         todo = claim_all(
             experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
@@ -132,30 +135,39 @@ def resume(
         )  # fmt: skip
         if done := len(experiment.tasks) - len(todo):
             print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-        return run_experiment(options, replace(experiment, todo=todo), errors, detector)
+        experiment = replace(experiment, todo=todo)
+        return run_experiment(options, experiment, errors, detector, loaded)
 
 
 def run_experiment(
     options: DatasetOptions, experiment: Experiment, errors: Console,
-    detector: Detector | None = None,
+    detector: Detector | None = None, loaded: Loaded | None = None,
 ) -> Run:
-    """Run what is to do, with progress; failures are kept apart."""
+    """Run what is to do, with progress; failures are kept apart.
+
+    What is `loaded` in this process already serves here; other processes load their own.
+    """
     from tfsasm.experiments.run import make_work
 
     names = experiment.tasks if experiment.todo is None else experiment.todo
     lengths = {name: experiment.tasks[name].sequence.length for name in names}
-    make = partial(make_work, experiment, detector)
+    engine = make_engine(options, _weights(options))
+    make: Callable[[], Work] = partial(make_work, experiment, detector)
+    if loaded and engine.workers == 1:
+        make = partial(partial, loaded, experiment)
     with event_progress(errors, lengths, quiet=options.quiet) as show:
         return run_sequences(
-            list(lengths), make, lengths, make_engine(options, _weights(options)), show
+            list(lengths), make, lengths, engine, show, checked=loaded is not None
         )
 
 
 def _weights(options: DatasetOptions) -> list[Path | None]:
     """The files of networks that the options name."""
+    from tfsasm.tracking.load import PACKAGED
+
     network = getattr(options, "weights", "tiny")
     more = (getattr(options, f"{part}_weights", None) for part in ("detector", "embedder"))
-    return [None if network == "tiny" else Path(network), *more]
+    return [None if network in PACKAGED else Path(network), *more]
 
 
 def print_run(console: Console, run: Run, describe: Callable[[Outcome], str]) -> None:
@@ -218,12 +230,13 @@ def _device(options: ResultsOptions) -> str:
 def query_settings(options: MethodOptions) -> dict[str, Any]:
     """The same for the query tracker alone."""
     from tfsasm.experiments.results import digest
-    from tfsasm.tracking.load import embedded
+    from tfsasm.tracking.load import PACKAGED, embedded
 
-    tiny = options.weights == "tiny"
-    weights = digest(embedded("tiny") if tiny else Path(options.weights))
+    name = options.weights
+    ours = name in PACKAGED
+    weights = digest(embedded(name) if ours else Path(name))
     return {
-        "tracker": "query", "weights": f"tiny, {weights}" if tiny else weights,
+        "tracker": "query", "weights": f"{name}, {weights}" if ours else weights,
         "preset": options.preset, "method": asdict(query_config(options)),
         "short_side": options.short_side, "max_side": options.max_side,
         "precision": options.precision,

@@ -117,7 +117,8 @@ class NetworkOptions:
     """The network of the query tracker."""
 
     weights: str = "tiny"
-    """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
+    """The network: `tiny` or `nano` (in the package), a .safetensors file or a published .pth
+    file."""
     short_side: OptionalCount = None
     """Shorter side of the image inside the network, in pixels."""
     max_side: OptionalCount = None

@@ -98,8 +98,8 @@ class Options(TrackerOptions, DetectorOptions, SourceOptions, EngineOptions):
     reconnect: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
     """For so long a network stream whose connection is lost is opened again."""
     weights: str = ""
-    """The network: `tiny` (in the package; by default), a .safetensors file, a published .pth file,
-    or with --runtime onnx or openvino the folder that `tfsasm export` made."""
+    """The network: `tiny` (by default) or `nano` (both in the package), a .safetensors file, a
+    published .pth file, or with --runtime onnx or openvino the folder that `tfsasm export` made."""
     runtime: Literal["torch", "onnx", "openvino"] = "torch"
     """What computes the network: PyTorch, or onnxruntime or OpenVINO from an export."""
     skip_bad_detections: bool = False

@@ -264,15 +264,18 @@ class Run:
 def run_sequences(
     names: Sequence[str], make: Callable[[], Work], lengths: Mapping[str, int],
     engine: Engine = Processes(), on_event: Callable[[Event], object] = lambda event: None,
+    *, checked: bool = False,
 ) -> Run:
     """Work on the sequences named. Ctrl-C ends it; a failure costs one sequence.
 
     `make` is called as by `run_all`; the work yields how many of a sequence's `lengths` frames are
-    done, and `on_event` is called with everything that happens.
+    done, and `on_event` is called with everything that happens. For several processes it is called
+    here first, unless it is `checked`.
     """
     run = Run()
     if engine.workers != 1 and len(names) > 1:
-        make()  # what would fail in every process is refused here, and downloads are done once
+        if not checked:
+            make()  # what would fail in every process is refused here, downloads are done once
         names = sorted(names, key=lambda name: -lengths[name])
     try:
         with closing(engine(names, make)) as events:

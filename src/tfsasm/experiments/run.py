@@ -45,6 +45,7 @@ NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 
 Stored = MotDetections | DetectionDatabase
 
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a sequence."""
@@ -57,6 +58,10 @@ class Outcome:
     seconds: dict[str, float]
     """Of each tracker alone; meant for timed experiments."""
     notes: tuple[str, ...]
+
+
+Loaded = Callable[[Experiment, str], Generator[int, None, Outcome]]
+"""Runs loaded trackers on a sequence of an experiment; yields frames and returns an `Outcome`."""
 
 
 class FrameDetections(NamedTuple):
@@ -97,7 +102,12 @@ class SharedEmbedder:
 
 
 def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
-    """What runs the trackers on a sequence by name; it yields frames and returns an `Outcome`.
+    """What runs the trackers on a sequence by name. See `load` and `run_sequence`."""
+    return partial(load(experiment, detector), experiment)
+
+
+def load(experiment: Experiment, detector: Detector | None = None) -> Loaded:
+    """`run_sequence` with the trackers of the experiment, loaded here once.
 
     `detector` finds the boxes instead of what the experiment names. Raises `InputError` and
     `WeightsError` for what would fail on every sequence.
@@ -122,12 +132,12 @@ def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
     read = lru_cache(1)(read_det_db)  # one file may be of all sequences
     stored = partial(open_stored, skip_bad=experiment.skip_bad, read=read)
     detectors = stored if detector is None else lambda task: detector
-    return partial(run_sequence, experiment, trackers, detectors, embedder)
+    return partial(run_sequence, trackers, detectors, embedder)
 
 
 def run_sequence(
-    experiment: Experiment, trackers: Mapping[str, Tracker], detectors: Callable[[Task], Detector],
-    embedder: SharedEmbedder | None, name: str,
+    trackers: Mapping[str, Tracker], detectors: Callable[[Task], Detector],
+    embedder: SharedEmbedder | None, experiment: Experiment, name: str,
 ) -> Generator[int, None, Outcome]:
     """Run the trackers on one sequence, each from a fresh state.
 

@@ -123,7 +123,7 @@ def verify(
         for variant in variants:
             progress(variant)
             try:
-                network = _made(variant, weights, Path(folder))
+                network = network_of(variant, weights, Path(folder))
             except InputError as error:
                 yield Agreement(variant, 0.0, False, 0.0, absent=str(error))
                 continue
@@ -138,7 +138,8 @@ def verify(
             )
 
 
-def _made(variant: str, weights: Path, folder: Path) -> Network:
+def network_of(variant: str, weights: Path, folder: Path) -> Network:
+    """The network of a checkpoint as one of the variants; an export goes into `folder`, once."""
     check_variants([variant])
     model, config = load_model(weights)
     exported = folder / "onnx"

@@ -34,12 +34,13 @@ def import_onnxruntime(user: str) -> Any:
 
 def onnx_session(
     path: Path, *, user: str, mend: str, threads: int = 1,
-    providers: Sequence[Any] = _PROCESSOR,
+    providers: Sequence[Any] = _PROCESSOR, outputs: Sequence[str] = (),
 ) -> Any:
     """An `onnxruntime.InferenceSession` with `threads` threads that do not spin while idle.
 
-    `user` is what needs it and `mend` what helps when the file is damaged, both in words. Raises
-    `InputError` when ONNX Runtime or a provider is missing, or the file cannot be read.
+    `user` is what needs it and `mend` what helps when the file is damaged, both in words. The
+    activations `outputs`, by name, are outputs beside the file's own. Raises `InputError` when ONNX
+    Runtime or a provider is missing, or the file cannot be read.
     """
     onnxruntime = import_onnxruntime(user)
     if not path.is_file():
@@ -56,9 +57,24 @@ def onnx_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+        graph = path.read_bytes() + _as_outputs(outputs) if outputs else path
+        return onnxruntime.InferenceSession(graph, options, providers=list(providers))
     except Exception as error:  # onnxruntime's errors share no base of their own
         raise _unreadable(path, error, mend) from error
+
+
+def _as_outputs(names: Sequence[str]) -> bytes:
+    """What makes these activations outputs of the ONNX model behind whose bytes it stands.
+
+    Protocol buffers that stand behind one another are merged, and their lists joined: this is a
+    model (the graph is field 7) of nothing but outputs (field 12) of a name (field 1). Names are
+    so short that each length is one byte.
+    """
+
+    def message(field: int, body: bytes) -> bytes:
+        return bytes([field << 3 | 2, len(body)]) + body
+
+    return b"".join(message(7, message(12, message(1, name.encode()))) for name in names)
 
 
 def providers_on(device: str, user: str, otherwise: str) -> list[Any]:

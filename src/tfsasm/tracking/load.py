@@ -12,6 +12,7 @@ from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.runtime.sets import SetNetwork, in_sets
 from tfsasm.tracking.config import TrackerConfig
+from tfsasm.tracking.nano import NanoNetwork, nano_network
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
 Runtime = Literal["torch", "onnx", "openvino"]
 
+PACKAGED = ("tiny", "nano")
+"""Networks that ship, by name."""
+
 
 def load(
     weights: Path | str = "tiny", config: TrackerConfig | None = None, *,
     runtime: Runtime = "torch", device: str = "auto", short_side: int | None = None,
     max_side: int | None = None, precision: str = "auto", exact: bool = False, threads: int = 2,
 ) -> QueryTracker:
-    """A tracker from a checkpoint: `"tiny"` (in the package), ours or a published file.
+    """A tracker from a checkpoint: `"tiny"` or `"nano"` (in the package), ours or a published file.
 
     With the `runtime` onnx or openvino, `weights` are the folder that `tfsasm export` made; nothing
     imports PyTorch then. `config` is the method (`tfsasm.TrackerConfig`), by default that of
@@ -38,11 +42,15 @@ def load(
     fp16, or of single parts, `"backbone=bf16,encoder=fp32,decoder=fp32"`; auto is fp32, the same on
     every device. `exact` sums in the order of the released code, not in the quickest
     (docs/fidelity.md).
-    For exports alone: `threads` are those of each graph.
+    For exports and `nano` alone: `threads` are those of each graph. `nano` has one scale and one
+    precision, and needs no PyTorch.
 
     Raises `WeightsError` for a file that cannot be loaded or does not fit, `InputError` for a side
     below 1, a device that is not there or cannot do it, and a folder or package that is missing.
     """
+    if runtime == "torch" and str(weights) == "nano":
+        nano = packaged_nano(short_side, max_side, precision, device=device, threads=threads)
+        return QueryTracker(nano, config)
     if runtime == "torch":
         network = torch_network(
             weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
@@ -78,7 +86,7 @@ def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
     MOTR and CO-MOT are known by their names; no tensor is read. That a file cannot be read is
     reported when it is loaded.
     """
-    if str(weights) in ("", "tiny"):
+    if str(weights) in ("", *PACKAGED):
         return None
     if runtime != "torch":
         try:
@@ -101,6 +109,17 @@ def embedded(name: str) -> Path:
     return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
 
 
+def packaged_nano(
+    short_side: int | None, max_side: int | None, precision: str, *, device: str = "auto",
+    threads: int = 1,
+) -> NanoNetwork:
+    """The network `nano`, as `load` has it. Raises `InputError` for a scale or precision."""
+    if short_side or max_side or precision != "auto":
+        raise InputError("nano sees images at 416 pixels, in fp32; leave short_side, max_side and "
+                         "precision out")  # fmt: skip
+    return nano_network(embedded("nano"), threads, device)
+
+
 def torch_network(
     weights: Path | str, *, device: str = "auto", short_side: int | None = None,
     max_side: int | None = None, precision: str = "auto", exact: bool = False,
@@ -116,6 +135,9 @@ def torch_network(
     from tfsasm.pytorch import find_device
 
     _check_sides(short_side, max_side)
+    if str(weights) == "nano":
+        raise InputError("nano is no PyTorch network; it can be tracked with as it is, and neither "
+                         "exported nor trained")  # fmt: skip
     place = find_device(device)
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():

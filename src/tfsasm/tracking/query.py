@@ -80,11 +80,11 @@ def step(
     with network.inference():
         if network.padded:
             state = with_room(state, network.learned + len(proposals), config)
-        given = (network, state.tracks, state.next_id, features, proposals, config, count)
+        arguments = (network, state.tracks, state.next_id, features, proposals, config, count)
         if config.association.match_iou < 1:
-            tracks, next_id, output = _step(*given)
+            tracks, next_id, output = _step(*arguments)
         else:
-            tracks, next_id, output = network.repeat(_step, *given)
+            tracks, next_id, output = network.repeat(_step, *arguments)
     next_id = next_id if network.padded else int(next_id)
     return TrackerState(tracks, next_id, state.frame + 1, state.live), output
 
@@ -146,8 +146,8 @@ def _predict(
     reference = association.predict_boxes(
         tracks.queries.boxes, tracks.velocity, tracks.missed, config.motion, longest
     )
-    asked = replace(tracks.queries, content=content, boxes=reference)
-    prediction = network.decode(features, asked, alive)
+    queries = replace(tracks.queries, content=content, boxes=reference)
+    prediction = network.decode(features, queries, alive)
     if alive is not None:
         scores = namespace(alive).where(alive, prediction.scores, -np.inf)
         prediction = replace(prediction, scores=scores)
@@ -290,9 +290,9 @@ class QueryTracker:
         boxes = _in_pixels(kept.queries.boxes, *self._size).astype(np.float64)
         columns = zip(kept.ids.tolist(), boxes, kept.missed.tolist(), kept.classes.tolist(),
                       strict=True)  # fmt: skip
-        found = [Track(i + 1, box, lost, None if kind == NO_CLASS else kind)
-                 for i, box, lost, kind in columns]  # fmt: skip
-        return sorted(found, key=lambda track: track.id)
+        tracks = [Track(i + 1, box, lost, None if kind == NO_CLASS else kind)
+                  for i, box, lost, kind in columns]  # fmt: skip
+        return sorted(tracks, key=lambda track: track.id)
 
     @property
     def class_names(self) -> dict[int, str]:
@@ -339,10 +339,10 @@ class QueryTracker:
         image = as_bgr(frame)
         height, width = image.shape[:2]
         if isinstance(detections, Proposals):
-            proposals, found = detections, None
+            proposals, in_pixels = detections, None
         else:
-            found = as_detections_in_pixels(detections, (width, height))
-            proposals = as_proposals(found, width, height)
+            in_pixels = as_detections_in_pixels(detections, (width, height))
+            proposals = as_proposals(in_pixels, width, height)
         self._check_pixels(_in_pixels(proposals.boxes, width, height), (width, height))
         network = self.network
         features = network.encode([image])[0] if prepared is None else prepared
@@ -350,15 +350,15 @@ class QueryTracker:
         if network.padded:
             count = network.asarray(np.array(len(proposals)))
             proposals = with_empty_rows(proposals)
-        given = proposals.map(network.asarray)
+        proposals = proposals.map(network.asarray)
         self.state, output = settled(
-            *step(network, self.state, features, given, self.config, count)
+            *step(network, self.state, features, proposals, self.config, count)
         )
         self._size = (width, height)
-        self._origins.learn(output.ids, output.sources, found)
+        self._origins.learn(output.ids, output.sources, in_pixels)
         tracks = report(output, width, height, self.config)
         self._count_small(output, tracks)
-        metadata = {} if found is None else dict(found.metadata)
+        metadata = {} if in_pixels is None else dict(in_pixels.metadata)
         tracks = replace(self._origins.attach(tracks), metadata=metadata)
         if self.network.classes > 1:  # those of the detections are of other classes
             tracks.data.pop(CLASS_NAME_DATA_FIELD, None)

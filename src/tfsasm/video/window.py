@@ -12,7 +12,8 @@ from tfsasm.video.writer import resized
 
 LARGEST = 1280  # pixels of the longer side
 
-_TRY = "import cv2; cv2.namedWindow('tfsasm'); cv2.waitKey(1); cv2.destroyAllWindows()"
+TRY = "import cv2; cv2.namedWindow('tfsasm'); cv2.waitKey(1); cv2.destroyAllWindows()"
+"""What a process of its own does, which dies where there is no display."""
 
 
 class WindowClosed(Exception):
@@ -25,7 +26,7 @@ def check_display() -> None:
     A process of its own tries, for OpenCV ends the process where there is no display.
     """
     try:
-        done = subprocess.run([sys.executable, "-c", _TRY], capture_output=True, timeout=30)
+        done = subprocess.run([sys.executable, "-c", TRY], capture_output=True, timeout=30)
         good = done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         good = False

@@ -1,0 +1,1 @@
+"""How the weights of `nano` were made (docs/results.md)."""
