@@ -14,6 +14,7 @@ from tfsasm.tracking.appearance.association import (
     births,
     by_appearance,
     by_position_and_appearance,
+    patience,
     unambiguous,
 )
 
@@ -75,6 +76,14 @@ def test_what_it_takes_to_re_identify_a_track(missed, distance, log_ratio, found
         log_ratio=np.array([[log_ratio]]),
     )
     assert by_appearance(pairs)[1].tolist() == [[found]]
+
+
+@pytest.mark.parametrize(("embedded", "longest"), [(False, 30), (True, 100)])
+def test_a_track_lives_as_long_as_it_may_be_found_again(embedded, longest):
+    """Without embeddings position alone finds it; an unconfirmed one lives not at all."""
+    confirmed = np.array([True, False])
+    lives = patience(confirmed, embedded, MatchConfig(), AppearanceWeightConfig())
+    assert lives.tolist() == [longest, 0]
 
 
 def test_position_finds_a_track_for_max_lost_frames_alone():
@@ -156,6 +165,14 @@ def test_which_track_a_detection_unambiguously_belongs_to(tracks, missed, track)
         AppearanceWeightConfig(),
     )
     assert found.tolist() == [track]
+
+
+def test_each_detection_has_a_track_of_its_own():
+    tracks = np.concatenate([walk(centre, (0, 0), 1) for centre in ((100, 200), (600, 200))])
+    found = unambiguous(
+        tracks, tracks, np.array([0, 0]), tracks[::-1], MatchConfig(), AppearanceWeightConfig()
+    )
+    assert found.tolist() == [1, 0]
 
 
 # Reliability of appearance

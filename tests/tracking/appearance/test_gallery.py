@@ -58,6 +58,32 @@ def test_the_sparse_gallery_is_the_memory_itself():
     np.testing.assert_array_equal(state.mean, memory.mean_view(plain))
 
 
+@pytest.mark.parametrize(("read", "wanted"), [
+    pytest.param("mean", [0, 1], id="by the mean of what is stored"),
+    pytest.param("half", [1 - 0.5**0.5] * 2, id="half by that, half by the last view"),
+    pytest.param("nearest", [0, 0], id="by the nearest of all"),
+])
+def test_the_sparse_gallery_can_be_read_in_three_ways(read, wanted):
+    """He was stored again and again, and has just turned."""
+    views = gallery(GalleryConfig(kind="sparse", read=read))
+    state = views.empty(1, 8)
+    for _ in range(9):
+        state = views.write(state, observation([0]))
+    state = views.write(state, observation([1], travel=0.0))
+    distances = views.distances(state, np.stack([vector(0), vector(1)]))
+    np.testing.assert_allclose(distances[0], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_the_sparse_gallery_may_leave_out_how_much_is_covered(overlap):
+    """A covered view after a clear one is a candidate only where that does not count."""
+    views = gallery(GalleryConfig(kind="sparse", overlap=overlap))
+    state = views.write(views.empty(1, 8), observation([0], travel=0.0))
+    covered = replace(observation([1], travel=0.0), overlap=np.full(1, 0.9, np.float32))
+    (candidate,) = views.write(state, covered).memory.candidate
+    np.testing.assert_array_equal(candidate, vector(0 if overlap else 1))
+
+
 def test_the_default_compares_with_a_fast_and_a_slow_average_by_halves():
     """He has turned for ten frames: the fast average has followed, the slow one not yet."""
     views = gallery(GalleryConfig())

@@ -68,6 +68,14 @@ def test_boxes_that_jitter_are_smoothed():
     assert np.abs(boxes - true)[10:].mean() < 0.9 * np.abs(shaken - true)[10:].mean()
 
 
+def test_a_reported_box_ends_where_the_frame_does():
+    """The filter would go on a little where the detection is cut."""
+    tracker, frame = AppearanceTracker(config=MOTION_ALONE), np.zeros((480, 200, 3), np.uint8)
+    for left in range(60, 190, 5):
+        tracks = tracker.update(np.array([[left, 100, min(left + 60, 200), 220, 0.9]]), frame)
+        assert tracks.xyxy[0, 2] <= 200
+
+
 def test_motion_finds_a_person_again_after_an_occlusion():
     boxes = walk((100, 200), (4, 0), 60)
     visible = scene(boxes, without=[(0, 20, 32)])
