@@ -13,13 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-pytest.importorskip("gradio", reason='needs Gradio: pip install "tfsasm[app]"')
-
-import gradio
-from starlette.testclient import TestClient
-
 from helpers.browser import chromium, opener
-from tfsasm.cli.app_page import Runs, web_app
 from tfsasm.motchallenge import read_tracks
 from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter
@@ -31,9 +25,25 @@ CHOICES = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def app():
+    """The module of the page. It loads Gradio, which takes seconds, so no other test waits for it.
+    """
+    pytest.importorskip("gradio", reason='needs Gradio: pip install "tfsasm[app]"')
+    from tfsasm.cli import app_page
+
+    return app_page
+
+
+def client_of(server, address="http://127.0.0.1"):
+    from starlette.testclient import TestClient
+
+    return TestClient(server, base_url=address)
+
+
+@pytest.fixture(scope="module")
+def runs(app, tmp_path_factory):
     """The clip of the demo, tracked."""
-    runs = Runs(tmp_path_factory.mktemp("app"))
+    runs = app.Runs(tmp_path_factory.mktemp("app"))
     runs.seen = list(runs.track("visitor", PEOPLE, **CHOICES))
     return runs
 
@@ -60,8 +70,8 @@ def test_at_the_end_there_are_a_page_and_files(runs):
     assert len(set(read_tracks(text).identity)) == 3
 
 
-def test_stop_ends_a_run_and_keeps_what_was_done(tmp_path):
-    runs = Runs(tmp_path)
+def test_stop_ends_a_run_and_keeps_what_was_done(app, tmp_path):
+    runs = app.Runs(tmp_path)
     run = runs.track("visitor", PEOPLE, **CHOICES)
     next(run)
     runs.stop("visitor")
@@ -73,8 +83,8 @@ def test_stop_ends_a_run_and_keeps_what_was_done(tmp_path):
     runs.stop("visitor")  # nothing runs: nothing happens
 
 
-def test_a_visitor_who_leaves_ends_the_run(tmp_path):
-    runs = Runs(tmp_path)
+def test_a_visitor_who_leaves_ends_the_run(app, tmp_path):
+    runs = app.Runs(tmp_path)
     run = runs.track("visitor", PEOPLE, **CHOICES)
     next(run)
     run.close()
@@ -90,21 +100,21 @@ def test_a_visitor_who_leaves_ends_the_run(tmp_path):
         pytest.param(b"no video", "bad.mp4 is not a video that can be read", id="no video"),
     ],
 )
-def test_what_is_no_video_is_said_without_the_place_of_the_upload(tmp_path, upload, words):
+def test_what_is_no_video_is_said_without_the_place_of_the_upload(app, tmp_path, upload, words):
     if upload:
         (tmp_path / "bad.mp4").write_bytes(upload)
-    with pytest.raises(gradio.Error, match=words) as caught:
-        list(Runs(tmp_path).track("v", upload and str(tmp_path / "bad.mp4"), **CHOICES))
+    with pytest.raises(app.gr.Error, match=words) as caught:
+        list(app.Runs(tmp_path).track("v", upload and str(tmp_path / "bad.mp4"), **CHOICES))
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_results_are_served_in_parts_and_nothing_else_is(tmp_path):
+def test_results_are_served_in_parts_and_nothing_else_is(app, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "a.mp4").write_bytes(bytes(range(100)))
     (run / "secret").write_text("not a result")
-    runs = Runs(tmp_path, {"run": [run / "a.mp4"]})
-    client = TestClient(web_app(runs), base_url="http://localhost")
+    runs = app.Runs(tmp_path, {"run": [run / "a.mp4"]})
+    client = client_of(app.web_app(runs), "http://localhost")
     part = client.get("/results/run/a.mp4", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
     for path in ("run/secret", "run/..%2f..%2fetc%2fpasswd", "other/a.mp4", "run/"):
@@ -120,18 +130,18 @@ def test_results_are_served_in_parts_and_nothing_else_is(tmp_path):
     pytest.param({"Origin": "null"}, 403, id="a page of nobody"),
     pytest.param({"Origin": "http://localhost:7860", "Host": "[::1]:7860"}, 200, id="its own page"),
 ])
-def test_pages_of_others_cannot_use_the_app(tmp_path, headers, code):
-    client = TestClient(web_app(Runs(tmp_path)), base_url="http://127.0.0.1")
+def test_pages_of_others_cannot_use_the_app(app, tmp_path, headers, code):
+    client = client_of(app.web_app(app.Runs(tmp_path)))
     files = {"files": ("a.mp4", b"x")}
     assert client.post("/gradio_api/upload", files=files, headers=headers).status_code == code
 
 
-def test_an_app_for_others_answers_by_any_name(tmp_path):
-    client = TestClient(web_app(Runs(tmp_path), local=False), base_url="http://app.example")
+def test_an_app_for_others_answers_by_any_name(app, tmp_path):
+    client = client_of(app.web_app(app.Runs(tmp_path), local=False), "http://app.example")
     assert client.get("/").status_code == 200
 
 
-def test_a_port_that_is_taken_is_one_clear_error(tfsasm):
+def test_a_port_that_is_taken_is_one_clear_error(app, tfsasm):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = tfsasm("app", "--no-browser", "--port", taken.getsockname()[1])
     assert outcome.code == 2
@@ -146,7 +156,7 @@ def test_without_gradio_the_extra_is_named(tfsasm, monkeypatch):
 
 
 @pytest.fixture
-def served(tmp_path):
+def served(app, tmp_path):
     """The address of the running app."""
     command = [sys.executable, "-m", "tfsasm", "app", "--port", "0", "--no-browser"]
     with subprocess.Popen(
