@@ -11,6 +11,7 @@ from tfsasm.tracking.appearance.association import (
     MatchConfig,
     RunningStatistics,
     assign,
+    associate,
     births,
     by_appearance,
     by_position_and_appearance,
@@ -66,6 +67,8 @@ def test_a_lost_track_is_also_compared_with_its_last_box(persistence, missed, ma
 @pytest.mark.parametrize(("missed", "distance", "log_ratio", "found"), [
     pytest.param(5, 0.2, -1.0, True, id="lost a moment ago, alike"),
     pytest.param(5, 0.4, -9.0, False, id="lost a moment ago, not alike"),
+    pytest.param(30, 0.2, -1.0, True, id="lost for max_lost_frames, alike"),
+    pytest.param(31, 0.2, -1.0, False, id="lost for longer, alike"),
     pytest.param(60, 0.2, -3.5, True, id="away for long, surely the same"),
     pytest.param(60, 0.2, -2.5, False, id="away for long, probably the same"),
     pytest.param(60, np.nan, np.nan, False, id="no embedding"),
@@ -165,6 +168,15 @@ def test_which_track_a_detection_unambiguously_belongs_to(tracks, missed, track)
         AppearanceWeightConfig(),
     )
     assert found.tolist() == [track]
+
+
+def test_no_detection_is_given_to_two_tracks():
+    """An identity and a track without one are in the same place."""
+    pairs = candidates(np.repeat(PLACE, 2, axis=0), PLACE)
+    for confirmed in ([True, False], [False, True], [True, True], [False, False]):
+        found = associate(pairs, np.array(confirmed), np.array([0.9]))
+        assert sorted(found.tolist()) == [-1, 0]
+        assert found[confirmed.index(True) if True in confirmed else 0] == 0
 
 
 def test_each_detection_has_a_track_of_its_own():
