@@ -29,6 +29,7 @@ from tfsasm.limits import (
 )
 from tfsasm.motchallenge import read_seqinfo
 from tfsasm.pytorch import read_checkpoint_file
+from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.video.source import open_video
 
 FORMATS = ("jpg", "png", "bmp", "webp", "ppm", "pgm")
@@ -327,3 +328,12 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path, make):
     with pytest.raises(InputError, match="is a pipe or a device; give the name of a file"):
         write_json(output, {})
     assert is_odd(output)
+
+
+def test_a_frame_of_more_boxes_than_any_detector_gives_is_refused(monkeypatch):
+    monkeypatch.setenv("TFSASM_MAX_BOXES", "3")
+    tracker = AppearanceTracker()
+    boxes = np.array([[10.0 * k, 10, 10 * k + 8, 30, 0.9] for k in range(4)])
+    tracker.update(boxes[:3])
+    with pytest.raises(InputError, match=r"a frame has 4 boxes, more than .* 3.*TFSASM_MAX_BOXES"):
+        tracker.update(boxes)

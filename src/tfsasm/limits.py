@@ -133,6 +133,9 @@ IMAGE = Limit("TFSASM_MAX_IMAGE_BYTES", 2**31, "bytes in an image file")
 FRAMES = Limit("TFSASM_MAX_FRAMES", 10_000_000, "frames")
 """Of a sequence by its text files: 92 hours at 30 per second. Scoring has a place for each."""
 
+BOXES = Limit("TFSASM_MAX_BOXES", 5_000, "boxes")
+"""Detections of one frame. Trackers take time and memory by the square of their number."""
+
 TEXT = Limit("TFSASM_MAX_TEXT_BYTES", 2**31, "bytes of text")
 """JSON and text that is read at once; what is read piece by piece has no limit."""
 

@@ -341,3 +341,13 @@ def test_a_run_can_be_repeated(scene, tracker):
     first = follow(tracker, scene)
     tracker.reset()
     assert all_same(first, follow(tracker, scene))
+
+
+@pytest.mark.parametrize("kind", ["detections", "proposals"])
+def test_a_frame_of_too_many_boxes_is_refused(kind, monkeypatch):
+    monkeypatch.setenv("TFSASM_MAX_BOXES", "2")
+    boxes, tracker = found(A, B, C), scripted(predicted(A, B, C))
+    if kind == "proposals":
+        boxes = Proposals.from_xyxy(boxes.xyxy, boxes.confidence, WIDTH, HEIGHT)
+    with pytest.raises(InputError, match=r"a frame has 3 boxes, more than .* 2.*TFSASM_MAX_BOXES"):
+        tracker.update(boxes, IMAGE)

@@ -18,6 +18,7 @@ from tfsasm.boxes import (
     xyxy_to_ltwh,
 )
 from tfsasm.errors import InputError
+from tfsasm.limits import BOXES
 from tfsasm.tables import Array, Doubles, Flags, Integers, Table, namespace
 
 LARGEST = 2.0**53
@@ -190,10 +191,11 @@ def as_detections(boxes: Doubles) -> sv.Detections:
 def boxes_and_scores(detections: sv.Detections | None) -> tuple[Doubles, Doubles]:
     """Pixel corners `[P, 4]` and scores `[P]`, which are 1 where there are none.
 
-    Raises `InputError` for a box with NaN, infinity or no area, naming its row.
+    Raises `InputError` for a box with NaN, infinity or no area, naming its row, and for too many.
     """
     if detections is None or len(detections) == 0:
         return np.zeros((0, 4)), np.zeros(0)
+    BOXES.check(len(detections), "a frame")
     xyxy = np.asarray(detections.xyxy, dtype=np.float64)
     given = detections.confidence
     scores = np.asarray(np.ones(len(xyxy)) if given is None else given, dtype=np.float64)

@@ -27,6 +27,7 @@ from tfsasm.detection.proposals import (
     no_classes,
 )
 from tfsasm.errors import InputError
+from tfsasm.limits import BOXES
 from tfsasm.runtime.network import Network, Prediction, Queries
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Array, Floats, as_numpy, namespace
@@ -339,6 +340,7 @@ class QueryTracker:
         image = as_bgr(frame)
         height, width = image.shape[:2]
         if isinstance(detections, Proposals):
+            BOXES.check(len(detections), "a frame")
             proposals, in_pixels = detections, None
         else:
             in_pixels = as_detections_in_pixels(detections, (width, height))
