@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from helpers.fakes import SMALL
 from tfsasm.experiments.speed import limits
@@ -72,6 +73,8 @@ def test_a_rate_is_measured_in_every_kind(shape, kind):
 
 
 def test_the_bandwidth_of_memory_and_cache_is_measured():
+    threads = torch.get_num_threads()
     found = limits.bandwidth()
+    assert torch.get_num_threads() == threads
     assert found.memory > 0
     assert found.cache > 0
