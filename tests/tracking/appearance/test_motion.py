@@ -107,15 +107,15 @@ def test_a_box_leaves_the_image_only_where_its_detection_does(box, left):
     assert reported(0.5, box=box, size=(640, 360))[0][0] == left
 
 
-def stride(persistence, score=0.6, rate=0.05, smoothing=3.0):
-    """Width that is reported of a box that was 40 pixels wide for long and is 60 wide now."""
+def stride(persistence, score=0.6, rate=0.05, smoothing=3.0, now=1, learned=NONE):
+    """Width that is reported of a box that was 40 pixels wide for long and is 60 wide `now`."""
     config = KalmanConfig(size_rate=rate, smoothing=smoothing)
     state, sure = motion.begin(np.array([[100.0, 100, 40, 100]]), config), np.array([score])
-    for width in (*[40] * 20, 60):
+    for width in (*[40] * 20, *[60] * now):
         box = np.array([[100.0, 100, width, 100]])
         state = motion.update(motion.predict(state, config), box, sure, config)
     corners = np.array([[70.0, 50, 130, 150]])
-    x1, _, x2, _ = motion.smoothed(state, corners, sure, config, NONE, persistence)[0]
+    x1, _, x2, _ = motion.smoothed(state, corners, sure, config, learned, persistence)[0]
     assert (x1 + x2) / 2 == pytest.approx(100)
     return x2 - x1
 
@@ -127,6 +127,14 @@ def test_of_people_who_walk_the_mean_size_is_reported():
 def test_a_size_counts_the_more_the_better_its_score():
     assert stride(1.0, score=0.3) < stride(1.0, score=0.6) < stride(1.0, score=0.9)
     assert stride(1.0, score=1.0) == stride(1.0, smoothing=0.0) == 60
+
+
+def test_the_mean_size_follows_and_counts_by_the_square_of_what_the_score_leaves():
+    lags = noise(correlation=1.0)  # so the detection stands where the filter would
+    mean = 40 * (60 / 40) ** 0.05
+    unsure = 1 - 0.6**3
+    assert stride(1.0, learned=lags) == pytest.approx(60 * (mean / 60) ** (unsure**2))
+    assert 59 < stride(1.0, now=100) < 60
 
 
 def test_filters_do_not_mix_tracks():
