@@ -47,6 +47,15 @@ def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
     assert about["method"]["match"]["hits"] == 1
 
 
+def test_nano_is_a_query_tracker_that_the_command_takes_by_name(walk, tmp_path):
+    outcome = walk("--weights", "nano", "--mot-output", tmp_path / "o.txt",
+                   "--json-output", tmp_path / "o.json")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = [line.split(",") for line in (tmp_path / "o.txt").read_text().splitlines()]
+    assert [row[1] for row in rows] == ["1", "2"] * 6
+    assert json.loads((tmp_path / "o.json").read_text())["about"]["weights"] == "nano"
+
+
 @pytest.mark.parametrize(("flags", "part"), [
     pytest.param(["--tracker", "query", "--embedder", "hist"],
                  "--embedder is for --tracker appearance", id="query"),
