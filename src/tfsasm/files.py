@@ -50,15 +50,14 @@ def safe_name(name: str, what: str) -> str:
     """`name`, if it can be that of a file inside a folder; `what` says whose name it is.
 
     Names come from other people's files. Raises `InputError` for one that would lead elsewhere (a
-    separator, `..`, a drive), for control characters, for none at all, and for what Windows takes
-    for a device (`CON`, `nul.txt`).
+    separator, `..`, a drive), for control characters, for none at all, for what Windows takes for a
+    device (`CON`, `nul.txt`), and for 240 bytes and more: file systems take 255, suffixes included.
     """
-    if name.strip(" .") and not _UNSAFE.search(name) and not _DEVICE.match(name):
+    short = len(name.encode(errors="surrogatepass")) < 240
+    if short and name.strip(" .") and not _UNSAFE.search(name) and not _DEVICE.match(name):
         return name
-    raise InputError(
-        f"{what} {name!r} cannot be that of a file; it has a slash, a drive or control characters, "
-        "or is a device of Windows"
-    )
+    raise InputError(f"{what} {name[:240]!r} cannot be that of a file; it has a slash, a drive, "
+                     "control characters, 240 bytes, or is a device of Windows")  # fmt: skip
 
 
 def safe_path(name: str, what: str) -> str:

@@ -104,6 +104,8 @@ def test_what_a_killed_run_left_half_done_is_removed(folder):
     pytest.param(RECORD, "{", r"evaluation\.json cannot be read", id="a cut record"),
     pytest.param(RECORD, "[]", r"evaluation\.json cannot be read", id="no record"),
     pytest.param(RECORD, '{"settings": 3, "sequences": []}', "cannot be read", id="odd settings"),
+    pytest.param(RECORD, '{"settings": {}, "sequences": ["%s"]}' % ("x" * 300), "cannot be",
+                 id="a name too long"),
 ])
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, file, text, complaint):
     (tmp_path / file).write_text(text)

@@ -29,6 +29,8 @@ LEADING_AWAY = [
     pytest.param("CON", id="a device"),
     pytest.param("nul.txt", id="a device with a suffix"),
     pytest.param("com1 .mp4", id="a device with a blank"),
+    pytest.param("a" * 240, id="too long for a suffix"),
+    pytest.param("ü" * 120, id="too long in bytes"),
     pytest.param("", id="nothing"),
 ]
 
@@ -43,6 +45,7 @@ def test_a_name_that_leads_away_is_refused(name):
 
 @pytest.mark.parametrize("name", [
     "MOT17-02", "2024-05-01T10:30:00", "v_a..b", "Üben 3", "a,b", "console", "com10", "nullity.txt",
+    "a" * 235,
 ])
 def test_other_names_are_taken_as_they_are(name):
     assert safe_name(name, "the sequence") == name
