@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.linalg import eigh
 
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
@@ -28,7 +28,7 @@ from tfsasm.evaluation.metrics import Scores, score
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.settings import pairs, with_settings
 from tfsasm.tracking.config import preset
-from tfsasm.tracking.nano import NanoNetwork, Rule, unit
+from tfsasm.tracking.nano import NanoNetwork, Rule, read_weights, unit
 from tfsasm.tracking.query import QueryTracker
 
 SEARCHED, WIDTH, EVERY, SAME = 14, 64, 4, 0.6
@@ -106,13 +106,6 @@ def write(path: Path, look: np.ndarray, bias: np.ndarray, rule: Rule) -> None:
     save_file(halves | numbers, path)
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray, Rule]:
-    """What `write` wrote."""
-    tensors = load_file(path)
-    rule = Rule(**{field.name: float(tensors[field.name]) for field in fields(Rule)})
-    return tensors["look"].astype(np.float32), tensors["bias"].astype(np.float32), rule
-
-
 def scored(network: NanoNetwork, paths: list[Path], method: str) -> Scores:
     """All sequences together; the `method` is written `preset,NAME=VALUE,...`."""
     name, *changes = method.split(",")
@@ -134,7 +127,7 @@ def scored(network: NanoNetwork, paths: list[Path], method: str) -> Scores:
 
 def rule(folder: Path, output: Path, minutes: float = 10, method: str = "motrv2") -> None:
     """Search the rule of a file, and write each better one."""
-    look, bias, best = read(output)
+    look, bias, best = read_weights(output)
     paths = sorted(folder.glob("*.npz"))[:SEARCHED]
     steps, names = asdict(STEPS), [field.name for field in fields(Rule)]
     highest = scored(StoredNetwork(look, bias, best), paths, method).HOTA
@@ -164,7 +157,7 @@ def main(
     elif what == "rule":
         rule(folder, weights, minutes)
     else:
-        network = StoredNetwork(*read(weights))
+        network = StoredNetwork(*read_weights(weights))
         for method in methods:
             s = scored(network, sorted(folder.glob("*.npz")), method)
             print(f"{method:12} HOTA {s.HOTA:.1f} DetA {s.DetA:.1f} AssA {s.AssA:.1f} "

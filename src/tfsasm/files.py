@@ -56,8 +56,8 @@ def safe_name(name: str, what: str) -> str:
     short = len(name.encode(errors="surrogatepass")) < 240
     if short and name.strip(" .") and not _UNSAFE.search(name) and not _DEVICE.match(name):
         return name
-    raise InputError(f"{what} {name[:240]!r} cannot be that of a file; it has a slash, a drive, "
-                     "control characters, 240 bytes, or is a device of Windows")  # fmt: skip
+    raise InputError(f"{what} {name[:240]!r} cannot be that of a file: a slash, a drive, control "
+                     "characters, 240 bytes or more, or a device of Windows")  # fmt: skip
 
 
 def safe_path(name: str, what: str) -> str:

@@ -29,6 +29,7 @@ TOKEN = "TFSASM_TOKEN"
 
 SHORTEST_TOKEN = 16
 
+
 @dataclass(frozen=True, kw_only=True)
 class Options(DetectorOptions, EmbedderOptions):
     """Track live streams that come and go over HTTP; tracks go out as server-sent events.

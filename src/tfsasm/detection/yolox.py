@@ -203,10 +203,7 @@ class Yolox(LiveDetector):
             scaled = canvas[:, :, ::-1].astype(np.float32) / np.float32(255)
             mean, std = np.array([MEAN, STD], np.float32)
             pixels = (scaled - mean) / std
-        batch = np.empty((1, 3, *canvas.shape[:2]), np.float32)
-        for channel in range(3):  # five times as quick as to transpose all at once
-            batch[0, channel] = pixels[:, :, channel]
-        output = self.infer(batch)
+        output = self.infer(as_batch(pixels))
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
             raise _no_yolox(self._weights, f"its output is {np.shape(output)}")
         return np.asarray(output[0], dtype=np.float32)
@@ -254,6 +251,14 @@ class YoloxDetector(Yolox):
             return self._session.run(None, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base of their own
             raise InputError(f"{self._weights} cannot be run: {last_line(error)}") from error
+
+
+def as_batch(pixels: np.ndarray) -> Floats:
+    """`[1, 3, H, W]` of an image `[H, W, 3]`."""
+    batch = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):  # five times as quick as to transpose all at once
+        batch[0, channel] = pixels[:, :, channel]
+    return batch
 
 
 def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, tuple[float, float]]:

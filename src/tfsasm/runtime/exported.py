@@ -1,10 +1,9 @@
 """An exported network as a `Network`: the graphs, and the little arithmetic between them."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from tfsasm.runtime.manifest import (
     names_of,
     read_manifest,
 )
-from tfsasm.runtime.network import Prediction, Queries, predicted
+from tfsasm.runtime.network import InNumPy, Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import resized_rgb, resized_shape
 from tfsasm.runtime.sessions import OPENERS
 from tfsasm.tables import Floats
@@ -29,14 +28,11 @@ Features = list[Floats]
 """An encoded image: `[1, h, w, C]` per level."""
 
 
-class ExportedNetwork:
+class ExportedNetwork(InNumPy):
     """A `Network` on NumPy arrays. Not thread-safe within one of its calls.
 
     Its queries are single; `in_sets` makes those of `manifest.queries_per_track` of them.
     """
-
-    inference = nullcontext
-    padded = False
 
     def __init__(
         self, folder: Path | str, runtime: Runtime = "onnx", *, threads: int = 1,
@@ -81,14 +77,6 @@ class ExportedNetwork:
                 f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
                 f"({reason}); make it again with tfsasm export"
             ) from error
-
-    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
-        """`function(*given)`."""
-        return function(*given)
-
-    def asarray(self, values: np.ndarray) -> np.ndarray:
-        """The array itself."""
-        return values
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:
         """Features of uint8 BGR images `[H, W, 3]`, one after the other."""

@@ -1,7 +1,7 @@
 """What a tracker needs of a network, whichever library computes it."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,6 +68,21 @@ def predicted(scores: Array, boxes: Array, first_boxes: Array, embeddings: Array
         return Prediction(scores, boxes, first_boxes, embeddings)
     best = namespace(scores).amax(scores, 1)
     return Prediction(best, boxes, first_boxes, embeddings, scores)
+
+
+class InNumPy:
+    """What every `Network` on NumPy arrays does alike: nothing to turn off, capture or move."""
+
+    inference: Callable[[], AbstractContextManager[object]] = nullcontext
+    padded = False
+
+    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
+        """`function(*given)`."""
+        return function(*given)
+
+    def asarray(self, values: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return values
 
 
 class Network(Protocol):

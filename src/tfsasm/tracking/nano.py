@@ -12,7 +12,6 @@ network is of NumPy and ONNX Runtime, without PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +20,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.yolox import PACKAGED, letterbox, release_file
-from tfsasm.runtime.network import Prediction, Queries
+from tfsasm.detection.yolox import PACKAGED, as_batch, letterbox, release_file
+from tfsasm.runtime.network import InNumPy, Prediction, Queries
 from tfsasm.runtime.sessions import onnx_session, providers_on
 from tfsasm.tables import Floats, Image
 
@@ -103,8 +102,7 @@ class Encoder:
     def __call__(self, image: Image) -> Maps:
         """The maps of a uint8 BGR image `[H, W, 3]`."""
         canvas, (x, y) = letterbox(image, (SIDE, SIDE))
-        batch = np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], dtype=np.float32)
-        maps = self._session.run(list(MAPS), {"images": batch})
+        maps = self._session.run(list(MAPS), {"images": as_batch(canvas)})
         height, width = image.shape[:2]
         size = np.array([width * x, height * y] * 2, np.float32)
         return Maps([np.ascontiguousarray(m[0].transpose(1, 2, 0)) for m in maps], size)
@@ -191,10 +189,10 @@ def unit(values: Floats) -> Floats:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), _FAINT)
 
 
-class NanoNetwork:
+class NanoNetwork(InNumPy):
     """As a tracker calls it: a `Network` in NumPy."""
 
-    learned, proposals, classes, padded, preset = 0, True, 1, False, "motrv2"
+    learned, proposals, classes, preset = 0, True, 1, "motrv2"
 
     def __init__(
         self, look: Floats, bias: Floats, rule: Rule, encoder: Callable[[Image], Maps]
@@ -203,18 +201,6 @@ class NanoNetwork:
         self.look, self.bias, self.rule = look, bias, rule
         self.parameters = look.size + bias.size + len(fields(Rule))
         self._encoder = encoder
-
-    def inference(self) -> AbstractContextManager[object]:
-        """Nothing is to be turned off."""
-        return nullcontext()
-
-    def repeat(self, function: Callable[..., Any], *given: Any) -> Any:
-        """`function(*given)`."""
-        return function(*given)
-
-    def asarray(self, values: np.ndarray) -> np.ndarray:
-        """The same array."""
-        return values
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The same for every image."""
@@ -234,9 +220,7 @@ class NanoNetwork:
         content[:, 0], content[:, 1] = 1, scores
         return Queries(content, boxes)
 
-    def decode(
-        self, features: Maps, queries: Queries, alive: Any = None
-    ) -> Prediction:
+    def decode(self, features: Maps, queries: Queries, alive: Any = None) -> Prediction:
         """See `Network.decode`. A track's first box is where it was expected, its box that of its
         proposal; its embedding says that it moved, how sure the detector was, the move, the key.
         """
@@ -282,7 +266,11 @@ def nano_network(path: Path, threads: int = 1, device: str = "auto") -> NanoNetw
 
     Raises `InputError` as `providers_on` does.
     """
+    return NanoNetwork(*read_weights(path), Encoder(threads, device))
+
+
+def read_weights(path: Path) -> tuple[Floats, Floats, Rule]:
+    """`look`, `bias` and the rule."""
     tensors = load_file(path)
     look, bias = (tensors[name].astype(np.float32) for name in ("look", "bias"))
-    rule = Rule(**{field.name: float(tensors[field.name]) for field in fields(Rule)})
-    return NanoNetwork(look, bias, rule, Encoder(threads, device))
+    return look, bias, Rule(**{field.name: float(tensors[field.name]) for field in fields(Rule)})
