@@ -111,6 +111,14 @@ def test_an_unknown_detector_is_named(scene, tracker):
         next(tracker.track(scene.folder, "yolo-9000"))
 
 
+def test_what_a_tracker_refuses_is_told_with_its_frame(scene, tracker, monkeypatch):
+    most = max(len(scene.proposals(k)) for k in range(12))
+    first = next(k + 1 for k in range(12) if len(scene.proposals(k)) == most)
+    monkeypatch.setenv("TFSASM_MAX_BOXES", str(most - 1))
+    with pytest.raises(InputError, match=rf"^frame {first}: a frame has {most} boxes"):
+        list(tracker.track(scene.folder, scene.detections))
+
+
 def test_a_damaged_video_is_tracked_up_to_the_damage(scene, tracker, tmp_path):
     folder = tmp_path / "img1"
     folder.mkdir()

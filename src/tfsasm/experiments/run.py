@@ -34,7 +34,7 @@ from tfsasm.tracking.appearance.embedders import Embedder
 from tfsasm.tracking.named import AppearanceSpec, QuerySpec
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.tracking.results import MotFile
-from tfsasm.tracking.run import Tracker
+from tfsasm.tracking.run import Tracker, naming
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
@@ -253,7 +253,8 @@ def _update(
     """The tracks of a frame, and the seconds that the tracker would have needed alone."""
     image = frame.image if frame.image.size else None
     saved, began = embedder.saved if embedder else 0.0, time.perf_counter()
-    tracks = tracker.update(detections, image, features.value)
+    with naming(frame):
+        tracks = tracker.update(detections, image, features.value)
     spent = time.perf_counter() - began + (embedder.saved - saved if embedder else 0.0)
     return tracks, features.seconds + spent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ import supervision as sv
 from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.detection.proposals import Given
+from tfsasm.errors import InputError
 from tfsasm.tables import Doubles
 from tfsasm.tracking.given import GivenDetector, GivenSource, as_detector, as_source
 from tfsasm.video import prefetch as threads
@@ -96,8 +97,18 @@ def track_video(
     ):  # fmt: skip
         names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
         for frame, proposals, prepared in ready:
-            tracks = tracker.update(proposals, frame.image, prepared)
+            with naming(frame):
+                tracks = tracker.update(proposals, frame.image, prepared)
             yield frame, _with_names(tracks, names)
+
+
+@contextmanager
+def naming(frame: Frame) -> Iterator[None]:
+    """An `InputError` inside says of which frame it is: trackers are not told its number."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"frame {frame.number}: {error}") from error
 
 
 def _with_names(tracks: sv.Detections, names: Mapping[int, str]) -> sv.Detections:
