@@ -250,9 +250,9 @@ def frames(path: Path) -> None:
 @functools.cache
 def service() -> Any:
     """The HTTP interface of a hub whose streams cannot be opened."""
-    with atheris.instrument_imports(include=["tfsasm.serving"]):
-        from tfsasm.serving.app import make_app
-        from tfsasm.serving.hub import Hub
+    with atheris.instrument_imports(include=["tfsasm.tracking.serving"]):
+        from tfsasm.tracking.serving.app import make_app
+        from tfsasm.tracking.serving.hub import Hub
 
     def refuse(address: str) -> NoReturn:
         raise InputError("nobody answers")

@@ -17,11 +17,10 @@ ROOMS = {  # a room may import those that are named behind it, and itself
     "motrv2": f"{ROOT_FILES} runtime",
     "evaluation": f"{ROOT_FILES} datasets",
     "tracking": f"{ROOT_FILES} video runtime detection motrv2",
-    "serving": f"{ROOT_FILES} video detection tracking",
     "training": f"{ROOT_FILES} motrv2 datasets evaluation tracking detection video runtime",
     "experiments": f"{ROOT_FILES} video runtime datasets detection motrv2 evaluation tracking",
     "cli": f"{ROOT_FILES} video runtime datasets detection motrv2 evaluation tracking training "
-    "experiments serving __init__",
+    "experiments __init__",
     "__init__": f"{ROOT_FILES} tracking detection video evaluation",
     "__main__": "cli",
 }
@@ -87,11 +86,11 @@ def test_a_room_imports_what_it_may(path):
             assert not [name for name in modules if name.startswith(tuple(what))]
 
 
-def test_there_are_eleven_rooms_and_few_loose_files():
+def test_there_are_ten_rooms_and_few_loose_files():
     loose = [path for path in FILES if path.parent == ROOT and not path.name.startswith("__")]
     rooms = [path for path in ROOT.iterdir() if (path / "__init__.py").is_file()]
     assert len(loose) <= 9
-    assert len(rooms) == 11
+    assert len(rooms) == 10
 
 
 def test_no_module_imports_itself_through_others():

@@ -15,7 +15,7 @@ from tfsasm.evaluation.errors import tracking_errors
 from tfsasm.evaluation.metrics import score_sequence
 from tfsasm.motchallenge import result_line
 from tfsasm.tracking.report import ReportFile
-from tfsasm.tracking.serve import PageServer
+from tfsasm.tracking.serving.page import PageServer
 from tfsasm.video.source import Frame
 from tfsasm.video.writer import VideoWriter
 

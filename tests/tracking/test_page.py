@@ -12,7 +12,7 @@ import pytest
 from helpers.browser import until
 from helpers.pages import FRAMES, HEIGHT, RATE, WIDTH, ids, painted, plays_h264, ready, scene
 from tfsasm.tracking.report import ReportFile, page, read_page
-from tfsasm.tracking.serve import PageServer
+from tfsasm.tracking.serving.page import PageServer
 from tfsasm.video.writer import VideoWriter
 
 pytestmark = pytest.mark.browser

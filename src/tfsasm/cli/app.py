@@ -15,7 +15,6 @@ from tfsasm.cli.options import OptionalFolder
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
-from tfsasm.serving.listening import listen
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -48,6 +47,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         import uvicorn
 
         from tfsasm.cli.app_page import Runs, web_app
+        from tfsasm.tracking.serving.connections import listen
     except ImportError as error:
         raise InputError('`tfsasm app` needs Gradio: pip install "tfsasm[app]"') from error
     if options.max_upload < 1:

@@ -26,7 +26,7 @@ from tfsasm.cli import track
 from tfsasm.detection.class_names import COCO
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder
-from tfsasm.serving.local import LocalOnly
+from tfsasm.tracking.serving.connections import LocalOnly
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import Frame, open_video
 from tfsasm.video.window import WindowClosed

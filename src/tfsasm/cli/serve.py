@@ -19,10 +19,9 @@ from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
 from tfsasm.runtime.allocator import give_freed_memory_back, share_heaps
-from tfsasm.serving.listening import listen
 
 if TYPE_CHECKING:
-    from tfsasm.serving.hub import Hub
+    from tfsasm.tracking.serving.hub import Hub
     from tfsasm.video.source import Source
 
 TOKEN = "TFSASM_TOKEN"
@@ -70,8 +69,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
     share_heaps()
     from uvicorn import Server
 
-    from tfsasm.serving.app import make_app
-    from tfsasm.serving.connections import config_of
+    from tfsasm.tracking.serving.app import make_app
+    from tfsasm.tracking.serving.connections import config_of, listen
 
     class SendsHome(Server):
         """Clients listen for ever, so they are notified when the server ends."""
@@ -96,11 +95,11 @@ def run(options: Options, console: Console, errors: Console) -> int:
 def make_hub(options: Options) -> Hub:
     """The streams and workers of the options. Raises `InputError` and `WeightsError`."""
     from tfsasm.detection.detectors import default_settings, detector
-    from tfsasm.serving.hub import Hub
-    from tfsasm.serving.stream import StreamLimits
     from tfsasm.settings import pairs, with_settings
     from tfsasm.tracking.appearance.embedders import embedder
     from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
+    from tfsasm.tracking.serving.hub import Hub
+    from tfsasm.tracking.serving.stream import StreamLimits
 
     for name in ("max_streams", "max_pixels", "max_fps", "remembered"):
         if not 0 < getattr(options, name) < float("inf"):

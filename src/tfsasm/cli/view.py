@@ -56,7 +56,7 @@ class Options:
 def run(options: Options, console: Console, errors: Console) -> int:
     """Write the page, or serve it until Ctrl-C."""
     from tfsasm.tracking.report import address_beside, page, read_page, videos_of
-    from tfsasm.tracking.serve import PageServer
+    from tfsasm.tracking.serving.page import PageServer
 
     if options.output:
         check_output(options.output, overwrite=options.overwrite)

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.tracking.serve import PageServer, asked
+from tfsasm.tracking.serving.page import PageServer, asked
 
 CONTENT = bytes(range(256)) * 4
 

@@ -16,23 +16,18 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfsasm.errors import InputError
-from tfsasm.serving import metrics
-from tfsasm.serving.connections import in_time
-from tfsasm.serving.hub import Full, Hub, Taken, Unknown
-from tfsasm.serving.local import LocalOnly
-from tfsasm.serving.stream import Answer, LiveStream
-from tfsasm.serving.subscribers import Subscribers
+from tfsasm.tracking.serving import metrics
+from tfsasm.tracking.serving.connections import LocalOnly, SmallBodies
+from tfsasm.tracking.serving.hub import Full, Hub, Taken, Unknown
+from tfsasm.tracking.serving.stream import Answer, LiveStream
+from tfsasm.tracking.serving.subscribers import Subscribers
 from tfsasm.video.annotate import Annotator
 
 MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each client's own
 
 QUIET = 10.0  # seconds without an answer after which a client hears that the connection is there
-
-LARGEST_BODY = 10_000  # bytes
 
 _CODES: dict[type[InputError], int] = {Unknown: 404, Taken: 409, Full: 429}
 
@@ -96,7 +91,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     if token is None:
         app.add_middleware(LocalOnly)
     app.state.end = end
-    app.add_middleware(_SmallBodies)
+    app.add_middleware(SmallBodies)
     app.exception_handler(InputError)(_refused)
     app.exception_handler(RequestValidationError)(_malformed)
 
@@ -175,33 +170,6 @@ def _checker(token: str) -> Callable[[Request], None]:
             raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
 
     return check
-
-
-class _SmallBodies:
-    """Refuses what no call needs before it is read, and waits for no body for long.
-
-    Pages of others can send here what they like, but JSON only if they are allowed to.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            length = headers.get("Content-Length", "0")
-            if "Transfer-Encoding" in headers or not length.isdecimal() or (
-                int(length) > LARGEST_BODY
-            ):
-                app = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
-            elif int(length) and not _is_json(headers.get("Content-Type", "")):
-                app = JSONResponse({"detail": "a body is of type application/json"}, 415)
-        await app(scope, in_time(receive), send)
-
-
-def _is_json(kind: str) -> bool:
-    return kind.partition(";")[0].strip().lower() == "application/json"
 
 
 def _check_room(hub: Hub, subscribers: Subscribers[Any], name: str) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from helpers.cameras import CUT, Camera, image, person, until
 from tfsasm.errors import InputError
-from tfsasm.serving import stream as stream_module
-from tfsasm.serving.hub import Full, Hub, Taken, Unknown
-from tfsasm.serving.stream import StreamLimits
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
+from tfsasm.tracking.serving import stream as stream_module
+from tfsasm.tracking.serving.hub import Full, Hub, Taken, Unknown
+from tfsasm.tracking.serving.stream import StreamLimits
 
 ADDRESS = "rtsp://me:secret@camera/live?token=secret"
 FAST = StreamLimits(fps=1e9)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError
-from tfsasm.serving.stream import Answer, LiveStream, StreamLimits
 from tfsasm.tracking.run import Tracker
+from tfsasm.tracking.serving.stream import Answer, LiveStream, StreamLimits
 from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Source, open_video
 

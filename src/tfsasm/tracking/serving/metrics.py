@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tfsasm.serving.hub import Hub
+from tfsasm.tracking.serving.hub import Hub
 
 _COUNTERS = {
     "read": "Frames that were decoded.",

@@ -13,15 +13,17 @@ from contextlib import suppress
 import pytest
 
 from helpers.cameras import Camera, image, person, until
-from tfsasm.serving.hub import Hub
-from tfsasm.serving.stream import StreamLimits
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
+from tfsasm.tracking.serving.hub import Hub
+from tfsasm.tracking.serving.stream import StreamLimits
 
 WHY = "needs the extra serve"
 uvicorn = pytest.importorskip("uvicorn", reason=WHY)
-module = pytest.importorskip("tfsasm.serving.app", reason=WHY, exc_type=ImportError)
-connections = pytest.importorskip("tfsasm.serving.connections", reason=WHY, exc_type=ImportError)
+module = pytest.importorskip("tfsasm.tracking.serving.app", reason=WHY, exc_type=ImportError)
+connections = pytest.importorskip(
+    "tfsasm.tracking.serving.connections", reason=WHY, exc_type=ImportError
+)
 
 pytestmark = pytest.mark.serve
 
