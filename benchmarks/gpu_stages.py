@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tfsasm.experiments.speed.machine import gflop, processor
+from tfsasm.experiments.speed.limits import needs, processor
 from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.experiments.speed.variants import load_network
 from tfsasm.motrv2.deformable_attention import attend
@@ -283,4 +283,4 @@ def device_name(device: torch.device) -> str:
 
 def needed(name: str, size: tuple[int, int]) -> dict[str, float]:
     """GFLOP of each part of a frame."""
-    return gflop(load_network(name, None)[1], *size, 10 + 2 * TRACKS)
+    return needs(load_network(name, None)[1], *size, 10 + 2 * TRACKS)[0]

@@ -30,7 +30,7 @@ import numpy as np
 import tyro
 
 import tfsasm
-from tfsasm.experiments.speed.machine import processor
+from tfsasm.experiments.speed.limits import processor
 from tfsasm.files import write_json
 from tfsasm.video.source import open_video
 

@@ -118,12 +118,10 @@ def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
     import torch
 
     from tfsasm.detection.detectors import detector
-    from tfsasm.experiments.speed.external import run_pair
+    from tfsasm.experiments.speed.command import by_part, run_pair
     from tfsasm.experiments.speed.report import Settings, compare
 
     if options.everyday is not None:
-        from tfsasm.experiments.speed.everyday import by_part
-
         return {"rows": by_part(options.everyday)}
     if options.baseline is not None:
         return run_pair(options.baseline, options.source, (height, width), options.rounds)
@@ -140,13 +138,13 @@ def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
 
 
 def _grow(options: Options) -> list[dict[str, Any]]:
-    from tfsasm.experiments.speed import crowds, scaling
+    from tfsasm.experiments.speed import scaling
     from tfsasm.experiments.speed.variants import fast_network
 
     if options.scaling == "detections":
-        return crowds.by_detections(options.rounds)
+        return scaling.by_detections(options.rounds)
     if options.scaling == "appearance-length":
-        return crowds.by_length(options.length, options.tracks)
+        return scaling.appearance_by_length(options.length, options.tracks)
     network = fast_network(options.network, options.weights)
     if options.scaling == "tracks":
         return scaling.by_tracks(network, options.rounds)

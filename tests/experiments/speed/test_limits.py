@@ -1,4 +1,4 @@
-"""The least that a frame can take on this machine."""
+"""What a frame needs, and the least that it can take on this machine."""
 
 from dataclasses import replace
 
@@ -8,7 +8,6 @@ import torch
 from helpers.fakes import SMALL
 from tfsasm.experiments.speed import limits
 from tfsasm.experiments.speed.limits import Bandwidth, Layer, Shape
-from tfsasm.experiments.speed.machine import gflop
 from tfsasm.motrv2.config import NetworkConfig
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=96)
@@ -24,15 +23,25 @@ def rates(monkeypatch):
 
 
 def test_the_layers_of_a_frame_have_its_operations():
-    layers = limits.layers_of(NETWORK, 64, 96, queries=10)
+    needed, layers = limits.needs(NETWORK, 64, 96, queries=10)
     found = {}
     for layer in layers:
         if layer.shape:
             found[layer.part] = found.get(layer.part, 0) + layer.rows * layer.shape.flop / 1e9
-    needed = gflop(NETWORK, 64, 96, queries=10)
     assert found["backbone"] == pytest.approx(needed["backbone"])
     assert found["encoder"] == pytest.approx(needed["encoder"], rel=0.02)
     assert 0.5 * needed["decoder"] < found["decoder"] < needed["decoder"]  # less self-attention
+
+
+def test_operations_of_the_first_convolution_are_among_those_of_the_backbone():
+    needed, _ = limits.needs(NETWORK, 64, 96, queries=10)
+    assert needed["backbone"] > 2 * 32 * 3 * 9 * 32 * 48 / 1e9
+
+
+def test_more_queries_need_more_of_the_decoder_alone():
+    needed, more = (limits.needs(NETWORK, 64, 96, queries)[0] for queries in (10, 20))
+    assert more["decoder"] > needed["decoder"]
+    assert more["encoder"] == needed["encoder"]
 
 
 @pytest.mark.parametrize(("layer", "kind", "ms"), [

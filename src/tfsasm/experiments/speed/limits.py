@@ -1,4 +1,4 @@
-"""How fast this machine could do a frame: each layer at its matrix rate, or at memory's bandwidth.
+"""What a frame needs, and how fast this machine could do it.
 
 What is unusual here: the rates are measured, with PyTorch's own fastest convolutions and matrix
 products at the shapes of the layers, on images so small that they stay in the cache. A layer needs
@@ -9,15 +9,19 @@ in the cache. All else could be done on the way, and counts as nothing.
 
 from __future__ import annotations
 
-import time
+import platform
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from tfsasm.experiments.speed.stages import spent_ms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
 from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
@@ -86,27 +90,42 @@ class Limit:
     """Rate of its matrix products, of all kinds of layers together."""
 
 
-def layers_of(network: NetworkConfig, height: int, width: int, queries: int) -> list[Layer]:
-    """All convolutions, linear layers and samplings of a frame; attention of queries is left out.
+def needs(
+    network: NetworkConfig, height: int, width: int, queries: int
+) -> tuple[dict[str, float], list[Layer]]:
+    """Billions of floating-point operations of a frame by part, and its layers.
+
+    Operations are those of convolutions and matrix products; a multiplication and an addition are
+    two, and sampling and everything by elements is left out. Layers are all convolutions, linear
+    layers and samplings; attention of queries is left out.
     """
-    found: list[Layer] = []
+    layers: list[Layer] = []
     sides = resized_shape(height, width, network.short_side, network.max_side)
     with torch.device("meta"), torch.no_grad():
         model = MOTRv2(network.model)
+        image = torch.empty(1, 3, *sides)
+        content = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
+        backbone, _ = _flop(model.backbone, image)
         for name, module in model.named_modules():
             part = _PARTS.get(name.partition(".")[0])
             if part and isinstance(module, (nn.Conv2d, nn.Linear, DeformableAttention)):
-                module.register_forward_hook(partial(_note, found, part))
-        features = model.encode(torch.empty(1, 3, *sides))
-        content = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
-        model.decode(features, content)
-    return found
+                module.register_forward_hook(partial(_note, layers, part))
+        encoder, features = _flop(model.encode, image)
+        decoder, _ = _flop(model.decode, features, content)
+    flop = {"backbone": backbone, "encoder": encoder - backbone, "decoder": decoder}
+    return {name: count / 1e9 for name, count in flop.items()}, layers
 
 
-def _note(found: list[Layer], part: str, module: nn.Module, given: Any, answer: Tensor) -> None:
+def _flop(work: Callable[..., Any], *given: Any) -> tuple[int, Any]:
+    with FlopCounterMode(display=False) as counter:
+        answer = work(*given)
+    return counter.get_total_flops(), answer
+
+
+def _note(layers: list[Layer], part: str, module: nn.Module, given: Any, answer: Tensor) -> None:
     if isinstance(module, DeformableAttention):
         samples = answer.shape[1] * module.levels * module.points * 4
-        found.append(Layer(part, samples * answer.shape[2]))
+        layers.append(Layer(part, samples * answer.shape[2]))
         return
     if isinstance(module, nn.Conv2d):
         (side, _), (stride, _) = module.kernel_size, module.stride
@@ -118,26 +137,25 @@ def _note(found: list[Layer], part: str, module: nn.Module, given: Any, answer: 
         shape = Shape(module.in_features, module.out_features)
         rows = answer.numel() // module.out_features
     weights = shape.flop // 2
-    found.append(Layer(part, given[0].numel() + weights + answer.numel(), rows, shape))
+    layers.append(Layer(part, given[0].numel() + weights + answer.numel(), rows, shape))
 
 
 def limits(layers: Iterable[Layer], kind: str, bandwidth: Bandwidth) -> dict[str, Limit]:
     """The limit of each part in fp32, bf16 or int8 (whose samples stay bf16)."""
     rate = cache(partial(matrix_rate, kind=kind))
-    ms, busy, flop = dict[str, float](), dict[str, float](), dict[str, float]()
+    ms, busy, flop = (defaultdict[str, float](float) for _ in range(3))
     for layer in layers:
-        size = layer.numbers * _BYTES[kind] / 1e6
         if layer.shape is None:
             spent = layer.numbers * max(_BYTES[kind], 2) / 1e6 / bandwidth.cache
         else:
-            spent = size / bandwidth.memory
+            spent = layer.numbers * _BYTES[kind] / 1e6 / bandwidth.memory
         if layer.shape is not None and layer.shape.groups == 1:
             work = layer.rows * layer.shape.flop / 1e6
             alone = work / rate(layer.shape)
             spent = max(spent, alone)
-            busy[layer.part] = busy.get(layer.part, 0.0) + alone
-            flop[layer.part] = flop.get(layer.part, 0.0) + work
-        ms[layer.part] = ms.get(layer.part, 0.0) + spent
+            busy[layer.part] += alone
+            flop[layer.part] += work
+        ms[layer.part] += spent
     return {part: Limit(spent, flop[part] / busy[part]) for part, spent in ms.items()}
 
 
@@ -150,7 +168,7 @@ def kinds() -> tuple[str, ...]:
 def matrix_rate(shape: Shape, kind: str) -> float:
     """Best rate of this layer, on data in the cache, in GFLOP per second."""
     make = _in_int8 if kind == INT8 else partial(_packed, dtype=KINDS[kind])
-    return _HEIGHT * _WIDTH * shape.flop / _least(make(shape)) / 1e9
+    return _HEIGHT * _WIDTH * shape.flop / min(spent_ms(make(shape), _TRIES)) / 1e6
 
 
 def _packed(shape: Shape, dtype: torch.dtype) -> Callable[[], Any]:
@@ -187,7 +205,7 @@ def bandwidth() -> Bandwidth:
     def rate(size: int) -> float:
         source = torch.ones(size // 4)
         copy = torch.empty_like(source)
-        return 2 * size / _least(lambda: copy.copy_(source)) / 1e9
+        return 2 * size / min(spent_ms(lambda: copy.copy_(source), _TRIES)) / 1e6
 
     memory, threads = rate(32 << 20), torch.get_num_threads()
     torch.set_num_threads(1)
@@ -197,11 +215,11 @@ def bandwidth() -> Bandwidth:
         torch.set_num_threads(threads)
 
 
-def _least(work: Callable[[], Any]) -> float:
-    """Seconds."""
-    spent = []
-    for _ in range(_TRIES):
-        began = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - began)
-    return min(spent)
+def processor() -> str:
+    """The name of the processor, as far as it is known."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

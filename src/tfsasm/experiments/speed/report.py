@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,27 +15,15 @@ from typing import Any
 import torch
 
 from tfsasm.detection.detectors import Detector
-from tfsasm.experiments.speed import limits, machine
-from tfsasm.experiments.speed.stages import (
-    STAGES,
-    Measurement,
-    Variant,
-    Workload,
-    measure,
-    prepare_variant,
-    some_proposals,
-    steady,
-    write_clip,
-)
-from tfsasm.experiments.speed.variants import (
-    RUNTIMES,
-    load_network,
-    make_variant,
-    precision_of,
-)
+from tfsasm.experiments.speed import limits
+from tfsasm.experiments.speed.stages import STAGES, Measurement, measure, write_clip
+from tfsasm.experiments.speed.variants import RUNTIMES, load_network, make_variant, precision_of
+from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.precision import KINDS
+from tfsasm.processes import peak_memory
+from tfsasm.runtime.network import Network
 
 
 @dataclass(frozen=True)
@@ -51,26 +43,28 @@ class Settings:
 
 def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     """The results as they go into the JSON file."""
-    with TemporaryDirectory(prefix="tfsasm-bench-") as name:
-        folder = Path(name)
-        exported = folder / "export"
+    measured: dict[str, list[Measurement]] = {name: [] for name in settings.variants}
+    with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
+        exported, video = Path(folder) / "export", Path(folder) / "clip.mp4"
+        write_clip(video, settings.height, settings.width, settings.frames)
         if set(RUNTIMES).intersection(settings.variants):
             # Not in this process: the system counts its size in the peak of those that it starts.
-            machine.peak_mb(_export, settings, exported)
-        memory = {
-            name: machine.peak_mb(_alone, settings, name, exported) for name in settings.variants
-        }
-        work = _workload(settings, folder, detector)
-        variants = {name: _variant(settings, name, exported, work) for name in settings.variants}
-        measured = _alternate(variants, work, settings.rounds, folder / "out.mp4")
-    queries = work.network.model.learned_queries + 2 * settings.tracks
-    frame = work.network, settings.height, settings.width, queries
-    needed, bandwidth = machine.gflop(*frame), limits.bandwidth()
-    layers = limits.layers_of(*frame)
+            peak_mb(_export, settings, exported)
+        memory = {name: peak_mb(_alone, settings, name, exported, video) for name in measured}
+        variants = {name: _variant(settings, name, exported) for name in measured}
+        for lap in range(settings.rounds + 1):
+            for name, (network, config) in variants.items():
+                found = measure(network, config.model.width, video, settings.tracks, detector)
+                if lap:  # the first one is not counted
+                    measured[name].append(found)
+    config = variants[settings.variants[0]][1]
+    queries = config.model.learned_queries + 2 * settings.tracks
+    gflop, layers = limits.needs(config, settings.height, settings.width, queries)
+    bandwidth = limits.bandwidth()
     least = {kind: limits.limits(layers, kind, bandwidth) for kind in limits.kinds()}
     rows = {
-        name: _summary(measured[name], memory[name], _limits_of(name, least))
-        for name in settings.variants
+        name: _summary(found, memory[name], _limits_of(name, least))
+        for name, found in measured.items()
     }
     ratios = {
         name: round(rows["plain"]["total_ms"] / row["total_ms"], 3)
@@ -78,9 +72,9 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "variants": rows, "ratio_to_plain": ratios,
-        "gflop": {name: round(count, 3) for name, count in needed.items()},
+        "gflop": {name: round(count, 3) for name, count in gflop.items()},
         "machine": {
-            "processor": machine.processor(), "threads": torch.get_num_threads(),
+            "processor": limits.processor(), "threads": torch.get_num_threads(),
             "torch": torch.__version__, "kernels": kernels.describe(),
             "gb_per_s": {name: round(rate, 1) for name, rate in asdict(bandwidth).items()},
         },
@@ -96,42 +90,37 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alternate(
-    variants: dict[str, Variant], work: Workload, rounds: int, output: Path
-) -> dict[str, list[Measurement]]:
-    """So many measurements of each variant, after one that is not counted."""
-    measured: dict[str, list[Measurement]] = {name: [] for name in variants}
-    for lap in range(rounds + 1):
-        for name, variant in variants.items():
-            found = measure(variant, work, output)
-            if lap:
-                measured[name].append(found)
-    return measured
+def peak_mb(work: Callable[..., None], *given: Any) -> float:
+    """Largest resident memory in MB of a process of its own that does nothing but this work."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(_measured, work, *given).result()
+        except BrokenProcessPool as error:
+            raise RuntimeError("the process that measures memory died") from error
 
 
-def _variant(settings: Settings, name: str, exported: Path, work: Workload) -> Variant:
+def _measured(work: Callable[..., None], *given: Any) -> float:
+    from tfsasm.runtime.allocator import keep_freed_memory
+
+    keep_freed_memory()  # as the command line does
+    work(*given)
+    return peak_memory() / 1e6
+
+
+def _variant(settings: Settings, name: str, exported: Path) -> tuple[Network, NetworkConfig]:
     model, config = load_network(settings.network, settings.weights)
-    return prepare_variant(make_variant(name, model, config, exported), work)
+    return make_variant(name, model, config, exported), config
 
 
 def _export(settings: Settings, folder: Path) -> None:
     export(*load_network(settings.network, settings.weights), folder, "onnx")
 
 
-def _workload(settings: Settings, folder: Path, detector: Detector | None) -> Workload:
-    clip = folder / "clip.mp4"
-    write_clip(clip, settings.height, settings.width, settings.frames)
-    config = load_network(settings.network, settings.weights)[1]
-    proposals = some_proposals(settings.tracks)
-    return Workload(clip, config, steady(), proposals, settings.tracks, detector)
-
-
-def _alone(settings: Settings, name: str, exported: Path) -> None:
+def _alone(settings: Settings, name: str, exported: Path, video: Path) -> None:
     """What a process of its own does, to see how much memory it takes."""
     torch.set_num_threads(settings.threads)
-    with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
-        work = _workload(settings, Path(folder), None)
-        measure(_variant(settings, name, exported, work), work, Path(folder) / "out.mp4")
+    network, config = _variant(settings, name, exported)
+    measure(network, config.model.width, video, settings.tracks)
 
 
 def _limits_of(name: str, least: dict[str, dict[str, limits.Limit]]) -> dict[str, float]:

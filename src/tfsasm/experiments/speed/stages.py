@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,7 +17,6 @@ import torch
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2 import network as torch_network
-from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.network import TorchNetwork
 from tfsasm.processes import page_faults
 from tfsasm.runtime import exported
@@ -36,56 +37,48 @@ STAGES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Workload:
-    """What is to be done in each frame."""
-
-    video: Path
-    network: NetworkConfig
-    config: TrackerConfig
-    proposals: Proposals
-    tracks: int
-    detector: Detector | None = None
+_INSIDE = {
+    "encoder": ("backbone", "preprocess"), "backbone and encoder": ("preprocess",),
+    "lifecycle": ("memory read", "decoder", "memory write", "interaction"),
+}  # fmt: skip
+"""Stages that are timed inside another one."""
 
 
-@dataclass
 class Clock:
-    """Seconds by stage; an inner stage counts in the outer one too until `own` subtracts it."""
+    """Milliseconds of each stage, each time that it was there."""
 
-    spent: dict[str, float] = field(default_factory=dict)
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.spent = defaultdict[str, list[float]](list)
+        self._now = now
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a block."""
-        began = time.perf_counter()
+        began = self._now()
         try:
             yield
         finally:
-            self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - began
+            self.spent[name].append(1e3 * (self._now() - began))
 
-    @contextmanager
-    def watch(self, owner: Any, attribute: str, name: str) -> Iterator[None]:
-        """Time the calls of a function of a module or an object inside the block."""
-        function = getattr(owner, attribute)
-        own = attribute in vars(owner)
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, each call of which is that stage."""
 
-        def timed(*args: Any, **settings: Any) -> Any:
+        def call(*args: Any, **settings: Any) -> Any:
             with self.stage(name):
                 return function(*args, **settings)
 
-        setattr(owner, attribute, timed)
-        try:
-            yield
-        finally:
-            if own:
-                setattr(owner, attribute, function)
-            else:
-                delattr(owner, attribute)
+        return call
 
-    def own(self, outer: str, *inner: str) -> None:
-        """Subtract the stages inside `outer` from it."""
-        if outer in self.spent:
-            self.spent[outer] -= sum(self.spent.get(name, 0.0) for name in inner)
+
+def spent_ms(
+    work: Callable[[], object], times: int, now: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """Milliseconds of the work, each time."""
+    clock = Clock(now)
+    for _ in range(times):
+        with clock.stage("work"):
+            work()
+    return clock.spent["work"]
 
 
 @dataclass(frozen=True)
@@ -103,20 +96,50 @@ class Measurement:
         return sum(self.stages.values())
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A network that is timed, and the same tracks for each frame."""
+def measure(
+    network: Network, width: int, video: Path, tracks: int, detector: Detector | None = None
+) -> Measurement:
+    """All frames of a video, each from the same state: so many tracks, and as many detections.
 
-    network: Network
-    before: TrackerState
-    """What the tracker knows before a frame."""
-    proposals: Proposals
-    watched: tuple[tuple[Any, str, str], ...]
-    """Functions, as owner and attribute, and the stages that they are."""
+    `width` is that of the network's queries. What is drawn goes into a file beside the video.
+    """
+    config, clock, frames = steady(), Clock(), 0
+    before = busy_state(network, width, config, tracks)
+    proposals = some_proposals(tracks).map(network.asarray)
+    faults = page_faults()
+    with ExitStack() as stack:
+        for owner, attribute, name in _watched(network):
+            call = clock.timed(name, getattr(owner, attribute))
+            stack.enter_context(patch.object(owner, attribute, call))
+        source = stack.enter_context(open_video(str(video)))
+        drawn = VideoWriter(video.with_name("out.mp4"), source.rate, overwrite=True)
+        writer = stack.enter_context(drawn)
+        annotator, arriving = Annotator(), iter(source)
+        while True:
+            with clock.stage("decode"):
+                frame = next(arriving, None)
+            if frame is None:
+                break
+            frames += 1
+            if detector is not None:
+                with clock.stage("detector"):
+                    detector(frame)
+            features = network.encode([frame.image])[0]
+            with clock.stage("lifecycle"):
+                _, result = step(network, before, features, proposals, config)
+            with clock.stage("output"):
+                height, width = frame.image.shape[:2]
+                tracked = Origins().attach(report(result, width, height, config))
+                writer.write(annotator.annotate(frame.image, tracked), frame.time)
+    faults = page_faults() - faults
+    per_frame = {name: sum(clock.spent[name]) / frames for name in STAGES if name in clock.spent}
+    for outer in per_frame.keys() & _INSIDE:
+        per_frame[outer] -= sum(per_frame.get(name, 0.0) for name in _INSIDE[outer])
+    return Measurement(per_frame, faults / frames)
 
 
-def prepare_variant(network: Network, work: Workload) -> Variant:
-    """`network`, in PyTorch or exported, with the tracks of the workload."""
+def _watched(network: Network) -> list[tuple[Any, str, str]]:
+    """Functions of `network`, in PyTorch or exported, as owner and attribute, and their stages."""
     inner: list[tuple[Any, str, str]]
     if isinstance(network, ExportedNetwork):
         encoding, inner = "backbone and encoder", [(exported, "resized_rgb", "preprocess")]
@@ -125,51 +148,11 @@ def prepare_variant(network: Network, work: Workload) -> Variant:
         encoding = "encoder"
         inner = [(torch_network, "prepare", "preprocess"),
                  (network.model.backbone, "forward", "backbone")]  # fmt: skip
-    width = work.network.model.width
-    return Variant(
-        network, busy_state(network, width, work.config, work.tracks),
-        work.proposals.map(network.asarray),
-        (
-            *inner, (network, "encode", encoding), (network, "decode", "decoder"),
-            (network, "interact", "interaction"), (memory, "read", "memory read"),
-            (memory, "write", "memory write"),
-        ),
-    )  # fmt: skip
-
-
-def measure(variant: Variant, work: Workload, output: Path) -> Measurement:
-    """All frames of the workload's video, each from the same state."""
-    clock, frames = Clock(), 0
-    network, config = variant.network, work.config
-    faults = page_faults()
-    with ExitStack() as stack:
-        for owner, attribute, name in variant.watched:
-            stack.enter_context(clock.watch(owner, attribute, name))
-        source = stack.enter_context(open_video(str(work.video)))
-        writer = stack.enter_context(VideoWriter(output, source.rate, overwrite=True))
-        annotator, arriving = Annotator(), iter(source)
-        while True:
-            with clock.stage("decode"):
-                frame = next(arriving, None)
-            if frame is None:
-                break
-            frames += 1
-            if work.detector is not None:
-                with clock.stage("detector"):
-                    work.detector(frame)
-            features = network.encode([frame.image])[0]
-            with clock.stage("lifecycle"):
-                _, result = step(network, variant.before, features, variant.proposals, config)
-            with clock.stage("output"):
-                height, width = frame.image.shape[:2]
-                tracks = Origins().attach(report(result, width, height, config))
-                writer.write(annotator.annotate(frame.image, tracks), frame.time)
-    faults = page_faults() - faults
-    clock.own("encoder", "backbone", "preprocess")
-    clock.own("backbone and encoder", "preprocess")
-    clock.own("lifecycle", "memory read", "decoder", "memory write", "interaction")
-    per_frame = {name: 1e3 * clock.spent[name] / frames for name in STAGES if name in clock.spent}
-    return Measurement(per_frame, faults / frames)
+    return [
+        *inner, (network, "encode", encoding), (network, "decode", "decoder"),
+        (network, "interact", "interaction"), (memory, "read", "memory read"),
+        (memory, "write", "memory write"),
+    ]  # fmt: skip
 
 
 def busy_state(network: Network, width: int, config: TrackerConfig, tracks: int) -> TrackerState:
