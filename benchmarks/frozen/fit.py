@@ -27,8 +27,9 @@ from tfsasm.detection.proposals import Proposals
 from tfsasm.evaluation.metrics import Scores, score
 from tfsasm.evaluation.trajectories import Trajectories
 from tfsasm.settings import pairs, with_settings
+from tfsasm.tables import unit
 from tfsasm.tracking.config import preset
-from tfsasm.tracking.nano import NanoNetwork, Rule, read_weights, unit
+from tfsasm.tracking.nano import NanoNetwork, Rule, read_weights
 from tfsasm.tracking.query import QueryTracker
 
 SEARCHED, WIDTH, EVERY, SAME = 14, 64, 4, 0.6
@@ -53,7 +54,7 @@ class StoredNetwork(NanoNetwork):
         super().__init__(look, bias, rule, encoder=None)
 
     def keys(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        return unit(features @ self.look.T + self.bias)
+        return unit(features @ self.look.T + self.bias, 1e-6)
 
 
 def frames(path: Path) -> Iterator[Shown]:

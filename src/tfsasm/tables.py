@@ -34,6 +34,11 @@ def as_numpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
+def unit(vectors: Floats, shortest: float = 1e-12) -> Floats:
+    """Vectors `[..., C]` in NumPy at length 1; what is shorter than `shortest` stays near 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), shortest)
+
+
 def lerp(start: Array, end: Array, share: float) -> Array:
     """From `start` (share 0) to `end` (share 1), exact at both.
 

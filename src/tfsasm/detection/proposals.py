@@ -82,6 +82,12 @@ def no_classes(like: Array) -> Array:
     return library.full_like(like, NO_CLASS, dtype=library.int64)
 
 
+def comparable(classes: Array, others: Array) -> Array:
+    """Pairs `[N, P]` that are not of two classes; `NO_CLASS` may be any."""
+    unknown = (classes == NO_CLASS)[:, None] | (others == NO_CLASS)[None]
+    return unknown | (classes[:, None] == others[None])
+
+
 class Results(Protocol):
     """The results of a frame as Ultralytics gives them."""
 

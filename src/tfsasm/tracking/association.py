@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
-from tfsasm.detection.proposals import NO_CLASS, Proposals
+from tfsasm.detection.proposals import NO_CLASS, Proposals, comparable
 from tfsasm.tables import Array, Table, as_numpy, lerp, namespace
 from tfsasm.tracking.config import NO_ID, AssociationConfig, LifecycleConfig, MotionConfig
 
@@ -110,12 +110,6 @@ def _matches(
     allowed = (near >= config.second_iou) & unmatched & free[None]
     second = _assign(library.where(allowed, near, 0.0))
     return library.where(second >= 0, second, matches)
-
-
-def comparable(classes: Array, others: Array) -> Array:
-    """Pairs `[N, P]` that are not of two classes; `NO_CLASS` may be any."""
-    unknown = (classes == NO_CLASS)[:, None] | (others == NO_CLASS)[None]
-    return unknown | (classes[:, None] == others[None])
 
 
 def _assign(value: Array) -> Array:

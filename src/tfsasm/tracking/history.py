@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
-from tfsasm.tables import Doubles, Flags, Floats, Integers, Table, as_numpy
+from tfsasm.tables import Doubles, Flags, Floats, Integers, Table, as_numpy, unit
 from tfsasm.tracking.config import MemoryConfig
 from tfsasm.tracking.memory import Memory, Observation, empty, write
 
@@ -223,7 +223,7 @@ def _matches(
     seen = np.flatnonzero(changed & before.reference.any(axis=1))
     if past is None or not len(seen):
         return {}
-    alike = _unit(after.current[seen]) @ past.reference.T
+    alike = unit(after.current[seen]) @ past.reference.T
     matches = {}
     for row, likeness in zip(seen.tolist(), alike, strict=True):
         identity = int(after.ids[row])
@@ -241,10 +241,6 @@ def _matches(
     return matches
 
 
-def _unit(vectors: Any) -> Any:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def remembered(
     ids: Any, current: Any, means: Sequence[Any], memory: Memory | None, present: Any,
     boxes: Doubles | None = None, rate: float = 0.0,
@@ -253,9 +249,10 @@ def remembered(
 
     A view's distance is the mean of the cosine distances to `means`, each `[N, C]`.
     """
-    n, kept = len(ids), None if memory is None else memory.map(as_numpy)
+    kept = None if memory is None else memory.map(as_numpy)
+    reference: Any = sum(unit(as_numpy(mean)) for mean in means) / len(means)
     return Remembered(
-        as_numpy(ids), as_numpy(current),
-        sum(_unit(as_numpy(mean)) for mean in means) / len(means), kept, as_numpy(present),
-        np.zeros((n, 4)) if boxes is None else boxes, np.full(n, rate, dtype=np.float32),
+        as_numpy(ids), as_numpy(current), reference, kept, as_numpy(present),
+        np.zeros((len(ids), 4)) if boxes is None else boxes,
+        np.full(len(ids), rate, dtype=np.float32),
     )  # fmt: skip

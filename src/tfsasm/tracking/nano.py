@@ -23,7 +23,7 @@ from tfsasm.boxes import cxcywh_to_xyxy, iou_matrix
 from tfsasm.detection.yolox import PACKAGED, as_batch, letterbox, release_file
 from tfsasm.runtime.network import InNumPy, Prediction, Queries
 from tfsasm.runtime.sessions import onnx_session, providers_on
-from tfsasm.tables import Floats, Image
+from tfsasm.tables import Floats, Image, unit
 
 SIDE = 416
 MAPS = {"input.67": (4, 3), "input.471": (8, 3), "input.531": (16, 3), "input.591": (32, 1)}
@@ -123,7 +123,7 @@ def pooled(maps: Maps, boxes: Floats) -> Floats:
         points = _sampled(values, y[:, :, None], x[:, None])
         means = points.reshape(len(boxes), bands, 4, values.shape[2]).mean(2)
         flat = means.transpose(0, 2, 1).reshape(len(boxes), bands * values.shape[2])
-        parts.append(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), _FAINT))
+        parts.append(unit(flat, _FAINT))
     return np.concatenate(parts, 1, dtype=np.float32)
 
 
@@ -155,7 +155,7 @@ def weighed(
     weights = (
         rule.bar + rule.overlap * _overlaps(expected, boxes)
         - rule.distance * (offset**2).sum(-1) - rule.stretch * (ratio**2).sum(-1)
-        + rule.like * (unit(kept) @ keys.T - rule.usual)
+        + rule.like * (unit(kept, _FAINT) @ keys.T - rule.usual)
         + (rule.given * scores - rule.twin * np.maximum(twin - 0.5, 0))[None]
     )  # fmt: skip
     share, hidden, free = agreed(weights)
@@ -184,11 +184,6 @@ def agreed(weights: Floats) -> tuple[Floats, Floats, Floats]:
     return odds * alone[:, None] * free[None], alone, free
 
 
-def unit(values: Floats) -> Floats:
-    """Rows of length 1, or 0."""
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), _FAINT)
-
-
 class NanoNetwork(InNumPy):
     """As a tracker calls it: a `Network` in NumPy."""
 
@@ -212,7 +207,7 @@ class NanoNetwork(InNumPy):
 
     def keys(self, features: Maps, boxes: Floats) -> Floats:
         """`[P, C]` of normalised boxes `[P, 4]`, of length 1."""
-        return unit(pooled(features, boxes) @ self.look.T + self.bias)
+        return unit(pooled(features, boxes) @ self.look.T + self.bias, _FAINT)
 
     def queries(self, boxes: Floats, scores: Floats) -> Queries:
         """One query per detection."""

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import supervision as sv
 
 from helpers.people import walk
+from tfsasm import AppearanceConfig, AppearanceTracker
 from tfsasm.tracking.appearance.association import (
     AppearanceReliability,
     AppearanceWeightConfig,
@@ -18,6 +20,7 @@ from tfsasm.tracking.appearance.association import (
     patience,
     unambiguous,
 )
+from tfsasm.tracking.appearance.gallery import GalleryConfig
 
 PLACE = np.array([[0.0, 0, 10, 20]])
 
@@ -149,9 +152,9 @@ def test_a_duplicate_of_a_matched_detection_or_of_a_better_one_starts_no_track()
     far = box + 300
     boxes = np.stack([box, far, far + 3, box + 3, box - 300])
     scores = np.array([0.95, 0.9, 0.85, 0.8, 0.65])
-    born = births(boxes, scores, np.array([0, -1]), MatchConfig())
+    born = births(boxes, scores, np.zeros(5), np.array([0, -1]), MatchConfig())
     assert born.tolist() == [1]
-    assert births(boxes[:0], scores[:0], np.array([-1]), MatchConfig()).tolist() == []
+    assert births(boxes[:0], scores[:0], scores[:0], np.array([-1]), MatchConfig()).tolist() == []
 
 
 @pytest.mark.parametrize(("tracks", "missed", "track"), [
@@ -174,7 +177,9 @@ def test_no_detection_is_given_to_two_tracks():
     """An identity and a track without one are in the same place."""
     pairs = candidates(np.repeat(PLACE, 2, axis=0), PLACE)
     for confirmed in ([True, False], [False, True], [True, True], [False, False]):
-        found = associate(pairs, np.array(confirmed), np.array([0.9]))
+        found = associate(
+            pairs, np.array(confirmed), np.array([0.9]), np.zeros(2), np.zeros(1)
+        )
         assert sorted(found.tolist()) == [-1, 0]
         assert found[confirmed.index(True) if True in confirmed else 0] == 0
 
@@ -187,12 +192,30 @@ def test_each_detection_has_a_track_of_its_own():
     assert found.tolist() == [1, 0]
 
 
+def test_a_class_with_a_single_track_keeps_it():
+    """A person and a bicycle in one place, and a second person elsewhere."""
+    config = AppearanceConfig(gallery=GalleryConfig(kind="none"))
+    tracker = AppearanceTracker(config=config)
+    people = [walk(centre, (4, 0), 8) for centre in ((100, 200), (104, 200), (400, 200))]
+    for frame in range(8):
+        boxes = np.stack([boxes[frame] for boxes in people])
+        tracks = tracker.update(sv.Detections(
+            boxes, confidence=np.array([0.9, 0.85, 0.8]), class_id=np.array([0, 1, 0])
+        ))  # fmt: skip
+    assert sorted(zip(tracks.class_id.tolist(), tracks.xyxy[:, 0].round(), strict=True)) == sorted(
+        zip([0, 1, 0], boxes[:, 0].round(), strict=True)
+    )
+    assert sorted(tracks.tracker_id.tolist()) == [1, 2, 3]
+
+
 # Reliability of appearance
 
 
 def test_running_statistics_are_mean_and_variance():
     values = np.random.default_rng(0).normal(3, 2, 100)
-    statistics = RunningStatistics() + values[:30] + values[30:30] + values[30:]
+    statistics = RunningStatistics()
+    for some in (values[:30], values[30:30], values[30:]):
+        statistics = statistics.updated(some, 1000)
     assert (statistics.count, statistics.mean) == (100, pytest.approx(values.mean()))
     assert statistics.variance == pytest.approx(values.var())
 

@@ -91,7 +91,7 @@ def test_the_default_compares_with_a_fast_and_a_slow_average_by_halves():
     for person in [0] * 40 + [1] * 10:
         state = views.write(state, observation([person]))
     both = np.stack([vector(0), vector(1)])
-    (fast,) = (1 - state.fast.mean / np.linalg.norm(state.fast.mean)) @ np.eye(8)[:, :2]
+    (fast,) = (1 - state.fast / np.linalg.norm(state.fast)) @ np.eye(8)[:, :2]
     (slow,) = (1 - state.slow / np.linalg.norm(state.slow)) @ np.eye(8)[:, :2]
     assert fast[1] < fast[0]
     assert slow[0] < slow[1]

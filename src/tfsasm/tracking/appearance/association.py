@@ -1,8 +1,9 @@
 """Detections assigned to tracks: costs and gates of the pairs, the assignment, and new tracks.
 
-The order is ByteTrack's (arXiv 2110.06864): detections of high score by position and appearance,
-those of low score by position for tracks that got none, then re-identification of lost tracks by
-appearance, then tentative tracks.
+The order is ByteTrack's (arXiv 2110.06864), for one class after the other, since a rider is no
+duplicate of the motorcycle: detections of high score by position and appearance, those of low score
+by position for tracks that got none, then re-identification of lost tracks by appearance, then
+tentative tracks.
 
 Distances of embeddings are measured in a unit that is learned while tracking, 0 for a track's own
 next view and 1 for other people, so no threshold belongs to an embedder. How far the two kinds of
@@ -11,12 +12,14 @@ distances are apart is the reliability of appearance; without it motion decides 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tfsasm.boxes import grown, height_iou, iou_matrix, xyxy_to_cxcywh
+from tfsasm.detection.proposals import NO_CLASS
 from tfsasm.tables import Doubles, Flags, Integers
 
 TINY = 1e-9
@@ -118,21 +121,15 @@ class RunningStatistics:
     mean: float = 0.0
     variance: float = 0.0
 
-    def __add__(self, values: Doubles) -> RunningStatistics:
-        """With more `values` `[K]`."""
+    def updated(self, values: Doubles, most: float) -> RunningStatistics:
+        """With more `values` `[K]`, of which at most `most` numbers have a weight afterwards."""
         if not len(values):
-            return self
+            return replace(self, count=min(self.count, most))
         more, count = len(values), self.count + len(values)
         shift = float(values.mean()) - self.mean
         total = self.variance * self.count + float(values.var()) * more
-        return RunningStatistics(
-            count, self.mean + shift * more / count,
-            (total + shift**2 * self.count * more / count) / count,
-        )  # fmt: skip
-
-    def faded(self, most: float) -> RunningStatistics:
-        """The same with the weight of at most `most` numbers."""
-        return replace(self, count=min(self.count, most))
+        variance = (total + shift**2 * self.count * more / count) / count
+        return RunningStatistics(min(count, most), self.mean + shift * more / count, variance)
 
 
 @dataclass(frozen=True)
@@ -146,9 +143,7 @@ class AppearanceReliability:
 
     def updated(self, same: Doubles, other: Doubles, most: float) -> AppearanceReliability:
         """With the distances of one more frame, `[K]` and `[L]`."""
-        return AppearanceReliability(
-            (self.same + same).faded(most), (self.other + other).faded(most)
-        )
+        return AppearanceReliability(self.same.updated(same, most), self.other.updated(other, most))
 
     def separation(self) -> float:
         """d': standard deviations between the two kinds; negative if other people are more alike.
@@ -215,7 +210,11 @@ class Candidates:
     def reidentified(self) -> Flags:
         """Pairs `[N, D]` that are alike enough for re-identification, and near enough."""
         rules = self.appearance
-        stayed = ~_at_border(self.last_box, self.size, rules.border)
+        stayed = np.ones(len(self.last_box), dtype=bool)
+        if self.size:  # people leave at the left or right image border
+            left, right = self.last_box[:, 0], self.last_box[:, 2]
+            margin = rules.border * (right - left)
+            stayed = (left >= margin) & (right <= self.size[0] - margin)
         near = _reachable(self.last_box, self.missed, self.boxes, rules.reid_speed)
         alike = np.where(np.isnan(self.distances), np.inf, self.distances) < rules.reid_distance
         sure = (self.missed <= self.match.max_lost_frames)[:, None] | (
@@ -239,26 +238,44 @@ class Candidates:
         return np.asarray(log_ratio - rival > self.appearance.veto)
 
 
-def associate(pairs: Candidates, confirmed: Flags, scores: Doubles) -> Integers:
-    """The detection of each track `[N]`, or -1, by four assignments one after the other.
+def associate(
+    pairs: Candidates, confirmed: Flags, scores: Doubles, classes: Integers, found: Integers
+) -> Integers:
+    """The detection of each track `[N]`, or -1; each class by itself, as if there were no other.
 
-    `confirmed` `[N]` are the tracks with an identity, `scores` `[D]` those of the detections.
+    `confirmed` `[N]` are the tracks with an identity, `scores` `[D]` those of the detections,
+    `classes` `[N]` those of the tracks, `found` `[D]` of the detections. What has no class, since a
+    detector gives none, may be anything: a track without class is associated after those that have
+    one, with what they leave, and detections without class with the tracks of all classes.
     """
     high, tracked = scores >= pairs.match.high_score, confirmed & (pairs.missed == 0)
     matches = np.full(len(confirmed), -1)
-    for tracks, detections, criterion in (
-        (confirmed, high, by_position_and_appearance),
-        (tracked, ~high, by_position),
-        (confirmed, high, by_appearance),
-        (~confirmed, high, by_position_and_appearance),
-    ):
-        free = detections.copy()
-        free[matches[matches >= 0]] = False
-        rows, columns = np.flatnonzero(tracks & (matches < 0)), np.flatnonzero(free)
-        if len(rows) and len(columns):
-            first, second = assign(*criterion(pairs.of(rows, columns)))
-            matches[rows[first]] = columns[second]
+    for of_tracks, of_detections in _groups(classes, found):
+        for tracks, detections, criterion in (
+            (confirmed, high, by_position_and_appearance),
+            (tracked, ~high, by_position),
+            (confirmed, high, by_appearance),
+            (~confirmed, high, by_position_and_appearance),
+        ):
+            free = detections & of_detections
+            free[matches[matches >= 0]] = False
+            rows = np.flatnonzero(tracks & of_tracks & (matches < 0))
+            columns = np.flatnonzero(free)
+            if len(rows) and len(columns):
+                first, second = assign(*criterion(pairs.of(rows, columns)))
+                matches[rows[first]] = columns[second]
     return matches
+
+
+def _groups(classes: Integers, found: Integers) -> Iterator[tuple[Flags, Flags]]:
+    """The tracks `[N]` and detections `[D]` that are associated one group after the other."""
+    for number in np.unique(found[found != NO_CLASS]).tolist():
+        yield classes == number, found == number
+    none = found == NO_CLASS
+    if none.any():
+        yield np.ones(len(classes), dtype=bool), none
+    if (classes == NO_CLASS).any():
+        yield classes == NO_CLASS, ~none
 
 
 def by_position_and_appearance(pairs: Candidates) -> tuple[Doubles, Flags]:
@@ -321,18 +338,26 @@ def patience(
     return np.where(confirmed, longest, 0)
 
 
-def births(boxes: Doubles, scores: Doubles, matches: Integers, rules: MatchConfig) -> Integers:
+def births(
+    boxes: Doubles, scores: Doubles, classes: Integers, matches: Integers, rules: MatchConfig
+) -> Integers:
     """Detections `[B]` that start a track: unmatched, of `birth_score`, and no duplicates.
 
-    A duplicate overlaps a matched detection, or an unmatched one of higher score; `boxes` `[D, 4]`
-    begin with the highest score. `matches` `[N]` are the detections of the tracks, or -1.
+    A duplicate overlaps a matched detection of its class, or an unmatched one of higher score;
+    `boxes` `[D, 4]` begin with the highest score. `matches` `[N]` are the detections of the tracks,
+    or -1.
     """
     matched = matches[matches >= 0]
     free = scores >= rules.birth_score
     free[matched] = False
     new = np.flatnonzero(free)
-    with_matched = iou_matrix(boxes[new], boxes[matched], TINY).max(axis=1, initial=0.0)
-    with_better = np.tril(iou_matrix(boxes[new], boxes[new], TINY), -1).max(axis=1, initial=0.0)
+
+    def overlaps(others: Integers) -> Doubles:
+        iou = iou_matrix(boxes[new], boxes[others], TINY)
+        return np.asarray(iou * (classes[new][:, None] == classes[others]))
+
+    with_matched = overlaps(matched).max(axis=1, initial=0.0)
+    with_better = np.tril(overlaps(new), -1).max(axis=1, initial=0.0)
     return new[np.maximum(with_matched, with_better) < rules.duplicate_iou]
 
 
@@ -372,11 +397,3 @@ def _visible(boxes: Doubles) -> Doubles:
     np.fill_diagonal(common, 0.0)
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), TINY)
     return np.asarray(1 - common.max(axis=1, initial=0.0) / areas)
-
-
-def _at_border(xyxy: Doubles, size: tuple[int, int] | None, border: float) -> Flags:
-    """Boxes `[N]` at the left or right image border, where people leave."""
-    if size is None:
-        return np.zeros(len(xyxy), dtype=bool)
-    margin = border * (xyxy[:, 2] - xyxy[:, 0])
-    return (xyxy[:, 0] < margin) | (xyxy[:, 2] > size[0] - margin)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
-from tfsasm.tables import Doubles, Flags, Floats, Integers, Table
+from tfsasm.tables import Doubles, Flags, Floats, Integers, Table, unit
 from tfsasm.tracking import memory
 from tfsasm.tracking.appearance.association import TINY
 from tfsasm.tracking.config import MemoryConfig
@@ -59,7 +59,7 @@ class Gallery(Protocol):
         """The table of `n` new tracks, for embeddings of `channels` values: nothing yet."""
         ...
 
-    def write(self, state: Any, observation: Observation) -> Any:
+    def write(self, state: Any, seen: Observation) -> Any:
         """The table after one frame; only rows that are `present` have an embedding in it."""
         ...
 
@@ -70,13 +70,11 @@ class Gallery(Protocol):
 
 def gallery(config: GalleryConfig) -> Gallery:
     """The gallery of that configuration."""
-    if config.kind == "two":
-        return TwoAverages(AverageGallery(config.momentum), np.float32(config.slow_momentum))
+    if config.kind in ("two", "ema"):
+        return _Averages(config)
     if config.kind == "sparse":
-        return SparseGallery(config)
-    if config.kind == "ema":
-        return AverageGallery(config.momentum)
-    return LastGallery(config.views if config.kind == "last" else 0)
+        return _Sparse(config)
+    return _Last(config.views if config.kind == "last" else 0)
 
 
 def observe(
@@ -95,18 +93,69 @@ def observe(
     travel, overlap, score = (np.full(n, value, np.float32) for value in (0, np.nan, 0))
     before, now = xyxy_to_cxcywh(last_box[rows]), xyxy_to_cxcywh(boxes[own])
     travel[rows] = np.linalg.norm(now[:, :2] - before[:, :2], axis=1) / now[:, 3]
-    overlap[rows] = _largest_overlap(boxes)[own]
+    overlaps = iou_matrix(boxes, boxes, TINY)
+    np.fill_diagonal(overlaps, 0.0)
+    overlap[rows] = overlaps.max(axis=1, initial=0.0)[own]
     score[rows] = scores[own]
     view = np.zeros((n, embeddings.shape[1]), np.float32)
     view[rows] = embeddings[own]
     return Observation(view, travel, overlap, score, np.asarray(view.any(axis=1)))
 
 
-def _largest_overlap(xyxy: Doubles) -> Doubles:
-    """Largest IoU `[D]` of each box with another; 0 if alone."""
-    overlaps = iou_matrix(xyxy, xyxy, TINY)
-    np.fill_diagonal(overlaps, 0.0)
-    return np.asarray(overlaps.max(axis=1, initial=0.0))
+@dataclass(frozen=True)
+class Averages(Table):
+    """Moving averages of N tracks."""
+
+    fast: Floats
+    """`[N, C]`."""
+    slow: Floats
+    """Weighted sum of the views `[N, C]`; only its direction counts."""
+    current: Floats
+    """The last view `[N, C]`, for who asks."""
+    known: Flags
+    """Whether there is any `[N]`."""
+    memory: ClassVar[None] = None
+
+    @property
+    def means(self) -> list[Floats]:
+        """What detections are compared with, `[N, C]` each."""
+        return [self.fast, self.slow]
+
+
+@dataclass(frozen=True)
+class _Averages:
+    """An exponential moving average of all views; with the kind `two` beside a slower one, of views
+    that count the less, the more they are covered.
+
+    The slow one begins as a plain mean, so the first view is no more than another. A detection's
+    distance is the mean of those to both.
+    """
+
+    config: GalleryConfig
+
+    def empty(self, n: int, channels: int) -> Averages:
+        blank = np.zeros((n, channels), np.float32)
+        return Averages(blank, blank, blank, np.zeros(n, bool))
+
+    def write(self, state: Averages, seen: Observation) -> Averages:
+        share, present = self.config.momentum, seen.present[:, None]
+        mixed = share * state.fast + (1 - share) * seen.feature
+        fast = np.where(state.known[:, None], mixed, seen.feature)
+        visible = np.maximum(1 - seen.overlap, _LEAST_VISIBLE)[:, None]
+        slow = self.config.slow_momentum * state.slow + visible * seen.feature
+        return Averages(
+            np.where(present, fast, state.fast), np.where(present, slow, state.slow),
+            np.where(present, seen.feature, state.current), state.known | seen.present,
+        )  # fmt: skip
+
+    def distances(self, state: Averages, embeddings: Floats) -> Floats:
+        fast = _distances(state.fast, state.known, embeddings)
+        if self.config.kind == "ema":
+            return fast
+        return np.asarray((fast + _distances(state.slow, state.known, embeddings)) / 2)
+
+
+_LEAST_VISIBLE = 1e-3  # so that a first view which others hide is a view
 
 
 @dataclass(frozen=True)
@@ -128,30 +177,25 @@ class SparseViews(Table):
 
 
 @dataclass(frozen=True)
-class SparseGallery:
+class _Sparse:
     """The sparse memory. Until something is stored, the current view takes its place."""
 
     config: GalleryConfig
 
     def empty(self, n: int, channels: int) -> SparseViews:
-        """See `Gallery`."""
         none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
         return SparseViews(blank, none, blank, memory.empty(blank, self.config.memory))
 
-    def write(self, state: SparseViews, observation: Observation) -> SparseViews:
-        """See `Gallery`."""
+    def write(self, state: SparseViews, seen: Observation) -> SparseViews:
         if not self.config.overlap:
-            none = np.zeros_like(observation.overlap)
-            observation = replace(observation, overlap=none)
-        after, changed = _written(state.memory, observation, self.config.memory)
-        current = np.where(observation.present[:, None], observation.feature, state.current)
-        stored = after.valid.any(axis=1, keepdims=True)
-        mean = np.where(stored, state.mean, current)
+            seen = replace(seen, overlap=np.zeros_like(seen.overlap))
+        after, changed = _written(state.memory, seen, self.config.memory)
+        current = np.where(seen.present[:, None], seen.feature, state.current)
+        mean = np.where(after.valid.any(axis=1, keepdims=True), state.mean, current)
         mean[changed] = memory.mean_view(after[changed])
-        return SparseViews(current, state.known | observation.present, mean, after)
+        return SparseViews(current, state.known | seen.present, mean, after)
 
     def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
-        """See `Gallery`."""
         if self.config.read == "mean":
             return _distances(state.mean, state.known, embeddings)
         if self.config.read == "half":
@@ -159,89 +203,6 @@ class SparseGallery:
         views = np.concat([state.memory.features, state.current[:, None]], axis=1)
         valid = np.concat([state.memory.valid, state.known[:, None]], axis=1)
         return _nearest(views, valid, embeddings)
-
-
-@dataclass(frozen=True)
-class Average(Table):
-    """A moving average of N tracks."""
-
-    mean: Floats
-    """`[N, C]`."""
-    known: Flags
-    """`[N]`."""
-
-
-@dataclass(frozen=True)
-class AverageGallery:
-    """An exponential moving average of all views."""
-
-    momentum: float
-
-    def empty(self, n: int, channels: int) -> Average:
-        """See `Gallery`."""
-        return Average(np.zeros((n, channels), np.float32), np.zeros(n, bool))
-
-    def write(self, state: Average, observation: Observation) -> Average:
-        """See `Gallery`."""
-        mixed = self.momentum * state.mean + (1 - self.momentum) * observation.feature
-        mean = np.where(state.known[:, None], mixed, observation.feature)
-        mean = np.where(observation.present[:, None], mean, state.mean)
-        return Average(mean, state.known | observation.present)
-
-    def distances(self, state: Average, embeddings: Floats) -> Floats:
-        """See `Gallery`."""
-        return _distances(state.mean, state.known, embeddings)
-
-
-@dataclass(frozen=True)
-class Averages(Table):
-    """A fast and a slow average of N tracks."""
-
-    fast: Average
-    slow: Floats
-    """Weighted sum of the views `[N, C]`; only its direction counts."""
-    current: Floats
-    """The last view `[N, C]`, for who asks."""
-    memory: ClassVar[None] = None
-
-    @property
-    def means(self) -> list[Floats]:
-        """What detections are compared with, `[N, C]` each."""
-        return [self.fast.mean, self.slow]
-
-
-@dataclass(frozen=True)
-class TwoAverages:
-    """A moving average, and a slower one of views that count the less, the more they are covered.
-
-    The slow one begins as a plain mean, so the first view is no more than another. A detection's
-    distance is the mean of those to both.
-    """
-
-    fast: AverageGallery
-    momentum: np.float32
-    """Of the slow one."""
-
-    def empty(self, n: int, channels: int) -> Averages:
-        """See `Gallery`."""
-        blank = np.zeros((n, channels), np.float32)
-        return Averages(self.fast.empty(n, channels), blank, blank)
-
-    def write(self, state: Averages, observation: Observation) -> Averages:
-        """See `Gallery`."""
-        visible = np.maximum(1 - observation.overlap, _LEAST_VISIBLE)[:, None]
-        slow = self.momentum * state.slow + visible * observation.feature
-        slow = np.where(observation.present[:, None], slow, state.slow)
-        current = np.where(observation.present[:, None], observation.feature, state.current)
-        return Averages(self.fast.write(state.fast, observation), slow, current)
-
-    def distances(self, state: Averages, embeddings: Floats) -> Floats:
-        """See `Gallery`."""
-        slow = _distances(state.slow, state.fast.known, embeddings)
-        return np.asarray((self.fast.distances(state.fast, embeddings) + slow) / 2)
-
-
-_LEAST_VISIBLE = np.float32(1e-3)  # so that a first view which others hide is a view
 
 
 @dataclass(frozen=True)
@@ -255,59 +216,49 @@ class LastViews(Table):
 
 
 @dataclass(frozen=True)
-class LastGallery:
+class _Last:
     """The last views, of which the nearest counts (DeepSORT); with 0 views nothing is known."""
 
     views: int
 
     def empty(self, n: int, channels: int) -> LastViews:
-        """See `Gallery`."""
-        return LastViews(
-            np.zeros((n, self.views, channels), np.float32), np.zeros((n, self.views), bool)
-        )
+        blank = np.zeros((n, self.views, channels), np.float32)
+        return LastViews(blank, np.zeros((n, self.views), bool))
 
-    def write(self, state: LastViews, observation: Observation) -> LastViews:
-        """See `Gallery`."""
-        pushed = np.concat([state.features[:, 1:], observation.feature[:, None]], axis=1)
-        valid = np.concat([state.valid[:, 1:], observation.present[:, None]], axis=1)
+    def write(self, state: LastViews, seen: Observation) -> LastViews:
+        present = seen.present[:, None]
+        pushed = np.concat([state.features[:, 1:], seen.feature[:, None]], axis=1)
+        valid = np.concat([state.valid[:, 1:], present], axis=1)
         return LastViews(
-            np.where(observation.present[:, None, None], pushed, state.features),
-            np.where(observation.present[:, None], valid, state.valid),
+            np.where(present[..., None], pushed, state.features),
+            np.where(present, valid, state.valid),
         )
 
     def distances(self, state: LastViews, embeddings: Floats) -> Floats:
-        """See `Gallery`."""
         return _nearest(state.features, state.valid, embeddings)
 
 
-def _written(
-    state: Memory, observation: Observation, config: MemoryConfig
-) -> tuple[Memory, Integers]:
+def _written(state: Memory, seen: Observation, config: MemoryConfig) -> tuple[Memory, Integers]:
     """`memory.write`, and the rows that stored a view.
 
     A store is rare, and all views of all tracks are much to copy. So the rest of the memory is
     written first, for a capacity of none, and the views only where it came to a store.
     """
     slim = replace(state, features=state.features[:, :0], valid=state.valid[:, :0])
-    slim = memory.write(slim, observation, config)
+    slim = memory.write(slim, seen, config)
     rows = np.flatnonzero(slim.gap == 0)
-    if not len(rows):
-        return replace(slim, features=state.features, valid=state.valid), rows
-    full = memory.write(state[rows], observation[rows], config)
-    features, valid = state.features.copy(), state.valid.copy()
-    features[rows], valid[rows] = full.features, full.valid
+    features, valid = state.features, state.valid
+    if len(rows):
+        full = memory.write(state[rows], seen[rows], config)
+        features, valid = features.copy(), valid.copy()
+        features[rows], valid[rows] = full.features, full.valid
     return replace(slim, features=features, valid=valid), rows
 
 
 def _distances(views: Any, known: Flags, embeddings: Floats) -> Floats:
-    return np.where(known[:, None], 1 - _unit(views) @ embeddings.T, FAR)
+    return np.where(known[:, None], 1 - unit(views) @ embeddings.T, FAR)
 
 
 def _nearest(views: Floats, valid: Flags, embeddings: Floats) -> Floats:
-    alike = np.where(valid[..., None], _unit(views) @ embeddings.T, 1 - FAR)
+    alike = np.where(valid[..., None], unit(views) @ embeddings.T, 1 - FAR)
     return np.asarray(1 - alike.max(axis=1, initial=1 - FAR))
-
-
-def _unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)))

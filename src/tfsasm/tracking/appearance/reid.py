@@ -13,7 +13,7 @@ from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.runtime.sessions import onnx_session
 from tfsasm.settings import at_least_one
-from tfsasm.tables import Doubles, Floats, Image
+from tfsasm.tables import Doubles, Floats, Image, unit
 
 _MOST_CHANNELS = 16384
 """Embeddings have 128 to 4096 values; a map of boxes, or of features, has many more."""
@@ -96,10 +96,8 @@ class ReidEmbedder:
             return np.zeros((0, self.channels), dtype=np.float32)
         crops = np.stack([_crop(image, box, self._height, self._width) for box in xyxy])
         size = self._batch or self.settings.batch
-        vectors = np.concatenate(
-            [self._run(crops[i : i + size]) for i in range(0, len(crops), size)]
-        )
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        runs = [self._run(crops[i : i + size]) for i in range(0, len(crops), size)]
+        return unit(np.concatenate(runs))
 
     def _run(self, crops: Image) -> Floats:
         """`[B, C]` of crops `[B, H, W, 3]`."""

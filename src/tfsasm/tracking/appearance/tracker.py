@@ -22,11 +22,12 @@ from tfsasm.detection.proposals import (
     as_detections_in_pixels,
     boxes_and_scores,
     classes_of,
+    comparable,
 )
 from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Doubles, Floats, Image, Integers
-from tfsasm.tracking.appearance import association, classes, motion
+from tfsasm.tracking.appearance import association, motion
 from tfsasm.tracking.appearance.association import (
     AppearanceReliability,
     AppearanceWeightConfig,
@@ -35,15 +36,7 @@ from tfsasm.tracking.appearance.association import (
 )
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
-from tfsasm.tracking.appearance.gallery import (
-    FAR,
-    Averages,
-    Gallery,
-    GalleryConfig,
-    SparseViews,
-    gallery,
-    observe,
-)
+from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
 from tfsasm.tracking.appearance.motion import (
     KalmanConfig,
     MeasurementNoise,
@@ -99,13 +92,13 @@ def step(
     tracks = _predict(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, views)
     pairs = _candidates(tracks, found, distances, state.reliability, persistence, config)
-    matches = classes.associate(
+    matches = association.associate(
         pairs, tracks.ids != NO_ID, found.scores, tracks.classes, found.classes
     )
     reliability = _update_reliability(state.reliability, tracks, distances, found, matches, config)
     tracks, learned, noise, next_id = _update_tracks(state, tracks, found, matches, views, config)
 
-    born = classes.births(found.xyxy, found.scores, found.classes, matches, config.match)
+    born = association.births(found.xyxy, found.scores, found.classes, matches, config.match)
     if len(born):
         new = _tentative(found[born], views, state.channels, config)
         if state.frame == 0 or config.match.hits <= 1:  # there were no tracks before
@@ -172,7 +165,7 @@ def _update_reliability(
     rows = rows[found.scores[matches[rows]] >= config.match.high_score]
     among = distances[np.ix_(rows, matches[rows])]
     own = np.eye(len(rows), dtype=bool)
-    rivals = classes.comparable(tracks.classes[rows], found.classes[matches[rows]]) & ~own
+    rivals = comparable(tracks.classes[rows], found.classes[matches[rows]]) & ~own
     same, other = among[own], among[rivals]
     return reliability.updated(
         same[~np.isnan(same)], other[~np.isnan(other)], config.appearance.max_distances
@@ -280,7 +273,7 @@ class AppearanceTracker(Tracker):
     def remembered(self) -> Remembered | None:
         """What is known of appearance after the last frame, for `tfsasm.History`; None without."""
         rows, views = self.state.tracks.ids != NO_ID, self.state.tracks.appearance
-        if not isinstance(views, SparseViews | Averages) or not self.state.channels:
+        if self.config.gallery.kind not in ("two", "sparse") or not self.state.channels:
             return None
         kept, likeness = views[rows], self.state.reliability
         rate = 0.0
@@ -383,7 +376,7 @@ def to_embed(
     if not len(tracks) or not len(high):
         return high
     columns = np.arange(len(high))
-    same = classes.comparable(tracks.classes, kinds[high])[track, columns]
+    same = comparable(tracks.classes, kinds[high])[track, columns]
     return high[~(rest[track] & same & (track >= 0))]
 
 
