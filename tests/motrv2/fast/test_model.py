@@ -15,10 +15,9 @@ from tfsasm.motrv2.backbone import MobileNetV2
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast import model as module
 from tfsasm.motrv2.fast.backbone import FusedBackbone, blocks_of
-from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, packs
+from tfsasm.motrv2.fast.layers import packs, quantises
 from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
-from tfsasm.motrv2.fast.precision import Precision, parse_precision
-from tfsasm.motrv2.fast.quantised import IMAGES, serves
+from tfsasm.motrv2.fast.precision import IMAGES, Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import SelfAttention
 from tfsasm.tracking.load import torch_network
@@ -158,21 +157,21 @@ def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
     if not packs(torch.bfloat16, torch.device("cpu")):
         pytest.skip("oneDNN has no bfloat16 on this processor, and elsewhere a bias is rounded too")
     blocks, _ = blocks_of(mobile_backbone(shift=10.0))
-    (layer, inputs), *_ = blocks[2].inputs(blocks[1].leaves(IMAGES))
+    (layer, inputs), *_ = blocks[2].inputs(blocks[1].answers(IMAGES))
     given = inputs.given
     assert given.mean.tolist() == [10.0] * len(given.mean)
     even = given.mean.float().view(1, -1, 1, 1)
     with torch.inference_mode():
-        wanted = layer.packed(given, torch.float32)(even)
-        nothing = replace(given, mean=torch.zeros_like(given.mean))
+        wanted = layer.made(inputs, torch.float32)(even)
+        nothing = replace(inputs, given=replace(given, mean=torch.zeros_like(given.mean)))
         error, uncorrected = (
-            (layer.packed(known, torch.bfloat16)(even.bfloat16()).float() - wanted).abs().max()
-            for known in (given, nothing)
+            (layer.made(known, torch.bfloat16)(even.bfloat16()).float() - wanted).abs().max()
+            for known in (inputs, nothing)
         )
     assert error < 0.005 < 0.1 < uncorrected
 
 
-@pytest.mark.skipif(not serves(), reason="needs oneDNN's bytes and the compiled kernels")
+@pytest.mark.skipif(not quantises(), reason="needs oneDNN's bytes and the compiled kernels")
 @pytest.mark.parametrize(("shift", "whole"), [
     pytest.param(0.0, 1, id="all but the one that takes images"),
     pytest.param(10.0, 3, id="without those that rounding would spoil"),
@@ -188,7 +187,7 @@ def test_blocks_may_be_of_bytes(shift, whole):
     assert (ours - theirs).norm() < 0.3 * theirs.norm()  # 1 without what the batch norms tell
 
 
-@pytest.mark.skipif(not serves(), reason="needs oneDNN's bytes and the compiled kernels")
+@pytest.mark.skipif(not quantises(), reason="needs oneDNN's bytes and the compiled kernels")
 def test_residual_blocks_with_shortcuts_may_be_of_bytes():
     torch.manual_seed(0)
     backbone, images = ThinResNet().eval().requires_grad_(False), pictures(height=40, width=60)
@@ -246,21 +245,3 @@ def test_self_attention(place_values, queries, masked):
         ours = FastSelfAttention(usual)(content, position, attention_mask)
         wanted = usual(content, position, attention_mask)
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])
-def test_layers_with_what_follows_them(packs, monkeypatch):
-    if not packs:
-        monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
-    layer, conv = torch.nn.Linear(6, 5), torch.nn.Conv2d(6, 4, 3, padding=1)
-    x, image = torch.randn(3, 6), torch.randn(1, 6, 5, 7)
-    with torch.inference_mode():
-        packed = PackedLinear(layer.weight, layer.bias, torch.float32)
-        torch.testing.assert_close(packed(x), layer(x))
-        torch.testing.assert_close(packed(x, "relu"), layer(x).relu())
-        for name, after in {"none": lambda y: y, "relu": torch.relu}.items():
-            fused = PackedConv(conv, conv.weight, conv.bias, torch.float32, name)
-            skip = torch.randn(1, 4, 5, 7)
-            wanted = after(conv(image) + skip)
-            torch.testing.assert_close(fused(image), after(conv(image)))
-            torch.testing.assert_close(fused(image, skip), wanted)

@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from tfsasm.errors import InputError
 from tfsasm.motrv2.fast.precision import (
     ActivationStatistics,
+    Inputs,
     Precision,
+    Scale,
     mean_answer,
     parse_precision,
+    rounded,
     rounding_noise,
 )
 
@@ -111,7 +114,7 @@ def test_the_mean_answer_is_that_of_an_even_picture(groups, generator):
     mean = torch.randn(4, generator=generator, dtype=torch.float64)
     even = mean[None, :, None, None].expand(1, 4, 3, 3)
     wanted = F.conv2d(even, weight, groups=groups).flatten()
-    torch.testing.assert_close(mean_answer(weight, ActivationStatistics(mean, mean**2)), wanted)
+    torch.testing.assert_close(mean_answer(weight, mean), wanted)
 
 
 @pytest.mark.parametrize(("mean", "low", "high"), [
@@ -125,6 +128,48 @@ def test_noise_is_what_rounding_does(mean, low, high, generator):
     answers = x @ weight.T
     narrow, rounded = (t.to(torch.bfloat16).double() for t in (x, weight))
     seen = ((narrow @ rounded.T - answers) ** 2).mean().sqrt() / answers.var(0).mean().sqrt()
-    told = rounding_noise(weight[..., None, None], given, answers.std(0), torch.bfloat16)
+    told = rounding_noise(weight[..., None, None], Inputs.of(given), answers.std(0), NARROW)
     assert low < told < high
     assert told == pytest.approx(float(seen), rel=0.6)  # the same few weights: no average
+
+
+# Bytes
+
+
+def known(mean, spread):
+    mean, spread = (torch.tensor(x, dtype=torch.float64) for x in (mean, spread))
+    return ActivationStatistics(mean, spread**2)
+
+
+@pytest.mark.parametrize(("mean", "spread", "activation", "low", "high"), [
+    pytest.param([0.0, 2.0], [1.0, 1.0], "none", -5.0, 7.0, id="about a mean"),
+    pytest.param([0.0, 2.0], [1.0, 1.0], "relu", 0.0, 7.0, id="from 0"),
+    pytest.param([0.0, 2.0], [1.0, 1.0], "relu6", 0.0, 6.0, id="from 0 to 6"),
+    pytest.param([9.0], [0.1], "none", 0.0, 9.5, id="0 is always there"),
+])
+def test_bytes_reach_as_far_as_the_numbers(mean, spread, activation, low, high):
+    scale = Scale.of(known(mean, spread), activation)
+    ends = scale.numbers_of(torch.tensor([0, scale.zero, 255], dtype=torch.uint8))
+    assert ends[1] == 0
+    torch.testing.assert_close(ends[[0, 2]], torch.tensor([low, high]), rtol=0, atol=scale.step)
+
+
+def test_bytes_of_what_is_always_0():
+    scale = Scale.of(known([-9.0], [0.1]), "relu")
+    assert scale.zero == 0
+    assert scale.step > 0
+
+
+def test_noise_is_as_large_as_foretold():
+    torch.manual_seed(0)
+    given = known([0.3] * 16, [1.0] * 16)
+    weight = torch.randn(32, 16, 1, 1, dtype=torch.float64)
+    x = 0.3 + torch.randn(1, 16, 100, 100, dtype=torch.float64)
+    inputs = Inputs.of(given)
+    scale = inputs.scale
+    bytes_of_x = ((x / scale.step).round() + scale.zero).clamp(0, 255)
+    whole = rounded(weight, BYTES)
+    seen = F.conv2d(scale.numbers_of(bytes_of_x).double(), whole) - F.conv2d(x, weight)
+    spread = torch.full((32,), 2.0, dtype=torch.float64)
+    told = rounding_noise(weight, inputs, spread, BYTES)
+    assert told == pytest.approx(float(seen.square().mean().sqrt() / 2), rel=0.1)

@@ -24,9 +24,8 @@ from tfsasm.motrv2.fast import amx, kernels
 from tfsasm.motrv2.fast.amx import TiledEncoder
 from tfsasm.motrv2.fast.backbone import FusedBackbone
 from tfsasm.motrv2.fast.kernels import Shapes
-from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
-from tfsasm.motrv2.fast.precision import Precision
-from tfsasm.motrv2.fast.quantised import QuantisedConv, Scale
+from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, QuantisedConv
+from tfsasm.motrv2.fast.precision import Precision, Scale
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import (
     DecoderLayer,

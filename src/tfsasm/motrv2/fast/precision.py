@@ -1,4 +1,8 @@
-"""The precision of each part of the network, and what rounding does to a convolution."""
+"""The precision of each part of the network, and what rounding does to a convolution.
+
+What is unusual here: how large the inputs of a convolution are is not learned from images. The
+batch norms tell it, so the same weights are always rounded in the same way.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +77,9 @@ _USUAL = math.sqrt(0.75 / (3 * math.log(4)))
 """Root mean square of a rounding error, in halves of the last place of a number, over numbers whose
 leading digits are spread as they usually are."""
 
+SPREADS = 5.0
+"""Standard deviations from the mean of a channel that bytes reach to; what is beyond is cut off."""
+
 
 @dataclass(frozen=True)
 class ActivationStatistics:
@@ -82,11 +89,6 @@ class ActivationStatistics:
     """`[C]`."""
     variance: Tensor
     """`[C]`."""
-
-    @classmethod
-    def of_images(cls) -> ActivationStatistics:
-        """Statistics of normalised RGB images."""
-        return cls(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
 
     def __add__(self, other: ActivationStatistics) -> ActivationStatistics:
         """Statistics of a sum."""
@@ -112,31 +114,90 @@ def _above(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return first, (mean**2 + spread**2) * share + mean * spread * density
 
 
-def mean_answer(weight: Tensor, given: ActivationStatistics) -> Tensor:
-    """Mean answer `[O]` of a convolution of `weight` `[O, C / groups, k, k]` without bias.
+@dataclass(frozen=True)
+class Scale:
+    """What bytes stand for: `step * (byte - zero)`."""
 
-    Of the rounding error of the weights, it is the part for which a bias can make up.
-    """
-    return _by_channel(weight, given.mean)
+    step: float
+    zero: int
+
+    @classmethod
+    def of(cls, before: ActivationStatistics, activation: str) -> Scale:
+        """Of numbers that are as `before` tells, and then go through `activation`."""
+        reach = SPREADS * before.variance.sqrt()
+        low, high = float((before.mean - reach).min()), float((before.mean + reach).max())
+        if activation != "none":
+            low, high = 0.0, max(high, 0.0)
+        if activation == "relu6":
+            high = min(high, 6.0)
+        low, high = min(low, 0.0), max(high, 0.0)  # nothing is exactly 0
+        step = max(high - low, 1e-12) / 255
+        return cls(step, round(-low / step))
+
+    def bytes_of(self, x: Tensor) -> Tensor:
+        """Numbers `[B, C, H, W]` as bytes, channels last; by compiled kernels."""
+        return kernels.to_bytes(x, 1 / self.step, self.zero)
+
+    def numbers_of(self, x: Tensor) -> Tensor:
+        """Bytes as float32 numbers."""
+        return (x.float() - self.zero) * self.step
 
 
-def rounding_noise(
-    weight: Tensor, given: ActivationStatistics, spread: Tensor, dtype: torch.dtype
-) -> float:
+@dataclass(frozen=True)
+class Inputs:
+    """What is known of the inputs of a layer or block without an image: they come from another."""
+
+    given: ActivationStatistics
+    scale: Scale
+    """As bytes."""
+
+    @classmethod
+    def of(cls, before: ActivationStatistics, activation: str = "none") -> Inputs:
+        """Answers as an `activation` finds them, after it."""
+        return cls(before.after(activation), Scale.of(before, activation))
+
+
+IMAGES = Inputs.of(ActivationStatistics(torch.zeros(3).double(), torch.ones(3).double()))
+"""Normalised images; what takes them is never of bytes."""
+
+
+def rounding_noise(weight: Tensor, inputs: Inputs, spread: Tensor, dtype: torch.dtype) -> float:
     """How far rounding of weights and inputs moves the answers, relative to their `spread` `[O]`.
 
     Some thousandths are usual with bfloat16. It is much where large terms cancel: where inputs vary
     little about a large mean, or weights are large to make the most of next to nothing.
     """
-    square = given.variance + given.mean**2
-    error = _USUAL * torch.finfo(dtype).eps / 2
-    noise = 2 * error**2 * _by_channel(weight**2, square).sum()
-    return float((noise / (spread**2).sum()).sqrt())
+    square = inputs.given.variance + inputs.given.mean**2
+    if dtype == torch.int8:  # errors are spread evenly over a step
+        of_inputs = torch.full_like(square, inputs.scale.step**2 / 12)
+        of_weights = byte_steps(weight).expand_as(weight) ** 2 / 12
+    else:
+        error = (_USUAL * torch.finfo(dtype).eps / 2) ** 2
+        of_inputs, of_weights = error * square, error * weight**2
+    noise = mean_answer(weight**2, of_inputs) + mean_answer(of_weights, square)
+    return float((noise.sum() / (spread**2).sum()).sqrt())
 
 
-def _by_channel(weight: Tensor, inputs: Tensor) -> Tensor:
-    """Sums `[O]` of each output channel's weights times its inputs `[C]`, the same everywhere."""
+def rounded(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a weight `[O, C, k, k]` in `dtype` stands for, float64."""
+    if dtype == torch.int8:
+        steps = byte_steps(weight)
+        return (weight / steps).round() * steps
+    return weight.to(dtype).double()
+
+
+def byte_steps(weight: Tensor) -> Tensor:
+    """Of the bytes of each output channel, `[O, 1, 1, 1]`."""
+    return weight.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-30) / 127
+
+
+def mean_answer(weight: Tensor, mean: Tensor) -> Tensor:
+    """Mean answer `[O]` of a convolution of `weight` `[O, C / groups, k, k]` without bias.
+
+    Its inputs have a `mean` `[C]`. Of the rounding error of the weights, it is the part for which a
+    bias can make up.
+    """
     taps = weight.sum((2, 3))
-    groups = len(inputs) // taps.shape[1]
-    each = inputs.view(groups, 1, -1)  # of a group: all its outputs have the same inputs
+    groups = len(mean) // taps.shape[1]
+    each = mean.view(groups, 1, -1)  # of a group: all its outputs have the same inputs
     return (taps.view(groups, -1, taps.shape[1]) * each).sum(-1).flatten()

@@ -1,4 +1,4 @@
-"""Convolutions of bytes against those of float32."""
+"""Layers with what follows them; convolutions of bytes against those of float32."""
 
 import pytest
 import torch
@@ -6,19 +6,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from tfsasm.motrv2.fast import kernels
-from tfsasm.motrv2.fast.precision import ActivationStatistics
-from tfsasm.motrv2.fast.quantised import QuantisedConv, Scale, byte_noise, rounded, serves
+from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear, QuantisedConv, quantises
+from tfsasm.motrv2.fast.precision import Scale
 
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
 
 needs_kernels = pytest.mark.skipif(
-    not serves(), reason="needs oneDNN's convolutions of bytes and the compiled kernels"
+    not quantises(), reason="needs oneDNN's convolutions of bytes and the compiled kernels"
 )
-
-
-def known(mean, spread):
-    mean, spread = (torch.tensor(x, dtype=torch.float64) for x in (mean, spread))
-    return ActivationStatistics(mean, spread**2)
 
 
 def image(channels, *sides, seed=0):
@@ -29,25 +24,6 @@ def image(channels, *sides, seed=0):
 def scale_of(x):
     low, high = min(0.0, float(x.min())), float(x.max())
     return Scale((high - low) / 255, round(-low / (high - low) * 255))
-
-
-@pytest.mark.parametrize(("mean", "spread", "activation", "low", "high"), [
-    pytest.param([0.0, 2.0], [1.0, 1.0], "none", -5.0, 7.0, id="about a mean"),
-    pytest.param([0.0, 2.0], [1.0, 1.0], "relu", 0.0, 7.0, id="from 0"),
-    pytest.param([0.0, 2.0], [1.0, 1.0], "relu6", 0.0, 6.0, id="from 0 to 6"),
-    pytest.param([9.0], [0.1], "none", 0.0, 9.5, id="0 is always there"),
-])
-def test_bytes_reach_as_far_as_the_numbers(mean, spread, activation, low, high):
-    scale = Scale.of(known(mean, spread), activation)
-    ends = scale.numbers_of(torch.tensor([0, scale.zero, 255], dtype=torch.uint8))
-    assert ends[1] == 0
-    torch.testing.assert_close(ends[[0, 2]], torch.tensor([low, high]), rtol=0, atol=scale.step)
-
-
-def test_bytes_of_what_is_always_0():
-    scale = Scale.of(known([-9.0], [0.1]), "relu")
-    assert scale.zero == 0
-    assert scale.step > 0
 
 
 @needs_kernels
@@ -71,8 +47,8 @@ def test_answers_are_those_of_numbers_but_for_rounding(groups, activation, skips
     skip = image(32, 12, 13, seed=1) if skips else torch.zeros(())
     wanted = ACTIVATIONS[activation](conv(x) + skip)
     given, gives, beside = scale_of(x), scale_of(wanted), scale_of(skip) if skips else None
-    made = QuantisedConv(conv, conv.weight, conv.bias, given, gives, activation)
-    found = made(given.bytes_of(x), beside.bytes_of(skip) if skips else None, beside)
+    made = QuantisedConv(conv, conv.weight, conv.bias, given, gives, activation, beside)
+    found = made(given.bytes_of(x), beside.bytes_of(skip) if skips else None)
     found = gives.numbers_of(found)
     assert 0 < (found - wanted).norm() < 0.03 * wanted.norm()
 
@@ -94,8 +70,8 @@ def test_products_are_added_to_bytes(activation, level, channels, answers, sides
     x, skip = image(channels, *sides).relu(), image(answers, *sides, seed=1)
     wanted = ACTIVATIONS[activation](conv(x) + skip)
     given, gives, beside = scale_of(x), scale_of(wanted), scale_of(skip)
-    made = QuantisedConv(conv, conv.weight, conv.bias, given, gives, activation)
-    found = made(given.bytes_of(x), beside.bytes_of(skip), beside)
+    made = QuantisedConv(conv, conv.weight, conv.bias, given, gives, activation, beside)
+    found = made(given.bytes_of(x), beside.bytes_of(skip))
     assert found.is_contiguous(memory_format=torch.channels_last)
     found = gives.numbers_of(found)
     assert 0 < (found - wanted).norm() < 0.02 * wanted.norm()
@@ -112,19 +88,24 @@ def test_answers_may_be_float32_and_images_of_any_size():
         assert (found - conv(x)).norm() < 0.02 * conv(x).norm()
 
 
-def test_noise_is_as_large_as_foretold():
-    torch.manual_seed(0)
-    given = known([0.3] * 16, [1.0] * 16)
-    weight = torch.randn(32, 16, 1, 1, dtype=torch.float64)
-    x = 0.3 + torch.randn(1, 16, 100, 100, dtype=torch.float64)
-    scale = Scale.of(given, "none")
-    bytes_of_x = ((x / scale.step).round() + scale.zero).clamp(0, 255)
-    seen = F.conv2d(scale.numbers_of(bytes_of_x).double(), rounded(weight)) - F.conv2d(x, weight)
-    spread = torch.full((32,), 2.0, dtype=torch.float64)
-    told = byte_noise(weight, given, scale, spread)
-    assert told == pytest.approx(float(seen.square().mean().sqrt() / 2), rel=0.1)
-
-
 def test_kernels_may_be_missing(monkeypatch):
     monkeypatch.setenv(kernels.ENVIRONMENT, "none")
-    assert not serves()
+    assert not quantises()
+
+
+@pytest.mark.parametrize("packs", [True, False], ids=["oneDNN", "PyTorch"])
+def test_layers_with_what_follows_them(packs, monkeypatch):
+    if not packs:
+        monkeypatch.setattr("tfsasm.motrv2.fast.layers.packs", lambda *_: False)
+    layer, conv = nn.Linear(6, 5), nn.Conv2d(6, 4, 3, padding=1)
+    x, image = torch.randn(3, 6), torch.randn(1, 6, 5, 7)
+    with torch.inference_mode():
+        packed = PackedLinear(layer.weight, layer.bias, torch.float32)
+        torch.testing.assert_close(packed(x), layer(x))
+        torch.testing.assert_close(packed(x, "relu"), layer(x).relu())
+        for name, after in {"none": lambda y: y, "relu": torch.relu}.items():
+            fused = PackedConv(conv, conv.weight, conv.bias, torch.float32, name)
+            skip = torch.randn(1, 4, 5, 7)
+            wanted = after(conv(image) + skip)
+            torch.testing.assert_close(fused(image), after(conv(image)))
+            torch.testing.assert_close(fused(image, skip), wanted)
