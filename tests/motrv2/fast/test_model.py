@@ -15,7 +15,7 @@ from tfsasm.motrv2.backbone import MobileNetV2
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast import model as module
 from tfsasm.motrv2.fast.backbone import FusedBackbone, blocks_of
-from tfsasm.motrv2.fast.layers import packs, quantises
+from tfsasm.motrv2.fast.layers import packs
 from tfsasm.motrv2.fast.model import FastMOTRv2, FastSelfAttention
 from tfsasm.motrv2.fast.precision import IMAGES, Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
@@ -171,7 +171,10 @@ def test_a_bias_makes_up_for_what_rounded_weights_miss_on_average():
     assert error < 0.005 < 0.1 < uncorrected
 
 
-@pytest.mark.skipif(not quantises(), reason="needs oneDNN's bytes and the compiled kernels")
+needs_amx = pytest.mark.skipif(not kernels.has_amx(), reason="needs AMX and the compiled kernels")
+
+
+@needs_amx
 @pytest.mark.parametrize(("shift", "whole"), [
     pytest.param(0.0, 1, id="all but the one that takes images"),
     pytest.param(10.0, 3, id="without those that rounding would spoil"),
@@ -187,7 +190,7 @@ def test_blocks_may_be_of_bytes(shift, whole):
     assert (ours - theirs).norm() < 0.3 * theirs.norm()  # 1 without what the batch norms tell
 
 
-@pytest.mark.skipif(not quantises(), reason="needs oneDNN's bytes and the compiled kernels")
+@needs_amx
 def test_residual_blocks_with_shortcuts_may_be_of_bytes():
     torch.manual_seed(0)
     backbone, images = ThinResNet().eval().requires_grad_(False), pictures(height=40, width=60)
@@ -197,9 +200,6 @@ def test_residual_blocks_with_shortcuts_may_be_of_bytes():
     with torch.inference_mode():
         ours, theirs = rounded.scales[0].numbers_of(rounded(images)[0]), backbone(images)[0]
     assert (ours - theirs).norm() < 0.2 * theirs.norm()
-
-
-needs_amx = pytest.mark.skipif(not kernels.has_amx(), reason="needs AMX and the compiled kernels")
 
 
 @needs_amx
