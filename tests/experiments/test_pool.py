@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.experiments.pool import Advanced, Failed, Finished, run_all
+from tfsasm.experiments.pool import Advanced, Failed, Finished, Processes
 from tfsasm.files import atomic_path
 
 
@@ -37,7 +37,7 @@ def outcomes(events):
 
 
 def test_every_name_is_worked_on_and_reported():
-    events = list(run_all(["a2", "b1", "c3"], partial(make, "did ")))
+    events = list(Processes()(["a2", "b1", "c3"], partial(make, "did ")))
     found = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
     assert outcomes(events) == found
     assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
@@ -56,7 +56,7 @@ def make_writer(folder):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
-    events = run_all(["a", "b"], partial(make_writer, tmp_path), workers)
+    events = Processes(workers)(["a", "b"], partial(make_writer, tmp_path))
     next(events)
     assert list(tmp_path.iterdir())
     events.close()
@@ -67,7 +67,7 @@ def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
 def test_a_failure_is_reported_and_costs_nothing_else(workers):
     dying = ["die1", "die2"] if workers > 1 else []  # both at once: others must take their places
     names = [*dying, "bad1", "a1", "bug1", "b1"]
-    found = outcomes(run_all(names, partial(make, "did "), workers))
+    found = outcomes(Processes(workers)(names, partial(make, "did ")))
     assert found["bad1"] == Failed("bad1", "bad1 is bad")
     assert found["bug1"].message == "KeyError: 'bug1'"
     assert "raise KeyError(name)" in found["bug1"].trace
@@ -93,12 +93,12 @@ def make_dying_once(folder):
 
 
 def test_what_a_dead_process_was_working_on_is_begun_again(tmp_path):
-    found = outcomes(run_all(["a", "b"], partial(make_dying_once, tmp_path), 2))
+    found = outcomes(Processes(2)(["a", "b"], partial(make_dying_once, tmp_path)))
     assert found == {name: Finished(name, name) for name in ("a", "b")}
 
 
 def test_work_that_cannot_begin_fails_on_every_name():
-    found = outcomes(run_all(["a1", "b1"], refuse, 2))
+    found = outcomes(Processes(2)(["a1", "b1"], refuse))
     assert found == {name: Failed(name, "no weights") for name in ("a1", "b1")}
 
 
@@ -108,13 +108,13 @@ def refuse():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nothing_to_do_is_nothing_done(workers):
-    assert list(run_all([], partial(make, ""), workers)) == []
+    assert list(Processes(workers)([], partial(make, ""))) == []
 
 
 def test_closing_ends_the_workers():
     import multiprocessing
 
-    events = run_all([f"a{n}" for n in range(1, 9)], partial(make, ""), 2)
+    events = Processes(2)([f"a{n}" for n in range(1, 9)], partial(make, ""))
     next(events)
     assert multiprocessing.active_children()
     events.close()
@@ -126,7 +126,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent("""
         import os, time
-        from tfsasm.experiments.pool import run_all
+        from tfsasm.experiments.pool import Processes
 
         def make():
             def work(name):
@@ -137,7 +137,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
             return work
 
         if __name__ == "__main__":
-            for event in run_all(["a", "b"], make, 2):
+            for event in Processes(2)(["a", "b"], make):
                 pass
     """))
     parent = subprocess.Popen([sys.executable, script], cwd=tmp_path)

@@ -11,7 +11,7 @@ from tfsasm.datasets.sequences import sequences
 from tfsasm.detection.det_db import write_det_db
 from tfsasm.errors import InputError
 from tfsasm.experiments.plan import Experiment, make_folders, make_tasks
-from tfsasm.experiments.run import SharedEmbedder, make_work, open_stored, run_sequence
+from tfsasm.experiments.run import Loaded, SharedEmbedder, make_work, open_stored
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import default, paper, released
 from tfsasm.tracking.load import load, torch_network
@@ -59,7 +59,7 @@ def test_trackers_of_a_network_share_its_features_and_nothing_else(
     network = CountingNetwork(load(small_weights).network)
     specs, stored = experiment.trackers.items(), partial(open_stored, skip_bad=False)
     trackers = {label: spec.make(network, None) for label, spec in specs}
-    done = outcome(run_sequence(trackers, stored, None, experiment, "a"))
+    done = outcome(Loaded(trackers, stored)(experiment, "a"))
     assert (done.frames, network.images) == (6, 6)
     texts = {label: (folder / "a.txt").read_text() for label, folder in experiment.folders.items()}
     assert len(set(texts.values())) > 1

@@ -1,4 +1,4 @@
-"""Work on named things by the processes of a Ray cluster, as `pool.run_all` does on this machine.
+"""Work on named things by the processes of a Ray cluster, as `pool.Processes` are on this machine.
 
 Every worker is an actor that loads its networks once and is given one name after another. Files
 that all of them read, such as weights, go into the object store: each node gets them once. An

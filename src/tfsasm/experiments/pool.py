@@ -78,7 +78,12 @@ class Engine(Protocol):
         ...
 
     def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
-        """Work on every name, and yield what happens as it happens, as `run_all` does."""
+        """Work on every name once, and yield what happens as it happens.
+
+        `make` is called once per process and returns the work; where that is another process it is
+        pickled, so it is a function of a module or a `partial` of one. An exception ends the work
+        on its name alone. Closing the generator ends the workers.
+        """
         ...
 
 
@@ -94,15 +99,13 @@ class Processes:
 
     def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
         """See `Engine`."""
-        if self.workers == 1:
-            yield from run_all(names, make)
+        if self.workers > 1:
+            make = partial(with_threads, max(1, _threads() // self.workers), make)
+            yield from _elsewhere(deque(names), make, min(self.workers, len(names)))
             return
-        usual = _threads()
-        make = partial(with_threads, max(1, usual // self.workers), make)
-        try:
-            yield from run_all(names, make, self.workers)
-        finally:
-            _set_threads(usual)  # a single name is worked on here
+        work = make()
+        for name in names:
+            yield from events_of(name, work)
 
 
 @dataclass(frozen=True)
@@ -118,21 +121,6 @@ class Streams:
 
         work = make()
         yield from in_turn((events_of(name, work) for name in names), self.at_a_time)
-
-
-def run_all(names: Sequence[str], make: Callable[[], Work], workers: int = 1) -> Events:
-    """Work on every name once, in order, and yield what happens as it happens.
-
-    `make` is called once per process and returns the work; with several workers it is
-    pickled, so it is a function of a module or a `partial` of one. One worker is this process. An
-    exception ends the work on its name alone. Closing the generator ends the workers.
-    """
-    if workers > 1:
-        yield from _elsewhere(deque(names), make, min(workers, len(names)))
-        return
-    work = make()
-    for name in names:
-        yield from events_of(name, work)
 
 
 def events_of(name: str, work: Work) -> Events:
@@ -268,9 +256,9 @@ def run_sequences(
 ) -> Run:
     """Work on the sequences named. Ctrl-C ends it; a failure costs one sequence.
 
-    `make` is called as by `run_all`; the work yields how many of a sequence's `lengths` frames are
-    done, and `on_event` is called with everything that happens. For several processes it is called
-    here first, unless it is `checked`.
+    The work yields how many of a sequence's `lengths` frames are done, and `on_event` is called
+    with everything that happens. For several processes `make` is called here first, unless it is
+    `checked`.
     """
     run = Run()
     if engine.workers != 1 and len(names) > 1:
@@ -294,7 +282,9 @@ def run_sequences(
 
 def with_threads(threads: int, make: Callable[[], Made]) -> Made:
     """What `make` gives, in a process whose PyTorch has so many threads from now on."""
-    _set_threads(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # what it has when it is loaded
     return make()
 
 
@@ -304,9 +294,3 @@ def _threads() -> int:
 
         return torch.get_num_threads()
     return 1
-
-
-def _set_threads(threads: int) -> None:
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # what it has when it is loaded

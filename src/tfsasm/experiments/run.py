@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import supervision as sv
@@ -60,22 +60,10 @@ class Outcome:
     notes: tuple[str, ...]
 
 
-Loaded = Callable[[Experiment, str], Generator[int, None, Outcome]]
-"""Runs loaded trackers on a sequence of an experiment; yields frames and returns an `Outcome`."""
+Given = sv.Detections | Proposals
 
-
-class FrameDetections(NamedTuple):
-    """The detections of a frame, for trackers with a network and for those without."""
-
-    for_network: sv.Detections | Proposals
-    for_others: sv.Detections | Proposals
-
-
-class Features(NamedTuple):
-    """What `prepare` gave for a frame, and the seconds it took."""
-
-    value: Any
-    seconds: float
+Features = tuple[Any, float]
+"""What `prepare` gave for a frame, and the seconds it took."""
 
 
 class SharedEmbedder:
@@ -101,13 +89,81 @@ class SharedEmbedder:
         return self._embeddings
 
 
-def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
-    """What runs the trackers on a sequence by name. See `load` and `run_sequence`."""
-    return partial(load(experiment, detector), experiment)
+@dataclass(frozen=True)
+class Loaded:
+    """Trackers, loaded once, that run on one sequence of an experiment after the other."""
+
+    trackers: Mapping[str, Tracker]
+    """By label."""
+    detectors: Callable[[Task], Detector]
+    embedder: SharedEmbedder | None = None
+    """That which appearance trackers share."""
+
+    def __call__(self, experiment: Experiment, name: str) -> Generator[int, None, Outcome]:
+        """Run the trackers on the sequence `name`, each from a fresh state; yields frames.
+
+        Result files appear when the last frame is done. Raises `InputError`.
+        """
+        task = experiment.tasks[name]
+        labels = self.trackers if experiment.todo is None else experiment.todo[name]
+        trackers = {label: self.trackers[label] for label in labels}
+        for tracker in trackers.values():
+            tracker.reset()
+        ids: dict[str, set[int]] = {label: set() for label in trackers}
+        seconds = dict.fromkeys(trackers, 0.0)
+        detector = self.detectors(task)
+        names = getattr(detector, "class_names", {})
+        frames, began, ahead = 0, time.monotonic(), 0 if experiment.comparison else _AHEAD
+        with ExitStack() as stack:
+            source = None
+            if task.source:
+                source = open_video(str(task.source), order=experiment.form.order)
+                stack.enter_context(source)
+            detected = (
+                (frame, *_detections(experiment, detector, frame))
+                for frame in source or _numbered(task)
+            )
+            first = stack.enter_context(closing(prefetch(detected, ahead)))
+            encoded = ((*given, _features(trackers, given[0])) for given in first)
+            ready = stack.enter_context(closing(prefetch(encoded, ahead)))
+            files = {label: _result(experiment, label, name, stack) for label in trackers}
+            for frame, for_network, for_others, features in ready:
+                for label, tracker in trackers.items():
+                    boxes = for_network if hasattr(tracker, "network") else for_others
+                    tracks, spent = self._update(tracker, frame, boxes, features[label])
+                    seconds[label] += spent
+                    if experiment.categories:
+                        own = isinstance(tracker, QueryTracker) and tracker.network.classes > 1
+                        tracks = as_categories(tracks, None if own else names)
+                    files[label].write(frame, tracks)
+                    ids[label].update(np.asarray(tracks.tracker_id).tolist())
+                frames += 1
+                yield frames
+            notes = [*(source.problems if source else ()), *detector.report()]
+            if frames != (length := task.sequence.length):
+                if experiment.comparison:
+                    raise InputError(
+                        f"{task.source} has {frames} frames, and the sequence {length}"
+                    )
+                notes.append(f"{frames} frames were tracked, {length} were expected")
+        identities = {label: len(each) for label, each in ids.items()}
+        return Outcome(frames, time.monotonic() - began, identities, seconds, tuple(notes))
+
+    def _update(
+        self, tracker: Tracker, frame: Frame, detections: Given, features: Features
+    ) -> tuple[sv.Detections, float]:
+        """The tracks of a frame, and the seconds that the tracker would have needed alone."""
+        image = frame.image if frame.image.size else None
+        saved, began = self.embedder.saved if self.embedder else 0.0, time.perf_counter()
+        value, spent = features
+        with naming(frame):
+            tracks = tracker.update(detections, image, value)
+        spent += time.perf_counter() - began
+        return tracks, spent + (self.embedder.saved - saved if self.embedder else 0.0)
 
 
 def load(experiment: Experiment, detector: Detector | None = None) -> Loaded:
-    """`run_sequence` with the trackers of the experiment, loaded here once.
+    """The trackers of the experiment, loaded here once.
 
     `detector` finds the boxes instead of what the experiment names. Raises `InputError` and
     `WeightsError` for what would fail on every sequence.
@@ -131,54 +187,12 @@ def load(experiment: Experiment, detector: Detector | None = None) -> Loaded:
         detector = experiment.detector.make(experiment.device)
     read = lru_cache(1)(read_det_db)  # one file may be of all sequences
     stored = partial(open_stored, skip_bad=experiment.skip_bad, read=read)
-    detectors = stored if detector is None else lambda task: detector
-    return partial(run_sequence, trackers, detectors, embedder)
+    return Loaded(trackers, stored if detector is None else lambda task: detector, embedder)
 
 
-def run_sequence(
-    trackers: Mapping[str, Tracker], detectors: Callable[[Task], Detector],
-    embedder: SharedEmbedder | None, experiment: Experiment, name: str,
-) -> Generator[int, None, Outcome]:
-    """Run the trackers on one sequence, each from a fresh state.
-
-    Result files appear when the last frame is done. `detectors` gives the detector of a task,
-    `embedder` is the one that appearance trackers share. Raises `InputError`.
-    """
-    task = experiment.tasks[name]
-    labels = trackers if experiment.todo is None else experiment.todo[name]
-    chosen = {label: trackers[label] for label in labels}
-    for tracker in chosen.values():
-        tracker.reset()
-    ids: dict[str, set[int]] = {label: set() for label in chosen}
-    seconds = dict.fromkeys(chosen, 0.0)
-    found = detectors(task)
-    names = getattr(found, "class_names", {})
-    frames, began = 0, time.monotonic()
-    with ExitStack() as stack:
-        source = None
-        if task.source:
-            source = stack.enter_context(open_video(str(task.source), order=experiment.form.order))
-        ready = _prepared(experiment, chosen, found, source or _numbered(task), stack)
-        files = {label: _result(experiment, label, name, stack) for label in chosen}
-        for frame, given, features in ready:
-            for label, tracker in chosen.items():
-                boxes = given.for_network if hasattr(tracker, "network") else given.for_others
-                tracks, spent = _update(tracker, frame, boxes, features[label], embedder)
-                seconds[label] += spent
-                if experiment.categories:
-                    own = isinstance(tracker, QueryTracker) and tracker.network.classes > 1
-                    tracks = as_categories(tracks, None if own else names)
-                files[label].write(frame, tracks)
-                ids[label].update(np.asarray(tracks.tracker_id).tolist())
-            frames += 1
-            yield frames
-        notes = [*(source.problems if source else ()), *found.report()]
-        if frames != (length := task.sequence.length):
-            if experiment.comparison:
-                raise InputError(f"{task.source} has {frames} frames, and the sequence {length}")
-            notes.append(f"{frames} frames were tracked, {length} were expected")
-    identities = {label: len(each) for label, each in ids.items()}
-    return Outcome(frames, time.monotonic() - began, identities, seconds, tuple(notes))
+def make_work(experiment: Experiment, detector: Detector | None = None) -> Work:
+    """What runs the trackers on a sequence by name, as `load` and `Loaded` say."""
+    return partial(load(experiment, detector), experiment)
 
 
 def open_stored(
@@ -196,67 +210,36 @@ def open_stored(
     return open_detections(path, source_name=_image_folder(task), skip_bad=skip_bad, read=read)
 
 
-def _prepared(
-    experiment: Experiment, trackers: Mapping[str, Tracker], found: Detector,
-    frames: Iterable[Frame], stack: ExitStack,
-) -> Iterator[tuple[Frame, FrameDetections, Mapping[str, Features]]]:
-    """Frames with their detections and the features of each tracker, in advance if untimed."""
-    ahead = 0 if experiment.comparison else _AHEAD
-    detected = ((frame, _detections(experiment, found, frame)) for frame in frames)
-    first = stack.enter_context(closing(prefetch(detected, ahead)))
-    ready = ((frame, given, _features(trackers, frame)) for frame, given in first)
-    return stack.enter_context(closing(prefetch(ready, ahead)))
-
-
-def _detections(experiment: Experiment, found: Detector, frame: Frame) -> FrameDetections:
+def _detections(experiment: Experiment, detector: Detector, frame: Frame) -> tuple[Given, Given]:
+    """The detections of a frame, for trackers with a network and for those without."""
     if frame.image.size and not experiment.comparison:
-        proposals = found(frame)
+        proposals = detector(frame)
         proposals = proposals[proposals.scores >= experiment.min_score]
-        return FrameDetections(proposals, proposals)
-    if not isinstance(found, Stored):
+        return proposals, proposals
+    if not isinstance(detector, Stored):
         raise InputError("without images, and in a comparison, detections are stored ones")
-    boxes = found.boxes(frame)
+    boxes = detector.boxes(frame)
     boxes = boxes[boxes[:, 4] >= experiment.min_score]
     pixels = as_detections(boxes)
     if not frame.image.size:
-        return FrameDetections(pixels, pixels)
+        return pixels, pixels
     height, width = frame.image.shape[:2]
-    return FrameDetections(
-        Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height), pixels
-    )
+    return Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], width, height), pixels
 
 
 def _features(trackers: Mapping[str, Tracker], frame: Frame) -> dict[str, Features]:
     """What each tracker prepares of a frame, once per network."""
     if not frame.image.size:
-        return dict.fromkeys(trackers, Features(None, 0.0))
+        return dict.fromkeys(trackers, (None, 0.0))
+    networks = {label: id(getattr(one, "network", one)) for label, one in trackers.items()}
     by_network: dict[int, Features] = {}
-    for tracker in trackers.values():
-        key = _network(tracker)
-        if key not in by_network:
+    for label, tracker in trackers.items():
+        if networks[label] not in by_network:
             began = time.perf_counter()
             [value] = tracker.prepare([frame.image])
             _synchronise()  # or the first tracker would be charged for it
-            by_network[key] = Features(value, time.perf_counter() - began)
-    return {label: by_network[_network(tracker)] for label, tracker in trackers.items()}
-
-
-def _network(tracker: Tracker) -> int:
-    """Identifies the network of a tracker, or else the tracker."""
-    return id(getattr(tracker, "network", tracker))
-
-
-def _update(
-    tracker: Tracker, frame: Frame, detections: sv.Detections | Proposals, features: Features,
-    embedder: SharedEmbedder | None,
-) -> tuple[sv.Detections, float]:
-    """The tracks of a frame, and the seconds that the tracker would have needed alone."""
-    image = frame.image if frame.image.size else None
-    saved, began = embedder.saved if embedder else 0.0, time.perf_counter()
-    with naming(frame):
-        tracks = tracker.update(detections, image, features.value)
-    spent = time.perf_counter() - began + (embedder.saved - saved if embedder else 0.0)
-    return tracks, features.seconds + spent
+            by_network[networks[label]] = value, time.perf_counter() - began
+    return {label: by_network[network] for label, network in networks.items()}
 
 
 def _result(experiment: Experiment, label: str, name: str, stack: ExitStack) -> MotFile:

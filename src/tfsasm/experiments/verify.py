@@ -17,7 +17,12 @@ from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.experiments.speed.variants import check_variants, make_variant, precision_of
+from tfsasm.experiments.speed.variants import (
+    RUNTIMES,
+    check_variants,
+    make_variant,
+    precision_of,
+)
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
 from tfsasm.motrv2.family import make_any
@@ -26,12 +31,6 @@ from tfsasm.runtime.network import Network
 from tfsasm.tracking.config import released
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.video.source import open_video
-
-REFERENCE = "exact"
-"""The variant that sums in the order of the released code; the others are compared with it."""
-
-VARIANTS = (REFERENCE, "plain", "fast-fp32", "fast-bf16", "onnx", "openvino")
-"""In PyTorch, one operation at a time in two orders; fast, in two precisions; exported."""
 
 Shown = tuple[np.ndarray, Proposals]
 """A frame, BGR uint8 `[H, W, 3]`, and its detections."""
@@ -107,7 +106,7 @@ def recorded(dataset: str, root: Path, detections: Path | None, frames: int) -> 
 
 
 def verify(
-    weights: Path, video: Sequence[Shown], variants: Sequence[str] = VARIANTS,
+    weights: Path, video: Sequence[Shown], variants: Sequence[str],
     progress: Callable[[str], None] = lambda variant: None,
 ) -> Iterator[Agreement]:
     """Track a short video in each variant, by the released method at any network's score.
@@ -143,9 +142,8 @@ def network_of(variant: str, weights: Path, folder: Path) -> Network:
     check_variants([variant])
     model, config = load_model(weights)
     exported = folder / "onnx"
-    if variant in ("onnx", "openvino") and not exported.exists():
-        for _ in export(model, config, exported, "onnx"):
-            pass
+    if variant in RUNTIMES and not exported.exists():
+        export(model, config, exported, "onnx")
     return make_variant(variant, model, config, exported)
 
 
@@ -175,8 +173,9 @@ def advice(found: Sequence[Agreement]) -> list[str]:
     other = [one for one in found if not (one.absent or one.identities)]
     if not other:
         return []
-    rounded = ", ".join(one.variant for one in other if one.rounded)
-    whole = ", ".join(one.variant for one in other if not one.rounded)
+    rounded, whole = (
+        ", ".join(one.variant for one in other if one.rounded == kind) for kind in (True, False)
+    )
     margin = min(one.margin for one in found if not one.absent)
     lines = [
         f"a score of {released().report_score} decides who is tracked, and the least sure box here "
