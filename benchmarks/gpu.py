@@ -33,12 +33,11 @@ from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.deformable_attention import attend, fuses
+from tfsasm.motrv2.deformable_attention import attend, fuses, plain
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import KINDS, parse_precision
 from tfsasm.motrv2.network import TorchNetwork
-from tfsasm.motrv2.sampling import plain
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import preset, released
 from tfsasm.tracking.load import load

@@ -22,14 +22,13 @@ import torch
 from tfsasm.experiments.speed.limits import needs, processor
 from tfsasm.experiments.speed.stages import busy_state, some_proposals, steady
 from tfsasm.experiments.speed.variants import load_network
-from tfsasm.motrv2.deformable_attention import attend
+from tfsasm.motrv2.deformable_attention import ENVIRONMENT, attend, plain
 from tfsasm.motrv2.fast import triton_attention
 from tfsasm.motrv2.fast.graphs import ENVIRONMENT as GRAPHS
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import KINDS, parse_precision
 from tfsasm.motrv2.network import TorchNetwork, prepare_there
-from tfsasm.motrv2.sampling import ENVIRONMENT, plain
 from tfsasm.pytorch import upload, whole_float32
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tracking import memory

@@ -1,4 +1,4 @@
-"""Summation in the order of the released code: matrix products and sampling to the last bit.
+"""Summation in the order of the released code: matrix products to the last bit.
 
 What is unusual here: the order of summation is part of the work. The golden vectors were made with
 MKL on an Intel processor with AVX-512 and two threads. PyTorch takes MKL for matrix products, which
@@ -7,15 +7,11 @@ with AVX-512, so with MKL's blocks the products of 16 rows and more agree to the
 rows, and whatever oneDNN cannot do, are left to PyTorch.
 """
 
-from functools import cache, reduce
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from tfsasm.motrv2.fast import kernels
-from tfsasm.motrv2.fast.kernels import Shapes
-from tfsasm.motrv2.sampling import plain, wanted_kernel
 
 _BLOCK = 384  # columns that MKL sums at a time
 
@@ -73,35 +69,3 @@ def _blocks(x: Tensor, weight: Tensor, size: int) -> list[Tensor]:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-def in_order(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """`sampling.plain` to the last bit, by the compiled kernel where that holds; for running only.
-
-    Its memory layout is that of `plain` too, since matrix products of a few rows depend on it.
-    """
-    points = weights.shape[3] * weights.shape[4]
-    if wanted_kernel() not in ("auto", "native") or not is_exact(value, points):
-        return plain(value, shapes, locations, weights)
-    found = kernels.native(value, shapes, locations, weights)
-    return found.transpose(1, 2).contiguous().transpose(1, 2)
-
-
-def is_exact(value: Tensor, points: int) -> bool:
-    """Whether the compiled kernel gives the bits of `sampling.plain` for such a value, here."""
-    return (
-        value.dtype == torch.float32 and kernels.serves(value, points)
-        and _is_plain(points, kernels.level())
-    )  # fmt: skip
-
-
-@cache
-def _is_plain(points: int, level: str) -> bool:
-    """Whether, of so many points, the kernel of this `level` gives what PyTorch gives, on noise."""
-    g = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
-        value = torch.randn(1, 35, 2, 37, generator=g)
-        places = 1.4 * torch.rand(1, 50, 2, 1, points, 2, generator=g) - 0.2
-        weights = torch.rand(places.shape[:-1], generator=g)
-        given = value, [(7, 5)], places, weights
-        return torch.equal(kernels.native(*given), plain(*given))

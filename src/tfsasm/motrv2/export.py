@@ -21,11 +21,10 @@ from tfsasm.errors import InputError
 from tfsasm.files import check_folder, partial_folder
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.deformable_attention import sample_by
+from tfsasm.motrv2.deformable_attention import level_by_level, sample_by
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import class_scores, normalise
-from tfsasm.motrv2.sampling import level_by_level
 from tfsasm.motrv2.transformer import Features, Queries
 from tfsasm.runtime.manifest import (
     GRAPHS,

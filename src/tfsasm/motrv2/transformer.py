@@ -15,11 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.motrv2.config import ModelConfig
-from tfsasm.motrv2.deformable_attention import DeformableAttention
+from tfsasm.motrv2.deformable_attention import DeformableAttention, level_sizes
 from tfsasm.motrv2.exact import Linear, linear, products
 from tfsasm.motrv2.fast.kernels import Shapes
 from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid
-from tfsasm.motrv2.sampling import level_sizes
 from tfsasm.runtime.network import Queries
 from tfsasm.tables import Table
 

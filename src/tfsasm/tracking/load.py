@@ -126,8 +126,7 @@ def torch_network(
 ) -> TorchNetwork | SetNetwork[TorchNetwork]:
     """The network of a checkpoint in PyTorch, without a tracker; see `load`."""
     from tfsasm.motrv2.backbone import fold_batch_norms
-    from tfsasm.motrv2.deformable_attention import sample_by
-    from tfsasm.motrv2.exact import in_order
+    from tfsasm.motrv2.deformable_attention import in_order, sample_by
     from tfsasm.motrv2.family import load_any
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision

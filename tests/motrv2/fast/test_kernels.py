@@ -10,9 +10,8 @@ import torch
 
 from helpers.samples import SHAPES, case
 from tfsasm.errors import InputError
-from tfsasm.motrv2.deformable_attention import sampling_locations
+from tfsasm.motrv2.deformable_attention import plain, sampling_locations
 from tfsasm.motrv2.fast import kernels
-from tfsasm.motrv2.sampling import plain
 
 SOURCES = (Path(__file__).parents[3] / "hatch_build.py").is_file()
 needs_kernels = pytest.mark.skipif(

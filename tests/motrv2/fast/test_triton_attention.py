@@ -15,11 +15,11 @@ import torch
 from helpers.samples import SHAPES
 from tfsasm.errors import InputError
 from tfsasm.motrv2 import deformable_attention
-from tfsasm.motrv2.deformable_attention import DeformableAttention, fuses
-from tfsasm.motrv2.fast import triton_attention
-from tfsasm.motrv2.sampling import plain
+from tfsasm.motrv2.deformable_attention import DeformableAttention, fuses, plain
 
 pytest.importorskip("triton")
+
+from tfsasm.motrv2.fast import triton_attention
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -207,14 +207,14 @@ import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from tfsasm.motrv2.fast import triton_kernels
+from tfsasm.motrv2.fast import triton_attention
 
 SIZES = dict(HEADS=3, WIDTH=24, LEVELS=2, POINTS=2, BOXES=True, BLOCK=32, CHANNELS=32, PADDED=4,
              SUM=tl.float32)
 KINDS = dict.fromkeys(["value", "offsets", "logits", "out", "grad"], "*bf16")
 KINDS |= dict.fromkeys(["reference", "to_value", "to_places", "to_logits"], "*fp32")
 KINDS |= {"levels": "*i32"} | dict.fromkeys(SIZES, "constexpr")
-for kernel in (triton_kernels.forward, triton_kernels.backward):
+for kernel in (triton_attention.forward, triton_attention.backward):
     kinds = {name: KINDS.get(name, "i32") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=kinds, constexprs=SIZES)
     made = triton.compile(source, target=GPUTarget("cuda", 90, 32))

@@ -12,14 +12,13 @@ import torch.nn.functional as F
 
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig, full
-from tfsasm.motrv2.deformable_attention import sample_by
-from tfsasm.motrv2.exact import Linear, in_order
+from tfsasm.motrv2.deformable_attention import in_order, plain, sample_by
+from tfsasm.motrv2.exact import Linear
 from tfsasm.motrv2.export import check_packages
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork, as_network
-from tfsasm.motrv2.sampling import plain
 from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
 from tfsasm.runtime.network import Network
