@@ -26,7 +26,7 @@ import atheris
 
 PACKAGES = [f"tfsasm.{name}" for name in (
     "motchallenge", "files", "limits", "detection", "datasets", "runtime.manifest", "video",
-    "tracking.report", "tracking.corrections", "experiments.results",
+    "tracking.report", "tracking.postprocess", "experiments.results",
 )]  # fmt: skip
 
 with atheris.instrument_imports(include=PACKAGES):
@@ -43,7 +43,7 @@ with atheris.instrument_imports(include=PACKAGES):
     from tfsasm.experiments.results import claim
     from tfsasm.runtime.manifest import MANIFEST, read_manifest
     from tfsasm.runtime.sessions import onnx_session
-    from tfsasm.tracking import corrections
+    from tfsasm.tracking import postprocess
     from tfsasm.tracking.appearance.tracker import AppearanceTracker
     from tfsasm.tracking.report import page, read_page, videos_of
     from tfsasm.video.source import open_video
@@ -145,7 +145,7 @@ def corrected(path: Path) -> None:
     """Corrections made by hand: boxes keep an identity, or lose it."""
     tracked = path.with_name("tracked.txt")
     tracked.write_text("".join(f"{f},{i},9,9,9,9,1,-1,-1,-1\n" for f in (1, 2, 3) for i in (1, 2)))
-    text, before, after = corrections.corrected_text(tracked, corrections.read_corrections(path))
+    text, before, after = postprocess.corrected_text(tracked, postprocess.read_corrections(path))
     assert len(text.splitlines()) <= 6
     assert 0 <= after <= before + len(json.loads(path.read_bytes())["corrections"])
 

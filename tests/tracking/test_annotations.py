@@ -8,7 +8,8 @@ import pytest
 import supervision as sv
 from pycocotools.coco import COCO
 
-from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile, class_names
+from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
+from tfsasm.tracking.results import rows
 from tfsasm.video.source import Frame
 
 
@@ -104,11 +105,11 @@ def test_the_xml_has_what_the_format_asks_for(tmp_path):
 def test_classes_without_a_name_have_a_number():
     plain = tracks(PERSON, CAR)
     plain.data.clear()
-    assert class_names(plain) == ["object", "object"]
+    assert [row.kind for row in rows(plain)] == ["object", "object"]
     plain.class_id = np.array([0, 2])
-    assert class_names(plain) == ["object", "class 2"]
+    assert [row.kind for row in rows(plain)] == ["object", "class 2"]
     plain.data["class_name"] = np.array([None, "bus"], dtype=object)
-    assert class_names(plain) == ["object", "bus"]
+    assert [row.kind for row in rows(plain)] == ["object", "bus"]
 
 
 def test_fiftyone_has_labels_by_frame_in_shares_of_the_image(tmp_path):

@@ -13,7 +13,7 @@ from helpers.browser import until
 from helpers.pages import FRAMES, ids, ready, scene
 from tfsasm.motchallenge import read_tracks
 from tfsasm.tracking.annotations import CvatFile
-from tfsasm.tracking.corrections import corrected_text, read_corrections
+from tfsasm.tracking.postprocess import corrected_text, read_corrections
 
 pytestmark = pytest.mark.browser
 

@@ -59,16 +59,15 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def _change(options: Options) -> Callable[[Path], tuple[str, int, int]]:
     """What makes the text of a file, and how many identities it had and has."""
-    from tfsasm.tracking.corrections import corrected_text, read_corrections
-    from tfsasm.tracking.postprocess import MergeConfig, merge_text
+    from tfsasm.tracking import postprocess
 
     if options.corrections is None:
-        config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
-        return lambda path: merge_text(path, config)
+        config = postprocess.MergeConfig(options.min_gap, options.max_gap, options.block_from)
+        return lambda path: postprocess.merge_text(path, config)
     if options.results.is_dir():
         raise InputError("--corrections are of one video; give its file as --results")
-    corrections = read_corrections(options.corrections)
-    return lambda path: corrected_text(path, corrections)
+    corrections = postprocess.read_corrections(options.corrections)
+    return lambda path: postprocess.corrected_text(path, corrections)
 
 
 def _targets(options: Options) -> dict[Path, Path]:

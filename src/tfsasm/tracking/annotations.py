@@ -1,7 +1,7 @@
 """Tracks as annotation tools take them: COCO for videos, the XML of CVAT, FiftyOne's video labels.
 
-COCO and CVAT group what comes frame by frame, so a few numbers of every box (CVAT) or image (COCO)
-wait in memory for the end.
+`source` is the public name of what is tracked. COCO and CVAT group what comes frame by frame, so a
+few numbers of every box (CVAT) or image (COCO) wait in memory for the end.
 """
 
 from __future__ import annotations
@@ -15,23 +15,12 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from tfsasm.tracking.results import ResultFile, rows
+from tfsasm.tracking.results import UNKNOWN, ResultFile, rows
 
 if TYPE_CHECKING:
     import supervision as sv
 
     from tfsasm.video.source import Frame
-
-UNKNOWN = "object"
-"""The class of what has none."""
-
-
-def class_names(tracks: sv.Detections) -> list[str]:
-    """The name of each track's class: that of its detector, else `class 3`; `object` for none."""
-    return [
-        row.class_name or (f"class {row.class_id}" if row.class_id > 0 else UNKNOWN)
-        for row in rows(tracks)
-    ]
 
 
 class CocoFile(ResultFile):
@@ -41,7 +30,6 @@ class CocoFile(ResultFile):
     head, separator = '{"annotations": [\n', ",\n"
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is the public name of what is tracked."""
         super().__init__(path, overwrite=overwrite)
         self._source, self._images = source, list[str]()
         self._categories = dict[str, int]()
@@ -55,13 +43,13 @@ class CocoFile(ResultFile):
             "id": image, "video_id": 1, "frame_id": frame.number - 1,
             "file_name": frame.name.rpartition("/")[2], "width": width, "height": height,
         }))  # fmt: skip
-        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+        for row in rows(tracks):
             left, top, right, bottom = row.xyxy
             box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
             self._annotations += 1
             lines.append(json.dumps({
                 "id": self._annotations, "image_id": image, "video_id": 1,
-                "category_id": self._categories.setdefault(name, len(self._categories) + 1),
+                "category_id": self._categories.setdefault(row.kind, len(self._categories) + 1),
                 "instance_id": row.id, "track_id": row.id, "bbox": box,
                 "area": round(box[2] * box[3], 2), "iscrowd": 0, "score": round(row.score, 4),
             }))  # fmt: skip
@@ -86,7 +74,6 @@ class CvatFile(ResultFile):
     head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is the public name of what is tracked."""
         super().__init__(path, overwrite=overwrite)
         self._source, self._size = source, (0, 0)
         self._numbers = array("q")
@@ -96,11 +83,11 @@ class CvatFile(ResultFile):
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """Nothing yet: tracks are written whole."""
         self._size = self._size if self._numbers else frame.image.shape[1::-1]
-        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+        for row in rows(tracks):
             kept = self._boxes.setdefault(row.id, array("d"))
             kept.extend([len(self._numbers), *row.xyxy])
-            if name != UNKNOWN or row.id not in self._labels:
-                self._labels[row.id] = name
+            if row.kind != UNKNOWN or row.id not in self._labels:
+                self._labels[row.id] = row.kind
         self._numbers.append(frame.number - 1)
         return ""
 
@@ -151,7 +138,6 @@ class FiftyOneFile(ResultFile):
     separator, tail = ",\n", "\n}}\n"
 
     def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
-        """`source` is the public name of what is tracked."""
         self.head = f'{{"filename": {json.dumps(source.rpartition("/")[2])}, "frames": {{\n'
         super().__init__(path, overwrite=overwrite)
 
@@ -159,10 +145,10 @@ class FiftyOneFile(ResultFile):
         """One frame on a line."""
         height, width = frame.image.shape[:2]
         objects = []
-        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+        for row in rows(tracks):
             left, top, right, bottom = row.xyxy
             objects.append({
-                "label": name, "index": row.id, "confidence": round(row.score, 4),
+                "label": row.kind, "index": row.id, "confidence": round(row.score, 4),
                 "bounding_box": {
                     "top_left": {"x": round(left / width, 6), "y": round(top / height, 6)},
                     "bottom_right": {"x": round(right / width, 6), "y": round(bottom / height, 6)},

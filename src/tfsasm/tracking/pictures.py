@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,14 +18,6 @@ QUALITY = 72  # of JPEG
 MOST = 3_000_000  # bytes of all pictures of a page
 
 
-@dataclass(frozen=True)
-class Crop:
-    """A view as it was seen, at the size of a picture."""
-
-    frame: int
-    image: Image
-
-
 class Pictures:
     """Crops of views that may be stored, and pictures of those that were.
 
@@ -36,7 +27,7 @@ class Pictures:
 
     def __init__(self, most: int = MOST) -> None:
         self._most, self._bytes = most, 0
-        self._crops: dict[int, Crop] = {}
+        self._crops: dict[int, tuple[int, Image]] = {}  # the frame, and what was seen there
         self._kept: dict[int, dict[int, bytes]] = {}
 
     def see(self, identity: int, frame: int, image: Image, xyxy: np.ndarray) -> None:
@@ -47,29 +38,26 @@ class Pictures:
         if crop.size:
             scale = min(1.0, HEIGHT / crop.shape[0], WIDTH / crop.shape[1])
             size = [max(1, round(length * scale)) for length in crop.shape[1::-1]]
-            self._crops[identity] = Crop(frame, resized(crop, *size))
+            self._crops[identity] = frame, resized(crop, *size)
         else:
             self._crops.pop(identity, None)
 
     def keep(self, identity: int, frame: int) -> None:
         """Make a picture of the view that was seen in that frame, if that was kept."""
-        crop = self._crops.pop(identity, None)
-        if crop is None or crop.frame != frame:
+        seen, crop = self._crops.pop(identity, (None, None))
+        if crop is None or seen != frame:
             return
-        _, data = cv2.imencode(".jpg", crop.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        _, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         self._kept.setdefault(identity, {})[frame] = data.tobytes()
         self._bytes += len(data)
-        while self._bytes > self._most and self._thinned():
-            pass
+        while self._bytes > self._most:
+            largest = max(self._kept.values(), key=len)
+            given_up = [*largest][-2::-2]
+            if not given_up:
+                return
+            self._bytes -= sum(len(largest.pop(frame)) for frame in given_up)
 
     def of(self, identity: int) -> Iterator[tuple[int, str]]:
         """Frames of the views that have a picture, and the picture as base64 of JPEG."""
         for frame, data in self._kept.get(identity, {}).items():
             yield frame, base64.b64encode(data).decode("ascii")
-
-    def _thinned(self) -> bool:
-        """Whether there was a picture to give up."""
-        most = max(self._kept.values(), key=len)
-        given_up = [*most][-2::-2]
-        self._bytes -= sum(len(most.pop(frame)) for frame in given_up)
-        return bool(given_up)

@@ -1,7 +1,11 @@
-"""Broken tracks joined after the fact, as the released evaluation did (SPEC 10).
+"""Identities of a result file, changed afterwards: broken tracks joined, corrections by hand.
 
-This uses the future: a track is continued only when the whole video is known, so its scores are
-those of an offline method. Nothing else in this package merges.
+Joining is that of the released evaluation (SPEC 10). It uses the future: a track is continued only
+when the whole video is known, so its scores are those of an offline method. Nothing else in this
+package merges.
+
+Corrections were made in the page, and are applied in their order, as the page does it: `{"merge":
+[a, b]}`: b is a. `{"split": a, "frame": n, "new": b}`: from frame n on a is b. `{"delete": a}`.
 """
 
 from __future__ import annotations
@@ -9,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tfsasm.errors import InputError
-from tfsasm.files import read_text
+from tfsasm.files import checked, field, read_json, read_text
 from tfsasm.motchallenge import read_tracks, with_commas
+from tfsasm.tables import Integers
+from tfsasm.tracking.config import NO_ID
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,7 @@ class MergeConfig:
             )
 
 
-def merged_ids(
-    frames: NDArray[np.int64], ids: NDArray[np.int64], config: MergeConfig
-) -> dict[int, int]:
+def merged_ids(frames: Integers, ids: Integers, config: MergeConfig) -> dict[int, int]:
     """Each id of a sequence and the one it gets, from the frames `[N]` and ids `[N]` of its boxes.
 
     Track j continues track i when j begins between `min_gap` and `max_gap` after the end of i, i is
@@ -75,6 +79,11 @@ def merged_ids(
     return dict(zip(known.tolist(), known[root].tolist(), strict=True))
 
 
+def _within(numbers: Integers, first: Integers, last: Integers) -> Integers:
+    """How many of the sorted `numbers` lie in each range, both ends included."""
+    return np.searchsorted(numbers, last, "right") - np.searchsorted(numbers, first, "left")
+
+
 def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     """A result file with the ids of joined tracks, and how many ids it had and has.
 
@@ -87,23 +96,101 @@ def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     return text, len(new), len(set(new.values()))
 
 
+@dataclass(frozen=True)
+class Correction:
+    """From `frame` on, what was the identity `old` is `new`, or none (`NO_ID`)."""
+
+    old: int
+    new: int
+    frame: int = 1
+    splits: bool = False
+    """Whether `new` is an identity that was not there before."""
+
+
+def read_corrections(path: Path) -> list[Correction]:
+    """The corrections that the page saved. Raises `InputError` naming file, correction and mend."""
+    saved = read_json(path)
+    try:
+        entries = field(saved, "corrections", list)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; give the file of 'Save corrections'") from error
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            found.append(_correction(entry))
+        except ValueError as error:
+            raise InputError(f"{path}: correction {number}: {error}") from error
+    return found
+
+
+def _correction(entry: Any) -> Correction:
+    if not isinstance(entry, dict) or not {"merge", "split", "delete"} & entry.keys():
+        raise ValueError("it is neither a merge, a split nor a delete")
+    if "merge" in entry:
+        pair = field(entry, "merge", list)
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise ValueError("a merge has two identities, [kept, gone]")
+        keep, gone = (checked(value, "merge", int) for value in pair)
+        return Correction(gone, keep)
+    if "split" in entry:
+        old, new, frame = (field(entry, key, int) for key in ("split", "new", "frame"))
+        if new < 1:
+            raise ValueError(f"new is {new}; identities are counted from 1")
+        return Correction(old, new, frame, splits=True)
+    return Correction(field(entry, "delete", int), NO_ID)
+
+
+def corrected_ids(frames: Integers, ids: Integers, corrections: Sequence[Correction]) -> Integers:
+    """The identity `[N]` of each box after the corrections, `NO_ID` for one that is left out.
+
+    Where two boxes of a frame get the same identity, that of the lower number before stays. Raises
+    `InputError` for a correction of an identity that is not there, or a new one that is.
+    """
+    new, known = ids.copy(), set(ids.tolist())
+    for number, one in enumerate(corrections, start=1):
+        wanted = {one.old} if one.splits or one.new == NO_ID else {one.old, one.new}
+        if absent := wanted - known:
+            raise InputError(f"correction {number}: there is no identity {min(absent)}")
+        if one.splits and one.new in known:
+            raise InputError(f"correction {number}: identity {one.new} is there already")
+        new[(new == one.old) & (frames >= one.frame)] = one.new
+        if one.splits:
+            known.add(one.new)
+        else:
+            known.remove(one.old)
+    order = np.lexsort((ids, new, frames))
+    again = np.zeros(len(ids), dtype=bool)
+    again[order[1:]] = (np.diff(frames[order]) == 0) & (np.diff(new[order]) == 0)
+    return np.where(again, NO_ID, new)
+
+
+def corrected_text(path: Path, corrections: Sequence[Correction]) -> tuple[str, int, int]:
+    """A MOT result file after the corrections, and how many ids it had and has.
+
+    The page counts identities from 1; a file that has an identity 0 counts from 0. Lines keep their
+    order and their other columns, character for character. Raises `InputError` as `corrected_ids`,
+    and for a file that is not MOT text.
+    """
+    table = read_tracks(path, lax=True)
+    shift = int((table.identity == 0).any())
+    try:
+        new = corrected_ids(table.frame, table.identity + shift, corrections)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    kept = np.unique(new[new != NO_ID])
+    text = renumbered(path, [None if i == NO_ID else i - shift for i in new.tolist()])
+    return text, len(np.unique(table.identity)), len(kept)
+
+
 def renumbered(path: Path, ids: Sequence[int | None]) -> str:
     """A result file with other `ids` `[N]`, without the lines that get None."""
     lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    rows = iter(ids)
-    renamed = (_renamed(line, next(rows)) if line.strip() else line for line in lines)
-    return "\n".join(line for line in renamed if line is not None)
-
-
-def _within(
-    numbers: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """How many of the sorted `numbers` lie in each range, both ends included."""
-    return np.searchsorted(numbers, last, "right") - np.searchsorted(numbers, first, "left")
-
-
-def _renamed(line: str, new: int | None) -> str | None:
-    if new is None:
-        return None
-    frame, identity, rest = with_commas(line).split(",", 2)
-    return line if float(identity) == new else f"{frame},{new},{rest}"
+    rows, kept = iter(ids), []
+    for line in lines:
+        if line.strip():
+            if (new := next(rows)) is None:
+                continue
+            frame, identity, rest = with_commas(line).split(",", 2)
+            line = line if float(identity) == new else f"{frame},{new},{rest}"
+        kept.append(line)
+    return "\n".join(kept)

@@ -22,10 +22,9 @@ import supervision as sv
 from tfsasm.errors import InputError
 from tfsasm.files import checked, field, numbers, parsed, read_text, shown
 from tfsasm.limits import FRAMES
-from tfsasm.tracking.annotations import UNKNOWN, class_names
 from tfsasm.tracking.history import History, Match, Remembers
 from tfsasm.tracking.pictures import Pictures
-from tfsasm.tracking.results import ResultFile, rows
+from tfsasm.tracking.results import UNKNOWN, ResultFile, rows
 from tfsasm.tracking.review import Identity, review_items
 from tfsasm.video.annotate import identity_color
 from tfsasm.video.find import VIDEO_SUFFIXES
@@ -69,13 +68,13 @@ class Report:
         """One more frame: its number, its time in seconds, and what was tracked in it."""
         self._numbers.append(number)
         self._times.append(time)
-        for row, name in zip(rows(tracks), class_names(tracks), strict=True):
+        for row in rows(tracks):
             x1, y1, x2, y2 = (round(10 * value) for value in row.xyxy)
             identity = self._identities.setdefault(row.id, Identity())
             identity.frames.append(number)
             identity.boxes += (x1, y1, x2 - x1, y2 - y1)
             identity.scores.append(round(100 * row.score))
-            identity.name = identity.name if name == UNKNOWN else name
+            identity.name = identity.name if row.kind == UNKNOWN else row.kind
 
     def remember(self, frame: Frame, tracks: sv.Detections) -> None:
         """What the tracker's memory did with the frame that was just added."""

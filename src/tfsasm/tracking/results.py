@@ -24,6 +24,9 @@ from tfsasm.files import check_output, partial_path, writing
 from tfsasm.motchallenge import result_line
 from tfsasm.video.source import Frame
 
+UNKNOWN = "object"
+"""The class of what has none."""
+
 
 class Row(NamedTuple):
     """One track of one frame, as plain numbers."""
@@ -37,6 +40,11 @@ class Row(NamedTuple):
     """The detector's number of its class; -1 where there is none."""
     class_name: str = ""
     """Empty where it is not known."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its class: that of its detector, else `class 3`; `object` for none."""
+        return self.class_name or (f"class {self.class_id}" if self.class_id > 0 else UNKNOWN)
 
 
 def rows(tracks: sv.Detections) -> list[Row]:
