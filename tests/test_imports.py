@@ -29,7 +29,7 @@ ALONE = {  # within a room, the only files that may import a thing
     ("detection", "motrv2"): {"deformable_detr.py"},
     ("detection", "torch"): {"yolox_torch.py", "huggingface.py", "deformable_detr.py"},
     ("tracking", "motrv2"): {"load.py"},
-    ("tracking", "torch"): {"load.py", "reid.py"},
+    ("tracking", "torch"): {"load.py", "embedders.py"},
     ("training", "detection"): {"validation.py", "sources.py"},
     ("training", "video"): {"sources.py", "mix.py"},
     **{(room, "torch"): set() for room in (

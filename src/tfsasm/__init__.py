@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from tfsasm.tracking.history import History
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
-    from tfsasm.tracking.run import Track, Tracker, track_video
+    from tfsasm.tracking.run import Track, Tracker, track, track_video
     from tfsasm.tracking.streams import track_videos
-    from tfsasm.tracking.whole import track
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.source import open_video
     from tfsasm.video.writer import VideoWriter
@@ -52,9 +51,8 @@ _HOMES = {
     "tracking.history": ("History",),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
-    "tracking.run": ("Track", "Tracker", "track_video"),
+    "tracking.run": ("Track", "Tracker", "track", "track_video"),
     "tracking.streams": ("track_videos",),
-    "tracking.whole": ("track",),
     "video.annotate": ("Annotator",),
     "video.source": ("open_video",),
     "video.writer": ("VideoWriter",),

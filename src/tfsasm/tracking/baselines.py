@@ -55,8 +55,7 @@ class ClassicTracker(Tracker):
         self._tracker, self._check_pixels = self._kind(**self._changed), PixelCheck()
 
     def update(
-        self, detections: Given, frame: np.ndarray | None = None,
-        prepared: Any = None,
+        self, detections: Given, frame: np.ndarray | None = None, prepared: Any = None
     ) -> sv.Detections:
         """The confirmed tracks of the next frame, `tracker_id` from 1.
 

@@ -6,7 +6,7 @@ frame beside the one before shows what happened, and it costs nothing where no `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -135,61 +135,44 @@ class History:
         before = _aligned(self._before, after, config)
         if self.beside:
             after = replace(found, memory=write(before.memory, _observed(before, found), config))
-        changes = compared(before.memory, after.memory, config)
+        captured, stored = compared(before.memory, after.memory)
+        waited = before.memory.gap + 1 > config.max_gap
         zero = ~after.memory.features.any(axis=(1, 2))
-        for row in np.flatnonzero(changes.captured | changes.stored).tolist():
+        for row in np.flatnonzero(captured | stored).tolist():
             past = self._past.setdefault(int(after.ids[row]), Past())
-            if changes.captured[row]:
+            if captured[row]:
                 past.candidate = frame
-            if changes.stored[row]:
-                seen = None if zero[row] else past.candidate
-                why: Literal["waited", "travelled"] = (
-                    "waited" if changes.waited[row] else "travelled"
-                )
-                covered = float(before.memory.overlap[row])
-                past.views = _stored(past.views, View(seen, frame, why, covered), config.capacity)
-                past.candidate = None
-        for identity, match in _matches(self._before, before, after, frame).items():
+            if stored[row]:
+                seen, past.candidate = None if zero[row] else past.candidate, None
+                why: Literal["waited", "travelled"] = "waited" if waited[row] else "travelled"
+                views = [*past.views, View(seen, frame, why, float(before.memory.overlap[row]))]
+                if len(views) > config.capacity:
+                    oldest = len(views) - config.capacity - 1
+                    views[oldest] = replace(views[oldest], dropped=frame)
+                past.views = views
+        for identity, match in _matches(self._before, before, after, frame):
             self._past.setdefault(identity, Past()).match = match
         self._before = after
-        return set(after.ids[changes.stored].tolist())
+        return set(after.ids[stored].tolist())
 
 
-@dataclass(frozen=True)
-class Changes(Table):
-    """What one frame did to the memory of N tracks, flags `[N]`."""
+def compared(before: Memory, after: Memory) -> tuple[Flags, Flags]:
+    """What happened between two memories of the same N tracks, NumPy's, one frame apart.
 
-    captured: Flags
-    """The candidate, or what was stored, is a view of this frame."""
-    stored: Flags
-    waited: Flags
-    """It was time to store, whatever the travel."""
-
-
-def compared(before: Memory, after: Memory, config: MemoryConfig) -> Changes:
-    """What happened between two memories of the same tracks, NumPy's, one frame apart."""
+    Of which `[N]` the candidate, or what was stored, is a view of this frame; and which `[N]`
+    stored one.
+    """
     newest, last = after.features[:, -1:], before.features[:, -1:]
     pushed = (newest != last).any(axis=(1, 2))
     pushed |= (after.valid != before.valid).any(axis=1)
     stored = (after.gap == 0) & ((before.gap > 0) | pushed) & after.valid.any(axis=1)
-    old = before.captured & (newest[:, -1:] == before.candidate[:, None]).all(axis=(1, 2))
+    old = before.captured & (newest == before.candidate[:, None]).all(axis=(1, 2))
     changed = (after.candidate != before.candidate).any(axis=1)
     kept = after.captured & (~before.captured | changed)
-    captured = np.where(stored, ~old & newest.any(axis=(1, 2)), kept)
-    return Changes(captured, stored, before.gap + 1 > config.max_gap)
+    return np.where(stored, ~old & newest.any(axis=(1, 2)), kept), stored
 
 
-def _stored(views: list[View], new: View, capacity: int) -> list[View]:
-    """The views with one more, for which the oldest that is kept makes room when there is none."""
-    if len(views) >= capacity:
-        oldest = len(views) - capacity
-        views = [*views[:oldest], replace(views[oldest], dropped=new.stored), *views[oldest + 1 :]]
-    return [*views, new]
-
-
-def _aligned(
-    before: Remembered | None, after: Remembered, config: MemoryConfig
-) -> Remembered:
+def _aligned(before: Remembered | None, after: Remembered, config: MemoryConfig) -> Remembered:
     """The rows of `before` in the order of `after`, blank ones for identities that are new."""
     blank = after.map(np.zeros_like)
     blank.memory.overlap[:] = config.first_overlap
@@ -217,28 +200,24 @@ def _observed(before: Remembered, after: Remembered) -> Observation:
 
 def _matches(
     past: Remembered | None, before: Remembered, after: Remembered, frame: int
-) -> dict[int, Match]:
+) -> Iterator[tuple[int, Match]]:
     """How like what was remembered each identity is that got a new view; `before` has its row."""
     changed = (after.current != before.current).any(axis=1)
     seen = np.flatnonzero(changed & before.reference.any(axis=1))
     if past is None or not len(seen):
-        return {}
+        return
     alike = unit(after.current[seen]) @ past.reference.T
-    matches = {}
-    for row, likeness in zip(seen.tolist(), alike, strict=True):
-        identity = int(after.ids[row])
+    for identity, likeness in zip(after.ids[seen].tolist(), alike, strict=True):
         own = past.ids == identity
         distance = 1 - float(likeness[own][0])
         rivals = np.where(own | ~past.reference.any(axis=1), -np.inf, likeness)
         best = int(rivals.argmax())
         if rivals[best] == -np.inf:
-            matches[identity] = Match(frame, distance, None, None, None)
+            yield identity, Match(frame, distance, None, None, None)
             continue
         other, rate = 1 - float(rivals[best]), float(past.rate[best])
         sure = 1 / (1 + float(np.exp(np.clip(rate * (distance - other), -50, 50))))
-        second = int(past.ids[best])
-        matches[identity] = Match(frame, distance, second, other, sure if rate else None)
-    return matches
+        yield identity, Match(frame, distance, int(past.ids[best]), other, sure if rate else None)
 
 
 def remembered(

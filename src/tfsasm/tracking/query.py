@@ -44,7 +44,7 @@ from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.memory import Observation
 from tfsasm.tracking.origins import Origins
-from tfsasm.tracking.run import Track, track_video
+from tfsasm.tracking.run import Track, listed, track_video
 from tfsasm.tracking.state import (
     TrackerState,
     TrackOutput,
@@ -289,11 +289,7 @@ class QueryTracker:
         """All that live after the last frame, lost ones included, in the order of their ids."""
         kept = self.state.living
         boxes = _in_pixels(kept.queries.boxes, *self._size).astype(np.float64)
-        columns = zip(kept.ids.tolist(), boxes, kept.missed.tolist(), kept.classes.tolist(),
-                      strict=True)  # fmt: skip
-        tracks = [Track(i + 1, box, lost, None if kind == NO_CLASS else kind)
-                  for i, box, lost, kind in columns]  # fmt: skip
-        return sorted(tracks, key=lambda track: track.id)
+        return listed(as_numpy(kept.ids) + 1, boxes, as_numpy(kept.missed), as_numpy(kept.classes))
 
     @property
     def class_names(self) -> dict[int, str]:
@@ -322,8 +318,7 @@ class QueryTracker:
         return self.network.encode([as_bgr(image) for image in images])
 
     def update(
-        self, detections: Given, frame: np.ndarray | None = None,
-        prepared: Any = None,
+        self, detections: Given, frame: np.ndarray | None = None, prepared: Any = None
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 

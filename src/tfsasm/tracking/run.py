@@ -12,9 +12,9 @@ import numpy as np
 import supervision as sv
 from supervision.config import CLASS_NAME_DATA_FIELD
 
-from tfsasm.detection.proposals import Given
+from tfsasm.detection.proposals import NO_CLASS, Given
 from tfsasm.errors import InputError
-from tfsasm.tables import Doubles
+from tfsasm.tables import Doubles, Integers
 from tfsasm.tracking.given import GivenDetector, GivenSource, as_detector, as_source
 from tfsasm.video import prefetch as threads
 from tfsasm.video.source import Frame
@@ -41,6 +41,14 @@ class Track:
     """None where no class is known."""
 
 
+def listed(ids: Integers, boxes: Doubles, missed: Integers, classes: Integers) -> list[Track]:
+    """Tracks `[N]` in the order of their `ids`, from 1, without those that have none."""
+    columns = zip(ids.tolist(), boxes, missed.tolist(), classes.tolist(), strict=True)
+    tracks = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
+              for i, box, lost, kind in columns if i > 0]  # fmt: skip
+    return sorted(tracks, key=lambda track: track.id)
+
+
 class Tracker(Protocol):
     """What tracks a video frame by frame. A tracker has a state; one video at a time."""
 
@@ -57,8 +65,7 @@ class Tracker(Protocol):
         return [None] * len(images)
 
     def update(
-        self, detections: Given, frame: np.ndarray | None = None,
-        prepared: Any = None,
+        self, detections: Given, frame: np.ndarray | None = None, prepared: Any = None
     ) -> sv.Detections:
         """The tracks of the next frame, `tracker_id` from 1, by its detections and its image."""
         ...
@@ -100,6 +107,27 @@ def track_video(
             with naming(frame):
                 tracks = tracker.update(proposals, frame.image, prepared)
             yield frame, _with_names(tracks, names)
+
+
+def track(
+    source: GivenSource, detector: GivenDetector = "yolox-nano", tracker: Tracker | None = None
+) -> Iterator[tuple[Frame, sv.Detections]]:
+    """Frames of a video with the tracks in them, as they come.
+
+        for frame, tracks in tfsasm.track("video.mp4"):
+            print(frame.number, tracks.tracker_id, tracks.xyxy)
+
+    `source` is a file, folder, address, camera index, `tfsasm.open_video(...)`, `cv2.VideoCapture`
+    or any iterable of BGR images. The detector is in the package; others go by their name, or are
+    a file of stored detections or a function of a frame. `tracker` is the appearance tracker with
+    colour histograms, as that of `tfsasm track`. Raises as `track_video`.
+    """
+    if tracker is None:
+        from tfsasm.tracking.appearance.embedders import embedder
+        from tfsasm.tracking.appearance.tracker import AppearanceTracker
+
+        tracker = AppearanceTracker(embedder())
+    return track_video(tracker, source, detector)
 
 
 @contextmanager

@@ -28,26 +28,15 @@ from tfsasm.errors import InputError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tables import Doubles, Floats, Image, Integers
 from tfsasm.tracking.appearance import association, motion
-from tfsasm.tracking.appearance.association import (
-    AppearanceReliability,
-    AppearanceWeightConfig,
-    Candidates,
-    MatchConfig,
-)
+from tfsasm.tracking.appearance.association import AppearanceWeightConfig
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
-from tfsasm.tracking.appearance.motion import (
-    KalmanConfig,
-    MeasurementNoise,
-    Persistence,
-    PersistenceConfig,
-)
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID, MemoryConfig
 from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
-from tfsasm.tracking.run import Track, Tracker, track_video
+from tfsasm.tracking.run import Track, Tracker, listed, track_video
 from tfsasm.video.source import Frame
 
 EMBEDDING = "embedding"
@@ -58,9 +47,9 @@ EMBEDDING = "embedding"
 class AppearanceConfig:
     """The method. Every constant says where it comes from."""
 
-    match: MatchConfig = field(default_factory=MatchConfig)
-    kalman: KalmanConfig = field(default_factory=KalmanConfig)
-    persistence: PersistenceConfig = field(default_factory=PersistenceConfig)
+    match: association.MatchConfig = field(default_factory=association.MatchConfig)
+    kalman: motion.KalmanConfig = field(default_factory=motion.KalmanConfig)
+    persistence: motion.PersistenceConfig = field(default_factory=motion.PersistenceConfig)
     appearance: AppearanceWeightConfig = field(default_factory=AppearanceWeightConfig)
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -86,12 +75,20 @@ def step(
     """
     persistence = state.persistence.share(config.persistence.min_pairs)
     config = replace(config, kalman=motion.with_persistence(config.kalman, persistence))
-    order = _order(detections, config.match.low_score)
+    # without those below `low_score`, the highest score first, equal ones from the left
+    order = np.lexsort((detections.classes, *detections.xyxy.T[::-1], -detections.scores))
+    order = order[detections.scores[order] >= config.match.low_score]
     found = detections[order]
 
     tracks = _predict(state.tracks, found.warp, config.kalman)
     distances = _distances(tracks, found, views)
-    pairs = _candidates(tracks, found, distances, state.reliability, persistence, config)
+    scaled = state.reliability.scaled(distances)
+    pairs = association.Candidates(
+        predicted=tracks.motion.xyxy, last_box=tracks.last_box, missed=tracks.missed,
+        boxes=found.xyxy, distances=scaled, log_ratio=state.reliability.log_ratio(scaled),
+        reliability=state.reliability.value(config.appearance), persistence=persistence,
+        size=found.size, match=config.match, appearance=config.appearance,
+    )  # fmt: skip
     matches = association.associate(
         pairs, tracks.ids != NO_ID, found.scores, tracks.classes, found.classes
     )
@@ -115,13 +112,7 @@ def step(
     return state, ids, rows, boxes
 
 
-def _order(detections: FrameDetections, low_score: float) -> Integers:
-    """Detections that are not below `low_score`, highest score first, equal ones from the left."""
-    order = np.lexsort((detections.classes, *detections.xyxy.T[::-1], -detections.scores))
-    return order[detections.scores[order] >= low_score]
-
-
-def _predict(tracks: Tracks, warp: Doubles | None, config: KalmanConfig) -> Tracks:
+def _predict(tracks: Tracks, warp: Doubles | None, config: motion.KalmanConfig) -> Tracks:
     """The tracks one frame later, in the image of the moved camera."""
     if warp is not None:
         tracks = replace(
@@ -142,24 +133,10 @@ def _distances(tracks: Tracks, found: FrameDetections, views: Gallery) -> Double
     return distances
 
 
-def _candidates(
-    tracks: Tracks, found: FrameDetections, distances: Doubles, reliability: AppearanceReliability,
-    persistence: float, config: AppearanceConfig,
-) -> Candidates:
-    """All tracks and all detections."""
-    scaled = reliability.scaled(distances)
-    return Candidates(
-        predicted=tracks.motion.xyxy, last_box=tracks.last_box, missed=tracks.missed,
-        boxes=found.xyxy, distances=scaled, log_ratio=reliability.log_ratio(scaled),
-        reliability=reliability.value(config.appearance), persistence=persistence,
-        size=found.size, match=config.match, appearance=config.appearance,
-    )  # fmt: skip
-
-
 def _update_reliability(
-    reliability: AppearanceReliability, tracks: Tracks, distances: Doubles,
+    reliability: association.AppearanceReliability, tracks: Tracks, distances: Doubles,
     found: FrameDetections, matches: Integers, config: AppearanceConfig,
-) -> AppearanceReliability:
+) -> association.AppearanceReliability:
     """With the distances among this frame's matches of high score, within a class."""
     rows = np.flatnonzero(matches >= 0)
     rows = rows[found.scores[matches[rows]] >= config.match.high_score]
@@ -175,7 +152,7 @@ def _update_reliability(
 def _update_tracks(
     state: State, tracks: Tracks, found: FrameDetections, matches: Integers, views: Gallery,
     config: AppearanceConfig,
-) -> tuple[Tracks, Persistence, MeasurementNoise, int]:
+) -> tuple[Tracks, motion.Persistence, motion.MeasurementNoise, int]:
     """Predicted `tracks`, corrected; what is learned of motion and of noise; the next free id."""
     present = matches >= 0
     rows, own = np.flatnonzero(present), matches[present]
@@ -258,11 +235,7 @@ class AppearanceTracker(Tracker):
     def tracks(self) -> list[Track]:
         """All that live after the last frame, lost ones included, in the order of their ids."""
         kept = self.state.tracks
-        columns = zip(kept.ids.tolist(), kept.reported, kept.missed.tolist(),
-                      kept.classes.tolist(), strict=True)  # fmt: skip
-        found = [Track(i, box.copy(), lost, None if kind == NO_CLASS else kind)
-                 for i, box, lost, kind in columns if i != NO_ID]  # fmt: skip
-        return sorted(found, key=lambda track: track.id)
+        return listed(kept.ids, kept.reported, kept.missed, kept.classes)
 
     @property
     def memory_config(self) -> MemoryConfig:
@@ -284,8 +257,7 @@ class AppearanceTracker(Tracker):
                           tracks.last_box, rate)  # fmt: skip
 
     def update(
-        self, detections: Given, frame: np.ndarray | None = None,
-        prepared: Any = None,
+        self, detections: Given, frame: np.ndarray | None = None, prepared: Any = None
     ) -> sv.Detections:
         """Track one frame; call it for every frame, also when nothing was detected.
 
@@ -310,7 +282,12 @@ class AppearanceTracker(Tracker):
             warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
         seen = FrameDetections(xyxy, scores, kinds, embeddings, warp, size)
         self.state, ids, rows, boxes = step(state, seen, self._gallery, self.config)
-        return _reported(found, scores, ids, rows, boxes)
+        classes = np.zeros(len(scores), int) if found.class_id is None else found.class_id
+        reported: Any = found[rows]  # with all that was attached to them
+        return replace(
+            reported, xyxy=boxes.astype(found.xyxy.dtype), confidence=scores[rows],
+            class_id=classes[rows], tracker_id=ids,
+        )  # fmt: skip
 
     def track(
         self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
@@ -378,15 +355,3 @@ def to_embed(
     columns = np.arange(len(high))
     same = comparable(tracks.classes, kinds[high])[track, columns]
     return high[~(rest[track] & same & (track >= 0))]
-
-
-def _reported(
-    found: sv.Detections, scores: Doubles, ids: Integers, rows: Integers, boxes: Doubles
-) -> Any:
-    """The detections that belong to a track, in their order, with all that was attached to them."""
-    kinds = np.zeros(len(scores), dtype=int) if found.class_id is None else found.class_id
-    chosen: Any = found[rows]
-    return replace(
-        chosen, xyxy=boxes.astype(found.xyxy.dtype), confidence=scores[rows],
-        class_id=kinds[rows], tracker_id=ids,
-    )  # fmt: skip
