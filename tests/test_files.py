@@ -28,7 +28,7 @@ from tfsasm.files import (
     write_text,
 )
 from tfsasm.tracking.results import JsonFile, MotFile
-from tfsasm.training.reports import JsonLog
+from tfsasm.training.reports import json_log
 from tfsasm.video.source import Frame
 from tfsasm.video.writer import VideoWriter
 
@@ -193,7 +193,8 @@ def frames(path, folder=False):
 
 
 def log(path):
-    JsonLog(path, 0).close()
+    with json_log(path, 0):
+        pass
 
 
 @pytest.mark.parametrize(("name", "write"), [

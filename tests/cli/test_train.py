@@ -18,7 +18,7 @@ from tfsasm.cli.train import Options, plan_of, stop_after_the_step
 from tfsasm.motrv2.config import full, tiny
 from tfsasm.motrv2.weights import load_model, save_model
 from tfsasm.settings import full_name
-from tfsasm.training.augment import augment_of
+from tfsasm.training.mix import augment_of
 from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_motr, recipe_tiny
 from tfsasm.training.runs import Run, save_run
 from tfsasm.training.sources import parse_data

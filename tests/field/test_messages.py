@@ -30,7 +30,7 @@ from tfsasm.pytorch import find_device
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import MemoryConfig
-from tfsasm.training.trainer import resume
+from tfsasm.training.checkpoints import resume
 from tfsasm.video.find import find_sources
 from tfsasm.video.source import open_video
 

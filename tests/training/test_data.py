@@ -20,6 +20,7 @@ from tfsasm.training.data import (
     augment,
     cut,
     normalised,
+    recoloured,
     stream,
     to_clip,
 )
@@ -132,6 +133,13 @@ def test_colours_change_alike_in_all_frames():
     assert not np.array_equal(shifted[0].image, frame.image)
     assert all(np.array_equal(other.image, shifted[0].image) for other in shifted)
     assert np.array_equal(shifted[0].boxes, frame.boxes)
+
+
+def test_colours_change_in_opencvs_units():
+    image = np.full((2, 2, 3), (40, 40, 200), np.uint8)
+    brighter = recoloured(image, (0, 0, 30))
+    assert brighter[..., 2].max() == 230
+    assert recoloured(image, (0, 0, 0)) is image
 
 
 def test_detections_are_lost_apart_and_truth_never():

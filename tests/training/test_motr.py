@@ -18,10 +18,10 @@ from tfsasm.motrv2.transformer import Prediction, Queries
 from tfsasm.motrv2.weights import save_model, to_published
 from tfsasm.tracking.config import NO_ID
 from tfsasm.tracking.load import load
-from tfsasm.training.augment import augment_of
 from tfsasm.training.clip import Clip, ClipTracks, FrameDetections, clip_loss, next_tracks
 from tfsasm.training.initialise import new_model
 from tfsasm.training.losses import Matches, Targets
+from tfsasm.training.mix import augment_of
 from tfsasm.training.recipes import recipe_motr
 
 SIZES = ModelConfig(

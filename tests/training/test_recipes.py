@@ -9,7 +9,7 @@ import pytest
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import ModelConfig, full, motr, tiny
 from tfsasm.settings import pairs, with_settings
-from tfsasm.training.augment import AugmentConfig, augment_of
+from tfsasm.training.mix import AugmentConfig, augment_of
 from tfsasm.training.recipes import (
     TrainConfig,
     check_recipe,

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.training.reports import JsonLog, Means, make_loggers
+from tfsasm.training.reports import Means, json_log, loggers
 
 
 def test_means_are_over_the_steps_that_came():
@@ -24,15 +24,13 @@ def lines(path):
 
 def test_a_log_is_cut_back_to_where_a_run_goes_on(tmp_path):
     path = tmp_path / "log.jsonl"
-    log = JsonLog(path, 0)
-    for step in (1, 2, 3):
-        log.log(step, {"loss": step / 2})
-    log.close()
+    with json_log(path, 0) as log:
+        for step in (1, 2, 3):
+            log(step, {"loss": step / 2})
     with path.open("a") as file:
         file.write('{"step": 4, "lo')  # killed while it wrote
-    log = JsonLog(path, 2)
-    log.log(3, {"loss": 9.0})
-    log.close()
+    with json_log(path, 2) as log:
+        log(3, {"loss": 9.0})
     assert lines(path) == [
         {"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}, {"step": 3, "loss": 9.0}
     ]  # fmt: skip
@@ -51,9 +49,9 @@ def hub(monkeypatch):
 
 def test_a_hub_gets_settings_values_and_an_end(hub, tmp_path):
     (tmp_path / "mine").mkdir()
-    for one in make_loggers(("trackio",), tmp_path / "mine", 0, {"lr": 0.1}):
-        one.log(5, {"loss": 1.5})
-        one.close()
+    with loggers(("trackio",), tmp_path / "mine", 0, {"lr": 0.1}) as made:
+        for log in made:
+            log(5, {"loss": 1.5})
     assert hub == [
         ("init", (), {"project": "tfsasm", "name": "mine", "config": {"lr": 0.1}}),
         ("log", ({"loss": 1.5},), {"step": 5}),
@@ -64,10 +62,12 @@ def test_a_hub_gets_settings_values_and_an_end(hub, tmp_path):
 
 def test_a_hub_that_is_not_installed_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match="--logger wandb needs that package: pip install wandb"):
-        make_loggers(("wandb",), tmp_path, 0, {})
+    wanted = pytest.raises(InputError, match="--logger wandb needs that package: pip install wandb")
+    with wanted, loggers(("wandb",), tmp_path, 0, {}):
+        pass
 
 
 def test_tensorboard_may_be_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    assert len(make_loggers(("tensorboard",), tmp_path, 0, {})) == 1
+    with loggers(("tensorboard",), tmp_path, 0, {}) as made:
+        assert len(made) == 1

@@ -11,9 +11,9 @@ from helpers.scenes import NETWORK
 from helpers.training_data import write_dance
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import full, tiny
-from tfsasm.training.augment import AugmentConfig
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SyntheticBlocks
+from tfsasm.training.mix import AugmentConfig
 from tfsasm.training.recipes import TrainConfig, recipe_full, recipe_tiny
 from tfsasm.training.runs import (
     Run,

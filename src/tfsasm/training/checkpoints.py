@@ -67,33 +67,30 @@ def averaged(run: TrainState) -> MOTRv2:
 
 def save(run: TrainState, output: Path) -> None:
     """Write `last.pt` and `model.safetensors`, each atomically."""
-    settings = json.dumps(asdict(run.config))
     state = {
         "model": state_of(run), "average": run.average, "step": run.step,
         "optimizer": run.optimizer.state_dict(), "scaler": run.scaler.state_dict(),
-        "network": run.network.to_json(), "config": settings, "best": run.best,
-        "pending": asdict(run.pending),
+        "network": run.network.to_json(), "config": json.dumps(asdict(run.config)),
+        "best": run.best, "pending": asdict(run.pending),
     }  # fmt: skip
     with tensors_path(output / "last.pt") as partial:
         torch.save(state, partial)
-    _save_average(run, output / "model.safetensors", settings)
+    _save_average(run, output / "model.safetensors")
 
 
 def save_best(run: TrainState, output: Path, scores: Mapping[str, float]) -> None:
     """Write `best.safetensors` when there was never a better HOTA among the `scores`."""
     if (hota := scores.get("HOTA", -math.inf)) > run.best:
         run.best = hota
-        _save_average(run, output / "best.safetensors", json.dumps(asdict(run.config)))
+        _save_average(run, output / "best.safetensors")
 
 
-def _save_average(run: TrainState, path: Path, settings: str) -> None:
-    notes = {"step": str(run.step), "training": settings}
+def _save_average(run: TrainState, path: Path) -> None:
+    notes = {"step": str(run.step), "training": json.dumps(asdict(run.config))}
     save_model(path, averaged(run), run.network, half=True, notes=notes)
 
 
-_MAY_CHANGE = {
-    "steps", "workers", "checkpoint_minutes", "validate_minutes", "log_every", "loggers"
-}  # fmt: skip
+_MAY_CHANGE = {"steps", "workers", "checkpoint_minutes", "validate_minutes", "log_every", "loggers"}
 
 
 def resume(run: TrainState, path: Path) -> str:
@@ -104,16 +101,16 @@ def resume(run: TrainState, path: Path) -> str:
     setting of the run differs from those that made it.
     """
     state = read_checkpoint_file(path)
-    keys = ("model", "average", "step", "optimizer", "network", "config")
-    if not isinstance(state, dict) or not state.keys() >= set(keys):
+    keys = {"model", "average", "step", "optimizer", "network", "config"}
+    if not isinstance(state, dict) or not state.keys() >= keys:
         raise WeightsError(f"{path} is not a checkpoint to resume from")
     try:
         theirs = checked(parsed(checked(state["config"], "config", str)), "config", dict)
-    except json.JSONDecodeError as error:
-        reason = f"config is {not_json(error)}"
-        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
     except ValueError as error:
-        raise WeightsError(f"{path} is not a checkpoint to resume from: {error}") from error
+        reason = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"config is {not_json(error)}"
+        raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
     ours = json.loads(json.dumps(asdict(run.config)))
     changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]
     if changed or state["network"] != run.network.to_json():

@@ -7,6 +7,7 @@ tracking; only the identities come from `match_frame` instead of `association.up
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -128,13 +129,11 @@ def clip_loss(
             noised = model.denoising_queries(boxes)
         if features is not None:
             predictions, denoised = _decode(model, features[index], tracks.queries, noised)
-        elif index < len(clip.targets) - 1:
-            image = clip.images[index : index + 1]
-            predictions, denoised = checkpoint(
-                _frame, model, image, tracks.queries, noised, use_reentrant=False
-            )
         else:
-            predictions, denoised = _frame(model, clip.images[index:], tracks.queries, noised)
+            last = index == len(clip.targets) - 1
+            frame = _frame if last else partial(checkpoint, _frame, use_reentrant=False)
+            image = clip.images[index : index + 1]
+            predictions, denoised = frame(model, image, tracks.queries, noised)
         matches = match_frame(tracks.ids, tracks.iou, predictions[-1], targets, config.loss)
         losses.append(
             frame_loss(predictions, tracks.ids, matches, targets, config.loss, denoised=denoised)

@@ -9,12 +9,13 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from tfsasm.boxes import normalised_boxes
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
@@ -22,7 +23,6 @@ from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
 from tfsasm.processes import without_ctrl_c
-from tfsasm.training.augment import recoloured
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
@@ -88,23 +88,19 @@ class SyntheticBlocks:
 
     def __call__(self, index: int) -> list[RawClip]:
         """Clips of block `index`, shuffled."""
-        rng = np.random.default_rng([self.seed, index])
+        rng, sampling = np.random.default_rng([self.seed, index]), self.sampling
         clips: list[RawClip] = []
         for seed in self.sequence_seeds(index):
-            clips += self._sequence(rng, seed)
+            width, height = sampling.sizes[rng.integers(len(sampling.sizes))]
+            scene = SceneConfig(width=width, height=height, frames=sampling.sequence_frames)
+            frames = list(render_clip(seed, scene))
+            clips += [augment(clip, rng, sampling) for clip in cut(frames, rng, sampling)]
         return [clips[i] for i in rng.permutation(len(clips))]
 
     def sequence_seeds(self, index: int) -> list[int]:
         """The seeds of the sequences of block `index`."""
         entropies = ([self.seed, index, child] for child in range(self.sampling.sequences))
         return [int(np.random.SeedSequence(e).generate_state(1)[0]) for e in entropies]
-
-    def _sequence(self, rng: np.random.Generator, seed: int) -> Iterator[RawClip]:
-        sampling = self.sampling
-        width, height = sampling.sizes[rng.integers(len(sampling.sizes))]
-        scene = SceneConfig(width=width, height=height, frames=sampling.sequence_frames)
-        for clip in cut(list(render_clip(seed, scene)), rng, sampling):
-            yield augment(clip, rng, sampling)
 
 
 def cut(
@@ -123,8 +119,7 @@ def augment(clip: RawClip, rng: np.random.Generator, sampling: SamplingConfig) -
         clip = clip[::-1]
     if rng.random() < sampling.flip:
         clip = [_flipped(frame) for frame in clip]
-    hue, saturation, value = (int(gain) for gain in rng.uniform(-1, 1, 3) * sampling.colour)
-    gains = hue, saturation, value
+    gains = (rng.uniform(-1, 1, 3) * sampling.colour).astype(int).tolist()
     visible = rng.random() >= sampling.blank
     return [
         replace(
@@ -152,6 +147,16 @@ def _flipped(frame: RawFrame) -> RawFrame:
     )  # fmt: skip
 
 
+def recoloured(image: np.ndarray, gains: Sequence[int]) -> np.ndarray:
+    """A BGR image whose OpenCV hue, saturation and value are changed by `gains`."""
+    if not any(gains):
+        return image
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(np.int16)
+    hsv[..., 0] = (hsv[..., 0] + gains[0]) % 180
+    hsv[..., 1:] = np.clip(hsv[..., 1:] + gains[1:], 0, 255)
+    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)
+
+
 def to_clip(frames: Sequence[RawFrame]) -> Clip:
     """Tensors of a clip, images still uint8 RGB: quick to hand from one process to another."""
     height, width = frames[0].image.shape[:2]
@@ -159,13 +164,15 @@ def to_clip(frames: Sequence[RawFrame]) -> Clip:
     def boxes(ltwh: np.ndarray) -> Tensor:
         return torch.from_numpy(normalised_boxes(ltwh, width, height))
 
+    def targets(frame: RawFrame) -> Targets:
+        ids = torch.from_numpy(frame.ids.astype(np.int64))
+        labels = [torch.from_numpy(frame.labels)] if isinstance(frame, LabelledFrame) else []
+        return Targets(boxes(frame.boxes), ids, *labels)
+
     images = np.stack([frame.image[:, :, ::-1].transpose(2, 0, 1) for frame in frames])
     return Clip(
         images=torch.from_numpy(np.ascontiguousarray(images)),
-        targets=[
-            Targets(boxes(frame.boxes), *map(torch.from_numpy, _identities(frame)))
-            for frame in frames
-        ],
+        targets=[targets(frame) for frame in frames],
         detections=[
             FrameDetections(
                 boxes(frame.detections[:, :4]),
@@ -176,29 +183,12 @@ def to_clip(frames: Sequence[RawFrame]) -> Clip:
     )
 
 
-def _identities(frame: RawFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Identities and classes `[G]` of a frame; synthetic people are of class 0."""
-    ids = frame.ids.astype(np.int64)
-    return ids, frame.labels if isinstance(frame, LabelledFrame) else np.zeros_like(ids)
-
-
 def normalised(clip: Clip, frames: int | None = None) -> Clip:
     """The first `frames` of a clip, images as the network takes them."""
     return Clip(normalise(clip.images[:frames]), clip.targets[:frames], clip.detections[:frames])
 
 
 _ENDLESS = 1 << 40
-
-
-class _Blocks(Dataset[list[Clip]]):
-    def __init__(self, blocks: Blocks) -> None:
-        self.blocks = blocks
-
-    def __len__(self) -> int:
-        return _ENDLESS
-
-    def __getitem__(self, index: int) -> list[Clip]:
-        return [to_clip(clip) for clip in self.blocks(index)]
 
 
 def stream(
@@ -215,15 +205,16 @@ def stream(
     single = per_block == 1  # then each process makes its own blocks alone
     start, stride = (skip + first, step) if single else (skip // per_block, 1)
     numbers = range(start, _ENDLESS, stride)
-    for number, clips in zip(numbers, _in_workers(_Blocks(blocks), numbers, workers), strict=False):
+    for number, clips in zip(numbers, _in_workers(blocks, numbers, workers), strict=False):
         for index, clip in enumerate(clips, start=number * per_block):
             if index >= skip and (index - skip) % step == first:
                 yield clip
 
 
-def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:
-    loader = DataLoader(
-        dataset, batch_size=None, sampler=numbers, num_workers=workers,
+def _in_workers(blocks: Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:
+    loader: DataLoader[list[Clip]] = DataLoader(
+        numbers,  # type: ignore[arg-type]  # of a data set only what a range has, too, is asked
+        batch_size=None, collate_fn=partial(_clips_of, blocks), num_workers=workers,
         prefetch_factor=2 if workers else None, worker_init_fn=_quietly,
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip
@@ -232,9 +223,13 @@ def _in_workers(dataset: _Blocks, numbers: range, workers: int) -> Iterator[list
             return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
-            f"{dataset.blocks!r} cannot be sent to another process; give a function of a module, "
-            "or workers=0"
+            f"{blocks!r} cannot be sent to another process; give a function of a module, or "
+            "workers=0"
         ) from error
+
+
+def _clips_of(blocks: Blocks, number: int) -> list[Clip]:
+    return [to_clip(clip) for clip in blocks(number)]
 
 
 def _quietly(worker: int) -> None:

@@ -56,9 +56,8 @@ def joined(device: str) -> Iterator[str]:
     except RuntimeError as error:
         if not other_ended(error):
             raise
-        raise TfsasmError("another process of this run ended; what it said stands by itself") from (
-            error
-        )
+        what = "another process of this run ended; what it said stands by itself"
+        raise TfsasmError(what) from error
     finally:
         dist.destroy_process_group()
 
@@ -66,9 +65,8 @@ def joined(device: str) -> Iterator[str]:
 def other_ended(error: RuntimeError) -> bool:
     """Whether an error of a run of several processes says that another one is gone."""
     text = str(error)
-    return team().size > 1 and (
-        "closed by peer" in text or "NCCL" in text or "gloo" in text.lower()
-    )
+    gone = "closed by peer" in text or "NCCL" in text or "gloo" in text.lower()
+    return gone and team().size > 1
 
 
 def left_alone() -> Callable[[], bool]:

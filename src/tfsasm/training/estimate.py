@@ -1,9 +1,10 @@
 """What a run will need, by some of its own steps: seconds and memory are measured, not guessed."""
 
+import itertools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,10 +18,11 @@ from tfsasm.training.data import Blocks, stream
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
 
-_LEAST, _MOST, _SECONDS = 4, 40, 30.0  # clips per clip length, and how long they may take
-_SLOW, _PATIENCE = 2, 120.0  # clips at least where they are slow, and seconds for them
+_STEPS = ((2, math.inf), (4, 120.0), (40, 30.0))
+"""One more clip is timed while those before are fewer, and took fewer seconds, than a pair says."""
 
-_MADE, _MAKING = 4, 3.0  # clips at least whose making is timed, and seconds, for 10 times as many
+_MAKING = ((4, math.inf), (40, 3.0))
+"""The same for clips as they are made."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,9 @@ def estimate(
 ) -> Estimate:
     """Take a few clips of a run at each of its clip lengths, and throw away what was learned.
 
-    `model` is the network on its device. The clips of a step are computed one after the other, so
-    one is measured and counted for all; the optimiser counts once. The first clip of a length is
-    not timed. The clips of so few steps were made while the first one lasted, so that their making
-    is timed by itself: where it takes longer than the steps, a run waits for it. Writing
-    checkpoints counts.
+    `model` is the network on its device. One clip is measured and counted for all of a step, the
+    optimiser once, checkpoints too; the first clip of a length is not timed. Making clips is timed
+    by itself: where it takes longer than the steps, a run waits for it.
     """
     run = start(model, network, config)  # type: ignore[arg-type]
     team = distributed.team()
@@ -62,9 +62,7 @@ def estimate(
 
     def clip(share: float, count: int = 1) -> float:
         run.step = min(int(share * config.steps) + 1, config.steps - 1)
-        began = time.perf_counter()
-        train_step(run, list(islice(clips, count)))
-        return time.perf_counter() - began
+        return _seconds_of(lambda: train_step(run, list(itertools.islice(clips, count))))
 
     progress("the first clips")
     clip(0.0, min(each, 2))  # the second one needs its memory beside the gradients of the first
@@ -74,7 +72,7 @@ def estimate(
         if begin:
             clip(begin)
         taken: list[float] = []
-        while _goes_on(taken):
+        while _goes_on(len(taken), sum(taken), _STEPS):
             progress(f"clip {len(taken) + 1} of {frames} frames")
             taken.append(clip(begin))
         alone = max(0.0, sum(taken) / len(taken) - optimiser)
@@ -82,15 +80,15 @@ def estimate(
     with TemporaryDirectory() as folder:
         saving = _seconds_of(lambda: save(run, Path(folder)))
     seconds *= 1 + saving / (60 * config.checkpoint_minutes)
-    return Estimate(config.steps, seconds, *_memory(run.model.learned_content.device))
+    device = run.model.learned_content.device
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device) / 1e9
+        return Estimate(config.steps, seconds, memory, str(device))
+    return Estimate(config.steps, seconds, peak_memory() / 1e9, "this process")
 
 
-def _goes_on(taken: list[float]) -> bool:
-    """Whether another clip is to be timed: a quick one more often, a slow one at least twice."""
-    spent = sum(taken)
-    if len(taken) < _LEAST:
-        return len(taken) < _SLOW or spent < _PATIENCE
-    return len(taken) < _MOST and spent < _SECONDS
+def _goes_on(count: int, spent: float, limits: Sequence[tuple[int, float]]) -> bool:
+    return any(count < most and spent < seconds for most, seconds in limits)
 
 
 def _seconds_of(work: Callable[[], object]) -> float:
@@ -101,14 +99,8 @@ def _seconds_of(work: Callable[[], object]) -> float:
 
 def _seconds_of_a_clip(blocks: Blocks, workers: int) -> float:
     """As so many workers make them, measured while they do."""
-    began, spent, count, made = time.perf_counter(), 0.0, 0, 0
-    while made < _MADE or (made < 10 * _MADE and spent < _MAKING):
-        made, count = made + len(blocks(count)), count + 1
+    began, spent, made, numbers = time.perf_counter(), 0.0, 0, itertools.count()
+    while _goes_on(made, spent, _MAKING):
+        made += len(blocks(next(numbers)))
         spent = time.perf_counter() - began
     return spent / made / workers
-
-
-def _memory(device: torch.device) -> tuple[float, str]:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9, str(device)
-    return peak_memory() / 1e9, "this process"

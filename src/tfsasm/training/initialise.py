@@ -15,13 +15,7 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import is_motr, make_motr
-from tfsasm.motrv2.weights import (
-    State,
-    published_name,
-    read_checkpoint,
-    to_published,
-    twin,
-)
+from tfsasm.motrv2.weights import State, published_name, read_checkpoint, to_published, twin
 from tfsasm.pytorch import differences
 from tfsasm.training.recipes import TrainConfig
 
@@ -127,15 +121,14 @@ def _listed(names: list[str]) -> str:
     """Names, or the parts they belong to with a count each; layers are not distinguished."""
     if len(names) <= 12:
         return ", ".join(names)
-    parts = Counter(re.sub(r"[._](weight|bias)$", "", name) for name in names)
-    parts = sum((Counter({_part(name): n}) for name, n in parts.items()), Counter())
-    return ", ".join(f"{part} ({count})" for part, count in parts.items())
+    return ", ".join(f"{part} ({count})" for part, count in Counter(map(_part, names)).items())
 
 
 def _part(name: str) -> str:
     """Up to what follows the layer's number, or else up to the second name."""
-    found = re.match(r"(.*?)\.\d+\.([^.]+)", name)
-    return f"{found[1]}.*.{found[2]}" if found else ".".join(name.split(".")[:2])
+    module = re.sub(r"[._](weight|bias)$", "", name)
+    found = re.match(r"(.*?)\.\d+\.([^.]+)", module)
+    return f"{found[1]}.*.{found[2]}" if found else ".".join(module.split(".")[:2])
 
 
 def initialise_from(model: MOTRv2, published: Mapping[str, Tensor]) -> InitReport:

@@ -166,14 +166,6 @@ def focal_loss(logits: Tensor, wanted: Tensor, config: LossConfig) -> Tensor:
     return (alpha * missing**config.focal_gamma * ce).sum()
 
 
-def loss_weight(name: str, config: LossConfig) -> float:
-    """Weight of a loss by the last part of its name."""
-    weights = {
-        "ce": config.class_weight, "bbox": config.box_weight, "giou": config.giou_weight
-    }  # fmt: skip
-    return weights[name.rsplit("_", 1)[-1]]
-
-
 def total_loss(
     frames: Sequence[dict[str, Tensor]], targets: float, config: LossConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -181,10 +173,12 @@ def total_loss(
 
     Parts are named `frame_{f}_loss_{...}` as in the published logs.
     """
-    parts = {}
+    weights = {"ce": config.class_weight, "bbox": config.box_weight, "giou": config.giou_weight}
+    parts, weighted = {}, []
     for index, losses in enumerate(frames):
         for name, value in losses.items():
             stage, separator, kind = name.rpartition("_")
-            parts[f"frame_{index}_{stage}{separator}loss_{kind}"] = value / max(targets, 1)
-    total = torch.stack([loss_weight(name, config) * value for name, value in parts.items()]).sum()
-    return total, parts
+            part = value / max(targets, 1)
+            parts[f"frame_{index}_{stage}{separator}loss_{kind}"] = part
+            weighted.append(weights[kind] * part)
+    return torch.stack(weighted).sum(), parts

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from tfsasm.errors import InputError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.settings import at_least_one
-from tfsasm.training.augment import AugmentConfig, augment_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import SamplingConfig
 from tfsasm.training.losses import LossConfig
+from tfsasm.training.mix import AugmentConfig, augment_of
 from tfsasm.training.reports import LoggerName
 
 

@@ -1,4 +1,4 @@
-"""Reports of a training run: JSON lines, TensorBoard, trackio or W&B, and progress as it is shown.
+"""Reports of a training run: JSON lines, TensorBoard, trackio or W&B.
 
 `log.jsonl` is cut back to the step that a run resumes from, so that it holds each step once.
 """
@@ -8,30 +8,21 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, write_text
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, Mapping[str, float]], None]
+Progress = Callable[[int, Mapping[str, float]], object]
 """What to do with the step and the values of a report."""
 
 LoggerName = Literal["tensorboard", "trackio", "wandb"]
-
-
-class Logger(Protocol):
-    """Something that keeps the values of a run by step."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep values by name."""
-
-    def close(self) -> None:
-        """No more will come."""
 
 
 @dataclass(frozen=True)
@@ -51,84 +42,60 @@ class Means:
         return {name: value / self.count for name, value in self.sums.items()}
 
 
-class JsonLog:
+@contextmanager
+def json_log(path: Path, step: int) -> Iterator[Progress]:
     """A line of JSON per report; lines after `step` are of a run that was cut off, and go."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        lines = read_text(path).splitlines(keepends=True) if path.exists() else []
-        write_text(path, "".join(line for line in lines if _step(line) <= step))  # a link goes, too
-        self._file = path.open("a", encoding="utf-8")
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Write a line, at once."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    lines = read_text(path).splitlines(keepends=True) if path.exists() else []
+    write_text(path, "".join(line for line in lines if _step(line) <= step))  # a link goes, too
+    with path.open("a", encoding="utf-8", buffering=1) as file:  # each line at once
+        yield lambda step, values: file.write(json.dumps({"step": step, **values}) + "\n")
 
 
 def _step(line: str) -> float:
-    try:
+    with suppress(ValueError, KeyError, TypeError):  # cut off in the middle
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # cut off in the middle
-        return float("inf")
+    return float("inf")
 
 
-class TensorBoard:
-    """TensorBoard files in the folder of the run."""
+@contextmanager
+def tensorboard(output: Path, step: int) -> Iterator[Progress]:
+    """TensorBoard files in the folder of a run that goes on at `step`."""
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, output: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(output), purge_step=step + 1 if step else None)
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep values by name."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._writer.close()
+    with SummaryWriter(str(output), purge_step=step + 1 if step else None) as writer:
+        yield lambda step, values: [writer.add_scalar(*value, step) for value in values.items()]
 
 
-class Hub:
+@contextmanager
+def hub(package: str, output: Path, settings: Mapping[str, Any]) -> Iterator[Progress]:
     """trackio or W&B, which have the same three functions."""
-
-    def __init__(self, package: str, output: Path, settings: Mapping[str, Any]) -> None:
-        try:
-            self._hub: Any = importlib.import_module(package)
-        except ImportError as error:
-            raise InputError(f"--logger {package} needs that package: pip install {package}") from (
-                error
-            )
-        self._hub.init(project="tfsasm", name=output.resolve().name, config=dict(settings))
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Keep values by name."""
-        self._hub.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """No more will come."""
-        self._hub.finish()
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        problem = f"--logger {package} needs that package: pip install {package}"
+        raise InputError(problem) from error
+    module.init(project="tfsasm", name=output.resolve().name, config=dict(settings))
+    try:
+        yield lambda step, values: module.log(dict(values), step=step)
+    finally:
+        module.finish()
 
 
-def make_loggers(
+@contextmanager
+def loggers(
     names: tuple[LoggerName, ...], output: Path, step: int, settings: Mapping[str, Any]
-) -> list[Logger]:
+) -> Iterator[list[Progress]]:
     """`log.jsonl`, and what `names` says. Raises `InputError` for a package that is missing.
 
     TensorBoard, which is on by default, is left out where it is not installed.
     """
-    made: list[Logger] = [JsonLog(output / "log.jsonl", step)]
-    for name in names:
-        if name != "tensorboard":
-            made.append(Hub(name, output, settings))
-            continue
-        try:
-            made.append(TensorBoard(output, step))
-        except ImportError:
-            log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
-    return made
+    with ExitStack() as stack:
+        made = [stack.enter_context(json_log(output / "log.jsonl", step))]
+        for name in names:
+            board = name == "tensorboard"
+            opened = tensorboard(output, step) if board else hub(name, output, settings)
+            try:
+                made.append(stack.enter_context(opened))
+            except ImportError:
+                log.info("no TensorBoard; `pip install tfsasm[train]` brings it")
+        yield made

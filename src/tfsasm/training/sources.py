@@ -32,8 +32,14 @@ KINDS = (*DATASETS, "crowdhuman", "synthetic")
 
 _FEW = 0.3  # a detector that finds less than this share of the truth is of other frames
 
+_SETTINGS: dict[str, Any] = {
+    "split": str, "detections": Path, "weight": float, "interval": int, "clips": int
+}  # fmt: skip
+
 _MOST = {"weight": 1_000, "interval": 10_000, "clips": 100_000_000}
 """Of numbers in `--data`: with more, an epoch or a clip would not fit into memory."""
+
+_NO_ROW = "no row of its ground truth counts"
 
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
@@ -73,15 +79,12 @@ def parse_data(text: str) -> DataSpec:
     if kind == "synthetic" and colon:
         raise InputError(f"--data {text}: synthetic clips are made on the way; leave {root} out")
     given: dict[str, Any] = dict(pairs(settings, f"--data {place}"))
-    kinds: dict[str, Any] = {
-        "split": str, "detections": Path, "weight": float, "interval": int, "clips": int
-    }
     for name, value in given.items():
-        if name not in kinds:
-            known = ", ".join(kinds)
+        if name not in _SETTINGS:
+            known = ", ".join(_SETTINGS)
             raise InputError(f"--data {text}: no setting {name!r}; there are {known}")
         try:
-            given[name] = kinds[name](value)
+            given[name] = _SETTINGS[name](value)
         except ValueError as error:
             raise InputError(f"--data {text}: {name} is a number, not {value!r}") from error
         if name in _MOST and not 0 < given[name] <= _MOST[name]:
@@ -153,7 +156,9 @@ def load_data(spec: DataSpec, frames: int, classes: int, *, proposals: bool = Tr
     kept = [part for part in parts if len(part) >= least]
     name = f"{spec.kind}:{spec.root}"
     if not kept:
-        raise InputError(f"{name} has no clip of {frames} frames: {_why_none(parts)}")
+        longest = max(parts, key=len, default=None)
+        why = f"the longest is {longest.name}, of {len(longest)}" if longest else _NO_ROW
+        raise InputError(f"{name} has no clip of {frames} frames: {why}")
     if proposals and not any(len(part.detections.rows) for part in kept):
         where = spec.detections or "its det/det.txt"
         raise InputError(_no_detections(spec, f"{where} has no detection in any frame of {name}"))
@@ -161,19 +166,15 @@ def load_data(spec: DataSpec, frames: int, classes: int, *, proposals: bool = Tr
     notes = [_described(name, kept, proposals)]
     if short:
         notes.append(f"{name}: shorter than a clip and left out: {first_few(short)}")
-    return Data(spec, tuple(kept), (*notes, *(_warnings(name, kept) if proposals else ())))
+    notes += [
+        f"{name}: only {100 * share:.0f} % of the boxes of {part.name} have a detection in their "
+        "frame; are they of the same frames?"
+        for part in kept if proposals and (share := coverage(part)) < _FEW
+    ]  # fmt: skip
+    return Data(spec, tuple(kept), tuple(notes))
 
 
-def _why_none(parts: Sequence[Labelled]) -> str:
-    if any(map(len, parts)):
-        longest = max(parts, key=len)
-        return f"the longest is {longest.name}, of {len(longest)}"
-    return "no row of its ground truth counts"
-
-
-def _video(
-    sequence: DatasetSequence, spec: DataSpec, classes: int, read: Any
-) -> Labelled:
+def _video(sequence: DatasetSequence, spec: DataSpec, classes: int, read: Any) -> Labelled:
     """A sequence from its first labelled frame to its last (SPEC 9.1).
 
     `read` is what reads a det_db; None for no detections at all.
@@ -227,11 +228,10 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
     if proposals and spec.detections is None:
         raise InputError(_no_detections(spec, f"{spec.root} has no detections with it"))
     stored = read_det_db(spec.detections) if proposals and spec.detections else None
-    folders = stored.folders.values() if stored else ()
-    by_stem = {stem: at for stems in folders for stem, at in stems.items()}
+    by_stem = {stem: at for stems in (stored.folders.values() if stored else ())
+               for stem, at in stems.items()}  # fmt: skip
     files, truth, found, lacking = [], [], [], []
-    paths = find_annotations(spec.root, spec.split)
-    for image in chain.from_iterable(map(read_odgt, paths)):
+    for image in chain.from_iterable(map(read_odgt, find_annotations(spec.root, spec.split))):
         rows = crowd_rows(image)
         if not len(rows):
             continue
@@ -256,18 +256,9 @@ def _described(name: str, parts: Sequence[Labelled], proposals: bool) -> str:
     frames = sum(map(len, parts))
     boxes = sum(len(part.truth.rows) for part in parts)
     found = sum(len(part.detections.rows) for part in parts)
-    videos = f"{len(parts)} videos, " if len(parts) > 1 or len(parts[0]) < frames else ""
+    videos = f"{len(parts)} videos, " if len(parts) > 1 else ""
     each = f", {found / max(frames, 1):.1f} detections per frame" if proposals else ""
     return f"{name}: {videos}{frames} frames, {boxes} boxes{each}"
-
-
-def _warnings(name: str, parts: Sequence[Labelled]) -> list[str]:
-    """What makes training pointless: few of the people have a detection."""
-    return [
-        f"{name}: only {100 * share:.0f} % of the boxes of {part.name} have a detection in their "
-        "frame; are they of the same frames?"
-        for part in parts if (share := coverage(part)) < _FEW
-    ]  # fmt: skip
 
 
 def coverage(part: Labelled, most: int = 50) -> float:

@@ -9,8 +9,8 @@ go on with another number of processes.
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -26,20 +26,13 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import BoxHead
 from tfsasm.pytorch import find_device
-from tfsasm.training import distributed
-from tfsasm.training.checkpoints import (
-    TrainState,
-    averaged,
-    freeze_backbone,
-    resume,
-    save,
-    save_best,
-)
+from tfsasm.training import checkpoints, distributed
+from tfsasm.training.checkpoints import TrainState
 from tfsasm.training.clip import Clip
 from tfsasm.training.data import Blocks, normalised, stream
 from tfsasm.training.initialise import new_model
 from tfsasm.training.recipes import TrainConfig, check_recipe
-from tfsasm.training.reports import Logger, Means, Progress, make_loggers
+from tfsasm.training.reports import Means, Progress, loggers
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +60,7 @@ def train(
             notice(taken)
         run, checkpoint = start(model.to(place), network, config), output / "last.pt"
         if checkpoint.exists():
-            notice(resume(run, checkpoint))
+            notice(checkpoints.resume(run, checkpoint))
         fit(run, blocks, output, validate=validate, progress=progress, stopped=stopped)
     return run
 
@@ -79,25 +72,22 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainSt
     have, and denoising queries of a MOTR.
     """
     check_recipe(config)
-    backbone = None
     if network.model.kind == "motr" and config.clip.denoising:
         raise InputError("denoising queries are MOTRv2's; a MOTR is trained with clip.denoising=0")
     if config.neutral_box_heads:
         decoder: nn.Module = getattr(model, "decoder", model)
         cast(BoxHead, decoder.get_submodule("box_heads.0")).reset(size_bias=0.0)
-    parts = tuple(f"{part}." for part in config.freeze)
-    for part in parts:
-        if not any(f"{name}.".startswith(part) for name, _ in model.named_parameters()):
-            known = dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters())
-            raise InputError(f"freeze names no part {part[:-1]!r}; there are {', '.join(known)}")
-    for name, parameter in model.named_parameters():
-        fixed = f"{name}.".startswith(parts) if parts else False
-        if name.startswith("backbone."):
-            inside = name.removeprefix("backbone.").startswith(model.backbone.frozen)
-            fixed = fixed or inside or config.backbone_lr == 0
-        parameter.requires_grad_(not fixed)
-    if not any(parameter.requires_grad for parameter in model.backbone.parameters()):
-        backbone = freeze_backbone(model)
+    parameters = dict(model.named_parameters())
+    for part in config.freeze:
+        if not any(f"{name}.".startswith(f"{part}.") for name in parameters):
+            known = dict.fromkeys(name.split(".")[0] for name in parameters)
+            raise InputError(f"freeze names no part {part!r}; there are {', '.join(known)}")
+    fixed = [*config.freeze, *(f"backbone.{part}" for part in model.backbone.frozen)]
+    fixed += ["backbone"] if config.backbone_lr == 0 else []
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(not any(f"{name}.".startswith(f"{part}.") for part in fixed))
+    trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
+    backbone = None if trains else checkpoints.freeze_backbone(model)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     average = {name: parameter.detach().clone() for name, parameter in trained.items()}
     device = model.learned_content.device.type
@@ -150,29 +140,27 @@ def fit(
     output.mkdir(parents=True, exist_ok=True)
     config, team = run.config, distributed.team()
     each = distributed.clips_each(config.batch)
-    first, loggers = team.rank == 0, list[Logger]()
-    if first:
-        loggers = make_loggers(config.loggers, output, run.step, asdict(config))
+    first, logs = team.rank == 0, list[Progress]()
 
     def report(values: Mapping[str, float]) -> None:
         values = {name: round(value, 7) for name, value in values.items()}
-        for one in loggers:
-            one.log(run.step, values)
-        if first and progress:
-            progress(run.step, values)
+        for log_values in logs:
+            log_values(run.step, values)
 
     def report_scores() -> None:
         if first and validate:
-            scores = validate(averaged(run).to(run.model.learned_content.device))
+            scores = validate(checkpoints.averaged(run).to(run.model.learned_content.device))
             report({f"val/{name}": value for name, value in scores.items()})
-            save_best(run, output, scores)
+            checkpoints.save_best(run, output, scores)
 
-    began = saved = validated = time.monotonic()
-    clips = stream(
-        blocks, skip=run.step * config.batch, workers=config.workers, part=(team.rank, team.size)
-    )
-    ended = False
-    try:
+    with ExitStack() as stack, _told_in_words(run):
+        if first:
+            kept = loggers(config.loggers, output, run.step, asdict(config))
+            logs += stack.enter_context(kept) + ([progress] if progress else [])
+        began = saved = validated = time.monotonic()
+        part = team.rank, team.size
+        clips = stream(blocks, skip=run.step * config.batch, workers=config.workers, part=part)
+        ended = False
         while run.step < config.steps and not ended:
             values = train_step(run, list(islice(clips, each)))
             now = time.monotonic()
@@ -181,7 +169,7 @@ def fit(
                 report(run.pending.values())
                 run.pending = Means()
             if first and now - saved > 60 * config.checkpoint_minutes:
-                save(run, output)
+                checkpoints.save(run, output)
                 saved = time.monotonic()
             if now - validated > 60 * config.validate_minutes and run.step < config.steps:
                 report_scores()
@@ -191,29 +179,27 @@ def fit(
             report(run.pending.values())
             run.pending = Means()
         if first:
-            save(run, output)
+            checkpoints.save(run, output)
         if not ended:
             report_scores()
             if first and validate:
-                save(run, output)
+                checkpoints.save(run, output)
+
+
+@contextmanager
+def _told_in_words(run: TrainState) -> Iterator[None]:
+    """Raises `TfsasmError`, one sentence, where another process of the run has ended inside."""
+    try:
+        yield
     except RuntimeError as error:
-        raise _of_other_processes(error, run) from error
-    finally:
-        for one in loggers:
-            one.close()
-
-
-def _of_other_processes(error: RuntimeError, run: TrainState) -> Exception:
-    """What to raise: one sentence where another process of the run has ended."""
-    if "DataLoader worker" in str(error):
-        what = "a process that makes clips was ended, perhaps for want of memory (fewer --workers)"
-    elif distributed.other_ended(error):
-        what = "another process of this run ended"
-    else:
-        return error
-    return TfsasmError(
-        f"{what} at step {run.step}; the same command goes on from the last checkpoint"
-    )
+        killed = "DataLoader worker" in str(error)
+        if not (killed or distributed.other_ended(error)):
+            raise
+        maker = "a process that makes clips was ended, perhaps for want of memory"
+        what = f"{maker} (fewer --workers)" if killed else "another process of this run ended"
+        raise TfsasmError(
+            f"{what} at step {run.step}; the same command goes on from the last checkpoint"
+        ) from error
 
 
 def train_step(run: TrainState, clips: Sequence[Clip]) -> dict[str, float]:
@@ -237,11 +223,9 @@ def train_step(run: TrainState, clips: Sequence[Clip]) -> dict[str, float]:
             with _autocast(device, config.precision):
                 total, parts = run.engine(clip.to(device), count, noise(config.seed, number))
             run.scaler.scale(total / len(clips)).backward()
-        last = len(clip.targets) - 1
-        kinds = {kind: f"frame_{last}_loss_{kind}" for kind in ("ce", "bbox", "giou")}
-        means = means.plus({
-            "loss": total.item(), **{kind: parts[name].item() for kind, name in kinds.items()}
-        })  # fmt: skip
+        last = f"frame_{len(clip.targets) - 1}_loss_"
+        shown = {kind: parts[last + kind].item() for kind in ("ce", "bbox", "giou")}
+        means = means.plus({"loss": total.item(), **shown})
     values = distributed.mean(means.values())
     if not math.isfinite(values["loss"]):
         raise InputError(
@@ -253,7 +237,7 @@ def train_step(run: TrainState, clips: Sequence[Clip]) -> dict[str, float]:
     run.scaler.update()
     run.step += 1
     _update_average(run)
-    return {"loss": values.pop("loss"), "norm": norm, **values}
+    return {"loss": values["loss"], "norm": norm, **values}
 
 
 def noise(seed: int, number: int) -> torch.Generator:

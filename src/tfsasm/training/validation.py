@@ -38,27 +38,21 @@ def held_out_scores(
 ) -> dict[str, float]:
     """HOTA, DetA, AssA, MOTA and IDF1 in percent over so many held-out `sequences`."""
     tracker = QueryTracker(as_network(model, network))
+    scene = SceneConfig(width=384, height=288, frames=frames)
     truths, results = {}, {}
     for index in range(sequences):
-        truth, tracks = _track(tracker, sequence_seed(HELD_OUT, index), frames)
-        truths[str(index)], results[str(index)] = truth, tracks
+        tracker.reset()
+        truth, tracked = [], []
+        for frame in render_clip(sequence_seed(HELD_OUT, index), scene):
+            ltwh, sure = frame.detections[:, :4], frame.detections[:, 4]
+            proposals = Proposals.from_ltwh(ltwh, sure, scene.width, scene.height)
+            tracks = tracker.update(proposals, frame.image)
+            truth.append((frame.ids, ltwh_to_xyxy(frame.boxes)))
+            tracked.append((np.asarray(tracks.tracker_id), tracks.xyxy))
+        truths[str(index)] = Trajectories.from_frames(truth)
+        results[str(index)] = Trajectories.from_frames(tracked)
     scores = score(truths, results).combined
     return {name: getattr(scores, name) for name in _NAMES}
-
-
-def _track(tracker: QueryTracker, seed: int, frames: int) -> tuple[Trajectories, Trajectories]:
-    """The ground truth of a sequence, and its tracks."""
-    scene = SceneConfig(width=384, height=288, frames=frames)
-    tracker.reset()
-    truth, result = [], []
-    for frame in render_clip(seed, scene):
-        height, width = frame.image.shape[:2]
-        ltwh, scores = frame.detections[:, :4], frame.detections[:, 4]
-        proposals = Proposals.from_ltwh(ltwh, scores, width, height)
-        tracks = tracker.update(proposals, frame.image)
-        truth.append((frame.ids, ltwh_to_xyxy(frame.boxes)))
-        result.append((np.asarray(tracks.tracker_id), tracks.xyxy))
-    return Trajectories.from_frames(truth), Trajectories.from_frames(result)
 
 
 def check_validation(spec: DataSpec, *, proposals: bool = True) -> None:
