@@ -31,8 +31,7 @@ from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import MemoryConfig
 from tfsasm.training.checkpoints import resume
-from tfsasm.video.find import find_sources
-from tfsasm.video.source import open_video
+from tfsasm.video.source import find_sources, open_video
 
 PYTHON = re.compile(
     r"None|\bTrue\b|\bFalse\b|[A-Z]\w+Error|Errno|Traceback|<class|object at|codec|\bdict\b|"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tfsasm.video.prefetch import BackgroundCalls, prefetch
+from tfsasm.video.prefetch import background_calls, prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_calls_are_made_in_order_and_all_before_the_block_ends():
         time.sleep(0.01)
         seen.append(number * (2 if twice else 1))
 
-    with BackgroundCalls(slow, 2) as call:
+    with background_calls(slow, 2) as call:
         for number in range(8):
             call(number, twice=number == 7)
     assert seen == [0, 1, 2, 3, 4, 5, 6, 14]
@@ -80,7 +80,7 @@ def test_an_error_of_a_call_reaches_the_caller_and_ends_the_calls():
         seen.append(number)
 
     def use():
-        with BackgroundCalls(fail_at_two, 1) as call:
+        with background_calls(fail_at_two, 1) as call:
             for number in range(100):
                 call(number)
                 time.sleep(0.005)
@@ -94,7 +94,7 @@ def test_an_error_of_the_last_call_is_not_lost():
     def fail():
         raise Broken("at the end")
 
-    with pytest.raises(Broken, match="at the end"), BackgroundCalls(fail, 4) as call:
+    with pytest.raises(Broken, match="at the end"), background_calls(fail, 4) as call:
         call()
 
 
@@ -102,7 +102,7 @@ def test_the_callers_own_error_goes_first_and_what_was_asked_is_still_done():
     seen = []
 
     def use():
-        with BackgroundCalls(seen.append, 5) as call:
+        with background_calls(seen.append, 5) as call:
             call(1)
             call(2)
             raise Broken("mine")

@@ -18,7 +18,7 @@ import torch
 
 import tfsasm.pytorch
 from tfsasm.errors import InputError, TruncatedInput
-from tfsasm.video.decoder import Decoder, open_file
+from tfsasm.video.decoder import Decoder
 from tfsasm.video.source import open_video
 from tfsasm.video.torchcodec import TorchcodecDecoder, UnfitError, opener
 
@@ -208,16 +208,16 @@ def test_torchcodec_is_taken_where_a_gpu_computes(imitated, monkeypatch, tmp_pat
     path = str(film(tmp_path / "a.mp4", 2))
     assert type(opener("auto", "cuda:1")(path, "a")) is TorchcodecDecoder
     assert type(opener("torchcodec", "cpu")(path, "a")) is TorchcodecDecoder
-    assert opener("pyav", "cuda") is open_file
+    assert opener("pyav", "cuda") is Decoder
     for device in ("cpu", "mps"):
-        assert opener("auto", device) is open_file
+        assert opener("auto", device) is Decoder
 
 
 @pytest.mark.skipif(find_spec("torchcodec") is not None, reason="torchcodec is installed")
 def test_a_package_that_is_missing_is_named_if_it_is_asked_for():
     with pytest.raises(InputError, match="pip install torchcodec, and install FFmpeg"):
         opener("torchcodec", "cpu")
-    assert opener("auto", "cuda") is open_file  # without a look for the device
+    assert opener("auto", "cuda") is Decoder  # without a look for the device
 
 
 def test_libraries_that_are_missing_are_named(imitated, monkeypatch, caplog):
@@ -225,7 +225,7 @@ def test_libraries_that_are_missing_are_named(imitated, monkeypatch, caplog):
     monkeypatch.setattr(tfsasm.pytorch, "find_device", torch.device)
     with pytest.raises(InputError, match=r"cannot be used \(no shared libraries of FFmpeg"):
         opener("torchcodec", "cpu")
-    assert opener("auto", "cuda") is open_file
+    assert opener("auto", "cuda") is Decoder
     assert "install FFmpeg; PyAV decodes" in caplog.text
 
 

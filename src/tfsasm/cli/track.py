@@ -131,7 +131,7 @@ def run(
     `detector` finds the boxes instead of what the options name. `watch` is called with each frame
     and its tracks, and ends the video by raising `WindowClosed`.
     """
-    from tfsasm.video.find import find_sources
+    from tfsasm.video.source import find_sources
 
     options = _with_defaults(options, detector)
     check_streams(options)

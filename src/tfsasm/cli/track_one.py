@@ -155,7 +155,7 @@ def open_outputs(
     from tfsasm.tracking.report import ReportFile
     from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
     from tfsasm.video.annotate import Annotator
-    from tfsasm.video.prefetch import BackgroundCalls
+    from tfsasm.video.prefetch import background_calls
     from tfsasm.video.window import Window
     from tfsasm.video.writer import VideoWriter
 
@@ -171,7 +171,7 @@ def open_outputs(
         def draw(frame: Frame, tracks: sv.Detections) -> None:
             video.write(annotator.annotate(frame.image, tracks), frame.time)
 
-        return stack.enter_context(BackgroundCalls(draw, _DRAWN_LATE))
+        return stack.enter_context(background_calls(draw, _DRAWN_LATE))
 
     for kind, path in files.items():
         if kind == "mot":

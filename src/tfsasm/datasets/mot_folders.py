@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, safe_name
-from tfsasm.video.source import image_names as images_in
+from tfsasm.video.images import image_names as images_in
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from tfsasm.datasets.mot_folders import (
 )
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import SeqInfo, read_detections, read_seqinfo, read_tracks
-from tfsasm.video.source import frame_numbers
+from tfsasm.video.images import frame_numbers
 
 T = TypeVar("T")
 

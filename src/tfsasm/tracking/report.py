@@ -27,8 +27,7 @@ from tfsasm.tracking.pictures import Pictures
 from tfsasm.tracking.results import UNKNOWN, ResultFile, rows
 from tfsasm.tracking.review import Identity, review_items
 from tfsasm.video.annotate import identity_color
-from tfsasm.video.find import VIDEO_SUFFIXES
-from tfsasm.video.source import Frame
+from tfsasm.video.source import VIDEO_SUFFIXES, Frame
 
 FORMAT = 3  # of the data in a page
 

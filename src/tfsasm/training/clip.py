@@ -127,13 +127,10 @@ def clip_loss(
         if config.denoising:
             boxes = noise_boxes(targets.boxes, config.denoising, generator)
             noised = model.denoising_queries(boxes)
-        if features is not None:
-            predictions, denoised = _decode(model, features[index], tracks.queries, noised)
-        else:
-            last = index == len(clip.targets) - 1
-            frame = _frame if last else partial(checkpoint, _frame, use_reentrant=False)
-            image = clip.images[index : index + 1]
-            predictions, denoised = frame(model, image, tracks.queries, noised)
+        frame = clip.images[index : index + 1] if features is None else features[index]
+        twice = config.checkpointing and index < len(clip.targets) - 1
+        decode = partial(checkpoint, _decode, use_reentrant=False) if twice else _decode
+        predictions, denoised = decode(model, frame, tracks.queries, noised)
         matches = match_frame(tracks.ids, tracks.iou, predictions[-1], targets, config.loss)
         losses.append(
             frame_loss(predictions, tracks.ids, matches, targets, config.loss, denoised=denoised)
@@ -141,13 +138,6 @@ def clip_loss(
         carried = next_tracks(model, tracks, predictions[-1], matches, config, generator)
     own = sum(len(targets) for targets in clip.targets)
     return total_loss(losses, own if count is None else count, config.loss)
-
-
-def _frame(
-    model: MOTRv2, image: Tensor, queries: Queries, noised: Queries | None
-) -> tuple[list[Prediction], list[Prediction]]:
-    """As `_decode`, from the image `[1, 3, h, w]`."""
-    return _decode(model, model.encode(image), queries, noised)
 
 
 def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
@@ -158,9 +148,13 @@ def noise_boxes(boxes: Tensor, share: float, generator: torch.Generator | None) 
 
 
 def _decode(
-    model: MOTRv2, features: Features, queries: Queries, noised: Queries | None
+    model: MOTRv2, frame: Features | Tensor, queries: Queries, noised: Queries | None
 ) -> tuple[list[Prediction], list[Prediction]]:
-    """Predictions of the normal and of the denoising queries, one per layer each."""
+    """Predictions of the normal and of the denoising queries, one per layer each.
+
+    `frame` is what the network makes of an image, or the image `[1, 3, h, w]`.
+    """
+    features = model.encode(frame) if isinstance(frame, Tensor) else frame
     if noised is None:
         return model.decode(features, queries), []
     n = len(queries)

@@ -4,7 +4,7 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -105,10 +105,9 @@ class InitReport:
         For a MOTRv2 a MOTR checkpoint has one more: what it lacks and loses is half of its method.
         """
         lines = []
-        for entry in fields(self):
-            names = getattr(self, entry.name)
-            listing = "" if entry.name == "taken" or not names else f": {_listed(names)}"
-            lines.append(f"{entry.name:8} {len(names):4}{listing}")
+        for kind, names in vars(self).items():
+            listing = "" if kind == "taken" or not names else f": {_listed(names)}"
+            lines.append(f"{kind:8} {len(names):4}{listing}")
         if any(name.startswith("track_embed.linear_pos") for name in self.dropped):
             lines.append(
                 "this is a MOTR checkpoint: its queries keep a position of their own and MOTRv2's "

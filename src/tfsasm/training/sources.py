@@ -25,7 +25,8 @@ from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError, first_few
 from tfsasm.settings import pairs
 from tfsasm.tables import Doubles, Integers
-from tfsasm.video.source import Frame, frame_numbers, image_names
+from tfsasm.video.images import frame_numbers, image_names
+from tfsasm.video.source import Frame
 
 KINDS = (*DATASETS, "crowdhuman", "synthetic")
 """What data may be of."""

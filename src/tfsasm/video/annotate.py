@@ -1,7 +1,12 @@
-"""Boxes, labels and trails of tracks, and marks of errors, drawn on frames."""
+"""Boxes, labels and trails of tracks, and marks of errors, drawn on frames.
+
+Labels are as long as their box allows, and none is over another.
+"""
+
+from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -13,7 +18,7 @@ from numpy.typing import NDArray
 from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.errors import InputError
-from tfsasm.video.labels import Style, draw_label, fitting, places
+from tfsasm.tables import Array, Integers
 from tfsasm.video.writer import resized
 
 PALETTE_SIZE = 987  # a Fibonacci number, where golden-ratio hues close into a circle
@@ -25,6 +30,14 @@ FALSE_POSITIVE, MISS, IDENTITY_SWITCH = (60, 60, 255), (0, 190, 255), (255, 80, 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 _FAR = 30_000  # OpenCV draws with 16-bit pixels
+
+_SMALLEST, _LARGEST = 0.35, 1.4  # scales of the font; less cannot be read
+
+_WIDEST = 2.0  # widths of its box that a text with a score may have
+
+_TALLEST = 0.5  # heights of its box that a label may have; a larger one would hide who it names
+
+_BELOW_FIRST = [2, 4, 5, 3, 6, 7, 0, 1]  # of what `places` tries: above last
 
 
 def identity_color(tracker_id: int) -> sv.Color:
@@ -91,14 +104,12 @@ class Annotator:
         ids = cast(np.ndarray, tracks.tracker_id)
         order = np.argsort(np.where(ids < 0, np.iinfo(ids.dtype).max, ids))  # the oldest first
         lines = {
-            row: text for row, texts in zip(order, _texts(tracks, order, self._names), strict=True)
-            if (text := fitting(texts, tracks.xyxy[row], style))
+            row: text for row in order
+            if (text := fitting(_texts(tracks, row, self._names), tracks.xyxy[row], style))
         }  # fmt: skip
-        sizes = np.array([style.size(text) for text in lines.values()], int).reshape(-1, 2)
-        at = places(tracks.xyxy[[*lines]], sizes, (scene.shape[1], scene.shape[0]))
-        for (row, text), place in zip(lines.items(), at, strict=True):
-            color = identity_color(int(ids[row]))
-            draw_label(scene, text, place, style, (color.as_bgr(), _text_color(color).as_bgr()))
+        grounds = [identity_color(int(ids[row])) for row in lines]
+        colors = [(ground.as_bgr(), _text_color(ground).as_bgr()) for ground in grounds]
+        draw_labels(scene, [*lines.values()], tracks.xyxy[[*lines]], colors, style)
         return scene
 
 
@@ -114,16 +125,102 @@ def _only_drawable(detections: sv.Detections) -> sv.Detections:
     return cast(sv.Detections, tracks[(np.abs(tracks.xyxy) < _FAR).all(axis=1)])
 
 
-def _texts(tracks: sv.Detections, order: np.ndarray, names: bool) -> Iterator[list[str]]:
-    """What may be written at each track, longest first."""
-    ids = cast(np.ndarray, tracks.tracker_id)
+def _texts(tracks: sv.Detections, row: int, names: bool) -> list[str]:
+    """What may be written at a track, longest first."""
+    number = cast(np.ndarray, tracks.tracker_id)[row]
     kinds = tracks.data.get(CLASS_NAME_DATA_FIELD) if names else None
-    for row in order:
-        short = "?" if ids[row] == -1 else f"#{ids[row]}"
-        named = short if kinds is None else f"{kinds[row]} {short}"
-        # Two spaces: one of this font is so narrow that "#2 0.81" reads as 20.81.
-        score = [] if tracks.confidence is None else [f"{named}  {tracks.confidence[row]:.2f}"]
-        yield [*score, *dict.fromkeys((named, short))]
+    short = "?" if number == -1 else f"#{number}"
+    named = short if kinds is None else f"{kinds[row]} {short}"
+    # Two spaces: one of this font is so narrow that "#2 0.81" reads as 20.81.
+    score = [] if tracks.confidence is None else [f"{named}  {tracks.confidence[row]:.2f}"]
+    return [*score, *dict.fromkeys((named, short))]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How labels are written in images of one size."""
+
+    scale: float
+    thickness: int
+    padding: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Style:
+        """The style for images of a size."""
+        scale = min(max(0.65e-3 * min(width, height), _SMALLEST), _LARGEST)
+        return cls(scale, 1 + (scale > 0.8), max(1, round(5 * scale)))
+
+    def size(self, text: str) -> tuple[int, int]:
+        """Width and height of a label."""
+        width, height = _text_size(text, self.scale, self.thickness)
+        return width + 2 * self.padding, height + 2 * self.padding
+
+
+@cache
+def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int]:
+    (width, height), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    return width, height
+
+
+def fitting(texts: Sequence[str], box: Array, style: Style) -> str:
+    """The first of some texts, longest first, that suits a box `[4]`; empty if none does.
+
+    The shortest is there unless it would hide its box.
+    """
+    width, height = box[2:] - box[:2]
+    longest = next((text for text in texts if style.size(text)[0] <= _WIDEST * width), texts[-1])
+    wide, tall = style.size(longest)
+    hides = tall > _TALLEST * height and wide > width
+    return "" if hides else longest
+
+
+def places(
+    boxes: Array, sizes: Integers, frame: tuple[int, int], *, below: bool = False
+) -> Integers:
+    """Where labels begin, `[N, 2]`: left and top, for `sizes` `[N, 2]` of width and height.
+
+    Above its box `[N, 4]`, or `below` it; where another label is, at another side of it or within.
+    Earlier rows choose first. `frame` is the width and height of the image, which no label leaves
+    that fits.
+    """
+    corners = np.zeros((len(boxes), 4), dtype=np.int64)
+    for row, ((x1, y1, x2, y2), (wide, tall)) in enumerate(zip(boxes, sizes, strict=True)):
+        size = np.array([wide, tall])
+        begins = np.array([
+            (x1, y1 - tall), (x2 - wide, y1 - tall), (x1, y2), (x1, y1), (x2 - wide, y2),
+            (x1, y2 - tall), (x1 - wide, y1), (x2, y1),
+        ])[_BELOW_FIRST if below else slice(None)]  # fmt: skip
+        begins = np.clip(begins, 0, np.maximum(np.array(frame) - size, 0)).round().astype(np.int64)
+        tried = np.concatenate([begins, begins + size], axis=1)
+        corners[row] = tried[_covered(tried, corners[:row]).argmin()]
+    return corners[:, :2]
+
+
+def _covered(tried: Integers, others: Integers) -> Integers:
+    """By how many pixels each of some rectangles `[M, 4]` covers `others` `[N, 4]`."""
+    low = np.maximum(tried[:, None, :2], others[None, :, :2])
+    high = np.minimum(tried[:, None, 2:], others[None, :, 2:])
+    covered: Integers = (high - low).clip(min=0).prod(axis=2).sum(axis=1)
+    return covered
+
+
+def draw_labels(
+    image: np.ndarray, texts: Sequence[str], boxes: Array,
+    colors: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]], style: Style, *,
+    below: bool = False,
+) -> None:
+    """Write labels of boxes `[N, 4]` into `image` (uint8 BGR) itself, where `places` says.
+
+    `colors` are of the ground and of the letters of each.
+    """
+    sizes = np.array([style.size(text) for text in texts], int).reshape(-1, 2)
+    at = places(boxes, sizes, (image.shape[1], image.shape[0]), below=below)
+    for text, (left, top), (width, height), (ground, letters) in zip(
+        texts, at.tolist(), sizes.tolist(), colors, strict=True
+    ):
+        cv2.rectangle(image, (left, top), (left + width - 1, top + height - 1), ground, -1)
+        cv2.putText(image, text, (left + style.padding, top + height - style.padding), _FONT,
+                    style.scale, letters, style.thickness, cv2.LINE_AA)  # fmt: skip
 
 
 def side_by_side(
@@ -174,8 +271,6 @@ def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
     for mark, box in zip(marks, boxes.round().astype(int).tolist(), strict=True):
         cv2.rectangle(image, box[:2], box[2:], (0, 0, 0), thick + 2)  # apart from tracks' colours
         cv2.rectangle(image, box[:2], box[2:], mark.color, thick)
-    sizes = np.array([style.size(mark.label) for mark in marks], int).reshape(-1, 2)
-    at = places(boxes, sizes, (width, height), below=True)  # above is the track's own label
-    for mark, place in zip(marks, at, strict=True):
-        draw_label(image, mark.label, place, style, (mark.color, (0, 0, 0)))
+    labels, colors = [mark.label for mark in marks], [(mark.color, (0, 0, 0)) for mark in marks]
+    draw_labels(image, labels, boxes, colors, style, below=True)  # above is the track's own
     return image

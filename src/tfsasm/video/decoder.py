@@ -9,7 +9,7 @@ import re
 import sys
 import time as clock
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,10 @@ from av.video.frame import PictureType
 
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import PIXELS, file_stand_in
-from tfsasm.video.addresses import public_address
+from tfsasm.video.containers import container_cut, films_behind, open_container, playlist_kind
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
-from tfsasm.video.playlists import is_playlist, open_container
 from tfsasm.video.sound import Sound
 from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
-from tfsasm.video.truncation import container_cut, films_behind
 
 # What a playlist may refer to: a file to no network, a network address to no file of this computer.
 PROTOCOLS_OF_STREAMS = (
@@ -41,8 +39,6 @@ PROBED = 2**21
 By default those are 5 MB, which fill slowly, and the allocator keeps them for each reading thread.
 A connection that begins within a larger picture may be an error; the next begins elsewhere.
 """
-
-PAUSE = 0.5  # seconds between two attempts to connect again
 
 HELD = 2**26
 """Bytes of packets that wait at most, for those of lossless video are large."""
@@ -62,7 +58,9 @@ class Decoder:
     Raises `InputError` when there is no image to decode.
     """
 
-    def __init__(self, address: str, label: str, *, live: bool, format: str | None = None) -> None:
+    def __init__(
+        self, address: str, label: str, *, live: bool = False, format: str | None = None
+    ) -> None:
         self.label = label
         self._path = None if live else Path(address)
         self._rotation, self._display = 0, _UPRIGHT
@@ -104,7 +102,8 @@ class Decoder:
         """Why the file ended after `reached` images although it has more; empty at its real end."""
         if self._failure:
             return self._failure
-        if self._path and self._tells_its_end and (reason := container_cut(self._path)):
+        tells = self._kinds & {"avi", "mp4", "matroska", "mpegts"}
+        if self._path and tells and (reason := container_cut(self._path)):
             return reason
         sure = self.timeline.damage.count if self.declared else self.timeline.constant
         if sure and reached < self._length - max(2, self._length // 100):
@@ -139,13 +138,12 @@ class Decoder:
         seconds = Fraction(self._container.duration or 0, av.time_base)
         self.total = self.declared or max(0, round(seconds * (self.rate or 0)))
         self._length = self.declared or round(_own_seconds(self._stream) * (self.rate or 0))
-        form = self._container.format
-        self._tells_its_end = bool({"avi", "mp4", "matroska", "mpegts"} & {*form.name.split(",")})
-        self.timeless = av.format.Flags.no_timestamps in av.format.Flags(form.flags)
+        self._kinds = {*self._container.format.name.split(",")}
+        flags = av.format.Flags(self._container.format.flags)
+        self.timeless = av.format.Flags.no_timestamps in flags
         self.timeline = Timeline(
             self.rate, live=live, counted=self.declared > 0, storage_order=avi,
-            restartable=av.format.Flags.ts_discont in av.format.Flags(form.flags),
-            start=_start(self._stream),
+            restartable=av.format.Flags.ts_discont in flags, start=_start(self._stream),
         )  # fmt: skip
         self._place = -1  # of the last packet
 
@@ -161,13 +159,11 @@ class Decoder:
         if first is None:
             raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
         self._images = itertools.chain([first], self._reading)
-        width, height = first.width, first.height
-        self._rotation = first.rotation
-        self._display = _display_matrix(first)
-        self.size, aspect = (width, height), self._stream.sample_aspect_ratio or Fraction(1)
+        self._rotation, self._display = first.rotation, _display_matrix(first)
+        self.size = first.width, first.height
+        self.aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         if _stands(self._display):
-            self.size, aspect = (height, width), 1 / aspect
-        self.aspect = Fraction(aspect)
+            self.size, self.aspect = (first.height, first.width), 1 / self.aspect
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         held: av.VideoFrame | None = None
@@ -237,40 +233,6 @@ class Decoder:
             previous = packet
 
 
-def absent(path: Path) -> InputError:
-    """For a source that is not there, or none that can be read more than once."""
-    what = "is a pipe or a device" if path.exists() else "does not exist"
-    place = public_address(str(path))
-    return InputError(f"{place} {what}; give a video, an image folder or a camera index")
-
-
-def open_file(address: str, label: str) -> Decoder:
-    """A video file by its path; `label` is its name in messages."""
-    return Decoder(address, label, live=False)
-
-
-def open_stream(address: str) -> Decoder:
-    """A network stream (`rtsp://`, `http://`); its label is the `public_address`."""
-    return Decoder(address, public_address(address), live=True)
-
-
-def connected_again(
-    connect: Callable[[], Decoder], patience: float, lost: str
-) -> tuple[Decoder, float]:
-    """A stream again whose connection was lost, and the seconds that it took.
-
-    `lost` says what happened. Raises `TruncatedInput` after `patience` seconds.
-    """
-    began = clock.monotonic()
-    while True:
-        try:
-            return connect(), clock.monotonic() - began
-        except InputError as error:
-            if clock.monotonic() + PAUSE > began + patience:
-                raise TruncatedInput(f"{lost}, and not back within {patience:g} s") from error
-        clock.sleep(PAUSE)
-
-
 def open_camera(index: int) -> Decoder:
     """A camera of this computer, counted from 0. Raises `InputError` when there is none."""
     label = f"camera {index}"
@@ -325,7 +287,7 @@ def _open_container(
         what = "cannot be opened" if live else "is not a video that can be read"
         if format:
             what += " (is it connected, and in no other program's use?)"
-        if not live and is_playlist(Path(address)):
+        if not live and playlist_kind(Path(address)):
             what = ("is a playlist, which may name files only, beside or below it, and not one of "
                     "them can be read")  # fmt: skip
         if not remote and (other := file_stand_in(address)):

@@ -5,10 +5,11 @@ thread is a second core. Queues are short: a live source must not lag, and frame
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Semaphore
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
 
@@ -39,42 +40,32 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
         thread.shutdown(cancel_futures=True)
 
 
-class BackgroundCalls(Generic[P]):
+@contextmanager
+def background_calls(function: Callable[P, object], depth: int) -> Iterator[Callable[P, None]]:
     """Calls of a function, made one after the other by a thread, up to `depth` of them late.
 
-    An error of the function is raised by the next call, or when the `with` block ends; calls after
-    it are not made. The block ends when all calls are done.
+    An error of the function is raised by the next call, or when the block ends; calls after it are
+    not made. The block ends when all calls are done.
     """
+    places = Semaphore(depth + 1)  # one of them in work
+    errors: list[BaseException] = []
 
-    def __init__(self, function: Callable[P, object], depth: int) -> None:
-        self._function = function
-        self._places = Semaphore(depth + 1)  # one of them in work
-        self._thread = ThreadPoolExecutor(1, "tfsasm-background")
-        self._error: BaseException | None = None
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call the function soon; waits while too many calls are open."""
-        self._raise()
-        self._places.acquire()
-        self._thread.submit(self._call, *args, **kwargs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, _: object) -> None:
-        self._thread.shutdown()
-        if error is None:
-            self._raise()
-
-    def _call(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    def work(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            if self._error is None:
-                self._function(*args, **kwargs)
+            if not errors:
+                function(*args, **kwargs)
         except BaseException as error:  # raised in the main thread
-            self._error = error
+            errors.append(error)
         finally:
-            self._places.release()
+            places.release()
 
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        if errors:
+            raise errors[0]
+        places.acquire()
+        thread.submit(work, *args, **kwargs)
+
+    with ThreadPoolExecutor(1, "tfsasm-background") as thread:
+        yield call
+    if errors:
+        raise errors[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 
-from tfsasm.video.playlists import open_container
+from tfsasm.video.containers import open_container
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ COPIED = {
 """Codecs that players expect in a container; others are encoded anew."""
 
 ENCODER = {".avi": "libmp3lame"}  # else AAC
+
+USUAL_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Samples per second that AAC and MP3 both have."""
 
 _BACK = 0.5  # seconds by which a clock falls back where it starts anew
 
@@ -76,35 +79,29 @@ def _muxed(
         flags = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}
         with av.open(f"file:{output}", "w", options=flags) as written:
             images = written.add_stream_from_template(shown)
-            if copy and given.codec_context.name in _names(COPIED[suffix]):
+            # FFmpeg prefers decoders such as mp3float and libopus.
+            codec = given.codec_context.name.removeprefix("lib").removesuffix("float")
+            if copy and codec in COPIED[suffix]:
                 heard: Any = written.add_stream_from_template(given)
-                packets = _copied(_heard(source.demux(given), *when), heard)
+                packets = _of(heard, _heard(source.demux(given), *when))
             else:
                 rate = given.codec_context.sample_rate
-                heard = written.add_stream(ENCODER.get(suffix, "aac"), rate=_usual(rate))
+                heard = written.add_stream(
+                    ENCODER.get(suffix, "aac"), rate=rate if rate in USUAL_RATES else 48_000
+                )
                 heard.layout = "mono" if given.codec_context.channels == 1 else "stereo"
                 packets = _encoded(_heard(source.decode(given), *when), heard)
-            for packet in heapq.merge(_of(frames, images), packets, key=_decoded_at):
+            shows = _of(images, frames.demux(shown))
+            for packet in heapq.merge(
+                shows, packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)
+            ):
                 written.mux(packet)
     return True
 
 
-def _names(codecs: set[str]) -> set[str]:
-    """With those of the decoders that FFmpeg prefers."""
-    return codecs | {f"{name}float" for name in codecs} | {f"lib{name}" for name in codecs}
-
-
-def _usual(rate: int) -> int:
-    """A sample rate that AAC and MP3 both have."""
-    return rate if rate in (16_000, 22_050, 24_000, 32_000, 44_100, 48_000) else 48_000
-
-
-def _decoded_at(packet: Any) -> float:
-    return float((packet.dts or 0) * packet.time_base)
-
-
-def _of(frames: Any, stream: Any) -> Iterator[Any]:
-    for packet in frames.demux(frames.streams.video[0]):
+def _of(stream: Any, packets: Iterator[Any]) -> Iterator[Any]:
+    """Packets that become some of `stream`."""
+    for packet in packets:
         if packet.size:
             packet.dts = packet.pts if packet.dts is None else packet.dts
             packet.stream = stream
@@ -129,14 +126,8 @@ def _heard(sounds: Iterator[Any], offset: float, zero: float, seconds: float) ->
             return
         if time >= -_BEFORE:
             sound.pts = max(0, sound.pts - round(Fraction(offset - zero) / sound.time_base))
+            sound.dts = sound.pts
             yield sound
-
-
-def _copied(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
-    for packet in packets:
-        packet.dts = packet.pts
-        packet.stream = stream
-        yield packet
 
 
 def _encoded(frames: Iterator[Any], stream: Any) -> Iterator[Any]:

@@ -6,42 +6,40 @@ it. Pixels of image files are those of `cv2.imread` to the last bit.
 """
 
 import contextlib
+import glob
 import itertools
 import logging
-import os
-import re
 import sys
-from collections.abc import Callable, Generator, Iterator
+import time as clock
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
-from tfsasm.limits import stand_in
+from tfsasm.files import TRACKED
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.decoder import (
-    Decoder,
-    absent,
-    connected_again,
-    open_camera,
-    open_file,
-    open_stream,
-)  # fmt: skip
-from tfsasm.video.images import decoded, image_bytes
+from tfsasm.video.addresses import public_address
+from tfsasm.video.decoder import Decoder, open_camera
+from tfsasm.video.images import IMAGE_SUFFIXES, Order, frame_numbers, image_names, whole_image
 from tfsasm.video.sound import Sound
 from tfsasm.video.timeline import KEPT, spans
-from tfsasm.video.truncation import UNREADABLE, image_is_cut
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
+    ".wmv", ".flv", ".3gp", ".ogv", ".gif",
 )  # fmt: skip
+"""Of files that are taken for videos in a folder."""
+
+PAUSE = 0.5  # seconds between two attempts to connect again
 
 
 @dataclass(frozen=True)
@@ -124,11 +122,16 @@ class Source:
 
 
 class VideoSource(Source):
-    """What PyAV decodes: a file, a camera or a stream."""
+    """What PyAV decodes: a file, a camera or a stream.
 
-    def __init__(self, decoder: Decoder, numbers: range) -> None:
+    With `patience` a stream whose connection is lost is made by `connect` again, for so many
+    seconds; numbers and times go on over a gap, which counts as it lasted.
+    """
+
+    def __init__(self, connect: Callable[[], Decoder], numbers: range, patience: float) -> None:
+        self._decoder = decoder = connect()
         super().__init__(decoder.label, numbers)
-        self._decoder = decoder
+        self._connect, self._patience = connect, patience
         self.rate = decoder.rate and decoder.rate / numbers.step
         self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
         if decoder.total:
@@ -144,16 +147,41 @@ class VideoSource(Source):
         self._decoder.close()
 
     def _read(self) -> Generator[Frame, None, None]:
-        at = self._decoder.timeline
-        for image in self._decoder:
-            if at.number in self._numbers:
-                pixels = self._decoder.pixels(image)
-                yield Frame(pixels, at.number, f"{self.label}#{at.number}", at.time)
-            if at.number + 1 >= self._numbers.stop:
-                return self._check_whole()
-        self._check_end(at.number)
-        if at.number < self._numbers.start:
-            raise self._none_in_range(at.number)
+        before, since, number, time, goes_on = 0, 0.0, 0, None, self._patience > 0
+        while True:
+            at = self._decoder.timeline
+            for image in self._decoder:
+                number = before + at.number
+                time = since + (at.time or 0.0) if goes_on else at.time
+                if number in self._numbers:
+                    pixels = self._decoder.pixels(image)
+                    yield Frame(pixels, number, f"{self.label}#{number}", time)
+                if number + 1 >= self._numbers.stop:
+                    return None if goes_on else self._check_whole()
+            if not goes_on or self._decoder.declared:  # a file, and this is its end
+                break
+            before, since = number, (time or 0.0) + self._connect_again(number)
+        if not goes_on:
+            self._check_end(number)
+            if number < self._numbers.start:
+                raise self._none_in_range(number)
+
+    def _connect_again(self, reached: int) -> float:
+        """Returns the seconds that it took. Raises `TruncatedInput` after `patience` seconds."""
+        self._decoder.close()
+        lost, began = f"{self.label}: connection lost after frame {reached}", clock.monotonic()
+        while True:
+            try:
+                self._decoder = self._connect()
+                break
+            except InputError as error:
+                if clock.monotonic() + PAUSE > began + self._patience:
+                    late = f"{lost}, and not back within {self._patience:g} s"
+                    raise TruncatedInput(late) from error
+            clock.sleep(PAUSE)
+        gap = clock.monotonic() - began
+        self.warn(f"{lost}, back after {gap:.1f} s")
+        return gap
 
     def _check_whole(self) -> None:
         """Report what was found on the way. Raises `TruncatedInput` when frames were lost."""
@@ -191,36 +219,6 @@ class VideoSource(Source):
             self.warn(f"{self.label} declares {total} frames; {reached} could be decoded")
 
 
-class ReconnectingSource(VideoSource):
-    """Frames of a live stream; numbers and times go on over a gap, which counts as it lasted.
-
-    Raises `TruncatedInput` when the stream is not back within `patience` seconds.
-    """
-
-    def __init__(self, connect: Callable[[], Decoder], numbers: range, patience: float) -> None:
-        super().__init__(connect(), numbers)
-        self._connect, self._patience = connect, patience
-
-    def _read(self) -> Generator[Frame, None, None]:
-        before, since, number, time = 0, 0.0, 0, 0.0
-        while True:
-            at = self._decoder.timeline
-            for image in self._decoder:
-                number, time = before + at.number, since + (at.time or 0.0)
-                if number in self._numbers:
-                    pixels = self._decoder.pixels(image)
-                    yield Frame(pixels, number, f"{self.label}#{number}", time)
-                if number + 1 >= self._numbers.stop:
-                    return
-            if self._decoder.declared:  # a file, and this is its end
-                return
-            self._decoder.close()
-            lost = f"{self.label}: connection lost after frame {number}"
-            self._decoder, gap = connected_again(self._connect, self._patience, lost)
-            before, since = number, time + gap
-            self.warn(f"{lost}, back after {gap:.1f} s")
-
-
 class ImageSequence(Source):
     """Image files by frame number, in order; `clock_rate` is the rate they were filmed at."""
 
@@ -246,20 +244,10 @@ class ImageSequence(Source):
 
     def _load(self, number: int) -> np.ndarray:
         path = self._paths[number]
-        where = f"{path.as_posix()} (frame {number} of {self._last})"
-        try:
-            data = image_bytes(path)
-        except OSError as error:
-            raise TruncatedInput(f"{where} cannot be read: {error.strerror or error}") from error
-        if image_is_cut(data):
-            raise TruncatedInput(f"{where} is cut off: {len(data)} bytes without an end marker")
-        if (image := decoded(data, where)) is None:
-            why = (stand_in(data) or UNREADABLE) if data else "it is empty"
-            raise TruncatedInput(f"{where} cannot be decoded: {len(data)} bytes, {why}")
-        return image
+        return whole_image(path, f"{path.as_posix()} (frame {number} of {self._last})")
 
 
-def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"]) -> ImageSequence:
+def open_folder(folder: Path, numbers: range, order: Order) -> ImageSequence:
     """The images of a folder, or of its `img1`. Raises `InputError` where there are none.
 
     In natural order `2.jpg` is before `10.jpg`, and names that are numbers are frame numbers. Order
@@ -298,41 +286,6 @@ def open_folder(folder: Path, numbers: range, order: Literal["natural", "name"])
     return images
 
 
-def frame_numbers(names: list[str]) -> dict[int, str]:
-    """Names by frame number, in order: that of the name where all have one, else the position.
-
-    Names that count from 0 are counted from 1. After a common beginning (`frame_0007`) a number
-    is one of frames only if they begin with 0 or 1.
-    """
-    parts = [re.fullmatch(r"(.*?)([0-9]{1,7})", Path(name).stem) for name in names]
-    found = [(match[1], int(match[2])) for match in parts if match]
-    numbers, beginnings = [number for _, number in found], {beginning for beginning, _ in found}
-    first = min(numbers, default=0)
-    named = len(set(numbers)) == len(names) and len(beginnings) == 1
-    if not named or ("" not in beginnings and first > 1):
-        return dict(enumerate(names, start=1))
-    return dict(sorted(zip((n + (first == 0) for n in numbers), names, strict=True)))
-
-
-def image_names(folder: Path, order: Literal["natural", "name"]) -> list[str]:
-    """The images of a folder itself, in order."""
-    try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    except OSError as error:
-        raise InputError(f"cannot list {folder}: {error.strerror or error}") from error
-    if order == "name":
-        released = [name for name in names if "jpg" in name]  # SPEC 2.2: also `x.jpg.bak`
-        words = [suffix for suffix in IMAGE_SUFFIXES if suffix != ".jpg"]
-        return sorted(released or [n for n in names if any(w in n.lower() for w in words)])
-    shown = [name for name in names if not name.startswith(".")]
-    return sorted((n for n in shown if n.lower().endswith(IMAGE_SUFFIXES)), key=_natural_key)
-
-
-def _natural_key(name: str) -> tuple[list[str | int], str]:
-    parts = re.split(r"([0-9]+)", Path(name).stem)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
 def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
     """The `seqinfo.ini` in or beside a folder of frames, and what is wrong there."""
     for path in (folder / "seqinfo.ini", folder.parent / "seqinfo.ini"):
@@ -347,8 +300,7 @@ def _seqinfo(folder: Path) -> tuple[SeqInfo, str]:
 
 def open_video(
     source: str | Path | int, *, start: int = 1, end: int | None = None, stride: int = 1,
-    order: Literal["natural", "name"] = "natural", reconnect: float = 0,
-    decode: Callable[[str, str], Decoder] = open_file,
+    order: Order = "natural", reconnect: float = 0, decode: Callable[[str, str], Decoder] = Decoder,
 ) -> Source:
     """Open a source of frames and decode its first one.
 
@@ -366,33 +318,76 @@ def open_video(
 
     Raises `InputError` when nothing can be read or no frame is in the range.
     """
-    numbers = _frame_numbers(start, end, stride)
-    text = str(source)
-    if text.startswith("file://"):
-        text = url2pathname(urlsplit(text).path)
-    if not text.strip():
-        raise InputError(f"{str(source)!r} names no video; write a path, or file:///FOLDER/VIDEO")
-    if "://" in text:
-        if reconnect > 0:
-            return ReconnectingSource(lambda: open_stream(text), numbers, reconnect)
-        return VideoSource(open_stream(text), numbers)
-    path = Path(text)
-    if isinstance(source, int) or (text.isdecimal() and not path.exists()):
-        return VideoSource(open_camera(int(text)), numbers)
-    if path.is_dir():
-        return open_folder(path, numbers, order)
-    if not path.is_file():
-        raise absent(path)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSequence({1: path}, path.as_posix(), numbers, None)
-    return VideoSource(decode(text, path.as_posix()), numbers)
-
-
-def _frame_numbers(start: int, end: int | None, stride: int) -> range:
     if start < 1:
         raise InputError(f"start is {start}; frame numbers begin at 1")
     if stride < 1:
         raise InputError(f"stride is {stride}; give 1 for every frame, 2 for every other")
     if end is not None and end < start:
         raise InputError(f"the range ends at {end}, before its start {start}")
-    return range(start, sys.maxsize if end is None else end + 1, stride)
+    numbers = range(start, sys.maxsize if end is None else end + 1, stride)
+    text = str(source)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    if not text.strip():
+        raise InputError(f"{str(source)!r} names no video; write a path, or file:///FOLDER/VIDEO")
+    if "://" in text:
+        stream = partial(Decoder, text, public_address(text), live=True)
+        return VideoSource(stream, numbers, reconnect)
+    path = Path(text)
+    if isinstance(source, int) or (text.isdecimal() and not path.exists()):
+        return VideoSource(partial(open_camera, int(text)), numbers, 0)
+    if path.is_dir():
+        return open_folder(path, numbers, order)
+    if not path.is_file():
+        raise absent(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSequence({1: path}, path.as_posix(), numbers, None)
+    return VideoSource(partial(decode, text, path.as_posix()), numbers, 0)
+
+
+def absent(path: Path) -> InputError:
+    """For a source that is not there, or none that can be read more than once."""
+    what = "is a pipe or a device" if path.exists() else "does not exist"
+    place = public_address(str(path))
+    return InputError(f"{place} {what}; give a video, an image folder or a camera index")
+
+
+def find_sources(names: Iterable[str]) -> list[str]:
+    """What `open_video` can open, for patterns (`clips/*.mp4`) and folders of videos or of MOT
+    sequences too.
+
+    Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
+    does not exist and a pattern that fits nothing.
+    """
+    return [source for name in names for source in _found(name)]
+
+
+def _found(name: str) -> list[str]:
+    path = Path(name)
+    if not name.strip():
+        raise InputError("the name of a video is empty; is a variable of the shell not set?")
+    if "://" in name or path.is_file():
+        return [name]
+    if path.is_dir():
+        if image_names(path, "name") or (path / "img1").is_dir():
+            return [name]
+        inside = [*path.iterdir()]
+        sequences = sorted(str(entry) for entry in inside if (entry / "img1").is_dir())
+        return _videos(entry for entry in inside if entry.is_file()) or sequences or [name]
+    if any(sign in name for sign in "*?["):
+        if videos := _videos(map(Path, glob.glob(name)), VIDEO_SUFFIXES + IMAGE_SUFFIXES):
+            return videos
+        raise InputError(f"{name} fits no file; quote it, or name the videos")
+    if name.isdecimal():
+        return [name]
+    raise absent(path)
+
+
+def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
+    return sorted(
+        str(path) for path in paths
+        if path.is_dir() or (
+            path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
+            and not path.name.startswith(".")
+        )
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.video.decoder import Decoder, open_file
+from tfsasm.video.decoder import Decoder
 from tfsasm.video.hdr import HLG, PQ
 from tfsasm.video.timeline import REORDERED
 
@@ -44,18 +44,18 @@ def opener(choice: Choice, device: str) -> Opener:
     device is not.
     """
     if choice == "pyav" or (choice == "auto" and (device == "cpu" or not find_spec("torchcodec"))):
-        return open_file
+        return Decoder
     from tfsasm.pytorch import find_device
 
     place = find_device(device)
     if choice == "auto" and place.type != "cuda":
-        return open_file
+        return Decoder
     if lack := _lack():
         problem = f"torchcodec cannot be used ({lack}): pip install torchcodec, and install FFmpeg"
         if choice == "torchcodec":
             raise InputError(problem)
         log.warning("%s; PyAV decodes", problem)
-        return open_file
+        return Decoder
     return partial(_open_alike if choice == "auto" else TorchcodecDecoder, device=place)
 
 
@@ -75,7 +75,7 @@ def _open_alike(address: str, label: str, device: Any) -> Decoder:
         return TorchcodecDecoder(address, label, device)
     except UnfitError as error:
         log.info("%s", error)
-        return open_file(address, label)
+        return Decoder(address, label)
 
 
 class TorchcodecDecoder(Decoder):
@@ -116,7 +116,7 @@ class TorchcodecDecoder(Decoder):
         """Why it would not come out as by PyAV; empty if it would."""
         codec: Any = self._stream.codec_context
         (a, b), (c, d) = self._display
-        if not _CONTAINERS & {*self._container.format.name.split(",")}:
+        if not _CONTAINERS & self._kinds:
             return "it is no MP4, MOV, Matroska or WebM file"
         if max(part.bits for part in codec.format.components) > 8:
             return "its colours have more than 8 bits"

@@ -87,7 +87,7 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._sink.close(keep=self.frames > 0)
+        self._sink.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class _ImageFolder:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         self._count += 1
 
-    def close(self, *, keep: bool) -> None:
+    def close(self) -> None:
         """Nothing: every image is whole already."""
 
 
@@ -163,17 +163,17 @@ class _VideoFile:
         except (av.error.FFmpegError, OSError) as error:
             raise self._refused(error) from error
 
-    def close(self, *, keep: bool) -> None:
-        """Flush and rename; without `keep`, or when that fails, remove what was written."""
+    def close(self) -> None:
+        """Flush and rename; without a frame, or when that fails, remove what was written."""
         container, self._container = self._container, None
         if container is None:
             return
         try:
-            if keep:
+            if self._last is not None:
                 container.mux(self._stream.encode(None))
             container.close()
-            if keep:
-                if self._sound and self._zero is not None and self._last is not None:
+            if self._last is not None:
+                if self._sound and self._zero is not None:
                     seconds = float((self._last + self._tick) * self._unit)
                     add_sound(self._partial, self._sound, self._zero, seconds)
                 os.replace(self._partial, self._path)

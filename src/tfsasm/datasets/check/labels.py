@@ -31,7 +31,7 @@ from tfsasm.datasets.crowdhuman import CrowdImage, find_annotations, find_image,
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.errors import InputError
 from tfsasm.tables import Doubles
-from tfsasm.video.truncation import image_file_is_cut
+from tfsasm.video.images import image_file_is_cut
 
 LabelFile = tuple[dict[str, list[ScalabelFrame]], list[str]]
 """Frames by video that can be used, and what is wrong with the others."""

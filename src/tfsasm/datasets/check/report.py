@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import image_names, image_size
 from tfsasm.tables import Array, Doubles
-from tfsasm.video.truncation import image_file_is_cut
+from tfsasm.video.images import image_file_is_cut
 
 T = TypeVar("T")
 
