@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from helpers.videos import BLACK, encode
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.tracking.report import read_page
 from tfsasm.video import decoder
@@ -30,20 +31,17 @@ def film(
     beats: Iterable[int] = range(FRAMES),
 ) -> Path:
     """A video that shows the number of each frame as white columns, one frame at each beat."""
-    with av.open(f"file:{path}", "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"g": "12", "crf": "30"})
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        still = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
-        still = still.repeat(20, 0).repeat(20, 1)
-        for number, beat in zip(range(first, first + frames), beats, strict=False):
-            image = np.roll(still, 2 * number, 1)
-            for bit in range(BITS):
-                image[:30, 40 * bit : 40 * (bit + 1)] = 255 * (number >> bit & 1)
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-            frame.pts, frame.time_base = beat, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    still = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+    still = still.repeat(20, 0).repeat(20, 1)
+
+    def image(number: int) -> np.ndarray:
+        moved = np.roll(still, 2 * number, 1)
+        for bit in range(BITS):
+            moved[:30, 40 * bit : 40 * (bit + 1)] = 255 * (number >> bit & 1)
+        return moved
+
+    images = (image(number) for number, _ in zip(range(first, first + frames), beats, strict=False))
+    return encode(path, images, rate, times=beats, g="12", crf="30")
 
 
 def shown(image: np.ndarray) -> int:
@@ -108,15 +106,7 @@ def test_a_file_without_its_end_says_so_though_its_length_is_whole(tmp_path):
 
 def test_a_file_slower_than_its_header_says_lacks_nothing(tmp_path):
     """opencv/opencv#12810: 25 frames per second are declared, every other one is there."""
-    path = tmp_path / "slow.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(0, 60, 2):
-            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    path = encode(tmp_path / "slow.mkv", [BLACK] * 30, times=range(0, 60, 2))
     assert [frame.number for frame in open_video(path)] == list(range(1, 31))
 
 
@@ -211,15 +201,10 @@ def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
     """FFMS/ffms2#317, mpv-player/mpv#16090."""
     stored = np.zeros((48, 64, 3), np.uint8)
     stored[:24, :32], stored[24:, :16] = 255, 128
-    with av.open(str(tmp_path / "selfie.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "5"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.set_display_rotation(turn, hflip=across, vflip=down)
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="bgr24")))
-        container.mux(stream.encode(None))
+    path = encode(tmp_path / "selfie.mp4", [stored], turn=(turn, across, down), crf="5")
     upright = np.rot90(stored, turn // 90)
     upright = upright[:: -1 if down else 1, :: -1 if across else 1]
-    with open_video(tmp_path / "selfie.mp4") as source:
+    with open_video(path) as source:
         (frame,) = source
     assert source.size == (upright.shape[1], upright.shape[0])
     assert np.abs(frame.image.astype(int) - upright).mean() < 4
@@ -231,14 +216,8 @@ def test_a_mirrored_display_matrix_is_obeyed(tmp_path, turn, across, down):
 @pytest.mark.parametrize("output", ["drawn.mp4", "drawn.mkv", "drawn.avi"])
 def test_a_video_whose_pixels_are_no_squares_looks_alike_annotated(tmp_path, source, output, turn):
     """chaiNNer-org/chaiNNer#3298: broadcasts, DVDs and surveillance recorders."""
-    with av.open(str(tmp_path / source), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
-        stream.set_display_rotation(turn, hflip=False, vflip=False)
-        image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
-        container.mux(stream.encode(image))
-        container.mux(stream.encode(None))
+    about = {"sample_aspect_ratio": Fraction(16, 11)}
+    encode(tmp_path / source, [BLACK], turn=(turn, False, False), about=about)
     with (
         open_video(tmp_path / source) as film,
         VideoWriter(tmp_path / output, film.rate, aspect=film.aspect) as drawn,

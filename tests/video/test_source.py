@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from helpers.videos import cut, folder_of, read_until_error
+from helpers.videos import BLACK, cut, encode, folder_of, read_until_error
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.video.decoder import Decoder, to_bgr
 from tfsasm.video.source import find_sources, open_video
@@ -19,19 +19,12 @@ from tfsasm.video.writer import VideoWriter
 NTSC = Fraction(30000, 1001)
 
 
-def film(path: Path, frames: int = 40, rate: Fraction = NTSC, noise: bool = True, **options: str):
+def film(path: Path, frames: int = 40, noise: bool = True, **options: str) -> Path:
     """An H.264 video; frame n of a quiet one has the grey level 6 n, about."""
     random = np.random.default_rng(0)
-    with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(1, frames + 1):
-            image = np.full((48, 64, 3), 6 * number, np.uint8)
-            if noise:
-                image = random.integers(0, 255, image.shape, dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        container.mux(stream.encode(None))
-    return path
+    quiet = (np.full((48, 64, 3), 6 * number, np.uint8) for number in range(1, frames + 1))
+    noisy = (random.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(frames))
+    return encode(path, noisy if noise else quiet, NTSC, container=options)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi", "ts"])
@@ -189,16 +182,9 @@ def test_a_video_damaged_in_the_middle_is_read_to_its_end(tmp_path):
 
 @pytest.mark.parametrize("turn", [0, 90, 180, -90])
 def test_a_phone_held_sideways_gives_upright_frames(tmp_path, turn):
-    path = tmp_path / "phone.mp4"
     stored = np.zeros((48, 64, 3), np.uint8)
     stored[:24, :32] = 255
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.set_display_rotation(turn)
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="bgr24")))
-        container.mux(stream.encode(None))
-    with open_video(path) as source:
+    with open_video(encode(tmp_path / "phone.mp4", [stored], turn=(turn,))) as source:
         (frame,) = source
     upright = np.rot90(stored, turn // 90)
     assert source.size == (upright.shape[1], upright.shape[0])
@@ -207,17 +193,9 @@ def test_a_phone_held_sideways_gives_upright_frames(tmp_path, turn):
 
 
 def test_irregular_times_are_kept(tmp_path):
-    path = tmp_path / "clip.mp4"
     times = [0, 0.04, 0.5, 0.52, 2.0]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for time in times:
-            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
-            frame.pts, frame.time_base = round(1000 * time) + 700, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    ticks = [round(1000 * time) + 700 for time in times]
+    path = encode(tmp_path / "clip.mp4", [BLACK] * 5, times=ticks, unit=Fraction(1, 1000))
     assert [frame.time for frame in open_video(path)] == pytest.approx(times, abs=1e-6)
 
 
@@ -243,16 +221,9 @@ def test_no_image_waits_for_the_garbage_collector(tmp_path):
 
 def test_a_video_may_turn_in_the_middle(tmp_path):
     """As a phone that is turned while it films; the display matrix comes with the image."""
-    for name, turn in (("level", 0), ("turned", 90)):
-        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            stream.set_display_rotation(turn)
-            image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="bgr24")
-            container.mux(stream.encode(image))
-            container.mux(stream.encode(None))
     level, turned = (
-        Decoder(str(tmp_path / f"{name}.mp4"), name, live=False) for name in ("level", "turned")
+        Decoder(str(encode(tmp_path / f"{turn}.mp4", [BLACK], turn=(turn,))), "a video")
+        for turn in (0, 90)
     )
     images = [next(iter(one)) for one in (level, turned)]
     shapes = [level.pixels(image).shape for image in (images[0], images[1], images[0])]

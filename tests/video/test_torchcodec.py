@@ -17,35 +17,20 @@ import pytest
 import torch
 
 import tfsasm.pytorch
+from helpers.videos import encode
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.video.decoder import Decoder
 from tfsasm.video.source import open_video
 from tfsasm.video.torchcodec import TorchcodecDecoder, UnfitError, opener
 
-SIZE = 64, 48
 
-
-def film(path, count=30, *, codec="libx264", pixels="yuv420p", turn=None, times=None, about=(),
-         late=0, **options):  # fmt: skip
+def film(path, count=30, *, late=0, times=None, **given):
     """A video of a moving texture; `times` are milliseconds, and `late` frames are not shown."""
     tiles = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
     texture = tiles.repeat(8, 0).repeat(8, 1)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(30000, 1001), options=options)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, pixels
-        for name, value in about:
-            setattr(stream.codec_context, name, value)
-        if turn is not None:
-            stream.set_display_rotation(*turn)
-        if times:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for number in range(count):
-            image = np.ascontiguousarray(np.roll(texture, 2 * number, 1))
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-            if times:
-                frame.pts, frame.time_base = times[number], Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    unit = Fraction(1, 1000) if times else None
+    images = (np.roll(texture, 2 * number, 1) for number in range(count))
+    encode(path, images, Fraction(30000, 1001), times=times, unit=unit, **given)
     if late:
         with av.open(str(path)) as container:
             ticks = late * next(container.demux(video=0)).duration
@@ -141,7 +126,7 @@ IRREGULAR = [700, 740, 1200, 1220, 2700, 2710, 2720, 2800, 2950, 3000]
     pytest.param("a.mp4", {"times": IRREGULAR, "count": 10}, id="irregular times that begin late"),
     pytest.param("a.mp4", {"pixels": "yuvj420p"}, id="full range"),
     pytest.param("a.mp4", {"pixels": "yuv444p"}, id="colours of full size"),
-    pytest.param("a.mp4", {"about": [("colorspace", 1), ("color_primaries", 1), ("color_trc", 1)]},
+    pytest.param("a.mp4", {"about": {"colorspace": 1, "color_primaries": 1, "color_trc": 1}},
                  id="BT.709"),
     pytest.param("a.mp4", {"turn": (90,)}, id="a phone held sideways"),
     pytest.param("a.mp4", {"turn": (180,)}, id="upside down"),
@@ -179,7 +164,7 @@ def test_a_video_that_is_cut_short_ends_alike(torchcodec, tmp_path):
     pytest.param("a.h264", {}, "it is no MP4, MOV, Matroska or WebM", id="images alone"),
     pytest.param("a.ts", {}, "it is no MP4, MOV, Matroska or WebM", id="a broadcast"),
     pytest.param("a.mp4", {"pixels": "yuv420p10le"}, "more than 8 bits", id="ten bits"),
-    pytest.param("a.mp4", {"about": [("color_trc", 18)]}, "high dynamic range", id="HLG"),
+    pytest.param("a.mp4", {"about": {"color_trc": 18}}, "high dynamic range", id="HLG"),
     pytest.param("a.mp4", {"turn": (0, True, False)}, "mirrored", id="mirrored"),
 ])  # fmt: skip
 def test_what_would_come_out_otherwise_is_left_to_pyav(

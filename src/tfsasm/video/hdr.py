@@ -37,7 +37,15 @@ def tone_mapped(pixels: np.ndarray, transfer: int) -> np.ndarray:
 def _light(transfer: int) -> np.ndarray:
     """Light for each of the 256 values, 1 being white, with highlights compressed."""
     signal = np.arange(256) / 255
-    light = _pq(signal) / _WHITE if transfer == PQ else _hlg(signal) / _HLG_WHITE
+    if transfer == PQ:
+        m1, m2 = 2610 / 16384, 2523 / 32
+        c1, c2, c3 = 3424 / 4096, 2413 / 128, 2392 / 128
+        power = signal ** (1 / m2)
+        light = 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1) / _WHITE
+    else:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+        light = scene / _HLG_WHITE
     above = 1 - np.exp(-np.maximum(light - _KNEE, 0) / (1 - _KNEE))
     return np.where(light < _KNEE, light, _KNEE + (1 - _KNEE) * above).astype(np.float32)
 
@@ -46,18 +54,3 @@ def _light(transfer: int) -> np.ndarray:
 def _encoded() -> np.ndarray:
     """Of each step of light the value on a screen of gamma 2.2."""
     return (255 * (np.arange(_STEPS + 1) / _STEPS) ** (1 / 2.2)).round().astype(np.uint8)
-
-
-def _pq(signal: np.ndarray) -> np.ndarray:
-    """Light in cd/m2, SMPTE ST 2084."""
-    m1, m2 = 2610 / 16384, 2523 / 32
-    c1, c2, c3 = 3424 / 4096, 2413 / 128, 2392 / 128
-    power = signal ** (1 / m2)
-    light: np.ndarray = 10_000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-    return light
-
-
-def _hlg(signal: np.ndarray) -> np.ndarray:
-    """Light of the scene from 0 to 1, ARIB STD-B67."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
