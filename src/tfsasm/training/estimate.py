@@ -19,7 +19,7 @@ from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
 
 _STEPS = ((2, math.inf), (4, 120.0), (40, 30.0))
-"""One more clip is timed while those before are fewer, and took fewer seconds, than a pair says."""
+"""Clips and seconds: one more is timed while of a pair neither is reached, a slow one twice."""
 
 _MAKING = ((4, math.inf), (40, 3.0))
 """The same for clips as they are made."""
