@@ -9,7 +9,8 @@ import trackeval
 from helpers.walks import RATES, assert_same, evaluated, flawed, walk
 from tfsasm.datasets.bdd100k import CATEGORIES
 from tfsasm.errors import InputError
-from tfsasm.evaluation.classes import Labels, score_classes
+from tfsasm.evaluation.bdd100k import Labels
+from tfsasm.evaluation.classes import score_classes
 from tfsasm.evaluation.score import score_folders
 from tfsasm.evaluation.trajectories import Trajectories
 
@@ -124,7 +125,7 @@ def test_classes_do_not_answer_for_one_another():
 
 @pytest.mark.parametrize(("truths", "results", "message"), [
     pytest.param({}, {}, "no sequence", id="nothing"),
-    pytest.param({"a": labels([])}, {}, "only one side has a", id="one side"),
+    pytest.param({"a": labels([])}, {}, "no result for a", id="one side"),
     pytest.param({"a": labels([PERSON])}, {"a": labels([PERSON, PERSON])},
                  "a, pedestrian: result has id 1 twice in frame 1", id="an id twice in a class"),
 ])

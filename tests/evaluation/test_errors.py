@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.walks import flawed, walk
-from tfsasm.evaluation.errors import SHOWN_FOR, ErrorsByFrame, tracking_errors
+from tfsasm.evaluation.errors import SHOWN_FOR, tracking_errors
 from tfsasm.evaluation.metrics import score_sequence
 from tfsasm.evaluation.trajectories import Trajectories
 
@@ -71,8 +71,8 @@ def test_an_empty_side_is_a_normal_case(truth, tracks):
 def test_errors_add_up_frame_by_frame():
     truth = Trajectories.of([1, 2, 3], [1, 1, 1], [A, A, A])
     tracks = Trajectories.of([1, 2, 2], [4, 5, 6], [A, A, B])
-    by_frame = ErrorsByFrame(truth, tracks)
-    first, second, third = (by_frame.of_frame(number) for number in (1, 2, 3))
+    found = tracking_errors(truth, tracks)
+    first, second, third = (found.of_frame(number) for number in (1, 2, 3))
     assert len(first.tracks) == len(first.misses) == 0
     assert [(ltwh.tolist(), before) for ltwh, before in second.tracks] == [(A, 4), (B, None)]
     assert third.misses.tolist() == [A]
@@ -83,13 +83,13 @@ def test_a_switch_stays_recent_for_some_frames():
     numbers = [1, *range(2, 2 + SHOWN_FOR + 3)]
     truth = Trajectories.of(numbers, [1] * len(numbers), [A] * len(numbers))
     tracks = Trajectories.of(numbers, [4] + [5] * (len(numbers) - 1), [A] * len(numbers))
-    by_frame = ErrorsByFrame(truth, tracks)
-    shown = [number for number in numbers if by_frame.of_frame(number).tracks]
+    found = tracking_errors(truth, tracks)
+    shown = [number for number in numbers if found.of_frame(number).tracks]
     assert shown == list(range(2, 2 + SHOWN_FOR))
 
 
 def test_errors_before_the_first_frame_shown_do_not_count():
     truth = Trajectories.of([1, 2, 3], [1, 1, 1], [A, A, A])
     tracks = Trajectories.of([1, 2, 3, 1], [4, 5, 5, 9], [A, A, A, B])
-    found = ErrorsByFrame(truth, tracks, first=3).of_frame(3)
+    found = tracking_errors(truth, tracks).of_frame(3, first=3)
     assert (found.all_false_positives, found.all_switches, found.tracks) == (0, 0, ())

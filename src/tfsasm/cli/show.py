@@ -91,7 +91,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawing:
     """What draws a frame: the result, with `--gt` beside the truth and with the errors marked."""
-    from tfsasm.evaluation.errors import ErrorsByFrame
+    from tfsasm.evaluation.errors import tracking_errors
     from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol
     from tfsasm.evaluation.trajectories import check, last_frame
     from tfsasm.motchallenge import read_tracks
@@ -107,10 +107,10 @@ def _drawing(options: Options, table: TrackRows, tracks: Trajectories) -> Drawin
     )
     check(truth, last_frame(truth), str(options.gt))
     draw_truth = _boxes(truth, None, options.trail)
-    errors = ErrorsByFrame(truth, judged, options.start)
+    errors = tracking_errors(truth, judged)
 
     def draw(frame: Frame) -> np.ndarray:
-        found = errors.of_frame(frame.number)
+        found = errors.of_frame(frame.number, options.start)
         wrong = [
             Mark(ltwh, annotate.FALSE_POSITIVE, "false") if before is None
             else Mark(ltwh, annotate.IDENTITY_SWITCH, f"was #{before}")

@@ -148,7 +148,7 @@ def _errors(options: Options, data: dict[str, Any]) -> dict[str, Any]:
     """Errors and scores of the result in a page, over the frames that were tracked."""
     import numpy as np
 
-    from tfsasm.evaluation.errors import errors_to_json
+    from tfsasm.evaluation.errors import tracking_errors
     from tfsasm.evaluation.metrics import score_sequence
     from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol
     from tfsasm.evaluation.trajectories import check, last_frame
@@ -163,7 +163,8 @@ def _errors(options: Options, data: dict[str, Any]) -> dict[str, Any]:
     check(truth, last_frame(truth), str(options.truth))
     scores = score_sequence(truth, tracks, data["numbers"][-1]).to_json()
     shown = ("HOTA", "DetA", "AssA", "IDF1", "MOTA", "IDSW", "FP", "FN")
-    return {"scores": {name: scores[name] for name in shown}, **errors_to_json(truth, tracks)}
+    errors = tracking_errors(truth, tracks).to_json()
+    return {"scores": {name: scores[name] for name in shown}, **errors}
 
 
 def _rows(data: dict[str, Any]) -> TrackRows:

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
-import supervision as sv
+from numpy.typing import ArrayLike, NDArray
 
 from tfsasm.boxes import xyxy_to_ltwh
 from tfsasm.datasets.bdd100k import (
     CATEGORIES,
+    IGNORED_CATEGORIES,
     ScalabelFrame,
-    category,
-    find_videos,
     numbered,
     read_scalabel,
 )
 from tfsasm.errors import InputError
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
 from tfsasm.motchallenge import read_tracks
+from tfsasm.tables import Flags, Table
 
-if TYPE_CHECKING:
-    from tfsasm.evaluation.classes import Labels
 
-Frames = dict[str, list[ScalabelFrame]]
+@dataclass(frozen=True)
+class Labels(Table):
+    """The boxes of one sequence with their classes.
+
+    `classes` `[N]` are names; `ignored` `[N]` marks boxes of the truth that are regions to be
+    ignored: crowds, and those of `IGNORED_CATEGORIES`.
+    """
+
+    boxes: Trajectories
+    classes: NDArray[np.str_]
+    ignored: Flags
+
+    @classmethod
+    def of(cls, boxes: Trajectories, classes: ArrayLike, crowd: ArrayLike | None = None) -> Self:
+        """From the boxes, the names of their classes and, for a truth, which are crowds."""
+        names = np.asarray(classes, dtype=np.str_).reshape(-1)
+        none = np.zeros(len(boxes), dtype=bool)
+        crowded = none if crowd is None else np.asarray(crowd, dtype=bool).reshape(-1)
+        if not len(boxes) == len(names) == len(crowded):
+            raise InputError(
+                f"{len(boxes)} boxes have {len(names)} classes and {len(crowded)} crowd marks"
+            )
+        return cls(boxes, names, crowded | np.isin(names, [*IGNORED_CATEGORIES]))
 
 
 def has_bdd100k_layout(place: Path) -> bool:
@@ -37,12 +57,6 @@ def has_bdd100k_layout(place: Path) -> bool:
     if any(place.glob("*/gt/gt.txt")):
         return False
     return any(place.glob("*.json")) or (place / "labels").is_dir()
-
-
-def truth_places(root: Path) -> dict[str, tuple[Path, int]]:
-    """Label file and number of frames of each video that has labels."""
-    videos = find_videos(root)
-    return {video.name: (video.labels, video.length) for video in videos if video.labels}
 
 
 def load_labels(truth: Path, result: Path, length: int | None, name: str) -> tuple[Labels, Labels]:
@@ -71,32 +85,12 @@ def result_labels(path: Path, name: str) -> Labels:
             f"{path} has class {label[bad]:g} in frame {table.frame[bad]}; wanted is 1 to "
             f"{len(CATEGORIES)} ({', '.join(CATEGORIES)}), or -1 for a pedestrian"
         )
-    from tfsasm.evaluation.classes import Labels
-
     boxes = Trajectories(table.frame, table.identity, table.ltwh)
     return Labels.of(boxes, np.array(CATEGORIES)[label.astype(np.int64) - 1])
 
 
-def as_categories(tracks: sv.Detections, names: Mapping[int, str] | None) -> sv.Detections:
-    """The same tracks with places in `CATEGORIES` as classes, for the eighth column of MOT text.
-
-    `names` are those of their classes so far, COCO's or BDD100K's; None if these are places
-    already. What has no class or another one becomes -1.
-    """
-    if tracks.class_id is None or names is None:
-        return tracks
-    places = {
-        number: CATEGORIES.index(known)
-        for number, name in names.items() if (known := category(name)) in CATEGORIES
-    }
-    classes = [places.get(number, -1) for number in tracks.class_id.tolist()]
-    return replace(tracks, class_id=np.array(classes, dtype=np.int64))
-
-
 def scalabel_labels(frames: Sequence[ScalabelFrame]) -> Labels:
     """The labels of one video's frames; frame `index` is number `index + 1`."""
-    from tfsasm.evaluation.classes import Labels  # it loads TrackEval, which takes a second
-
     identities = numbered(frames)
     counts = [len(frame) for frame in frames]
     boxes = Trajectories.of(
@@ -120,6 +114,6 @@ def _video(path: Path, name: str) -> list[ScalabelFrame]:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, stamp: int) -> Frames:
+def _read(path: Path, stamp: int) -> dict[str, list[ScalabelFrame]]:
     """A label file; that of a whole split is read once. `stamp` is another once it was changed."""
     return read_scalabel(path)

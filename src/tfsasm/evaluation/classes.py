@@ -9,42 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from tfsasm.datasets.bdd100k import CATEGORIES, IGNORED_CATEGORIES
-from tfsasm.errors import InputError
-from tfsasm.evaluation.metrics import Counts, Report, Scores, measure, merged, scores_of
+from tfsasm.datasets.bdd100k import CATEGORIES
+from tfsasm.evaluation.bdd100k import Labels
+from tfsasm.evaluation.metrics import (
+    Counts,
+    Report,
+    Scores,
+    check_sides,
+    measure,
+    merged,
+    scores_of,
+)
 from tfsasm.evaluation.protocols import EPS, matched
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
-from tfsasm.tables import Doubles, Flags, Table
-
-
-@dataclass(frozen=True)
-class Labels(Table):
-    """The boxes of one sequence with their classes.
-
-    `classes` `[N]` are names; `ignored` `[N]` marks boxes of the truth that are regions to be
-    ignored: crowds, and those of `IGNORED_CATEGORIES`.
-    """
-
-    boxes: Trajectories
-    classes: NDArray[np.str_]
-    ignored: Flags
-
-    @classmethod
-    def of(cls, boxes: Trajectories, classes: ArrayLike, crowd: ArrayLike | None = None) -> Self:
-        """From the boxes, the names of their classes and, for a truth, which are crowds."""
-        names = np.asarray(classes, dtype=np.str_).reshape(-1)
-        none = np.zeros(len(boxes), dtype=bool)
-        crowded = none if crowd is None else np.asarray(crowd, dtype=bool).reshape(-1)
-        if not len(boxes) == len(names) == len(crowded):
-            raise InputError(
-                f"{len(boxes)} boxes have {len(names)} classes and {len(crowded)} crowd marks"
-            )
-        return cls(boxes, names, crowded | np.isin(names, [*IGNORED_CATEGORIES]))
+from tfsasm.tables import Doubles
 
 
 @dataclass(frozen=True)
@@ -81,10 +63,7 @@ def score_classes(
     A result that finds nothing and lies for more than half in an ignored region is taken out.
     Raises `InputError` as `score` does; an id may occur twice in a frame in different classes.
     """
-    if not truths:
-        raise InputError("there is no sequence to score")
-    if one_sided := sorted(truths.keys() ^ results.keys()):
-        raise InputError(f"only one side has {', '.join(one_sided)}")
+    check_sides(truths, results)
     lengths = frames or {}
     measured: dict[str, dict[str, Counts]] = {}
     for name, truth in truths.items():
@@ -98,16 +77,13 @@ def score_classes(
         kind: merged({name: counts[kind] for name, counts in measured.items()})
         for kind in CATEGORIES
     }
+    by_boxes = "combine_classes_det_averaged"
     return ClassReport(
-        sequences={name: scores_of(_weighed_by_boxes(counts)) for name, counts in measured.items()},
-        combined=scores_of(_weighed_by_boxes(classes)),
+        sequences={name: scores_of(merged(each, by_boxes)) for name, each in measured.items()},
+        combined=scores_of(merged(classes, by_boxes)),
         classes={kind: scores_of(counts) for kind, counts in classes.items()},
         class_average=scores_of(merged(classes, "combine_classes_class_averaged")),
     )
-
-
-def _weighed_by_boxes(classes: Mapping[str, Counts]) -> Counts:
-    return merged(classes, "combine_classes_det_averaged")
 
 
 def _judged(truth: Labels, result: Labels, kind: str) -> tuple[Trajectories, Trajectories]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from tfsasm.evaluation.protocols import EPS
 from tfsasm.evaluation.trajectories import Trajectories, in_both, overlaps
+from tfsasm.tables import Doubles, Flags, Integers
 
 _CONTINUED = 1000.0  # worth of keeping the track of the frame before, above any overlap
 
@@ -22,17 +22,65 @@ SHOWN_FOR = 12
 
 
 @dataclass(frozen=True)
+class FrameErrors:
+    """The errors of one frame, and how many there were up to it. Boxes are ltwh `[K, 4]`."""
+
+    tracks: tuple[tuple[Doubles, int | None], ...]
+    """Boxes `[4]`: false positives with None, and tracks that lately took a person over, each with
+    the id of the track before."""
+    misses: Doubles
+    all_false_positives: int
+    all_misses: int
+    all_switches: int
+
+
+@dataclass(frozen=True)
 class TrackingErrors:
     """Which rows of a ground truth `[N]` and of the tracks `[M]` for it are errors."""
 
-    missed: NDArray[np.bool_]
+    truth: Trajectories
+    tracks: Trajectories
+    missed: Flags
     """`[N]`: no track covers this person."""
-    false_positive: NDArray[np.bool_]
+    false_positive: Flags
     """`[M]`: this box covers no person."""
-    switched: NDArray[np.bool_]
+    switched: Flags
     """`[M]`: the person covered had another track when last covered."""
-    before: NDArray[np.int64]
+    before: Integers
     """`[M]`: the id of that other track where `switched`, else -1."""
+
+    def of_frame(self, number: int, first: int = 1) -> FrameErrors:
+        """The errors of the frame `number`, which is `first` or later, counted from `first` on."""
+        tracks, truth = self.tracks, self.truth
+        until = (tracks.frames >= first) & (tracks.frames <= number)
+        truth_until = (truth.frames >= first) & (truth.frames <= number)
+        recent = np.flatnonzero(self.switched & until & (tracks.frames > number - SHOWN_FOR))
+        recent = recent[np.argsort(tracks.frames[recent], kind="stable")]  # the latest one counts
+        taken = dict(zip(tracks.ids[recent].tolist(), self.before[recent].tolist(), strict=True))
+        false = self.false_positive
+        wrong = (tracks.frames == number) & (false | np.isin(tracks.ids, [*taken]))
+        return FrameErrors(
+            tuple(
+                (tracks.ltwh[row], None if false[row] else taken[int(tracks.ids[row])])
+                for row in np.flatnonzero(wrong)
+            ),
+            truth.ltwh[(truth.frames == number) & self.missed],
+            int((false & until).sum()),
+            int((self.missed & truth_until).sum()),
+            int((self.switched & until).sum()),
+        )
+
+    def to_json(self) -> dict[str, list[list[int]]]:
+        """All errors, for a page: `false` as [id, frame], `switches` as [frame, id, id before], and
+        `missed` as [frame, person, left, top, width, height], the box in tenths of a pixel."""
+        tracks, false, taken = self.tracks, self.false_positive, self.switched
+        lost = self.truth[self.missed]
+        tenths = (10 * lost.ltwh).round().astype(int)
+        return {
+            "false": np.column_stack([tracks.ids, tracks.frames])[false].tolist(),
+            "switches": np.column_stack([tracks.frames, tracks.ids, self.before])[taken].tolist(),
+            "missed": np.column_stack([lost.frames, lost.ids, tenths]).tolist(),
+        }
 
 
 def tracking_errors(truth: Trajectories, tracks: Trajectories) -> TrackingErrors:
@@ -64,63 +112,4 @@ def tracking_errors(truth: Trajectories, tracks: Trajectories) -> TrackingErrors
             if last.get(person, track) != track:
                 switched[box], before[box] = True, last[person]
             current[person] = last[person] = track
-    return TrackingErrors(missed, false_positive, switched, before)
-
-
-def errors_to_json(truth: Trajectories, tracks: Trajectories) -> dict[str, list[list[int]]]:
-    """All errors, for a page: `false` as [id, frame], `switches` as [frame, id, id before], and
-    `missed` as [frame, person, left, top, width, height], the box in tenths of a pixel."""
-    errors = tracking_errors(truth, tracks)
-    false, taken, missed = (
-        np.flatnonzero(rows) for rows in (errors.false_positive, errors.switched, errors.missed)
-    )
-    tenths = (10 * truth.ltwh[missed]).round().astype(int)
-    return {
-        "false": np.stack([tracks.ids[false], tracks.frames[false]], axis=1).tolist(),
-        "switches": np.stack(
-            [tracks.frames[taken], tracks.ids[taken], errors.before[taken]], axis=1
-        ).tolist(),
-        "missed": np.column_stack([truth.frames[missed], truth.ids[missed], tenths]).tolist(),
-    }
-
-
-@dataclass(frozen=True)
-class FrameErrors:
-    """The errors of one frame, and how many there were up to it. Boxes are ltwh `[K, 4]`."""
-
-    tracks: tuple[tuple[NDArray[np.float64], int | None], ...]
-    """Boxes `[4]`: false positives with None, and tracks that lately took a person over, each with
-    the id of the track before."""
-    misses: NDArray[np.float64]
-    all_false_positives: int
-    all_misses: int
-    all_switches: int
-
-
-class ErrorsByFrame:
-    """The errors of a sequence frame by frame, counted from the frame `first` on."""
-
-    def __init__(self, truth: Trajectories, tracks: Trajectories, first: int = 1) -> None:
-        self._truth, self._tracks, self._first = truth, tracks, first
-        self._errors = tracking_errors(truth, tracks)
-
-    def of_frame(self, number: int) -> FrameErrors:
-        """The errors of the frame `number`, which is `first` or later."""
-        errors, tracks, truth = self._errors, self._tracks, self._truth
-        until = (tracks.frames >= self._first) & (tracks.frames <= number)
-        truth_until = (truth.frames >= self._first) & (truth.frames <= number)
-        here = tracks.frames == number
-        recent = errors.switched & until & (tracks.frames > number - SHOWN_FOR)
-        order = np.argsort(tracks.frames[recent], kind="stable")  # the latest switch counts
-        taken = dict(zip(tracks.ids[recent][order].tolist(), errors.before[recent][order].tolist(),
-                         strict=True))  # fmt: skip
-        rows = np.flatnonzero(here & (errors.false_positive | np.isin(tracks.ids, [*taken])))
-        return FrameErrors(
-            tuple((tracks.ltwh[row],
-                   None if errors.false_positive[row] else taken[int(tracks.ids[row])])
-                  for row in rows),
-            truth.ltwh[(truth.frames == number) & errors.missed],
-            int((errors.false_positive & until).sum()),
-            int((errors.missed & truth_until).sum()),
-            int((errors.switched & until).sum()),
-        )  # fmt: skip
+    return TrackingErrors(truth, tracks, missed, false_positive, switched, before)

@@ -19,6 +19,12 @@ ALPHAS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 Counts = dict[str, dict[str, Any]]
 """By the name of the metric, what TrackEval counted."""
 
+_METRICS = {
+    "HOTA": HOTA(), "CLEAR": CLEAR({"PRINT_CONFIG": False}),
+    "Identity": Identity({"PRINT_CONFIG": False}),
+}  # fmt: skip
+"""They hold no state of a sequence."""
+
 _CURVES = ("HOTA", "DetA", "AssA", "LocA", "DetRe", "DetPr", "AssRe", "AssPr")
 
 
@@ -85,12 +91,7 @@ def score(
     sequence without any track is an empty table, not a missing one), and whatever
     `score_sequence` raises.
     """
-    if not truths:
-        raise InputError("there is no sequence to score")
-    if missing := sorted(truths.keys() - results.keys()):
-        raise InputError(f"no result for {', '.join(missing)}")
-    if surplus := sorted(results.keys() - truths.keys()):
-        raise InputError(f"no ground truth for {', '.join(surplus)}")
+    check_sides(truths, results)
     lengths = frames or {}
     measured = {}
     for name, truth in truths.items():
@@ -100,6 +101,16 @@ def score(
         sequences={name: scores_of(counts) for name, counts in measured.items()},
         combined=scores_of(merged(measured)),
     )
+
+
+def check_sides(truths: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Raises `InputError` where there is no sequence, or only one side has one."""
+    if not truths:
+        raise InputError("there is no sequence to score")
+    if missing := sorted(truths.keys() - results.keys()):
+        raise InputError(f"no result for {', '.join(missing)}")
+    if surplus := sorted(results.keys() - truths.keys()):
+        raise InputError(f"no ground truth for {', '.join(surplus)}")
 
 
 def score_sequence(
@@ -114,19 +125,20 @@ def score_sequence(
     return scores_of(measure(truth, tracks, frames, name))
 
 
-def _metrics() -> dict[str, Any]:
-    """TrackEval's metrics by name. They hold no state of a sequence."""
-    quiet = {"PRINT_CONFIG": False}
-    return {"HOTA": HOTA(), "CLEAR": CLEAR(dict(quiet)), "Identity": Identity(dict(quiet))}
-
-
 def measure(truth: Trajectories, tracks: Trajectories, frames: int | None, name: str) -> Counts:
     """What TrackEval counts in one sequence. Raises as `score_sequence` does."""
     end = last_frame(truth, tracks) if frames is None else frames
     check(truth, end, f"{name}: ground truth")
     check(tracks, end, f"{name}: result")
-    data = _trackeval_data(truth, tracks, end)
-    return {key: metric.eval_sequence(data) for key, metric in _metrics().items()}
+    truth_ids, truth_boxes, truth_count = _by_frame(truth, end)
+    track_ids, track_boxes, track_count = _by_frame(tracks, end)
+    data = {  # what TrackEval's metrics take: ids 0..K-1 and overlaps, per frame
+        "num_timesteps": end, "gt_ids": truth_ids, "tracker_ids": track_ids,
+        "similarity_scores": list(map(overlaps, truth_boxes, track_boxes)),
+        "num_gt_dets": len(truth), "num_tracker_dets": len(tracks),
+        "num_gt_ids": truth_count, "num_tracker_ids": track_count,
+    }  # fmt: skip
+    return {key: metric.eval_sequence(data) for key, metric in _METRICS.items()}
 
 
 def merged(measured: Mapping[str, Counts], way: str = "combine_sequences") -> Counts:
@@ -134,7 +146,7 @@ def merged(measured: Mapping[str, Counts], way: str = "combine_sequences") -> Co
     """
     return {
         key: getattr(metric, way)({name: counts[key] for name, counts in measured.items()})
-        for key, metric in _metrics().items()
+        for key, metric in _METRICS.items()
     }
 
 
@@ -151,18 +163,6 @@ def scores_of(measured: Counts) -> Scores:
         FN=int(clear["CLR_FN"]),
         curves={name: tuple(100 * float(value) for value in hota[name]) for name in _CURVES},
     )
-
-
-def _trackeval_data(truth: Trajectories, tracks: Trajectories, frames: int) -> dict[str, Any]:
-    """What the metric classes take: ids `0..K-1` and overlaps, per frame."""
-    truth_ids, truth_boxes, truth_count = _by_frame(truth, frames)
-    track_ids, track_boxes, track_count = _by_frame(tracks, frames)
-    return {
-        "num_timesteps": frames, "gt_ids": truth_ids, "tracker_ids": track_ids,
-        "similarity_scores": list(map(overlaps, truth_boxes, track_boxes)),
-        "num_gt_dets": len(truth), "num_tracker_dets": len(tracks),
-        "num_gt_ids": truth_count, "num_tracker_ids": track_count,
-    }  # fmt: skip
 
 
 def _by_frame(table: Trajectories, frames: int) -> tuple[list[Integers], list[Doubles], int]:

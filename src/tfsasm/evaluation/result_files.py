@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tfsasm.datasets.bdd100k import read_scalabel
+from tfsasm.datasets.bdd100k import find_videos, read_scalabel
 from tfsasm.datasets.mot_folders import sequence_folders, video_name
 from tfsasm.errors import InputError
-from tfsasm.evaluation.bdd100k import truth_places
 from tfsasm.motchallenge import read_seqinfo
 
 BDD100K = "bdd100k"
+
+RECORD = "evaluation.json"
+
+SCORES = "scores.json"
 
 
 class Files(NamedTuple):
@@ -35,36 +37,33 @@ def pair_files(
     return (_pair_bdd100k if dataset == BDD100K else _pair_mot)(root, results)
 
 
-def _by_name(folders: Iterable[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for folder in folders:
-        if folder.name in named:
-            other = named[folder.name]
-            raise InputError(f"{other} and {folder} have the same name; give one split")
-        named[folder.name] = folder
-    return named
-
-
 def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]]:
     """The three copies of a MOT17 video have the same truth: a result under any of their names, or
     without the detector's, is one of that video.
     """
-    folders = _by_name(sequence_folders("mot", root))
+    folders: dict[str, Path] = {}
+    for folder in sequence_folders("mot", root):
+        if other := folders.get(folder.name):
+            raise InputError(f"{other} and {folder} have the same name; give one split")
+        folders[folder.name] = folder
     truths = {name: folder for name, folder in folders.items() if (folder / "gt/gt.txt").is_file()}
     videos = {video_name(name): folder for name, folder in truths.items()}
     results, problems = find_results(place, ".txt")
     with_result = {video_name(name) for name in (*results, *problems)}
     files = {}
     for name, result in results.items():
-        folder = truths.get(name) or videos.get(video_name(name))
+        there = truths.get(name) or videos.get(video_name(name))
         copies = [other for other in results if video_name(other) == name != other]
-        if folder is None:
-            problems[name] = f"no ground truth ({_no_truth(name, folders)})"
+        if there is None:
+            no_truth = f"{folders[name]} has no gt/gt.txt" if name in folders else ""
+            problems[name] = f"no ground truth ({no_truth or 'no folder of that name'})"
         elif copies:
             problems[name] = f"{name}.txt and {copies[0]}.txt are results of the same video"
         else:
+            info = there / "seqinfo.ini"
             try:
-                files[name] = Files(folder / "gt" / "gt.txt", result, _length(folder))
+                length = read_seqinfo(info, "seqLength").length if info.is_file() else None
+                files[name] = Files(there / "gt" / "gt.txt", result, length)
             except InputError as error:
                 problems[name] = str(error)
     missing = [name for name in truths if video_name(name) not in with_result]
@@ -73,7 +72,7 @@ def _pair_mot(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]
 
 def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, str]]:
     """Results are JSON or text per video, or one JSON of all."""
-    truths = truth_places(root)
+    truths = {one.name: (one.labels, one.length) for one in find_videos(root) if one.labels}
     problems: dict[str, str] = {}
     if place.is_file():
         results = dict.fromkeys(read_scalabel(place), place)
@@ -81,11 +80,10 @@ def _pair_bdd100k(root: Path, place: Path) -> tuple[dict[str, Files], dict[str, 
         results, problems = find_results(place, bdd100k_suffix(place))
     problems |= {name: f"no result {name}.json" for name in truths.keys() - {*results, *problems}}
     problems |= dict.fromkeys(results.keys() - truths.keys(), "no labels of that video")
-    files = {
-        name: Files(truths[name][0], result, truths[name][1])
-        for name, result in results.items() if name in truths
-    }  # fmt: skip
-    return files, problems
+    paired = {name: (*truths[name], result) for name, result in results.items() if name in truths}
+    return {
+        name: Files(truth, result, length) for name, (truth, length, result) in paired.items()
+    }, problems
 
 
 def find_results(folder: Path, suffix: str) -> tuple[dict[str, Path], dict[str, str]]:
@@ -119,19 +117,6 @@ def _files(folder: Path, suffix: str) -> list[Path]:
         if not path.name.startswith(".") and not path.stem.endswith("_summary")
         and path.name not in (RECORD, SCORES)
     ]  # fmt: skip
-
-
-def _no_truth(name: str, folders: Mapping[str, Path]) -> str:
-    return f"{folders[name]} has no gt/gt.txt" if name in folders else "no folder of that name"
-
-
-def _length(folder: Path) -> int | None:
-    info = folder / "seqinfo.ini"
-    return read_seqinfo(info, "seqLength").length if info.is_file() else None
-
-RECORD = "evaluation.json"
-
-SCORES = "scores.json"
 
 
 def result_file(folder: Path, name: str) -> Path:

@@ -61,8 +61,7 @@ def score_folders(
     unfit to be scored, raise one `InputError` for all; with `allow_missing` they are left out, as
     long as there are others.
     """
-    root, place = Path(gt), Path(results)
-    notes = []
+    root, place, notes = Path(gt), Path(results), []
     if dataset is None:
         dataset, note = _guess(root)
         notes.append(note)
@@ -71,7 +70,7 @@ def score_folders(
         files, dataset, classes=classes, allow_missing=allow_missing, problems=problems,
         progress=progress,
     )
-    return Scored(scored.report, dataset, (*notes, *scored.notes), scored.left_out)
+    return replace(scored, notes=(*notes, *scored.notes))
 
 
 def score_files(
@@ -88,19 +87,24 @@ def score_files(
     `problems` names sequences that are known to be unfit, with the reason. Raises `InputError` as
     `score_folders` does, and for a data set without rules.
     """
+    check_classes(dataset, classes)
+    rule = PROTOCOLS.get(dataset)  # BDD100K has none
+    if rule is not None:
+        rule = replace(rule, counted=tuple(classes))
     left_out = dict(problems or {})
     fit: dict[str, tuple[Any, Any]] = {}
     notes: list[str] = []
-    load = _loader(dataset, tuple(classes), notes)
     for name, group in files.items():
         try:
-            fit[name] = load(name, group)
+            fit[name] = _load(name, group, rule, notes) if rule else load_labels(*group, name)
         except InputError as error:
             left_out[name] = str(error)
     if left_out and not (allow_missing and fit):
-        raise InputError(_cannot(left_out, any_left=bool(fit)))
-    judge = score_classes if dataset == BDD100K else score
-    report = judge(
+        listing = [f"{name}: {why}" for name, why in sorted(left_out.items())]
+        count = "1 sequence" if len(left_out) == 1 else f"{len(left_out)} sequences"
+        mend = "; mend it, or score the rest with --allow-missing" if fit else ""
+        raise InputError(f"{count} cannot be scored: {first_few(listing, between='; ')}{mend}")
+    report = (score if rule else score_classes)(
         {name: truth for name, (truth, _) in fit.items()},
         {name: tracks for name, (_, tracks) in fit.items()},
         {name: length for name in fit if (length := files[name].length)},
@@ -142,17 +146,6 @@ def _guess(root: Path) -> tuple[str, str]:
     )
 
 
-def _loader(
-    dataset: str, classes: tuple[int, ...], notes: list[str]
-) -> Callable[[str, Files], tuple[Any, Any]]:
-    """What reads both sides of a sequence by the rules of its data set, and adds to `notes`."""
-    check_classes(dataset, classes)
-    if dataset == BDD100K:
-        return lambda name, files: load_labels(*files, name)
-    rule = replace(PROTOCOLS[dataset], counted=classes)
-    return lambda name, files: _load(name, files, rule, notes)
-
-
 def check_classes(dataset: str, classes: Sequence[int]) -> None:
     """Raises `InputError` for a data set without rules, or with rules on which classes count."""
     if dataset not in (*PROTOCOLS, BDD100K):
@@ -169,7 +162,7 @@ def check_classes(dataset: str, classes: Sequence[int]) -> None:
 def _load(
     name: str, files: Files, rule: Protocol, notes: list[str]
 ) -> tuple[Trajectories, Trajectories]:
-    """What is scored of a sequence. Raises `InputError` for files that have no meaning."""
+    """What is scored of a sequence by a rule, which may add to `notes`. Raises `InputError`."""
     truth, result = (read_tracks(path, lax=True) for path in (files.truth, files.result))
     if what := uncounted(truth, rule):
         notes.append(f"{name}: {what}")
@@ -179,13 +172,6 @@ def _load(
     check(rows if rule.exempt else rows[counted(truth, rule)], end, str(files.truth))
     check(tracks, end, str(files.result))
     return apply_protocol(rule, truth, result, name)
-
-
-def _cannot(problems: Mapping[str, str], *, any_left: bool) -> str:
-    listing = first_few([f"{name}: {why}" for name, why in sorted(problems.items())], between="; ")
-    mend = "; mend it, or score the rest with --allow-missing" if any_left else ""
-    count = "1 sequence" if len(problems) == 1 else f"{len(problems)} sequences"
-    return f"{count} cannot be scored: {listing}{mend}"
 
 
 def to_json(scored: Scored) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -65,21 +66,12 @@ def differences(
     if others:
         raise InputError(f"{others[0]} and {base} are not of the same sequences")
     draws = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
-    return [
-        _difference(name, base, metric, reports, draws)
-        for name in reports if name != base for metric in metrics
-    ]  # fmt: skip
-
-
-def _difference(
-    name: str, base: str, metric: str, reports: Mapping[str, Report], draws: np.ndarray
-) -> Difference:
-    ours, theirs = reports[name].sequences, reports[base].sequences
-    each = {key: getattr(ours[key], metric) - getattr(theirs[key], metric) for key in theirs}
-    values = np.array(list(each.values()), dtype=np.float64)
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5]).tolist()
-    several = len(values) > 1
-    return Difference(
-        name, base, metric, float(values.mean()), low if several else None,
-        high if several else None, each,
-    )  # fmt: skip
+    theirs, found = reports[base].sequences, []
+    for name, metric in product([name for name in reports if name != base], metrics):
+        ours, low, high = reports[name].sequences, None, None
+        each = {key: getattr(ours[key], metric) - getattr(theirs[key], metric) for key in names}
+        values = np.array(list(each.values()), dtype=np.float64)
+        if len(names) > 1:
+            low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5]).tolist()
+        found.append(Difference(name, base, metric, float(values.mean()), low, high, each))
+    return found

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 import supervision as sv
 
-from tfsasm.datasets.bdd100k import CATEGORIES
+from tfsasm.datasets.bdd100k import CATEGORIES, category
 from tfsasm.detection.det_db import DetDb, read_det_db
 from tfsasm.detection.detectors import Detector, NoDetector
 from tfsasm.detection.proposals import Proposals, as_detections
 from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
 from tfsasm.errors import InputError
-from tfsasm.evaluation.bdd100k import as_categories
 from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Experiment, Task
 from tfsasm.experiments.pool import Work
@@ -134,7 +133,7 @@ class Loaded:
                     seconds[label] += spent
                     if experiment.categories:
                         own = isinstance(tracker, QueryTracker) and tracker.network.classes > 1
-                        tracks = as_categories(tracks, None if own else names)
+                        tracks = _as_categories(tracks, None if own else names)
                     files[label].write(frame, tracks)
                     ids[label].update(np.asarray(tracks.tracker_id).tolist())
                 frames += 1
@@ -240,6 +239,22 @@ def _features(trackers: Mapping[str, Tracker], frame: Frame) -> dict[str, Featur
             _synchronise()  # or the first tracker would be charged for it
             by_network[networks[label]] = value, time.perf_counter() - began
     return {label: by_network[network] for label, network in networks.items()}
+
+
+def _as_categories(tracks: sv.Detections, names: Mapping[int, str] | None) -> sv.Detections:
+    """The same tracks with places in `CATEGORIES` as classes, for the eighth column of MOT text.
+
+    `names` are those of their classes so far, COCO's or BDD100K's; None if these are places
+    already. What has no class or another one becomes -1.
+    """
+    if tracks.class_id is None or names is None:
+        return tracks
+    places = {
+        number: CATEGORIES.index(known)
+        for number, name in names.items() if (known := category(name)) in CATEGORIES
+    }
+    classes = [places.get(number, -1) for number in tracks.class_id.tolist()]
+    return replace(tracks, class_id=np.array(classes, dtype=np.int64))
 
 
 def _result(experiment: Experiment, label: str, name: str, stack: ExitStack) -> MotFile:
