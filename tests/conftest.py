@@ -13,7 +13,7 @@ import torch
 if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from helpers.exports import Exported, exported_once
+from helpers.exports import Exported
 from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm.cli import main
 from tfsasm.motrv2.weights import save_model
@@ -48,8 +48,8 @@ def known_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory) -> Exported:
-    return exported_once(tmp_path_factory)
+def exported() -> Exported:
+    return Exported()
 
 
 @pytest.fixture(scope="session")

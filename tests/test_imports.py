@@ -1,6 +1,7 @@
 """The rooms of the package: what each may import, whatever the place in a file where it does so."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,20 +51,21 @@ def room(path):
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@cache
 def imported(path):
     """Full names of everything that a file imports but for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing = [node for node in ast.walk(tree) if isinstance(node, ast.If)
               and ast.unparse(node.test) == "TYPE_CHECKING"]  # fmt: skip
     skipped = {id(inner) for node in typing for part in node.body for inner in ast.walk(part)}
+    found = []
     for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import) and id(node) not in skipped:
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and id(node) not in skipped:
             assert not node.level, f"{path.name}:{node.lineno}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def own(names):

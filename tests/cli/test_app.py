@@ -41,10 +41,20 @@ def client_of(server, address="http://127.0.0.1"):
 
 
 @pytest.fixture(scope="module")
-def runs(app, tmp_path_factory):
-    """The clip of the demo, tracked."""
+def film(tmp_path_factory):
+    """The first frames of the demo's clip, small."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    with open_video(PEOPLE, end=20) as frames, VideoWriter(path, 25) as video:
+        for frame in frames:
+            video.write(cv2.resize(frame.image, (408, 720), interpolation=cv2.INTER_AREA))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(app, film, tmp_path_factory):
+    """The film, tracked."""
     runs = app.Runs(tmp_path_factory.mktemp("app"))
-    runs.seen = list(runs.track("visitor", PEOPLE, **CHOICES))
+    runs.seen = list(runs.track("visitor", str(film), **CHOICES))
     return runs
 
 
@@ -52,44 +62,44 @@ def test_frames_are_shown_while_a_video_is_tracked(runs):
     *previews, _ = runs.seen
     assert previews
     for line, picture, page, results in previews:
-        assert re.fullmatch(r"frame \d+ of 100: \d tracks, \d+ frames per second", line)
+        assert re.fullmatch(r"frame \d+ of 20: \d tracks, \d+ frames per second", line)
         assert (picture.ndim, picture.shape[2], page, results) == (3, 3, "", [])
 
 
 def test_at_the_end_there_are_a_page_and_files(runs):
     line, picture, page, results = runs.seen[-1]
-    assert line.startswith("100 frames, 3 identities")
+    assert line.startswith("20 frames, 3 identities")
     assert picture is None
     (run,) = runs.files
-    assert f'src="/results/{run}/people.report.html"' in page
+    assert f'src="/results/{run}/film.report.html"' in page
     names = {Path(path).name for path in results}
     served = {path.name for path in runs.files[run]}
-    assert served == names | {"people.mp4"}, "the page plays the plain video with boxes over it"
-    assert names == {"people.tracked.mp4", "people.mot.txt", "people.report.html"}
+    assert served == names | {"film.mp4"}, "the page plays the plain video with boxes over it"
+    assert names == {"film.tracked.mp4", "film.mot.txt", "film.report.html"}
     (text,) = (path for path in results if path.endswith(".txt"))
     assert len(set(read_tracks(text).identity)) == 3
 
 
-def test_stop_ends_a_run_and_keeps_what_was_done(app, tmp_path):
+def test_stop_ends_a_run_and_keeps_what_was_done(app, film, tmp_path):
     runs = app.Runs(tmp_path)
-    run = runs.track("visitor", PEOPLE, **CHOICES)
+    run = runs.track("visitor", str(film), **CHOICES)
     next(run)
     runs.stop("visitor")
     line, *_, results = list(run)[-1]
     assert "stopped; the files hold what was done so far" in line
     (video,) = (path for path in results if path.endswith(".mp4"))
     with open_video(video) as source:
-        assert 0 < sum(1 for _ in source) < 100
+        assert 0 < sum(1 for _ in source) < 20
     runs.stop("visitor")  # nothing runs: nothing happens
 
 
-def test_a_visitor_who_leaves_ends_the_run(app, tmp_path):
+def test_a_visitor_who_leaves_ends_the_run(app, film, tmp_path):
     runs = app.Runs(tmp_path)
-    run = runs.track("visitor", PEOPLE, **CHOICES)
+    run = runs.track("visitor", str(film), **CHOICES)
     next(run)
     run.close()
     assert not runs.stops
-    (text,) = tmp_path.glob("*/people.mot.txt")
+    (text,) = tmp_path.glob("*/film.mot.txt")
     assert text.is_file()
 
 
@@ -170,16 +180,6 @@ def served(app, tmp_path):
             assert server.wait(60) == 130
         finally:
             server.kill()
-
-
-@pytest.fixture
-def film(tmp_path):
-    """The first frames of the demo's clip, small."""
-    path = tmp_path / "film.mp4"
-    with open_video(PEOPLE, end=12) as frames, VideoWriter(path, 25) as video:
-        for frame in frames:
-            video.write(cv2.resize(frame.image, (408, 720), interpolation=cv2.INTER_AREA))
-    return path
 
 
 @pytest.mark.browser

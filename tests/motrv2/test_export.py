@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from tfsasm.motrv2 import export
+from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.manifest import MANIFEST
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_export_that_is_kept(tfsasm, exported, tmp_path):
+    """And prints what it wrote and how near it is."""
+    outcome = tfsasm("export", "--weights", exported.weights, "--output", tmp_path)
+    *wrote, distance = outcome.out.splitlines()
+    files = ("decode.onnx", "encode.onnx", "interact.onnx", MANIFEST)
+    assert [Path(line.removeprefix("wrote ")).name for line in wrote] == [*files]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    assert distance.startswith("compared with PyTorch on noise: boxes and scores within ")
+    assert float(distance.rpartition(" ")[2]) < 1e-5
+    assert (tmp_path / MANIFEST).read_text() == (exported.folder / MANIFEST).read_text()
+    image = np.random.default_rng(0).integers(0, 256, (70, 99, 3), dtype=np.uint8)
+    fresh, kept = (
+        onnxruntime.InferenceSession(folder / "encode.onnx").run(None, {"image": image})
+        for folder in (tmp_path, exported.folder)
+    )
+    for one, other in zip(fresh, kept, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_part_is_written_as_a_graph_of_any_number_of_tracks(exported, tmp_path, monkeypatch):
+    """The smallest, which takes seconds; all of them are slow."""
+    model, network = load_model(exported.weights)
+    parts = export.graphs(model)
+    monkeypatch.setattr(export, "graphs", lambda _: {"interact": parts["interact"]})
+    export.export(model, network, tmp_path, "onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "interact.onnx")
+    names = [given.name for given in session.get_inputs()]
+    for count in (1, 5, 30):
+        given = torch.rand(count, 64), torch.rand(count, 4), torch.rand(count, 64)
+        found, = session.run(None, dict(zip(names, map(np.asarray, given), strict=True)))
+        np.testing.assert_allclose(found, model.interaction(*given), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "missing", "parts"), [

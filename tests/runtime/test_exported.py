@@ -44,15 +44,6 @@ def has(kind):
 # The files
 
 
-def test_the_command_prints_what_it_wrote_and_how_near_it_is(exported):
-    lines = exported.said.read_text().splitlines()
-    files = ("decode.onnx", "encode.onnx", "interact.onnx", MANIFEST)
-    assert [Path(line.removeprefix("wrote ")).name for line in lines[:-1]] == [*files]
-    assert sorted(path.name for path in exported.folder.iterdir()) == sorted(files)
-    assert lines[-1].startswith("compared with PyTorch on noise: boxes and scores within ")
-    assert float(lines[-1].rpartition(" ")[2]) < 1e-5
-
-
 @pytest.mark.parametrize(("graph", "inputs", "samples"), [
     pytest.param("encode", {"image": [None, None, 3]}, 3, id="encode"),
     pytest.param(
@@ -88,14 +79,15 @@ def test_the_record_has_the_scale_and_what_was_learned(exported, model):
 # The parts
 
 
-@pytest.mark.parametrize(("height", "width", "short_side"), [
-    pytest.param(96, 128, 64, id="the usual size"),
-    pytest.param(301, 203, 101, id="odd and upright"),
-    pytest.param(64, 64, 32, id="one cell at the coarsest level"),
-    pytest.param(1, 1, 1, id="a single pixel"),
+@pytest.mark.parametrize(("kind", "height", "width", "short_side"), [
+    pytest.param("onnx", 96, 128, 64, id="the usual size"),
+    pytest.param("onnx", 301, 203, 101, id="odd and upright"),
+    pytest.param("onnx", 64, 64, 32, id="one cell at the coarsest level"),
+    pytest.param("onnx", 1, 1, 1, id="a single pixel"),
+    pytest.param("openvino", 301, 203, 101, id="by OpenVINO"),
 ])  # fmt: skip
 def test_an_image_of_any_size_is_encoded_as_by_pytorch(
-    exported, model, kind, height, width, short_side
+    exported, kind, height, width, short_side
 ):
     network = ExportedNetwork(
         exported.folder, has(kind), short_side=short_side, max_side=200
@@ -111,7 +103,7 @@ def test_an_image_of_any_size_is_encoded_as_by_pytorch(
 def test_sizes_may_change_from_image_to_image(exported):
     """OpenVINO has a graph for the first size, and one for all others."""
     networks = [ExportedNetwork(exported.folder, has(kind)) for kind in RUNTIMES]
-    for size in [(96, 128), (128, 96), (96, 128)]:
+    for size in [(96, 128), (128, 96), (1, 1), (96, 128)]:
         image = np.full((*size, 3), 99, np.uint8)
         for one, other in zip(*(network.encode([image])[0] for network in networks), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)

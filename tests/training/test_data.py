@@ -283,12 +283,6 @@ def test_only_the_blocks_that_are_needed_are_made():
     assert made == [0, 3]  # the first tells how long a block is
 
 
-def test_another_process_makes_the_same_clips():
-    here = images(islice(stream(drawn_blocks, workers=0), 4))
-    there = images(islice(stream(drawn_blocks, workers=1), 4))
-    assert all(torch.equal(*pair) for pair in zip(here, there, strict=True))
-
-
 def sent_away(index):
     """A block whose process was told to end while it made it."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -296,7 +290,8 @@ def sent_away(index):
     return drawn_blocks(index)
 
 
-def test_signals_to_the_whole_group_leave_the_makers_of_clips_alone():
-    """Ctrl-C in a terminal reaches them too, and the run ends after its step."""
-    [clip] = islice(stream(sent_away, workers=1), 1)
-    assert torch.equal(clip.images, to_clip(drawn_blocks(0)[0]).images)
+def test_another_process_makes_the_same_clips_whatever_signals_come():
+    """Ctrl-C in a terminal reaches it too, and the run ends after its step."""
+    here = images(islice(stream(drawn_blocks, workers=0), 4))
+    there = images(islice(stream(sent_away, workers=1), 4))
+    assert all(torch.equal(*pair) for pair in zip(here, there, strict=True))

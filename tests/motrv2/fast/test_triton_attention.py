@@ -222,6 +222,7 @@ for kernel in (triton_attention.forward, triton_attention.backward):
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path):
     """The interpreter takes more than the compiler does; this is for sm_90."""
     around = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
