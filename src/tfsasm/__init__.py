@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
     from tfsasm.evaluation.score import score_folders
     from tfsasm.tracking.appearance.embedders import embedder
-    from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker
+    from tfsasm.tracking.appearance.tracker import AppearanceConfig, AppearanceTracker, track
     from tfsasm.tracking.config import TrackerConfig, default, paper, released
     from tfsasm.tracking.history import History
     from tfsasm.tracking.load import load
     from tfsasm.tracking.query import QueryTracker
-    from tfsasm.tracking.run import Track, Tracker, track, track_video
+    from tfsasm.tracking.run import Track, Tracker, track_video
     from tfsasm.tracking.streams import track_videos
     from tfsasm.video.annotate import Annotator
     from tfsasm.video.source import open_video
@@ -46,12 +46,12 @@ _HOMES = {
     "errors": ("InputError", "TfsasmError", "TruncatedInput", "WeightsError"),
     "evaluation.score": ("score_folders",),
     "tracking.appearance.embedders": ("embedder",),
-    "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker"),
+    "tracking.appearance.tracker": ("AppearanceConfig", "AppearanceTracker", "track"),
     "tracking.config": ("TrackerConfig", "default", "paper", "released"),
     "tracking.history": ("History",),
     "tracking.load": ("load",),
     "tracking.query": ("QueryTracker",),
-    "tracking.run": ("Track", "Tracker", "track", "track_video"),
+    "tracking.run": ("Track", "Tracker", "track_video"),
     "tracking.streams": ("track_videos",),
     "video.annotate": ("Annotator",),
     "video.source": ("open_video",),

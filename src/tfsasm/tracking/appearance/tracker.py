@@ -30,7 +30,7 @@ from tfsasm.tables import Doubles, Floats, Image, Integers
 from tfsasm.tracking.appearance import association, motion
 from tfsasm.tracking.appearance.association import AppearanceWeightConfig
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
-from tfsasm.tracking.appearance.embedders import Embedder, unit_vectors
+from tfsasm.tracking.appearance.embedders import Embedder, embedder, unit_vectors
 from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID, MemoryConfig
@@ -328,6 +328,22 @@ class AppearanceTracker(Tracker):
         blank = self._gallery.empty(len(state.tracks), channels)
         tracks = replace(state.tracks, appearance=blank)
         return replace(state, tracks=tracks, channels=channels)
+
+
+def track(
+    source: GivenSource, detector: GivenDetector = "yolox-nano", tracker: Tracker | None = None
+) -> Iterator[tuple[Frame, sv.Detections]]:
+    """Frames of a video with the tracks in them, as they come.
+
+        for frame, tracks in tfsasm.track("video.mp4"):
+            print(frame.number, tracks.tracker_id, tracks.xyxy)
+
+    `source` is a file, folder, address, camera index, `tfsasm.open_video(...)`, `cv2.VideoCapture`
+    or any iterable of BGR images. The detector is in the package; others go by their name, or are
+    a file of stored detections or a function of a frame. `tracker` is the appearance tracker with
+    colour histograms, as that of `tfsasm track`. Raises as `track_video`.
+    """
+    return track_video(tracker or AppearanceTracker(embedder()), source, detector)
 
 
 def to_embed(
