@@ -7,8 +7,8 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.scenes import NETWORK, lively_model
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.weights import load_model
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

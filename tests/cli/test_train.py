@@ -16,7 +16,8 @@ from helpers.training_data import write_crowd, write_dance
 from tfsasm.cli import main
 from tfsasm.cli.train import Options, plan_of, stop_after_the_step
 from tfsasm.motrv2.config import full, tiny
-from tfsasm.motrv2.weights import load_model, save_model
+from tfsasm.motrv2.family import load_model
+from tfsasm.motrv2.weights import save_model
 from tfsasm.settings import full_name
 from tfsasm.training.mix import augment_of
 from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_motr, recipe_tiny

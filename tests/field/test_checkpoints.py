@@ -11,8 +11,9 @@ from helpers.fakes import SMALL
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError, TfsasmError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.weights import load_model, save_model, to_published
+from tfsasm.motrv2.weights import save_model, to_published
 from tfsasm.pytorch import read_state_dict
 from tfsasm.runtime.sessions import onnx_session
 from tfsasm.video.source import open_video

@@ -25,7 +25,8 @@ from tfsasm.errors import InputError, TfsasmError, TruncatedInput, WeightsError
 from tfsasm.experiments.results import claim
 from tfsasm.files import check_distinct, check_output
 from tfsasm.motrv2.config import NetworkConfig, tiny
-from tfsasm.motrv2.weights import load_model, save_model
+from tfsasm.motrv2.family import load_model
+from tfsasm.motrv2.weights import save_model
 from tfsasm.pytorch import find_device
 from tfsasm.runtime.manifest import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import embedder

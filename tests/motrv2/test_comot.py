@@ -12,8 +12,9 @@ import torch
 from helpers.fakes import SMALL
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.weights import load_model, save_model, to_published
+from tfsasm.motrv2.weights import save_model, to_published
 from tfsasm.tracking.config import default, motrv2, paper, released
 from tfsasm.tracking.load import load
 

@@ -88,8 +88,8 @@ def test_tracks_attend_to_one_another_before_all_attend_to_all():
     attended, _ = multihead(layer.update_attn)(with_position, with_position, tracks)
     changed = content.clone()
     changed[0, 300:] = layer.norm4(tracks + attended)[:, 0]
-    expected = super(type(layer), layer).attend(changed, position, places, features)
-    actual = layer.attend(content, position, places, features)
+    expected = super(type(layer), layer).forward(changed, position, places, features)
+    actual = layer(content, position, places, features)
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -18,13 +18,12 @@ from helpers.fakes import SMALL
 from helpers.golden_data import FOLDER, published_state, released_model
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig, full, tiny
-from tfsasm.motrv2.family import load_any
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import (
     BOX_HEADS,
     BOX_HEADS_ALIAS,
     from_published,
-    load_model,
     published_name,
     read_checkpoint,
     save_model,
@@ -338,7 +337,7 @@ def test_a_network_that_is_larger_than_its_file_is_not_made(tmp_path, model, siz
     path = tmp_path / "small.safetensors"
     save_model(path, model, replace(NETWORK, model=replace(SMALL, **sizes)))
     with pytest.raises(WeightsError, match=r"small\.safetensors"):
-        load_any(path)
+        load_model(path)
 
 
 @pytest.mark.parametrize("network", [SMALL, tiny().model])
@@ -350,7 +349,7 @@ def test_a_network_has_more_than_its_least(network):
 def test_a_safetensors_file_of_nothing_is_refused(tmp_path):
     save_file({}, tmp_path / "none.safetensors")
     with pytest.raises(WeightsError, match=r"none\.safetensors"):
-        load_any(tmp_path / "none.safetensors")
+        load_model(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("where", ["inside", "beside"])

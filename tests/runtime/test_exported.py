@@ -15,9 +15,9 @@ import supervision as sv
 import torch
 
 from tfsasm import InputError, load
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.position_encoding import embed_coordinates
 from tfsasm.motrv2.transformer import Features
-from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.exported import ExportedNetwork, embed_scores
 from tfsasm.runtime.manifest import MANIFEST
 from tfsasm.runtime.network import Queries

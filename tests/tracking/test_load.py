@@ -10,9 +10,9 @@ from helpers.fakes import SMALL
 from helpers.scenes import NETWORK, all_same, follow
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.family import build
+from tfsasm.motrv2.family import build, load_model
 from tfsasm.motrv2.network import TorchNetwork
-from tfsasm.motrv2.weights import load_model, save_model, to_published
+from tfsasm.motrv2.weights import save_model, to_published
 from tfsasm.tracking.config import default, released
 from tfsasm.tracking.load import embedded, load, own_preset
 from tfsasm.tracking.query import QueryTracker

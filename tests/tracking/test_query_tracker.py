@@ -13,8 +13,8 @@ from helpers.fakes import ScriptedNetwork, box, predicted
 from helpers.scenes import all_same, detections_of, follow, same
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.network import TorchNetwork
-from tfsasm.motrv2.weights import load_model
 from tfsasm.settings import with_settings
 from tfsasm.tracking.config import released
 from tfsasm.tracking.load import load

@@ -17,7 +17,7 @@ import pytest
 from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import write_sequences
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
-from tfsasm.motrv2.weights import load_model
+from tfsasm.motrv2.family import load_model
 
 STEPS = 9
 

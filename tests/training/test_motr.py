@@ -13,7 +13,7 @@ from helpers.training_data import write_crowd, write_dance
 from tfsasm.cli.train import Options, plan_of
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig, motr
 from tfsasm.motrv2.deformable_detr import DeformableDETR, DetrConfig
-from tfsasm.motrv2.family import build, load_any
+from tfsasm.motrv2.family import build, load_model
 from tfsasm.motrv2.transformer import Prediction, Queries
 from tfsasm.motrv2.weights import save_model, to_published
 from tfsasm.tracking.config import NO_ID
@@ -147,7 +147,7 @@ def test_a_run_needs_no_detections_and_its_network_tracks(tfsasm, tmp_path):
         assert outcome.code == 0, outcome.err
     assert "resumed at step 2" in outcome.out
     assert "2 videos, 16 frames, 32 boxes\n" in outcome.out, "nothing of detections"
-    model, config = load_any(tmp_path / "run" / "model.safetensors")
+    model, config = load_model(tmp_path / "run" / "model.safetensors")
     assert config == NETWORK
     tracker = load(tmp_path / "run" / "model.safetensors")
     assert tracker.network.preset == "motr"

@@ -16,8 +16,8 @@ from helpers.scenes import RunsCode, drawn_blocks, lively_model
 from helpers.trainer import CONFIG, NETWORK, equal, new_run
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.files import locked
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.motrv2.weights import load_model
 from tfsasm.training.checkpoints import averaged, resume, save, state_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.recipes import TrainConfig

@@ -32,11 +32,11 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Load strictly, save."""
-    from tfsasm.motrv2.family import load_any
+    from tfsasm.motrv2.family import load_model
     from tfsasm.motrv2.weights import save_model
 
     check_output(options.output, overwrite=options.overwrite)
-    model, config = load_any(options.input)
+    model, config = load_model(options.input)
     save_model(options.output, model, config, half=options.half)
     count = sum(p.numel() for p in model.parameters())
     print_lines(console, f"wrote {options.output}: {count:,} parameters, {config.model.backbone}")

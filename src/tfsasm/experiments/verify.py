@@ -25,8 +25,8 @@ from tfsasm.experiments.speed.variants import (
 )
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
-from tfsasm.motrv2.family import make_any
-from tfsasm.motrv2.weights import load_model, read_checkpoint
+from tfsasm.motrv2.family import load_model, make_model
+from tfsasm.motrv2.weights import read_checkpoint
 from tfsasm.runtime.network import Network
 from tfsasm.tracking.config import released
 from tfsasm.tracking.query import QueryTracker
@@ -198,7 +198,7 @@ def advice(found: Sequence[Agreement]) -> list[str]:
 def describe(weights: Path) -> tuple[str, NetworkConfig]:
     """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
     state, given = read_checkpoint(weights)
-    model, config = make_any(state, given, weights)
+    model, config = make_model(state, given, weights)
     if config.model.kind == "motr":
         raise WeightsError(f"{weights} is a MOTR and whole; PyTorch has one way to run it, so "
                            "nothing to compare: tfsasm track --preset motr")  # fmt: skip

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +18,7 @@ from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.exact import Linear
 from tfsasm.motrv2.model import ImageEncoder
 from tfsasm.motrv2.position_encoding import embed_coordinates
-from tfsasm.motrv2.transformer import (
-    BoxHead,
-    DecoderLayer,
-    Features,
-    Prediction,
-    inverse_sigmoid,
-    pixel_centres,
-)
+from tfsasm.motrv2.transformer import BoxHead, DecoderLayer, Features, answers, pixel_centres
 from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
 from tfsasm.pytorch import differences, refuse
 
@@ -71,29 +63,11 @@ class DeformableDETR(ImageEncoder):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised RGB in; boxes are normalised cxcywh."""
         features = self.encode(images)
-        last = self.answers(features, *self._queries(features))[-1]
+        position, content, places = self._queries(features)
+        last = answers(
+            self, content, places, features, position=position, refine=self.variant.refine
+        )[-1]
         return last.logits, last.boxes
-
-    def answers(
-        self, features: Features, position: Tensor, content: Tensor, places: Tensor,
-        attention_mask: Tensor | None = None,
-    ) -> list[Prediction]:
-        """A prediction per layer for queries of that position and content, both `[1, Q, C]`.
-
-        They stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`. `attention_mask` `[Q, Q]`:
-        True where a row must not attend to a column.
-        """
-        predictions = []
-        for layer, box_head, class_head in zip(
-            self.layers, self.box_heads, self.class_heads, strict=False
-        ):
-            content = cast(DecoderLayer, layer).attend(
-                content, position, places, features, attention_mask
-            )
-            boxes = _moved(places, box_head(content))
-            predictions.append(Prediction(class_head(content)[0], boxes[0], content[0]))
-            places = boxes.detach() if self.variant.refine else places
-        return predictions
 
     def _queries(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """Position and content `[1, Q, C]` of the queries, and their points or boxes."""
@@ -116,14 +90,6 @@ class DeformableDETR(ImageEncoder):
         found = (self.box_heads[-1](tokens) + logits).sigmoid()
         scores = self.class_heads[-1](tokens)[0, :, 0]
         return found[:, scores.topk(min(self.config.learned_queries, len(scores))).indices]
-
-
-def _moved(places: Tensor, correction: Tensor) -> Tensor:
-    """Boxes `[..., 4]`: a correction of a point `[..., 2]` or box in logit space."""
-    logits = inverse_sigmoid(places)
-    if places.shape[-1] == 2:
-        logits = torch.cat([logits, torch.zeros_like(logits)], dim=-1)
-    return (logits + correction).sigmoid()
 
 
 def _pixel_boxes(features: Features) -> Tensor:

@@ -32,19 +32,25 @@ from tfsasm.motrv2.transformer import (
 
 
 class Interaction(FeedForward):
-    """Query interaction: tracks attend to one another and take this frame in (QIMv2, SPEC 6.3)."""
+    """Query interaction: tracks attend to one another and take this frame in (QIMv2, SPEC 6.3).
+
+    In MOTR the content has two parts that do, where a query stands and what it is (SPEC 11.4).
+    """
+
+    norm1: nn.LayerNorm
+    norm2: nn.LayerNorm
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.box_turns, width, feedforward = config.box_turns, config.width, config.feedforward
-        self.self_attn = SelfAttention(width, config.heads, config.place_values)
-        self.linear1 = Linear(width, feedforward)
-        self.linear2 = Linear(feedforward, width)
-        self.linear_feat1 = Linear(width, feedforward)
-        self.linear_feat2 = Linear(feedforward, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
-        self.norm_feat = nn.LayerNorm(width)
+        self.box_turns, width, hidden = config.box_turns, config.width, config.feedforward
+        motr = config.kind == "motr"
+        self.parts = ("_pos", "_feat") if motr else ("_feat",)
+        self.self_attn = SelfAttention(width, config.heads, config.place_values and not motr)
+        for part in ("", *self.parts):
+            setattr(self, f"linear{part}1", Linear(width, hidden))
+            setattr(self, f"linear{part}2", Linear(hidden, width))
+        for part in ("1", "2", *self.parts):
+            setattr(self, f"norm{part}", nn.LayerNorm(width))
 
     def forward(
         self, content: Tensor, boxes: Tensor, embeddings: Tensor,
@@ -54,11 +60,22 @@ class Interaction(FeedForward):
 
         `attention_mask` `[A, A]`: True where a row must not attend to a column.
         """
-        position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
+        stored = content.chunk(len(self.parts), dim=-1)
+        position = stored[0] if len(stored) > 1 else embed_coordinates(
+            boxes, content.shape[-1] // 4, self.box_turns
+        )
         attended = self.self_attn(embeddings[None], position[None], attention_mask)[0]
         x = self.norm1(embeddings + attended)
         x = self.norm2(x + self.feed_forward(x))
-        return self.norm_feat(content + self.linear_feat2(F.relu(self.linear_feat1(x))))
+        taken = [self._taken(name, part, x) for name, part in zip(self.parts, stored, strict=True)]
+        return torch.cat(taken, dim=-1) if len(taken) > 1 else taken[0]
+
+    def _taken(self, name: str, part: Tensor, x: Tensor) -> Tensor:
+        first, second, norm = (
+            self.get_submodule(f"{kind}{name}{number}")
+            for kind, number in (("linear", 1), ("linear", 2), ("norm", ""))
+        )
+        return norm(part + second(F.relu(first(x))))
 
 
 class ImageEncoder(nn.Module):
@@ -128,19 +145,12 @@ class MOTRv2(ImageEncoder):
         `stored` is what the tracks carried into this frame (before any memory was mixed in) and
         `seen` `[A]` bool says whose answer is trusted. The others stay frozen, content and box.
         """
-        return refreshed(self.interaction, stored, answer, seen)
-
-
-def refreshed(
-    interaction: nn.Module, stored: Queries, answer: Prediction, seen: Tensor
-) -> Queries:
-    """See `MOTRv2.refresh`."""
-    if len(stored) == 0:
-        return stored
-    chosen = seen[:, None]
-    boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
-    content = interaction(stored.content, boxes, answer.embeddings)
-    return Queries(torch.where(chosen, content, stored.content), boxes)
+        if len(stored) == 0:
+            return stored
+        chosen = seen[:, None]
+        boxes = torch.where(chosen, answer.boxes.detach(), stored.boxes)
+        content = self.interaction(stored.content, boxes, answer.embeddings)
+        return Queries(torch.where(chosen, content, stored.content), boxes)
 
 
 def denoising_mask(normal: int, denoising: int, device: torch.device | str = "cpu") -> Tensor:

@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.deformable_detr import ALIASES, DeformableDETR, DetrConfig, fill, recognise
-from tfsasm.motrv2.exact import Linear
-from tfsasm.motrv2.model import initial_heads, initialise, refreshed
+from tfsasm.motrv2.model import Interaction, MOTRv2, initial_heads, initialise
 from tfsasm.motrv2.transformer import (
     DecoderLayer,
     Features,
-    FeedForward,
     Prediction,
     SelfAttention,
+    answers,
     inverse_sigmoid,
 )
 from tfsasm.motrv2.weights import check_size
@@ -39,11 +37,11 @@ class TrackAttentionLayer(DecoderLayer):
         self.update_attn = SelfAttention(config.width, config.heads)
         self.norm4 = nn.LayerNorm(config.width)
 
-    def attend(
+    def forward(
         self, content: Tensor, position: Tensor, places: Tensor, features: Features,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """See `DecoderLayer.attend`."""
+        """See `DecoderLayer`."""
         # A mask rather than a part: then an exported graph serves any number of tracks.
         tracks = torch.arange(content.shape[1], device=content.device) >= _FIRST_TRACK
         others = tracks[:, None] != tracks
@@ -51,38 +49,7 @@ class TrackAttentionLayer(DecoderLayer):
             others = others | attention_mask
         updated = self.update_attn(content, position, others)
         content = torch.where(tracks[:, None], self.norm4(content + updated), content)
-        return super().attend(content, position, places, features, attention_mask)
-
-
-class PositionInteraction(FeedForward):
-    """Query interaction of MOTR: both halves of the content take this frame in (SPEC 11.4)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        width, feedforward = config.width, config.feedforward
-        self.self_attn = SelfAttention(width, config.heads)
-        self.linear1, self.linear2 = Linear(width, feedforward), Linear(feedforward, width)
-        self.linear_pos1, self.linear_pos2 = Linear(width, feedforward), Linear(feedforward, width)
-        self.linear_feat1 = Linear(width, feedforward)
-        self.linear_feat2 = Linear(feedforward, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.norm_pos, self.norm_feat = nn.LayerNorm(width), nn.LayerNorm(width)
-
-    def forward(
-        self, content: Tensor, boxes: Tensor, embeddings: Tensor,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Stored content `[A, 2C]` and embeddings `[A, C]` of A tracks to the next content.
-
-        `attention_mask` `[A, A]`: True where a row must not attend to a column.
-        """
-        position, feature = content.chunk(2, dim=-1)
-        attended = self.self_attn(embeddings[None], position[None], attention_mask)[0]
-        x = self.norm1(embeddings + attended)
-        x = self.norm2(x + self.feed_forward(x))
-        position = self.norm_pos(position + self.linear_pos2(F.relu(self.linear_pos1(x))))
-        feature = self.norm_feat(feature + self.linear_feat2(F.relu(self.linear_feat1(x))))
-        return torch.cat([position, feature], dim=-1)
+        return super().forward(content, position, places, features, attention_mask)
 
 
 class MOTR(DeformableDETR):
@@ -93,7 +60,7 @@ class MOTR(DeformableDETR):
         if config.track_attention:
             layers = range(config.decoder_layers)
             self.layers = nn.ModuleList(TrackAttentionLayer(config) for _ in layers)
-        self.interaction = PositionInteraction(config)
+        self.interaction = Interaction(config)
         self.size = sum(p.numel() for p in self.parameters())
         initialise(self, (self.encoder, self.layers, self.reference, self.interaction))
         nn.init.zeros_(self.reference.bias)
@@ -121,11 +88,10 @@ class MOTR(DeformableDETR):
         """Answer Q queries about one image: one `Prediction` of length Q per layer."""
         position, content = queries.content[None].chunk(2, dim=-1)
         places = inverse_sigmoid(queries.boxes[None, :, :2]).sigmoid()
-        return self.answers(features, position, content, places, attention_mask)
+        return answers(self, content, places, features, attention_mask, position)
 
-    def refresh(self, stored: Queries, answer: Prediction, seen: Tensor) -> Queries:
-        """See `MOTRv2.refresh`; of the box only the centre counts."""
-        return refreshed(self.interaction, stored, answer, seen)
+    refresh = MOTRv2.refresh
+    """Of the box only the centre counts."""
 
 
 def is_motr(state: Mapping[str, Tensor]) -> bool:

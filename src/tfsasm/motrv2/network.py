@@ -21,11 +21,9 @@ from tfsasm.runtime.sets import SetNetwork, in_sets
 
 
 class TorchNetwork:
-    """A `MOTRv2` or `FastMOTRv2` as a tracker calls it, in `torch.inference_mode`."""
+    """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as a tracker calls it, in `torch.inference_mode`."""
 
     inference = torch.inference_mode
-    proposals = True
-    preset = "default"
 
     def __init__(
         self, model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False,
@@ -37,7 +35,8 @@ class TorchNetwork:
         """
         self.model, self.config, self.resize_there = model, config, resize_there
         self.learned, self.parameters = len(model.learned_boxes), model.size
-        self.classes = model.config.classes
+        self.classes, self.proposals = model.config.classes, config.model.kind != "motr"
+        self.preset = "default" if self.proposals else "motr"
         self.padded = self.device.type == "cuda" if padded is None else padded
         self._queue = side_queue(self.device)
         self.graphs = Graphs()
@@ -108,19 +107,11 @@ class TorchNetwork:
         return self.model.interaction(content, boxes, embeddings, ignoring(alive))
 
 
-class MotrNetwork(TorchNetwork):
-    """A `MOTR` as a tracker calls it; its queries are the learned ones alone."""
-
-    proposals = False
-    preset = "motr"
-
-
 def as_network(
     model: MOTRv2, config: NetworkConfig, *, resize_there: bool = False, padded: bool | None = None
 ) -> TorchNetwork | SetNetwork[TorchNetwork]:
-    """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as the `Network` of its kind."""
-    kind = MotrNetwork if config.model.kind == "motr" else TorchNetwork
-    network = kind(model, config, resize_there=resize_there, padded=padded)
+    """A `MOTRv2`, a `FastMOTRv2` or a `MOTR` as a `Network`, a CO-MOT as one of sets."""
+    network = TorchNetwork(model, config, resize_there=resize_there, padded=padded)
     return in_sets(network, config.model.queries_per_track)
 
 

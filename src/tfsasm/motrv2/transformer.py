@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +121,7 @@ class DecoderLayer(FeedForward):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.box_turns, width = config.box_turns, config.width
+        width = config.width
         self.cross_attn = DeformableAttention(width, config.heads, config.levels, config.points)
         self.self_attn = SelfAttention(width, config.heads, config.place_values)
         self.linear1 = Linear(width, config.feedforward)
@@ -131,20 +131,13 @@ class DecoderLayer(FeedForward):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(
-        self, content: Tensor, boxes: Tensor, features: Features, attention_mask: Tensor | None
-    ) -> Tensor:
-        """Content `[B, Q, C]` and boxes `[B, Q, 4]` to the next content `[B, Q, C]`.
-
-        `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
-        """
-        position = embed_coordinates(boxes, content.shape[-1] // 4, self.box_turns)
-        return self.attend(content, position, boxes, features, attention_mask)
-
-    def attend(
         self, content: Tensor, position: Tensor, places: Tensor, features: Features,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """As `forward`, for a position `[B, Q, C]` that is given, and points or boxes `places`."""
+        """Content and its position `[B, Q, C]`, at points or boxes `places`, to the next content.
+
+        `attention_mask` `[Q, Q]`: True where a row must not attend to a column.
+        """
         content = self.norm2(content + self.self_attn(content, position, attention_mask))
         reference = places[:, :, None].expand(-1, -1, len(features.shapes), -1)
         query = content + position
@@ -182,6 +175,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         layers, width = range(config.decoder_layers), config.width
+        self.box_turns = config.box_turns
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in layers)
         self.box_heads = nn.ModuleList(BoxHead(width) for _ in layers)
         self.class_heads = nn.ModuleList(Linear(width, config.classes) for _ in layers)
@@ -189,20 +183,37 @@ class Decoder(nn.Module):
     def forward(
         self, queries: Queries, features: Features, attention_mask: Tensor | None = None
     ) -> list[Prediction]:
-        """One `Prediction` per layer, each of the length of `queries`; the last is the answer.
-
-        Boxes keep their gradient in the prediction but not on the way to the next layer.
-        """
+        """One `Prediction` per layer, each of the length of `queries`; the last is the answer."""
         content, boxes = queries.content[None], queries.boxes[None]
-        predictions = []
-        for layer, box_head, class_head in zip(
-            self.layers, self.box_heads, self.class_heads, strict=True
-        ):
-            content = layer(content, boxes, features, attention_mask)
-            refined = (box_head(content) + inverse_sigmoid(boxes)).sigmoid()
-            predictions.append(Prediction(class_head(content)[0], refined[0], content[0]))
-            boxes = refined.detach()
-        return predictions
+        return answers(self, content, boxes, features, attention_mask, turns=self.box_turns)
+
+
+def answers(
+    decoder: Any, content: Tensor, places: Tensor, features: Features,
+    attention_mask: Tensor | None = None, position: Tensor | None = None, *, turns: float = 1.0,
+    refine: bool = True,
+) -> list[Prediction]:
+    """A prediction for each of the `layers` of a `decoder`, by its `box_heads` and `class_heads`.
+
+    Queries `content` `[1, Q, C]` stand at `places`, points `[1, Q, 2]` or boxes `[1, Q, 4]`. Their
+    position is given, or the encoding of their boxes. With `refine` each layer's boxes are where
+    the next one looks; they keep their gradient in the prediction but not on the way there.
+    """
+    predictions = []
+    for layer, box_head, class_head in zip(
+        decoder.layers, decoder.box_heads, decoder.class_heads, strict=False
+    ):
+        at = position
+        if at is None:
+            at = embed_coordinates(places, content.shape[-1] // 4, turns)
+        content = layer(content, at, places, features, attention_mask)
+        logits = inverse_sigmoid(places)
+        if places.shape[-1] == 2:
+            logits = torch.cat([logits, torch.zeros_like(logits)], dim=-1)
+        boxes = (logits + box_head(content)).sigmoid()
+        predictions.append(Prediction(class_head(content)[0], boxes[0], content[0]))
+        places = boxes.detach() if refine else places
+    return predictions
 
 
 def level_positions(shapes: Shapes, level_embed: Tensor) -> list[Tensor]:

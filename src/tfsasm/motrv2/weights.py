@@ -8,7 +8,6 @@ parameter names; `PUBLISHED` is the whole translation.
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -17,11 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError, first_few
-from tfsasm.files import atomic_path, shown
+from tfsasm.files import atomic_path
 from tfsasm.limits import file_stand_in
-from tfsasm.motrv2.comot import from_comot, is_comot
-from tfsasm.motrv2.config import ModelConfig, NetworkConfig, full
-from tfsasm.motrv2.model import MOTRv2
+from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.pytorch import (
     check_tensors,
     differences,
@@ -94,7 +91,7 @@ def to_published(state: Mapping[str, Tensor]) -> State:
     }
 
 
-def from_published(published: Mapping[str, Tensor], model: MOTRv2, origin: str) -> State:
+def from_published(published: Mapping[str, Tensor], model: nn.Module, origin: str) -> State:
     """Published state dict to ours, strictly where it counts.
 
     Raises one `WeightsError` that lists every missing, surplus and misshapen name and every alias
@@ -175,70 +172,6 @@ def _read_safetensors(path: Path, numbers: bool) -> tuple[State, NetworkConfig |
     return state, None if config is None else _config(config, path)
 
 
-def load_model(path: Path | str) -> tuple[MOTRv2, NetworkConfig]:
-    """The network of a checkpoint, ready to track, and its configuration.
-
-    A file without configuration is taken for the published network, of as many classes as its class
-    heads have. Loading is strict.
-    """
-    return make_model(*read_checkpoint(path), path)
-
-
-def make_model(
-    state: State, config: NetworkConfig | None, path: Path | str
-) -> tuple[MOTRv2, NetworkConfig]:
-    """As `load_model`, of what `read_checkpoint` read from `path`."""
-    origin = str(path)
-    if config is None:
-        beside = Path(path).with_suffix(".json")
-        origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
-    else:
-        _check_classes(state, config, path)
-        check_size(config.model, state, path)
-    if is_comot(state):
-        state, config = from_comot(state, config, path)
-    elif config is None:
-        config = _published_config(state, path)
-    model = _build(config, path)
-    if any(name.startswith(BOX_HEADS) for name in state):
-        state = from_published(state, model, origin)
-    else:
-        problems = differences(model.state_dict(), state)
-        refuse(problems, f"{origin} does not fit the network")
-    model.load_state_dict({k: v.float() for k, v in state.items()}, strict=True)
-    return model.eval().requires_grad_(False), config
-
-
-def _published_config(state: State, path: Path | str) -> NetworkConfig:
-    """The published network with what the tensors say: numbers of classes and learned queries."""
-    config, sizes = full(), full().model
-    if classes := _classes(state):
-        sizes = replace(sizes, classes=classes)
-    if (boxes := state.get("position.weight")) is not None and boxes.numel():
-        sizes = replace(sizes, learned_queries=len(boxes))
-    if sizes.classes != config.model.classes:
-        log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
-    if sizes.learned_queries != config.model.learned_queries:
-        log.warning("%s: it has %d learned queries, and so has the network", path,
-                    sizes.learned_queries)  # fmt: skip
-    return replace(config, model=sizes)
-
-
-def _check_classes(state: State, config: NetworkConfig, path: Path | str) -> None:
-    classes = _classes(state)
-    if classes not in (None, config.model.classes):
-        raise WeightsError(
-            f"{path} has class heads of {classes} classes, and its configuration is one of "
-            f'{config.model.classes}; set "classes": {classes} in {Path(path).with_suffix(".json")}'
-        )
-
-
-def _classes(state: State) -> int | None:
-    """How many classes the first class head has."""
-    heads = (state.get(name) for name in ("class_embed.0.bias", "decoder.class_heads.0.bias"))
-    return next((len(head) for head in heads if head is not None and head.ndim == 1), None)
-
-
 def check_size(sizes: ModelConfig, state: Mapping[str, Tensor], origin: Path | str) -> None:
     """Raises `WeightsError` for sizes of a network for which its file is far too small.
 
@@ -250,16 +183,6 @@ def check_size(sizes: ModelConfig, state: Mapping[str, Tensor], origin: Path | s
             f"{origin} does not fit the network, which by its sizes has {sizes.least:,} numbers or "
             f"more: the file has {held:,}"
         )
-
-
-def _build(config: NetworkConfig, origin: Path | str) -> MOTRv2:
-    try:
-        return MOTRv2(config.model)
-    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
-        sizes = ", ".join(f"{name} {shown(value)}" for name, value in vars(config.model).items())
-        unknown = f"no backbone {config.model.backbone}" if isinstance(error, KeyError) else error
-        reason = f"no network can be made of {sizes}: {unknown}"
-        raise WeightsError(f"{origin}: {reason}") from error
 
 
 def save_model(

@@ -127,7 +127,7 @@ def torch_network(
     """The network of a checkpoint in PyTorch, without a tracker; see `load`."""
     from tfsasm.motrv2.backbone import fold_batch_norms
     from tfsasm.motrv2.deformable_attention import in_order, sample_by
-    from tfsasm.motrv2.family import load_any
+    from tfsasm.motrv2.family import load_model
     from tfsasm.motrv2.fast.model import FastMOTRv2
     from tfsasm.motrv2.fast.precision import parse_precision
     from tfsasm.motrv2.network import as_network
@@ -141,7 +141,7 @@ def torch_network(
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
-    model, config = load_any(path)
+    model, config = load_model(path)
     network, model = _scaled(config, short_side, max_side), model.to(place)
     if config.model.kind == "motr":
         if precision not in ("auto", "fp32"):

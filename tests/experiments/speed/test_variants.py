@@ -9,7 +9,7 @@ import torch
 
 from tfsasm.errors import InputError
 from tfsasm.experiments.speed.variants import check_variants, load_network, make_variant
-from tfsasm.motrv2.weights import load_model
+from tfsasm.motrv2.family import load_model
 
 
 @pytest.mark.parametrize("name", ["exact", "fast-fp32", "onnx"])

@@ -15,11 +15,11 @@ from tfsasm.motrv2.config import NetworkConfig, full
 from tfsasm.motrv2.deformable_attention import in_order, plain, sample_by
 from tfsasm.motrv2.exact import Linear
 from tfsasm.motrv2.export import check_packages
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.fast.precision import Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork, as_network
-from tfsasm.motrv2.weights import load_model
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
 from tfsasm.runtime.network import Network
 from tfsasm.runtime.sessions import OPENERS
