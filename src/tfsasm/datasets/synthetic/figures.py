@@ -1,10 +1,8 @@
-"""People made of capsules: their skeletons, and how they are drawn.
+"""People made of capsules: how their skeletons are outlined and drawn.
 
-Unusual here: a skeleton is three-dimensional and a whole clip of skeletons is one array; only
-filling the polygons is done person by person. Patches carry premultiplied colour and coverage in
-four channels, so that shrinking, blurring and pasting them needs no special case at the outline.
-
-Lengths are in body heights, angles in radians. The view frame is x right, y up, z to the camera.
+Unusual here: only filling the polygons is done person by person. Patches carry premultiplied colour
+and coverage in four channels, so that shrinking, blurring and pasting them needs no special case at
+the outline. Lengths are in body heights.
 """
 
 from dataclasses import dataclass
@@ -13,15 +11,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from tfsasm.datasets.synthetic.motion import HIPS, KNEES, NECK, PELVIS, SHOULDERS
 from tfsasm.datasets.synthetic.people import BAG, BOTTOM, HAIR, SHOES, SKIN, TOP, TRIM, People
-from tfsasm.datasets.synthetic.poses import ABDUCT, ELBOW, HIP, KNEE, LEAN, SHOULDER, SPREAD, TILT
-
-# Joints of a skeleton, left before right.
-PELVIS, NECK, CHIN, CROWN = 0, 1, 2, 3
-SHOULDERS, ELBOWS, WRISTS, HANDS = (slice(i, i + 2) for i in range(4, 12, 2))
-HIPS, KNEES, ANKLES, TOES = (slice(i, i + 2) for i in range(12, 20, 2))
-HAIR_TOP, HAIR_END, PACK_TOP, PACK_END = 20, 21, 22, 23
-JOINTS = 24
 
 # Every limb is a tapered capsule: joint, joint, radius, radius, bonus in the depth order.
 _LIMBS = np.array(
@@ -51,51 +42,6 @@ _ARC = np.stack([f(np.linspace(-np.pi / 2, np.pi / 2, 6)) for f in (np.cos, np.s
 # Width of a torso by level: 0 at the neck, 1 at the pelvis.
 _TORSO_LEVELS = np.array([-0.06, 0.02, 0.12, 0.45, 0.75, 1.0, 1.1])
 _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
-
-
-def skeletons(people: People, pose: np.ndarray, yaw: np.ndarray, jump: np.ndarray) -> np.ndarray:
-    """Joints `[T, G, JOINTS, 3]` in the view frame, the ground point of each person at the origin.
-
-    `yaw` `[T, G]` turns the body, 0 faces the camera; `jump` `[T, G]` lifts it.
-    """
-    joints = np.zeros((*yaw.shape, JOINTS, 3))
-    left_right = np.array([1.0, -1.0])
-    wide = (0.5 + 0.5 * people.build)[:, None] * left_right
-    joints[..., HIPS, 0] = 0.055 * wide
-    leg = _swing(pose[..., HIP], pose[..., SPREAD] * left_right)
-    shin = _swing(pose[..., HIP] - pose[..., KNEE], pose[..., SPREAD] * left_right)
-    foot = _swing(pose[..., HIP] - pose[..., KNEE] + 1.45, pose[..., SPREAD] * left_right)
-    joints[..., KNEES, :] = joints[..., HIPS, :] + 0.245 * leg
-    joints[..., ANKLES, :] = joints[..., KNEES, :] + 0.235 * shin
-    joints[..., TOES, :] = joints[..., ANKLES, :] + 0.105 * foot
-    up = -_swing(-pose[..., LEAN], pose[..., TILT])  # a leaning spine tips forward
-    for part, height in ((NECK, 0.30), (CHIN, 0.375), (CROWN, 0.435)):
-        joints[..., part, :] = height * up
-    joints[..., SHOULDERS, :] = (0.285 * up)[..., None, :]
-    joints[..., SHOULDERS, 0] += 0.105 * wide
-    side = pose[..., ABDUCT] * left_right  # of the arms
-    upper = _swing(pose[..., SHOULDER], side)
-    lower = _swing(pose[..., SHOULDER] + pose[..., ELBOW], side)
-    joints[..., ELBOWS, :] = joints[..., SHOULDERS, :] + 0.165 * upper
-    joints[..., WRISTS, :] = joints[..., ELBOWS, :] + 0.145 * lower
-    joints[..., HANDS, :] = joints[..., WRISTS, :] + 0.045 * lower
-    back = np.array([0.0, 0.0, -1.0])  # where hair hangs and a backpack is
-    joints[..., HAIR_TOP, :] = joints[..., CROWN, :] + 0.018 * back + [0, 0.008, 0]
-    hanging = np.where(people.long_hair, 0.16, 0.035)[:, None] * np.array([0, -1.0, 0])
-    joints[..., HAIR_END, :] = joints[..., HAIR_TOP, :] + hanging + 0.022 * back
-    joints[..., PACK_TOP, :] = joints[..., NECK, :] + 0.10 * back + [0, -0.06, 0]
-    joints[..., PACK_END, :] = joints[..., PELVIS, :] + 0.11 * back + [0, 0.09, 0]
-    lowest = joints[..., 16:20, 1].min(axis=-1) - 0.024
-    joints[..., 1] += (jump - lowest)[..., None]
-    cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
-    x, y, z = np.moveaxis(joints, -1, 0)
-    turned = np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
-    return turned * people.height[:, None, None]
-
-
-def _swing(flex: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Unit vectors of limbs that hang down, swung forward by `flex` and out by `side`."""
-    return np.stack([np.sin(side), -np.cos(flex) * np.cos(side), np.sin(flex) * np.cos(side)], -1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +77,11 @@ def outlines(
     points = feet[:, None] + size[:, None, None] * np.stack([joints[..., 0], -up], axis=-1)
     unit = (size * people.height)[:, None]
     start, end = _LIMBS[:, 0].astype(int), _LIMBS[:, 1].astype(int)
-    radii = _radii(people) * unit[..., None]
+    radii = np.repeat(_LIMBS[None, :, 2:4], len(people), axis=0)
+    radii[:, :12] *= (0.35 + 0.65 * people.build)[:, None, None]
+    radii[:, _HAND_BAG] = 0.055 * people.hand_bag[:, None]
+    radii[:, _BACKPACK] *= people.backpack[:, None]
+    radii *= unit[..., None]
     a, b = points[:, start], points[:, end]
     a[:, _HAND_BAG], b[:, _HAND_BAG] = points[:, 10], points[:, 10] + unit * np.array([0, 0.09])
     limbs = _capsules(a, b, radii)
@@ -150,14 +100,6 @@ def outlines(
     trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
     order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
     return Outlines(limbs, lit, torso, lit_torso, stripes, skirt, order, bounds)
-
-
-def _radii(people: People) -> np.ndarray:
-    radii = np.repeat(_LIMBS[None, :, 2:4], len(people), axis=0)
-    radii[:, :12] *= (0.35 + 0.65 * people.build)[:, None, None]
-    radii[:, _HAND_BAG] = 0.055 * people.hand_bag[:, None]
-    radii[:, _BACKPACK] *= people.backpack[:, None]
-    return radii
 
 
 def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -232,15 +174,11 @@ def make_wardrobe(rng: Generator, people: People, contrast: float) -> Wardrobe:
         shaded = np.clip(base * gain + 6 * (gain - 1), 0, 255).astype(int)
         return [[(*map(int, c), 255) for c in person] for person in shaded]
 
-    return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), _folds(rng))
-
-
-def _folds(rng: Generator, size: int = 512) -> np.ndarray:
-    coarse = cv2.resize(rng.standard_normal((size // 16, size // 10), np.float32), (size, size))
-    fine = cv2.resize(rng.standard_normal((size // 4, size // 3), np.float32), (size, size))
+    coarse = cv2.resize(rng.standard_normal((32, 51), np.float32), (512, 512))
+    fine = cv2.resize(rng.standard_normal((128, 170), np.float32), (512, 512))
     folds = np.clip(128 + 16 * coarse + 7 * fine, 0, 255).astype(np.uint8)
-    cover = np.full_like(folds, 128)
-    return cv2.merge([folds, folds, folds, cover])
+    cloth = cv2.merge([folds, folds, folds, np.full_like(folds, 128)])
+    return Wardrobe(tones(1 - contrast / 2), tones(1 + contrast / 2), cloth)
 
 
 def draw(

@@ -38,9 +38,13 @@ def make_people(rng: Generator, people: int, costumes: int, spread: float) -> Pe
     """
     costumes = max(1, min(costumes, people))
     wears = rng.permutation(np.arange(people) % costumes)
-    outfit = _outfits(rng, costumes)
-    colours = np.stack([outfit[name][wears] for name in ("top", "trim", "bottom", "shoes", "bag")])
-    colours = np.moveaxis(colours, 0, 1) + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
+    skirt = np.where(rng.random(costumes) < 0.25, rng.uniform(0.3, 1.1, costumes), 0.0)
+    # From TOP to BAG; lower parts are more often dark.
+    cloths = [_cloth(rng, costumes, dark) for dark in (0.35, 0.35, 0.55, 0.6, 0.5)]
+    striped, short_sleeves = rng.random(costumes) < 0.3, rng.random(costumes) < 0.4
+    bare_legs = (rng.random(costumes) < 0.2) | (skirt > 0) & (rng.random(costumes) < 0.6)
+    has_bags = (rng.random(costumes) < 0.6)[wears]
+    colours = np.stack(cloths, axis=1)[wears] + rng.normal(0, 4 + 40 * spread, (people, 5, 3))
     tone = rng.beta(2, 1.3, people)[:, None]
     skin = (1 - tone) * np.array([40, 62, 95]) + tone * np.array([160, 185, 228])
     hair = _HAIR[rng.choice(5, people, p=[0.4, 0.3, 0.15, 0.1, 0.05])]
@@ -50,33 +54,17 @@ def make_people(rng: Generator, people: int, costumes: int, spread: float) -> Pe
         height=np.clip(rng.normal(1.0, 0.05, people), 0.85, 1.15),
         build=np.clip(rng.normal(1.08, 0.12, people), 0.85, 1.5),
         colours=np.clip(palette, 0, 255).astype(np.uint8),
-        striped=outfit["striped"][wears] ^ odd,
-        short_sleeves=outfit["short_sleeves"][wears] ^ odd,
-        bare_legs=outfit["bare_legs"][wears],
-        skirt=outfit["skirt"][wears],
+        striped=striped[wears] ^ odd,
+        short_sleeves=short_sleeves[wears] ^ odd,
+        bare_legs=bare_legs[wears],
+        skirt=skirt[wears],
         long_hair=rng.random(people) < 0.35,
-        backpack=(rng.random(people) < 0.25) & outfit["bags"][wears],
-        hand_bag=(rng.random(people) < 0.2) & outfit["bags"][wears],
+        backpack=(rng.random(people) < 0.25) & has_bags,
+        hand_bag=(rng.random(people) < 0.2) & has_bags,
     )
 
 
-def _outfits(rng: Generator, count: int) -> dict[str, np.ndarray]:
-    skirt = np.where(rng.random(count) < 0.25, rng.uniform(0.3, 1.1, count), 0.0)
-    return {
-        "top": _cloth(rng, count),
-        "trim": _cloth(rng, count),
-        "bottom": _cloth(rng, count, dark=0.55),
-        "shoes": _cloth(rng, count, dark=0.6),
-        "bag": _cloth(rng, count, dark=0.5),
-        "striped": rng.random(count) < 0.3,
-        "short_sleeves": rng.random(count) < 0.4,
-        "bare_legs": (rng.random(count) < 0.2) | (skirt > 0) & (rng.random(count) < 0.6),
-        "skirt": skirt,
-        "bags": rng.random(count) < 0.6,
-    }
-
-
-def _cloth(rng: Generator, count: int, dark: float = 0.35) -> np.ndarray:
+def _cloth(rng: Generator, count: int, dark: float) -> np.ndarray:
     """Clothes are mostly dark, grey or muted, sometimes vivid: BGR float `[count, 3]`."""
     vivid = rng.random(count) < 0.35
     hue = rng.integers(0, 180, count)

@@ -8,10 +8,10 @@ from numpy.random import Generator
 
 from tfsasm.boxes import clipped, xyxy_to_ltwh
 from tfsasm.datasets.synthetic import figures
-from tfsasm.datasets.synthetic.camera import Camera
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.detector import SimulatedDetector, Truth
 from tfsasm.datasets.synthetic.figures import Outlines, Wardrobe
+from tfsasm.datasets.synthetic.motion import Camera
 from tfsasm.datasets.synthetic.people import People
 from tfsasm.datasets.synthetic.scenery import Ground, Occluder, Scenery
 

@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from tfsasm.datasets.synthetic.camera import make_camera
 from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.detector import SimulatedDetector
 from tfsasm.datasets.synthetic.figures import make_wardrobe
+from tfsasm.datasets.synthetic.motion import make_camera, plan_motion, smoothed
 from tfsasm.datasets.synthetic.people import People, make_people
 from tfsasm.datasets.synthetic.rendering import Optics, PlannedClip, render
 from tfsasm.datasets.synthetic.scenery import Ground, Scenery, make_scenery
-from tfsasm.datasets.synthetic.trajectories import plan_motion, smoothed
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, partial_folder, writing
 
@@ -52,7 +51,10 @@ def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
     kind = config.kinds[int(world.integers(0, len(config.kinds)))]
     count = _between(world, config.people or {"street": (3, 15)}.get(kind, (5, 14)))
     ground = _stage(world, kind, config)
-    times = np.arange(config.frames) / _frame_rate(world, kind, config)
+    slow, fast = np.log(config.frame_rate)
+    # Surveillance video may be slow; dance and sport filmed that way cannot be followed at all.
+    rate = np.exp(world.uniform(slow if kind == "street" else (slow + fast) / 2, fast))
+    times = np.arange(config.frames) / rate
     far, near = ground.rows
     beyond = far - max(ground.horizon, -0.2 * config.height)
     wall = max(far - world.uniform(0.05, 0.9) * beyond, ground.horizon + 2)
@@ -60,7 +62,12 @@ def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
     share = {"street": 1.0, "dance": 0.4, "sport": 0.0}[kind]
     occluders = _between(world, config.occluders) if world.random() < share else 0
     scenery = make_scenery(scene, ground, wall, occluders, config.photographs)
-    people, contrast = _dress(wear, kind, count, config)
+    alike, costumes, spread = wear.random() < config.alike, count, 0.3
+    if kind == "sport":
+        costumes, spread = 2 + (wear.random() < 0.2), 0.0
+    elif alike:
+        costumes, spread = int(wear.choice([1, 1, 2])), float(wear.choice([0, 0.05, 0.2]))
+    people, contrast = make_people(wear, count, costumes, spread), wear.uniform(0.15, 0.7)
     place, joints = plan_motion(moves, kind, ground, times, people, config.leave)
     follow = None
     if kind == "sport" and count:
@@ -85,12 +92,6 @@ def _between(rng: Generator, pair: tuple[int, int]) -> int:
     return int(rng.integers(pair[0], pair[1] + 1))
 
 
-def _frame_rate(rng: Generator, kind: str, config: SceneConfig) -> float:
-    slow, fast = np.log(config.frame_rate)
-    # Surveillance video may be slow; dance and sport filmed that way cannot be followed at all.
-    return float(np.exp(rng.uniform(slow if kind == "street" else (slow + fast) / 2, fast)))
-
-
 def _stage(rng: Generator, kind: str, config: SceneConfig) -> Ground:
     """A camera over a ground plane that suits what is done there."""
     high = kind == "street" and rng.random() < 0.6  # a surveillance mast rather than a passer-by
@@ -106,18 +107,6 @@ def _stage(rng: Generator, kind: str, config: SceneConfig) -> Ground:
     far = skyline + (near - skyline) / rng.uniform(*deep)
     focal = rng.uniform(0.9, 1.8) * max(config.width, config.height)
     return Ground(config.width, config.height, skyline, camera, focal, (far, near))
-
-
-def _dress(rng: Generator, kind: str, count: int, config: SceneConfig) -> tuple[People, float]:
-    alike = rng.random() < config.alike
-    if kind == "sport":
-        people = make_people(rng, count, 2 + (rng.random() < 0.2), 0.0)
-    elif alike:
-        costumes, spread = int(rng.choice([1, 1, 2])), float(rng.choice([0, 0.05, 0.2]))
-        people = make_people(rng, count, costumes, spread)
-    else:
-        people = make_people(rng, count, count, 0.3)
-    return people, rng.uniform(0.15, 0.7)
 
 
 def _grade(rng: Generator, scenery: Scenery, people: People) -> tuple[Scenery, People]:
