@@ -10,7 +10,7 @@ import supervision as sv
 import torch
 
 from helpers.fakes import SureNetwork
-from tfsasm.datasets.check.mot import check_sequence
+from tfsasm.datasets.check import check_sequence
 from tfsasm.datasets.ground_truth import truth_rows
 from tfsasm.detection.det_db import write_det_db
 from tfsasm.detection.proposals import Proposals

@@ -18,7 +18,7 @@ from tfsasm.cli.progress import print_lines, progress
 from tfsasm.files import check_outputs, write_json
 
 if TYPE_CHECKING:
-    from tfsasm.datasets.check.report import DatasetReport
+    from tfsasm.datasets.check_report import DatasetReport
 
 
 @dataclass(frozen=True, kw_only=True)

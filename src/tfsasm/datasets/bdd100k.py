@@ -7,28 +7,18 @@ and training choose among them.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tfsasm import files
 from tfsasm.datasets.mot_folders import image_names, subfolders
 from tfsasm.errors import ErrorHandler, InputError, raise_error
-from tfsasm.files import (
-    checked,
-    field,
-    flag,
-    identity,
-    numbers,
-    read_json,
-    safe_name,
-    safe_path,
-    shown,
-)
 from tfsasm.limits import FRAMES
+from tfsasm.tables import Doubles, Flags
 
 CATEGORIES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -47,6 +37,8 @@ _OLD_NAMES = {
     "caravan": "car",
 }  # fmt: skip
 
+_BASES = ("", "bdd100k", "BDD100K")
+
 _IMAGES = "images/track"
 
 _LABEL_FOLDERS = ("labels/box_track_20", "labels/box-track", "labels-20/box-track", "labels/track")
@@ -61,17 +53,17 @@ class ScalabelFrame:
     video: str
     index: int
     """From 0, as in the file; the frame's number in MOT text is one more."""
-    xyxy: NDArray[np.float64]
+    xyxy: Doubles
     """`[N, 4]` pixels, as written."""
     categories: tuple[str, ...]
     """As in `CATEGORIES` where there is such a class, else as written."""
     ids: tuple[str, ...]
     """As written; alike in all frames of a video, without meaning across videos."""
-    ignored: NDArray[np.bool_]
+    ignored: Flags
     """`[N]`: of an ignored category, or marked so."""
-    crowd: NDArray[np.bool_]
+    crowd: Flags
     """`[N]`: one box around many."""
-    scores: NDArray[np.float64]
+    scores: Doubles
     """`[N]`, NaN where there is none; truth has none."""
 
     def __len__(self) -> int:
@@ -109,11 +101,11 @@ def read_scalabel(
     instead, and their frames or files are left out.
     """
     place = Path(path)
-    files = sorted(place.glob("*.json")) if place.is_dir() else [place]
-    if not files:
+    paths = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not paths:
         raise InputError(f"{place} holds no label file (*.json)")
     videos: dict[str, dict[int, ScalabelFrame]] = {}
-    for file in files:
+    for file in paths:
         for frame in _frames(file, on_error):
             known = videos.setdefault(frame.video, {})
             if frame.index in known:
@@ -131,14 +123,23 @@ def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
     return videos[name]
 
 
-def numbered(frames: Iterable[ScalabelFrame]) -> dict[str, int]:
+def numbered(frames: Sequence[ScalabelFrame]) -> dict[str, int]:
     """A number for each identity of a video: its own where all are numbers, else 1 and on."""
     names = sorted({identity for frame in frames for identity in frame.ids})
-    if all(name.isascii() and name.isdecimal() for name in names):
-        own = {name: int(name) for name in names}
-        if len(set(own.values())) == len(own):  # not so if there is a `7` and a `007`
-            return own
-    return {name: number for number, name in enumerate(names, start=1)}
+    own = [int(name) for name in names if name.isascii() and name.isdecimal()]
+    if len(set(own)) < len(names):  # so too if there is a `7` and a `007`
+        own = list(range(1, len(names) + 1))
+    return dict(zip(names, own, strict=True))
+
+
+def label_rows(frames: Sequence[ScalabelFrame]) -> Doubles:
+    """Frame (from 1), identity as a number, x1, y1, x2, y2 `[N, 6]` of all labels of a video."""
+    identities = numbered(frames)
+    rows = [
+        (frame.index + 1, identities[identity], *box)
+        for frame in frames for identity, box in zip(frame.ids, frame.xyxy, strict=True)
+    ]  # fmt: skip
+    return np.array(rows, dtype=np.float64).reshape(-1, 6)
 
 
 def category(name: str) -> str:
@@ -157,7 +158,9 @@ def find_videos(
     """
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
-    places = [(base / _IMAGES, [base / name for name in _LABEL_FOLDERS]) for base in _bases(root)]
+    places = [
+        (root / base / _IMAGES, [root / base / name for name in _LABEL_FOLDERS]) for base in _BASES
+    ]
     for image_place, label_places in (*places, (root, [root])):
         folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
         images = {folder.name: folder for folder in folders if image_names(folder)}
@@ -170,30 +173,26 @@ def find_videos(
                 for name in sorted({*images, *labels})
             ]
     part = split or "SPLIT"
-    wanted = f"images/track/{part}/VIDEO or labels/box_track_20/{part}/VIDEO.json"
-    raise InputError(f"no video of bdd100k in {root}: wanted {wanted}")
+    raise InputError(f"no video of bdd100k in {root}: wanted images/track/{part}/VIDEO or "
+                     f"labels/box_track_20/{part}/VIDEO.json")
 
 
 def is_root(root: Path) -> bool:
     """Whether a folder has the layout of BDD100K tracking."""
     places = (_IMAGES, *_LABEL_FOLDERS)
-    return any((base / place).is_dir() for base in _bases(root) for place in places)
-
-
-def _bases(root: Path) -> tuple[Path, ...]:
-    return root, root / "bdd100k", root / "BDD100K"
+    return any((root / base / place).is_dir() for base in _BASES for place in places)
 
 
 def _labels(
     place: Path, split: str | None, on_error: ErrorHandler
 ) -> dict[str, tuple[Path, int | None]]:
     """Label file of each video and its labelled frames; None for a file of its own, unopened."""
-    files = [place] if place.is_file() else []
-    files += [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
+    paths = [place] if place.is_file() else []
+    paths += [file for part in _parts(place, split) for file in sorted(part.glob("*.json"))]
     names = (f"{split}.json", f"box_track_{split}.json")
-    files += [place / name for name in names if (place / name).is_file()]
+    paths += [place / name for name in names if (place / name).is_file()]
     found: dict[str, tuple[Path, int | None]] = {}
-    for file in files:
+    for file in paths:
         if file == place or file.stem.removeprefix("box_track_") in ("train", "val", "test"):
             videos = read_scalabel(file, on_error)
             found |= {name: (file, len(frames)) for name, frames in videos.items()}
@@ -211,11 +210,10 @@ def _parts(place: Path, split: str | None) -> list[Path]:
 
 def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
     try:
-        data = read_json(path)
+        data = files.read_json(path)
         entries = data.get("frames") if isinstance(data, dict) else data
         if not isinstance(entries, list):
-            wanted = 'wanted a list of frames, or "frames"'
-            raise InputError(f"{path} is not a label file: {wanted}")
+            raise InputError(f'{path} is not a label file: wanted a list of frames, or "frames"')
     except InputError as error:
         on_error(error)
         return
@@ -230,38 +228,32 @@ def _frames(path: Path, on_error: ErrorHandler) -> Iterator[ScalabelFrame]:
 
 def _frame(entry: Any) -> ScalabelFrame:
     """Raises `ValueError` for what is missing or wrong."""
-    name = safe_path(identity(entry, "name"), "the name")
+    name = files.safe_path(files.identity(entry, "name"), "the name")
     stem, _, number = PurePosixPath(name).stem.rpartition("-")
     video = entry.get("videoName") or entry.get("video_name") or stem
     if not video:
         raise ValueError("videoName is missing")
-    labels = checked(entry.get("labels") or [], "labels", list)
+    labels = files.checked(entry.get("labels") or [], "labels", list)
     labels = [label for label in labels if not _without_box(label)]
-    ids = tuple(identity(label, "id") for label in labels)
+    ids = tuple(files.identity(label, "id") for label in labels)
     if double := {one for one in ids if ids.count(one) > 1}:
         raise ValueError(f"id {min(double)} is there twice")
-    categories = tuple(field(label, "category", str) for label in labels)
+    categories = tuple(files.field(label, "category", str) for label in labels)
+    video = files.safe_name(files.checked(video, "videoName", str), "videoName")
+    index = entry.get("frameIndex", entry.get("index"))
+    if index is None and number.isascii() and number.isdecimal():
+        index = int(number) - 1  # of its name, from 1
+    if type(index) is not int or not 0 <= index < FRAMES.value:
+        raise ValueError(f"frameIndex is {files.shown(index)}, not a whole number from 0")
     return ScalabelFrame(
-        name=name, video=safe_name(checked(video, "videoName", str), "videoName"),
-        index=_index(entry, number),
+        name=name, video=video, index=index,
         xyxy=np.array([_box(label) for label in labels], dtype=np.float64).reshape(-1, 4),
         categories=tuple(map(category, categories)),
         ids=ids,
-        ignored=np.array([_flag(label, "ignored") for label in labels], dtype=bool)
-        | np.isin(categories, list(IGNORED_CATEGORIES)),
-        crowd=np.array([_flag(label, "crowd") for label in labels], dtype=bool),
+        ignored=_flags(labels, "ignored") | np.isin(categories, list(IGNORED_CATEGORIES)),
+        crowd=_flags(labels, "crowd"),
         scores=np.array([_score(label) for label in labels], dtype=np.float64),
     )  # fmt: skip
-
-
-def _index(entry: Mapping[str, Any], number: str) -> int:
-    """From 0; without an index of its own a frame is the one of the `number` in its name."""
-    index = entry.get("frameIndex", entry.get("index"))
-    if index is None and number.isascii() and number.isdecimal():
-        index = int(number) - 1
-    if type(index) is not int or not 0 <= index < FRAMES.value:
-        raise ValueError(f"frameIndex is {shown(index)}, not a whole number from 0")
-    return index
 
 
 def _without_box(label: Any) -> bool:
@@ -271,18 +263,19 @@ def _without_box(label: Any) -> bool:
 
 
 def _box(label: Mapping[str, Any]) -> list[float]:
-    box = field(label, "box2d", dict)
+    box = files.field(label, "box2d", dict)
     what = f"the box2d of id {label['id']}"
     if missing := [key for key in _CORNERS if key not in box]:
         raise ValueError(f"{what} has no {', '.join(missing)}")
-    return numbers([box[key] for key in _CORNERS], what)
+    return files.numbers([box[key] for key in _CORNERS], what)
 
 
-def _flag(label: Mapping[str, Any], name: str) -> bool:
-    attributes = checked(label.get("attributes") or {}, "attributes", dict)
-    return flag(attributes.get(name, attributes.get(name.capitalize())), name)
+def _flags(labels: Sequence[Mapping[str, Any]], name: str) -> Flags:
+    every = (files.checked(label.get("attributes") or {}, "attributes", dict) for label in labels)
+    marks = (of.get(name, of.get(name.capitalize())) for of in every)
+    return np.array([files.flag(mark, name) for mark in marks], dtype=bool)
 
 
 def _score(label: Mapping[str, Any]) -> float:
     score = label.get("score")
-    return math.nan if score is None else numbers([score], "score")[0]
+    return math.nan if score is None else files.numbers([score], "score")[0]

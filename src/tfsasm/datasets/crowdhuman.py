@@ -10,21 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tfsasm import files
 from tfsasm.errors import ErrorHandler, InputError, raise_error
-from tfsasm.files import (
-    checked,
-    field,
-    flag,
-    identity,
-    not_json,
-    numbers,
-    parsed,
-    read_text,
-    safe_name,
-    shown,
-)
+from tfsasm.tables import Doubles, Flags
 
 
 @dataclass(frozen=True)
@@ -33,11 +22,11 @@ class CrowdImage:
 
     name: str
     """The image's file name without its suffix; it holds a comma."""
-    ltwh: NDArray[np.float64]
+    ltwh: Doubles
     """`[N, 4]` full bodies in pixels, also the covered part; may leave the image."""
     tags: tuple[str, ...]
     """`person`, or `mask`: a group, a reflection, a statue."""
-    ignored: NDArray[np.bool_]
+    ignored: Flags
     """`[N]`: marked as not to be trained on, as every mask is."""
 
     def __len__(self) -> int:
@@ -50,9 +39,8 @@ def find_annotations(root: Path, split: str | None = None) -> list[Path]:
     Raises `InputError` when there is none.
     """
     pattern = f"annotation_{split or '*'}.odgt"
-    places = (root, root / "annotations", *(root / name for name in ("crowdhuman", "CrowdHuman")))
-    for place in places:
-        if found := sorted(place.glob(pattern)):
+    for place in ("", "annotations", "crowdhuman", "CrowdHuman"):
+        if found := sorted((root / place).glob(pattern)):
             return found
     raise InputError(f"no {pattern} in {root}; give the folder that holds it")
 
@@ -72,34 +60,31 @@ def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterato
     Raises `InputError` naming file, line and box for whatever is missing or not a number.
     `on_error` is given these errors instead, and their lines are left out.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(files.read_text(path).split("\n"), start=1):
         try:
             if line.strip():
-                yield _image(parsed(line))
+                yield _image(files.parsed(line))
         except json.JSONDecodeError as error:
-            on_error(InputError(f"{path}:{number}:{error.colno}: {not_json(error)}"))
+            on_error(InputError(f"{path}:{number}:{error.colno}: {files.not_json(error)}"))
         except (ValueError, OverflowError) as error:
             on_error(InputError(f"{path}:{number}: {error}"))
 
 
 def _image(entry: Any) -> CrowdImage:
-    boxes = field(entry, "gtboxes", list)
-    ignored = [_is_ignored(box) for box in boxes]
+    boxes = files.field(entry, "gtboxes", list)
+    extras = ((isinstance(box, dict) and box.get("extra")) or {} for box in boxes)
+    marks = (files.checked(extra, "extra", dict).get("ignore") for extra in extras)
+    ignored = [files.flag(mark, "ignore") for mark in marks]
     return CrowdImage(
-        name=safe_name(identity(entry, "ID"), "ID"),
+        name=files.safe_name(files.identity(entry, "ID"), "ID"),
         ltwh=np.array([_full(box, n) for n, box in enumerate(boxes)], np.float64).reshape(-1, 4),
-        tags=tuple(field(box, "tag", str) for box in boxes),
+        tags=tuple(files.field(box, "tag", str) for box in boxes),
         ignored=np.array(ignored, dtype=bool),
     )
 
 
-def _is_ignored(box: Any) -> bool:
-    extra = box.get("extra") if isinstance(box, dict) else None
-    return flag(checked(extra or {}, "extra", dict).get("ignore"), "ignore")
-
-
 def _full(box: Any, number: int) -> list[float]:
-    what, values = f"the fbox of box {number}", field(box, "fbox", list)
+    what, values = f"the fbox of box {number}", files.field(box, "fbox", list)
     if len(values) != 4:
-        raise ValueError(f"{what} is {shown(values)}, not 4 numbers")
-    return numbers(values, what)
+        raise ValueError(f"{what} is {files.shown(values)}, not 4 numbers")
+    return files.numbers(values, what)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfsasm.boxes import look_normalised, ltwh_to_xyxy
-from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, numbered, video_frames
+from tfsasm.datasets.bdd100k import CATEGORIES, ScalabelFrame, label_rows, video_frames
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.sequences import Sequence
 from tfsasm.errors import InputError
@@ -72,15 +72,11 @@ def crowd_rows(image: CrowdImage) -> TruthRows:
 
 
 def _scalabel_rows(frames: list[ScalabelFrame]) -> TruthRows:
-    identities = numbered(frames)
-    rows = [
-        (frame.index + 1, identities[identity], CATEGORIES.index(category), *box)
-        for frame in frames
-        for identity, box, category, drop in zip(
-            frame.ids, frame.xyxy, frame.categories, frame.ignored | frame.crowd, strict=True
-        )
-        if category in CATEGORIES and not drop and box[0] < box[2] and box[1] < box[3]
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    numbers, ids, labels = table[:, :3].T.astype(np.int64)
-    return TruthRows(numbers, ids, table[:, 3:], labels)
+    classes = {name: number for number, name in enumerate(CATEGORIES)}
+    names = [name for frame in frames for name in frame.categories]
+    labels = np.array([classes.get(name, -1) for name in names], np.int64)
+    drop = [flag for frame in frames for flag in (frame.ignored | frame.crowd).tolist()]
+    table = label_rows(frames)
+    numbers, ids = table[:, :2].T.astype(np.int64)
+    keep = (labels >= 0) & ~np.array(drop, bool) & (table[:, 2:4] < table[:, 4:]).all(axis=1)
+    return TruthRows(numbers, ids, table[:, 2:], labels)[keep]

@@ -9,16 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tfsasm.datasets import mot_folders
 from tfsasm.datasets.bdd100k import HEIGHT, RATE, WIDTH, find_videos
-from tfsasm.datasets.mot_folders import (
-    FOLDERS,
-    PublicDetector,
-    image_folder,
-    image_names,
-    image_size,
-    sequence_folders,
-    video_name,
-)
 from tfsasm.errors import InputError
 from tfsasm.motchallenge import SeqInfo, read_detections, read_seqinfo, read_tracks
 from tfsasm.video.images import frame_numbers
@@ -27,7 +19,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-DATASETS = (*FOLDERS, "bdd100k")
+DATASETS = (*mot_folders.FOLDERS, "bdd100k")
 """Names of the data sets that consist of sequences."""
 
 
@@ -56,7 +48,7 @@ class Sequence:
 
 def sequences(
     dataset: str, root: Path | str, split: str | None = None, names: tuple[str, ...] = (), *,
-    public: PublicDetector | None = None,
+    public: mot_folders.PublicDetector | None = None,
 ) -> list[Sequence]:
     """The sequences of a split, in order of name; of all splits when none is given.
 
@@ -77,7 +69,7 @@ def sequences(
             for video in _chosen(videos, names)
         ]  # fmt: skip
     folders: dict[str, Path] = {}
-    for folder in sequence_folders(dataset, Path(root), split, public):
+    for folder in mot_folders.sequence_folders(dataset, Path(root), split, public):
         if other := folders.get(folder.name):
             raise InputError(f"{folder.name} is there twice, {other} and {folder}; give one split")
         folders[folder.name] = folder
@@ -93,7 +85,7 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     """
     info_file = folder / "seqinfo.ini"
     info = read_seqinfo(info_file) if info_file.is_file() else SeqInfo()
-    source = image_folder(folder, dataset, info.images)
+    source = mot_folders.image_folder(folder, dataset, info.images)
     truth, detections = (
         path if path.is_file() else None
         for path in (folder / "gt" / "gt.txt", folder / "det" / "det.txt")
@@ -101,7 +93,8 @@ def read_sequence(folder: Path, dataset: str = "mot") -> Sequence:
     length = info.length or _guess_length(folder, source, truth, detections)
     width, height = info.width, info.height
     if not (width and height):
-        width, height = (source and image_size(source / image_names(source)[0])) or (None, None)
+        first = source and source / mot_folders.image_names(source)[0]
+        width, height = (first and mot_folders.image_size(first)) or (None, None)
     rate = None if info.rate is None else float(info.rate)
     return Sequence(folder.name, dataset, length, width, height, rate, source, truth, detections)
 
@@ -121,10 +114,9 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
             )
         return sequence.detections
     if not given.exists():
-        beside = [path for path in (sequence.truth, sequence.detections) if path]
-        inside = [path.parent.parent / given for path in beside]
-        if found := next((path for path in inside if path.is_file()), None):
-            return found
+        for beside in (sequence.truth, sequence.detections):
+            if beside and (inside := beside.parent.parent / given).is_file():
+                return inside
         raise InputError(
             f"{given} does not exist, neither by itself nor in the folder of {sequence.name}; give "
             "a det_db JSON, a folder of detections, or a file that is in every sequence"
@@ -132,7 +124,7 @@ def find_detections(given: Path | None, sequence: Sequence) -> Path:
     if not given.is_dir():
         return given
     forms = ("{}.txt", "{}/det.txt", "{}/det/det.txt", "{}.json")
-    names = dict.fromkeys((sequence.name, video_name(sequence.name)))
+    names = dict.fromkeys((sequence.name, mot_folders.video_name(sequence.name)))
     tried = [given / form.format(name) for name in names for form in forms]
     if found := next((path for path in tried if path.is_file()), None):
         return found
@@ -143,8 +135,8 @@ def _chosen(there: dict[str, T], names: tuple[str, ...]) -> list[T]:
     """Those of `names` that are there, or all without `names`. Raises `InputError` for another."""
     if not names:
         return list(there.values())
-    chosen = [name for name in there if name in names or video_name(name) in names]
-    known = {*chosen, *map(video_name, chosen)}
+    chosen = [name for name in there if name in names or mot_folders.video_name(name) in names]
+    known = {*chosen, *map(mot_folders.video_name, chosen)}
     if missing := [name for name in names if name not in known]:
         raise InputError(f"no sequence {', '.join(missing)}; there is {', '.join(there)}")
     return [there[name] for name in chosen]
@@ -155,7 +147,8 @@ def _guess_length(
 ) -> int:
     """Frames of a sequence that does not declare them."""
     if source:
-        length, origin = max(frame_numbers(image_names(source))), f"that of {source.name}"
+        length = max(frame_numbers(mot_folders.image_names(source)))
+        origin = f"that of {source.name}"
     else:
         numbers = read_tracks(truth).frame.tolist() if truth else []
         numbers += list(read_detections(detections)) if detections else []
