@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from helpers.fakes import thin_resnet
-from tfsasm.detection.class_names import CATEGORIES, COCO
-from tfsasm.detection.deformable_detr import DeformableDetrDetector, DetrSettings
+from tfsasm.detection.deformable_detr import CATEGORIES, DeformableDetrDetector, DetrSettings
 from tfsasm.detection.detectors import default_settings, detector
+from tfsasm.detection.live import COCO
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_detr import DeformableDETR, DetrConfig, published_name

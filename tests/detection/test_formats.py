@@ -9,20 +9,23 @@ from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
     as_line,
+    filter_boxes,
+    merge,
     mot_rows,
     number_of,
     read_frames,
+    rekey,
     sequence_of,
     write_mot,
 )
 from tfsasm.errors import InputError
 
-LINE = "1.5,2,30,40.25,0.9\n"
+LINE, WEAK = "1.5,2,30,40.25,0.9\n", "5,6,7,8,0.1\n"
 
 
-def frame(key, lines=(LINE,)):
+def frame(key, *lines, categories=None):
     ((boxes, _),) = parse("", [(key, list(lines))])
-    return FrameBoxes(key, list(lines), boxes)
+    return FrameBoxes(key, list(lines), boxes, categories)
 
 
 def write(output, frames):
@@ -114,8 +117,8 @@ def test_a_key_without_a_number_is_named(key):
 
 
 def test_numbers_go_from_text_to_text_unchanged(tmp_path):
-    write(tmp_path / "d.txt", [frame("s/img1/02.txt", [" 1.50,2,3,4,.9\n", LINE]),
-                               frame("s/img1/05.txt", [])])
+    write(tmp_path / "d.txt", [frame("s/img1/02.txt", " 1.50,2,3,4,.9\n", LINE),
+                               frame("s/img1/05.txt")])
     assert (tmp_path / "d.txt").read_text() == (
         "2,-1,1.50,2,3,4,.9,-1,-1,-1\n2,-1,1.5,2,30,40.25,0.9,-1,-1,-1\n")
 
@@ -137,7 +140,7 @@ def test_what_a_det_txt_cannot_hold_is_refused(tmp_path, keys, problem):
 
 def test_each_sequence_gets_its_file_even_when_they_are_mixed(tmp_path):
     keys = ["v/a/img1/1.txt", "v/b/img1/1.txt", "v/a/img1/2.txt", "v/c/img1/1.txt"]
-    frames = [frame(key) for key in keys[:3]] + [frame(keys[3], [])]
+    frames = [frame(key, LINE) for key in keys[:3]] + [frame(keys[3])]
     write(tmp_path / "out", frames)
     rest = "-1,1.5,2,30,40.25,0.9,-1,-1,-1\n"
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {
@@ -155,3 +158,47 @@ def test_files_that_would_collide_are_refused(tmp_path, keys, problem):
         write(tmp_path, map(frame, keys))
     assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
     assert (tmp_path / "old.txt").read_text() == "precious"
+
+
+# Merged, filtered, and given other keys
+
+FRAMES = [frame("val/a/img1/1.txt", LINE, WEAK), frame("val/b/img1/1.txt")]
+
+
+@pytest.mark.parametrize(("limits", "lines"), [
+    pytest.param({}, [[LINE, WEAK], []], id="nothing asked"),
+    pytest.param({"score": 0.1}, [[LINE, WEAK], []], id="the very score"),
+    pytest.param({"score": 0.11}, [[LINE], []], id="score"),
+    pytest.param({"min_area": 56.5, "min_height": 41}, [[], []], id="all limits count"),
+    pytest.param({"sequences": ["b"]}, [[]], id="a sequence"),
+])
+def test_text_and_numbers_are_filtered_alike(limits, lines):
+    kept = list(filter_boxes(FRAMES, **limits))
+    assert [frame.lines for frame in kept] == lines
+    assert [len(frame.boxes) for frame in kept] == list(map(len, lines))
+
+
+def test_classes_are_kept_with_their_boxes():
+    (kept,) = filter_boxes([frame("1", LINE, WEAK, categories=[1, 3])], categories=[3])
+    assert (kept.lines, kept.categories) == ([WEAK], [3])
+    with pytest.raises(InputError, match="only COCO results have classes"):
+        list(filter_boxes(FRAMES, categories=[3]))
+
+
+def test_a_frame_is_merged_once_and_a_clash_is_refused():
+    notes = []
+    other = frame("./val/a/img1/1.jpg", WEAK)
+    assert list(merge({"x": FRAMES, "y": FRAMES}, "error", notes.append)) == FRAMES
+    assert list(merge({"x": FRAMES, "y": [other]}, "first", notes.append)) == FRAMES
+    assert ["with the same" in notes[0], "with other" in notes[1]] == [True, True]
+    with pytest.raises(InputError, match="y: an earlier input has other boxes"):
+        list(merge({"x": FRAMES, "y": [other]}, "error", notes.append))
+
+
+def test_keys_change_by_whole_folders():
+    notes = []
+    keys = [frame.key for frame in rekey(FRAMES, "/val/a", "x/", notes.append)]
+    assert keys == ["x/img1/1.txt", "val/b/img1/1.txt"]
+    assert notes == ["1 keys do not begin with '/val/a' and stay"]
+    with pytest.raises(InputError, match="no key begins with 'va'"):
+        list(rekey(FRAMES, "va", "x", notes.append))

@@ -23,7 +23,7 @@ from fastapi.responses import FileResponse
 from rich.console import Console
 
 from tfsasm.cli import track
-from tfsasm.detection.class_names import COCO
+from tfsasm.detection.live import COCO
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder
 from tfsasm.tracking.serving.connections import LocalOnly

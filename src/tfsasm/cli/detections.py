@@ -5,7 +5,7 @@ Each is one chain: frames are read, changed on the way, and written as they come
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,8 +21,7 @@ from tfsasm.files import check_distinct, check_output
 
 if TYPE_CHECKING:
     from tfsasm.detection.det_db import Kind
-    from tfsasm.detection.edit import Frames, Note
-    from tfsasm.detection.formats import FrameBoxes
+    from tfsasm.detection.formats import Frames, Note
 
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
@@ -150,7 +149,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
     from tfsasm.detection.coco import CocoImages, read_coco, write_coco
     from tfsasm.detection.det_db import kind_of, write_det_db
-    from tfsasm.detection.formats import Reading, mot_rows, read_frames, write_mot
+    from tfsasm.detection.formats import Count, Reading, mot_rows, read_frames, write_mot
     from tfsasm.motchallenge import FRAMES_FROM_0
 
     tool = options.tool
@@ -163,7 +162,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     images = CocoImages(how.images, how.prefix) if how.images else None
     kind = _kind_to_write(tool, how, {*kinds.values()})
     reading = Reading(how.prefix, how.digits, tool.skip_bad_detections)
-    read, written, notes = _Count(), _Count(), list[str]()
+    read, written, notes = Count(), Count(), list[str]()
     streams = {
         path: read.of(read_coco(path, reading, images) if kinds[path] == "coco"
                       else read_frames(path, reading))
@@ -187,27 +186,9 @@ def run(options: Options, console: Console, errors: Console) -> int:
     return OK
 
 
-@dataclass
-class _Count:
-    """Frames and boxes that went by."""
-
-    frames: int = 0
-    boxes: int = 0
-
-    def of(self, frames: Iterable[FrameBoxes]) -> Frames:
-        for frame in frames:
-            self.frames += 1
-            self.boxes += len(frame.boxes)
-            yield frame
-
-    def __str__(self) -> str:
-        return f"{self.boxes:,} boxes of {self.frames:,} frames"
-
-
 def _changed(tool: Tool, streams: Mapping[Path, Frames], note: Note) -> Frames:
     """The frames of the inputs as the tool leaves them."""
-    from tfsasm.detection.edit import filter_boxes, merge, rekey
-    from tfsasm.detection.formats import once
+    from tfsasm.detection.formats import filter_boxes, merge, once, rekey
 
     if isinstance(tool, MergeDetections):
         return merge(streams, tool.clash, note)

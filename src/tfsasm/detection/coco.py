@@ -38,11 +38,21 @@ class CocoImages:
         self._path = path
         self.keys: dict[ImageId, str] = {}
         self._ids: dict[tuple[str, ...], ImageId] = {}
-        for number, row in enumerate(_image_rows(path), start=1):
-            identity, name = _image(row, f"{path}: image {number}")
+        loaded = read_json(path)
+        rows = loaded.get("images") if isinstance(loaded, dict) else loaded
+        if not isinstance(rows, list) or not rows:
+            raise InputError(f'{path} has no images; wanted is a COCO file with "images": [...]')
+        for number, row in enumerate(rows, start=1):
+            what = f"{path}: image {number}"
+            try:
+                identity, name = number_or_name(row, "id"), field(row, "file_name", str)
+            except ValueError as error:
+                raise InputError(f"{what} needs an id and a file_name; {error}") from error
+            if not name:
+                raise InputError(f"{what} has an empty file_name")
             folder, stem = place(name)
             if identity in self.keys or (*folder, stem) in self._ids:
-                raise InputError(f"{path}: image {number} ({name}, id {identity}) is there twice")
+                raise InputError(f"{what} ({name}, id {identity}) is there twice")
             self._ids[*folder, stem] = identity
             self.keys[identity] = "/".join([*components(prefix or ""), *folder, f"{stem}.txt"])
 
@@ -85,7 +95,12 @@ def _frames(path: Path, reading: Reading, images: CocoImages | None) -> Iterator
         image.append(numbers[identity])
         category.append(label)
         values.extend(box)
-    yield from _by_image(keys, np.asarray(image), np.asarray(category), np.asarray(values))
+    order = np.argsort(image, kind="stable")
+    stops = np.searchsorted(np.asarray(image)[order], np.arange(len(keys)), side="right")
+    boxes, labels = np.asarray(values).reshape(-1, 5), np.asarray(category)
+    for key, rows in zip(keys, np.split(order, stops[:-1]) if keys else [], strict=True):
+        lines = [as_line(box) for box in boxes[rows].tolist()]
+        yield FrameBoxes(key, lines, boxes[rows], labels[rows].tolist())
 
 
 def write_coco(
@@ -108,36 +123,6 @@ def write_coco(
                 count += 1
         file.write("]\n")
     return count
-
-
-def _by_image(
-    keys: list[str], image: np.ndarray, category: np.ndarray, values: np.ndarray
-) -> Iterator[FrameBoxes]:
-    order = np.argsort(image, kind="stable")
-    stops = np.searchsorted(image[order], np.arange(len(keys)), side="right")
-    boxes = values.reshape(-1, 5)
-    for key, rows in zip(keys, np.split(order, stops[:-1]) if keys else [], strict=True):
-        lines = [as_line(box) for box in boxes[rows].tolist()]
-        yield FrameBoxes(key, lines, boxes[rows], category[rows].tolist())
-
-
-def _image_rows(path: Path) -> list[Any]:
-    loaded = read_json(path)
-    rows = loaded.get("images") if isinstance(loaded, dict) else loaded
-    if not isinstance(rows, list) or not rows:
-        raise InputError(f'{path} has no images; wanted is a COCO file with "images": [...]')
-    return rows
-
-
-def _image(row: Any, what: str) -> tuple[ImageId, str]:
-    """Id and file name of a row of the table of images."""
-    try:
-        identity, name = number_or_name(row, "id"), field(row, "file_name", str)
-    except ValueError as error:
-        raise InputError(f"{what} needs an id and a file_name; {error}") from error
-    if not name:
-        raise InputError(f"{what} has an empty file_name")
-    return identity, name
 
 
 def _items(path: Path) -> Iterator[Any]:

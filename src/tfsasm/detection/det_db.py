@@ -62,17 +62,12 @@ def json_events(path: Path | str) -> Iterator[JsonEvents]:
         try:
             yield ijson.basic_parse(file, use_float=True, buf_size=_BUFFER)
         except (ijson.JSONError, UnicodeDecodeError) as error:
-            why = _reason(error)
+            reason = error.args[0]  # several lines: the kind, and the text around its place
+            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(error)
+            why, *place = (line.strip().rstrip(".") for line in text.splitlines())
+            if near := place[0].partition("(right here)")[0].strip() if place else "":
+                why = f"{why} near {near}"
             raise InputError(f"{path} is not valid JSON: {why}; make it again") from error
-
-
-def _reason(error: Exception) -> str:
-    """What ijson says of an error in one line: its kind, and the text around its place."""
-    reason = error.args[0]
-    text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(error)
-    reason, *place = (line.strip().rstrip(".") for line in text.splitlines())
-    near = place[0].partition("(right here)")[0].strip() if place else ""
-    return f"{reason} near {near}" if near else reason
 
 
 def kind_of(path: Path) -> Kind:

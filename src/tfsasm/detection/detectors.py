@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tfsasm.detection import deformable_detr, huggingface, yolox
-from tfsasm.detection.class_names import COCO_NAMES
-from tfsasm.detection.live import LiveDetector
+from tfsasm.detection.live import COCO_NAMES, LiveDetector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
 from tfsasm.settings import pairs, with_settings

@@ -1,17 +1,21 @@
 """Stored detections as a stream of frames, whatever the file: det_db JSON or MOT text.
 
-COCO results are in `coco.py`. A frame keeps its boxes as the text they came as, so that what is
-only passed on stays equal to the last digit. Beside the text are the numbers, checked.
+They are read, put together, filtered, given other keys and written frame by frame; COCO results are
+read in `coco.py`. A frame keeps its boxes as the text they came as, so that what is only passed on
+stays equal to the last digit. Beside the text are the numbers, checked.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import compress, groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
-from tfsasm.detection.det_db import LINE, components, kind_of, parsed_entries, split_key
+import numpy as np
+
+from tfsasm.detection.det_db import LINE, Folder, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output, partial_folder, safe_name, writing
 from tfsasm.motchallenge import FRAMES_FROM_0, Skipped, read_detections, with_commas
@@ -19,9 +23,8 @@ from tfsasm.tables import Doubles
 
 _LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
 
-
-MotRow = tuple[str, int, list[str]]
-"""Sequence, number and `"left,top,width,height,score\\n"` lines of a frame."""
+Note = Callable[[str], None]
+"""Takes a sentence on what came of it, when a stream has ended."""
 
 
 class FrameBoxes(NamedTuple):
@@ -36,6 +39,39 @@ class FrameBoxes(NamedTuple):
     """The same as numbers `[P, 5]`."""
     categories: list[int] | None = None
     """COCO's number of each box's class, where the file has them."""
+
+
+class FrameRecord(NamedTuple):
+    """The same of a frame whose sequence and number are known."""
+
+    sequence: str
+    number: int
+    """From 1, or 0."""
+    key: str
+    lines: list[str]
+
+
+Frames = Iterator[FrameBoxes]
+
+AnyFrame = TypeVar("AnyFrame", FrameBoxes, FrameRecord)
+
+
+@dataclass
+class Count:
+    """Frames and boxes that went by."""
+
+    frames: int = 0
+    boxes: int = 0
+
+    def of(self, frames: Iterable[AnyFrame]) -> Iterator[AnyFrame]:
+        """The same frames, counted."""
+        for frame in frames:
+            self.frames += 1
+            self.boxes += len(frame.lines)
+            yield frame
+
+    def __str__(self) -> str:
+        return f"{self.boxes:,} boxes of {self.frames:,} frames"
 
 
 @dataclass
@@ -62,19 +98,16 @@ class Reading:
             raise InputError(bad.first)
         self.skipped += bad
 
-    def usable(self, path: Path, frames: Iterable[FrameBoxes]) -> Iterator[FrameBoxes]:
+    def usable(self, path: Path, frames: Iterable[FrameBoxes]) -> Frames:
         """The same frames. Raises `InputError` at the end where bad lines were all there was."""
-        before, boxes = self.skipped, 0
-        self.skipped = Skipped()
-        for frame in frames:
-            boxes += len(frame.boxes)
-            yield frame
-        if self.skipped.count and not boxes:
+        before, self.skipped, count = self.skipped, Skipped(), Count()
+        yield from count.of(frames)
+        if self.skipped.count and not count.boxes:
             raise self.skipped.all_of(path)
         self.skipped = before + self.skipped
 
 
-def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
+def read_frames(path: Path, reading: Reading) -> Frames:
     """The frames of a det_db, a `det.txt` or a folder of such; each of them once.
 
     Raises `InputError` for a file that cannot be read, lines that cannot be used and keys that name
@@ -92,13 +125,163 @@ def read_frames(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
     return _read_mot(path, name, reading, above)
 
 
-def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[MotRow]:
+def _read_det_db(path: Path, reading: Reading) -> Frames:
+    for key, lines, boxes, bad in parsed_entries(path):
+        if bad.count:
+            reading.leave_out(bad)
+            lines = [line for line in lines if _good(line)]
+        yield FrameBoxes(key, lines, boxes)
+
+
+def _good(line: str) -> bool:
+    try:
+        return bool(LINE.parse(line))
+    except ValueError:
+        return False
+
+
+def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Frames:
+    """Every frame up to the last with a box: a det_db knows empty frames from absent ones."""
+    found = read_detections(path, skip_bad=reading.skip_bad)
+    reading.skipped += found.skipped
+    if found.from_zero:
+        reading.notes.append(f"{path}: {FRAMES_FROM_0}")
+    prefix = reading.prefix
+    if prefix is None:
+        prefix = "/".join(above.resolve().parts[1:][-2:]) if above else ""
+    last = max(found, default=0)
+    if last > _LAST:
+        raise InputError(f"{path}: frame {last} is not of a video, which has {_LAST:,} at most")
+    for number in range(1, last + 1):
+        boxes = found.get(number, np.zeros((0, 5)))
+        key = "/".join([*components(prefix), name, "img1", f"{number:0{reading.digits}}.txt"])
+        yield FrameBoxes(key, [as_line(box) for box in boxes.tolist()], boxes)
+
+
+def det_files(folder: Path) -> dict[str, Path]:
+    """The MOT detections in a folder, by sequence: `NAME/det/det.txt`, `NAME/det.txt`, `NAME.txt`.
+
+    Raises `InputError` when there are none, or two of a name.
+    """
+    found: dict[str, Path] = {}
+    for form in ("*/det/det.txt", "*/det.txt", "*.txt"):
+        for path in sorted(folder.glob(form)):
+            name = path.stem if form == "*.txt" else path.relative_to(folder).parts[0]
+            if name in found:
+                raise InputError(f"{found[name]} and {path} are both of {name}; keep one")
+            found[name] = path
+    if not found:
+        raise InputError(f"no detections in {folder}: wanted are NAME/det/det.txt or NAME.txt")
+    return dict(sorted(found.items()))
+
+
+def once(frames: Iterable[FrameBoxes]) -> Frames:
+    """The same frames. Raises `InputError` when two keys name the same one."""
+    seen: dict[Folder, set[str]] = {}
+    for frame in frames:
+        folder, stem = place(frame.key)
+        stems = seen.setdefault(folder, set())
+        if stem in stems:
+            raise InputError(f"{frame.key} is there twice; keep one of its entries")
+        stems.add(stem)
+        yield frame
+
+
+def merge(
+    streams: Mapping[Path, Iterable[FrameBoxes]], clash: Literal["error", "first"], note: Note
+) -> Frames:
+    """The frames of all streams, each of them once.
+
+    Raises `InputError` for a frame whose boxes differ in two, unless `clash` is `first`.
+    """
+    checksums: dict[Folder, dict[str, int]] = {}
+    same = differing = 0
+    for path, frames in streams.items():
+        for frame in frames:
+            folder, stem = place(frame.key)
+            of_folder = checksums.setdefault(folder, {})
+            checksum = zlib.crc32(frame.boxes.tobytes())
+            if stem not in of_folder:
+                of_folder[stem] = checksum
+                yield frame
+            elif of_folder[stem] == checksum:
+                same += 1
+            elif clash == "first":
+                differing += 1
+            else:
+                raise InputError(
+                    f"{path}: an earlier input has other boxes for {frame.key}; leave one of them "
+                    "away, or let the first count with --clash first"
+                )
+    if same:
+        note(f"{same:,} frames were in several inputs, with the same boxes")
+    if differing:
+        note(f"{differing:,} frames were in several inputs, with other boxes; the first's were "
+             "kept")
+
+
+def filter_boxes(
+    frames: Iterable[FrameBoxes], *, score: float = float("-inf"), min_width: float = 0.0,
+    min_height: float = 0.0, min_area: float = 0.0, categories: Sequence[int] = (),
+    sequences: Sequence[str] = (),
+) -> Frames:
+    """The frames of some sequences, or all, with the boxes that reach every threshold, in pixels.
+
+    A frame may become empty. Raises `InputError` for `categories` (COCO's numbers of classes) of
+    boxes without a class, and at the end for a sequence that was not there.
+    """
+    least = [score, min_width, min_height, min_area]
+    if np.isnan(least).any():
+        name = ("score", "min_width", "min_height", "min_area")[int(np.isnan(least).argmax())]
+        raise InputError(f"{name} is not a number, so no box would reach it")
+    absent = set(sequences)
+    for frame in frames:
+        name = sequence_of(frame.key)
+        if sequences and name not in sequences:
+            continue
+        absent.discard(name)
+        _, _, width, height, scores = frame.boxes.T
+        kept = (scores >= score) & (width >= min_width) & (height >= min_height)
+        kept &= width * height >= min_area
+        if categories:
+            if frame.categories is None:
+                raise InputError("only COCO results have classes; leave --categories away")
+            kept &= np.isin(frame.categories, categories)
+        labels = frame.categories and list(compress(frame.categories, kept))
+        yield FrameBoxes(frame.key, list(compress(frame.lines, kept)), frame.boxes[kept], labels)
+    if absent:
+        raise InputError(f"the input has no sequence {', '.join(sorted(absent))}")
+
+
+def rekey(frames: Iterable[FrameBoxes], old: str, new: str, note: Note) -> Frames:
+    """The frames with `new` for `old` at the beginning of their keys, by whole folders.
+
+    Raises `InputError` when no key begins so.
+    """
+    before, after = old.strip("/"), new.strip("/")
+    changed = others = 0
+    for frame in frames:
+        key = frame.key.replace("\\", "/").lstrip("/")
+        if before and not key.startswith(f"{before}/"):
+            others += 1
+            yield frame
+            continue
+        changed += 1
+        rest = key[len(before) :].lstrip("/")
+        yield frame._replace(key=f"{after}/{rest}" if after else rest)
+    if others and not changed:
+        raise InputError(f"no key begins with {old!r}; they are such as {frame.key!r}")
+    if others:
+        note(f"{others:,} keys do not begin with {old!r} and stay")
+
+
+def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[FrameRecord]:
     """Frames as `write_mot` takes them.
 
     Raises `InputError` for what MOT text cannot hold: two sequences in a `det.txt`, two of the same
     or no name in a folder, two frames of the same number or one of none.
     """
-    known: dict[str, tuple[tuple[str, ...], set[int]]] = {}
+    known: dict[str, tuple[Folder, set[int]]] = {}
     for frame in frames:
         folder, _ = place(frame.key)
         name = output.stem if output.suffix else sequence_of(frame.key)
@@ -117,14 +300,15 @@ def mot_rows(frames: Iterable[FrameBoxes], output: Path) -> Iterator[MotRow]:
             )
         number = number_of(frame.key)
         if number in numbers:
-            raise InputError(f"{frame.key}: another frame of its sequence has the number {number} "
-                             "too")
+            raise InputError(
+                f"{frame.key}: another frame of its sequence has the number {number} too"
+            )
         numbers.add(number)
-        yield name, number, frame.lines
+        yield FrameRecord(name, number, frame.key, frame.lines)
 
 
 def write_mot(
-    output: Path, rows: Iterable[MotRow], *, overwrite: bool, names: Iterable[str] = ()
+    output: Path, frames: Iterable[FrameRecord], *, overwrite: bool, names: Iterable[str] = ()
 ) -> list[str]:
     """Write a `det.txt` of one sequence, or a folder of a `NAME.txt` for each, when all is done.
 
@@ -138,9 +322,9 @@ def write_mot(
     with writing(output), partial_folder(folder, "detections") as partial:
         for file in [single] if single else [f"{name}.txt" for name in names]:
             (partial / file).touch()
-        for file, part in groupby(rows, lambda row: single or f"{row[0]}.txt"):
+        for file, part in groupby(frames, lambda frame: single or f"{frame.sequence}.txt"):
             with (partial / file).open("a", encoding="utf-8", newline="\n") as text:
-                for _, number, lines in part:
+                for _, number, _, lines in part:
                     if number == 0:
                         from_zero.add(file)
                     text.writelines(_mot_line(number, line) for line in lines)
@@ -170,36 +354,7 @@ def _count_from_1(path: Path) -> None:
     moved.replace(path)
 
 
-def det_files(folder: Path) -> dict[str, Path]:
-    """The MOT detections in a folder, by sequence: `NAME/det/det.txt`, `NAME/det.txt`, `NAME.txt`.
-
-    Raises `InputError` when there are none, or two of a name.
-    """
-    found: dict[str, Path] = {}
-    for form in ("*/det/det.txt", "*/det.txt", "*.txt"):
-        for path in sorted(folder.glob(form)):
-            name = path.stem if form == "*.txt" else path.relative_to(folder).parts[0]
-            if name in found:
-                raise InputError(f"{found[name]} and {path} are both of {name}; keep one")
-            found[name] = path
-    if not found:
-        raise InputError(f"no detections in {folder}: wanted are NAME/det/det.txt or NAME.txt")
-    return dict(sorted(found.items()))
-
-
-def once(frames: Iterable[FrameBoxes]) -> Iterator[FrameBoxes]:
-    """The same frames. Raises `InputError` when two keys name the same one."""
-    seen: dict[tuple[str, ...], dict[str, None]] = {}
-    for frame in frames:
-        folder, stem = place(frame.key)
-        stems = seen.setdefault(folder, {})
-        if stem in stems:
-            raise InputError(f"{frame.key} is there twice; keep one of its entries")
-        stems[stem] = None
-        yield frame
-
-
-def place(key: str) -> tuple[tuple[str, ...], str]:
+def place(key: str) -> tuple[Folder, str]:
     """Folder and file stem of a key, alike for keys that name the same frame."""
     prefix, stem = split_key(key)
     return components(prefix), stem
@@ -222,38 +377,3 @@ def number_of(key: str) -> int:
 def as_line(box: Sequence[float]) -> str:
     """Left, top, width, height and score as a det_db has them, to the last digit."""
     return ",".join(map(repr, box)) + "\n"
-
-
-def _read_det_db(path: Path, reading: Reading) -> Iterator[FrameBoxes]:
-    for key, lines, boxes, bad in parsed_entries(path):
-        if bad.count:
-            reading.leave_out(bad)
-            lines = [line for line in lines if _good(line)]
-        yield FrameBoxes(key, lines, boxes)
-
-
-def _good(line: str) -> bool:
-    try:
-        LINE.parse(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Iterator[FrameBoxes]:
-    """Every frame up to the last with a box: a det_db knows empty frames from absent ones."""
-    found = read_detections(path, skip_bad=reading.skip_bad)
-    reading.skipped += found.skipped
-    if found.from_zero:
-        reading.notes.append(f"{path}: {FRAMES_FROM_0}")
-    prefix = reading.prefix
-    if prefix is None:
-        prefix = "/".join(above.resolve().parts[1:][-2:]) if above else ""
-    last = max(found, default=0)
-    if last > _LAST:
-        raise InputError(f"{path}: frame {last} is not of a video, which has {_LAST:,} at most")
-    none = LINE.table([], str, skip_bad=False)[0][:, :5]
-    for number in range(1, last + 1):
-        boxes = found.get(number, none)
-        key = "/".join([*components(prefix), name, "img1", f"{number:0{reading.digits}}.txt"])
-        yield FrameBoxes(key, [as_line(box) for box in boxes.tolist()], boxes)

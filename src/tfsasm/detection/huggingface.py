@@ -4,27 +4,23 @@ The model's own image processor prepares the image and reads the outputs, so eac
 authors mean it. Weights must be whole: the library would fill what a file lacks with noise.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
+from tfsasm.detection.live import Detected, LiveDetector, LiveSettings
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.tables import Image
 
-if TYPE_CHECKING:
-    import torch
-
-
 PREFIX = "hf:"
 """What the name of such a detector begins with: `hf:OWNER/NAME`, `hf:./folder`."""
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -48,27 +44,25 @@ class HuggingFaceDetector(LiveDetector):
     whole.
     """
 
+    settings: HuggingFaceSettings
+
     def __init__(self, name: Path | str, settings: HuggingFaceSettings | None = None) -> None:
         from tfsasm.pytorch import find_device
 
-        self.settings = settings or HuggingFaceSettings()
-        self._name = str(name).removeprefix(PREFIX)
+        self.settings, self.notes = settings or HuggingFaceSettings(), []
+        self.weights = name = str(name).removeprefix(PREFIX)
         self._device = find_device(self.settings.device)
-        self._processor, model = load_whole(
-            self._name, "AutoModelForObjectDetection", "object detector"
-        )
+        self._processor, model = load_whole(name, "AutoModelForObjectDetection", "object detector")
         if not hasattr(self._processor, "post_process_object_detection"):
             kind = type(self._processor).__name__
-            raise InputError(f"{self._name} has a {kind}, which cannot read boxes")
-        self._classes = _classes(model.config.id2label, self.settings.labels, self._name)
-        self.class_names = {n: str(model.config.id2label[n]) for n in self._classes.tolist()}
+            raise InputError(f"{name} has a {kind}, which cannot read boxes")
+        names = model.config.id2label
+        self.classes = _classes(names, self.settings.labels, name)
+        self.class_names = {n: str(names[n]) for n in self.classes}
         self.model = model.float().eval().requires_grad_(False).to(self._device)
 
-    def __repr__(self) -> str:
-        return f"HuggingFaceDetector({self._name!r}, {', '.join(self.class_names.values())})"
-
-    def find(self, image: Image) -> Detected:
-        """See `LiveDetector.find`."""
+    def candidates(self, image: Image) -> Detected:
+        """See `LiveDetector.candidates`."""
         import torch
 
         height, width = image.shape[:2]
@@ -79,12 +73,13 @@ class HuggingFaceDetector(LiveDetector):
             (found,) = self._processor.post_process_object_detection(
                 outputs, threshold=self.settings.score_threshold, target_sizes=[(height, width)]
             )
-            wanted = torch.isin(found["labels"].cpu(), self._classes)
-            scores = found["scores"].cpu()[wanted].numpy().astype(np.float32)
-            xyxy = found["boxes"].cpu()[wanted].numpy().astype(np.float32)
-            classes = found["labels"].cpu()[wanted].numpy().astype(np.int64)
-        detected = Detected(xyxy, scores, classes).rows(np.argsort(-scores, kind="stable"))
-        return kept(detected, self.settings, image)
+        detected = Detected(
+            found["boxes"].cpu().numpy().astype(np.float32),
+            found["scores"].cpu().numpy().astype(np.float32),
+            found["labels"].cpu().numpy().astype(np.int64),
+        )
+        detected = detected.rows(np.isin(detected.classes, self.classes))
+        return detected.rows(np.argsort(-detected.scores, kind="stable"))
 
 
 def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
@@ -100,12 +95,14 @@ def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
             'Hugging Face models need transformers: pip install "tfsasm[hf]", or bring detections '
             "as a file"
         ) from error
-    source = _source(name)
+    if not (name and Path(name).is_dir()) and not _HUB_NAME.fullmatch(name):
+        raise InputError(f"there is no folder {name or '(nothing)'}; give hf:OWNER/NAME or "
+                         "hf:./FOLDER")
     try:
         with _quiet(transformers.utils.logging):
-            processor = transformers.AutoImageProcessor.from_pretrained(source)
+            processor = transformers.AutoImageProcessor.from_pretrained(name)
             model, about = getattr(transformers, kind).from_pretrained(
-                source, output_loading_info=True
+                name, output_loading_info=True
             )
     except ImportError as error:  # some models need another package, such as timm
         raise InputError(f"the model {name} needs more: {_first_line(error)}") from error
@@ -127,20 +124,8 @@ def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
     return processor, model
 
 
-def _source(name: str) -> str:
-    """The folder or the name on the hub; what looks like a path must be there."""
-    if name and Path(name).is_dir():
-        return name
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
-        raise InputError(f"there is no folder {name or '(nothing)'}; give hf:OWNER/NAME or "
-                         "hf:./FOLDER")
-    return name
-
-
-def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> torch.Tensor:
+def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> tuple[int, ...]:
     """Numbers of the wanted labels."""
-    import torch
-
     by_label: dict[str, list[int]] = {}
     for number, label in names.items():
         by_label.setdefault(str(label).casefold(), []).append(int(number))
@@ -149,7 +134,7 @@ def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> torc
         raise InputError(
             f"{model} has no class {', '.join(unknown)}; set labels to some of: {known}"
         )
-    return torch.tensor([n for label in wanted for n in by_label[label.casefold()]])
+    return tuple(n for label in wanted for n in by_label[label.casefold()])
 
 
 @contextmanager

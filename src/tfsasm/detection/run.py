@@ -19,14 +19,14 @@ import numpy as np
 from tfsasm.datasets.sequences import Sequence as DataSequence
 from tfsasm.detection.det_db import components, split_key, write_det_db
 from tfsasm.detection.detectors import Detector
-from tfsasm.detection.formats import write_mot
+from tfsasm.detection.formats import Count, FrameRecord, write_mot
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.files import checked, field, locked, parsed, reading, shown, writing
 from tfsasm.limits import open_to_go_on
 from tfsasm.video.addresses import public_address
 from tfsasm.video.prefetch import prefetch
-from tfsasm.video.source import Frame, Source, open_video
+from tfsasm.video.source import Frame, open_video
 
 _OFFICIAL = {
     "dancetrack": "DanceTrack", "mot15": "MOT15", "mot16": "MOT16", "mot17": "MOT17",
@@ -82,8 +82,11 @@ def detect(
                 step(video.name, video.length or 0, None)
                 continue
             begun, number = journal.begun or ("", 1)
-            first = number if begun == video.name else 1
-            journal.finish(video.name, _detect_video(video, first, detector, journal, step))
+            first, notes = number if begun == video.name else 1, list[str]()
+            with closing(_detected(video, detector, journal.add, notes, first)) as steps:
+                for frames, length in steps:
+                    step(video.name, frames, length)
+            journal.finish(video.name, notes)
         outcome = write_found(journal, output, videos, overwrite=overwrite)
     journal.remove()
     return outcome
@@ -93,23 +96,14 @@ def write_found(
     journal: Journal, output: Path, videos: Sequence[Video], *, overwrite: bool
 ) -> Outcome:
     """Write `output`, as its suffix says, from a journal in which all videos are finished."""
-    frames = boxes = 0
-    names = [video.name for video in videos]
-
-    def counted() -> Iterator[FrameRecord]:
-        nonlocal frames, boxes
-        for record in journal.frames(names):
-            frames += 1
-            boxes += len(record.lines)
-            yield record
-
+    names, count = [video.name for video in videos], Count()
+    records = count.of(journal.frames(names))
     if output.suffix.lower() == ".json":
-        write_det_db(output, ((record.key, record.lines) for record in counted()))
+        write_det_db(output, ((record.key, record.lines) for record in records))
     else:
-        rows = ((record.sequence, record.number, record.lines) for record in counted())
-        write_mot(output, rows, overwrite=overwrite, names=names)
+        write_mot(output, records, overwrite=overwrite, names=names)
     notes = tuple(note for name in names for note in journal.finished[name])
-    return Outcome(frames, boxes, notes, any(_CUT in note for note in notes))
+    return Outcome(count.frames, count.boxes, notes, any(_CUT in note for note in notes))
 
 
 def detect_whole(video: Video, detector: Detector) -> Generator[int, None, Found]:
@@ -117,46 +111,34 @@ def detect_whole(video: Video, detector: Detector) -> Generator[int, None, Found
 
     Raises `InputError` for what cannot be read.
     """
-    records, notes = list[FrameRecord](), list[str]()
-    with (
-        open_video(video.source) as source,
-        closing(_detected(video, source, detector, notes)) as found,
-    ):
-        for record in found:
-            records.append(record)
-            yield len(records)
-        return Found(records, [*source.problems, *notes])
-
-
-def _detect_video(
-    video: Video, first: int, detector: Detector, journal: Journal, step: Step
-) -> list[str]:
-    """Detect from frame `first` on; returns the problems of the video."""
-    notes = list[str]()
-    with (
-        open_video(video.source, start=first) as source,
-        closing(_detected(video, source, detector, notes)) as found,
-    ):
-        length = None if video.length or source.count is None else source.count + first - 1
-        step(video.name, first - 1, length)
-        for record in found:
-            journal.add(record)
-            step(video.name, 1, None)
-        return [*source.problems, *notes]
+    found = Found([], [])
+    with closing(_detected(video, detector, found.records.append, found.notes)) as steps:
+        for _ in steps:
+            yield len(found.records)
+    return found
 
 
 def _detected(
-    video: Video, source: Source, detector: Detector, notes: list[str]
-) -> Generator[FrameRecord, None, None]:
-    """The frames of an open video; that it was cut short goes to `notes`."""
-    try:
-        with closing(prefetch(source, _AHEAD)) as frames:
-            for frame in frames:
-                height, width = frame.image.shape[:2]
-                lines = as_lines(detector(frame), width, height)
-                yield FrameRecord(video.name, frame.number, key_of(video, frame), lines)
-    except TruncatedInput as cut:
-        notes.append(f"{_CUT}{cut}")
+    video: Video, detector: Detector, add: Callable[[FrameRecord], None], notes: list[str],
+    first: int = 1,
+) -> Generator[tuple[int, int | None], None, None]:
+    """Detect from frame `first` on; yields what a `Step` takes after the name.
+
+    Frames go to `add`, and in the end the video's problems to `notes`.
+    """
+    with open_video(video.source, start=first) as source:
+        length = None if video.length or source.count is None else source.count + first - 1
+        yield first - 1, length
+        try:
+            with closing(prefetch(source, _AHEAD)) as frames:
+                for frame in frames:
+                    height, width = frame.image.shape[:2]
+                    lines = as_lines(detector(frame), width, height)
+                    add(FrameRecord(video.name, frame.number, key_of(video, frame), lines))
+                    yield 1, None
+        except TruncatedInput as cut:
+            notes.append(f"{_CUT}{cut}")
+        notes[:0] = source.problems
 
 
 def single_video(source: Path) -> Video:
@@ -213,18 +195,6 @@ def key_of(video: Video, frame: Frame) -> str:
     return "/".join([*components(prefix if video.folder is None else video.folder), f"{stem}.txt"])
 
 
-class FrameRecord(NamedTuple):
-    """The boxes of one frame."""
-
-    sequence: str
-    number: int
-    """From 1."""
-    key: str
-    """As a det_db calls the frame."""
-    lines: list[str]
-    """`"left,top,width,height,score\\n"` each."""
-
-
 class Found(NamedTuple):
     """What was found in a video."""
 
@@ -257,17 +227,19 @@ class Journal:
         self._file.truncate(good)
         self._file.seek(good)
         if not good:
-            self._append(about)
+            self.add(about)
             self._first = self._file.tell()
 
-    def add(self, record: FrameRecord) -> None:
-        """Note a frame."""
-        self._append(record)
+    def add(self, row: FrameRecord | dict[str, Any]) -> None:
+        """Note a frame; what the run is, and the end of a sequence, are rows too."""
+        with writing(self.path):
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()
 
     def finish(self, sequence: str, notes: list[str]) -> None:
         """Note that a sequence is done, whose frames were the last that were noted."""
         self._spans[sequence] = self._first, self._file.tell()
-        self._append({"done": sequence, "notes": notes})
+        self.add({"done": sequence, "notes": notes})
         self.finished[sequence] = notes
         self._first = self._file.tell()
 
@@ -291,11 +263,6 @@ class Journal:
         with writing(self.path), self._open:
             self._file.flush()
 
-    def _append(self, row: Any) -> None:
-        with writing(self.path):
-            self._file.write(json.dumps(row).encode() + b"\n")
-            self._file.flush()
-
     def _read(self, about: dict[str, Any], *, overwrite: bool, whole: bool) -> int:
         """Take over what is there; returns how many bytes of it are good, 0 for none."""
         with reading(self.path), self.path.open("rb") as file:
@@ -303,9 +270,9 @@ class Journal:
             if not line.endswith(b"\n") and line[:1] in b"{":  # killed before anything was done
                 return 0
             before = _json(line)
+            if before != about and overwrite:
+                return 0
             if before != about:
-                if overwrite:
-                    return 0
                 raise InputError(
                     f"{self.path} is of another run ({_difference(before, about)}); give its "
                     "options to continue it, or --overwrite to start over"
@@ -335,7 +302,7 @@ def _row(line: bytes) -> FrameRecord | tuple[str, list[str]] | None:
     with suppress(ValueError):
         if isinstance(row, dict):
             return field(row, "done", str), _texts(row.get("notes"), "notes")
-        name, number, key, lines = row if isinstance(row, list) and len(row) == 4 else [None] * 4
+        name, number, key, lines = checked(row, "row", list)
         return FrameRecord(
             checked(name, "sequence", str), checked(number, "number", int),
             checked(key, "key", str), _texts(lines, "lines"),

@@ -10,6 +10,7 @@ import re
 import shutil
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,8 +21,7 @@ import cv2
 import numpy as np
 
 from tfsasm.boxes import cxcywh_to_xyxy
-from tfsasm.detection.class_names import choose, read_names
-from tfsasm.detection.live import Detected, LiveDetector, LiveSettings, kept
+from tfsasm.detection.live import ClassSettings, Detected, LiveDetector, choose, read_names
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
 from tfsasm.runtime.preprocess import MEAN, STD
@@ -60,16 +60,12 @@ _TIMEOUT = 30.0  # seconds without an answer, not for the whole file
 
 
 @dataclass(frozen=True)
-class YoloxSettings(LiveSettings):
+class YoloxSettings(ClassSettings):
     """How a YOLOX file is run and which of its boxes are kept."""
 
     nms_iou: float | None = 0.7
     """Of two boxes that overlap more, the lower is dropped. High, since people stand in front of
     one another, and a tracker can better drop a duplicate than miss a person."""
-    classes: tuple[int, ...] | None = None
-    """Wanted classes by number; None: that which the file calls person, else 0, COCO's person."""
-    labels: tuple[str, ...] = ()
-    """Wanted classes by the file's own names, or number; they count instead of `classes`."""
     input_size: tuple[int, int] | None = None
     """Height and width of the network's input. An ONNX file may have it. Where it is open, images
     are scaled to lie within 416x416 when the file's name contains nano or tiny, else 640x640 (for a
@@ -89,8 +85,6 @@ class YoloxSettings(LiveSettings):
         super().__post_init__()
         if self.threads < 1:
             raise InputError(f"threads {self.threads} is not at least 1")
-        if self.classes is not None and (not self.classes or min(self.classes) < 0):
-            raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
         if self.input_size and any(side < 32 or side % 32 for side in self.input_size):
             raise InputError(f"input_size {self.input_size} must be multiples of 32")
 
@@ -155,32 +149,38 @@ class Yolox(LiveDetector):
     doesn't have.
     """
 
+    settings: YoloxSettings
+    weights: Path
+    input_size: tuple[int, int]
+
     def __init__(
         self, weights: Path, settings: YoloxSettings, input_size: tuple[int, int], *,
         fixed: bool, legacy: bool, decoded: bool | None, names: Mapping[int, str],
     ) -> None:
         self.settings, self.input_size, self.legacy = settings, input_size, legacy
-        self._weights = weights
+        self.weights = weights
         probe = self._run(np.full((*input_size, 3), _PAD, np.uint8))
-        self._strides = _checked_strides(probe, input_size, weights)
+        pyramids = {len(grid(input_size, strides)): strides for strides in _STRIDES}
+        if len(probe) not in pyramids:
+            wanted = " or ".join(map(str, pyramids))
+            raise _no_yolox(weights, f"it has {len(probe)} cells, where {input_size} make {wanted}")
+        low, high = probe[:, 4:].min(), probe[:, 4:].max()
+        if not (low >= 0 and high <= 1):
+            raise _no_yolox(weights, f"its scores go from {low:.3g} to {high:.3g}, not 0 to 1")
+        self._strides = pyramids[len(probe)]
         cells = grid(input_size, self._strides)
-        self.classes, self.class_names, self.note = choose(
+        self.classes, self.class_names, self.notes = choose(
             settings.labels, settings.classes, names, probe.shape[1] - 5, str(weights)
         )
         self.decoded = is_decoded(probe[:, :2], cells) if decoded is None else decoded
         self._fixed = fixed or self.decoded  # what decodes inside may know one grid only
 
-    def __repr__(self) -> str:
-        height, width = self.input_size
-        wanted = ", ".join([*self.class_names.values()] or map(str, self.classes))
-        return f"{type(self).__name__}({str(self._weights)!r}, {height}x{width}, {wanted})"
-
     def infer(self, batch: Floats) -> Any:
         """The network's output `[1, cells, 5 + classes]` to `batch` `[1, 3, H, W]`."""
         raise NotImplementedError
 
-    def find(self, image: Image) -> Detected:
-        """See `LiveDetector.find`."""
+    def candidates(self, image: Image) -> Detected:
+        """See `LiveDetector.candidates`."""
         size = self.input_size if self._fixed else needed(image, self.input_size)
         canvas, (scale_x, scale_y) = letterbox(image, size)
         output = self._run(canvas)
@@ -193,8 +193,7 @@ class Yolox(LiveDetector):
         scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
         xyxy = cxcywh_to_xyxy(boxes) / scale
         classes = np.asarray(self.classes)[of_classes[chosen].argmax(axis=1)]
-        found = Detected(xyxy, scores[chosen], classes)
-        return kept(found, self.settings, image)
+        return Detected(xyxy, scores[chosen], classes)
 
     def _run(self, canvas: Image) -> Floats:
         """The network's output `[cells, 5 + classes]` for one letterboxed image."""
@@ -205,7 +204,7 @@ class Yolox(LiveDetector):
             pixels = (scaled - mean) / std
         output = self.infer(as_batch(pixels))
         if getattr(output, "ndim", 0) != 3 or output.shape[0] != 1 or output.shape[2] < 6:
-            raise _no_yolox(self._weights, f"its output is {np.shape(output)}")
+            raise _no_yolox(self.weights, f"its output is {np.shape(output)}")
         return np.asarray(output[0], dtype=np.float32)
 
 
@@ -235,22 +234,19 @@ class YoloxDetector(Yolox):
             legacy=bool(settings.legacy), decoded=settings.decoded,
             names=read_names(about.get("names", "")) if names is None else names,
         )  # fmt: skip
-        self._fixed = self._fixed or not self._takes((size[0] - 32, size[1]))
-
-    def _takes(self, size: tuple[int, int]) -> bool:
-        """Whether the file, whatever it says of itself, runs on images of another size."""
-        try:
-            output = self._run(np.full((*size, 3), _PAD, np.uint8))
-        except InputError:
-            return False
-        return len(output) == len(grid(size, self._strides))
+        if not self._fixed:  # whatever it says of itself, it may not run on images of another size
+            smaller = (size[0] - 32, size[1])
+            self._fixed = True
+            with suppress(InputError):
+                output = self._run(np.full((*smaller, 3), _PAD, np.uint8))
+                self._fixed = len(output) != len(grid(smaller, self._strides))
 
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`. Raises `InputError` for a file that fails."""
         try:
             return self._session.run(None, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's errors share no base of their own
-            raise InputError(f"{self._weights} cannot be run: {last_line(error)}") from error
+            raise InputError(f"{self.weights} cannot be run: {last_line(error)}") from error
 
 
 def as_batch(pixels: np.ndarray) -> Floats:
@@ -277,13 +273,10 @@ def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, tuple[float, 
 
 def needed(image: Image, size: tuple[int, int]) -> tuple[int, int]:
     """The least canvas, in whole cells, on which `letterbox` scales the image as on `size`."""
-    height, width = image.shape[:2]
-    factor = min(size[0] / height, size[1] / width)
-    return _whole_cells(height * factor), _whole_cells(width * factor)
-
-
-def _whole_cells(side: float) -> int:
-    return max(round(side) + 31, 32) // 32 * 32
+    sides = image.shape[:2]
+    factor = min(size[0] / sides[0], size[1] / sides[1])
+    height, width = (max(round(side * factor) + 31, 32) // 32 * 32 for side in sides)
+    return height, width
 
 
 @lru_cache(16)
@@ -340,18 +333,6 @@ def _input_size(
                          f"{settings.input_size}")
     return (height, width), settings.input_size is not None or any(
         isinstance(side, int) for side in shape[2:])
-
-
-def _checked_strides(output: Floats, size: tuple[int, int], weights: Path) -> tuple[int, ...]:
-    """The strides that an output has, which must be those of a YOLOX."""
-    pyramids = {len(grid(size, strides)): strides for strides in _STRIDES}
-    if len(output) not in pyramids:
-        wanted = " or ".join(map(str, pyramids))
-        raise _no_yolox(weights, f"it has {len(output)} cells, where {size} make {wanted}")
-    low, high = output[:, 4:].min(), output[:, 4:].max()
-    if not (low >= 0 and high <= 1):
-        raise _no_yolox(weights, f"its scores go from {low:.3g} to {high:.3g}, not 0 to 1")
-    return pyramids[len(output)]
 
 
 def _no_yolox(weights: Path, why: str) -> InputError:

@@ -13,18 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tfsasm import pytorch
 from tfsasm.detection.yolox import Yolox, YoloxSettings
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.pytorch import (
-    beside,
-    differences,
-    download,
-    find_device,
-    read_state_dict,
-    refuse,
-    side_queue,
-    upload,
-)  # fmt: skip
 from tfsasm.tables import Floats
 
 _STEM, _CLASSES = "backbone.backbone.stem.conv.conv.weight", "head.cls_preds.0.weight"
@@ -69,41 +60,41 @@ class YoloxTorchDetector(Yolox):
     ) -> None:
         settings = settings or YoloxSettings()
         path = Path(weights)
-        self._device = find_device(settings.device)
-        self._queue = side_queue(self._device)
+        self._device = pytorch.find_device(settings.device)
+        self._queue = pytorch.side_queue(self._device)
         # stripped files lack the counters, and nothing uses them
-        state = {name: t for name, t in read_state_dict(path).items() if not _is_counter(name)}
-        self.size, self._class_count = recognise(state, path)
+        whole = pytorch.read_state_dict(path)
+        state = {name: tensor for name, tensor in whole.items() if not _is_counter(name)}
+        self.size, classes = recognise(state, path)
         if name not in (None, self.size):
             raise InputError(
                 f"{path} holds a {self.size}, not a {name}; say --detector {self.size}"
             )
-        self._network = build(self.size, self._class_count, state, path).to(self._device)
-        self._assumed = settings.input_size is None or settings.legacy is None
-        input_size, legacy = usual_input(path.name, self.size, self._class_count)
+        network = new_network(self.size, classes)
+        wanted = {n: tensor for n, tensor in network.state_dict().items() if not _is_counter(n)}
+        pytorch.refuse(pytorch.differences(wanted, state), f"{path} does not fit a {self.size}")
+        tensors = {name: tensor.float() for name, tensor in state.items()}
+        network.load_state_dict(network.state_dict() | tensors)
+        self._network = network.requires_grad_(False).to(self._device)
+        input_size, legacy = usual_input(path.name, self.size, classes)
         super().__init__(
             path, settings, settings.input_size or input_size,
             fixed=settings.input_size is not None, decoded=False, names={},
             legacy=legacy if settings.legacy is None else settings.legacy,
         )  # fmt: skip
-
-    def report(self) -> list[str]:
-        """How the file was taken, where the settings left that open."""
-        if not self._assumed:
-            return super().report()
-        height, width = self.input_size
-        colours = "RGB normalised as for ImageNet" if self.legacy else "BGR from 0 to 255"
-        return [
-            f"{self._weights} was taken to be a {self.size} of {self._class_count} class(es) that "
-            f"sees {height}x{width} pixels, {colours}; if it is not, set input_size and legacy",
-            *super().report(),
-        ]
+        if settings.input_size is None or settings.legacy is None:
+            height, width = self.input_size
+            colours = "RGB normalised as for ImageNet" if self.legacy else "BGR from 0 to 255"
+            self.notes.insert(
+                0, f"{path} was taken to be a {self.size} of {classes} class(es) that sees "
+                f"{height}x{width} pixels, {colours}; if it is not, set input_size and legacy"
+            )
 
     @torch.inference_mode()
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`."""
-        with beside(self._queue):  # it waits for its own answer only
-            return download(self._network(upload(batch, self._device)))
+        with pytorch.beside(self._queue):  # it waits for its own answer only
+            return pytorch.download(self._network(pytorch.upload(batch, self._device)))
 
 
 def recognise(state: State, path: Path) -> tuple[str, int]:
@@ -119,19 +110,6 @@ def recognise(state: State, path: Path) -> tuple[str, int]:
         known = ", ".join(f"{width} ({name})" for width, name in _SIZES.items())
         raise WeightsError(f"{path} is a YOLOX of width {len(stem)}; known are {known}")
     return _SIZES[len(stem)], len(classes)
-
-
-def build(size: str, classes: int, state: State, path: Path) -> nn.Module:
-    """The network of that size with these tensors, float32, giving raw boxes.
-
-    Raises one `WeightsError` that lists all that does not fit.
-    """
-    network = new_network(size, classes)
-    wanted = {n: tensor for n, tensor in network.state_dict().items() if not _is_counter(n)}
-    refuse(differences(wanted, state), f"{path} does not fit a {size}")
-    tensors = {name: tensor.float() for name, tensor in state.items()}
-    network.load_state_dict(network.state_dict() | tensors)
-    return network.requires_grad_(False)
 
 
 def new_network(size: str, classes: int) -> nn.Module:
