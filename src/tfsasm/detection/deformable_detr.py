@@ -83,4 +83,4 @@ class DeformableDetrDetector(LiveDetector):
         xyxy = cxcywh_to_xyxy(boxes.cpu().numpy()[row]) * scale
         found = Detected(xyxy, scores.cpu().numpy(), self._numbers[kind])
         wanted = np.isin(found.classes, self.classes)
-        return found.rows(wanted & (found.scores > self.settings.score_threshold))
+        return found[wanted & (found.scores > self.settings.score_threshold)]

@@ -78,8 +78,8 @@ class HuggingFaceDetector(LiveDetector):
             found["scores"].cpu().numpy().astype(np.float32),
             found["labels"].cpu().numpy().astype(np.int64),
         )
-        detected = detected.rows(np.isin(detected.classes, self.classes))
-        return detected.rows(np.argsort(-detected.scores, kind="stable"))
+        detected = detected[np.isin(detected.classes, self.classes)]
+        return detected[np.argsort(-detected.scores, kind="stable")]
 
 
 def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:

@@ -3,22 +3,20 @@
 Classes have names, those of COCO, which YOLOX and most detectors number alike, or a file's own.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsasm.boxes import clipped, iou_matrix, suppress
 from tfsasm.detection.proposals import Proposals
 from tfsasm.errors import InputError
-from tfsasm.tables import Floats, Image, Integers
+from tfsasm.tables import Floats, Image, Integers, Table
 from tfsasm.video.source import Frame
 
 COCO = tuple("""
@@ -77,7 +75,8 @@ class ClassSettings(LiveSettings):
             raise InputError(f"classes {self.classes} must name at least one class, from 0 on")
 
 
-class Detected(NamedTuple):
+@dataclass(frozen=True)
+class Detected(Table):
     """Boxes of one image."""
 
     xyxy: Floats
@@ -86,10 +85,6 @@ class Detected(NamedTuple):
     """`[P]`."""
     classes: Integers
     """`[P]`, the detector's own numbers."""
-
-    def rows(self, index: Any) -> Detected:
-        """Some of them, by a mask or numbers."""
-        return Detected(self.xyxy[index], self.scores[index], self.classes[index])
 
 
 class LiveDetector:
@@ -124,12 +119,12 @@ class LiveDetector:
             found = without_duplicates(found, settings.nms_iou, settings)
         if not settings.clip:
             return found
-        found = found._replace(xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
-        return found.rows(((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1))
+        found = replace(found, xyxy=clipped(found.xyxy, image.shape[1], image.shape[0]))
+        return found[((found.xyxy[:, 2:] - found.xyxy[:, :2]) >= 1).all(axis=1)]
 
     def report(self) -> list[str]:
         """What was assumed, such as the classes of its file; it has an answer for every frame."""
-        return self.notes
+        return [*self.notes]
 
     def __call__(self, frame: Frame) -> Proposals:
         """The people in `frame`, best first."""
@@ -139,23 +134,23 @@ class LiveDetector:
 
     def detect(self, image: Image) -> tuple[Floats, Floats]:
         """Pixel corners `[P, 4]` and scores `[P]` in a BGR `image` `[H, W, 3]`, best first."""
-        xyxy, scores, _ = self.find(image)
-        return xyxy, scores
+        found = self.find(image)
+        return found.xyxy, found.scores
 
 
 def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> Detected:
     """What non-maximum suppression keeps, best first. Boxes that are not finite are dropped."""
-    found = found.rows(np.isfinite(found.xyxy).all(axis=1))
+    found = found[np.isfinite(found.xyxy).all(axis=1)]
     classes = None if settings.class_agnostic else found.classes
     best = suppress(found.xyxy, found.scores, iou, classes)
-    chosen = found.rows(best)
+    chosen = found[best]
     if not settings.merge or len(best) == len(found.scores):
         return chosen
     votes = (iou_matrix(chosen.xyxy, found.xyxy) > np.float64(iou)) * found.scores
     if classes is not None:
         votes *= chosen.classes[:, None] == found.classes
     votes[np.arange(len(best)), best] = chosen.scores  # a box of no area has no IoU with itself
-    return chosen._replace(xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))
+    return replace(chosen, xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))
 
 
 class Chosen(NamedTuple):

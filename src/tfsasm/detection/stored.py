@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -125,8 +125,7 @@ class MotDetections(_Stored):
             self._notes.append(str(self._frames.skipped))
         if self._frames.from_zero:
             self._guess("zero", FRAMES_FROM_0)
-        rows = np.concatenate([np.zeros((0, 5)), *self._frames.values()])
-        self._check(rows)
+        self._check(np.concatenate([np.zeros((0, 5)), *self._frames.values()]))
 
     def _find(self, frame: Frame) -> Doubles | None:
         return self._frames.get(frame.number + self._before)
@@ -217,7 +216,9 @@ class DetectionDatabase(_Stored):
         for path in (where, self._source):
             bare = (*path[:-1], PurePosixPath(path[-1]).stem) if path else ()  # a video: seq.mp4
             for candidate in (path, bare):
-                best = _best(self._file.folders, candidate)
+                ranks = {folder: _agreement(folder, candidate) for folder in self._file.folders}
+                top = max(filter(None, ranks.values()), default=None)
+                best = [folder for folder, rank in ranks.items() if rank and rank == top]
                 if len(best) == 1:
                     return best[0]
                 several = several or best
@@ -264,12 +265,6 @@ def _is_benchmark(folder: Folder) -> bool:
 def _strip(folder: Folder) -> Folder:
     """The folder up to its sequence's name."""
     return folder[:-1] if folder[-1:] == ("img1",) else folder
-
-
-def _best(folders: Iterable[Folder], path: Folder) -> list[Folder]:
-    """The folders that agree best with `path`: none, one, or several alike."""
-    ranks = {folder: rank for folder in folders if (rank := _agreement(folder, path))}
-    return [folder for folder, rank in ranks.items() if rank == max(ranks.values())]
 
 
 def _agreement(folder: Folder, path: Folder) -> tuple[int, int, int, bool] | None:

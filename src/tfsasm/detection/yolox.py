@@ -108,23 +108,24 @@ def download(url: str, path: Path, checksum: str) -> Path:
     Raises `InputError` when there is no network, the download breaks off, or the file has another
     SHA-256 than `checksum`; what was downloaded by then is removed.
     """
-    if not path.is_file():
-        check_folder(path.parent)
-        try:
-            with atomic_path(path) as partial:
-                _copy(url, partial)
-                if sha256(partial) != checksum:
-                    raise ValueError("what came is not the file of the release, or a part of it")
-        except (OSError, http.client.HTTPException, ValueError) as error:
+    if path.is_file():
+        if (found := sha256(path)) != checksum:
             raise InputError(
-                f"cannot download {url} ({error}); get it where there is a network and "
-                f"put it at {path}, or name a file you have with --detector-weights FILE"
-            ) from error
-    if sha256(path) != checksum:
+                f"{path} is not {url}: its SHA-256 is {found}, not {checksum}. Delete it to "
+                "download it again, or name it with --detector-weights FILE to use it as it is"
+            )
+        return path
+    check_folder(path.parent)
+    try:
+        with atomic_path(path) as partial:
+            _copy(url, partial)
+            if sha256(partial) != checksum:
+                raise ValueError("what came is not the file of the release, or a part of it")
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise InputError(
-            f"{path} is not {url}: its SHA-256 is {sha256(path)}, not {checksum}. Delete it to "
-            "download it again, or name it with --detector-weights FILE to use it as it is"
-        )
+            f"cannot download {url} ({error}); get it where there is a network and "
+            f"put it at {path}, or name a file you have with --detector-weights FILE"
+        ) from error
     return path
 
 

@@ -97,8 +97,7 @@ class SimulatedDetector:
     def detect(self, truth: Truth, zoom: float, shift: np.ndarray) -> np.ndarray:
         """Boxes of the next frame, float32 `[P, 5]` (ltwh pixels, score), best first."""
         self._advance()
-        boxes = [self._people(truth), self._ghosts(truth), self._static(zoom, shift)]
-        rows = np.concatenate(boxes)
+        rows = np.concatenate([self._people(truth), self._ghosts(truth), self._static(zoom, shift)])
         rows = rows[rows[:, 4] > self._floor]
         rows[:, :4] = clipped(rows[:, :4], *self._size)
         rows = rows[(rows[:, 2:4] - rows[:, :2] >= 2).all(axis=1)]

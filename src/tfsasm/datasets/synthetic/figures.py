@@ -48,15 +48,13 @@ _TORSO_PROFILE = np.array([0.38, 0.80, 1.0, 0.94, 0.86, 0.98, 0.90])
 class Outlines:
     """All polygons of one frame's people, in image pixels; made by `outlines`.
 
-    `limbs` and `lit` `[G, L, 12, 2]` (a limb and the part of it that the light reaches), `torso`
-    `[G, 14, 2]`, `lit_torso` alike, `stripes` `[G, S, 4, 2]`, `skirt` `[G, 4, 2]`, `order`
-    `[G, L + 2]` from far to near, `bounds` `[G, 4]` xyxy of everything that is drawn.
+    `limbs` `[G, L, 2, 12, 2]` and `torso` `[G, 2, 14, 2]` (whole, and the part of it that the light
+    reaches), `stripes` `[G, S, 4, 2]`, `skirt` `[G, 4, 2]`, `order` `[G, L + 2]` from far to near,
+    `bounds` `[G, 4]` xyxy of everything that is drawn.
     """
 
     limbs: np.ndarray
-    lit: np.ndarray
     torso: np.ndarray
-    lit_torso: np.ndarray
     stripes: np.ndarray
     skirt: np.ndarray
     order: np.ndarray
@@ -99,7 +97,8 @@ def outlines(
     depth = (near[:, start] + near[:, end]) / 2 + _LIMBS[:, 4]
     trunk = (near[:, PELVIS] + near[:, NECK]) / 2 + 0.01
     order = np.argsort(np.column_stack([depth, trunk, trunk + 0.02]), axis=1, kind="stable")
-    return Outlines(limbs, lit, torso, lit_torso, stripes, skirt, order, bounds)
+    limbs, torso = np.stack([limbs, lit], axis=2), np.stack([torso, lit_torso], axis=1)
+    return Outlines(limbs, torso, stripes, skirt, order, bounds)
 
 
 def _capsules(a: np.ndarray, b: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -193,7 +192,28 @@ def draw(
     tall = y1 - y0
     fine = 4 if tall < 50 else 3 if tall < 90 else 2 if tall < 170 else 1
     patch = np.zeros((tall * fine, (x1 - x0) * fine, 4), np.uint8)
-    _fill(patch, people, clothes, shape, person, np.array([x0, y0]), fine)
+    line = cv2.LINE_8 if fine > 1 else cv2.LINE_AA
+    scale = 16 * fine  # four fractional bits
+
+    def fixed(points: np.ndarray) -> np.ndarray:
+        return np.round((points - np.array([x0, y0])) * scale - 8).astype(np.int32)
+
+    limbs, dark, bright = fixed(shape.limbs[person]), clothes.dark[person], clothes.lit[person]
+    for part in shape.order[person].tolist():
+        if part == _TORSO:
+            whole, lit = fixed(shape.torso[person])
+            cv2.fillPoly(patch, [whole], dark[part], line, 4)
+            cv2.fillPoly(patch, [lit], bright[part], line, 4)
+            if people.striped[person]:
+                cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
+        elif part == _SKIRT:
+            if people.skirt[person] > 0:
+                cv2.fillConvexPoly(patch, fixed(shape.skirt[person]), dark[part], line, 4)
+        elif (part != _HAND_BAG or people.hand_bag[person]) and (
+            part != _BACKPACK or people.backpack[person]
+        ):
+            cv2.fillConvexPoly(patch, limbs[part, 0], dark[part], line, 4)
+            cv2.fillConvexPoly(patch, limbs[part, 1], bright[part], line, 4)
     # The edge between lit and shaded is soft on cloth and skin: blur before shrinking.
     soft = max(tall * fine // 70, 1) | 1
     if soft > 1:
@@ -205,32 +225,3 @@ def draw(
     if tall <= clothes.cloth.shape[0] and x1 - x0 <= clothes.cloth.shape[1]:
         patch = cv2.multiply(patch, clothes.cloth[:tall, : x1 - x0], scale=1 / 128)
     return patch, int(x0), int(y0)
-
-
-def _fill(
-    patch: np.ndarray, people: People, clothes: Wardrobe, shape: Outlines, person: int,
-    origin: np.ndarray, fine: int,
-) -> None:
-    line = cv2.LINE_8 if fine > 1 else cv2.LINE_AA
-    scale = 16 * fine  # four fractional bits
-
-    def fixed(points: np.ndarray) -> np.ndarray:
-        return np.round((points - origin) * scale - 8).astype(np.int32)
-
-    limbs, lit = fixed(np.stack([shape.limbs[person], shape.lit[person]]))
-    dark, bright = clothes.dark[person], clothes.lit[person]
-    for part in shape.order[person].tolist():
-        if part == _TORSO:
-            whole, shining = fixed(np.stack([shape.torso[person], shape.lit_torso[person]]))
-            cv2.fillPoly(patch, [whole], dark[part], line, 4)
-            cv2.fillPoly(patch, [shining], bright[part], line, 4)
-            if people.striped[person]:
-                cv2.fillPoly(patch, list(fixed(shape.stripes[person])), bright[part + 2], line, 4)
-        elif part == _SKIRT:
-            if people.skirt[person] > 0:
-                cv2.fillConvexPoly(patch, fixed(shape.skirt[person]), dark[part], line, 4)
-        elif (part != _HAND_BAG or people.hand_bag[person]) and (
-            part != _BACKPACK or people.backpack[person]
-        ):
-            cv2.fillConvexPoly(patch, limbs[part], dark[part], line, 4)
-            cv2.fillConvexPoly(patch, lit[part], bright[part], line, 4)

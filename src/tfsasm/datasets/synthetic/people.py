@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from tfsasm.tables import Table
+
 COLOURS = SKIN, HAIR, TOP, TRIM, BOTTOM, SHOES, BAG = range(7)
 """Colours of one person."""
 
@@ -13,7 +15,7 @@ _HAIR = np.array([[18, 18, 22], [25, 35, 50], [40, 60, 85], [110, 165, 195], [17
 
 
 @dataclass(frozen=True)
-class People:
+class People(Table):
     """The people of a clip: `G` rows. `colours` is uint8 `[G, 7, 3]` BGR, by `COLOURS`."""
 
     height: np.ndarray
@@ -26,9 +28,6 @@ class People:
     long_hair: np.ndarray
     backpack: np.ndarray
     hand_bag: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.height)
 
 
 def make_people(rng: Generator, people: int, costumes: int, spread: float) -> People:

@@ -99,15 +99,13 @@ def make_scenery(
 
 
 @cache
-def _photographs() -> dict[str, np.ndarray]:
-    """The wheel's own images as BGR, or nothing without scikit-image. Never from the network."""
+def _photograph(name: str) -> np.ndarray | None:
+    """One of the wheel's own images as BGR; None without scikit-image. Never from the network."""
     try:
         import skimage
     except ImportError:
-        return {}
-    folder = Path(skimage.__file__).parent / "data"
-    found = {name: cv2.imread(str(folder / f"{name}.png")) for name in (*_PHOTOGRAPHS, *_SURFACES)}
-    return {name: image for name, image in found.items() if image is not None}
+        return None
+    return cv2.imread(str(Path(skimage.__file__).parent / "data" / f"{name}.png"))
 
 
 def _noise(rng: Generator, height: int, width: int, cells: tuple[int, ...]) -> np.ndarray:
@@ -132,7 +130,7 @@ def _texture(rng: Generator, size: int = 384, photographs: bool = True) -> np.nd
     """A square surface that can be repeated: brick, grass, gravel, tiles, planks, asphalt, felt."""
     colour, kind = _colour(rng).astype(np.float32), int(rng.integers(0, 7))
     grain = _noise(rng, size, size, (2, 6, 40)) * np.float32(rng.uniform(4, 16))
-    photo = _photographs().get(_SURFACES[kind % 3]) if photographs else None
+    photo = _photograph(_SURFACES[kind % 3]) if photographs else None
     contrast = np.float32(rng.uniform(0.3, 1.0))
     if kind < 3 and photo is not None:
         grey = cv2.resize(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), (size, size)).astype(np.float32)
@@ -142,8 +140,7 @@ def _texture(rng: Generator, size: int = 384, photographs: bool = True) -> np.nd
         if kind in (3, 4):
             step = size // int(rng.choice([2, 4, 8]))
             shade = rng.normal(0, 10, (size // step, size // step)).astype(np.float32)
-            shade = shade.repeat(step, 0).repeat(step, 1)
-            tile = tile + shade[..., None]
+            tile = tile + shade.repeat(step, 0).repeat(step, 1)[..., None]
             tile[::step] *= 0.75
             if kind == 3:
                 tile[:, ::step] *= 0.75
@@ -165,11 +162,10 @@ def _floor(
     v = np.repeat(np.mod(depth * density, len(texture)), size[1], axis=1)
     # Far texture is finer than a pixel: fade to a blurred copy instead of letting it flicker.
     coarse = depth * density * depth / (ground.focal * ground.camera_height)
-    fade = np.clip(coarse / 6, 0, 1).astype(np.float32)
+    weight = np.repeat(np.clip(coarse / 6, 0, 1).astype(np.float32), size[1], axis=1)
 
     def laid(surface: np.ndarray) -> np.ndarray:
         sharp = cv2.remap(surface, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        weight = np.repeat(fade, size[1], axis=1)
         return cv2.blendLinear(sharp, cv2.blur(sharp, (9, 9)), 1 - weight, weight)
 
     flat = laid(texture)
@@ -269,7 +265,7 @@ def _whole_photograph(rng: Generator, canvas: np.ndarray, photographs: bool) -> 
     """A random crop of a photograph in changed colours, as large as `canvas`."""
     choice, corner, share = rng.integers(0, len(_PHOTOGRAPHS)), rng.random(2), rng.uniform(0.3, 1)
     flip, gain, shift = rng.random() < 0.5, rng.uniform(0.4, 1.2, 3), rng.uniform(-30, 50)
-    image = _photographs().get(_PHOTOGRAPHS[choice]) if photographs else None
+    image = _photograph(_PHOTOGRAPHS[choice]) if photographs else None
     if image is None:
         return canvas
     height, width = image.shape[:2]
