@@ -111,8 +111,8 @@ ANIMALS = {0: "cat", 1: "Person"}
     pytest.param(("1",), None, {}, 3, {1: "class 1"}, id="by number without names"),
 ])
 def test_classes_have_the_names_of_their_file(labels, numbers, names, count, chosen):
-    found = choose(labels, numbers, names, count, "x.onnx")
-    assert (found.names, list(chosen) or [0]) == (chosen, list(found.numbers))
+    found, named, _ = choose(labels, numbers, names, count, "x.onnx")
+    assert (named, list(found)) == (chosen, list(chosen) or [0])
 
 
 @pytest.mark.parametrize(("names", "count", "words"), [
@@ -123,7 +123,7 @@ def test_classes_have_the_names_of_their_file(labels, numbers, names, count, cho
     pytest.param(COCO_NAMES, 80, "", id="known"),
 ])
 def test_what_is_assumed_is_told(names, count, words):
-    notes = choose((), None, names, count, "x.onnx").notes
+    *_, notes = choose((), None, names, count, "x.onnx")
     assert words in "".join(notes)
     assert len(notes) == bool(words)
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -153,24 +152,15 @@ def without_duplicates(found: Detected, iou: float, settings: LiveSettings) -> D
     return replace(chosen, xyxy=votes @ found.xyxy / votes.sum(axis=1, keepdims=True))
 
 
-class Chosen(NamedTuple):
-    """The wanted classes of a detector's file."""
-
-    numbers: tuple[int, ...]
-    names: dict[int, str]
-    """By number; empty for the only class of a file that doesn't name it."""
-    notes: list[str]
-    """What was assumed, for the user."""
-
-
 def choose(
     labels: Sequence[str], numbers: tuple[int, ...] | None, names: Mapping[int, str], count: int,
     file: str,
-) -> Chosen:
+) -> tuple[tuple[int, ...], dict[int, str], list[str]]:
     """The classes wanted by `labels`, else by `numbers`, else people, of the `count` in `file`.
 
-    80 classes without `names` are taken to be COCO's. Raises `InputError` for a class that there is
-    not.
+    Returns their numbers, their names (none for the only class of a file that doesn't name it) and
+    what was assumed: 80 classes without `names` are taken to be COCO's. Raises `InputError` for a
+    class that there is not.
     """
     notes, person = list[str](), 0
     if not names and count == len(COCO):
@@ -188,7 +178,7 @@ def choose(
         notes = [f"{file} has no class that is called person; boxes are its class {first} "
                  "(--classes)"]
     known = names or count > 1
-    return Chosen(numbers, {n: names.get(n, f"class {n}") for n in numbers if known}, notes)
+    return numbers, {n: names.get(n, f"class {n}") for n in numbers if known}, notes
 
 
 def class_numbers(words: Sequence[str], names: Mapping[int, str], whose: str) -> tuple[int, ...]:
