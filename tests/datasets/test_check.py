@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.mot_folders import make
+from helpers.scalabel import frame, label
 from tfsasm.datasets.check import check, present
 from tfsasm.errors import InputError
 
@@ -188,16 +189,6 @@ def test_nothing_to_check_is_an_error(tmp_path, dataset, split, problem):
 
 
 # BDD100K
-
-
-def label(identity="7", box=(10, 20, 30, 60), category="car"):
-    corners = dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))
-    return {"id": identity, "category": category, "box2d": corners}
-
-
-def frame(index, *labels, video="v"):
-    return {"name": f"{video}-{index + 1:07d}.jpg", "videoName": video, "frameIndex": index,
-            "labels": list(labels)}  # fmt: skip
 
 
 @pytest.mark.parametrize(("frames", "problem"), [

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.scalabel import frame, label
 from tfsasm.datasets.crowdhuman import CrowdImage
 from tfsasm.datasets.ground_truth import crowd_rows, truth_rows
 from tfsasm.datasets.sequences import Sequence
@@ -50,12 +51,10 @@ def test_the_rules_of_bdd100k(tmp_path):
         "d": ("rider", {"ignored": True}), "e": ("traffic light", {}), "f": ("bicycle", {}),
     }  # fmt: skip
     labels = [
-        {"id": name, "category": category, "attributes": attributes,
-         "box2d": {"x1": 1, "y1": 2, "x2": 3, "y2": 5}}
+        label(name, category, (1, 2, 3, 5), attributes=attributes)
         for name, (category, attributes) in kinds.items()
-    ]  # fmt: skip
-    frame = {"name": "v-0000005.jpg", "videoName": "v", "frameIndex": 4, "labels": labels}
-    (tmp_path / "v.json").write_text(json.dumps([frame]))
+    ]
+    (tmp_path / "v.json").write_text(json.dumps([frame(4, *labels)]))
     rows = truth_rows(sequence(tmp_path / "v.json", "bdd100k"))
     assert rows.frames.tolist() == [5, 5]
     assert rows.labels.tolist() == [3, 7]
