@@ -67,11 +67,6 @@ def folder_of(folder: Path, *names: str) -> Path:
 
 def read_until_error(source) -> tuple[list[Frame], str]:
     frames: list[Frame] = []
-
-    def read() -> None:
-        for frame in source:
-            frames.append(frame)
-
     with pytest.raises(TruncatedInput) as caught:
-        read()
+        frames.extend(source)
     return frames, str(caught.value)

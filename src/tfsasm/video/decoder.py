@@ -222,12 +222,11 @@ class Decoder:
             except av.error.FFmpegError as error:
                 self._failure = str(error.strerror)
                 packet = None
-            if previous is not None:
-                last = packet is None or packet.size == 0
-                if not (last and previous.is_corrupt):
-                    yield previous
-                else:
-                    self._failure = "its last frame is damaged"
+            last = packet is None or packet.size == 0
+            if previous is not None and last and previous.is_corrupt:
+                self._failure = "its last frame is damaged"
+            elif previous is not None:
+                yield previous
             if packet is None:
                 return
             previous = packet

@@ -146,9 +146,8 @@ class Timeline:
         if self.rate is None:
             return 1 + self._failed
         if self._clock is None:  # an open group of pictures lets out its first images late
-            before = round(
-                (clock - (clock if self.start is None else self.start)) * float(self.rate)
-            )
+            start = clock if self.start is None else self.start
+            before = round((clock - start) * float(self.rate))
             return 1 + before if before > REORDERED else 1 + self._failed
         return 1 if restart else self._by_clock(clock)
 

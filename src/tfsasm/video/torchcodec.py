@@ -130,12 +130,11 @@ class TorchcodecDecoder(Decoder):
         """The images in order, without those that cannot be decoded."""
         from tfsasm.pytorch import beside
 
-        packets, before = self._announced(), None
-        for packet in islice(packets, REORDERED):  # those of an image may stand behind later ones
-            self._count(packet)
+        counted, before = map(self._count, self._announced()), None
+        for _ in islice(counted, REORDERED):  # packets of an image may stand behind later ones
+            pass
         for index in range(len(self._video)):
-            for packet in islice(packets, 1):
-                self._count(packet)
+            next(counted, None)
             try:
                 with beside(self._queue):
                     image = self._video.get_frame_at(index)
@@ -145,5 +144,5 @@ class TorchcodecDecoder(Decoder):
             if image.pts_seconds != before and self.timeline.image(image.pts_seconds):
                 yield image
             before = image.pts_seconds
-        for packet in packets:  # what is wrong at its end
-            self._count(packet)
+        for _ in counted:  # what is wrong at its end
+            pass
