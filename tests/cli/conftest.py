@@ -1,8 +1,8 @@
-"""Fixtures of the tests of `tfsasm track`."""
-
-from __future__ import annotations
+"""Fixtures of the tests of several commands."""
 
 import pytest
+
+from helpers.scenes import write_folders
 
 
 @pytest.fixture
@@ -16,3 +16,9 @@ def result(track, tmp_path):
         return path.read_bytes()
 
     return make
+
+
+@pytest.fixture
+def clips(scene, tmp_path):
+    """A folder of three short sequences."""
+    return write_folders(scene, tmp_path / "clips")

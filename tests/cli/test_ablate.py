@@ -17,11 +17,6 @@ LABELS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def clips(scene, tmp_path):
-    return write_folders(scene, tmp_path / "clips")
-
-
 @pytest.fixture(scope="module")
 def finished(scene, small_weights, tmp_path_factory):
     """A run of the grid: what it printed, and its folder. For tests that only read them."""

@@ -1,7 +1,5 @@
 """`tfsasm app`: videos are tracked in a browser; what is uploaded is never trusted."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket

@@ -10,8 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.scenes import write_folders
-
 
 class Eager:
     """Gives every detection an identity of its own row: stands for the package `trackers`."""
@@ -60,11 +58,6 @@ def package(kind):
 def fakes(monkeypatch):
     Eager.seen = []
     monkeypatch.setitem(sys.modules, "trackers", package(Eager))
-
-
-@pytest.fixture
-def clips(scene, tmp_path):
-    return write_folders(scene, tmp_path / "clips")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """`tfsasm convert`: another file of the same network."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

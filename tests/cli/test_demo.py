@@ -1,7 +1,5 @@
 """`tfsasm demo`: real people; a dance, tracked twice and scored; files of others are left alone."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

@@ -4,14 +4,9 @@ import pytest
 
 from helpers.commands import run_command
 from helpers.finders import Finder, pictures
-from helpers.scenes import write_folders, write_images
+from helpers.scenes import write_images
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture
-def clips(scene, tmp_path):
-    return write_folders(scene, tmp_path / "clips")
 
 
 def results(folder):

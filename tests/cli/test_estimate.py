@@ -6,20 +6,21 @@ import pytest
 
 from helpers.commands import run_command
 from helpers.finders import Finder, pictures
-from tfsasm.cli.estimate import Estimate, Lengths, measured
+from tfsasm.cli.estimate import in_hours, measured
 from tfsasm.cli.track_one import Step, Tracked
 from tfsasm.errors import InputError
 from tfsasm.video.writer import VideoWriter
 
-HOUR = Estimate(Lengths(2, 72_000, 1.0, "a.mp4", ()), 100, 10.0, 0.5)
+HOUR = {"videos": 2, "frames": 72_000, "hours": 1.0, "first": "a.mp4", "not_counted": []}
 
 
 def test_hours_and_cost_follow_from_the_rate():
     """An hour of 20 frames per second, at 10 frames per second."""
-    assert HOUR.worker_hours == 2
-    assert HOUR.worker_hours_per_1000_hours == 2000
-    assert HOUR.cost_per_1000_hours == 1000
-    assert "1,000 hours of video cost 1,000.00, at 0.5 an hour of a worker" in HOUR.lines()
+    found, lines = in_hours(HOUR, 100, 10.0, 0.5)
+    assert found["worker_hours"] == 2
+    assert found["worker_hours_per_1000_hours"] == 2000
+    assert found["cost_per_1000_hours"] == 1000
+    assert "1,000 hours of video cost 1,000.00, at 0.5 an hour of a worker" in lines
 
 
 @pytest.fixture

@@ -15,16 +15,11 @@ import numpy as np
 import pytest
 
 from helpers.commands import FolderDetector, run_command
-from helpers.scenes import HEIGHT, WIDTH, write_detections, write_folders, write_images
+from helpers.scenes import HEIGHT, WIDTH, write_detections, write_images
 from tfsasm.errors import InputError
 from tfsasm.tracking import load
 
 NAMES = ("a", "b", "c")
-
-
-@pytest.fixture
-def clips(scene, tmp_path):
-    return write_folders(scene, tmp_path / "clips")
 
 
 @pytest.fixture
@@ -189,7 +184,7 @@ def test_the_network_is_loaded_once(evaluate, monkeypatch):
     loaded = []
     usual = load.torch_network
     monkeypatch.setattr(
-        load, "torch_network",
+        "tfsasm.cli.experiment.torch_network",
         lambda *given, **settings: loaded.append(given) or usual(*given, **settings),
     )  # fmt: skip
     assert evaluate().code == 0

@@ -1,7 +1,5 @@
 """The command line: its commands, their options, and how they end."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import json

@@ -36,18 +36,18 @@ def package(monkeypatch):
 
 @pytest.mark.parametrize("name", known_trackers())
 def test_a_name_means_the_tracker_that_a_comparison_means(name):
-    assert spec_of(with_tracker(TrackerOptions(tracker=name))) == parse_trackers([name])[name]
+    assert spec_of(with_tracker(TrackerOptions(tracker=name))[0]) == parse_trackers([name])[name]
 
 
 def test_settings_may_stand_behind_the_name_or_in_set():
-    behind = with_tracker(TrackerOptions(tracker="sort:most=3"))
-    beside = with_tracker(TrackerOptions(tracker="sort", set=("most=3",)))
+    behind, _ = with_tracker(TrackerOptions(tracker="sort:most=3"))
+    beside, _ = with_tracker(TrackerOptions(tracker="sort", set=("most=3",)))
     assert spec_of(behind) == spec_of(beside)
     assert spec_of(behind).parameters() == {"most": 3}
 
 
 def test_a_preset_by_name_takes_the_options_of_the_query_tracker():
-    options = with_tracker(TrackerOptions(tracker="paper", miss_tolerance=7))
+    options, _ = with_tracker(TrackerOptions(tracker="paper", miss_tolerance=7))
     lifecycle = replace(paper().lifecycle, miss_tolerance=7)
     assert spec_of(options).config == replace(paper(), lifecycle=lifecycle)
 
@@ -62,7 +62,7 @@ def test_a_preset_by_name_takes_the_options_of_the_query_tracker():
 ])  # fmt: skip
 def test_a_name_is_refused(given, message):
     with pytest.raises(InputError, match=message):
-        spec_of(with_tracker(TrackerOptions(**given)))
+        spec_of(with_tracker(TrackerOptions(**given))[0])
 
 
 def test_a_classic_tracker_tracks_a_video(track, tmp_path):

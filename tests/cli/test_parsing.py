@@ -1,7 +1,5 @@
 """Options as users read them: in boxes, everyday ones first, and in words."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from typing import Literal

@@ -1,7 +1,5 @@
 """What others' files hold is shown on the screen, never obeyed by it."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """`tfsasm serve`: what is refused before anything listens, and how it ends."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

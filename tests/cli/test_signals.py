@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM while packages load: one line, the shell's code, nothing left behind."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What `tfsasm track` makes: the released bytes, its files, every kind of input and method."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """`tfsasm track` as most use it: a video alone, the appearance tracker, the results' formats."""
 
-from __future__ import annotations
-
 import csv
 import json
 from typing import ClassVar

@@ -3,8 +3,6 @@
 Every case makes its own input in `tmp` and gives it to the command.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pickle

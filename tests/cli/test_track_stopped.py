@@ -1,7 +1,5 @@
 """`tfsasm track` that ends early: damaged files, Ctrl-C and errors keep what was done."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

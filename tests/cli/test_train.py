@@ -1,7 +1,5 @@
 """`tfsasm train`: options become settings of a run, and what cannot be done is one clear line."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """`tfsasm verify`: one table for a checkpoint, and an end that scripts can rely on."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`tfsasm view`: which page, with which videos, and the errors by ground truth."""
 
-from __future__ import annotations
-
 import json
 import re
 import webbrowser

@@ -21,7 +21,7 @@ console = Console()
 def run(command, **options):
     module = import_module(f"tfsasm.cli.{command}")
     code = module.run(module.Options(**options), console, console)
-    assert code == 0, (command, code)
+    assert not code, (command, code)
 
 
 run("synth", output=Path("clips"), sequences=1, frames=3, width=96, height=64)
@@ -42,7 +42,7 @@ for name in ("04", "06", "07", "08"):
 for tool in (Convert(input=clip / "det/det.txt", output=Path("db.json")),
              Filter(input=Path("db.json"), output=Path("sure.json"), score=0.5)):
     module = import_module("tfsasm.cli.detections")
-    assert module.run(module.Options(tool), console, console) == 0
+    assert not module.run(module.Options(tool), console, console)
 run("merge", results=Path("results"), output=Path("merged"))
 run("submit", dataset="mot20", results=Path("server"), output=Path("mot20.zip"))
 """

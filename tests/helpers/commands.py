@@ -38,4 +38,4 @@ def run_command(*words, **given):
     out, errors = Console(file=io.StringIO(), width=200), Console(file=io.StringIO())
     command = import_module(f"tfsasm.cli.{words[0]}")
     code = command.run(main.parse([str(word) for word in words]), out, errors, **given)
-    return Outcome(code, out.file.getvalue(), errors.file.getvalue())
+    return Outcome(code or 0, out.file.getvalue(), errors.file.getvalue())

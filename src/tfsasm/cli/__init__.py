@@ -1,4 +1,4 @@
-"""Commands: a file each, with its `Options` and a `run` that returns one of these exit codes."""
+"""Commands: a file each, with its `Options` and a `run` that may return an exit code but OK."""
 
 OK, FAILED, USER_ERROR, TRUNCATED, INTERRUPTED = 0, 1, 2, 3, 130
 """Done; done, with problems to look at; refused; the source was cut short; stopped by a signal, of

@@ -9,21 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.experiment import (
-    make_experiment,
-    print_run,
-    query_settings,
-    resume,
-    run_settings,
-    score_trackers,
-)
-from tfsasm.cli.options import OptionalName, ResultsOptions, query_config
+from tfsasm.cli.options import ResultsOptions, query_config
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import write_json, write_text
@@ -32,14 +25,9 @@ from tfsasm.settings import short_name
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.evaluation.metrics import Report
-    from tfsasm.evaluation.plots import Slice
-    from tfsasm.evaluation.score import Scored
     from tfsasm.evaluation.significance import Difference
     from tfsasm.experiments.grid import Axis, GridPoint
-    from tfsasm.experiments.plan import Experiment
     from tfsasm.experiments.run import Outcome
-
-_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
 
 _NARROW = 24  # letters of settings that have room beside all scores
 
@@ -66,7 +54,7 @@ class Options(ResultsOptions):
     """Detections below this score are left out."""
     metric: Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"] = "HOTA"
     """The metric by which a combination is the best."""
-    against: OptionalName = None
+    against: str | None = None
     """The combination that the others are compared with, such as capacity=0; by default the first
     of the grid."""
 
@@ -78,52 +66,64 @@ def run(
     """Track what is not done yet, score all of it, and find the best combination.
 
     `detector` finds the boxes instead of what the options name; the table has at most `shown` rows.
+    Raises `InputError`, also for a sequence that cannot be scored.
     """
-    from tfsasm.experiments.grid import choose, combinations, parse_grid
+    from tfsasm.cli import experiment as shared
+    from tfsasm.evaluation.plots import plot_slices
+    from tfsasm.evaluation.significance import differences
+    from tfsasm.evaluation.tables import reports_csv
+    from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
+    from tfsasm.tracking.named import QuerySpec
 
     base = query_config(options)
     axes = parse_grid(options.grid, base)
     points = combinations(axes, base)
     against = choose(options.against, points, base) if options.against else points[0]
     rows = {point.label: point for point in points}
-    experiment = _make_experiment(options, rows)
-    settings = {**run_settings(options, experiment), **query_settings(options)}
+    experiment = shared.make_experiment(
+        options, {label: QuerySpec(row.method) for label, row in rows.items()},
+        {label: options.output / label for label in rows},
+    )  # fmt: skip
+    if without := [name for name, task in experiment.tasks.items() if task.sequence.truth is None]:
+        raise InputError(
+            f"no ground truth of {', '.join(without)}, so no row can be the best; choose others "
+            "by --sequences"
+        )
+    experiment = replace(experiment, min_score=options.min_score)
+    settings = shared.settings_of(options, QuerySpec(base), experiment)
     least = {"min_score": options.min_score} if options.min_score else {}
     by_label = {
         label: {**settings, **least, "method": asdict(row.method)} for label, row in rows.items()
     }
-    finished = resume(options, experiment, by_label, console, errors, detector)
-    print_run(console, finished, _described)
+    finished = shared.resume(options, experiment, by_label, _described, console, errors, detector)
     if finished.interrupted:
         return INTERRUPTED
-    scored = score_trackers(options, experiment, finished.failures, errors)
-    _report(options, axes, rows, against.label, settings, scored, console, shown)
-    return FAILED if finished.failures else OK
-
-
-def _report(
-    options: Options, axes: Sequence[Axis], rows: Mapping[str, GridPoint], against: str,
-    settings: Mapping[str, Any], scored: Mapping[str, Scored], console: Console, shown: int,
-) -> None:
-    """Find the best row, write the files, print the table and what is to note."""
-    from tfsasm.evaluation.significance import differences
-    from tfsasm.experiments.grid import slices
-
+    scored = shared.score_trackers(options, experiment, finished.failures, errors)
     reports = {label: one.report for label, one in scored.items()}
     scores = {label: getattr(one.combined, options.metric) for label, one in reports.items()}
     best = max(scores, key=scores.__getitem__)
-    gains = differences(reports, against)
-    written = _write(options, {
+    left_out = scored[best].left_out
+    gains = differences(reports, against.label)
+
+    files = [options.output / f"ablation{suffix}" for suffix in (".json", ".csv", ".png")]
+    write_json(files[0], {
         "settings": settings, "min_score": options.min_score,
         "grid": {axis.setting: axis.values for axis in axes},
-        "metric": options.metric, "best": best, "against": against,
-        "left_out": scored[best].left_out,
+        "metric": options.metric, "best": best, "against": against.label, "left_out": left_out,
         "rows": {
             label: {"settings": rows[label].values, **report.to_json()}
             for label, report in reports.items()
         },
         "gains": [gain.to_json() for gain in gains],
-    }, rows, reports, slices(axes, scores, rows[best].values))  # fmt: skip
+    })  # fmt: skip
+    about = {label: rows[label].values for label in reports}
+    write_text(files[1], reports_csv(reports, about, "row"))
+    if len(reports) > 1:
+        panels = slices(axes, scores, rows[best].values)
+        plot_slices(panels, files[2], metric=options.metric)
+    else:
+        files.pop()
+
     ranked = sorted(scores, key=lambda label: -scores[label])[:shown]
     console.print(_table(options.metric, axes, {
         label: (rows[label], report) for label, report in reports.items() if label in ranked
@@ -138,24 +138,9 @@ def _report(
     ]  # fmt: skip
     if len(scores) > 2:
         lines.append(f"the best of {len(scores)} is partly the luckiest; check it on other data")
-    lines += [f"left out: {name}: {why}" for name, why in scored[best].left_out.items()]
-    print_lines(console, *lines, *(f"wrote {path}" for path in written))
-
-
-def _make_experiment(options: Options, rows: Mapping[str, GridPoint]) -> Experiment:
-    """A tracker per row. Raises `InputError`, also for a sequence that cannot be scored."""
-    from tfsasm.tracking.named import QuerySpec
-
-    experiment = make_experiment(
-        options, {label: QuerySpec(row.method) for label, row in rows.items()},
-        {label: options.output / label for label in rows},
-    )  # fmt: skip
-    if without := [name for name, task in experiment.tasks.items() if task.sequence.truth is None]:
-        raise InputError(
-            f"no ground truth of {', '.join(without)}, so no row can be the best; choose others "
-            "by --sequences"
-        )
-    return replace(experiment, min_score=options.min_score)
+    lines += [f"left out: {name}: {why}" for name, why in left_out.items()]
+    print_lines(console, *lines, *(f"wrote {path}" for path in files))
+    return FAILED if finished.failures else OK
 
 
 def _described(one: Outcome) -> str:
@@ -167,11 +152,12 @@ def _described(one: Outcome) -> str:
 def _table(
     metric: str, axes: Sequence[Axis], shown: Mapping[str, tuple[GridPoint, Report]],
     gains: Sequence[Difference],
-) -> Any:
+) -> Table:
     """A row per combination; its values stand in columns below the names of the settings.
 
     Beside many settings 80 columns have room for one score; the files have them all.
     """
+    from tfsasm.cli.experiment import COLUMNS
     from tfsasm.evaluation.tables import scores_table
 
     names = [short_name(axis.setting) for axis in axes]
@@ -187,27 +173,9 @@ def _table(
     return scores_table(
         {texts[label]: report.combined for label, (_, report) in shown.items()},
         label=columns(names), title=f"{count} sequences",
-        columns=_COLUMNS if sum(widths) <= _NARROW else (metric,),
+        columns=COLUMNS if sum(widths) <= _NARROW else (metric,),
         more={f"gain in {metric}": {
             texts[gain.name]: gain.text
             for gain in gains if gain.metric == metric and gain.name in texts
         }},
     )  # fmt: skip
-
-
-def _write(
-    options: Options, content: Mapping[str, Any], rows: Mapping[str, GridPoint],
-    reports: Mapping[str, Report], panels: Sequence[Slice],
-) -> list[Path]:
-    """JSON, CSV and, for more than one row, the plot. Returns the files."""
-    from tfsasm.evaluation.plots import plot_slices
-    from tfsasm.evaluation.tables import reports_csv
-
-    files = [options.output / f"ablation{suffix}" for suffix in (".json", ".csv", ".png")]
-    write_json(files[0], content)
-    about = {label: rows[label].values for label in reports}
-    write_text(files[1], reports_csv(reports, about, "row"))
-    if len(reports) == 1:
-        return files[:2]
-    plot_slices(panels, files[2], metric=options.metric)
-    return files

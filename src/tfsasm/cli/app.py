@@ -1,7 +1,5 @@
 """`tfsasm app`: the tracker in a browser, for people who do not use terminals."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import webbrowser
@@ -10,8 +8,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalFolder
+from tfsasm.cli.options import OptionalFolder, at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
@@ -39,7 +36,7 @@ class Options:
     """Do not open the page in a browser."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Serve the page until Ctrl-C. Raises `InputError` without the extra, or for a taken port."""
     # Gradio reads them when it is imported; with them it sends and fetches nothing.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
@@ -50,8 +47,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         from tfsasm.tracking.serving.connections import listen
     except ImportError as error:
         raise InputError('`tfsasm app` needs Gradio: pip install "tfsasm[app]"') from error
-    if options.max_upload < 1:
-        raise InputError(f"--max-upload {options.max_upload} is not at least 1")
+    at_least(options, 1, "max_upload")
     with ExitStack() as stack:
         listening = stack.enter_context(listen(options.host, options.port))
         temporary = tempfile.TemporaryDirectory(prefix="tfsasm-")
@@ -65,4 +61,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
         if not options.no_browser:
             webbrowser.open(address)
         uvicorn.Server(uvicorn.Config(server, log_level="warning")).run([listening])
-    return OK

@@ -56,6 +56,9 @@ _WELCOME = """<ol>
 likely mistakes. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
 </ol>"""
 
+_RESULT = """<p><a href="ADDRESS" target="_blank">Open the page in a tab of its own</a></p>
+<iframe class="result" title="The result" src="ADDRESS"></iframe>"""
+
 
 def web_app(runs: Runs, *, max_upload: int = 2000, local: bool = True) -> FastAPI:
     """The page, and the files of results below /results/; `max_upload` in MB.
@@ -126,7 +129,7 @@ class Runs:
         self.files[run] = files
         lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
-        page = _frame(f"/results/{run}/{quote(pages[0])}") if pages else ""
+        page = _RESULT.replace("ADDRESS", f"/results/{run}/{quote(pages[0])}") if pages else ""
         shared = check_folder(self.shared / run)
         results = [str(_beside(path, shared)) for path in files if path != own]
         yield "  \n".join(lines), None, page, results
@@ -192,14 +195,6 @@ def _small(image: np.ndarray) -> np.ndarray:
     scale = min(1.0, _LARGEST / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return resized(image, width, height)[..., ::-1]
-
-
-def _frame(address: str) -> str:
-    """The page of a result inside the page of the app."""
-    return (
-        f'<p><a href="{address}" target="_blank">Open the page in a tab of its own</a></p>'
-        f'<iframe class="result" title="The result" src="{address}"></iframe>'
-    )
 
 
 def _page(runs: Runs) -> gr.Blocks:

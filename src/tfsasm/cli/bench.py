@@ -1,18 +1,17 @@
 """`tfsasm bench`: every stage of a frame, timed."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalFile, OptionalName
+from tfsasm.cli.options import at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, write_json
@@ -36,7 +35,7 @@ class Options:
 
     network: Literal["tiny", "full"] = "tiny"
     """The network; `full` has random weights unless --weights is given."""
-    weights: OptionalFile = None
+    weights: Path | None = None
     """A .safetensors or published .pth file instead."""
     size: Annotated[str, tyro.conf.arg(metavar="HxW")] = "1080x1920"
     """Height and width of the frames."""
@@ -50,9 +49,9 @@ class Options:
     """Measurements of each variant, in alternation, after one that is not counted."""
     frames: int = 2
     """Frames of a measurement."""
-    detector: OptionalName = None
+    detector: str | None = None
     """A detector to time as well, such as yolox-nano."""
-    detector_weights: OptionalFile = None
+    detector_weights: Path | None = None
     """Its file."""
     scaling: Scaling = "none"
     """Instead: time and memory over the number of tracks, the size of images, the capacity of the
@@ -64,13 +63,13 @@ class Options:
     """Instead: another program, timed in alternation with `tfsasm track` and its defaults on the
     same video, for whose path {source} stands in the command, {output} for an MP4 that it may
     write, and {detections} for boxes that both are to take, as MOT text."""
-    source: OptionalFile = None
+    source: Path | None = None
     """Video for --baseline; by default a synthetic one of --size."""
-    everyday: OptionalFile = None
+    everyday: Path | None = None
     """Instead: what each part of `tfsasm track` costs on this video, with its defaults."""
-    json: OptionalFile = None
+    json: Path | None = None
     """Results as JSON."""
-    plot: OptionalFile = None
+    plot: Path | None = None
     """Results as a plot: .png, .pdf or .svg."""
     threads: int = 0
     """Threads of PyTorch; 0 for all cores."""
@@ -78,94 +77,17 @@ class Options:
     """Replace output files that exist."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Measure, print, write. Raises `InputError` for options that cannot be used."""
     import torch
 
-    from tfsasm.evaluation.plots import plot_columns, plot_stages
+    from tfsasm.evaluation.plots import check_plot, plot_columns, plot_stages
     from tfsasm.experiments.speed.stages import STAGES
-
-    height, width = _sides(options.size)
-    _check(options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    before = foreign_load(0)
-    result = _measure(options, height, width)
-    busy = max(before, foreign_load(torch.get_num_threads()))
-    result["foreign_load"] = round(busy, 2)
-    if "variants" in result:
-        console.print(_stage_table(result))
-        print_lines(console, *_lines(result))
-        draw = partial(plot_stages, result["variants"], STAGES)
-    else:
-        title = f"{result['frames']} frames" if options.baseline else options.scaling
-        title = f"tfsasm track {options.everyday}" if options.everyday else title
-        console.print(_rows_table(result["rows"], title))
-        draw = partial(plot_columns, result["rows"])
-    if busy > _QUIET:
-        print_lines(console, f"other programs kept {busy:.1f} of {os.cpu_count()} cores busy: "
-                    "on an idle machine times are shorter")  # fmt: skip
-    if options.json:
-        write_json(options.json, result)
-    if options.plot:
-        draw(options.plot)
-    print_lines(console, *(f"wrote {path}" for path in (options.json, options.plot) if path))
-    return OK
-
-
-def _measure(options: Options, height: int, width: int) -> dict[str, Any]:
-    """What goes into the JSON file."""
-    import torch
-
-    from tfsasm.detection.detectors import detector
-    from tfsasm.experiments.speed.command import by_part, run_pair
-    from tfsasm.experiments.speed.report import Settings, compare
-
-    if options.everyday is not None:
-        return {"rows": by_part(options.everyday)}
-    if options.baseline is not None:
-        return run_pair(options.baseline, options.source, (height, width), options.rounds)
-    if options.scaling != "none":
-        return {"rows": _grow(options)}
-    settings = Settings(
-        network=options.network, weights=options.weights, height=height, width=width,
-        tracks=options.tracks, variants=tuple(dict.fromkeys(options.variants)),
-        rounds=options.rounds, frames=options.frames, threads=torch.get_num_threads(),
-    )  # fmt: skip
-    return compare(
-        settings, detector(options.detector, options.detector_weights) if options.detector else None
-    )
-
-
-def _grow(options: Options) -> list[dict[str, Any]]:
-    from tfsasm.experiments.speed import scaling
-    from tfsasm.experiments.speed.variants import fast_network
-
-    if options.scaling == "detections":
-        return scaling.by_detections(options.rounds)
-    if options.scaling == "appearance-length":
-        return scaling.appearance_by_length(options.length, options.tracks)
-    network = fast_network(options.network, options.weights)
-    if options.scaling == "tracks":
-        return scaling.by_tracks(network, options.rounds)
-    if options.scaling == "size":
-        sides = scaling.SHORT_SIDES[options.network]
-        return scaling.by_size(network, options.rounds, sides, options.tracks)
-    if options.scaling == "capacity":
-        return scaling.by_capacity(network, options.rounds)
-    return scaling.by_length(network, options.length, options.tracks)
-
-
-def _check(options: Options) -> None:
-    from tfsasm.evaluation.plots import check_plot
     from tfsasm.experiments.speed.variants import check_variants
 
-    for name in ("rounds", "frames", "length"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)} is not at least 1")
-    for name in ("tracks", "threads"):
-        if getattr(options, name) < 0:
-            raise InputError(f"--{name} {getattr(options, name)} is not at least 0")
+    size = _sides(options.size)
+    at_least(options, 1, "rounds", "frames", "length")
+    at_least(options, 0, "tracks", "threads")
     if not options.variants:
         raise InputError("--variants names none; give one or more")
     check_variants(options.variants)
@@ -173,7 +95,29 @@ def _check(options: Options) -> None:
     for name in ("baseline", "everyday"):
         if options.plot and getattr(options, name) is not None:
             raise InputError(f"--{name} has no plot; leave --plot out")
-    check_outputs((options.json, options.plot), overwrite=options.overwrite)
+    outputs = (options.json, options.plot)
+    check_outputs(outputs, overwrite=options.overwrite)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    before = foreign_load(0)
+    result, title = _measure(options, *size)
+    busy = max(before, foreign_load(torch.get_num_threads()))
+    result["foreign_load"] = round(busy, 2)
+    if "variants" in result:
+        console.print(_stage_table(result, STAGES))
+        print_lines(console, *_lines(result))
+    else:
+        console.print(_rows_table(result["rows"], title))
+    if busy > _QUIET:
+        print_lines(console, f"other programs kept {busy:.1f} of {os.cpu_count()} cores busy: "
+                    "on an idle machine times are shorter")  # fmt: skip
+    if options.json:
+        write_json(options.json, result)
+    if options.plot and "variants" in result:
+        plot_stages(result["variants"], STAGES, options.plot)
+    elif options.plot:
+        plot_columns(result["rows"], options.plot)
+    print_lines(console, *(f"wrote {path}" for path in outputs if path))
 
 
 def _sides(size: str) -> tuple[int, int]:
@@ -183,15 +127,49 @@ def _sides(size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _stage_table(result: dict[str, Any]) -> Table:
-    from tfsasm.experiments.speed.stages import STAGES
+def _measure(options: Options, height: int, width: int) -> tuple[dict[str, Any], str]:
+    """What goes into the JSON file, and the title of its table."""
+    import torch
 
+    from tfsasm.detection.detectors import detector
+    from tfsasm.experiments.speed import scaling
+    from tfsasm.experiments.speed.command import by_part, run_pair
+    from tfsasm.experiments.speed.report import Settings, compare
+    from tfsasm.experiments.speed.variants import fast_network
+
+    rounds, tracks = options.rounds, options.tracks
+    if options.everyday is not None:
+        return {"rows": by_part(options.everyday)}, f"tfsasm track {options.everyday}"
+    if options.baseline is not None:
+        result = run_pair(options.baseline, options.source, (height, width), rounds)
+        return result, f"{result['frames']} frames"
+    network = partial(fast_network, options.network, options.weights)
+    sides = scaling.SHORT_SIDES[options.network]
+    scaled: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "tracks": lambda: scaling.by_tracks(network(), rounds),
+        "size": lambda: scaling.by_size(network(), rounds, sides, tracks),
+        "capacity": lambda: scaling.by_capacity(network(), rounds),
+        "length": lambda: scaling.by_length(network(), options.length, tracks),
+        "detections": lambda: scaling.by_detections(rounds),
+        "appearance-length": lambda: scaling.appearance_by_length(options.length, tracks),
+    }
+    if options.scaling != "none":
+        return {"rows": scaled[options.scaling]()}, options.scaling
+    settings = Settings(
+        network=options.network, weights=options.weights, height=height, width=width,
+        tracks=tracks, variants=tuple(dict.fromkeys(options.variants)), rounds=rounds,
+        frames=options.frames, threads=torch.get_num_threads(),
+    )  # fmt: skip
+    name = options.detector
+    return compare(settings, detector(name, options.detector_weights) if name else None), ""
+
+
+def _stage_table(result: dict[str, Any], stages: Sequence[str]) -> Table:
     variants = result["variants"]
     columns = variants.values()
-    table = Table("ms per frame", *variants, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for stage in STAGES:
+    headings = (Column(name, justify="right") for name in variants)
+    table = Table("ms per frame", *headings, box=None)
+    for stage in stages:
         if any(stage in one["stages"] for one in columns):
             spent = (one["stages"].get(stage) for one in columns)
             table.add_row(stage, *("" if ms is None else f"{ms:.1f}" for ms in spent))
@@ -234,9 +212,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
 
 
 def _rows_table(rows: list[dict[str, Any]], title: str) -> Table:
-    table = Table(*(name.replace("_", " ") for name in rows[0]), title=title, box=None)
-    for column in table.columns:
-        column.justify = "right"
+    headings = (Column(name.replace("_", " "), justify="right") for name in rows[0])
+    table = Table(*headings, title=title, box=None)
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,33 +14,15 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.experiment import (
-    chosen_sequences,
-    embedder_loader,
-    network_loader,
-    run_experiment,
-    score_trackers,
-)
-from tfsasm.cli.options import (
-    DatasetOptions,
-    EmbedderOptions,
-    NetworkOptions,
-    OptionalCount,
-    OptionalFile,
-)
+from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
-from tfsasm.experiments.pool import Run
 from tfsasm.files import check_folder, check_outputs, locked, write_json, write_text
 
 if TYPE_CHECKING:
-    from tfsasm.evaluation.metrics import Report
-    from tfsasm.evaluation.score import Scored
     from tfsasm.experiments.plan import Experiment
 
 COMPARED = "tfsasm,motrv2,bytetrack,ocsort,sort,botsort,cbiou"
-
-_COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
 
 _PACKAGES = ("tfsasm", "torch", "trackers", "trackeval", "numpy")
 
@@ -65,15 +46,15 @@ class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
     """Use no images, also where there are some."""
     min_score: float = 0.1
     """Detections below this score are left out."""
-    json: OptionalFile = None
+    json: Path | None = None
     """Write scores, speed, parameters and gains here."""
-    csv: OptionalFile = None
+    csv: Path | None = None
     """Write the scores as a table: a line per tracker and sequence."""
-    plot: OptionalFile = None
+    plot: Path | None = None
     """Draw HOTA over milliseconds per frame: .png, .pdf or .svg."""
-    output: OptionalFile = None
+    output: Path | None = None
     """Folder for the result files, as TRACKER/NAME.txt."""
-    workers: OptionalCount = None
+    workers: int | None = None
     """Processes; each tracks a sequence at a time. By default one, and with --engine ray as many as
     the cluster has room for. More than a machine has cores distort the speed."""
     overwrite: bool = False
@@ -82,11 +63,13 @@ class Options(NetworkOptions, EmbedderOptions, DatasetOptions):
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Track every sequence with every tracker, and score the results."""
-    from tfsasm.evaluation.plots import check_plot
+    from tfsasm.cli.experiment import COLUMNS, run_experiment, score_trackers
+    from tfsasm.evaluation.plots import check_plot, plot_tradeoff
     from tfsasm.evaluation.significance import differences
-    from tfsasm.evaluation.tables import differences_table
+    from tfsasm.evaluation.tables import differences_table, reports_csv, scores_table
 
-    check_outputs((options.json, options.csv, options.plot), overwrite=options.overwrite)
+    outputs = (options.json, options.csv, options.plot)
+    check_outputs(outputs, overwrite=options.overwrite)
     check_plot(options.plot)
     with ExitStack() as stack:
         place = options.output or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -101,12 +84,18 @@ def run(options: Options, console: Console, errors: Console) -> int:
             raise InputError(f"no sequence could be tracked: {why}")
         scored = score_trackers(options, experiment, finished.failures, errors)
     reports = {label: one.report for label, one in scored.items()}
-    times = _milliseconds(finished)
+    done = finished.outcomes.values()
+    frames = sum(one.frames for one in done)
+    times = {
+        label: round(1000 * sum(one.seconds[label] for one in done) / frames, 4)
+        for label in reports
+    }
     gains = differences(reports)
+    left_out = next(iter(scored.values())).left_out  # the same of all trackers
+
     if options.json:
         write_json(options.json, {
-            **_about(options, experiment),
-            "left_out": next(iter(scored.values())).left_out, "skipped": skipped,
+            **_about(options, experiment), "left_out": left_out, "skipped": skipped,
             "trackers": {
                 label: {
                     "parameters": experiment.trackers[label].parameters(),
@@ -116,10 +105,36 @@ def run(options: Options, console: Console, errors: Console) -> int:
             },
             "gains": [gain.to_json() for gain in gains],
         })  # fmt: skip
-    _print_and_draw(options, reports, times, finished, console)
+    if options.csv:
+        about = {label: {"ms_per_frame": spent} for label, spent in times.items()}
+        write_text(options.csv, reports_csv(reports, about))
+    if options.plot:
+        points = {label: (times[label], report.combined.HOTA) for label, report in reports.items()}
+        plot_tradeoff(points, options.plot, f"{options.dataset}, {len(done)} sequences")
+
+    count = len(next(iter(reports.values())).sequences)
+    noun = "sequence" if count == 1 else "sequences"
+    console.print(scores_table(
+        {label: report.combined for label, report in reports.items()}, label="tracker",
+        title=f"{count} {noun}, {frames} frames, boxes of score {options.min_score:g} and more",
+        columns=COLUMNS,
+        more={"ms/frame": {label: f"{spent:.2f}" for label, spent in times.items()}},
+    ))  # fmt: skip
     if gains:
         console.print(differences_table(gains))
-    print_lines(console, *_lines(options, experiment, skipped, finished, scored))
+    lines = [f"scored by the rules of {options.dataset}; detections are found beforehand and take "
+             "no time"]  # fmt: skip
+    lines += [f"not run: {label}: {why}" for label, why in skipped.items()]
+    without = [name for name, task in experiment.tasks.items() if task.source is None]
+    lines += [
+        f"{label} had no images of {first_few(without)}, so no camera motion"
+        for label, spec in experiment.trackers.items() if without and spec.uses_images
+    ]  # fmt: skip
+    noted = [*finished.outcomes.items(), *scored.items()]
+    lines += dict.fromkeys(f"note: {name}: {note}" for name, one in noted for note in one.notes)
+    lines += [f"left out: {name}: {why}" for name, why in left_out.items()]
+    lines += [f"wrote {path}" for path in (*outputs, options.output) if path]
+    print_lines(console, *lines)
     return FAILED if finished.failures else OK
 
 
@@ -128,6 +143,7 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
 
     `place` is the folder of the result files. Raises `InputError`.
     """
+    from tfsasm.cli.experiment import chosen_sequences, embedder_loader, network_loader
     from tfsasm.experiments.plan import Experiment, make_folders, make_tasks, without_images
     from tfsasm.tracking.named import parse_trackers
 
@@ -149,63 +165,6 @@ def _make_experiment(options: Options, place: Path) -> tuple[Experiment, dict[st
         comparison=True, categories=options.dataset == "bdd100k",
     )  # fmt: skip
     return experiment, skipped
-
-
-def _milliseconds(finished: Run) -> dict[str, float]:
-    """Per frame, by tracker."""
-    done = finished.outcomes.values()
-    frames = sum(one.frames for one in done)
-    return {
-        label: round(1000 * sum(one.seconds[label] for one in done) / frames, 4)
-        for label in next(iter(done)).seconds
-    }
-
-
-def _print_and_draw(
-    options: Options, reports: Mapping[str, Report], times: Mapping[str, float], finished: Run,
-    console: Console,
-) -> None:
-    """The table, as CSV too, and the plot."""
-    from tfsasm.evaluation.plots import plot_tradeoff
-    from tfsasm.evaluation.tables import reports_csv, scores_table
-
-    if options.csv:
-        about = {label: {"ms_per_frame": spent} for label, spent in times.items()}
-        write_text(options.csv, reports_csv(reports, about))
-    if options.plot:
-        points = {label: (times[label], report.combined.HOTA) for label, report in reports.items()}
-        title = f"{options.dataset}, {len(finished.outcomes)} sequences"
-        plot_tradeoff(points, options.plot, title)
-    count = len(next(iter(reports.values())).sequences)
-    frames = sum(one.frames for one in finished.outcomes.values())
-    noun = "sequence" if count == 1 else "sequences"
-    console.print(scores_table(
-        {label: report.combined for label, report in reports.items()}, label="tracker",
-        title=f"{count} {noun}, {frames} frames, boxes of score {options.min_score:g} and more",
-        columns=_COLUMNS,
-        more={"ms/frame": {label: f"{spent:.2f}" for label, spent in times.items()}},
-    ))  # fmt: skip
-
-
-def _lines(
-    options: Options, experiment: Experiment, skipped: Mapping[str, str], finished: Run,
-    scored: Mapping[str, Scored],
-) -> list[str]:
-    """What to print below the tables."""
-    lines = [f"scored by the rules of {options.dataset}; detections are found beforehand and take "
-             "no time"]  # fmt: skip
-    lines += [f"not run: {label}: {why}" for label, why in skipped.items()]
-    without = [name for name, task in experiment.tasks.items() if task.source is None]
-    lines += [
-        f"{label} had no images of {first_few(without)}, so no camera motion"
-        for label, spec in experiment.trackers.items() if without and spec.uses_images
-    ]  # fmt: skip
-    noted = [*finished.outcomes.items(), *scored.items()]
-    lines += dict.fromkeys(f"note: {name}: {note}" for name, one in noted for note in one.notes)
-    left_out = next(iter(scored.values())).left_out  # the same of all trackers
-    lines += [f"left out: {name}: {why}" for name, why in left_out.items()]
-    written = (options.json, options.csv, options.plot, options.output)
-    return lines + [f"wrote {path}" for path in written if path]
 
 
 def _about(options: Options, experiment: Experiment) -> dict[str, Any]:

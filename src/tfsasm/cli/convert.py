@@ -1,14 +1,11 @@
 """`tfsasm convert`: a checkpoint rewritten."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines
 from tfsasm.files import check_output
 
@@ -30,7 +27,7 @@ class Options:
     """Replace the output if it exists."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Load strictly, save."""
     from tfsasm.motrv2.family import load_model
     from tfsasm.motrv2.weights import save_model
@@ -40,4 +37,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
     save_model(options.output, model, config, half=options.half)
     count = sum(p.numel() for p in model.parameters())
     print_lines(console, f"wrote {options.output}: {count:,} parameters, {config.model.backbone}")
-    return OK

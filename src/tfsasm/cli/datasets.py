@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfsasm.cli import FAILED, OK
-from tfsasm.cli.options import Dataset, OptionalFile
+from tfsasm.cli.options import Dataset
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.files import check_outputs, write_json
 
@@ -37,9 +37,9 @@ class Options:
     dataset: Annotated[Dataset | Literal["crowdhuman"] | None, tyro.conf.arg(metavar="NAME")] = None
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, mot (any MOT folders), bdd100k or
     crowdhuman; by default whatever is there."""
-    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    split: str | None = None
     """Its subfolder, such as train, val or test; by default all."""
-    json: OptionalFile = None
+    json: Path | None = None
     """Write all problems and notes here as well."""
     overwrite: bool = False
     """Replace the JSON if it exists."""

@@ -1,13 +1,9 @@
 """`tfsasm demo`: real people by the default command, or a synthetic dance with scores."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,11 +11,6 @@ from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, write_json
-
-if TYPE_CHECKING:
-    import supervision as sv
-
-    from tfsasm.evaluation.metrics import Scores
 
 RUNS = {"memory off": {"memory.capacity": "0"}, "memory on": {}}
 """What the runs change of the default method."""
@@ -66,34 +57,58 @@ def run(options: Options, console: Console, errors: Console) -> int:
 
 
 def _dance(options: Options, output: Path, console: Console, errors: Console) -> int:
-    """Render, track twice, score, draw."""
+    """Render, track twice, score, draw both runs side by side, enlarged, their scores above."""
+    import cv2
+
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
     from tfsasm.evaluation.result_files import Files, result_file
     from tfsasm.evaluation.score import score_files
     from tfsasm.evaluation.tables import scores_table
+    from tfsasm.settings import with_settings
+    from tfsasm.tracking.config import default
+    from tfsasm.tracking.load import load
+    from tfsasm.tracking.results import MotFile
+    from tfsasm.tracking.run import track_video
+    from tfsasm.video.annotate import Annotator, side_by_side
+    from tfsasm.video.source import open_video
+    from tfsasm.video.writer import VideoWriter
 
     scene = SceneConfig(
         width=512, height=384, frames=options.frames, kinds=("dance",), people=(5, 7)
     )
     (clip,) = write_sequences(output / "clip", 1, options.seed, scene)
-    folders = {name: output / name.replace(" ", "-") for name in RUNS}
+    tracked, scores = [], {}
     with progress(errors) as bar:
         task = bar.add_task("tracking", total=2 * options.frames)
-        tracks = {
-            name: _track(clip, options.weights, RUNS[name], folder, lambda: bar.advance(task))
-            for name, folder in folders.items()
-        }
-    truth = clip / "gt" / "gt.txt"
-    files = {name: Files(truth, result_file(folder, clip.name), options.frames)
-             for name, folder in folders.items()}  # fmt: skip
-    scores = {name: score_files({clip.name: one}).report.combined for name, one in files.items()}
-    _draw(clip, tracks, scores, output / "demo.mp4")
-    summary = {
+        for name, changes in RUNS.items():
+            tracker = load(options.weights, with_settings(default(), changes))
+            path, enlarged = result_file(output / name.replace(" ", "-"), clip.name), []
+            with MotFile(path) as file:
+                for frame, tracks in track_video(tracker, clip / "img1", clip / "det" / "det.txt"):
+                    file.write(frame, tracks)
+                    enlarged.append(replace(tracks, xyxy=tracks.xyxy * SCALE))
+                    bar.advance(task)
+            tracked.append(enlarged)
+            result = Files(clip / "gt" / "gt.txt", path, options.frames)
+            scores[name] = score_files({clip.name: result}).report.combined
+    off, on = (
+        f"{name}: HOTA {of_run.HOTA:.1f}, IDF1 {of_run.IDF1:.1f}, {of_run.IDSW} switches"
+        for name, of_run in scores.items()
+    )
+    left, right = Annotator(), Annotator()
+    with (
+        open_video(clip / "img1") as source,
+        VideoWriter(output / "demo.mp4", source.rate or 20) as video,
+    ):
+        for frame, without, with_memory in zip(source, *tracked, strict=True):
+            large = cv2.resize(frame.image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
+            both = left.annotate(large, without), right.annotate(large, with_memory)
+            video.write(side_by_side(*both, (off, on)), frame.time)
+    write_json(output / "summary.json", {
         "clip": {"seed": options.seed, "frames": options.frames},
         "runs": {name: of_run.to_json() for name, of_run in scores.items()},
-    }
-    write_json(output / "summary.json", summary)
+    })  # fmt: skip
     console.print(scores_table(scores, label="run"))
     print_lines(console, f"side by side: {output / 'demo.mp4'}",
                 f"MOT files, clip and scores: {output}")  # fmt: skip
@@ -109,45 +124,3 @@ def empty_folder(output: Path) -> Path:
             raise InputError(f"{output} holds other files ({others[0]}); give another --output")
         shutil.rmtree(output)
     return check_folder(output)
-
-
-def _track(
-    clip: Path, weights: str, changes: Mapping[str, str], results: Path, advance: Callable[[], None]
-) -> list[sv.Detections]:
-    """The tracks of each frame, enlarged to be drawn; as they are in a MOT file in `results`."""
-    from tfsasm.settings import with_settings
-    from tfsasm.tracking.config import default
-    from tfsasm.tracking.load import load
-    from tfsasm.tracking.results import MotFile
-    from tfsasm.tracking.run import track_video
-
-    tracker = load(weights, with_settings(default(), changes))
-    enlarged = []
-    with MotFile(results / f"{clip.name}.txt") as file:
-        for frame, tracks in track_video(tracker, clip / "img1", clip / "det" / "det.txt"):
-            file.write(frame, tracks)
-            enlarged.append(replace(tracks, xyxy=tracks.xyxy * SCALE))
-            advance()
-    return enlarged
-
-
-def _draw(
-    clip: Path, tracks: Mapping[str, list[sv.Detections]], scores: Mapping[str, Scores], path: Path
-) -> None:
-    """Both runs side by side, enlarged, their scores above."""
-    import cv2
-
-    from tfsasm.video.annotate import Annotator, side_by_side
-    from tfsasm.video.source import open_video
-    from tfsasm.video.writer import VideoWriter
-
-    annotators = {name: Annotator() for name in tracks}
-    off, on = (
-        f"{name}: HOTA {of_run.HOTA:.1f}, IDF1 {of_run.IDF1:.1f}, {of_run.IDSW} switches"
-        for name, of_run in scores.items()
-    )
-    with open_video(clip / "img1") as source, VideoWriter(path, source.rate or 20) as video:
-        for index, frame in enumerate(source):
-            large = cv2.resize(frame.image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
-            left, right = (annotators[name].annotate(large, tracks[name][index]) for name in RUNS)
-            video.write(side_by_side(left, right, (off, on)), frame.time)

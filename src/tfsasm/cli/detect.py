@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,24 +12,15 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.options import (
-    Dataset,
-    EngineOptions,
-    OptionalCount,
-    OptionalFile,
-    OptionalFolder,
-    OptionalName,
-    Settings,
-    make_engine,
-)
+from tfsasm.cli.options import Dataset, EngineOptions, OptionalFolder, Settings, make_engine
 from tfsasm.cli.progress import event_progress, print_lines, progress
 from tfsasm.errors import InputError
-from tfsasm.experiments.pool import Engine, Event, Finished, Work, run_sequences
+from tfsasm.experiments.pool import Event, Finished, Work, run_sequences
 from tfsasm.files import check_folder, check_output, sha256
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
-    from tfsasm.detection.run import Found, Journal, Outcome, Video
+    from tfsasm.detection.run import Found, Video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +44,11 @@ class Options(EngineOptions):
     """dancetrack, mot15, mot16, mot17, mot20, sportsmot, bdd100k, or mot for any MOT folders."""
     root: OptionalFolder = None
     """Folder of the data set, or of one of its splits."""
-    split: OptionalName = None
+    split: str | None = None
     """Its subfolder, such as train, val or test; by default all."""
     sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
     """Only these."""
-    detector_weights: OptionalFile = None
+    detector_weights: Path | None = None
     """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) as of ByteTrack's."""
     detector_set: Settings = ()
     """Single settings of the detector, as NAME=VALUE."""
@@ -70,7 +61,7 @@ class Options(EngineOptions):
     """Replace output that exists, and the partial file of another run."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
-    workers: OptionalCount = None
+    workers: int | None = None
     """Videos at a time, each by a process. By default one, and with --engine ray as many as the
     cluster has room for. A run of several goes on with whole videos."""
     quiet: bool = False
@@ -86,15 +77,14 @@ def run(
     work for what cannot be read or written.
     """
     from tfsasm.detection import detectors
-    from tfsasm.detection.run import Journal, detect
+    from tfsasm.detection.run import Journal, detect, write_found
 
-    videos = _videos(options)
+    videos, output, weights = _videos(options), options.output, options.detector_weights
     _check_output(options, videos)
     settings = detectors.default_settings(
         options.detector, score_threshold=options.score, device=options.device,
         changes=options.detector_set, classes=options.classes,
     )  # fmt: skip
-    weights = options.detector_weights
     about = {
         "detector": options.detector,
         "weights": sha256(weights) if weights and weights.is_file() else weights and str(weights),
@@ -102,32 +92,55 @@ def run(
         "sources": [str(video.source.resolve()) for video in videos],
     }
     engine = make_engine(options, (weights,))
-    journal = options.output.with_name(f"{options.output.name}.partial")
-    if engine.workers != 1:
+    place = output.with_name(f"{output.name}.partial")
+    stopped = f"stopped; {place} holds what is done, and the same command continues it"
+    report = list[str]()
+    if engine.workers == 1:
+        detector = detector or detectors.detector(options.detector, weights, settings)
+        with progress(errors, quiet=options.quiet) as bar:
+            total = sum(video.length or 0 for video in videos)
+            task = bar.add_task("detecting", total=total or None)
+
+            def step(name: str, frames: int, length: int | None) -> None:
+                bar.update(task, description=f"detecting {name}", advance=frames)
+                if length:
+                    bar.update(task, total=length)
+
+            try:
+                outcome = detect(
+                    videos, detector, output, place, about, overwrite=options.overwrite, step=step
+                )
+            except KeyboardInterrupt:
+                print_lines(errors, stopped)
+                return INTERRUPTED
+        report = detector.report()
+    else:
         make = partial(_make_work, options.detector, weights, settings, videos, detector)
-        return _run_many(options, videos, make, engine, Journal(
-            journal, about, overwrite=options.overwrite, whole=True
-        ), console, errors)  # fmt: skip
-    detector = detector or detectors.detector(options.detector, weights, settings)
-    with progress(errors, quiet=options.quiet) as bar:
-        total = sum(video.length or 0 for video in videos)
-        task = bar.add_task("detecting", total=total or None)
+        journal = Journal(place, about, overwrite=options.overwrite, whole=True)
+        lengths = {one.name: one.length for one in videos if one.name not in journal.finished}
+        with journal, event_progress(errors, lengths, "videos", quiet=options.quiet) as show:
 
-        def step(name: str, frames: int, length: int | None) -> None:
-            bar.update(task, description=f"detecting {name}", advance=frames)
-            if length:
-                bar.update(task, total=length)
+            def note(event: Event) -> None:
+                show(event)
+                if isinstance(event, Finished):
+                    found, notes = event.value
+                    for record in found.records:
+                        journal.add(record)
+                    journal.finish(event.name, found.notes)
+                    found.records.clear()  # the run would keep them all
+                    report.extend(note for note in notes if note not in report)
 
-        try:
-            outcome = detect(
-                videos, detector, options.output, journal, about, overwrite=options.overwrite,
-                step=step,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            print_lines(errors, f"stopped; {journal} holds what is done, and the same command "
-                                "continues it")
-            return INTERRUPTED
-    return _said(options, outcome, detector.report(), console)
+            sizes = {name: length or 0 for name, length in lengths.items()}
+            run = run_sequences(list(lengths), make, sizes, engine, note)
+            print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
+            if run.interrupted or run.failures:
+                print_lines(errors, stopped)
+                return INTERRUPTED if run.interrupted else FAILED
+            outcome = write_found(journal, output, videos, overwrite=options.overwrite)
+        journal.remove()
+    print_lines(console, *outcome.notes, *report,
+                f"wrote {outcome.boxes:,} boxes of {outcome.frames:,} frames: {output}")
+    return TRUNCATED if outcome.truncated else OK
 
 
 def _make_work(
@@ -136,58 +149,16 @@ def _make_work(
 ) -> Work:
     """What detects in one of the videos."""
     from tfsasm.detection import detectors
-
-    made = detector or detectors.detector(name, weights, settings)
-    return partial(_detect_named, {video.name: video for video in videos}, made)
-
-
-def _detect_named(
-    videos: Mapping[str, Video], detector: Detector, name: str
-) -> Generator[int, None, tuple[Found, list[str]]]:
     from tfsasm.detection.run import detect_whole
 
-    found = yield from detect_whole(videos[name], detector)
-    return found, detector.report()
+    made = detector or detectors.detector(name, weights, settings)
+    by_name = {one.name: one for one in videos}
 
+    def work(video: str) -> Generator[int, None, tuple[Found, list[str]]]:
+        found = yield from detect_whole(by_name[video], made)
+        return found, made.report()
 
-def _run_many(
-    options: Options, videos: Sequence[Video], make: Callable[[], Work], engine: Engine,
-    journal: Journal, console: Console, errors: Console,
-) -> int:
-    """Detect in what is not done yet by an engine, and write all when all is done."""
-    from tfsasm.detection.run import write_found
-
-    reports: dict[str, None] = {}
-    lengths = {one.name: one.length for one in videos if one.name not in journal.finished}
-    with journal, event_progress(errors, lengths, "videos", quiet=options.quiet) as show:
-
-        def note(event: Event) -> None:
-            show(event)
-            if isinstance(event, Finished):
-                found, report = event.value
-                for record in found.records:
-                    journal.add(record)
-                journal.finish(event.name, found.notes)
-                found.records.clear()  # the run would keep them all
-                reports.update(dict.fromkeys(report))
-
-        sizes = {name: length or 0 for name, length in lengths.items()}
-        run = run_sequences(list(lengths), make, sizes, engine, note)
-        print_lines(console, *(f"failed: {name}: {why}" for name, why in run.failures.items()))
-        if run.interrupted or run.failures:
-            print_lines(errors, f"stopped; {journal.path} holds what is done, and the same command "
-                                "continues it")
-            return INTERRUPTED if run.interrupted else FAILED
-        outcome = write_found(journal, options.output, videos, overwrite=options.overwrite)
-    journal.remove()
-    return _said(options, outcome, list(reports), console)
-
-
-def _said(options: Options, outcome: Outcome, report: Sequence[str], console: Console) -> int:
-    """Print what came of a run; returns the exit code."""
-    print_lines(console, *outcome.notes, *report,
-                f"wrote {outcome.boxes:,} boxes of {outcome.frames:,} frames: {options.output}")
-    return TRUNCATED if outcome.truncated else OK
+    return work
 
 
 def _videos(options: Options) -> list[Video]:

@@ -5,7 +5,6 @@ Each is one chain: frames are read, changed on the way, and written as they come
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,15 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalFile, OptionalName
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_output
 
 if TYPE_CHECKING:
     from tfsasm.detection.det_db import Kind
-    from tfsasm.detection.formats import Frames, Note
 
 InputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="INPUT")]]
 OutputPath = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="OUTPUT")]]
@@ -43,11 +39,11 @@ class Conversion(Tool):
 
     to: Literal["mot", "det_db", "coco"] | None = None
     """Format to write; by default that of the output's suffix, .json being det_db."""
-    images: OptionalFile = None
+    images: Path | None = None
     """COCO file whose list of images gives the ids of COCO results their names."""
     category: int = 1
     """Class of boxes that are written as COCO results and have none."""
-    prefix: OptionalName = None
+    prefix: str | None = None
     """What keys begin with that are made of MOT text or of names of images; by default the names
     of the two folders around the sequence, such as DanceTrack/val, or nothing."""
     digits: int = 8
@@ -145,11 +141,21 @@ class Options:
     """What to do."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
     from tfsasm.detection.coco import CocoImages, read_coco, write_coco
     from tfsasm.detection.det_db import kind_of, write_det_db
-    from tfsasm.detection.formats import Count, Reading, mot_rows, read_frames, write_mot
+    from tfsasm.detection.formats import (
+        Count,
+        Reading,
+        filter_boxes,
+        merge,
+        mot_rows,
+        once,
+        read_frames,
+        rekey,
+        write_mot,
+    )
     from tfsasm.motchallenge import FRAMES_FROM_0
 
     tool = options.tool
@@ -168,8 +174,18 @@ def run(options: Options, console: Console, errors: Console) -> int:
                       else read_frames(path, reading))
         for path in inputs
     }  # fmt: skip
+    frames = streams[inputs[0]]
+    if isinstance(tool, MergeDetections):
+        frames = merge(streams, tool.clash, notes.append)
+    elif isinstance(tool, FilterDetections):
+        frames = filter_boxes(
+            frames, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
+            min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
+        )  # fmt: skip
+    elif isinstance(tool, RekeyDetections):
+        frames = once(rekey(frames, tool.old, tool.new, notes.append))
+    frames = written.of(frames)
     with console.status("reading and writing"):
-        frames = written.of(_changed(tool, streams, notes.append))
         if kind == "coco":
             write_coco(tool.output, frames, images, how.category)
         elif kind == "det_db":
@@ -183,24 +199,6 @@ def run(options: Options, console: Console, errors: Console) -> int:
     if reading.skipped.count:
         notes.append(str(reading.skipped))
     print_lines(console, f"read {read}", *notes, f"wrote {written}: {tool.output}")
-    return OK
-
-
-def _changed(tool: Tool, streams: Mapping[Path, Frames], note: Note) -> Frames:
-    """The frames of the inputs as the tool leaves them."""
-    from tfsasm.detection.formats import filter_boxes, merge, once, rekey
-
-    if isinstance(tool, MergeDetections):
-        return merge(streams, tool.clash, note)
-    (frames,) = streams.values()
-    if isinstance(tool, FilterDetections):
-        return filter_boxes(
-            frames, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
-            min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
-        )  # fmt: skip
-    if isinstance(tool, RekeyDetections):
-        return once(rekey(frames, tool.old, tool.new, note))
-    return frames
 
 
 def _kind_to_write(tool: DetectionTool, how: Conversion, given: set[Kind]) -> Kind:

@@ -1,113 +1,102 @@
 """`tfsasm track --dry-run`: what many videos will take, from a rate that is measured here."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from tfsasm.cli import INTERRUPTED
-from tfsasm.cli.track_one import Step, Tracked
+from rich.console import Console
+
+from tfsasm.cli import INTERRUPTED, OK
+from tfsasm.cli.options import make_engine
+from tfsasm.cli.progress import print_lines
+from tfsasm.cli.track import Options, check, places
+from tfsasm.cli.track_one import Step, Tracked, cores, load_job, steps
+from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError, TfsasmError
-
-if TYPE_CHECKING:
-    from tfsasm.cli.track import Options
+from tfsasm.experiments.pool import with_threads
+from tfsasm.files import check_output, write_json
+from tfsasm.video.source import open_video
 
 _WARM_UP = 5  # frames that are not counted: kernels are compiled, buffers are made
 
 _FRAMES, _SECONDS = 200, 20.0  # of the measurement, whichever ends first
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """How long some videos are together."""
-
-    videos: int
-    frames: int
-    hours: float
-    first: str
-    """The first that is counted."""
-    not_counted: tuple[str, ...]
-    """Why others are not, a sentence each."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What some videos will take."""
-
-    lengths: Lengths
-    measured_frames: int
-    frames_per_second: float
-    """Of one worker, with all that it writes."""
-    price_per_hour: float | None
-    """Of one worker."""
-
-    @property
-    def worker_hours(self) -> float:
-        """Of one worker for all videos."""
-        return self.lengths.frames / self.frames_per_second / 3600
-
-    @property
-    def worker_hours_per_1000_hours(self) -> float:
-        """Of one worker for 1,000 hours of such video."""
-        return 1000 * self.worker_hours / self.lengths.hours
-
-    @property
-    def cost_per_1000_hours(self) -> float | None:
-        """None where no price is given."""
-        price = self.price_per_hour
-        return None if price is None else price * self.worker_hours_per_1000_hours
-
-    def to_json(self) -> dict[str, object]:
-        """Ready for JSON."""
-        return asdict(self) | {
-            "worker_hours": self.worker_hours,
-            "worker_hours_per_1000_hours": self.worker_hours_per_1000_hours,
-            "cost_per_1000_hours": self.cost_per_1000_hours,
-        }
-
-    def lines(self) -> list[str]:
-        """What to print."""
-        lengths, cost = self.lengths, self.cost_per_1000_hours
-        lines = [
-            f"{lengths.videos} videos, {lengths.frames:,} frames, {lengths.hours:.4g} hours",
-            f"{self.frames_per_second:.1f} frames per second by one worker, measured on "
-            f"{self.measured_frames} frames of {lengths.first} with all that is written",
-            f"{self.worker_hours:.4g} hours of one worker; 1,000 hours of such video take it "
-            f"{self.worker_hours_per_1000_hours:,.0f}",
-        ]
-        if cost is not None:
-            lines.append(f"1,000 hours of video cost {cost:,.2f}, at {self.price_per_hour:g} an "
-                         "hour of a worker")  # fmt: skip
-        return lines + [f"not counted: {why}" for why in lengths.not_counted]
+def estimate(
+    options: Options, sources: list[str], console: Console, detector: Detector | None
+) -> int:
+    """Say what the videos will take, after a measurement on the first that can be counted."""
+    make_engine(options)
+    if options.json_output:
+        check_output(options.json_output, overwrite=options.overwrite)
+    lengths = _lengths(options, sources)
+    first = lengths["first"]
+    with TemporaryDirectory() as folder:
+        there = replace(options, output=Path(folder), mot_output=None, json_output=None)
+        files = places(there, first)
+        check(options, [first], [files])
+        share = options.cpus_per_worker if options.engine == "ray" else cores() // options.count()
+        job = with_threads(max(1, share), lambda: load_job(options, sources, detector))
+        with closing(steps(job, first, files)) as video:
+            found, lines = in_hours(lengths, *measured(video), options.price_per_hour)
+    print_lines(console, *lines)
+    if options.json_output:
+        write_json(options.json_output, found)
+    return OK
 
 
-def lengths_of(options: Options, sources: Iterable[str]) -> Lengths:
-    """The lengths of the videos. Raises `InputError` where none can be counted."""
+def _lengths(options: Options, sources: Iterable[str]) -> dict[str, Any]:
+    """How long the videos are together, which is the first that can be counted, and why others
+    are not. Raises `InputError` where none is."""
     counted, not_counted = list[tuple[str, int, float]](), list[str]()
     for source in sources:
         try:
-            counted.append((source, *_length(options, source)))
+            with open_video(
+                source, start=options.start, end=options.end, stride=options.stride
+            ) as opened:
+                if not opened.count or not opened.fps:
+                    raise InputError(f"{source} does not say how long it is")
+                counted.append((source, opened.count, opened.count / opened.fps / 3600))
         except TfsasmError as error:
             not_counted.append(str(error))
     if not counted:
         raise InputError(f"no video can be counted: {'; '.join(not_counted)}")
-    frames = sum(count for _, count, _ in counted)
-    hours = sum(each for _, _, each in counted)
-    return Lengths(len(counted), frames, hours, counted[0][0], tuple(not_counted))
+    names, frames, hours = zip(*counted, strict=True)
+    return {
+        "videos": len(names), "frames": sum(frames), "hours": sum(hours), "first": names[0],
+        "not_counted": not_counted,
+    }  # fmt: skip
 
 
-def _length(options: Options, source: str) -> tuple[int, float]:
-    """Frames and hours of a video. Raises `InputError` for one that has no end."""
-    from tfsasm.video.source import open_video
+def in_hours(
+    lengths: Mapping[str, Any], frames: int, rate: float, price: float | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What the JSON says of videos of these lengths, and what to print.
 
-    with open_video(
-        source, start=options.start, end=options.end, stride=options.stride
-    ) as opened:
-        if not opened.count or not opened.fps:
-            raise InputError(f"{source} does not say how long it is")
-        return opened.count, opened.count / opened.fps / 3600
+    `rate` is that of one worker with all that it writes, in frames per second, measured on so many
+    `frames`; `price` is that of its hour.
+    """
+    hours = lengths["frames"] / rate / 3600
+    per_1000_hours = 1000 * hours / lengths["hours"]
+    cost = None if price is None else price * per_1000_hours
+    lines = [
+        f"{lengths['videos']} videos, {lengths['frames']:,} frames, {lengths['hours']:.4g} hours",
+        f"{rate:.1f} frames per second by one worker, measured on {frames} frames of "
+        f"{lengths['first']} with all that is written",
+        f"{hours:.4g} hours of one worker; 1,000 hours of such video take it {per_1000_hours:,.0f}",
+    ]
+    if cost is not None:
+        lines.append(f"1,000 hours of video cost {cost:,.2f}, at {price:g} an hour of a worker")
+    found = {
+        "lengths": lengths, "measured_frames": frames, "frames_per_second": rate,
+        "price_per_hour": price, "worker_hours": hours,
+        "worker_hours_per_1000_hours": per_1000_hours, "cost_per_1000_hours": cost,
+    }  # fmt: skip
+    return found, lines + [f"not counted: {why}" for why in lengths["not_counted"]]
 
 
 def measured(steps: Iterator[Step | Tracked]) -> tuple[int, float]:

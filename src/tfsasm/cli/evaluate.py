@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.experiment import make_experiment, print_run, query_settings, resume, run_settings
-from tfsasm.cli.options import (
-    ResultsOptions,
-    TrackerOptions,
-    refuse_foreign_options,
-    spec_of,
-    with_own_preset,
-    with_tracker,
-)
+from tfsasm.cli.options import ResultsOptions, TrackerOptions, spec_of, with_tracker
 from tfsasm.cli.progress import print_lines, tracked_line
 from tfsasm.errors import first_few
 from tfsasm.files import write_json
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
-    from tfsasm.experiments.plan import Experiment
     from tfsasm.experiments.run import Outcome
-    from tfsasm.tracking.named import TrackerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,78 +41,49 @@ def run(
 
     `detector` finds the boxes instead of what the options name.
     """
-    options, finds_objects = with_own_preset(with_tracker(options))
-    refuse_foreign_options(options)
+    from tfsasm.cli.experiment import make_experiment, resume, settings_of
+    from tfsasm.evaluation.result_files import SCORES
+    from tfsasm.evaluation.score import lines, score_files, to_json
+    from tfsasm.evaluation.tables import report_table
+
+    options, finds_objects = with_tracker(options)
     options = replace(options, weights=options.weights or "tiny")
     label, spec = options.tracker, spec_of(options)
-    query = label == "query"
     experiment = make_experiment(
         options, {label: spec}, {label: options.output}, finds_objects=finds_objects
     )
-    settings = run_settings(options, experiment) | (
-        query_settings(options) if query else _other_settings(options, spec, experiment)
-    )
+    settings = settings_of(options, spec, experiment)
     finished = resume(
-        options, experiment, {label: settings}, console, errors, detector,
-        by_sequence=() if query else ("images",),
+        options, experiment, {label: settings}, _described, console, errors, detector,
+        by_sequence=() if label == "query" else ("images",),
     )  # fmt: skip
-    print_run(console, finished, _described)
     without = [name for name, task in experiment.tasks.items() if task.source is None]
     if without and spec.uses_images:
         print_lines(console, f"no images of {first_few(without)}: tracked by motion alone there, "
                     "without appearance or camera motion")  # fmt: skip
     if finished.interrupted:
         return INTERRUPTED
-    _score(options, experiment, finished.failures, settings, console)
-    return FAILED if finished.failures else OK
+    failures = finished.failures
+    with_truth = experiment.files()[label]
+    files = {name: one for name, one in with_truth.items() if name not in failures}
+    if files:
+        scored = score_files(
+            files, options.dataset, classes=options.classes, allow_missing=True,
+            problems={
+                name: f"it was not tracked: {why}"
+                for name, why in failures.items() if name in with_truth
+            },
+        )  # fmt: skip
+        path = options.output / SCORES
+        write_json(path, {**to_json(scored), "settings": settings})
+        console.print(report_table(scored.report))
+        print_lines(console, *lines(scored), f"wrote {path}")
+    else:
+        print_lines(console, "nothing to score: no finished sequence has ground truth")
+    return FAILED if failures else OK
 
 
 def _described(one: Outcome) -> str:
     [identities] = one.identities.values()
     rate = one.frames / one.elapsed if one.elapsed else 0.0
     return tracked_line(one.frames, identities, rate)
-
-
-def _other_settings(
-    options: Options, spec: TrackerSpec, experiment: Experiment
-) -> dict[str, Any]:
-    """As `query_settings`, of another tracker. It counts which sequences have images."""
-    from tfsasm.experiments.results import model_settings
-    from tfsasm.tracking.appearance.embedders import default_name
-
-    about: dict[str, Any] = {"tracker": options.tracker, "method": spec.parameters()}
-    if options.tracker == "appearance":
-        name = options.embedder or default_name(options.embedder_weights)
-        embedder, weights = model_settings(name, options.embedder_weights)
-        about |= {
-            "embedder": embedder, "embedder_weights": weights,
-            "embedder_set": list(options.embedder_set),
-        }  # fmt: skip
-    images = {name: task.source is not None for name, task in experiment.tasks.items()}
-    return about | {"images": images}
-
-
-def _score(
-    options: Options, experiment: Experiment, failures: Mapping[str, str],
-    settings: Mapping[str, Any], console: Console,
-) -> None:
-    """Score what has ground truth and a result, into the folder and onto the screen."""
-    from tfsasm.evaluation.result_files import SCORES
-    from tfsasm.evaluation.score import lines, score_files, to_json
-    from tfsasm.evaluation.tables import report_table
-
-    [with_truth] = experiment.files().values()
-    files = {name: one for name, one in with_truth.items() if name not in failures}
-    if not files:
-        print_lines(console, "nothing to score: no finished sequence has ground truth")
-        return
-    problems = {
-        name: f"it was not tracked: {why}" for name, why in failures.items() if name in with_truth
-    }
-    scored = score_files(
-        files, options.dataset, classes=options.classes, allow_missing=True, problems=problems
-    )
-    path = options.output / SCORES
-    write_json(path, {**to_json(scored), "settings": settings})
-    console.print(report_table(scored.report))
-    print_lines(console, *lines(scored), f"wrote {path}")

@@ -1,12 +1,10 @@
 """What `evaluate`, `ablate` and `compare` share: an experiment of the options, run and scored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -14,34 +12,35 @@ from tfsasm import __version__
 from tfsasm.cli.options import (
     DatasetOptions,
     EmbedderOptions,
-    MethodOptions,
     NetworkOptions,
     ResultsOptions,
+    TrackerOptions,
     make_engine,
-    query_config,
 )
 from tfsasm.cli.progress import event_progress, print_lines
+from tfsasm.datasets.sequences import Sequence as DatasetSequence
+from tfsasm.datasets.sequences import sequences
+from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError
+from tfsasm.evaluation.score import Scored, check_classes
+from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
 from tfsasm.experiments.pool import Run, Work, run_sequences
+from tfsasm.experiments.results import claim_all, detections_setting, digest, model_settings
+from tfsasm.experiments.run import Loaded, Outcome, load, make_work
+from tfsasm.experiments.scoring import score_all
 from tfsasm.files import check_folder, locked
+from tfsasm.runtime.network import Network
+from tfsasm.tracking.appearance.embedders import Embedder, default_name, embedder
 from tfsasm.tracking.config import preset
+from tfsasm.tracking.load import PACKAGED, embedded, packaged_nano, torch_network
+from tfsasm.tracking.named import QuerySpec, TrackerSpec
 
-if TYPE_CHECKING:
-    from tfsasm.datasets.sequences import Sequence as DatasetSequence
-    from tfsasm.detection.detectors import Detector
-    from tfsasm.evaluation.score import Scored
-    from tfsasm.experiments.plan import Experiment
-    from tfsasm.experiments.run import Loaded, Outcome
-    from tfsasm.runtime.network import Network
-    from tfsasm.tracking.appearance.embedders import Embedder
-    from tfsasm.tracking.named import TrackerSpec
+COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
+"""Scores for which a table of several trackers has room."""
 
 
 def chosen_sequences(options: DatasetOptions) -> Sequence[DatasetSequence]:
     """The sequences that the options name. Raises `InputError`, also for a bad engine."""
-    from tfsasm.datasets.sequences import sequences
-    from tfsasm.evaluation.score import check_classes
-
     make_engine(options)
     check_classes(options.dataset, options.classes)
     return sequences(
@@ -57,14 +56,9 @@ def make_experiment(
 
     With a network that finds objects itself there are no detections.
     """
-    from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
-
     chosen = chosen_sequences(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("give --detections or --detector, not both")
-    if finds_objects and (options.detections or options.detector):
-        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
-                         "--detections out")  # fmt: skip
     live = options.detector and DetectorSpec(
         options.detector, options.detector_weights, options.detector_score, options.detector_set
     )
@@ -93,8 +87,6 @@ def make_experiment(
 
 def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
     """What loads the network that the options name, in this process or another."""
-    from tfsasm.tracking.load import packaged_nano, torch_network
-
     if options.weights == "nano":
         return partial(packaged_nano, options.short_side, options.max_side, options.precision,
                        device=options.device)  # fmt: skip
@@ -107,8 +99,6 @@ def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[
 
 def embedder_loader(options: object) -> Callable[[], Embedder | None]:
     """What loads the embedder that the options name, if they do."""
-    from tfsasm.tracking.appearance.embedders import embedder
-
     if not isinstance(options, EmbedderOptions):
         return embedder
     return partial(embedder, options.embedder, options.embedder_weights, options.embedder_set)
@@ -116,17 +106,15 @@ def embedder_loader(options: object) -> Callable[[], Embedder | None]:
 
 def resume(
     options: ResultsOptions, experiment: Experiment, settings: Mapping[str, Mapping[str, Any]],
-    console: Console, errors: Console, detector: Detector | None,
-    by_sequence: Collection[str] = (),
+    describe: Callable[[Outcome], str], console: Console, errors: Console,
+    detector: Detector | None, by_sequence: Collection[str] = (),
 ) -> Run:
     """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
 
-    Nothing is claimed, and least of all emptied, for what cannot begin, or while another process
-    writes there. Raises `InputError`.
+    Prints each sequence as `describe` has it, then notes and failures. Nothing is claimed, and
+    least of all emptied, for what cannot begin, or while another process writes there. Raises
+    `InputError`.
     """
-    from tfsasm.experiments.results import claim_all
-    from tfsasm.experiments.run import load
-
     loaded = load(experiment, detector)
     with locked(check_folder(options.output)):
         todo = claim_all(
@@ -135,8 +123,16 @@ def resume(
         )  # fmt: skip
         if done := len(experiment.tasks) - len(todo):
             print_lines(console, f"{done} of {len(experiment.tasks)} sequences are done already")
-        experiment = replace(experiment, todo=todo)
-        return run_experiment(options, experiment, errors, detector, loaded)
+        run = run_experiment(options, replace(experiment, todo=todo), errors, detector, loaded)
+    done_now = run.outcomes.items()
+    print_lines(
+        console, *(f"{name}: {describe(one)}" for name, one in done_now),
+        *(f"note: {name}: {note}" for name, one in done_now for note in one.notes),
+        *(f"failed: {name}: {why}" for name, why in run.failures.items()),
+    )  # fmt: skip
+    if run.interrupted:
+        print_lines(console, "stopped; what is finished is kept, and the same command goes on")
+    return run
 
 
 def run_experiment(
@@ -147,11 +143,10 @@ def run_experiment(
 
     What is `loaded` in this process already serves here; other processes load their own.
     """
-    from tfsasm.experiments.run import make_work
-
     names = experiment.tasks if experiment.todo is None else experiment.todo
     lengths = {name: experiment.tasks[name].sequence.length for name in names}
-    engine = make_engine(options, _weights(options))
+    files = [getattr(options, f"{part}weights", None) for part in ("", "detector_", "embedder_")]
+    engine = make_engine(options, (Path(file) for file in files if file not in (None, *PACKAGED)))
     make: Callable[[], Work] = partial(make_work, experiment, detector)
     if loaded and engine.workers == 1:
         make = partial(partial, loaded, experiment)
@@ -161,31 +156,10 @@ def run_experiment(
         )
 
 
-def _weights(options: DatasetOptions) -> list[Path | None]:
-    """The files of networks that the options name."""
-    from tfsasm.tracking.load import PACKAGED
-
-    network = getattr(options, "weights", "tiny")
-    more = (getattr(options, f"{part}_weights", None) for part in ("detector", "embedder"))
-    return [None if network in PACKAGED else Path(network), *more]
-
-
-def print_run(console: Console, run: Run, describe: Callable[[Outcome], str]) -> None:
-    """Each sequence as `describe` has it, then notes and failures."""
-    lines = [f"{name}: {describe(one)}" for name, one in run.outcomes.items()]
-    lines += [f"note: {name}: {note}" for name, one in run.outcomes.items() for note in one.notes]
-    lines += [f"failed: {name}: {why}" for name, why in run.failures.items()]
-    if run.interrupted:
-        lines.append("stopped; what is finished is kept, and the same command goes on")
-    print_lines(console, *lines)
-
-
 def score_trackers(
     options: DatasetOptions, experiment: Experiment, failures: Mapping[str, str], errors: Console
 ) -> dict[str, Scored]:
     """The scores of each tracker on the sequences of which all have a valid result."""
-    from tfsasm.experiments.scoring import score_all
-
     files = experiment.files()
     counts = {label: len(each) for label, each in files.items()}
     with event_progress(errors, counts, "scoring", quiet=options.quiet) as show:
@@ -194,28 +168,49 @@ def score_trackers(
         )
 
 
-def run_settings(options: ResultsOptions, experiment: Experiment) -> dict[str, Any]:
-    """What decides the content of result files, whatever the tracker; ready for JSON.
+def settings_of(
+    options: ResultsOptions, spec: TrackerSpec, experiment: Experiment
+) -> dict[str, Any]:
+    """What decides the content of the result files of a tracker; ready for JSON.
 
-    Files are known by their content, so the same file elsewhere will do. Raises `InputError` for
-    files that cannot be read.
+    Files are known by their content, so the same file elsewhere will do. Of others than the query
+    tracker it counts which sequences have images. Raises `InputError` for files that cannot be
+    read.
     """
-    from tfsasm.experiments.results import detections_setting, model_settings
-
-    boxes: dict[str, Any] = {"skip_bad": experiment.skip_bad}
-    if live := experiment.detector:
-        name, weights = model_settings(live.name, live.weights)
-        boxes["detector"] = asdict(live) | {"name": name, "weights": weights}
-    else:
-        boxes["detections"] = detections_setting(options.detections)
-    if options.second_half:
-        boxes["second_half"] = True
-    return {
+    about: dict[str, Any] = {
         "tfsasm": __version__,
         "dataset": options.dataset, "root": str(options.root.resolve()), "public": options.public,
         "source": None if options.source is None else str(options.source.resolve()),
-        "device": _device(options), **boxes,
+        "device": _device(options), "skip_bad": experiment.skip_bad,
     }  # fmt: skip
+    if live := experiment.detector:
+        name, weights = model_settings(live.name, live.weights)
+        about["detector"] = asdict(live) | {"name": name, "weights": weights}
+    else:
+        about["detections"] = detections_setting(options.detections)
+    if options.second_half:
+        about["second_half"] = True
+    if isinstance(spec, QuerySpec):
+        name = options.weights
+        ours = name in PACKAGED
+        weights = digest(embedded(name) if ours else Path(name))
+        return about | {
+            "tracker": "query", "weights": f"{name}, {weights}" if ours else weights,
+            "preset": options.preset, "method": spec.parameters(),
+            "short_side": options.short_side, "max_side": options.max_side,
+            "precision": options.precision,
+        }  # fmt: skip
+    if isinstance(options, TrackerOptions):
+        about |= {"tracker": options.tracker, "method": spec.parameters()}
+        if options.tracker == "appearance":
+            given = options.embedder or default_name(options.embedder_weights)
+            name, weights = model_settings(given, options.embedder_weights)
+            about |= {
+                "embedder": name, "embedder_weights": weights,
+                "embedder_set": list(options.embedder_set),
+            }  # fmt: skip
+    images = {name: task.source is not None for name, task in experiment.tasks.items()}
+    return about | {"images": images}
 
 
 def _device(options: ResultsOptions) -> str:
@@ -225,19 +220,3 @@ def _device(options: ResultsOptions) -> str:
     if options.engine == "ray":
         return "cuda" if options.gpus_per_worker else "cpu"
     return find_device(options.device).type
-
-
-def query_settings(options: MethodOptions) -> dict[str, Any]:
-    """The same for the query tracker alone."""
-    from tfsasm.experiments.results import digest
-    from tfsasm.tracking.load import PACKAGED, embedded
-
-    name = options.weights
-    ours = name in PACKAGED
-    weights = digest(embedded(name) if ours else Path(name))
-    return {
-        "tracker": "query", "weights": f"{name}, {weights}" if ours else weights,
-        "preset": options.preset, "method": asdict(query_config(options)),
-        "short_side": options.short_side, "max_side": options.max_side,
-        "precision": options.precision,
-    }  # fmt: skip

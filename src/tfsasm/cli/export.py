@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalCount
 from tfsasm.cli.progress import print_lines
 
 if TYPE_CHECKING:
@@ -30,15 +28,15 @@ class Options:
     """onnx is read by both runtimes and by TensorRT; openvino opens sooner in OpenVINO."""
     weights: str = "tiny"
     """The network: `tiny` (in the package), a .safetensors file or a published .pth file."""
-    short_side: OptionalCount = None
+    short_side: int | None = None
     """Shorter side of the image inside the network, in pixels; can still be changed later."""
-    max_side: OptionalCount = None
+    max_side: int | None = None
     """Most pixels of its longer side."""
     overwrite: bool = False
     """Replace an earlier export in the folder."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Load strictly, write, and compare the graphs with PyTorch."""
     from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
     from tfsasm.runtime.exported import ExportedNetwork
@@ -59,10 +57,9 @@ def run(options: Options, console: Console, errors: Console) -> int:
         print_lines(console, f"wrote {path}")
     if importlib.util.find_spec(PACKAGES[options.format]) is None:
         console.print(f"not compared with PyTorch: {PACKAGES[options.format]} is not installed")
-        return OK
+        return
     difference = largest_difference(network, ExportedNetwork(options.output, options.format))
     console.print(f"compared with PyTorch on noise: boxes and scores within {difference:.0e}")
-    return OK
 
 
 def largest_difference(network: Network, exported: Network, seed: int = 0) -> float:

@@ -1,7 +1,5 @@
 """The command line: parse, run, exit codes. No logic lives here."""
 
-from __future__ import annotations
-
 import _thread
 import difflib
 import functools
@@ -22,7 +20,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import INTERRUPTED, TRUNCATED, USER_ERROR
+from tfsasm.cli import INTERRUPTED, OK, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
 from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
@@ -97,14 +95,12 @@ def _all_commands() -> Any:
     """All of them, each with the first line of its help."""
     kinds = {name: options_of(name) for name in COMMANDS}
     commands = [
-        Annotated[form(kind), tyro.conf.subcommand(name, description=_first_line(kind))]
+        Annotated[
+            form(kind), tyro.conf.subcommand(name, description=kind.__doc__.partition("\n")[0])
+        ]
         for name, kind in kinds.items()
     ]
     return functools.reduce(operator.or_, commands)
-
-
-def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").split("\n")[0]
 
 
 def _first_word(words: Sequence[str]) -> None:
@@ -164,26 +160,20 @@ def _run(options: Any, console: Console, errors: Console) -> int:
         keep_freed_memory()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
-        code: int = module.run(options, console, errors)
-    except TruncatedInput as error:
-        return _fail(errors, error, TRUNCATED)
+        return module.run(options, console, errors) or OK
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        return INTERRUPTED
     except TfsasmError as error:
-        return _fail(errors, error, USER_ERROR)
+        problem, code = str(error), TRUNCATED if isinstance(error, TruncatedInput) else USER_ERROR
     except OSError as error:  # a disk, a folder or a name that only the system knows to be bad
         place = f"{error.filename}: " if error.filename else ""
-        return _fail(errors, TfsasmError(f"{place}{error.strerror or error}"), USER_ERROR)
+        problem, code = f"{place}{error.strerror or error}", USER_ERROR
     except ModuleNotFoundError as error:  # an installation without some of the dependencies
         name = (error.name or "").partition(".")[0]
         if name in ("", "tfsasm"):
             raise
-        words = f"this needs the package {name}, which is not here: pip install {name}"
-        return _fail(errors, TfsasmError(words), USER_ERROR)
-    except KeyboardInterrupt:
-        errors.print("stopped")
-        return INTERRUPTED
-    return code
-
-
-def _fail(errors: Console, error: TfsasmError, code: int) -> int:
-    errors.print(f"error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        problem = f"this needs the package {name}, which is not here: pip install {name}"
+        code = USER_ERROR
+    errors.print(f"error: {problem}", style="red", soft_wrap=True, highlight=False, markup=False)
     return code

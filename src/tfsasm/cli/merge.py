@@ -1,15 +1,10 @@
 """`tfsasm merge`: broken tracks joined after the fact."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalFile
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_distinct, check_folder, check_output, write_text
@@ -37,37 +32,40 @@ class Options:
     block_from: int = 0
     """Gap in frames from which another start or end forbids a join, up to --max-gap. The released
     0 lets one forbid that could not be joined itself; --min-gap + 1 does not."""
-    corrections: OptionalFile = None
+    corrections: Path | None = None
     """Apply what the page has saved as NAME.corrections.json to one result file, instead."""
     overwrite: bool = False
     """Replace output files that exist."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
-    """Merge one file or all of a folder; everything is read before anything is written."""
+def run(options: Options, console: Console, errors: Console) -> None:
+    """Merge one file or all of a folder; everything is read before anything is written.
+
+    Raises `InputError` for what cannot be read or written.
+    """
+    from tfsasm.tracking.postprocess import (
+        MergeConfig,
+        corrected_text,
+        merge_text,
+        read_corrections,
+    )
+
     targets = _targets(options)
-    change = _change(options)
-    merged = {source: change(source) for source in targets}
+    if options.corrections is None:
+        config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
+        merged = {source: merge_text(source, config) for source in targets}
+        how = "merging uses future frames"
+    elif options.results.is_dir():
+        raise InputError("--corrections are of one video; give its file as --results")
+    else:
+        corrections = read_corrections(options.corrections)
+        merged = {source: corrected_text(source, corrections) for source in targets}
+        how = "corrected by hand"
     for source, target in targets.items():
         text, before, after = merged[source]
         write_text(target, text)
         print_lines(console, f"{source.stem}: {before} identities, {after} after merging")
-    by_hand = "corrected by hand" if options.corrections else "merging uses future frames"
-    print_lines(console, f"wrote {options.output}; {by_hand}: this is an offline result")
-    return OK
-
-
-def _change(options: Options) -> Callable[[Path], tuple[str, int, int]]:
-    """What makes the text of a file, and how many identities it had and has."""
-    from tfsasm.tracking import postprocess
-
-    if options.corrections is None:
-        config = postprocess.MergeConfig(options.min_gap, options.max_gap, options.block_from)
-        return lambda path: postprocess.merge_text(path, config)
-    if options.results.is_dir():
-        raise InputError("--corrections are of one video; give its file as --results")
-    corrections = postprocess.read_corrections(options.corrections)
-    return lambda path: postprocess.corrected_text(path, corrections)
+    print_lines(console, f"wrote {options.output}; {how}: this is an offline result")
 
 
 def _targets(options: Options) -> dict[Path, Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from tfsasm.cli.parsing import GROUPS
 from tfsasm.errors import InputError
 from tfsasm.experiments.pool import Engine, Processes
 from tfsasm.settings import pairs, with_settings
@@ -17,14 +18,8 @@ from tfsasm.tracking.config import TrackerConfig, preset
 if TYPE_CHECKING:
     from tfsasm.tracking.named import TrackerSpec
 
-OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
-OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
-OptionalScore = Annotated[float | None, tyro.conf.arg(metavar="SCORE")]
-OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")]
-Precision = Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")]
-TrackerName = Annotated[str, tyro.conf.arg(metavar="NAME")]
 Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot", "bdd100k"]
 
 
@@ -32,7 +27,7 @@ Dataset = Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot",
 class EngineOptions:
     """What works on the videos, and on how many at a time."""
 
-    workers: OptionalCount = None
+    workers: int | None = None
     """Processes; each tracks a sequence at a time, with its share of the threads. By default one,
     and with --engine ray as many as the cluster has room for."""
     engine: Literal["processes", "ray"] = "processes"
@@ -63,15 +58,15 @@ class DatasetOptions(EngineOptions):
     classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
     """Classes of the ground truth's eighth column that count together in scores, with --dataset
     mot; by default 1."""
-    split: OptionalName = None
+    split: str | None = None
     """Its subfolder, such as train, val or test; by default all."""
     sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
     """Only these."""
     public: Literal["DPM", "FRCNN", "SDP"] | None = None
     """Which of MOT17's three copies, and so whose detections; by default FRCNN."""
-    source: OptionalFile = None
+    source: Path | None = None
     """Video or folder of images of a single sequence that has none."""
-    detections: OptionalFile = None
+    detections: Path | None = None
     """Stored detections: a det_db JSON, a folder of NAME.txt or NAME/det/det.txt, or a file inside
     each sequence, such as det_full/det.txt. By default det/det.txt."""
     second_half: bool = False
@@ -84,25 +79,14 @@ class DatasetOptions(EngineOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """The videos of a command, and the stored detections of a single one."""
-
-    source: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIDEO")]]
-    """Video file, folder of images, camera index (0) or rtsp/http address; several of them, a
-    folder of videos or of MOT sequences, or a pattern ("clips/*.mp4")."""
-    detections: OptionalFile = None
-    """Stored detections: a MOT det.txt or a det_db JSON."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class DetectorOptions:
     """A live detector."""
 
-    detector: OptionalName = None
+    detector: str | None = None
     """Live detector: yolox-nano (in the package), -tiny, -s, -m, -l or -x, whose weights are
     downloaded once unless --detector-weights is given; deformable-detr, with its checkpoint; or a
     Hugging Face model, hf:OWNER/NAME or hf:./FOLDER."""
-    detector_weights: OptionalFile = None
+    detector_weights: Path | None = None
     """File of a YOLOX: .onnx, or a PyTorch checkpoint (.pth, .pth.tar) such as ByteTrack's; or of a
     Deformable DETR (.pth)."""
     detector_score: float = 0.1
@@ -119,13 +103,13 @@ class NetworkOptions:
     weights: str = "tiny"
     """The network: `tiny` or `nano` (in the package), a .safetensors file or a published .pth
     file."""
-    short_side: OptionalCount = None
+    short_side: int | None = None
     """Shorter side of the image inside the network, in pixels."""
-    max_side: OptionalCount = None
+    max_side: int | None = None
     """Most pixels of its longer side."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
-    precision: Precision = "auto"
+    precision: Annotated[str, tyro.conf.arg(metavar="KIND|PART=KIND,...")] = "auto"
     """Numbers in convolutions and matrix products: fp32, bf16 for processors that have it, int8 for
     those with AMX, fp16 for GPUs; or of single parts, backbone=bf16,encoder=int8,decoder=fp32. auto
     is fp32, and with the preset `released` the order of summation of its code."""
@@ -140,9 +124,9 @@ class MethodOptions(NetworkOptions):
     their own by default, motr and motrv2."""
     set: Settings = ()
     """Single settings of the method, as NAME=VALUE: memory.capacity=20 travel=frames."""
-    miss_tolerance: OptionalCount = None
+    miss_tolerance: int | None = None
     """Frames after which a lost track ends."""
-    score_threshold: OptionalScore = None
+    score_threshold: Annotated[float | None, tyro.conf.arg(metavar="SCORE")] = None
     """Score from which a track is born, kept and reported."""
 
 
@@ -150,10 +134,10 @@ class MethodOptions(NetworkOptions):
 class EmbedderOptions:
     """The appearance embeddings of the appearance tracker."""
 
-    embedder: OptionalName = None
+    embedder: str | None = None
     """Appearance embeddings: hist (colour histograms; the default), none (motion alone), osnet or
     reid (an ONNX file, --embedder-weights), hf:OWNER/NAME or hf:./FOLDER."""
-    embedder_weights: OptionalFile = None
+    embedder_weights: Path | None = None
     """ONNX file of a re-identification network."""
     embedder_set: Settings = ()
     """Single settings of the embedder, as NAME=VALUE: rgb=false height=384."""
@@ -163,7 +147,7 @@ class EmbedderOptions:
 class TrackerOptions(MethodOptions, EmbedderOptions):
     """Any tracker."""
 
-    tracker: TrackerName = "auto"
+    tracker: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """query: MOTRv2 with the sparse memory; appearance: a Kalman filter and appearance embeddings,
     which needs no weights but the detector's; auto: appearance, or query where an option of it is
     given, such as --weights; or any name that `compare` knows: sort, bytetrack, ocsort, botsort,
@@ -197,7 +181,7 @@ def make_engine(options: EngineOptions, files: Iterable[Path | None] = ()) -> En
     if options.engine == "processes":
         for name in ("ray_address", "cpus_per_worker", "gpus_per_worker"):
             if getattr(options, name) != getattr(EngineOptions, name):
-                raise InputError(f"--{name.replace('_', '-')} is for --engine ray")
+                raise InputError(f"{flag(name)} is for --engine ray")
         return Processes(options.count())
     if options.cpus_per_worker < 1 or options.gpus_per_worker < 0:
         raise InputError("a worker has 1 CPU or more, and no less than 0 GPUs")
@@ -207,6 +191,18 @@ def make_engine(options: EngineOptions, files: Iterable[Path | None] = ()) -> En
         options.ray_address, options.workers, options.cpus_per_worker, options.gpus_per_worker,
         tuple(file for file in files if file is not None and file.is_file()),
     )  # fmt: skip
+
+
+def flag(name: str) -> str:
+    """An option as it is given."""
+    return f"--{name.replace('_', '-')}"
+
+
+def at_least(options: object, least: int, *names: str) -> None:
+    """Raises `InputError` for one of the options that is given and lower."""
+    for name in names:
+        if (value := getattr(options, name)) is not None and value < least:
+            raise InputError(f"{flag(name)} {value} is not at least {least}")
 
 
 def query_config(options: MethodOptions) -> TrackerConfig:
@@ -220,23 +216,37 @@ def query_config(options: MethodOptions) -> TrackerConfig:
     return with_settings(preset(options.preset).make(), changes | pairs(options.set))
 
 
-QUERY_ONLY = (
-    "weights", "runtime", "preset", "short_side", "max_side", "miss_tolerance", "score_threshold",
-    "precision", "batch_encode", "streams",
-)  # fmt: skip
-_APPEARANCE_ONLY = ("embedder", "embedder_weights", "embedder_set")
-
-
-def with_tracker(options: Chosen) -> Chosen:
+def with_tracker(options: Chosen) -> tuple[Chosen, bool]:
     """The options with `tracker` as `query`, `appearance` or the name of a classic tracker.
 
-    The name of a preset is the query tracker with that preset. Raises `InputError`.
+    The name of a preset is the query tracker with that preset. Also says whether its network finds
+    objects itself (MOTR, CO-MOT); then its own preset is taken unless another one is given. Raises
+    `InputError`, also for options of a tracker that is not used.
     """
+    options = _with_kind_of_tracker(options)
+    for owner in ("query", "appearance"):
+        if owner != options.tracker and (given := _given(options, owner)):
+            raise InputError(
+                f"{flag(given[0])} is for --tracker {owner}, and this is {options.tracker}"
+            )
+    if options.tracker != "query":
+        return options, False
+    from tfsasm.tracking.load import own_preset
+
+    own: Any = own_preset(options.weights, getattr(options, "runtime", "torch"))
+    if own and (getattr(options, "detector", None) or getattr(options, "detections", None)):
+        raise InputError("this network (MOTR or CO-MOT) finds objects itself; leave --detector and "
+                         "--detections out")  # fmt: skip
+    if own and options.preset == "default":
+        options = replace(options, preset=own)
+    return options, own is not None
+
+
+def _with_kind_of_tracker(options: Chosen) -> Chosen:
     from tfsasm.tracking.named import ALIASES, APPEARANCE, CLASSICS, named
 
     if options.tracker == "auto":
-        query = _given(options, QUERY_ONLY)
-        return replace(options, tracker="query" if query else "appearance")
+        return replace(options, tracker="query" if _given(options, "query") else "appearance")
     if options.tracker == "query":
         return options
     try:
@@ -258,21 +268,6 @@ def with_tracker(options: Chosen) -> Chosen:
     return replace(options, tracker="query", set=given, preset=method)
 
 
-def with_own_preset(options: Chosen) -> tuple[Chosen, bool]:
-    """The options, and whether their network finds objects itself (MOTR, CO-MOT).
-
-    Then its preset is taken unless another one is given.
-    """
-    if options.tracker != "query":
-        return options, False
-    from tfsasm.tracking.load import own_preset
-
-    own: Any = own_preset(options.weights, getattr(options, "runtime", "torch"))
-    if own and options.preset == "default":
-        options = replace(options, preset=own)
-    return options, own is not None
-
-
 def spec_of(options: TrackerOptions) -> TrackerSpec:
     """The tracker that `with_tracker` has resolved, and its method. Raises `InputError`."""
     from tfsasm.tracking.named import QuerySpec, tracker_spec
@@ -282,19 +277,9 @@ def spec_of(options: TrackerOptions) -> TrackerSpec:
     return tracker_spec(options.tracker, pairs(options.set))
 
 
-def refuse_foreign_options(options: TrackerOptions) -> None:
-    """Raises `InputError` for options of a tracker that is not used."""
-    for owner, names in (("query", QUERY_ONLY), ("appearance", _APPEARANCE_ONLY)):
-        if owner != options.tracker and (given := _given(options, names)):
-            raise InputError(
-                f"--{given[0].replace('_', '-')} is for --tracker {owner}, and this is "
-                f"{options.tracker}"
-            )
-
-
-def _given(options: TrackerOptions, names: Container[str]) -> list[str]:
-    """Which of these options are not at their defaults."""
+def _given(options: TrackerOptions, owner: str) -> list[str]:
+    """Which options of a tracker, query or appearance, are not at their defaults."""
     return [
         one.name for one in fields(options)
-        if one.name in names and getattr(options, one.name) != one.default
+        if one.name in GROUPS[f"{owner} tracker"] and getattr(options, one.name) != one.default
     ]  # fmt: skip

@@ -3,14 +3,12 @@
 Options of long commands stand in boxes, everyday ones first; nothing is called None or False.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
@@ -42,7 +40,11 @@ GROUPS = {
     ),
     "expert": ("set", "device", "decoder", "threads"),
 }  # fmt: skip
-"""Boxes of the help by the names of their options; all others are everyday ones, before them."""
+"""Boxes of the help by the names of their options; all others are everyday ones, before them.
+Those of a tracker are for it alone."""
+
+_OPTIONAL: dict[Any, str] = {Path: "FILE", str: "NAME"}
+"""How the help calls a value that need not be given, where it is not called as any other."""
 
 _annotated: Any = Annotated  # hints are made here, which type checkers do not follow
 
@@ -61,16 +63,15 @@ class _Words(tuple[str, ...]):
 @cache
 def form(kind: type) -> Any:
     """What tyro parses for a class of options; `filled` makes the options of what it returns."""
-    names = {name: title for title, group in GROUPS.items() for name in group}
-    if len(fields(kind)) < _LONG:
-        names = {}
+    titles = {name: title for title, group in GROUPS.items() for name in group}
     docs, hints = _explanations(kind), get_type_hints(kind, include_extras=True)
     boxes = dict[str, list[tuple[str, Any, Any]]]({title: [] for title in ("", *GROUPS)})
     for one in fields(kind):
         hint = _annotated[_inner(hints[one.name]), tyro.conf.arg(
             help=docs[one.name], help_behavior_hint=_hint(one)
         )]  # fmt: skip
-        boxes[names.get(one.name, "")].append((one.name, hint, field(default=one.default)))
+        title = titles.get(one.name, "") if len(fields(kind)) >= _LONG else ""
+        boxes[title].append((one.name, hint, field(default=one.default)))
     everyday = boxes.pop("")
     for title, group in boxes.items():
         if group:
@@ -138,36 +139,22 @@ def spoken() -> ConstructorRegistry:
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
-    def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
-        if info.type not in (int, float):
+    def word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        choices = None
+        if info.type_origin is Literal:
+            by_word = {str(value): value for value in get_args(info.type)}
+            choices = _Words(by_word)
+            metavar, read = f"{{{','.join(by_word)}}}", by_word.__getitem__
+            kind: Any = tuple(map(type, by_word.values()))
+        elif info.type in _KINDS:
+            metavar, read, kind = _KINDS[info.type]
+        else:
             return None
-        kind = int if info.type is int else int | float
-        return _of_one_word(
-            "N" if info.type is int else "NUMBER", lambda text: _number(text, info.type),
-            lambda value: isinstance(value, kind) and not isinstance(value, bool),
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar=metavar, instance_from_str=lambda texts: read(texts[0]),
+            is_instance=lambda value: isinstance(value, kind) and not isinstance(value, bool),
+            str_from_instance=lambda value: [str(value)], choices=choices,
         )  # fmt: skip
-
-    @registry.primitive_rule
-    def text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
-        if info.type is not str:
-            return None
-        return _of_one_word("TEXT", str, lambda value: isinstance(value, str))
-
-    @registry.primitive_rule
-    def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
-        if info.type is not Path:
-            return None
-        return _of_one_word("PATH", _path, lambda value: isinstance(value, Path))
-
-    @registry.primitive_rule
-    def choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        if info.type_origin is not Literal:
-            return None
-        choices = {str(value): value for value in get_args(info.type)}
-        made = _of_one_word(
-            f"{{{','.join(choices)}}}", choices.__getitem__, lambda value: value in choices.values()
-        )
-        return replace(made, choices=_Words(choices))
 
     @registry.primitive_rule
     def optional(
@@ -185,22 +172,14 @@ def spoken() -> ConstructorRegistry:
         if isinstance(spec, UnsupportedTypeAnnotationError):
             return spec
         return replace(
-            spec, is_instance=lambda value: value is None or spec.is_instance(value),
+            spec, metavar=_OPTIONAL.get(kind, spec.metavar),
+            is_instance=lambda value: value is None or spec.is_instance(value),
             str_from_instance=lambda value: (
                 [] if value is None else spec.str_from_instance(value)
             ),
         )  # fmt: skip
 
     return registry
-
-
-def _of_one_word(
-    metavar: str, read: Callable[[str], Any], is_one: Callable[[Any], bool]
-) -> PrimitiveConstructorSpec[Any]:
-    return PrimitiveConstructorSpec(
-        nargs=1, metavar=metavar, instance_from_str=lambda texts: read(texts[0]),
-        is_instance=is_one, str_from_instance=lambda value: [str(value)],
-    )  # fmt: skip
 
 
 def _path(text: str) -> Path:
@@ -212,9 +191,18 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _number(text: str, kind: type[float]) -> float:
+def _number(kind: type[float], text: str) -> float:
     try:
         return kind(text)
     except ValueError as error:
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"{text!r} is not {what}") from error
+
+
+_KINDS: dict[Any, tuple[str, Callable[[str], Any], Any]] = {
+    int: ("N", partial(_number, int), int),
+    float: ("NUMBER", partial(_number, float), int | float),
+    str: ("TEXT", str, str),
+    Path: ("PATH", _path, Path),
+}
+"""How the help calls a value of a type, what reads one, and what it is then."""

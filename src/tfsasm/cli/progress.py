@@ -1,7 +1,5 @@
 """Progress bars and printed lines, the same for every command."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,16 +49,13 @@ class PlainConsole(Console):
     ) -> Iterable[Segment]:
         """As usual, with control characters in texts written out, and no number of a table cut."""
         space = options or self.options
-        if isinstance(renderable, Table) and _narrowest(self, space, renderable) > space.max_width:
-            renderable = _below_one_another(renderable)
+        if isinstance(renderable, Table):
+            unlimited = space.update(max_width=10_000)
+            if Measurement.get(self, unlimited, renderable).minimum > space.max_width:
+                renderable = _below_one_another(renderable)
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
-
-
-def _narrowest(console: Console, space: ConsoleOptions, table: Table) -> int:
-    """Characters that a table needs at least."""
-    return Measurement.get(console, space.update(max_width=10_000), table).minimum
 
 
 def _below_one_another(table: Table) -> Group:

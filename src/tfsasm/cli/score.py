@@ -1,7 +1,5 @@
 """`tfsasm score`: result files scored against ground truth, by the rules of their benchmark."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import Dataset, OptionalFile
+from tfsasm.cli.options import Dataset
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.files import check_outputs, write_json, write_text
 
@@ -31,11 +28,11 @@ class Options:
     or mot (no box is exempt). By default it is inferred from the names, and reported."""
     classes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
     """Classes of the eighth column that count together, with --dataset mot; by default 1."""
-    json: OptionalFile = None
+    json: Path | None = None
     """Write the scores here as well."""
-    csv: OptionalFile = None
+    csv: Path | None = None
     """Write them as a table: a line per sequence, and one for all combined."""
-    plot: OptionalFile = None
+    plot: Path | None = None
     """Draw HOTA and its parts over the overlap threshold: .png, .pdf or .svg."""
     allow_missing: bool = False
     """Leave out sequences that cannot be scored, report why, and score the rest."""
@@ -43,7 +40,7 @@ class Options:
     """Replace output files that exist."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Score, write the outputs, print the table and the notes."""
     from tfsasm.evaluation.plots import check_plot, plot_curves
     from tfsasm.evaluation.score import lines, score_folders, to_json
@@ -66,4 +63,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
         plot_curves(scored.report, options.plot, f"{scored.dataset}, {options.results.name}")
     console.print(report_table(scored.report))
     print_lines(console, *lines(scored))
-    return OK

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import DetectorOptions, EmbedderOptions, OptionalCount, Settings
+from tfsasm.cli.options import DetectorOptions, EmbedderOptions, Settings, at_least, flag
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
@@ -44,7 +43,7 @@ class Options(DetectorOptions, EmbedderOptions):
     or more, in the environment variable TFSASM_TOKEN or in a file."""
     port: int = 8000
     """Port to listen on; 0 for any that is free."""
-    token_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    token_file: Path | None = None
     """File that holds the token and nothing else."""
     max_streams: int = 16
     """Streams at a time."""
@@ -54,13 +53,13 @@ class Options(DetectorOptions, EmbedderOptions):
     """Pixels of a frame; streams with larger ones are refused."""
     remembered: float = 10.0
     """Seconds that a connection may be lost without an end of the identities."""
-    workers: OptionalCount = None
+    workers: int | None = None
     """Threads that detect and track; by default as many as there are cores."""
     set: Settings = ()
     """Single settings of the appearance tracker, as NAME=VALUE: match.max_lost_frames=90."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Serve until Ctrl-C."""
     if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client")
                    if find_spec(name) is None]:  # fmt: skip
@@ -89,7 +88,6 @@ def run(options: Options, console: Console, errors: Console) -> int:
         print_lines(console, f"listening on http://{host}:{socket.getsockname()[1]}, described at "
                     "/docs; Ctrl-C ends it")  # fmt: skip
         server.run([socket])
-    return OK
 
 
 def make_hub(options: Options) -> Hub:
@@ -103,9 +101,8 @@ def make_hub(options: Options) -> Hub:
 
     for name in ("max_streams", "max_pixels", "max_fps", "remembered"):
         if not 0 < getattr(options, name) < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} is not above 0")
-    if options.workers is not None and options.workers < 1:
-        raise InputError(f"--workers {options.workers} is not at least 1")
+            raise InputError(f"{flag(name)} {getattr(options, name)} is not above 0")
+    at_least(options, 1, "workers")
     name = options.detector or "yolox-nano"
     threads = () if name.startswith("hf:") else ("threads=1",)  # the workers share the cores
     settings = default_settings(

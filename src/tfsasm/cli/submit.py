@@ -1,7 +1,5 @@
 """`tfsasm submit`: results as a zip that the evaluation server of a benchmark takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_output
@@ -35,7 +32,7 @@ class Options:
     """Replace the zip if it exists."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Check all results, then write the zip."""
     from tfsasm.evaluation.submission import choose, members, sequence_lengths, write_zip
 
@@ -51,4 +48,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
             f"the length of {unknown} sequences is not known, so frames after the end were not "
             "looked for; --root DIR, the folder of the split, has it", highlight=False,
         )  # fmt: skip
-    return OK

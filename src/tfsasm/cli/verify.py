@@ -1,16 +1,18 @@
 """`tfsasm verify`: whether a checkpoint is whole and does the same in every variant."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.table import Table
 
 from tfsasm.cli import FAILED, OK
-from tfsasm.cli.options import Dataset, OptionalCount, OptionalFile, OptionalFolder
+from tfsasm.cli.options import Dataset, OptionalFolder
 from tfsasm.cli.progress import print_lines
+from tfsasm.errors import InputError
+from tfsasm.files import check_outputs, sha256, write_json
 
 _DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
 
@@ -32,16 +34,16 @@ class Options:
     """Folder of a data set: the first frames of its first sequence instead of a rendered video."""
     dataset: Annotated[Dataset, tyro.conf.arg(metavar="NAME")] = "dancetrack"
     """Its layout, as in `tfsasm evaluate`."""
-    detections: OptionalFile = None
+    detections: Path | None = None
     """Its stored detections, as in `tfsasm evaluate`; by default det/det.txt of the sequence."""
     frames: int = 6
     """Frames of the video."""
     variants: Annotated[str, tyro.conf.arg(metavar="NAME,NAME")] = _DEFAULT
     """Which, the first one being what the others are compared with: exact, plain, fast-PRECISION,
     onnx, openvino."""
-    json: OptionalFile = None
+    json: Path | None = None
     """Write what was found here."""
-    threads: OptionalCount = None
+    threads: int | None = None
     """Threads; by default what PyTorch chooses."""
     overwrite: bool = False
     """Replace the JSON file."""
@@ -49,15 +51,9 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Load, say what it is, run it in each variant, and print one table."""
-    from dataclasses import asdict
-    from pathlib import Path
-
     import torch
-    from rich.table import Table
 
-    from tfsasm.errors import InputError
     from tfsasm.experiments.verify import advice, describe, recorded, rendered, verify
-    from tfsasm.files import check_outputs, sha256, write_json
     from tfsasm.tracking.load import embedded
 
     check_outputs([options.json], overwrite=options.overwrite)
@@ -75,10 +71,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         recorded(options.dataset, options.root, options.detections, options.frames)
         if options.root else rendered(options.frames)
     )  # fmt: skip
-    found = []
     with console.status("") as status:
-        for one in verify(path, video, options.variants.split(","), status.update):
-            found.append(one)
+        found = list(verify(path, video, options.variants.split(","), status.update))
     table = Table("variant", "seconds a frame", "boxes", "identities", "boxes apart", "verdict")
     for one in found:
         values = ("", "", "", "") if one.absent else (

@@ -1,23 +1,16 @@
 """`tfsasm view`: the page of a result in the browser, served on this machine alone."""
 
-from __future__ import annotations
-
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
-from tfsasm.cli import OK
-from tfsasm.cli.options import OptionalCount, OptionalFile
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
 from tfsasm.files import check_output, write_text
-
-if TYPE_CHECKING:
-    from tfsasm.motchallenge import TrackRows
 
 PAGE = ".report.html"
 
@@ -36,24 +29,24 @@ class Options:
     result: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULT")]
     """NAME.report.html, anything beside it that is named so (the video), or its folder; or a result
     in MOT text, with the --source that was tracked."""
-    source: OptionalFile = None
+    source: Path | None = None
     """The video that was tracked, where the page does not know it."""
-    truth: OptionalFile = None
+    truth: Path | None = None
     """Ground truth in MOT text (gt.txt): false positives, misses and identity switches appear on
     the timeline, and scores."""
     dataset: Literal["dancetrack", "mot15", "mot16", "mot17", "mot20", "sportsmot", "mot"] = "mot"
     """The benchmark whose rules decide which ground truth counts."""
-    output: OptionalFile = None
+    output: Path | None = None
     """Write the page into this file, and serve nothing."""
     overwrite: bool = False
     """Replace it if it exists."""
-    port: OptionalCount = None
+    port: int | None = None
     """By default 8421, or any that is free."""
     no_browser: bool = False
     """Only print the address."""
 
 
-def run(options: Options, console: Console, errors: Console) -> int:
+def run(options: Options, console: Console, errors: Console) -> None:
     """Write the page, or serve it until Ctrl-C."""
     from tfsasm.tracking.report import address_beside, page, read_page, videos_of
     from tfsasm.tracking.serving.page import PageServer
@@ -63,7 +56,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     place = _find(options.result)
     data = read_page(place) if place.suffix == ".html" else _of_rows(options, place)
     if options.truth:
-        data["truth"] = _errors(options, data)
+        data["truth"] = _errors(options.truth, options, data)
     videos = videos_of(data, place.parent)
     if options.source and options.source.is_file():
         plain = [entry for _, entry in videos if not entry["drawn"]]
@@ -75,7 +68,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
         ]
         write_text(options.output, page(data))
         print_lines(console, f"wrote {options.output}")
-        return OK
+        return
     names = {f"video-{number}{path.suffix}": path for number, (path, _) in enumerate(videos, 1)}
     data["videos"] = [
         entry | {"src": name} for name, (_, entry) in zip(names, videos, strict=True)
@@ -89,7 +82,6 @@ def run(options: Options, console: Console, errors: Console) -> int:
             server.serve_forever()
         except KeyboardInterrupt:
             print_lines(console, "ended")
-    return OK
 
 
 def _find(result: Path) -> Path:
@@ -118,7 +110,7 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
 
     from tfsasm.boxes import ltwh_to_xyxy
     from tfsasm.evaluation.protocols import trajectories
-    from tfsasm.evaluation.trajectories import check, last_frame
+    from tfsasm.evaluation.trajectories import check, last_frame, rows_by_frame
     from tfsasm.motchallenge import read_tracks
     from tfsasm.tracking.report import Report
     from tfsasm.video.source import open_video
@@ -133,10 +125,9 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
         rate, size, count = source.fps, source.size or (0, 0), source.count or 0
         report = Report(path.stem, size, rate, aspect=float(source.aspect))
     shift = int((table.identity == 0).any())  # identities of a page count from 1
-    order = np.argsort(table.frame, kind="stable")
-    numbers = range(1, max(count, last_frame(tracks), 1) + 1)
-    ends = np.searchsorted(table.frame[order], numbers, "right")
-    for number, rows in zip(numbers, np.split(order, ends[:-1]), strict=True):
+    by_frame, none = rows_by_frame(table.frame), np.zeros(0, np.int64)
+    for number in range(1, max(count, last_frame(tracks), 1) + 1):
+        rows = by_frame.get(number, none)
         report.add(number, None, sv.Detections(
             xyxy=ltwh_to_xyxy(table.ltwh[rows]), confidence=np.clip(table.confidence[rows], 0, 1),
             tracker_id=table.identity[rows] + shift,
@@ -144,39 +135,32 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
     return report.data([])
 
 
-def _errors(options: Options, data: dict[str, Any]) -> dict[str, Any]:
-    """Errors and scores of the result in a page, over the frames that were tracked."""
+def _errors(truth_file: Path, options: Options, data: dict[str, Any]) -> dict[str, Any]:
+    """Errors and scores of the result in a page, over the frames that were tracked.
+
+    The boxes of a page are as a result file has them, to a tenth of a pixel.
+    """
     import numpy as np
 
     from tfsasm.evaluation.errors import tracking_errors
     from tfsasm.evaluation.metrics import score_sequence
     from tfsasm.evaluation.protocols import PROTOCOLS, apply_protocol
     from tfsasm.evaluation.trajectories import check, last_frame
-    from tfsasm.motchallenge import read_tracks
+    from tfsasm.motchallenge import TrackRows, read_tracks
 
-    assert options.truth is not None
-    given = read_tracks(options.truth, lax=True)
+    given = read_tracks(truth_file, lax=True)
     given = given[np.isin(given.frame, data["numbers"])]
+    entries = data["tracks"]
+    frames = np.array([frame for one in entries for frame in one["frames"]], dtype=np.int64)
+    ids = np.array([one["id"] for one in entries for _ in one["frames"]], dtype=np.int64)
+    ltwh = np.concatenate([np.zeros(0), *(one["boxes"] for one in entries)]).reshape(-1, 4) / 10
+    one = np.ones(len(ids))
     truth, tracks = apply_protocol(
-        PROTOCOLS[options.dataset], given, _rows(data), options.result.stem
-    )
-    check(truth, last_frame(truth), str(options.truth))
+        PROTOCOLS[options.dataset], given, TrackRows(frames, ids, ltwh, one, -one, -one),
+        options.result.stem,
+    )  # fmt: skip
+    check(truth, last_frame(truth), str(truth_file))
     scores = score_sequence(truth, tracks, data["numbers"][-1]).to_json()
     shown = ("HOTA", "DetA", "AssA", "IDF1", "MOTA", "IDSW", "FP", "FN")
     errors = tracking_errors(truth, tracks).to_json()
     return {"scores": {name: scores[name] for name in shown}, **errors}
-
-
-def _rows(data: dict[str, Any]) -> TrackRows:
-    """The boxes of a page as a result file has them, to a tenth of a pixel."""
-    import numpy as np
-
-    from tfsasm.motchallenge import TrackRows
-
-    tracks = data["tracks"]
-    frames = np.array([frame for track in tracks for frame in track["frames"]], dtype=np.int64)
-    ids = np.array([track["id"] for track in tracks for _ in track["frames"]], dtype=np.int64)
-    boxes = [track["boxes"] for track in tracks]
-    ltwh = np.concatenate([np.zeros(0), *boxes]).reshape(-1, 4) / 10
-    one = np.ones(len(ids))
-    return TrackRows(frames, ids, ltwh, one, -one, -one)
