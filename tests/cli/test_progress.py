@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from tfsasm.cli import demo
-from tfsasm.cli.progress import PlainConsole, log_handler, print_lines, progress
+from tfsasm.cli.progress import PlainConsole, log_handler, print_lines, progress, web_address
 from tfsasm.errors import InputError, visible
 from tfsasm.evaluation.metrics import Scores
 from tfsasm.evaluation.tables import scores_table
@@ -96,3 +96,8 @@ def test_a_table_in_a_file_keeps_its_columns(capsys, monkeypatch):
     names = [f"a column with a long name, number {number}" for number in range(9)]
     PlainConsole().print(scores_table({"a": ROW}, more={name: {"a": "1"} for name in names}))
     assert any(all(name in line for name in names) for line in capsys.readouterr().out.splitlines())
+
+
+def test_an_address_can_be_opened_whatever_the_host():
+    assert web_address("127.0.0.1", 80) == "http://127.0.0.1:80"
+    assert web_address("::1", 7860) == "http://[::1]:7860"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from tfsasm.cli.options import OptionalFolder, at_least
-from tfsasm.cli.progress import print_lines
+from tfsasm.cli.progress import print_lines, web_address
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
 
@@ -54,7 +54,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
         folder = check_folder(options.output or stack.enter_context(temporary))
         local = options.host in LOCAL
         server = web_app(Runs(folder.resolve()), max_upload=options.max_upload, local=local)
-        address = f"http://{options.host}:{listening.getsockname()[1]}/"
+        address = f"{web_address(options.host, listening.getsockname()[1])}/"
         print_lines(console, f"open {address} in a browser; Ctrl-C ends it")
         if not local:
             print_lines(errors, "anyone who reaches this address can use this machine to track")

@@ -89,6 +89,11 @@ def print_lines(console: Console, *lines: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
+def web_address(host: str, port: int) -> str:
+    """Where a browser finds what listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def log_handler(console: Console) -> RichHandler:
     """What writes log records to a console."""
     handler = RichHandler(console=console, show_time=False, show_path=False)

@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli.options import DetectorOptions, EmbedderOptions, Settings, at_least, flag
-from tfsasm.cli.progress import print_lines
+from tfsasm.cli.progress import print_lines, web_address
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
 from tfsasm.runtime.allocator import give_freed_memory_back, share_heaps
@@ -84,9 +84,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
             hub.add(address)
         app = make_app(hub, token)
         server = SendsHome(config_of(app))
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        print_lines(console, f"listening on http://{host}:{socket.getsockname()[1]}, described at "
-                    "/docs; Ctrl-C ends it")  # fmt: skip
+        address = web_address(options.host, socket.getsockname()[1])
+        print_lines(console, f"listening on {address}, described at /docs; Ctrl-C ends it")
         server.run([socket])
 
 
