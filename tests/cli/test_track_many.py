@@ -103,6 +103,11 @@ def test_what_was_there_before_is_not_replaced(videos, tmp_path):
     assert contents(tmp_path / "out") == {"b.json": b"mine"}
 
 
+def test_several_videos_and_nothing_to_save_are_refused(videos):
+    with pytest.raises(InputError, match="nothing to write: --save takes video, images, mot"):
+        run_command("track", *videos, "--save", detector=Finder())
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_weights_that_are_none_leave_nothing(videos, tmp_path, workers):
     (tmp_path / "bad.onnx").write_text("no network")
