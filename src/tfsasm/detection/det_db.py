@@ -78,8 +78,8 @@ def kind_of(path: Path) -> Kind:
     with reading(path):
         if path.is_dir():
             return "mot"
-    with reading(path), open_to_read(path) as file:
-        start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
+        with open_to_read(path) as file:
+            start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith(b"["):
         return "coco"
     return "det_db" if start.startswith(b"{") or path.suffix.lower() == ".json" else "mot"

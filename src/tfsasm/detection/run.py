@@ -28,10 +28,7 @@ from tfsasm.video.addresses import public_address
 from tfsasm.video.prefetch import prefetch
 from tfsasm.video.source import Frame, open_video
 
-_OFFICIAL = {
-    "dancetrack": "DanceTrack", "mot15": "MOT15", "mot16": "MOT16", "mot17": "MOT17",
-    "mot20": "MOT20", "sportsmot": "SportsMOT", "bdd100k": "BDD100K",
-}  # fmt: skip
+_OFFICIAL = {"dancetrack": "DanceTrack", "sportsmot": "SportsMOT"}  # others are all capitals
 
 _AHEAD = 4  # frames decoded in advance
 
@@ -169,7 +166,8 @@ def folder_of(sequence: DataSequence) -> str:
     place = sequence.source.resolve() if sequence.source else Path()
     inner = "img1" if place.name == "img1" else ""
     above = (place.parent if inner else place).parent
-    whole = _OFFICIAL.get(sequence.dataset, above.parent.name)
+    official = _OFFICIAL.get(sequence.dataset, sequence.dataset.upper())
+    whole = above.parent.name if sequence.dataset == "mot" else official
     return "/".join(filter(None, (whole, above.name, sequence.name, inner)))
 
 

@@ -1,8 +1,7 @@
 """What moves in a clip: people's trajectories, poses and skeletons, and the camera.
 
-Unusual here: each is one array over all of the clip's time, so that planning costs a few vectorised
-operations. Lengths are in body heights, angles in radians. Skeletons are three-dimensional, in the
-view frame: x right, y up, z to the camera.
+Each is one array over all of the clip's time. Lengths are in body heights, angles in radians.
+Skeletons are three-dimensional, in the view frame: x right, y up, z to the camera.
 """
 
 from dataclasses import dataclass
