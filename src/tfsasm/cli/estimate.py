@@ -1,25 +1,29 @@
 """`tfsasm track --dry-run`: what many videos will take, from a rate that is measured here."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
 from tfsasm.cli.options import make_engine
 from tfsasm.cli.progress import print_lines
-from tfsasm.cli.track import Options, check, places
-from tfsasm.cli.track_one import Step, Tracked, cores, load_job, steps
+from tfsasm.cli.track_one import Step, Tracked, check, cores, load_job, places, steps
 from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError, TfsasmError
 from tfsasm.experiments.pool import with_threads
 from tfsasm.files import check_output, write_json
 from tfsasm.video.source import open_video
+
+if TYPE_CHECKING:
+    from tfsasm.cli.track import Options
 
 _WARM_UP = 5  # frames that are not counted: kernels are compiled, buffers are made
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
 
 import tyro
 from rich.console import Console
@@ -17,29 +14,17 @@ from tfsasm.cli.options import (
     DetectorOptions,
     EngineOptions,
     TrackerOptions,
-    at_least,
     make_engine,
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
-from tfsasm.files import TRACKED, check_distinct, check_output
-from tfsasm.video.addresses import public_address
 
 if TYPE_CHECKING:
     from tfsasm.cli.track_one import Write
     from tfsasm.detection.detectors import Detector
 
 Kind = Literal["video", "images", "mot", "json", "csv", "report", "coco", "cvat", "fiftyone"]
-
-SUFFIXES: dict[Kind, str] = {
-    "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
-    "report": ".report.html", "coco": ".coco.json", "cvat": ".cvat.xml",
-    "fiftyone": ".fiftyone.json",
-}  # fmt: skip
-"""What the file of a kind is called after the name of its video."""
-
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # of fsspec
 
 USUAL: tuple[Kind, ...] = ("video", "mot", "json", "report")
 
@@ -132,8 +117,8 @@ def run(
     and its tracks, and ends the video by raising `WindowClosed`.
     """
     from tfsasm.cli.estimate import estimate
-    from tfsasm.cli.track_many import track_many
-    from tfsasm.cli.track_one import load_job, track_one
+    from tfsasm.cli.track_many import address_of, track_many
+    from tfsasm.cli.track_one import check, load_job, places, track_one
     from tfsasm.video.source import find_sources
 
     options = _with_defaults(options, detector)
@@ -172,79 +157,6 @@ def _with_defaults(options: Options, detector: Detector | None) -> Options:
         if not finds_objects:
             options = replace(options, detector="yolox-nano")
     return options
-
-
-def places(options: Options, source: str) -> dict[Kind, Path]:
-    """The files of the results of a source: those named, and those of `save` in the folder.
-
-    `output` may be the annotated video alone; without it results go beside the source. A file that
-    is named is all that is written, unless a folder is given, too.
-    """
-    output = options.output
-    files: dict[Kind, Path] = {}
-    if options.mot_output:
-        files["mot"] = options.mot_output
-    if options.json_output:
-        files["json"] = options.json_output
-    if output and output.suffix and not output.is_dir():
-        files["video"] = output
-    if files and (output is None or "video" in files):
-        return files
-    path = Path(source)
-    there = path.exists() and not source.isdecimal()
-    folder = output or (path.parent if there else Path())
-    if there:
-        path = path.resolve()
-        path = path.parent if path.name == "img1" else path
-        name = path.stem if path.is_file() else path.name
-    else:
-        address = public_address(source).partition("?")[0]
-        name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
-        name = re.sub(r"[^\w.-]+", "-", name) or "stream"
-    return {kind: folder / f"{name}{SUFFIXES[kind]}" for kind in options.save} | files
-
-
-def address_of(output: Path | None) -> str | None:
-    """The address that an output is, of which a path has kept one slash; None for a folder."""
-    if output is None or not (found := _ADDRESS.fullmatch(output.as_posix())):
-        return None
-    scheme, rest = found.groups()
-    return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
-
-
-def as_written(kind: Kind, path: Path) -> str:
-    """What `VideoWriter` is to write."""
-    return f"{path}/" if kind == "images" else str(path)
-
-
-def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Path]]) -> None:
-    """Refuse before any work what could not be done after it."""
-    from tfsasm.cli.track_one import opener_of
-    from tfsasm.video.window import check_display
-    from tfsasm.video.writer import VideoWriter
-
-    opener_of(options)
-    at_least(options, 1, "threads", "batch_encode", "streams")
-    if not sources:
-        raise InputError("give a video: tfsasm track video.mp4")
-    if options.detections is not None and len(sources) > 1:
-        raise InputError(f"--detections are of one video, and there are {len(sources)}")
-    if options.show:
-        check_display()
-    elif not any(kept):
-        raise InputError(f"nothing to write: --save takes {', '.join(SUFFIXES)}")
-    everything = [path for files in kept for path in files.values()]
-    if len(sources) > 1 and len(set(everything)) < len(everything):
-        raise InputError("two of the videos have the same name, so the same results; track them "
-                         "one by one, with an --output of its own each")  # fmt: skip
-    inputs = (*sources, options.weights, options.detections, options.detector_weights)
-    check_distinct(everything, inputs)
-    for files in kept:
-        for kind, path in files.items():
-            if kind in ("video", "images"):
-                VideoWriter(as_written(kind, path), None, overwrite=options.overwrite)  # not yet
-            else:
-                check_output(path, overwrite=options.overwrite)
 
 
 def _check_streams(options: Options) -> None:

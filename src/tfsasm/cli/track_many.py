@@ -8,6 +8,7 @@ gs://..., memory://...), where each appears when it is whole.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -15,15 +16,14 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.options import EngineOptions, make_engine
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.cli.track import Kind, Options, address_of, check, places
-from tfsasm.cli.track_one import Tracked, load_job, steps
+from tfsasm.cli.track_one import Tracked, check, load_job, places, steps
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.run import Journal
 from tfsasm.errors import InputError, TfsasmError
@@ -33,8 +33,13 @@ from tfsasm.tracking.query import QueryTracker
 from tfsasm.tracking.streams import Together
 from tfsasm.video.addresses import public_address
 
-Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
-"""By the name that is shown, the address of a video and the files of its results."""
+if TYPE_CHECKING:
+    from tfsasm.cli.track import Kind, Options
+
+    Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
+    """By the name that is shown, the address of a video and the files of its results."""
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # of fsspec
 
 _NO_MATTER = {"source", "overwrite", "quiet", *EngineOptions.__dataclass_fields__}
 """Options that do not decide what is in the files."""
@@ -201,6 +206,14 @@ def _size(source: str) -> int:
 
 
 # Results at an address
+
+
+def address_of(output: Path | None) -> str | None:
+    """The address that an output is, of which a path has kept one slash; None for a folder."""
+    if output is None or not (found := _ADDRESS.fullmatch(output.as_posix())):
+        return None
+    scheme, rest = found.groups()
+    return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
 
 
 def upload(files: Iterable[Path], address: str) -> None:

@@ -1,26 +1,30 @@
 """One video of `tfsasm track`, from its first frame to its last, and what writes its results."""
 
+from __future__ import annotations
+
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import supervision as sv
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED
-from tfsasm.cli.options import spec_of
+from tfsasm.cli.options import at_least, spec_of
 from tfsasm.cli.progress import progress, tracked_line
-from tfsasm.cli.track import Kind, Options, as_written
 from tfsasm.detection.detectors import Detector, NoDetector, default_settings, detector
 from tfsasm.detection.stored import open_detections
 from tfsasm.detection.yolox import NAMES
-from tfsasm.errors import TruncatedInput
+from tfsasm.errors import InputError, TruncatedInput
+from tfsasm.files import TRACKED, check_distinct, check_output
 from tfsasm.runtime.manifest import read_manifest
 from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
 from tfsasm.tracking.appearance.embedders import default_name, embedder
@@ -33,6 +37,7 @@ from tfsasm.tracking.report import ReportFile
 from tfsasm.tracking.results import CsvFile, JsonFile, MotFile, ResultFile
 from tfsasm.tracking.run import threads_of_a_part, track_video
 from tfsasm.tracking.streams import Together
+from tfsasm.video.addresses import public_address
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.prefetch import background_calls
 from tfsasm.video.source import Frame, Source, open_video
@@ -40,9 +45,19 @@ from tfsasm.video.torchcodec import Opener, opener
 from tfsasm.video.window import Window, WindowClosed
 from tfsasm.video.writer import VideoWriter
 
+if TYPE_CHECKING:
+    from tfsasm.cli.track import Kind, Options
+
 AnyTracker = QueryTracker | AppearanceTracker | ClassicTracker
 
 Write = Callable[[Frame, sv.Detections], object]
+
+SUFFIXES: dict[Kind, str] = {
+    "video": f"{TRACKED}.mp4", "images": TRACKED, "mot": ".mot.txt", "json": ".json", "csv": ".csv",
+    "report": ".report.html", "coco": ".coco.json", "cvat": ".cvat.xml",
+    "fiftyone": ".fiftyone.json",
+}  # fmt: skip
+"""What the file of a kind is called after the name of its video."""
 
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
@@ -81,6 +96,69 @@ class Tracked:
     """What to print."""
     report: tuple[str, ...] = ()
     """What its detector has to say, of all its videos so far."""
+
+
+def places(options: Options, source: str) -> dict[Kind, Path]:
+    """The files of the results of a source: those named, and those of `save` in the folder.
+
+    `output` may be the annotated video alone; without it results go beside the source. A file that
+    is named is all that is written, unless a folder is given, too.
+    """
+    output = options.output
+    files: dict[Kind, Path] = {}
+    if options.mot_output:
+        files["mot"] = options.mot_output
+    if options.json_output:
+        files["json"] = options.json_output
+    if output and output.suffix and not output.is_dir():
+        files["video"] = output
+    if files and (output is None or "video" in files):
+        return files
+    path = Path(source)
+    there = path.exists() and not source.isdecimal()
+    folder = output or (path.parent if there else Path())
+    if there:
+        path = path.resolve()
+        path = path.parent if path.name == "img1" else path
+        name = path.stem if path.is_file() else path.name
+    else:
+        address = public_address(source).partition("?")[0]
+        name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
+        name = re.sub(r"[^\w.-]+", "-", name) or "stream"
+    return {kind: folder / f"{name}{SUFFIXES[kind]}" for kind in options.save} | files
+
+
+def as_written(kind: Kind, path: Path) -> str:
+    """What `VideoWriter` is to write."""
+    return f"{path}/" if kind == "images" else str(path)
+
+
+def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Path]]) -> None:
+    """Refuse before any work what could not be done after it."""
+    from tfsasm.video.window import check_display
+
+    opener_of(options)
+    at_least(options, 1, "threads", "batch_encode", "streams")
+    if not sources:
+        raise InputError("give a video: tfsasm track video.mp4")
+    if options.detections is not None and len(sources) > 1:
+        raise InputError(f"--detections are of one video, and there are {len(sources)}")
+    if options.show:
+        check_display()
+    elif not any(kept):
+        raise InputError(f"nothing to write: --save takes {', '.join(SUFFIXES)}")
+    everything = [path for files in kept for path in files.values()]
+    if len(sources) > 1 and len(set(everything)) < len(everything):
+        raise InputError("two of the videos have the same name, so the same results; track them "
+                         "one by one, with an --output of its own each")  # fmt: skip
+    inputs = (*sources, options.weights, options.detections, options.detector_weights)
+    check_distinct(everything, inputs)
+    for files in kept:
+        for kind, path in files.items():
+            if kind in ("video", "images"):
+                VideoWriter(as_written(kind, path), None, overwrite=options.overwrite)  # not yet
+            else:
+                check_output(path, overwrite=options.overwrite)
 
 
 def load_job(options: Options, sources: Sequence[str], given: Detector | None) -> Job:
