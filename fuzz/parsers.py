@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import atheris
 
 PACKAGES = [f"tfsasm.{name}" for name in (
-    "motchallenge", "files", "limits", "detection", "datasets", "runtime.manifest", "video",
+    "motchallenge", "files", "limits", "detection", "datasets", "runtime.exported", "video",
     "tracking.report", "tracking.postprocess", "experiments.results",
 )]  # fmt: skip
 
@@ -41,7 +41,7 @@ with atheris.instrument_imports(include=PACKAGES):
     from tfsasm.errors import InputError, TruncatedInput, WeightsError
     from tfsasm.evaluation.result_files import RECORD
     from tfsasm.experiments.results import claim
-    from tfsasm.runtime.manifest import MANIFEST, read_manifest
+    from tfsasm.runtime.exported import MANIFEST, read_manifest
     from tfsasm.runtime.sessions import onnx_session
     from tfsasm.tracking import postprocess
     from tfsasm.tracking.appearance.tracker import AppearanceTracker

@@ -28,7 +28,7 @@ from tfsasm.motrv2.config import NetworkConfig, tiny
 from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.weights import save_model
 from tfsasm.pytorch import find_device
-from tfsasm.runtime.manifest import MANIFEST, read_manifest
+from tfsasm.runtime.exported import MANIFEST, read_manifest
 from tfsasm.tracking.appearance.embedders import embedder
 from tfsasm.tracking.config import MemoryConfig
 from tfsasm.training.checkpoints import resume

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tfsasm.motrv2 import export
-from tfsasm.motrv2.weights import load_model
-from tfsasm.runtime.manifest import MANIFEST
+from tfsasm.motrv2.family import load_model
+from tfsasm.runtime.exported import MANIFEST
 
 
 @pytest.mark.slow

@@ -18,8 +18,7 @@ from tfsasm import InputError, load
 from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.position_encoding import embed_coordinates
 from tfsasm.motrv2.transformer import Features
-from tfsasm.runtime.exported import ExportedNetwork, embed_scores
-from tfsasm.runtime.manifest import MANIFEST
+from tfsasm.runtime.exported import MANIFEST, ExportedNetwork, embed_scores
 from tfsasm.runtime.network import Queries
 from tfsasm.tracking.config import PRESETS
 

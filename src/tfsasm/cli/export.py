@@ -40,7 +40,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
     """Load strictly, write, and compare the graphs with PyTorch."""
     from tfsasm.motrv2.export import PACKAGES, check_packages, check_target, export
     from tfsasm.runtime.exported import ExportedNetwork
-    from tfsasm.runtime.sets import SetNetwork
+    from tfsasm.runtime.network import SetNetwork
     from tfsasm.tracking.load import torch_network
 
     check_packages(options.format)

@@ -25,7 +25,7 @@ from tfsasm.detection.stored import open_detections
 from tfsasm.detection.yolox import NAMES
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import TRACKED, check_distinct, check_output
-from tfsasm.runtime.manifest import read_manifest
+from tfsasm.runtime.exported import read_manifest
 from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
 from tfsasm.tracking.appearance.embedders import default_name, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceTracker

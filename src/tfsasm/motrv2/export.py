@@ -26,7 +26,7 @@ from tfsasm.motrv2.fast.model import FastMOTRv2
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import class_scores, normalise
 from tfsasm.motrv2.transformer import Features, Queries
-from tfsasm.runtime.manifest import (
+from tfsasm.runtime.exported import (
     GRAPHS,
     MANIFEST,
     SUFFIXES,

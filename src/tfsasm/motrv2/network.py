@@ -15,9 +15,8 @@ from tfsasm.motrv2.fast.graphs import Graphs, wanted
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Features
 from tfsasm.pytorch import constants, side_queue, upload, uploads_beside, whole_float32
-from tfsasm.runtime.network import Prediction, Queries, predicted
+from tfsasm.runtime.network import Prediction, Queries, SetNetwork, in_sets, predicted
 from tfsasm.runtime.preprocess import MEAN, STD, resized_rgb, resized_shape
-from tfsasm.runtime.sets import SetNetwork, in_sets
 
 
 class TorchNetwork:

@@ -16,14 +16,8 @@ def keep_freed_memory() -> bool:
     concerns the whole process, so a library must not do it; the command line does. Returns whether
     it took effect (glibc only).
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
     # A threshold of -1: the largest int would still give back 2 GB that lie free together.
-    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, -1))
+    return _glibc("mallopt", _MMAP_MAX, 0) and _glibc("mallopt", _TRIM_THRESHOLD, -1)
 
 
 def share_heaps() -> bool:
@@ -32,12 +26,7 @@ def share_heaps() -> bool:
     What many threads free lies scattered in as many heaps, which grow for hours. To be called
     before the threads are there. Returns whether it took effect.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, _HEAPS))
-    except (OSError, AttributeError):
-        return False
+    return _glibc("mallopt", _ARENA_MAX, _HEAPS)
 
 
 def give_freed_memory_back() -> bool:
@@ -46,9 +35,12 @@ def give_freed_memory_back() -> bool:
     Otherwise most of it stays: threads that come and go leave ever more of them half empty. Returns
     whether there was anything to return.
     """
-    if not sys.platform.startswith("linux"):
-        return False
+    return _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *given: int) -> bool:
+    """What a function answers; false where there is none."""
     try:
-        return bool(ctypes.CDLL(None).malloc_trim(0))
+        return sys.platform.startswith("linux") and bool(getattr(ctypes.CDLL(None), name)(*given))
     except (OSError, AttributeError):
         return False

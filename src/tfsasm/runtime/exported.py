@@ -1,31 +1,170 @@
-"""An exported network as a `Network`: the graphs, and the little arithmetic between them."""
+"""An export: three graphs, a JSON with what stands between them, and both as a `Network`.
 
+No network is described in the JSON, only what a runner needs to know of one.
+"""
+
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.runtime.manifest import (
-    GRAPHS,
-    MANIFEST,
-    Manifest,
-    graph_file,
-    level_names,
-    names_of,
-    read_manifest,
-)
+from tfsasm.files import field, numbers, read_json, shown, write_text
 from tfsasm.runtime.network import InNumPy, Prediction, Queries, predicted
 from tfsasm.runtime.preprocess import resized_rgb, resized_shape
-from tfsasm.runtime.sessions import OPENERS
+from tfsasm.runtime.sessions import AGAIN, OPENERS
 from tfsasm.tables import Floats
 
 Runtime = Literal["onnx", "openvino"]
 
 Features = list[Floats]
 """An encoded image: `[1, h, w, C]` per level."""
+
+MANIFEST = "tfsasm.json"
+
+GRAPHS = ("encode", "decode", "interact")
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+"""What a graph of each format is called, after its name."""
+
+_FORMAT = 1
+
+_COUNTS = {"short_side": 100_000, "max_side": 100_000, "levels": 100, "parameters": 10**12,
+           "queries_per_track": 100}  # fmt: skip
+"""Whole numbers of the record, and the most that makes sense."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of an exported network beside its graphs."""
+
+    short_side: int
+    """Pixels of the image's shorter side after resizing."""
+    max_side: int
+    """Most pixels of its longer side."""
+    levels: int
+    """Feature levels, so many maps go from `encode` to `decode`."""
+    parameters: int
+    """How many numbers were learned."""
+    learned_content: Floats
+    """`[Q, C]`."""
+    learned_boxes: Floats
+    """`[Q, 4]` normalised cxcywh."""
+    proposal_content: Floats
+    """`[1, C]`."""
+    kind: str = "motrv2"
+    """Or `motr`, whose contents are two vectors each, and which takes no detections."""
+    queries_per_track: int = 1
+    """More where sets of them follow one object (CO-MOT), which takes no detections either."""
+
+    @property
+    def preset(self) -> str:
+        """The method that goes with it, by name."""
+        return "motr" if self.kind == "motr" else "default" if self.proposals else "motrv2"
+
+    @property
+    def proposals(self) -> bool:
+        """Whether detections are queries."""
+        return self.kind == "motrv2" and self.queries_per_track == 1
+
+    @property
+    def width(self) -> int:
+        """Channels of the maps and of an embedding."""
+        return self.learned_content.shape[1] // (2 if self.kind == "motr" else 1)
+
+
+def level_names(levels: int) -> list[str]:
+    """Names of the maps that `encode` gives and `decode` takes."""
+    return [f"level_{index}" for index in range(levels)]
+
+
+def names_of(graph: str, levels: int) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs of one of `GRAPHS`, in order."""
+    maps = level_names(levels)
+    return {
+        "encode": (["image"], maps),
+        "decode": (
+            ["content", "boxes", *maps], ["scores", "last_boxes", "first_boxes", "embeddings"]
+        ),
+        "interact": (["content", "boxes", "embeddings"], ["next_content"]),
+    }[graph]
+
+
+def write_manifest(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -> None:
+    """Write the JSON of an export; `about` is for people to read."""
+    record = {"format": _FORMAT, **about, **vars(manifest)}
+    # float32 survives the decimal digits exactly
+    text = json.dumps(record, indent=1, default=np.ndarray.tolist)
+    write_text(folder / MANIFEST, text + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the JSON of an export. Raises `InputError` for one that is missing or damaged."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; give the folder that tfsasm export made")
+    if not path.is_file():
+        raise InputError(f"{folder} has no {MANIFEST}; give the folder that tfsasm export made")
+    try:
+        record = read_json(path)
+        if (version := field(record, "format", int)) != _FORMAT:
+            raise ValueError(f"its format is {version}, not {_FORMAT}")
+        counts = {name: _count(record, name) for name in _COUNTS if name != "queries_per_track"}
+        content = _table(record, "learned_content")
+        boxes = _table(record, "learned_boxes", len(content), 4)
+        proposal = _table(record, "proposal_content", 1, content.shape[1])
+        kind = field(record, "kind", str) if "kind" in record else "motrv2"
+        if kind not in ("motrv2", "motr"):
+            raise ValueError(f"kind is {shown(kind)}, not motrv2 or motr")
+        sets = _count(record, "queries_per_track") if "queries_per_track" in record else 1
+        if len(boxes) % sets:
+            raise ValueError(f"{len(boxes)} learned_boxes are no sets of {sets}")
+        return Manifest(
+            **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal,
+            kind=kind, queries_per_track=sets,
+        )  # fmt: skip
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not the record of an export: {error}; {AGAIN}") from error
+
+
+def _count(record: Any, name: str) -> int:
+    value: int = field(record, name, int)
+    most = _COUNTS[name]
+    if 1 <= value <= most:
+        return value
+    raise ValueError(f"{name} is {shown(value)}, not a whole number from 1 to {most:,}")
+
+
+def _table(record: Any, name: str, *shape: int) -> Floats:
+    """A table of finite numbers, of this shape if one is given."""
+    rows = field(record, name, list)
+    width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
+    even = all(isinstance(row, list) and len(row) == width for row in rows)
+    if not even or not width or shape not in ((), (len(rows), width)):
+        wanted = " x ".join(map(str, shape)) or "rows of"
+        raise ValueError(f"{name} is not a table of {wanted} numbers")
+    return np.array([numbers(row, f"a row of {name}") for row in rows], dtype=np.float32)
+
+
+def graph_file(folder: Path, graph: str, runtime: str) -> Path:
+    """The file of a graph for a runtime; OpenVINO reads ONNX files too.
+
+    Raises `InputError` when there is none.
+    """
+    suffixes = dict.fromkeys((SUFFIXES[runtime], SUFFIXES["onnx"]))
+    tried = [folder / f"{graph}{suffix}" for suffix in suffixes]
+    if found := next((path for path in tried if path.is_file()), None):
+        return found
+    raise InputError(
+        f"{folder} has no {tried[0].name}; make it with tfsasm export --format {runtime}"
+    )
 
 
 class ExportedNetwork(InNumPy):
@@ -75,7 +214,7 @@ class ExportedNetwork(InNumPy):
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
-                f"({reason}); make it again with tfsasm export"
+                f"({reason}); {AGAIN}"
             ) from error
 
     def encode(self, images: Sequence[np.ndarray]) -> list[Features]:

@@ -16,7 +16,7 @@ Graph = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 Opener = Callable[[Path, list[str], list[str]], Graph]
 """Opens a file that must have these inputs and outputs."""
 
-_AGAIN = "make it again with tfsasm export"
+AGAIN = "make it again with tfsasm export"
 
 _CUDA, _PROCESSOR = "CUDAExecutionProvider", ("CPUExecutionProvider",)
 
@@ -105,7 +105,7 @@ def onnx_opener(threads: int, device: str) -> Opener:
 
     def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
         session = onnx_session(
-            path, user=user, mend=_AGAIN, threads=threads, providers=providers
+            path, user=user, mend=AGAIN, threads=threads, providers=providers
         )
         _check_names(path, "inputs", inputs, [entry.name for entry in session.get_inputs()])
         _check_names(path, "outputs", outputs, [entry.name for entry in session.get_outputs()])
@@ -159,7 +159,7 @@ def openvino_opener(threads: int, device: str) -> Opener:
             model = core.read_model(path)
             any_size = compiled(model)
         except Exception as error:
-            raise _unreadable(path, error, _AGAIN) from error
+            raise _unreadable(path, error, AGAIN) from error
         _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
         _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
         sized: dict[tuple[int, ...], Any] = {}
@@ -197,5 +197,5 @@ def _check_names(path: Path, what: str, wanted: list[str], found: list[str]) -> 
     if sorted(found) != sorted(wanted):
         raise InputError(
             f"{path} has the {what} {', '.join(found)}, not {', '.join(wanted)}: it is not of this "
-            f"export; {_AGAIN}"
+            f"export; {AGAIN}"
         )

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.runtime.exported import ExportedNetwork
-from tfsasm.runtime.manifest import MANIFEST, read_manifest
-from tfsasm.runtime.sets import SetNetwork, in_sets
+from tfsasm.runtime.exported import MANIFEST, ExportedNetwork, read_manifest
+from tfsasm.runtime.network import SetNetwork, in_sets
 from tfsasm.tracking.config import TrackerConfig
 from tfsasm.tracking.nano import NanoNetwork, nano_network
 from tfsasm.tracking.query import QueryTracker

@@ -21,9 +21,8 @@ from tfsasm.motrv2.fast.precision import Precision, parse_precision
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.network import TorchNetwork, as_network
 from tfsasm.runtime.exported import ExportedNetwork, Runtime
-from tfsasm.runtime.network import Network
+from tfsasm.runtime.network import Network, in_sets
 from tfsasm.runtime.sessions import OPENERS
-from tfsasm.runtime.sets import in_sets
 from tfsasm.tracking.load import embedded
 
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)

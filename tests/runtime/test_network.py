@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfsasm.runtime.network import Queries, predicted
-from tfsasm.runtime.sets import as_queries, as_sets, of_sets
+from tfsasm.runtime.network import Queries, as_queries, as_sets, of_sets, predicted
 from tfsasm.tables import as_numpy
 
 
