@@ -143,19 +143,9 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> None:
     """Do it, and print what came of it. Raises `InputError` for what cannot be read or written."""
+    from tfsasm.detection import formats
     from tfsasm.detection.coco import CocoImages, read_coco, write_coco
     from tfsasm.detection.det_db import kind_of, write_det_db
-    from tfsasm.detection.formats import (
-        Count,
-        Reading,
-        filter_boxes,
-        merge,
-        mot_rows,
-        once,
-        read_frames,
-        rekey,
-        write_mot,
-    )
     from tfsasm.motchallenge import FRAMES_FROM_0
 
     tool = options.tool
@@ -167,23 +157,23 @@ def run(options: Options, console: Console, errors: Console) -> None:
     check_distinct([tool.output], inputs)
     images = CocoImages(how.images, how.prefix) if how.images else None
     kind = _kind_to_write(tool, how, {*kinds.values()})
-    reading = Reading(how.prefix, how.digits, tool.skip_bad_detections)
-    read, written, notes = Count(), Count(), list[str]()
+    reading = formats.Reading(how.prefix, how.digits, tool.skip_bad_detections)
+    read, written, notes = formats.Count(), formats.Count(), list[str]()
     streams = {
         path: read.of(read_coco(path, reading, images) if kinds[path] == "coco"
-                      else read_frames(path, reading))
+                      else formats.read_frames(path, reading))
         for path in inputs
     }  # fmt: skip
     frames = streams[inputs[0]]
     if isinstance(tool, MergeDetections):
-        frames = merge(streams, tool.clash, notes.append)
+        frames = formats.merge(streams, tool.clash, notes.append)
     elif isinstance(tool, FilterDetections):
-        frames = filter_boxes(
+        frames = formats.filter_boxes(
             frames, score=tool.score, min_width=tool.min_width, min_height=tool.min_height,
             min_area=tool.min_area, categories=tool.categories, sequences=tool.sequences,
         )  # fmt: skip
     elif isinstance(tool, RekeyDetections):
-        frames = once(rekey(frames, tool.old, tool.new, notes.append))
+        frames = formats.once(formats.rekey(frames, tool.old, tool.new, notes.append))
     frames = written.of(frames)
     with console.status("reading and writing"):
         if kind == "coco":
@@ -191,8 +181,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
         elif kind == "det_db":
             write_det_db(tool.output, ((frame.key, frame.lines) for frame in frames))
         else:
-            from_zero = write_mot(
-                tool.output, mot_rows(frames, tool.output), overwrite=tool.overwrite
+            from_zero = formats.write_mot(
+                tool.output, formats.mot_rows(frames, tool.output), overwrite=tool.overwrite
             )
             notes += [f"{name}: {FRAMES_FROM_0}" for name in from_zero]
     notes += reading.notes

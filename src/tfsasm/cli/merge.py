@@ -43,23 +43,18 @@ def run(options: Options, console: Console, errors: Console) -> None:
 
     Raises `InputError` for what cannot be read or written.
     """
-    from tfsasm.tracking.postprocess import (
-        MergeConfig,
-        corrected_text,
-        merge_text,
-        read_corrections,
-    )
+    from tfsasm.tracking import postprocess
 
     targets = _targets(options)
     if options.corrections is None:
-        config = MergeConfig(options.min_gap, options.max_gap, options.block_from)
-        merged = {source: merge_text(source, config) for source in targets}
+        config = postprocess.MergeConfig(options.min_gap, options.max_gap, options.block_from)
+        merged = {source: postprocess.merge_text(source, config) for source in targets}
         how = "merging uses future frames"
     elif options.results.is_dir():
         raise InputError("--corrections are of one video; give its file as --results")
     else:
-        corrections = read_corrections(options.corrections)
-        merged = {source: corrected_text(source, corrections) for source in targets}
+        corrections = postprocess.read_corrections(options.corrections)
+        merged = {source: postprocess.corrected_text(source, corrections) for source in targets}
         how = "corrected by hand"
     for source, target in targets.items():
         text, before, after = merged[source]
