@@ -7,7 +7,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass, replace
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass, replace
 from functools import cache, partial, reduce
 from itertools import pairwise
 from operator import or_
@@ -67,8 +67,10 @@ def form(kind: type) -> Any:
     docs, hints = _explanations(kind), get_type_hints(kind, include_extras=True)
     boxes = dict[str, list[tuple[str, Any, Any]]]({title: [] for title in ("", *GROUPS)})
     for one in fields(kind):
+        says_nothing = one.default in (MISSING, None, (), "") or one.default is False
         hint = _annotated[_inner(hints[one.name]), tyro.conf.arg(
-            help=docs[one.name], help_behavior_hint=_hint(one)
+            help=docs[one.name],
+            help_behavior_hint="" if says_nothing else "(default: {})".format,
         )]  # fmt: skip
         title = titles.get(one.name, "") if len(fields(kind)) >= _LONG else ""
         boxes[title].append((one.name, hint, field(default=one.default)))
@@ -104,13 +106,6 @@ def _inner(hint: Any) -> Any:
     if get_origin(hint) in (Union, UnionType):
         return reduce(or_, map(_inner, get_args(hint)))
     return hint
-
-
-def _hint(one: Field[Any]) -> str | Callable[[str], str]:
-    """What ends the help of an option: its default, unless that says nothing."""
-    if one.default in (MISSING, None, (), "") or one.default is False:
-        return ""
-    return lambda label: f"(default: {label})"
 
 
 def _explanations(kind: type) -> dict[str, str]:
