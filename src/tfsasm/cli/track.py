@@ -116,17 +116,20 @@ def run(
     `detector` finds the boxes instead of what the options name. `watch` is called with each frame
     and its tracks, and ends the video by raising `WindowClosed`.
     """
-    from tfsasm.cli.estimate import estimate
-    from tfsasm.cli.track_many import address_of, track_many
-    from tfsasm.cli.track_one import check, load_job, places, track_one
     from tfsasm.video.source import find_sources
 
     options = _with_defaults(options, detector)
     sources = find_sources(options.source)
+    from tfsasm.cli.track_one import address_of, check, load_job, places, track_one
+
     if options.dry_run:
+        from tfsasm.cli.estimate import estimate
+
         return estimate(options, sources, console, detector)
     together = len(sources) > 1 or options.engine == "ray"
     if address_of(options.output) or (together and watch is None and not options.show):
+        from tfsasm.cli.track_many import track_many
+
         return track_many(options, sources, console, errors, detector)
     make_engine(options)
     kept = [places(options, source) for source in sources]

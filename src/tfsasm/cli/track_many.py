@@ -8,7 +8,6 @@ gs://..., memory://...), where each appears when it is whole.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -23,7 +22,7 @@ from rich.console import Console
 from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.options import EngineOptions, make_engine
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.cli.track_one import Tracked, check, load_job, places, steps
+from tfsasm.cli.track_one import Tracked, address_of, check, load_job, places, steps
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.run import Journal
 from tfsasm.errors import InputError, TfsasmError
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
     Videos = Mapping[str, tuple[str, Mapping[Kind, Path]]]
     """By the name that is shown, the address of a video and the files of its results."""
-
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # of fsspec
 
 _NO_MATTER = {"source", "overwrite", "quiet", *EngineOptions.__dataclass_fields__}
 """Options that do not decide what is in the files."""
@@ -206,14 +203,6 @@ def _size(source: str) -> int:
 
 
 # Results at an address
-
-
-def address_of(output: Path | None) -> str | None:
-    """The address that an output is, of which a path has kept one slash; None for a folder."""
-    if output is None or not (found := _ADDRESS.fullmatch(output.as_posix())):
-        return None
-    scheme, rest = found.groups()
-    return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
 
 
 def upload(files: Iterable[Path], address: str) -> None:

@@ -59,6 +59,8 @@ SUFFIXES: dict[Kind, str] = {
 }  # fmt: skip
 """What the file of a kind is called after the name of its video."""
 
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # of fsspec
+
 _DRAWN_LATE = 4  # frames that wait at most to be drawn and encoded
 
 
@@ -126,6 +128,14 @@ def places(options: Options, source: str) -> dict[Kind, Path]:
         name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
         name = re.sub(r"[^\w.-]+", "-", name) or "stream"
     return {kind: folder / f"{name}{SUFFIXES[kind]}" for kind in options.save} | files
+
+
+def address_of(output: Path | None) -> str | None:
+    """The address that an output is, of which a path has kept one slash; None for a folder."""
+    if output is None or not (found := _ADDRESS.fullmatch(output.as_posix())):
+        return None
+    scheme, rest = found.groups()
+    return f"{scheme}://{'/' if scheme in ('file', 'local') else ''}{rest}"
 
 
 def as_written(kind: Kind, path: Path) -> str:
