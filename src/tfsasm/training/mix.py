@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -66,10 +65,10 @@ def augment_of(network: NetworkConfig) -> AugmentConfig:
     def scaled(sides: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(round(side * scale) for side in sides))
 
+    least, most = (round(side * scale) for side in published.crop_sides)
     return replace(
         published, sizes=scaled(published.sizes), before_crop=scaled(published.before_crop),
-        max_side=network.max_side,
-        crop_sides=cast(tuple[int, int], tuple(round(s * scale) for s in published.crop_sides)),
+        max_side=network.max_side, crop_sides=(least, most),
     )  # fmt: skip
 
 
@@ -214,9 +213,8 @@ def draw_view(size: Size, rng: np.random.Generator, config: AugmentConfig) -> Vi
     if crop:
         large = resized(size, int(rng.choice(config.before_crop)))
         low, high = config.crop_sides
-        seen = cast(Size, tuple(
-            int(rng.integers(min(low, side), min(high, side) + 1)) for side in large
-        ))  # fmt: skip
+        width, height = (int(rng.integers(min(low, s), min(high, s) + 1)) for s in large)
+        seen = width, height
         left, top = (int(rng.integers(0, a - b + 1)) for a, b in zip(large, seen, strict=True))
         region = within((0.0, 0.0, *size), (left, top, left + seen[0], top + seen[1]), large)
     seen = resized(seen, int(rng.choice(config.sizes)), config.max_side)
