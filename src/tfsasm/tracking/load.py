@@ -15,7 +15,6 @@ from tfsasm.tracking.nano import NanoNetwork, nano_network
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
-    from tfsasm.motrv2.config import NetworkConfig
     from tfsasm.motrv2.network import TorchNetwork
 
 Runtime = Literal["torch", "onnx", "openvino"]
@@ -69,14 +68,6 @@ def _check_sides(short_side: int | None, max_side: int | None) -> None:
     for name, side in (("short_side", short_side), ("max_side", max_side)):
         if side is not None and side < 1:
             raise InputError(f"{name} is {side}; give a number of pixels from 1 up")
-
-
-def _scaled(
-    config: NetworkConfig, short_side: int | None, max_side: int | None
-) -> NetworkConfig:
-    return replace(
-        config, short_side=short_side or config.short_side, max_side=max_side or config.max_side
-    )
 
 
 def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
@@ -141,7 +132,10 @@ def torch_network(
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
     model, config = load_model(path)
-    network, model = _scaled(config, short_side, max_side), model.to(place)
+    network = replace(
+        config, short_side=short_side or config.short_side, max_side=max_side or config.max_side
+    )
+    model = model.to(place)
     if config.model.kind == "motr":
         if precision not in ("auto", "fp32"):
             raise InputError(f"{path} is a MOTR, which computes in fp32, not in {precision}")

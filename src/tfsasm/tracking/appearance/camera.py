@@ -77,31 +77,59 @@ class CameraMotion:
 
         `image` is uint8 BGR `[H, W, 3]`; corners on the boxes `xyxy` `[P, 4]` do not count.
         """
-        grey, scale = _grey(image, self.config)
+        scale = min(1.0, self.config.width / image.shape[1])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # first: a third of the work to make small
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         last = self._last
-        if last is not None and _stands(last, grey, self.config):
+        if last and (
+            last.grey.shape != grey.shape or len(last.corners) < self.config.min_inliers
+        ):
+            last = None
+        if last and self._stands(last, grey):
             return None
-        self._last = _view(grey, scale, xyxy, self.config)
-        return None if last is None else _warp(last, self._last, self.config)
+        self._last = self._view(grey, scale, xyxy)
+        return self._warp(last, self._last) if last else None
 
+    def _stands(self, last: View, grey: np.ndarray) -> bool:
+        """Whether most corners of the last view moved less than noise does, by one step from there.
+        """
+        before, across, down, inverse = last.squares
+        change = _patches(grey, last.corners, _PATCH) - before
+        pull = np.stack([(slope * change).sum(axis=(1, 2)) for slope in (across, down)], axis=1)
+        moved = np.linalg.norm((inverse @ pull[..., None])[..., 0], axis=1)
+        return bool(np.median(moved) < self.config.min_motion)
 
-def _grey(image: Image, config: CameraConfig) -> tuple[np.ndarray, float]:
-    """The small grey image, and its pixels per pixel of the frame."""
-    scale = min(1.0, config.width / image.shape[1])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # first: a third of the work to make small
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA), scale
+    def _view(self, grey: np.ndarray, scale: float, xyxy: Doubles) -> View:
+        free = np.full(grey.shape, 255, np.uint8)
+        for x1, y1, x2, y2 in np.clip(xyxy * scale, 0, 1e6).astype(int).tolist():
+            free[y1 : y2 + 1, x1 : x2 + 1] = 0
+        corners = cv2.goodFeaturesToTrack(
+            grey, self.config.max_corners, 0.01, self.config.corner_distance, mask=free
+        )
+        return View(grey, np.zeros((0, 1, 2), np.float32) if corners is None else corners, scale)
 
-
-def _stands(last: View, grey: np.ndarray, config: CameraConfig) -> bool:
-    """Whether most corners of the last view moved less than noise does, by one step from there."""
-    if last.grey.shape != grey.shape or len(last.corners) < config.min_inliers:
-        return False
-    before, across, down, inverse = last.squares
-    change = _patches(grey, last.corners, _PATCH) - before
-    pull = np.stack([(across * change).sum(axis=(1, 2)), (down * change).sum(axis=(1, 2))], axis=1)
-    moved = np.linalg.norm((inverse @ pull[..., None])[..., 0], axis=1)
-    return bool(np.median(moved) < config.min_motion)
+    def _warp(self, last: View, view: View) -> Doubles | None:
+        rules = self.config
+        moved, tracked, _ = cv2.calcOpticalFlowPyrLK(
+            last.grey, view.grey, last.corners, None  # type: ignore[call-overload]
+        )
+        kept = tracked.ravel() == 1
+        start, end = last.corners[kept, 0], moved[kept, 0]
+        if len(start) < rules.min_inliers:
+            return None
+        if np.median(np.linalg.norm(end - start, axis=1)) < rules.min_motion:
+            return None
+        warp, inliers = cv2.estimateAffinePartial2D(
+            start, end, method=cv2.RANSAC, ransacReprojThreshold=rules.tolerance
+        )
+        if warp is None or inliers.sum() < rules.min_inliers:
+            return None
+        if inliers.mean() < rules.min_inlier_share:
+            return None
+        warp = warp.astype(np.float64)
+        warp[:, 2] /= view.scale
+        return warp
 
 
 def _patches(grey: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
@@ -110,37 +138,3 @@ def _patches(grey: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
     x, y = (corners[:, 0, axis].round().astype(int)[:, None] + around for axis in (0, 1))
     x, y = x.clip(0, grey.shape[1] - 1), y.clip(0, grey.shape[0] - 1)
     return grey[y[:, :, None], x[:, None, :]].astype(np.float32)
-
-
-def _view(grey: np.ndarray, scale: float, xyxy: Doubles, config: CameraConfig) -> View:
-    free = np.full(grey.shape, 255, np.uint8)
-    for x1, y1, x2, y2 in np.clip(xyxy * scale, 0, 1e6).astype(int).tolist():
-        free[y1 : y2 + 1, x1 : x2 + 1] = 0
-    corners = cv2.goodFeaturesToTrack(
-        grey, config.max_corners, 0.01, config.corner_distance, mask=free
-    )
-    return View(grey, np.zeros((0, 1, 2), np.float32) if corners is None else corners, scale)
-
-
-def _warp(last: View, view: View, config: CameraConfig) -> Doubles | None:
-    if last.grey.shape != view.grey.shape or len(last.corners) < config.min_inliers:
-        return None
-    moved, tracked, _ = cv2.calcOpticalFlowPyrLK(
-        last.grey, view.grey, last.corners, None  # type: ignore[call-overload]
-    )
-    kept = tracked.ravel() == 1
-    start, end = last.corners[kept, 0], moved[kept, 0]
-    if len(start) < config.min_inliers:
-        return None
-    if np.median(np.linalg.norm(end - start, axis=1)) < config.min_motion:
-        return None
-    warp, inliers = cv2.estimateAffinePartial2D(
-        start, end, method=cv2.RANSAC, ransacReprojThreshold=config.tolerance
-    )
-    if warp is None:
-        return None
-    if inliers.sum() < config.min_inliers or inliers.mean() < config.min_inlier_share:
-        return None
-    warp = warp.astype(np.float64)
-    warp[:, 2] /= view.scale
-    return warp

@@ -103,16 +103,11 @@ def with_persistence(config: KalmanConfig, persistence: float) -> KalmanConfig:
 def predict(motion: Motion, config: KalmanConfig) -> Motion:
     """The tracks one frame later."""
     position, velocity = _noise(motion.box, motion.smallest, config)
-    return Motion(
-        box=motion.box + motion.velocity,
-        velocity=motion.velocity,
-        position_variance=(
-            motion.position_variance + 2 * motion.covariance + motion.velocity_variance
-            + position**2
-        ),
+    moved = motion.position_variance + 2 * motion.covariance + motion.velocity_variance
+    return replace(
+        motion, box=motion.box + motion.velocity, position_variance=moved + position**2,
         covariance=motion.covariance + motion.velocity_variance,
         velocity_variance=motion.velocity_variance + velocity**2,
-        smallest=motion.smallest, log_size=motion.log_size,
     )  # fmt: skip
 
 
@@ -180,14 +175,14 @@ def compensate(motion: Motion, warp: Doubles) -> Motion:
     """The tracks in the image of the moved camera. `warp` `[2, 3]` maps old pixels to new ones."""
     turn, scale = _turn_and_scale(warp)
     positions = motion.box[:, :2] @ turn.T + warp[:, 2]
-    return Motion(
-        box=np.hstack([positions, motion.box[:, 2:] * scale]),
+    return replace(
+        motion, box=np.hstack([positions, motion.box[:, 2:] * scale]),
         velocity=np.hstack([motion.velocity[:, :2] @ turn.T, motion.velocity[:, 2:] * scale]),
         position_variance=motion.position_variance * scale**2,
         covariance=motion.covariance * scale**2,
         velocity_variance=motion.velocity_variance * scale**2,
-        smallest=motion.smallest, log_size=motion.log_size + np.log(max(scale, _NO_LENGTH)),
-    )
+        log_size=motion.log_size + np.log(max(scale, _NO_LENGTH)),
+    )  # fmt: skip
 
 
 def compensate_boxes(xyxy: Doubles, warp: Doubles) -> Doubles:
@@ -319,7 +314,11 @@ def advance(
     over = present & (age >= config.frames)
     complete = over & (age < 2 * config.frames)
     rate = (config.frames / np.maximum(age, 1))[:, None]
-    displacement = _displacement(displacements.start, boxes) * rate
+    # in lengths of the box, at most 1: one that the border cuts flat does not outweigh all others
+    lengths = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), _NO_LENGTH)
+    displacement = (boxes[:, :2] - displacements.start) / lengths
+    moved = np.linalg.norm(displacement, axis=1, keepdims=True)
+    displacement = displacement / np.maximum(moved, 1.0) * rate
     paired = complete & ~np.isnan(displacements.previous[:, 0])
     persistence = persistence.updated(
         displacements.previous[paired], displacement[paired], config.max_pairs
@@ -338,13 +337,3 @@ def compensate_displacements(displacements: Displacements, warp: Doubles) -> Dis
         displacements, start=displacements.start @ turn.T + warp[:, 2],
         previous=displacements.previous @ (turn / scale).T,
     )  # fmt: skip
-
-
-def _displacement(start: Doubles, boxes: Doubles) -> Doubles:
-    """From `start` `[N, 2]` to the centres of `boxes` `[N, 4]`, in lengths of the box, at most 1.
-
-    The limit keeps a box that the image border cuts flat from outweighing all others.
-    """
-    lengths = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), _NO_LENGTH)
-    displacement = (boxes[:, :2] - start) / lengths
-    return displacement / np.maximum(np.linalg.norm(displacement, axis=1, keepdims=True), 1.0)

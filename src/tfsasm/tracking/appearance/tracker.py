@@ -343,7 +343,9 @@ def track(
     a file of stored detections or a function of a frame. `tracker` is the appearance tracker with
     colour histograms, as that of `tfsasm track`. Raises as `track_video`.
     """
-    return track_video(tracker or AppearanceTracker(embedder()), source, detector)
+    if tracker is None:
+        tracker = AppearanceTracker(embedder())
+    return track_video(tracker, source, detector)
 
 
 def to_embed(
