@@ -149,24 +149,20 @@ class Preset:
 
 def released() -> TrackerConfig:
     """What the released code does, quirk for quirk; the published 71.2 HOTA came from it."""
-    return TrackerConfig(lifecycle=LifecycleConfig(), memory=MemoryConfig())
+    return TrackerConfig()
 
 
 def paper() -> TrackerConfig:
     """As in the paper: travel between frames, overlap with live tracks, an empty first slot."""
-    base = released()
-    memory = replace(
-        base.memory, first_overlap=1.0, gap_needs_score=True, store_without_candidate=False
-    )
-    return replace(
-        base, memory=memory, travel="frames", overlap_with="tracks", present_when_lost=False
+    memory = MemoryConfig(first_overlap=1.0, gap_needs_score=True, store_without_candidate=False)
+    return TrackerConfig(
+        memory=memory, travel="frames", overlap_with="tracks", present_when_lost=False
     )
 
 
 def motrv2() -> TrackerConfig:
     """Plain MOTRv2: a memory of capacity 0."""
-    base = released()
-    return replace(base, memory=replace(base.memory, capacity=0))
+    return TrackerConfig(memory=MemoryConfig(capacity=0))
 
 
 def motr() -> TrackerConfig:
@@ -187,11 +183,8 @@ def default() -> TrackerConfig:
     """
     base = paper()
     return replace(
-        base,
-        lifecycle=LifecycleConfig(birth_score=0.3, miss_score=0.2, miss_tolerance=20),
-        refresh_score=0.2,
-        report_score=0.2,
-        memory=replace(base.memory, min_score=0.4),
+        base, lifecycle=LifecycleConfig(birth_score=0.3, miss_score=0.2, miss_tolerance=20),
+        refresh_score=0.2, report_score=0.2, memory=replace(base.memory, min_score=0.4),
         motion=MotionConfig(lead=1.0),
         association=AssociationConfig(
             match_iou=0.4, reference_weight=1.0, second_iou=0.2, second_score=0.6,

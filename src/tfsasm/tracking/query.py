@@ -43,9 +43,9 @@ from tfsasm.tracking.config import (
 from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.memory import Observation
-from tfsasm.tracking.origins import Origins
 from tfsasm.tracking.run import Track, listed, track_video
 from tfsasm.tracking.state import (
+    Origins,
     TrackerState,
     TrackOutput,
     Tracks,
@@ -354,20 +354,16 @@ class QueryTracker:
         self._size = (width, height)
         self._origins.learn(output.ids, output.sources, in_pixels)
         tracks = report(output, width, height, self.config)
-        self._count_small(output, tracks)
-        metadata = {} if in_pixels is None else dict(in_pixels.metadata)
-        tracks = replace(self._origins.attach(tracks), metadata=metadata)
-        if self.network.classes > 1:  # those of the detections are of other classes
-            tracks.data.pop(CLASS_NAME_DATA_FIELD, None)
-        return tracks
-
-    def _count_small(self, output: TrackOutput, tracks: sv.Detections) -> None:
-        """Those of `output` that would be among the reported `tracks` but for their size."""
-        small = int((as_numpy(output.scores) > self.config.report_score).sum()) - len(tracks)
+        small = int((output.scores > self.config.report_score).sum()) - len(tracks)
         if small and not self.too_small:
             log.warning("tracks of %g square pixels or less are not reported (report_area)",
                         self.config.report_area)
         self.too_small += small
+        metadata = {} if in_pixels is None else dict(in_pixels.metadata)
+        tracks = replace(self._origins.attach(tracks), metadata=metadata)
+        if network.classes > 1:  # those of the detections are of other classes
+            tracks.data.pop(CLASS_NAME_DATA_FIELD, None)
+        return tracks
 
     def track(
         self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1

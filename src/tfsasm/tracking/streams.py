@@ -138,7 +138,9 @@ class Together:
             while True:
                 while not video.ready:
                     self._finish_round()
-                    self._begin_round()
+                    # the next has a frame of each video, but for those that are far ahead
+                    short = [v for v in self._videos if len(v.ready) < _READY and not v.over]
+                    self._round = self._thread.submit(self._work, short)
                 item = video.ready.popleft()
                 if item is None:
                     return
@@ -154,11 +156,6 @@ class Together:
             video.ready.append(item)
             video.over = not isinstance(item, tuple)
         self._round = None
-
-    def _begin_round(self) -> None:
-        """Begin one with the next frame of each video, but for those that are far ahead."""
-        short = [video for video in self._videos if len(video.ready) < _READY and not video.over]
-        self._round = self._thread.submit(self._work, short)
 
     def _work(self, videos: list[_Video]) -> list[tuple[_Video, Item]]:
         """The next of each of the videos."""

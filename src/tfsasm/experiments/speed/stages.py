@@ -24,9 +24,8 @@ from tfsasm.runtime.exported import ExportedNetwork
 from tfsasm.runtime.network import Network, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
-from tfsasm.tracking.origins import Origins
 from tfsasm.tracking.query import report, step
-from tfsasm.tracking.state import TrackerState, Tracks
+from tfsasm.tracking.state import Origins, TrackerState, Tracks
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter

@@ -55,8 +55,7 @@ class AppearanceSORT(BaseTracker):
         self.dropped = 0
 
     def update(
-        self, detections: Given, frame: np.ndarray | None = None,
-        timestamp: float | None = None,
+        self, detections: Given, frame: np.ndarray | None = None, timestamp: float | None = None
     ) -> sv.Detections:
         """All `detections` in their order, with `tracker_id`; `frame` is uint8 BGR `[H, W, 3]`.
 
