@@ -91,17 +91,17 @@ def test_births_are_of_boxes_that_nothing_explains(found, scores, tracked, born)
     keys = np.tile(np.float32([0.6, 0.8]), (len(found), 1))
     kept = np.tile(np.float32([0.6, 0.8]), (len(tracked), 1))
     given = np.array(scores, np.float32)
-    answer = weighed(Rule(), boxes(*found), given, keys, boxes(*tracked), kept)
-    assert (answer.born >= 0.5).tolist() == born
+    *_, likely = weighed(Rule(), boxes(*found), given, keys, boxes(*tracked), kept)
+    assert (likely >= 0.5).tolist() == born
 
 
 def test_likeness_decides_between_two_boxes_alike_near():
     found, kept = boxes(at(0.48), at(0.52)), np.float32([[1, 0]])
     for keys, wanted in (([[1, 0], [0, 1]], 0), ([[0, 1], [1, 0]], 1)):
-        answer = weighed(
+        share, *_ = weighed(
             Rule(), found, np.float32([0.9, 0.9]), np.float32(keys), boxes(BOX), kept
         )
-        assert answer.share[0].argmax() == wanted
+        assert share[0].argmax() == wanted
 
 
 class Walk(NanoNetwork):

@@ -68,18 +68,6 @@ class Rule:
     """Share of the latest key in a track's, where the detector's score is 1."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What T tracks and P proposals are to one another."""
-
-    share: Floats
-    """How far a proposal is the track, `[T, P]`."""
-    hidden: Floats
-    """How far a track is none of them, `[T]`; with its shares it is 1."""
-    born: Floats
-    """How likely a proposal is somebody new, `[P]`."""
-
-
 class Maps(NamedTuple):
     """What YOLOX-nano makes of an image."""
 
@@ -143,8 +131,12 @@ def _sampled(values: Floats, y: Floats, x: Floats) -> Floats:
 
 def weighed(
     rule: Rule, boxes: Floats, scores: Floats, keys: Floats, expected: Floats, kept: Floats
-) -> Answer:
-    """P proposals with `keys` `[P, C]` against T tracks of keys `kept` `[T, C]` at `expected`."""
+) -> tuple[Floats, Floats, Floats]:
+    """P proposals with `keys` `[P, C]` against T tracks of keys `kept` `[T, C]` at `expected`.
+
+    How far a proposal is the track `[T, P]`; how far a track is none of them `[T]`, which with its
+    shares is 1; and how likely a proposal is somebody new `[P]`.
+    """
     twins = _overlaps(boxes, boxes)
     np.fill_diagonal(twins, 0)
     twin = (twins * (scores[None] > scores[:, None])).max(1, initial=0)
@@ -163,7 +155,7 @@ def weighed(
     born = rule.sure * (scores - rule.least)
     for other in (twin, taken):
         born = born - rule.explained * np.maximum(other - rule.near, 0)
-    return Answer(share, hidden, free / (1 + np.exp(-born)))
+    return share, hidden, free / (1 + np.exp(-born))
 
 
 def _overlaps(a: Floats, b: Floats) -> Floats:
@@ -225,21 +217,23 @@ class NanoNetwork(InNumPy):
         centres = old[:, :2] + content[:, 2:4] * old[:, 2:]
         expected = np.concatenate([centres, old[:, 2:]], 1)
         keys = self.keys(features, boxes)
-        answer = weighed(self.rule, boxes, scores, keys, expected, content[:, HEAD:])
+        share, hidden, born = weighed(
+            self.rule, boxes, scores, keys, expected, content[:, HEAD:]
+        )
         result = Prediction(
             np.zeros(len(given), np.float32), queries.boxes.copy(), queries.boxes.copy(),
             np.zeros_like(queries.content),
         )  # fmt: skip
-        result.scores[given], result.embeddings[given, HEAD:] = answer.born, keys
+        result.scores[given], result.embeddings[given, HEAD:] = born, keys
         result.boxes[~given] = result.first_boxes[~given] = expected
         if len(boxes) and len(old):
-            result.scores[~given] = 1 - answer.hidden
-            best = answer.share.argmax(1)
+            result.scores[~given] = 1 - hidden
+            best = share.argmax(1)
             move = (boxes[best, :2] - old[:, :2]) / np.maximum(old[:, 2:], _FAINT)
             result.embeddings[~given] = np.concatenate(
                 [np.ones((len(old), 1)), scores[best, None], move.clip(-2, 2), keys[best]], 1
             )
-            result.boxes[~given] = np.where(answer.hidden[:, None] < 0.8, boxes[best], expected)
+            result.boxes[~given] = np.where(hidden[:, None] < 0.8, boxes[best], expected)
         return result
 
     def interact(
