@@ -56,9 +56,9 @@ class HuggingFaceDetector(LiveDetector):
         if not hasattr(self._processor, "post_process_object_detection"):
             kind = type(self._processor).__name__
             raise InputError(f"{name} has a {kind}, which cannot read boxes")
-        names = model.config.id2label
-        self.classes = _classes(names, self.settings.labels, name)
-        self.class_names = {n: str(names[n]) for n in self.classes}
+        labels = {int(number): str(label) for number, label in model.config.id2label.items()}
+        self.classes = _classes(labels, self.settings.labels, name)
+        self.class_names = {number: labels[number] for number in self.classes}
         self.model = model.float().eval().requires_grad_(False).to(self._device)
 
     def candidates(self, image: Image) -> Detected:
@@ -126,15 +126,13 @@ def load_whole(name: str, kind: str, what: str) -> tuple[Any, Any]:
 
 def _classes(names: dict[int, str], wanted: tuple[str, ...], model: str) -> tuple[int, ...]:
     """Numbers of the wanted labels."""
-    by_label: dict[str, list[int]] = {}
-    for number, label in names.items():
-        by_label.setdefault(str(label).casefold(), []).append(int(number))
-    if unknown := [label for label in wanted if label.casefold() not in by_label]:
-        known = ", ".join(sorted({str(label) for label in names.values()}))
+    folded = {number: label.casefold() for number, label in names.items()}
+    if unknown := [label for label in wanted if label.casefold() not in folded.values()]:
+        known = ", ".join(sorted(set(names.values())))
         raise InputError(
             f"{model} has no class {', '.join(unknown)}; set labels to some of: {known}"
         )
-    return tuple(n for label in wanted for n in by_label[label.casefold()])
+    return tuple(n for label in wanted for n, name in folded.items() if name == label.casefold())
 
 
 @contextmanager
