@@ -29,7 +29,7 @@ _TOGETHER = 32  # answers of two tiles
 
 
 def takes_bytes(outputs: int, inputs: int) -> bool:
-    """Whether `kernels.add_product` takes a layer of these sizes, here."""
+    """Whether the kernel `add_product` takes a layer of these sizes, here."""
     return kernels.has_amx() and inputs % _TILE == outputs % _TOGETHER == 0
 
 
@@ -51,20 +51,25 @@ class TiledEncoder(nn.Module):
         if not serves(config, dtype, layers[0].norm1.weight.device if layers else _CPU):
             raise ValueError(f"no AMX here for an encoder in {dtype} of {config}")
         self.config, self.kind = config, _KINDS[dtype]
-        self.layers = [_Layer.tiled(layer, dtype) for layer in layers]
+        self.layers = [_Layer(layer, dtype) for layer in layers]
 
     def forward(self, tokens: Tensor, position: Tensor, shapes: Shapes, reference: Tensor) -> None:
-        """Change the tokens `[S, C]` of one image; `position` alike, `reference` `[S, 2]`."""
-        sizes = _SIZES(
-            len(tokens), self.config.heads, self.config.width, self.config.feedforward,
-            len(shapes), self.config.points,
-        )  # fmt: skip
+        """Change the tokens `[S, C]` of one image; `position` alike, `reference` `[S, 2]`.
+
+        A call does a layer, without the first, and makes the values `[M, S, D]` that the next one
+        samples.
+        """
+        config = self.config
+        sizes = (c_int64 * 6)(  # as in encoder.cpp
+            len(tokens), config.heads, config.width, config.feedforward, len(shapes), config.points
+        )
         values, spare = tokens.new_empty(2, *tokens.shape, dtype=torch.bfloat16)
         for layer, after in pairwise([None, *self.layers, None]):
-            kernels.encode(
-                self.kind, tokens, position, reference, values, spare,
-                None if layer is None else layer.pointers(),
-                None if after is None else after.values.pointers(), sizes, shapes,
+            kernels.run(
+                f"encode_{self.kind}", tokens, position, reference, values, spare,
+                None if layer is None else ctypes.byref(layer.pointers()),
+                None if after is None else ctypes.byref(after.values.pointers()),
+                sizes, kernels.table(tuple(shapes)), amx=True,
             )  # fmt: skip
             values, spare = spare, values
 
@@ -105,35 +110,19 @@ class TiledLinear:
         return _LINEAR(*(part.data_ptr() for part in (self.tiles, self.scale, self.bias)))
 
 
-@dataclass(frozen=True)
 class _Layer:
-    values: TiledLinear
-    queries: TiledLinear
-    """Offsets and weights."""
-    output: TiledLinear
-    first: TiledLinear
-    second: TiledLinear
-    norm1: nn.LayerNorm
-    norm2: nn.LayerNorm
-
-    @classmethod
-    def tiled(cls, layer: EncoderLayer, dtype: torch.dtype) -> _Layer:
+    def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
         attention = layer.self_attn
         groups = (
             (attention.value_proj,), (attention.sampling_offsets, attention.attention_weights),
             (attention.output_proj,), (layer.linear1,), (layer.linear2,),
         )  # fmt: skip
-        linears = [TiledLinear.tiled(dtype, *group) for group in groups]
-        values, queries, output, first, second = linears
-        return cls(values, queries, output, first, second, layer.norm1, layer.norm2)
+        self.values, *self.others = (TiledLinear.tiled(dtype, *group) for group in groups)
+        self.norms = layer.norm1, layer.norm2
 
     def pointers(self) -> ctypes.Structure:
-        linears = (self.queries, self.output, self.first, self.second)
-        norms = (
-            _NORM(norm.weight.data_ptr(), norm.bias.data_ptr(), norm.eps)
-            for norm in (self.norm1, self.norm2)
-        )
-        return _LAYER(*(linear.pointers() for linear in linears), *norms)
+        norms = (_NORM(n.weight.data_ptr(), n.bias.data_ptr(), n.eps) for n in self.norms)
+        return _LAYER(*(linear.pointers() for linear in self.others), *norms)
 
 
 # As in encoder.cpp.
@@ -152,9 +141,3 @@ class _LAYER(ctypes.Structure):
         *((name, _LINEAR) for name in ("queries", "output", "first", "second")),
         ("norm1", _NORM), ("norm2", _NORM),
     ]  # fmt: skip
-
-
-class _SIZES(ctypes.Structure):
-    _fields_ = [
-        (name, c_int64) for name in ("tokens", "heads", "width", "hidden", "levels", "per_level")
-    ]

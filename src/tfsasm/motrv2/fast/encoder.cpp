@@ -1,4 +1,4 @@
-// An encoder layer of the network in one pass, its matrix products by AMX; encoder.py calls it.
+// An encoder layer of the network in one pass, its matrix products by AMX; amx.py calls it.
 //
 // Unusual here: a block of tokens goes through the whole layer before the next one begins: offsets and
 // weights, samples, output, norm, feed-forward, norm, and the values of the next layer. What it makes
@@ -14,7 +14,7 @@
 
 #include "attention.h"
 
-// As in encoder.py.
+// As in amx.py.
 struct Linear {
   const void* tiles;   // weights, in the order of AMX's tiles: see `product`
   const float* scale;  // of each answer; only for bytes
@@ -90,24 +90,17 @@ inline void round_rows(const float* x, int64_t stride, const float* added, int64
   }
 }
 
-inline void multiply(bf16) {
-  _tile_dpbf16ps(0, 4, 6);
-  _tile_dpbf16ps(1, 4, 7);
-  _tile_dpbf16ps(2, 5, 6);
-  _tile_dpbf16ps(3, 5, 7);
-}
-inline void multiply(int8_t) {
-  _tile_dpbssd(0, 4, 6);
-  _tile_dpbssd(1, 4, 7);
-  _tile_dpbssd(2, 5, 6);
-  _tile_dpbssd(3, 5, 7);
-}
-inline void multiply(uint8_t) {
-  _tile_dpbusd(0, 4, 6);
-  _tile_dpbusd(1, 4, 7);
-  _tile_dpbusd(2, 5, 6);
-  _tile_dpbusd(3, 5, 7);
-}
+// Two tiles of inputs times two of weights, added to four of sums.
+#define MULTIPLY(K, dot_product) \
+  inline void multiply(K) {      \
+    dot_product(0, 4, 6);        \
+    dot_product(1, 4, 7);        \
+    dot_product(2, 5, 6);        \
+    dot_product(3, 5, 7);        \
+  }
+MULTIPLY(bf16, _tile_dpbf16ps)
+MULTIPLY(int8_t, _tile_dpbssd)
+MULTIPLY(uint8_t, _tile_dpbusd)
 
 // Sums of 16 answers with what each of them is scaled by, and their bias.
 inline __m512 answered(const float* sums, bf16, float, const Linear& layer, int64_t column) {
@@ -280,7 +273,7 @@ void encode(float* tokens, const float* position, const float* reference, const 
 // result is written to `sum` as bytes, `steps` of them to 1 above `new_zero`. `columns` are a multiple
 // of 32 and `inner` one of 64.
 void add_product(const uint8_t* x, const Linear& layer, uint8_t* sum, int64_t rows, int64_t inner,
-                 int64_t columns, float step, float zero, float steps, float new_zero, bool relu,
+                 int64_t columns, float step, float zero, float steps, float new_zero, int relu,
                  int threads) {
   const __m512 least = _mm512_set1_ps(relu ? new_zero : 0.0f), most = _mm512_set1_ps(255.0f);
 #pragma omp parallel num_threads(threads)
@@ -311,28 +304,12 @@ void add_product(const uint8_t* x, const Linear& layer, uint8_t* sum, int64_t ro
 
 }  // namespace
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
-#define ENCODE(name, K)                                                                           \
-  EXPORT void encode_##name##_amx(float* tokens, const float* position, const float* reference,         \
-                            const bf16* values, bf16* next_values, const Layer* layer,            \
-                            const Linear* next, const Sizes* size, const int64_t* shapes,         \
-                            int threads) {                                                        \
-    encode<K>(tokens, position, reference, values, next_values, layer, next, *size, shapes,       \
-              threads);                                                                           \
-  }
-
-ENCODE(bf16, bf16)
-ENCODE(int8, int8_t)
-
-EXPORT void add_product_amx(const uint8_t* x, const Linear* layer, uint8_t* sum, int64_t rows,
-                            int64_t inner, int64_t columns, float step, float zero, float steps,
-                            float new_zero, int relu, int threads) {
-  add_product(x, *layer, sum, rows, inner, columns, step, zero, steps, new_zero, relu, threads);
-}
+EXPORT(encode_bf16, encode<bf16>)
+EXPORT(encode_int8, encode<int8_t>)
+EXPORT(add_product, add_product)
 
 // Whether this processor has AMX, and Linux lets this process use it.
-EXPORT int has_amx() {
+SHOWN int has_amx() {
   __builtin_cpu_init();
   constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // of arch_prctl
   return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&

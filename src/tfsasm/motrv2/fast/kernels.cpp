@@ -188,66 +188,25 @@ void to_bytes(const V* x, uint8_t* out, int64_t count, float steps, float zero, 
 
 }  // namespace
 
-#define JOIN_(name, level) name##_##level
-#define JOIN(name, level) JOIN_(name, level)
-#define EXPORT(name) extern "C" __attribute__((visibility("default"))) void JOIN(name, LEVEL)
-
-#define SIZES int64_t batch, int64_t tokens, int64_t queries, int64_t heads, int64_t width, \
-              int64_t levels, int64_t per_level, const int64_t* shapes, int threads
-#define SIZE_NAMES batch, tokens, queries, heads, width, levels, per_level, shapes, threads
-
-#define SAMPLE(name, V, R)                                                                      \
-  EXPORT(sample_##name)(const V* value, const R* locations, const R* weights, R* out, SIZES) {  \
-    sample(value, locations, weights, out, SIZE_NAMES);                                         \
-  }
-#define BACKWARD(name, R)                                                                       \
-  EXPORT(backward_##name)(const R* value, const R* locations, const R* weights, const R* grad,  \
-                          R* to_value, R* to_locations, R* to_weights, SIZES) {                 \
-    sample_backward(value, locations, weights, grad, to_value, to_locations, to_weights,        \
-                    SIZE_NAMES);                                                                \
-  }
-#define ATTEND(name, V, I, O)                                                                   \
-  EXPORT(attend_##name)(const V* value, int64_t token_stride, int64_t head_stride,              \
-                        const I* offsets_and_weights, const float* reference, O* out,           \
-                        int64_t queries, int64_t heads, int64_t width, int64_t levels,          \
-                        int64_t per_level, const int64_t* shapes, int boxes, int threads) {     \
-    attend(value, token_stride, head_stride, offsets_and_weights, reference, out, queries,      \
-           heads, width, levels, per_level, shapes, boxes, threads);                            \
-  }
-#define ADD_NORM(name, V)                                                                       \
-  EXPORT(add_norm_##name)(const float* x, const V* y, const float* gain, const float* bias,     \
-                          float eps, float* out, V* copy, const float* position,                \
-                          V* with_position, int64_t rows, int64_t width, int threads) {         \
-    add_norm(x, y, gain, bias, eps, out, copy, position, with_position, rows, width, threads);  \
-  }
-
-#define ON_IMAGES(name, V)                                                                      \
-  EXPORT(max_pool_##name)(const V* x, V* out, int64_t batch, int64_t height, int64_t width,     \
-                          int64_t channels, int threads) {                                      \
-    max_pool(x, out, batch, height, width, channels, threads);                                  \
-  }                                                                                             \
-  EXPORT(to_bytes_##name)(const V* x, uint8_t* out, int64_t count, float steps, float zero,     \
-                          int threads) {                                                        \
-    to_bytes(x, out, count, steps, zero, threads);                                              \
-  }
-
-SAMPLE(f32, float, float)
-SAMPLE(f64, double, double)
-SAMPLE(bf16, bf16, float)
-BACKWARD(f32, float)
-BACKWARD(f64, double)
-ATTEND(f32, float, float, float)
-ATTEND(bf16, bf16, bf16, bf16)
-ATTEND(mixed, bf16, float, float)
-ADD_NORM(f32, float)
-ADD_NORM(bf16, bf16)
-ON_IMAGES(f32, float)
-ON_IMAGES(bf16, bf16)
+EXPORT(sample_f32, sample<float, float>)
+EXPORT(sample_f64, sample<double, double>)
+EXPORT(sample_bf16, sample<bf16, float>)
+EXPORT(backward_f32, sample_backward<float>)
+EXPORT(backward_f64, sample_backward<double>)
+EXPORT(attend_f32, attend<float, float, float>)
+EXPORT(attend_bf16, attend<bf16, bf16, bf16>)
+EXPORT(attend_mixed, attend<bf16, float, float>)
+EXPORT(add_norm_f32, add_norm<float>)
+EXPORT(add_norm_bf16, add_norm<bf16>)
+EXPORT(max_pool_f32, max_pool<float>)
+EXPORT(max_pool_bf16, max_pool<bf16>)
+EXPORT(to_bytes_f32, to_bytes<float>)
+EXPORT(to_bytes_bf16, to_bytes<bf16>)
 
 #ifdef COMMON  // of all levels, compiled with the lowest one
 
 // Which levels this processor, and the system on it, can run: 0 base, 1 also avx2, 2 also avx512.
-extern "C" __attribute__((visibility("default"))) int highest_level() {
+SHOWN int highest_level() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
@@ -259,10 +218,10 @@ extern "C" __attribute__((visibility("default"))) int highest_level() {
 }
 
 // Changes when functions take other arguments; as in kernels.py.
-extern "C" __attribute__((visibility("default"))) int interface() { return 3; }
+SHOWN int interface() { return 4; }
 
 // Whether OpenMP distributes the work among threads.
-extern "C" __attribute__((visibility("default"))) int has_threads() {
+SHOWN int has_threads() {
 #ifdef _OPENMP
   return 1;
 #else

@@ -28,11 +28,11 @@ ENVIRONMENT = "TFSASM_CPU"
 
 LEVELS = ("base", "avx2", "avx512", "amx")
 """Levels of instructions, from the lowest: what every processor has, AVX2 with FMA, AVX-512, and
-AMX, which the encoder alone makes use of (`encode`)."""
+AMX, of which `amx.py` makes use."""
 
 MAX_POINTS = 64  # of a head over all levels; as in kernels.cpp
 
-_INTERFACE = 3  # of the functions; as in kernels.cpp
+_INTERFACE = 4  # of the functions; as in kernels.cpp
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
 
@@ -133,12 +133,11 @@ class _Native(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         value, locations, weights = ctx.saved_tensors
-        grad = grads[0].contiguous()
         to_value = torch.zeros_like(value)
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
-        _run(
-            f"backward_{_SUFFIX[value.dtype]}", value, locations, weights, grad, to_value,
-            to_locations, to_weights, *_sizes(value, ctx.shapes, locations),
+        run(
+            f"backward_{_SUFFIX[value.dtype]}", value, locations, weights, grads[0].contiguous(),
+            to_value, to_locations, to_weights, *_sizes(value, ctx.shapes, locations),
         )  # fmt: skip
         return to_value, None, to_locations, to_weights
 
@@ -147,8 +146,14 @@ def _forward(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) 
     value, locations, weights = (t.contiguous() for t in (value, locations, weights))
     out = locations.new_empty(*locations.shape[:2], value.shape[2:].numel())
     sizes = _sizes(value, shapes, locations)
-    _run(f"sample_{_SUFFIX[value.dtype]}", value, locations, weights, out, *sizes)
+    run(f"sample_{_SUFFIX[value.dtype]}", value, locations, weights, out, *sizes)
     return out
+
+
+def _sizes(value: Tensor, shapes: Shapes, locations: Tensor) -> tuple[Any, ...]:
+    batch, tokens, heads, width = value.shape
+    _, queries, _, levels, points, _ = locations.shape
+    return batch, tokens, queries, heads, width, levels, points, table(tuple(shapes))
 
 
 def attend(
@@ -168,9 +173,9 @@ def attend(
     heads, width = value.shape[1:]
     out = given.new_empty(queries, heads * width)
     kind = "mixed" if value.dtype != given.dtype else _SUFFIX[value.dtype]
-    _run(
+    run(
         f"attend_{kind}", value, *value.stride()[:2], given, reference.contiguous(), out,
-        queries, heads, width, len(shapes), points, _table(tuple(shapes)), ctypes.c_int(size == 4),
+        queries, heads, width, len(shapes), points, table(tuple(shapes)), size == 4,
     )  # fmt: skip
     return out
 
@@ -184,10 +189,9 @@ def add_norm(
     Where given, `copy` gets the same and `with_position` the same plus `position`, of the dtype of
     `y`.
     """
-    rows, width = x.shape
-    _run(
-        f"add_norm_{_SUFFIX[y.dtype]}", x, y, norm.weight, norm.bias, ctypes.c_float(norm.eps), out,
-        copy, position, with_position, rows, width,
+    run(
+        f"add_norm_{_SUFFIX[y.dtype]}", x, y, norm.weight, norm.bias, norm.eps, out, copy, position,
+        with_position, *x.shape,
     )  # fmt: skip
 
 
@@ -202,7 +206,7 @@ def max_pool(x: Tensor) -> Tensor:
         batch, channels, (height + 1) // 2, (width + 1) // 2, dtype=x.dtype,
         memory_format=torch.channels_last,
     )  # fmt: skip
-    _run(f"max_pool_{_SUFFIX[x.dtype]}", x, out, batch, height, width, channels)
+    run(f"max_pool_{_SUFFIX[x.dtype]}", x, out, batch, height, width, channels)
     return out
 
 
@@ -210,69 +214,36 @@ def to_bytes(x: Tensor, steps: float, zero: int) -> Tensor:
     """`steps * x + zero` of float32 or bfloat16 as bytes, cut off at both ends; channels last."""
     x = x.contiguous(memory_format=torch.channels_last)
     out = torch.empty_like(x, dtype=torch.uint8)
-    _run(
-        f"to_bytes_{_SUFFIX[x.dtype]}", x, out, x.numel(), ctypes.c_float(steps),
-        ctypes.c_float(zero),
-    )  # fmt: skip
+    run(f"to_bytes_{_SUFFIX[x.dtype]}", x, out, x.numel(), steps, float(zero))
     return out
 
 
-def encode(
-    kind: str, tokens: Tensor, position: Tensor, reference: Tensor, values: Tensor, spare: Tensor,
-    layer: ctypes.Structure | None, after: ctypes.Structure | None, sizes: ctypes.Structure,
-    shapes: Shapes,
-) -> None:
-    """Change `tokens` `[S, C]` by an encoder layer, and make the values of the one `after` it.
-
-    `kind` is bf16 or int8. `values` and `spare` are bfloat16 `[M, S, D]`: what `layer` samples, and
-    what is written for `after`. Without `layer` tokens stay, without `after` no value is made.
-    """
-    _run(
-        f"encode_{kind}", tokens, position, reference, values, spare,
-        *(None if one is None else ctypes.byref(one) for one in (layer, after, sizes)),
-        _table(tuple(shapes)), level="amx",
-    )  # fmt: skip
-
-
-def add_product(
-    x: Tensor, layer: ctypes.Structure, total: Tensor, beside: tuple[float, int],
-    gives: tuple[float, int], relu: bool,
-) -> None:
-    """Add a matrix product of bytes `x` `[N, K]` to the bytes of `total` `[N, O]`, by AMX.
-
-    `beside` and `gives` are step and zero of the bytes of `total`, before and after.
-    """
-    numbers = (beside[0], beside[1], 1 / gives[0], gives[1])
-    _run(
-        "add_product", x, ctypes.byref(layer), total, *x.shape, total.shape[1],
-        *map(ctypes.c_float, numbers), ctypes.c_int(relu), level="amx",
-    )  # fmt: skip
-
-
-def _sizes(value: Tensor, shapes: Shapes, locations: Tensor) -> tuple[Any, ...]:
-    batch, tokens, heads, width = value.shape
-    _, queries, _, levels, points, _ = locations.shape
-    return batch, tokens, queries, heads, width, levels, points, _table(tuple(shapes))
-
-
 @lru_cache(maxsize=64)
-def _table(shapes: tuple[tuple[int, int], ...]) -> Any:
+def table(shapes: tuple[tuple[int, int], ...]) -> Any:
+    """Height and width of each level, as kernels take them."""
     flat = [side for shape in shapes for side in shape]
     return (ctypes.c_int64 * len(flat))(*flat)
 
 
-def _run(name: str, *given: Any, level: str = "") -> None:
-    """Call a kernel with tensors as pointers, whole numbers as int64, and PyTorch's threads."""
+_C_TYPES = {bool: ctypes.c_int, int: ctypes.c_int64, float: ctypes.c_float}
+
+
+def run(name: str, *given: Any, amx: bool = False) -> None:
+    """Call a kernel with tensors as pointers, numbers of C's types, and PyTorch's threads.
+
+    One of AMX is there at that level alone, all others at every level but that.
+    """
     arguments = [
         ctypes.c_void_p(value.data_ptr()) if isinstance(value, Tensor)
-        else ctypes.c_int64(value) if isinstance(value, int)
+        else _C_TYPES[type(value)](value) if type(value) in _C_TYPES
         else value
         for value in given
     ]  # fmt: skip
-    kernel = getattr(library(), f"{name}_{level or _ordinary()}")
-    kernel(*arguments, ctypes.c_int(torch.get_num_threads()))
+    at = "amx" if amx else level().replace("amx", "avx512")
+    _kernel(f"{name}_{at}")(*arguments, ctypes.c_int(torch.get_num_threads()))
 
 
-def _ordinary() -> str:
-    """The level of the kernels that exist at every level but AMX's."""
-    return "avx512" if level() == "amx" else level()
+@cache
+def _kernel(name: str) -> Any:
+    address = ctypes.c_void_p.in_dll(cast(ctypes.CDLL, _library()), name).value
+    return ctypes.CFUNCTYPE(None)(cast(int, address))

@@ -6,6 +6,7 @@ the two, and faster still with weights in its own order. Where its operators are
 ordinary ones do the same; not for bytes.
 """
 
+import ctypes
 from functools import cache
 
 import torch
@@ -49,6 +50,13 @@ def _packs_bfloat16() -> bool:
     except RuntimeError:
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def quantises() -> bool:
+    """Whether this PyTorch has oneDNN's convolutions of bytes, and numbers become bytes here."""
+    return kernels.library() is not None and torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.onednn, name) for name in ("qconv2d_pointwise", "qconv_prepack")
+    )
 
 
 class PackedLinear(nn.Module):
@@ -169,9 +177,11 @@ def _added(
     x, total = (
         t.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1) for t in (x, skip)
     )
-    kernels.add_product(
-        x.flatten(0, 2), layer.pointers(), total.flatten(0, 2), (beside.step, beside.zero),
-        (gives.step, gives.zero), activation == "relu",
+    rows, sums = x.flatten(0, 2), total.flatten(0, 2)
+    kernels.run(
+        "add_product", rows, ctypes.byref(layer.pointers()), sums, *rows.shape, sums.shape[1],
+        beside.step, float(beside.zero), 1 / gives.step, float(gives.zero), activation == "relu",
+        amx=True,
     )  # fmt: skip
     return total.permute(0, 3, 1, 2)
 

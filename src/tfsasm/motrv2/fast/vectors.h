@@ -13,6 +13,13 @@
 #define LEVEL base
 #endif
 
+#define SHOWN extern "C" __attribute__((visibility("default")))
+
+// The library has `name`_LEVEL: where the function is.
+#define JOIN_(name, level) name##_##level
+#define JOIN(name, level) JOIN_(name, level)
+#define EXPORT(name, ...) SHOWN void* const JOIN(name, LEVEL) = (void*)(__VA_ARGS__);
+
 namespace {
 
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }  // of vectors lane by lane
