@@ -88,7 +88,10 @@ def write(state: Memory, seen: Observation, config: MemoryConfig) -> Memory:
     captured = state.captured | clearer
     overlap = library.where(clearer, seen.overlap, bar)
 
-    store = _due(travel, gap, seen.score, config)
+    clear, waited = seen.score > config.min_score, gap > config.max_gap
+    if config.gap_needs_score:
+        waited = waited & clear
+    store = ((travel > config.min_travel) & clear) | waited
     if not config.store_without_candidate:
         store = store & captured
 
@@ -103,13 +106,6 @@ def write(state: Memory, seen: Observation, config: MemoryConfig) -> Memory:
         travel=library.where(store, 0.0, travel),
         gap=library.where(store, 0, gap),
     )
-
-
-def _due(travel: Array, gap: Array, score: Array, config: MemoryConfig) -> Array:
-    clear = score > config.min_score
-    moved = (travel > config.min_travel) & clear
-    waited = gap > config.max_gap
-    return moved | (waited & clear if config.gap_needs_score else waited)
 
 
 def mean_view(state: Memory) -> Array:

@@ -10,6 +10,7 @@ Needs the extra `baselines`; importing it registers the name `tfsasm`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,7 +80,7 @@ class AppearanceSORT(BaseTracker):
 
     def _numbered(self, detections: sv.Detections) -> sv.Detections:
         """The usable `detections` with their rows; others are counted, the first is reported."""
-        xyxy, scores, classes = detections.xyxy, detections.confidence, detections.class_id
+        xyxy, scores = detections.xyxy, detections.confidence
         good = usable(xyxy, np.ones(len(xyxy)) if scores is None else scores)
         vectors = np.asarray(detections.data.get(EMBEDDING, np.zeros((0, 0))))
         if vectors.ndim == 2 and len(vectors) == len(good) and vectors.dtype.kind in "fiu":
@@ -91,10 +92,5 @@ class AppearanceSORT(BaseTracker):
                         "finite (or an embedding of zeros), get no track; the first is %s in row "
                         "%d", xyxy[row].tolist(), row)
         self.dropped += int((~good).sum())
-        data: dict[str, Any] = {"row": np.flatnonzero(good)}
-        if EMBEDDING in detections.data:
-            data[EMBEDDING] = vectors[good]
-        return sv.Detections(
-            xyxy=xyxy[good], confidence=None if scores is None else scores[good],
-            class_id=None if classes is None else classes[good], data=data,
-        )  # fmt: skip
+        kept: Any = detections[good]
+        return replace(kept, data={**kept.data, "row": np.flatnonzero(good)})
