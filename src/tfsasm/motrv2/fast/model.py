@@ -121,10 +121,6 @@ class _Work:
     """With the position added."""
     position: Tensor
 
-    @classmethod
-    def begin(cls, tokens: Tensor, position: Tensor, dtype: torch.dtype) -> _Work:
-        return cls(tokens, tokens.to(dtype), (tokens + position).to(dtype), position)
-
     def add_norm(
         self, part: slice, y: Tensor, norm: nn.LayerNorm, *, with_position: bool = False
     ) -> None:
@@ -152,7 +148,8 @@ class FastEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor, shapes: Shapes, reference: Tensor) -> None:
         """Change the tokens `[S, C]`; `position` alike, `reference` `[S, 2]`."""
-        work = _Work.begin(tokens, position, self.dtype)
+        with_position = (tokens + position).to(self.dtype)
+        work = _Work(tokens, tokens.to(self.dtype), with_position, position)
         for layer in self.layers:
             layer(work, shapes, reference)
 
@@ -209,27 +206,24 @@ class FastAttention(nn.Module):
 
     def attend(self, query: Tensor, value: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
         """Answers `[Q, C]` to `query` `[Q, C]`."""
-        return self.output(self._sample(value, shapes, self.offsets_and_weights(query), reference))
-
-    def _sample(
-        self, value: Tensor, shapes: Shapes, projected: Tensor, reference: Tensor
-    ) -> Tensor:
+        projected = self.offsets_and_weights(query)
         fused, kind = fuses(value.device, value.dtype), projected.dtype
         if (
             not fused and kernels.serves(value, self.levels * self.points)
             and value.dtype in (torch.float32, torch.bfloat16)
         ):  # fmt: skip
-            return kernels.attend(value, shapes, projected, reference, self.points)
+            return self.output(kernels.attend(value, shapes, projected, reference, self.points))
         if not fused:
             value, projected = value.float(), projected.float()
         grid = (self.heads, self.levels, self.points)
         third = projected.shape[-1] // 3
         offsets, logits = projected.split((2 * third, third), -1)
         anchors = reference[None, :, None].expand(-1, -1, self.levels, -1)
-        return attend(
+        attended = attend(
             value[None], shapes, offsets.unflatten(-1, (*grid, 2))[None],
             logits.unflatten(-1, grid)[None], anchors,
-        )[0].to(kind)  # fmt: skip
+        )  # fmt: skip
+        return self.output(attended[0].to(kind))
 
 
 class FastSelfAttention(nn.Module):
