@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import not_json, parsed, shown
+from tfsasm.files import checked, not_json, parsed, shown
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -69,28 +69,22 @@ class NetworkConfig:
     def from_json(cls, text: str | bytes) -> NetworkConfig:
         """Read what `to_json` wrote. Raises `WeightsError` on unknown or ill-typed settings."""
         try:
-            values = _object(parsed(text if isinstance(text, str) else text.decode("utf-8-sig")))
-            model = _object(values.pop("model", None), "model")
+            values = parsed(text if isinstance(text, str) else text.decode("utf-8-sig"))
+            values = dict(checked(values, "it", dict))
+            model = checked(values.pop("model", None), "model", dict)
             sizes = ModelConfig(**_checked(ModelConfig, model))
-            config = cls(model=sizes, **_checked(cls, values))
-        except UnicodeDecodeError as error:
-            reason = f"byte {error.start} is not UTF-8"
-            raise WeightsError(f"not a network configuration: {reason}") from error
-        except json.JSONDecodeError as error:
-            raise WeightsError(f"not a network configuration: {not_json(error)}") from error
+            return cls(model=sizes, **_checked(cls, values))
         except ValueError as error:
-            raise WeightsError(f"not a network configuration: {error}") from error
-        return config
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = not_json(error)
+            elif isinstance(error, UnicodeDecodeError):
+                reason = f"byte {error.start} is not UTF-8"
+            raise WeightsError(f"not a network configuration: {reason}") from error
 
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
-
-
-def _object(value: Any, what: str = "it") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return dict(value)
-    raise ValueError(f"{what} is {shown(value)}, not an object")
 
 
 def _checked(config: type[ModelConfig | NetworkConfig], values: dict[str, Any]) -> dict[str, Any]:

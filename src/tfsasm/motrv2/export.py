@@ -41,6 +41,8 @@ Format = Literal["onnx", "openvino"]
 OPSET = 18
 """Old enough for most runtimes; GridSample came with 16."""
 
+_ENDS = (".onnx", ".xml", ".bin")
+
 
 class Encode(nn.Module):
     """RGB uint8 `[H, W, 3]`, resized, to one map `[1, h, w, C]` per level."""
@@ -127,7 +129,6 @@ def export(
             (folder / name).unlink(missing_ok=True)
         return [path.rename(folder / path.name) for path in sorted(made.iterdir())]
 
-_ENDS = (".onnx", ".xml", ".bin")
 
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """What runs each format."""
