@@ -118,9 +118,12 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert not Path(f"{target}.partial").exists()
 
 
-@pytest.mark.parametrize(("output", "begun"), [("db.json", None), ("out", (1, 3))])
+@pytest.mark.parametrize(("output", "begun"), [
+    pytest.param("out", (1, 3), id="after a stop"),
+    pytest.param("db.json", None, id="at once", marks=pytest.mark.slow),
+])
 def test_several_processes_write_what_one_does(finder, dance, tmp_path, begun, output):
-    """Also after a stop in one process; the second sequence, which is shorter, ends first."""
+    """The second sequence, which is shorter, ends first."""
     options = {"dataset": "dancetrack", "root": dance}
     (tmp_path / "many").mkdir()
     assert detect(finder, output=tmp_path / "one" / output, **options).code == 0

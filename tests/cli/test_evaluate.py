@@ -172,12 +172,20 @@ def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
     assert record["settings"]["preset"] == "paper"
 
 
-def test_two_workers_give_the_same_files(evaluate, known_weights, tmp_path):
+@pytest.mark.parametrize("tracker", [
+    "appearance", pytest.param("query", marks=pytest.mark.slow),
+])
+def test_two_workers_give_the_same_files(
+    evaluate, by_appearance, known_weights, tmp_path, tracker
+):
     """One thread each way: with another number, sums may round otherwise."""
-    evaluate(weights=known_weights)
-    outcome = evaluate("--workers", 2, output=tmp_path / "two", weights=known_weights)
+    of_query = functools.partial(evaluate, weights=known_weights)
+    run = of_query if tracker == "query" else by_appearance
+    run()
+    outcome = run("--workers", 2, output=tmp_path / "two")
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
+    assert set(results(tmp_path / "out")) == set(NAMES)
 
 
 def test_the_network_is_loaded_once(evaluate, monkeypatch):

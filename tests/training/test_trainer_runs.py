@@ -39,7 +39,7 @@ def stop_at(step):
 
 
 @pytest.mark.parametrize("config", [
-    pytest.param(CONFIG, id="frozen backbone"),
+    pytest.param(CONFIG, id="frozen backbone", marks=pytest.mark.slow),
     pytest.param(replace(CONFIG, backbone_lr=1e-4), id="trained backbone"),
 ])
 def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):

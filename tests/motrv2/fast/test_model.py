@@ -55,11 +55,13 @@ WAYS = {
     "without compiled kernels": {"library": None},
     "without oneDNN": {"packs": False},
     "without either": {"library": None, "packs": False},
-    "by Triton's kernel": {"sampling": "triton", "height": 33},
 }
+TRITONS = pytest.param(
+    {"sampling": "triton", "height": 33}, id="by Triton's kernel", marks=pytest.mark.slow
+)
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", [*(pytest.param(way, id=of) for of, way in WAYS.items()), TRITONS])
 def test_answers_are_the_same_up_to_rounding(model, way, monkeypatch):
     if "part" in way:
         monkeypatch.setattr(module, "CHUNK", way["part"])

@@ -52,13 +52,6 @@ def _packs_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def quantises() -> bool:
-    """Whether this PyTorch has oneDNN's convolutions of bytes, and numbers become bytes here."""
-    return kernels.library() is not None and torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.onednn, name) for name in ("qconv2d_pointwise", "qconv_prepack")
-    )
-
-
 class PackedLinear(nn.Module):
     """A linear layer of `dtype`, for running only."""
 
