@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 
 if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -17,6 +18,26 @@ from helpers.exports import Exported
 from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm.cli import main
 from tfsasm.motrv2.weights import save_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def options_are_looked_at_once():
+    """tyro looks at all options of a command at each call, which takes longer than most tests."""
+    looked = tyro._parsers.ParserSpecification.from_callable_or_type
+    known = {}
+
+    def once(f, **how):
+        if how["parent_classes"]:  # a part of another one
+            return looked(f, **how)
+        if (f, how["description"]) not in known:
+            known[f, how["description"]] = looked(f, **how)
+        return known[f, how["description"]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            tyro._parsers.ParserSpecification, "from_callable_or_type", staticmethod(once)
+        )
+        yield
 
 
 def pytest_collection_modifyitems(items):
