@@ -138,6 +138,7 @@ def test_several_processes_write_what_one_does(finder, dance, tmp_path, begun, o
     assert not Path(f"{tmp_path / 'many' / output}.partial").exists()
 
 
+@pytest.mark.slow
 def test_a_video_that_fails_in_a_process_costs_no_other(finder, dance, tmp_path):
     options = {"dataset": "dancetrack", "root": dance, "output": tmp_path / "db.json"}
     outcome = detect(Finder((1, 3), InputError("no third")), **options, workers=2)

@@ -66,7 +66,9 @@ def test_limits_that_make_no_sense_are_refused(installed, option, value):
 
 @pytest.mark.serve
 @pytest.mark.skipif(not INSTALLED, reason="needs the extra serve")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [
+    (signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+])
 def test_it_listens_until_a_signal(number, code):
     command = [sys.executable, "-m", "tfsasm", "serve", "--port", "0", "--workers", "1"]
     environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}

@@ -46,7 +46,7 @@ def alone(videos, tmp_path):
     return contents(tmp_path / "alone")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_videos_together_are_what_they_are_alone(videos, alone, tmp_path, workers):
     outcome = track(Finder(), videos, tmp_path / "out", "--workers", workers)
     assert outcome.code == 0, outcome

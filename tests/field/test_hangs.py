@@ -23,6 +23,7 @@ from tfsasm.training.data import SamplingConfig, SyntheticBlocks, stream
 SMALL = SamplingConfig(frames=2, max_interval=1, sequences=1, sizes=((384, 288),))
 
 
+@pytest.mark.slow
 def test_no_worker_is_a_fork_of_a_process_that_has_threads(monkeypatch):
     """The resuming stream renders a clip here, which starts OpenCV's threads."""
 

@@ -113,6 +113,7 @@ def test_a_clip_is_a_function_of_seed_and_number(mix):
     assert not all(same(one(n)[0], other(n)[0]) for n in range(6))
 
 
+@pytest.mark.slow
 def test_processes_share_the_stream(mix):
     """Two of them, one with a worker, make what one makes alone."""
     blocks = mix(synthetic="")
