@@ -43,7 +43,8 @@ def by_appearance(evaluate):
 
 
 def results(folder):
-    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
+    """Without those that are still being written, whose names begin with a dot."""
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("[!.]*.txt"))}
 
 
 # Boxes of whole videos
