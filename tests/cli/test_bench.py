@@ -3,13 +3,18 @@
 import json
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
+from helpers.fakes import SMALL
 from tfsasm.cli import bench
 from tfsasm.experiments.speed import report
 from tfsasm.experiments.speed.stages import write_clip
+from tfsasm.motrv2.config import NetworkConfig
+from tfsasm.motrv2.family import build
 from tfsasm.motrv2.fast import kernels
+from tfsasm.motrv2.weights import save_model
 from tfsasm.processes import peak_memory
 
 
@@ -130,3 +135,15 @@ def test_what_cannot_be_measured_is_refused(tfsasm, options, message):
     outcome = tfsasm("bench", *options)
     assert outcome.code == 2
     assert message in outcome.err
+
+
+@pytest.mark.parametrize("family", [
+    pytest.param({"kind": "motr", "learned_queries": 300}, id="MOTR"),
+    pytest.param({"queries_per_track": 3, "learned_queries": 60}, id="CO-MOT"),
+])
+def test_a_network_that_takes_no_detections_is_refused(tfsasm, tmp_path, family):
+    sizes = replace(SMALL, **family)
+    save_model(tmp_path / "n.safetensors", build(sizes), NetworkConfig(sizes))
+    outcome = tfsasm("bench", "--weights", tmp_path / "n.safetensors", "--rounds", 1)
+    assert outcome.code == 2
+    assert "n.safetensors is a MOTR or CO-MOT; bench times networks of MOTRv2" in outcome.err

@@ -84,12 +84,15 @@ def run(options: Options, console: Console, errors: Console) -> None:
     from tfsasm.evaluation.plots import check_plot, plot_columns, plot_stages
     from tfsasm.experiments.speed.stages import STAGES
     from tfsasm.experiments.speed.variants import check_variants
+    from tfsasm.tracking.load import own_preset
 
     size = _sides(options.size)
     at_least(options, 1, "rounds", "frames", "length")
     at_least(options, 0, "tracks", "threads")
     if not options.variants:
         raise InputError("--variants names none; give one or more")
+    if options.weights and own_preset(options.weights):
+        raise InputError(f"{options.weights} is a MOTR or CO-MOT; bench times networks of MOTRv2")
     check_variants(options.variants)
     check_plot(options.plot)
     for name in ("baseline", "everyday"):

@@ -2,18 +2,14 @@
 
 import importlib.util
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import SMALL
 from tfsasm.errors import InputError
 from tfsasm.experiments.speed.variants import check_variants, load_network, make_variant
-from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.family import build, load_model
-from tfsasm.motrv2.weights import save_model
+from tfsasm.motrv2.family import load_model
 
 
 @pytest.mark.parametrize("name", ["exact", "fast-fp32", "onnx"])
@@ -52,14 +48,3 @@ def test_a_runtime_that_is_missing_is_named_with_the_command_that_installs_it(na
 def test_what_is_no_variant_is_refused(name, message):
     with pytest.raises(InputError, match=message):
         check_variants([name])
-
-
-@pytest.mark.parametrize("family", [
-    pytest.param({"kind": "motr", "learned_queries": 300}, id="MOTR"),
-    pytest.param({"queries_per_track": 3, "learned_queries": 60}, id="CO-MOT"),
-])
-def test_a_network_without_detections_is_refused(family, tmp_path):
-    sizes = replace(SMALL, **family)
-    save_model(tmp_path / "n.safetensors", build(sizes), NetworkConfig(sizes))
-    with pytest.raises(InputError, match=r"n.safetensors is a MOTR or CO-MOT; bench times"):
-        load_network("full", tmp_path / "n.safetensors")
