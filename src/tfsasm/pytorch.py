@@ -7,7 +7,7 @@ import pickle
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import ModuleType
@@ -17,6 +17,7 @@ import numpy as np
 import safetensors
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from tfsasm.errors import InputError, WeightsError, first_few
 from tfsasm.files import atomic_path
@@ -285,6 +286,20 @@ def without_prefixes(
     if left_out:
         log.log(level, "%s: every name begins with %s; it was left out", origin, left_out)
     return state
+
+
+class Undrawn(TorchFunctionMode):
+    """In this context networks are made without drawing initial values; all must be filled in.
+
+    To draw them takes as long as to read a file.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func.__name__.endswith(("uniform_", "normal_")):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -201,6 +201,14 @@ def test_what_is_saved_is_loaded_again(tmp_path, model, suffix):
     assert_same(loaded, model)
 
 
+def test_loading_draws_no_initial_values(tmp_path, model):
+    """They would be overwritten, cost as long as reading does and shift what is drawn later."""
+    save_model(tmp_path / "w.safetensors", model, NETWORK)
+    before = torch.get_rng_state()
+    load_model(tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, model, suffix):
     path = tmp_path / f"small{suffix}"

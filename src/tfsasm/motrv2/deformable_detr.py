@@ -20,7 +20,7 @@ from tfsasm.motrv2.model import ImageEncoder
 from tfsasm.motrv2.position_encoding import embed_coordinates
 from tfsasm.motrv2.transformer import BoxHead, DecoderLayer, Features, answers, pixel_centres
 from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
-from tfsasm.pytorch import differences, refuse
+from tfsasm.pytorch import Undrawn, differences, refuse
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
 """Names under which models with refined boxes have their heads a second time."""
@@ -109,7 +109,8 @@ def load_detr(path: Path | str) -> DeformableDETR:
     ResNet-50) or does not fit, listing what is missing, surplus and misshapen.
     """
     state, _ = read_checkpoint(path)
-    network = DeformableDETR(recognise(state, path))
+    with Undrawn():
+        network = DeformableDETR(recognise(state, path))
     fill(network, state, f"{path} does not fit a Deformable DETR")
     return network
 

@@ -22,7 +22,7 @@ from tfsasm.motrv2.config import ModelConfig, NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import MOTR, is_motr, make_motr
 from tfsasm.motrv2.weights import BOX_HEADS, check_size, from_published, read_checkpoint
-from tfsasm.pytorch import differences, refuse
+from tfsasm.pytorch import Undrawn, differences, refuse
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,8 @@ def make_model(
 
 def _built(sizes: ModelConfig, origin: Path | str) -> MOTRv2:
     try:
-        return build(sizes)
+        with Undrawn():
+            return build(sizes)
     except WeightsError:
         raise
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:

@@ -24,6 +24,7 @@ from tfsasm.motrv2.transformer import (
     inverse_sigmoid,
 )
 from tfsasm.motrv2.weights import check_size
+from tfsasm.pytorch import Undrawn
 from tfsasm.runtime.network import Queries
 
 _FIRST_TRACK = 300  # queries from here on attend among themselves, whatever came before (QUIRK-44)
@@ -116,7 +117,8 @@ def make_motr(
                            "published kind, which updates them, is supported")  # fmt: skip
     config = config or NetworkConfig(motr_sizes(state, path))
     check_size(config.model, state, path)
-    network = MOTR(config.model)
+    with Undrawn():
+        network = MOTR(config.model)
     fill(network, state, f"{path} does not fit MOTR",
          unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip
     return network, config

@@ -17,7 +17,7 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import save_model
-from tfsasm.pytorch import read_checkpoint_file, tensors_path
+from tfsasm.pytorch import Undrawn, read_checkpoint_file, tensors_path
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.reports import Means
 
@@ -60,7 +60,8 @@ def state_of(run: TrainState) -> dict[str, Tensor]:
 
 def averaged(run: TrainState) -> MOTRv2:
     """A copy of the model with the averaged weights, ready to track."""
-    model = build(run.network.model)
+    with Undrawn():
+        model = build(run.network.model)
     model.load_state_dict(state_of(run) | run.average)
     return model.eval().requires_grad_(False)
 
@@ -136,7 +137,8 @@ def resume(run: TrainState, path: Path) -> str:
 
 def _take(run: TrainState, state: Mapping[str, Any]) -> None:
     """Bring `run` to a state that was saved. Raises what PyTorch does where that does not fit."""
-    whole = build(run.network.model)
+    with Undrawn():
+        whole = build(run.network.model)
     whole.load_state_dict(state["model"])
     if run.frozen_backbone is not None:
         run.frozen_backbone = freeze_backbone(whole)
