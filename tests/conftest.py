@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 import tyro
 
+if sys.platform != "win32":
+    import fcntl
 if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
@@ -45,6 +48,21 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test of two threads has the machine to itself: beside another it takes thrice as long."""
+    if sys.platform == "win32":
+        return (yield)
+    with open(__file__) as room, open(Path(__file__).with_name("helpers") / "scenes.py") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)  # who waits for the room lets nobody else in
+        fcntl.flock(room, fcntl.LOCK_EX if "two_threads" in item.fixturenames else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)  # a process that was forked meanwhile has it too
 
 
 def pytest_collection_finish():
