@@ -157,11 +157,13 @@ def openvino_opener(threads: int, device: str) -> Opener:
     def open_graph(path: Path, inputs: list[str], outputs: list[str]) -> Graph:
         try:
             model = core.read_model(path)
+            _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
+            _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
             any_size = compiled(model)
+        except InputError:
+            raise
         except Exception as error:
             raise _unreadable(path, error, AGAIN) from error
-        _check_names(path, "inputs", inputs, [port.any_name for port in model.inputs])
-        _check_names(path, "outputs", outputs, [port.any_name for port in model.outputs])
         sized: dict[tuple[int, ...], Any] = {}
 
         def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
