@@ -113,8 +113,8 @@ def test_it_can_be_rewritten_as_ours_and_back(tmp_path):
 # Tracking
 
 
-@pytest.fixture
-def sure(tmp_path):
+@pytest.fixture(scope="module")
+def sure(tmp_path_factory):
     """Every query sees a person, whatever the image; those of a set at places of their own."""
     state = published()
     for layer in range(2):
@@ -123,7 +123,7 @@ def sure(tmp_path):
         state[f"bbox_embed.{layer}.layers.2.bias"].zero_()
     state["position.weight"] = torch.full((SETS, 4), 0.4)
     state["position_offset.weight"] = torch.full((2 * SETS, 4), 0.05)
-    return saved(tmp_path / "sure.pth", state)
+    return saved(tmp_path_factory.mktemp("sure") / "sure.pth", state)
 
 
 def test_a_set_is_one_track(sure):
@@ -190,10 +190,9 @@ def test_the_commands_need_no_detections(tfsasm, scene, sure, tmp_path):
                      "--end", "2")  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "2 frames, 8 identities" in outcome.out
-    for preset in ("released", "paper"):
-        outcome = tfsasm("track", scene.folder, "--weights", sure, "--preset", preset, "--end", "2",
-                         "--mot-output", tmp_path / f"{preset}.txt")  # fmt: skip
-        assert outcome.code == 0, outcome.err
+    outcome = tfsasm("track", scene.folder, "--weights", sure, "--preset", "paper", "--end", "2",
+                     "--mot-output", tmp_path / "paper.txt")  # fmt: skip
+    assert outcome.code == 0, outcome.err
     outcome = tfsasm("track", scene.folder, "--weights", sure, "--detector", "yolox-nano",
                      "--mot-output", tmp_path / "p.txt")  # fmt: skip
     assert outcome.code == 2

@@ -131,10 +131,15 @@ def test_its_gradients_are_those_of_transformers(tmp_path):
                                    msg=name)  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def thin():
     with thin_resnet():
         yield
+
+
+@pytest.fixture(scope="module")
+def state(thin):
+    return checkpoint(DeformableDETR(DetrConfig(SIZES, refine=False, two_stage=False)))
 
 
 @pytest.mark.usefixtures("thin")
@@ -149,7 +154,6 @@ def test_a_file_says_which_of_the_models_it_is(refine, two_stage, tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
-@pytest.mark.usefixtures("thin")
 @pytest.mark.parametrize(("change", "words"), [
     pytest.param({"transformer.level_embed": None}, "is not a Deformable DETR: it lacks",
                  id="another network"),
@@ -159,11 +163,9 @@ def test_a_file_says_which_of_the_models_it_is(refine, two_stage, tmp_path):
                  id="a head is missing"),
     pytest.param({"extra": torch.zeros(1)}, "surplus: extra", id="something else is there"),
 ])  # fmt: skip
-def test_a_file_that_does_not_fit_says_why(change, words, tmp_path):
-    network = DeformableDETR(DetrConfig(SIZES, refine=False, two_stage=False))
-    state = checkpoint(network) | change
-    state = {name: tensor for name, tensor in state.items() if tensor is not None}
-    torch.save({"model": state}, tmp_path / "detr.pth")
+def test_a_file_that_does_not_fit_says_why(state, change, words, tmp_path):
+    changed = {name: tensor for name, tensor in (state | change).items() if tensor is not None}
+    torch.save({"model": changed}, tmp_path / "detr.pth")
     with pytest.raises(WeightsError, match=words):
         load_detr(tmp_path / "detr.pth")
 

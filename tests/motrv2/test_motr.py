@@ -57,6 +57,11 @@ def saved(path, network, **more):
     return path
 
 
+@pytest.fixture(scope="module")
+def file(network, tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("motr") / "motr.pth", network)
+
+
 def multihead(ours):
     """PyTorch's attention with the weights of ours."""
     theirs = nn.MultiheadAttention(64, ours.heads).eval()
@@ -121,8 +126,8 @@ def test_only_the_centre_of_a_track_says_where_to_look(network):
     assert not torch.allclose(one, moved, atol=1e-3)
 
 
-def test_a_published_file_is_recognised_by_its_names(network, tmp_path):
-    tracker = load(saved(tmp_path / "motr.pth", network), short_side=64)
+def test_a_published_file_is_recognised_by_its_names(network, file):
+    tracker = load(file, short_side=64)
     assert tracker.config == motr()
     assert tracker.network.config == NetworkConfig(network.config, short_side=64)
     loaded = tracker.network.model.state_dict()
@@ -141,28 +146,28 @@ def test_a_file_of_another_kind_is_refused(network, tmp_path, more, words):
         load(saved(tmp_path / "motr.pth", network, **more))
 
 
-def test_verify_says_that_there_is_but_one_way_to_run_it(network, tmp_path):
+def test_verify_says_that_there_is_but_one_way_to_run_it(file):
     with pytest.raises(WeightsError, match="is a MOTR and whole; PyTorch has one way to run it"):
-        describe(saved(tmp_path / "motr.pth", network))
+        describe(file)
 
 
-def test_what_leans_on_detections_is_refused(network, tmp_path):
-    path = saved(tmp_path / "motr.pth", network)
+def test_what_leans_on_detections_is_refused(file):
     with pytest.raises(InputError, match=r"choose the preset motr$"):
-        load(path, default())
+        load(file, default())
     with pytest.raises(InputError, match="computes in fp32, not in bf16"):
-        load(path, precision="bf16")
+        load(file, precision="bf16")
 
 
-@pytest.fixture
-def sure(tmp_path):
+@pytest.fixture(scope="module")
+def sure(tmp_path_factory):
     """Three learned queries that see a person whatever the image, and so does every track."""
     network = MOTR(replace(SIZES, decoder_layers=1, learned_queries=3))
     with torch.no_grad():
+        network.reference.weight.zero_()  # in the middle
         network.class_heads[0].weight.zero_()
         network.class_heads[0].bias.fill_(2.0)
         network.box_heads[0].reset(size_bias=-1.0)
-    return saved(tmp_path / "sure.pth", network)
+    return saved(tmp_path_factory.mktemp("sure") / "sure.pth", network)
 
 
 def test_it_tracks_without_detections(sure):
