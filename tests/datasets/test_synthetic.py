@@ -33,34 +33,31 @@ def fingerprint(frames):
 
 @pytest.fixture(scope="module")
 def clips():
-    """Eight clips of every kind, drawn once for all the properties below."""
+    """Five clips of every kind, drawn once for all the properties below."""
     return {
-        kind: [list(render_clip(seed, replace(SMALL, kinds=(kind,)))) for seed in range(8)]
+        kind: [list(render_clip(seed, replace(SMALL, kinds=(kind,)))) for seed in range(5)]
         for kind in KINDS
     }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_means_one_video(kind):
-    config = replace(SMALL, kinds=(kind,))
-    first, again, other = (fingerprint(render_clip(seed, config)) for seed in (3, 3, 4))
-    assert first == again
-    assert first != other
+def test_a_seed_means_one_video(clips, kind):
+    again = fingerprint(render_clip(3, replace(SMALL, kinds=(kind,))))
+    assert again == fingerprint(clips[kind][3])
+    assert again != fingerprint(clips[kind][4])
 
 
 def test_a_seed_means_the_same_video_in_another_process():
     code = (
-        "import hashlib; from tfsasm.datasets.synthetic.config import SceneConfig;"
+        "import sys; from tfsasm.datasets.synthetic.config import SceneConfig;"
         "from tfsasm.datasets.synthetic.sequences import render_clip;"
         "c = SceneConfig(width=96, height=72, frames=2);"
-        "print(hashlib.sha256(b''.join(f.image.tobytes() + f.detections.tobytes()"
-        " for f in render_clip(11, c))).hexdigest())"
+        "[sys.stdout.buffer.write(f.image.tobytes() + f.detections.tobytes())"
+        " for f in render_clip(11, c)]"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
-    assert runs[0].stdout == runs[1].stdout
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    here = render_clip(11, SceneConfig(width=96, height=72, frames=2))
+    assert there == b"".join(f.image.tobytes() + f.detections.tobytes() for f in here)
 
 
 def test_the_detector_does_not_change_the_image():
@@ -136,7 +133,7 @@ def test_a_box_holds_its_person():
 def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxes):
     config = replace(SMALL, frames=4, detector_quality=(quality, quality), photographs=False)
     found = people = wrong = frames = 0
-    for seed in range(20):
+    for seed in range(4, 12):
         for frame in render_clip(seed, config):
             overlap = iou_matrix(ltwh_to_xyxy(frame.boxes), ltwh_to_xyxy(frame.detections[:, :4]))
             frames += 1
@@ -150,16 +147,15 @@ def test_detections_are_as_wrong_as_a_detectors(quality, least, most, false_boxe
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_people_is_a_normal_scene(kind):
-    for frame in render_clip(1, replace(SMALL, kinds=(kind,), people=(0, 0))):
+    for frame in render_clip(1, replace(SMALL, frames=2, kinds=(kind,), people=(0, 0))):
         assert frame.boxes.shape == (0, 4)
         assert frame.ids.shape == (0,)
         assert frame.detections.shape[1] == 5
 
 
 @pytest.mark.parametrize("size", [(8, 8), (17, 9), (9, 33), (640, 24)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_any_size(size, kind):
-    for seed in range(3):
+def test_any_size(size):
+    for seed, kind in enumerate(KINDS + KINDS):
         config = SceneConfig(width=size[0], height=size[1], frames=2, kinds=(kind,))
         for frame in render_clip(seed, config):
             assert frame.image.shape == (size[1], size[0], 3)

@@ -57,12 +57,13 @@ def test_boxes_are_pixels_of_the_image_and_classes_those_of_coco(weights):
 
 
 def test_people_alone_are_wanted_by_default(weights):
-    boxes, scores = DeformableDetrDetector(weights, SMALL).detect(IMAGE)
+    live = DeformableDetrDetector(weights, SMALL)
+    boxes, scores = live.detect(IMAGE)
     assert (boxes.shape, scores.shape) == ((3, 4), (3,))
-    sure = DeformableDetrDetector(weights, replace(SMALL, score_threshold=0.8))
-    assert not len(sure.detect(IMAGE)[0])
-    one = DeformableDetrDetector(weights, replace(SMALL, nms_iou=0.5)).find(IMAGE)
-    assert len(one.scores) == 1
+    live.settings = replace(SMALL, score_threshold=0.8)
+    assert not len(live.detect(IMAGE)[0])
+    live.settings = replace(SMALL, nms_iou=0.5)
+    assert len(live.find(IMAGE).scores) == 1
 
 
 def test_it_goes_by_its_name(weights):

@@ -237,18 +237,23 @@ def people():
         return next(iter(frames)).image
 
 
+@pytest.fixture(scope="module")
+def nano():
+    """With an open input, and with one of 416x416."""
+    file = yolox.release_file("yolox-nano")
+    return Recorder(file), YoloxDetector(file, YoloxSettings(input_size=(416, 416)))
+
+
 @pytest.mark.parametrize(("rows", "columns", "seen"), [
     pytest.param(slice(500, 1112), slice(None), (256, 416), id="wide"),
     pytest.param(slice(500, 1700), slice(300, 800), (416, 192), id="tall"),
     pytest.param(slice(600, 620), slice(None), (32, 416), id="a strip"),
     pytest.param(slice(500, 1588), slice(None), (416, 416), id="square"),
 ])
-def test_an_open_input_is_no_larger_than_the_image_needs(people, rows, columns, seen):
-    picture = people[rows, columns]
-    found = Recorder(yolox.release_file("yolox-nano"))
+def test_an_open_input_is_no_larger_than_the_image_needs(people, nano, rows, columns, seen):
+    picture, (found, whole) = people[rows, columns], nano
     xyxy, scores = found.detect(picture)
     assert found.batch.shape[2:] == seen
-    whole = YoloxDetector(yolox.release_file("yolox-nano"), YoloxSettings(input_size=(416, 416)))
     boxes, _ = whole.detect(picture)
     sure = xyxy[scores > 0.6]
     assert (iou_matrix(sure, boxes).max(axis=1, initial=0) > 0.8).all()

@@ -10,7 +10,22 @@ from tfsasm.video.writer import VideoWriter
 RATE = 16_000
 
 
-def talking(path, codec="aac", seconds=4, delay=0.0):
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory):
+    """Writes a video that talks to a path; those of one kind are made once."""
+    known = {}
+
+    def put(path, codec="aac"):
+        kind = path.suffix, codec
+        if kind not in known:
+            known[kind] = talk(tmp_path_factory.mktemp("talking") / path.name, codec).read_bytes()
+        path.write_bytes(known[kind])
+        return path
+
+    return put
+
+
+def talk(path, codec, seconds=4):
     """A video of 10 frames per second whose sound is silent but for a beep in its third second."""
     clock = np.arange(seconds * RATE)
     wave = np.where(clock // RATE == 2, np.sin(clock * 0.4) * 12_000, 0).astype(np.int16)
@@ -24,7 +39,7 @@ def talking(path, codec="aac", seconds=4, delay=0.0):
             file.mux(video.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         for begin in range(0, len(wave), 1000):
             frame = av.AudioFrame.from_ndarray(wave[None, begin : begin + 1000], "s16", "mono")
-            frame.sample_rate, frame.pts = RATE, begin + round(delay * RATE)
+            frame.sample_rate, frame.pts = RATE, begin
             file.mux(audio.encode(frame))
         file.mux(video.encode(None))
         file.mux(audio.encode(None))
@@ -67,7 +82,7 @@ def drawn(source, path, **given):
     ("a.ts", "aac", "b.mp4", "aac"),
     ("a.mkv", "flac", "b.mkv", "flac"),
 ])
-def test_the_sound_is_kept(tmp_path, source, codec, output, wanted):
+def test_the_sound_is_kept(tmp_path, talking, source, codec, output, wanted):
     path = drawn(talking(tmp_path / source, codec), tmp_path / output)
     name, begin, end, _ = beep(path)
     assert name == wanted
@@ -84,7 +99,7 @@ def test_the_sound_is_kept(tmp_path, source, codec, output, wanted):
     pytest.param({"start": 16, "end": 35, "stride": 5}, 0.5, 2, id="all three"),
 ])
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_the_sound_is_cut_with_the_frames(tmp_path, given, begin, length, codec):
+def test_the_sound_is_cut_with_the_frames(tmp_path, talking, given, begin, length, codec):
     source = talking(tmp_path / ("a.mp4" if codec == "aac" else "a.mov"), codec)
     _, first, _, end = beep(drawn(source, tmp_path / "b.mp4", **given))
     assert first == pytest.approx(begin, abs=0.12)
@@ -98,7 +113,7 @@ def test_a_silent_video_stays_silent(tmp_path):
         assert not file.streams.audio
 
 
-def test_sound_that_cannot_be_read_is_told(tmp_path, caplog):
+def test_sound_that_cannot_be_read_is_told(tmp_path, talking, caplog):
     source = talking(tmp_path / "a.mp4")
     with open_video(source) as frames:
         movie = VideoWriter(tmp_path / "b.mp4", 10, sound=frames.sound)
@@ -111,7 +126,9 @@ def test_sound_that_cannot_be_read_is_told(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("output", ["b.mp4", "b.avi"])
-def test_the_sound_of_recordings_that_were_joined_goes_on_as_their_images_do(tmp_path, output):
+def test_the_sound_of_recordings_that_were_joined_goes_on_as_their_images_do(
+    tmp_path, talking, output
+):
     """By `cat`: the clock of the second one starts anew."""
     whole = talking(tmp_path / "a.ts").read_bytes()
     (tmp_path / "joined.ts").write_bytes(whole + whole)
