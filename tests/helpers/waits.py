@@ -1,11 +1,13 @@
-"""What would make the host wait for a GPU, seen on a CPU."""
+"""What would make the host wait for a GPU, seen without one.
+
+On the device `meta` tensors are shapes without numbers: whatever asks for one raises.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -34,10 +36,13 @@ class HostWaits(TorchDispatchMode):
             with self:  # what it is made of
                 found = function.decompose(*args, **kwargs)
         if found is NotImplemented:
-            found = function(*args, **kwargs)
-            tensors = [x for x in tree_leaves((args, kwargs, found)) if isinstance(x, torch.Tensor)]
-            if len({tensor.device for tensor in tensors}) > 1:  # a copy
+            given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+            devices = {tensor.device.type for tensor in given}
+            if to := kwargs.get("device"):
+                devices.add(torch.device(to).type)
+            if len(devices) > 1:  # a copy
                 self.names.append(name)
+            found = function(*args, **kwargs)
         return found
 
     def _reads(self, name: str, args: tuple[Any, ...]) -> bool:
@@ -47,10 +52,3 @@ class HostWaits(TorchDispatchMode):
             for index in (args[1] if isinstance(args[1], list | tuple) else ())
         )
         return name in READ_BY_THE_HOST or rows or mask
-
-
-def to_imagined_gpu(model: nn.Module) -> None:
-    """Move a model, in place, to a GPU of `FakeTensorMode`, where tensors are shapes without
-    numbers: whatever asks for one raises, and so does an operation on tensors of two devices.
-    """
-    model._apply(lambda p: torch.empty(p.shape, dtype=p.dtype, device="cuda"))

@@ -74,7 +74,7 @@ def own_proposal(frame):
     return np.where((rows >= 0) & (rows < len(found)), rows, -1)
 
 
-MANY = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=40, deadline=None)
 
 
 @MANY

@@ -272,6 +272,9 @@ def test_without_a_candidate_the_store_waits_for_one(memory):
 # Properties of random lives
 
 
+LIVES = settings(deadline=None, max_examples=60)
+
+
 def f32(*values):
     return st.sampled_from([float(np.float32(v)) for v in values])
 
@@ -342,11 +345,14 @@ def one_track_at_a_time(config, frames, track):
     return views, candidate, bar, travel, gap
 
 
-@settings(deadline=None)
+@LIVES
 @given(lives())
 def test_it_does_what_a_loop_over_tracks_would(memory, life):
     config, tracks, frames = life
     state = run(memory, config, tracks, frames)
+    assert state.features.shape == (tracks, config.capacity, 2)
+    assert np.array_equal(state.valid, np.sort(state.valid, axis=1))  # on the right
+    assert not state.features[~state.valid].any()
     for track in range(tracks):
         stored, candidate, bar, travel, gap = one_track_at_a_time(config, frames, track)
         assert views(state[track : track + 1]) == stored
@@ -357,7 +363,7 @@ def test_it_does_what_a_loop_over_tracks_would(memory, life):
         assert state.gap[track] == gap
 
 
-@settings(deadline=None)
+@LIVES
 @given(lives(), st.randoms(use_true_random=False))
 def test_the_order_of_the_tracks_does_not_matter(memory, life, random):
     config, tracks, frames = life
@@ -366,51 +372,23 @@ def test_the_order_of_the_tracks_does_not_matter(memory, life, random):
     assert_same(shuffled, run(memory, config, tracks, frames)[order])
 
 
-@settings(deadline=None)
-@given(lives())
-def test_valid_rows_stand_on_the_right_and_the_rest_is_zero(memory, life):
-    config, tracks, frames = life
-    state = run(memory, config, tracks, frames)
-    assert state.features.shape == (tracks, config.capacity, 2)
-    assert np.array_equal(state.valid, np.sort(state.valid, axis=1))
-    assert not state.features[~state.valid].any()
-
-
-@settings(deadline=None)
+@LIVES
 @given(lives(least=1), st.floats(-5, 5, width=32))
-def test_reading_changes_only_tracks_that_remember_something(memory, life, value):
+def test_reading_changes_only_tracks_that_remember_something_and_no_input(memory, life, value):
     config, tracks, frames = life
     state = run(memory, config, tracks, frames)
     own = np.full((tracks, 2), value, dtype=np.float32)
-    mixed = memory.read(state, own)
-    filled = state.valid.any(axis=1)
-    assert np.array_equal(mixed[~filled], own[~filled])
-    assert np.array_equal(mixed[filled], ((own + memory.mean_view(state)) / 2)[filled])
-
-
-@settings(deadline=None)
-@given(lives())
-def test_the_inputs_are_left_alone(memory, life):
-    config, tracks, frames = life
-    state = run(memory, config, tracks, frames)
-    rows = frames[-1] if frames else [(0.3, 0.0, 0.9, True)] * tracks
-    shown = observation(rows, 99)
+    shown = observation(frames[-1] if frames else [(0.3, 0.0, 0.9, True)] * tracks, 99)
     library = memory.library
     given, shown = state.map(library.asarray), shown.map(library.asarray)
     copies = [table.map(lambda column: as_numpy(column).copy()) for table in (given, shown)]
+    mixed = as_numpy(module.read(given, library.asarray(own.copy())))
+    filled = state.valid.any(axis=1)
+    assert np.array_equal(mixed[~filled], own[~filled])
+    assert np.array_equal(mixed[filled], ((own + memory.mean_view(state)) / 2)[filled])
     module.write(given, shown, config)
-    module.read(given, library.asarray(np.ones((tracks, 2), np.float32)))
     assert_same(given.map(as_numpy), copies[0])
     assert_same(shown.map(as_numpy), copies[1])
-
-
-@settings(deadline=None)
-@given(lives())
-def test_a_capacity_of_zero_is_no_memory_at_all(memory, life):
-    config, tracks, frames = life
-    state = run(memory, replace(config, capacity=0), tracks, frames)
-    own = np.random.default_rng(0).random((tracks, 2), dtype=np.float32)
-    assert np.array_equal(memory.read(state, own), own)
 
 
 def test_no_track_is_a_normal_case(memory):

@@ -135,7 +135,7 @@ def test_classes_that_are_never_seen_change_nothing(scene):
     sizes = replace(NETWORK, model=THREE)
     narrow = lively_model()
     networks = TorchNetwork(narrow, NETWORK), TorchNetwork(widened(narrow, sizes.model), sizes)
-    one, other = (follow(QueryTracker(network, paper()), scene) for network in networks)
+    one, other = (follow(QueryTracker(network, paper()), scene, range(6)) for network in networks)
     assert sum(map(len, one)) > 10
     for ours, theirs in zip(one, other, strict=True):
         assert (theirs.class_id == 1).all()

@@ -24,9 +24,26 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def network(small_weights):
+    return load(small_weights, device="cpu").network
+
+
 @pytest.fixture
-def tracker(small_weights, threads):
-    return load(small_weights, released(), device="cpu")
+def tracker(network, threads):
+    return QueryTracker(network, released())
+
+
+@pytest.fixture(scope="module")
+def alone(network, scene):
+    """Numbers and tracks of each of the videos, one after the other."""
+    tracker, (videos, detector) = QueryTracker(network, released()), parts(scene)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = [[(frame.number, tracks) for frame, tracks in tracker.track(video, detector)]
+             for video in videos]  # fmt: skip
+    torch.set_num_threads(before)
+    return found
 
 
 class Noting(SureNetwork):
@@ -50,9 +67,9 @@ def noting():
 
 
 def parts(scene):
-    """Videos of 12, 3, 0, 7 and 1 frames, and the boxes of a frame by its image."""
+    """Videos of 6, 3, 0, 4 and 1 frames, and the boxes of a frame by its image."""
     images = scene.images
-    videos = [images, images[4:7], [], images[5:], images[:1]]
+    videos = [images[:6], images[4:7], [], images[5:9], images[:1]]
     boxes = {image.tobytes(): scene.proposals(index) for index, image in enumerate(images)}
     return videos, lambda frame: boxes[frame.image.tobytes()]
 
@@ -65,23 +82,21 @@ def by_video(run, count):
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3, 9])
-def test_videos_together_are_tracked_as_alone(scene, tracker, streams):
+def test_videos_together_are_tracked_as_alone(scene, tracker, alone, streams):
     videos, detector = parts(scene)
     found = by_video(track_videos(tracker, videos, detector, streams=streams), len(videos))
-    for video, ours in zip(videos, found, strict=True):
-        wanted = [(frame.number, tracks) for frame, tracks in tracker.track(video, detector)]
+    for ours, wanted in zip(found, alone, strict=True):
         assert [number for number, _ in ours] == [number for number, _ in wanted]
         assert all_same([tracks for _, tracks in ours], [tracks for _, tracks in wanted])
     assert any(len(tracks) for _, tracks in found[0])
 
 
-def test_with_more_threads_a_batch_only_rounds_otherwise(scene, tracker, threads):
+def test_with_more_threads_a_batch_only_rounds_otherwise(scene, tracker, alone, threads):
     videos, detector = parts(scene)
     threads(2)
     found = by_video(track_videos(tracker, videos, detector, streams=3), len(videos))
-    for video, ours in zip(videos, found, strict=True):
-        theirs = [tracks for _, tracks in tracker.track(video, detector)]
-        for (_, tracks), other in zip(ours, theirs, strict=True):
+    for ours, theirs in zip(found, alone, strict=True):
+        for (_, tracks), (_, other) in zip(ours, theirs, strict=True):
             assert tracks.tracker_id.tolist() == other.tracker_id.tolist()
             np.testing.assert_allclose(tracks.xyxy, other.xyxy, atol=0.01)
 

@@ -38,18 +38,18 @@ def scene():
 def test_a_drift_too_slow_to_be_seen_between_two_frames_arrives_in_the_end():
     camera, whole = CameraMotion(CameraConfig()), scene()
     shifts = []
-    for k in range(60):
-        moved = cv2.warpAffine(whole, np.array([[1, 0, 0.1 * k], [0, 1, 0]]), (640, 480))
+    for k in range(30):
+        moved = cv2.warpAffine(whole, np.array([[1, 0, 0.2 * k], [0, 1, 0]]), (640, 480))
         warp = camera.update(moved[40:440, 100:540], NOBODY)
         shifts.append(0.0 if warp is None else warp[0, 2])
-    assert sum(shifts) == pytest.approx(0.1 * 59, abs=0.8)
-    assert np.count_nonzero(shifts) < 30
+    assert sum(shifts) == pytest.approx(0.2 * 29, abs=0.8)
+    assert np.count_nonzero(shifts) < 20
 
 
 @pytest.mark.parametrize("noise", [0.0, 4.0])
 def test_a_camera_that_stands_has_no_motion_whatever_passes_by(noise):
     camera, rng, whole = CameraMotion(CameraConfig()), np.random.default_rng(0), scene()
-    for k in range(20):
+    for k in range(0, 20, 3):
         image = whole + rng.normal(0, noise, whole.shape)
         image[100:400, 30 * k : 30 * k + 120] = 200
         image = image.clip(0, 255).astype(np.uint8)
