@@ -1,6 +1,7 @@
 """`tfsasm ablate`: `evaluate` for every combination, and the best of them."""
 
 import csv
+import functools
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ LABELS = [
 
 @pytest.fixture(scope="module")
 def finished(scene, small_weights, tmp_path_factory):
-    """A run of the grid: what it printed, and its folder. For tests that only read them."""
+    """A run of the grid: what it printed, its folder, its clips. For tests that only read them."""
     folder = tmp_path_factory.mktemp("finished")
     outcome = run_command(
         "ablate", "--root", write_folders(scene, folder / "clips"), "--output", folder / "out",
@@ -27,7 +28,7 @@ def finished(scene, small_weights, tmp_path_factory):
         "--quiet",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    return outcome.out, folder / "out"
+    return outcome.out, folder / "out", folder / "clips"
 
 
 @pytest.fixture
@@ -45,6 +46,13 @@ def run(tfsasm, clips, small_weights, tmp_path):
     return run
 
 
+@pytest.fixture
+def again(run, finished, tmp_path):
+    """The same over what `finished` has done."""
+    shutil.copytree(finished[1], tmp_path / "out")
+    return functools.partial(run, root=finished[2])
+
+
 def results(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob("*/*.txt"))}
 
@@ -57,24 +65,30 @@ def content(folder):
 
 
 @pytest.mark.parametrize("preset", ["paper", pytest.param("released", marks=pytest.mark.slow)])
-def test_every_row_is_what_evaluate_gives(run, tfsasm, clips, small_weights, tmp_path, preset):
-    outcome = run(preset=preset)
-    assert outcome.code == 0, outcome.err
-    assert list(content(tmp_path / "out")["rows"]) == LABELS
-    for label in LABELS:
+def test_every_row_is_what_evaluate_gives(
+    run, tfsasm, finished, small_weights, tmp_path, preset
+):
+    _, folder, clips = finished
+    if preset == "released":
+        folder = tmp_path / "out"
+        outcome = run(preset=preset)
+        assert outcome.code == 0, outcome.err
+    rows = content(folder)["rows"]
+    assert list(rows) == LABELS
+    for label in LABELS if preset == "released" else LABELS[1:3]:
         wanted = tmp_path / label
         tfsasm("evaluate", "--root", clips, "--weights", small_weights, "--preset", preset,
                "--set", *label.split(","), "--output", wanted, "--quiet")  # fmt: skip
         for name in "abc":
-            ours = tmp_path / "out" / label / f"{name}.txt"
+            ours = folder / label / f"{name}.txt"
             assert ours.read_bytes() == (wanted / f"{name}.txt").read_bytes()
         scores = json.loads((wanted / "scores.json").read_text())
-        row = content(tmp_path / "out")["rows"][label]
-        assert (row["combined"], row["sequences"]) == (scores["combined"], scores["sequences"])
+        for part in ("combined", "sequences"):
+            assert rows[label][part] == scores[part]
 
 
 def test_the_best_row_is_printed_with_its_gains(finished):
-    printed, folder = finished
+    printed, folder, _ = finished
     found = content(folder)
     scores = {label: row["combined"]["IDF1"] for label, row in found["rows"].items()}
     assert scores[found["best"]] == max(scores.values())
@@ -85,8 +99,8 @@ def test_the_best_row_is_printed_with_its_gains(finished):
     assert "the best of 4 is partly the luckiest" in printed
 
 
-def test_any_row_may_be_compared_against(run, tmp_path):
-    assert run("--against", "capacity=3,overlap_with=all").code == 0
+def test_any_row_may_be_compared_against(again, tmp_path):
+    assert again("--against", "capacity=3,overlap_with=all").code == 0
     assert content(tmp_path / "out")["against"] == LABELS[2]
 
 
@@ -99,8 +113,8 @@ def test_the_table_has_the_settings_in_columns(finished):
     ]  # fmt: skip
 
 
-def test_a_large_grid_shows_its_best_rows(run, tmp_path):
-    outcome = run(more={"shown": 2})
+def test_a_large_grid_shows_its_best_rows(again, tmp_path):
+    outcome = again(more={"shown": 2})
     assert "the best 2 of 4 rows; the files have all" in outcome.out
     assert len(content(tmp_path / "out")["rows"]) == 4
 
@@ -113,10 +127,10 @@ def test_the_csv_has_a_column_per_setting(finished):
 
 
 def test_scores_are_drawn_where_there_is_more_than_one_row(run, finished, tmp_path):
-    printed, folder = finished
+    printed, folder, _ = finished
     assert f"wrote {folder / 'ablation.png'}" in printed
     assert (folder / "ablation.png").stat().st_size > 10_000
-    single = run(grid=["capacity=3"], output=tmp_path / "single")
+    single = run("--sequences", "c", grid=["capacity=3"], output=tmp_path / "single")
     assert single.code == 0
     assert not (tmp_path / "single/ablation.png").exists()
     assert "ablation.png" not in single.out
@@ -130,12 +144,12 @@ def test_two_workers_give_the_same_files(run, known_weights, tmp_path):
     assert results(tmp_path / "two") == results(tmp_path / "out")
 
 
-def test_detections_of_low_score_can_be_left_out(run, tmp_path):
-    run()
-    outcome = run("--min-score", 0.6, output=tmp_path / "few")
+def test_detections_of_low_score_can_be_left_out(run, finished, tmp_path):
+    outcome = run("--min-score", 0.6, "--sequences", "a", grid=GRID[:1])
     assert outcome.code == 0
-    assert results(tmp_path / "few") != results(tmp_path / "out")
-    refused = run("--min-score", 0.5, output=tmp_path / "few")
+    few = (tmp_path / "out" / "memory.capacity=3" / "a.txt").read_bytes()
+    assert few != (finished[1] / LABELS[2] / "a.txt").read_bytes()
+    refused = run("--min-score", 0.5, grid=GRID[:1])
     assert "min_score was 0.6, not 0.5" in refused.err
 
 
@@ -158,10 +172,9 @@ def test_what_cannot_be_done_is_refused_before_any_work(run, tmp_path, flags, me
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_begin_removes_nothing(run, tmp_path):
-    run(grid=["capacity=3"])
+def test_what_cannot_begin_removes_nothing(again, tmp_path):
     before = results(tmp_path / "out")
-    refused = run("--precision", "fp8", "--overwrite", grid=["capacity=3"])
+    refused = again("--precision", "fp8", "--overwrite")
     assert refused.code == 2
     assert "not 'fp8'" in refused.err
     assert results(tmp_path / "out") == before != {}
@@ -178,12 +191,11 @@ def test_without_truth_no_row_can_be_the_best(run, clips, tmp_path):
 # What comes between
 
 
-def test_what_is_finished_is_not_tracked_again(run, tmp_path):
-    run()
+def test_what_is_finished_is_not_tracked_again(again, tmp_path):
     wanted, scores = results(tmp_path / "out"), content(tmp_path / "out")
     (tmp_path / "out" / LABELS[1] / "b.txt").unlink()
     detector = FolderDetector()
-    outcome = run(more={"detector": detector})
+    outcome = again("--metric", "IDF1", more={"detector": detector})
     assert outcome.code == 0
     assert "2 of 3 sequences are done already" in outcome.out
     assert set(detector.names) == {"b"}
@@ -191,44 +203,45 @@ def test_what_is_finished_is_not_tracked_again(run, tmp_path):
     assert (results(tmp_path / "out"), content(tmp_path / "out")) == (wanted, scores)
 
 
-def test_a_grid_may_grow(run, tmp_path):
-    run(grid=["capacity=0,3"])
+def test_a_grid_may_grow(again, tmp_path):
     before = results(tmp_path / "out")
-    outcome = run(grid=["capacity=0,1,3"])
+    outcome = again(grid=["capacity=0,1,3", GRID[1]])
     assert outcome.code == 0
-    assert outcome.out.count(" frames under 1 row, ") == 3
+    assert outcome.out.count(" frames under 2 rows, ") == 3
     assert before.items() < results(tmp_path / "out").items()
     assert [row["settings"]["memory.capacity"] for row in content(tmp_path / "out")["rows"].values()
-            ] == ["0", "1", "3"]  # fmt: skip
+            ] == ["0", "0", "1", "1", "3", "3"]  # fmt: skip
 
 
-def test_another_method_needs_another_folder(run, tmp_path):
-    run()
+def test_another_method_needs_another_folder(again, tmp_path):
     wanted = results(tmp_path / "out")
-    refused = run("--set", "report_score=0.6")
+    refused = again("--set", "report_score=0.6")
     assert refused.code == 2
     assert "by other settings: method.report_score was 0.5, not 0.6" in refused.err
-    assert "precision was auto, not bf16" in run("--precision", "bf16").err
+    assert "precision was auto, not bf16" in again("--precision", "bf16").err
     assert results(tmp_path / "out") == wanted
-    assert run("--set", "report_score=0.6", "--overwrite").code == 0
-    assert results(tmp_path / "out") != wanted
+    anew = again("--set", "report_score=0.6", "--overwrite", "--sequences", "a", grid=GRID[1:])
+    assert anew.code == 0
+    found = results(tmp_path / "out")
+    assert "overlap_with=all/a.txt" in found
+    assert found["overlap_with=all/a.txt"] != wanted[f"{LABELS[2]}/a.txt"]
 
 
-def test_a_stopped_run_goes_on_and_ends_alike(run, tmp_path):
-    run(output=tmp_path / "wanted")
+def test_a_stopped_run_goes_on_and_ends_alike(run, finished, tmp_path):
+    run = functools.partial(run, root=finished[2], metric="IDF1")
     outcome = run(more={"detector": FolderDetector(stop="b")})
     assert outcome.code == 130
     assert "stopped; what is finished is kept" in outcome.out
     assert {name.rpartition("/")[2] for name in results(tmp_path / "out")} == {"a.txt"}
     assert run().code == 0
-    assert results(tmp_path / "out") == results(tmp_path / "wanted")
-    assert content(tmp_path / "out") == content(tmp_path / "wanted")
+    assert results(tmp_path / "out") == results(finished[1])
+    assert content(tmp_path / "out") == content(finished[1])
 
 
 def test_a_sequence_that_fails_is_left_out_of_every_row(run, clips, tmp_path):
     image = clips / "b/img1/00000005.png"
     image.write_bytes(image.read_bytes()[:500])
-    outcome = run()
+    outcome = run(grid=GRID[:1])
     assert outcome.code == 1
     assert "failed: b: " in outcome.out
     assert "left out: b: " in outcome.out

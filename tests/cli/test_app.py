@@ -1,22 +1,21 @@
 """`tfsasm app`: videos are tracked in a browser; what is uploaded is never trusted."""
 
+import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-from importlib.resources import files
+import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 
-import cv2
 import pytest
 
 from helpers.browser import chromium, opener
 from tfsasm.motchallenge import read_tracks
 from tfsasm.video.source import open_video
-from tfsasm.video.writer import VideoWriter
 
-PEOPLE = str(files("tfsasm") / "clips" / "people.mp4")
 CHOICES = {
     "detector": "yolox-nano", "classes": ["person"], "tracker": "appearance", "formats": ["mot"],
 }  # fmt: skip
@@ -39,20 +38,10 @@ def client_of(server, address="http://127.0.0.1"):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    """The first frames of the demo's clip, small."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    with open_video(PEOPLE, end=20) as frames, VideoWriter(path, 25) as video:
-        for frame in frames:
-            video.write(cv2.resize(frame.image, (408, 720), interpolation=cv2.INTER_AREA))
-    return path
-
-
-@pytest.fixture(scope="module")
-def runs(app, film, tmp_path_factory):
-    """The film, tracked."""
+def runs(app, people, tmp_path_factory):
+    """A short film, tracked."""
     runs = app.Runs(tmp_path_factory.mktemp("app"))
-    runs.seen = list(runs.track("visitor", str(film), **CHOICES))
+    runs.seen = list(runs.track("visitor", str(people), **CHOICES))
     return runs
 
 
@@ -69,18 +58,18 @@ def test_at_the_end_there_are_a_page_and_files(runs):
     assert line.startswith("20 frames, 3 identities")
     assert picture is None
     (run,) = runs.files
-    assert f'src="/results/{run}/film.report.html"' in page
+    assert f'src="/results/{run}/people.report.html"' in page
     names = {Path(path).name for path in results}
     served = {path.name for path in runs.files[run]}
-    assert served == names | {"film.mp4"}, "the page plays the plain video with boxes over it"
-    assert names == {"film.tracked.mp4", "film.mot.txt", "film.report.html"}
+    assert served == names | {"people.mp4"}, "the page plays the plain video with boxes over it"
+    assert names == {"people.tracked.mp4", "people.mot.txt", "people.report.html"}
     (text,) = (path for path in results if path.endswith(".txt"))
     assert len(set(read_tracks(text).identity)) == 3
 
 
-def test_stop_ends_a_run_and_keeps_what_was_done(app, film, tmp_path):
+def test_stop_ends_a_run_and_keeps_what_was_done(app, people, tmp_path):
     runs = app.Runs(tmp_path)
-    run = runs.track("visitor", str(film), **CHOICES)
+    run = runs.track("visitor", str(people), **CHOICES)
     next(run)
     runs.stop("visitor")
     line, *_, results = list(run)[-1]
@@ -91,13 +80,13 @@ def test_stop_ends_a_run_and_keeps_what_was_done(app, film, tmp_path):
     runs.stop("visitor")  # nothing runs: nothing happens
 
 
-def test_a_visitor_who_leaves_ends_the_run(app, film, tmp_path):
+def test_a_visitor_who_leaves_ends_the_run(app, people, tmp_path):
     runs = app.Runs(tmp_path)
-    run = runs.track("visitor", str(film), **CHOICES)
+    run = runs.track("visitor", str(people), **CHOICES)
     next(run)
     run.close()
     assert not runs.stops
-    (text,) = tmp_path.glob("*/film.mot.txt")
+    (text,) = tmp_path.glob("*/people.mot.txt")
     assert text.is_file()
 
 
@@ -132,14 +121,20 @@ def test_results_are_served_in_parts_and_nothing_else_is(app, tmp_path):
     assert "Track people through a video" in client.get("/").text
 
 
+@pytest.fixture(scope="module")
+def local(runs, app):
+    """The page, for this computer alone."""
+    return app.web_app(runs)
+
+
 @pytest.mark.parametrize(("headers", "code"), [
     pytest.param({"Host": "evil.example"}, 400, id="a name that leads here"),
     pytest.param({"Origin": "http://evil.example"}, 403, id="a page of others"),
     pytest.param({"Origin": "null"}, 403, id="a page of nobody"),
     pytest.param({"Origin": "http://localhost:7860", "Host": "[::1]:7860"}, 200, id="its own page"),
 ])
-def test_pages_of_others_cannot_use_the_app(app, tmp_path, headers, code):
-    client = client_of(app.web_app(app.Runs(tmp_path)))
+def test_pages_of_others_cannot_use_the_app(local, headers, code):
+    client = client_of(local)
     files = {"files": ("a.mp4", b"x")}
     assert client.post("/gradio_api/upload", files=files, headers=headers).status_code == code
 
@@ -163,37 +158,46 @@ def test_without_gradio_the_extra_is_named(tfsasm, monkeypatch):
     assert 'pip install "tfsasm[app]"' in outcome.err
 
 
-@pytest.fixture
-def served(app, tmp_path):
-    """The address of the running app."""
-    command = [sys.executable, "-m", "tfsasm", "app", "--port", "0", "--no-browser"]
-    with subprocess.Popen(
-        [*command, "--output", str(tmp_path)], stdout=subprocess.PIPE, text=True,
-        # A suite that runs in the background has SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as server:
-        try:
-            yield re.search(r"http://\S+", server.stdout.readline())[0]
-            server.send_signal(signal.SIGINT)
-            assert server.wait(60) == 130
-        finally:
-            server.kill()
-
-
 @pytest.mark.browser
-def test_a_person_drops_a_video_and_looks_at_the_result(served, film):
-    """And nothing is asked of another machine."""
-    with chromium() as browser, opener(browser) as open_page:
-        page, asked = open_page(), []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(served)
-        upload(page, film)
-        page.get_by_role("button", name="Track", exact=True).click()
-        page.frame_locator("iframe").get_by_text("3 identities").wait_for()
-        with page.expect_download() as download:
-            page.locator("a[download*=mot]").first.click()
-        assert download.value.suggested_filename == "film.mot.txt"
-        assert not [url for url in asked if not url.startswith((served, "data:", "blob:"))]
+def test_a_person_drops_a_video_and_looks_at_the_result(
+    app, tfsasm, people, tmp_path, monkeypatch
+):
+    """In a browser that the command opens, until Ctrl-C; nothing is asked of another machine."""
+    opened = Queue()
+    monkeypatch.setattr(webbrowser, "open", opened.put)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            visitor = pool.submit(visit_and_stop, opened, people)
+            outcome = tfsasm("app", "--port", 0, "--output", tmp_path)
+            visitor.result()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert outcome.code == 130
+    assert re.match(r"open http://127\.0\.0\.1:\d+/ in a browser", outcome.out)
+
+
+def visit_and_stop(opened, film):
+    """Beside the server, which has the main thread."""
+    try:
+        address = opened.get(timeout=60)
+        with chromium() as browser, opener(browser) as open_page:
+            look_at(address, open_page(), film)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def look_at(address, page, film):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    upload(page, film)
+    page.get_by_role("button", name="Track", exact=True).click()
+    page.frame_locator("iframe").get_by_text("3 identities").wait_for()
+    with page.expect_download() as download:
+        page.locator("a[download*=mot]").first.click()
+    assert download.value.suggested_filename == "people.mot.txt"
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
 def upload(page, path):

@@ -27,9 +27,10 @@ def network(folder, classes):
     return path
 
 
-@pytest.fixture
-def place(scene, tmp_path):
+@pytest.fixture(scope="module")
+def place(scene, tmp_path_factory):
     """Images, detections and labels of one video; the truth is what a network of eight sees."""
+    tmp_path = tmp_path_factory.mktemp("bdd100k")
     images = tmp_path / "bdd100k/images/track/val" / VIDEO
     labels = tmp_path / "bdd100k/labels/box_track_20/val"
     images.mkdir(parents=True)
@@ -118,11 +119,11 @@ class RoadUsers:
 def test_other_trackers_take_the_class_by_the_name_that_the_detector_gives_it(place):
     outcome = run_command(
         "evaluate", "--root", place / "bdd100k", "--dataset", "bdd100k", "--split", "val",
-        "--detector", "yolox-nano", "--output", place / "out", "--quiet", "--tracker", "motion",
+        "--detector", "yolox-nano", "--output", place / "motion", "--quiet", "--tracker", "motion",
         "--set", "match.hits=1", detector=RoadUsers(place / "boxes" / f"{VIDEO}.txt"),
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    rows = [row.split(",") for row in (place / "out" / f"{VIDEO}.txt").read_text().splitlines()]
+    rows = [row.split(",") for row in (place / "motion" / f"{VIDEO}.txt").read_text().splitlines()]
     assert {row[7] for row in rows} == {"1", "3", "-1"}
 
 

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from helpers.commands import run_command
+
 
 class Eager:
     """Gives every detection an identity of its own row: stands for the package `trackers`."""
@@ -55,9 +57,25 @@ def package(kind):
 
 
 @pytest.fixture(autouse=True)
-def fakes(monkeypatch):
+def fakes(compared, monkeypatch):
     Eager.seen = []
     monkeypatch.setitem(sys.modules, "trackers", package(Eager))
+
+
+@pytest.fixture(scope="module")
+def compared(evaluated, small_weights, tmp_path_factory):
+    """A comparison with all that it can write: what it printed, and its folder."""
+    folder = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "trackers", package(Eager))
+        outcome = run_command(
+            "compare", "--root", evaluated.clips, "--weights", small_weights, "--min-score", 0,
+            "--trackers", "paper,paper:capacity=0,sort:buffer=7", "--output", folder / "out",
+            "--json", folder / "c.json", "--csv", folder / "c.csv", "--plot", folder / "c.png",
+            "--quiet",
+        )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return outcome.out, folder
 
 
 @pytest.fixture
@@ -80,38 +98,39 @@ def content(path):
 # What comes out
 
 
-def test_a_method_is_scored_as_evaluate_scores_it(compare_, tfsasm, clips, small_weights, tmp_path):
-    outcome = compare_(trackers="paper,motrv2,sort", json=tmp_path / "c.json",
-                       output=tmp_path / "out")  # fmt: skip
-    assert outcome.code == 0, outcome.err
-    for preset in ("paper", "motrv2"):
-        tfsasm("evaluate", "--root", clips, "--weights", small_weights, "--preset", preset,
-               "--output", tmp_path / preset, "--quiet")  # fmt: skip
-        wanted = content(tmp_path / preset / "scores.json")
-        found = content(tmp_path / "c.json")["trackers"][preset]
-        assert found["combined"] == wanted["combined"]
-        assert found["sequences"] == wanted["sequences"]
-        for name in "abc":
-            ours, theirs = (tmp_path / "out" / preset, tmp_path / preset)
-            assert (ours / f"{name}.txt").read_text() == (theirs / f"{name}.txt").read_text()
+def test_a_method_is_scored_as_evaluate_scores_it(compared, evaluated):
+    folder = compared[1]
+    found = content(folder / "c.json")["trackers"]["paper"]
+    assert found["combined"] == evaluated.scores["combined"]
+    assert found["sequences"] == evaluated.scores["sequences"]
+    for name in "abc":
+        assert (folder / "out/paper" / f"{name}.txt").read_bytes() == evaluated.files[name]
 
 
-def test_the_table_has_every_tracker_with_score_and_speed(compare_, tmp_path):
-    outcome = compare_(trackers="tfsasm,paper:capacity=0,sort", json=tmp_path / "c.json")
-    assert outcome.code == 0, outcome.err
-    assert "3 sequences, 15 frames, boxes of score 0 and more" in outcome.out
-    assert "ms/frame" in outcome.out
-    for label, found in content(tmp_path / "c.json")["trackers"].items():
-        [row] = [x.split() for x in outcome.out.splitlines() if x.split()[:1] == [label]][:1]
+def test_another_method_is_tracked_as_evaluate_does(
+    compared, tfsasm, evaluated, small_weights, tmp_path
+):
+    tfsasm("evaluate", "--root", evaluated.clips, "--weights", small_weights, "--preset", "paper",
+           "--set", "memory.capacity=0", "--sequences", "a", "--output", tmp_path,
+           "--quiet")  # fmt: skip
+    found = (compared[1] / "out/paper_capacity=0/a.txt").read_bytes()
+    assert found == (tmp_path / "a.txt").read_bytes()
+
+
+def test_the_table_has_every_tracker_with_score_and_speed(compared):
+    printed, folder = compared
+    assert "3 sequences, 15 frames, boxes of score 0 and more" in printed
+    assert "ms/frame" in printed
+    for label, found in content(folder / "c.json")["trackers"].items():
+        [row] = [x.split() for x in printed.splitlines() if x.split()[:1] == [label]][:1]
         combined = found["combined"]
         assert row[1:3] == [f"{combined['HOTA']:.1f}", f"{combined['DetA']:.1f}"]
         assert row[-1] == f"{found['ms_per_frame']:.2f}"
         assert found["ms_per_frame"] > 0
 
 
-def test_everything_needed_to_repeat_it_is_in_the_json(compare_, tmp_path):
-    compare_(trackers="paper:capacity=0,sort:buffer=7", json=tmp_path / "c.json")
-    found = content(tmp_path / "c.json")
+def test_everything_needed_to_repeat_it_is_in_the_json(compared):
+    found = content(compared[1] / "c.json")
     assert found["trackers"]["sort:buffer=7"]["parameters"] == {"buffer": 7}
     method = found["trackers"]["paper:capacity=0"]["parameters"]
     assert (method["memory"]["capacity"], method["travel"]) == (0, "frames")
@@ -133,20 +152,19 @@ def test_gains_are_over_the_first(compare_, tmp_path):
         assert text in outcome.out
 
 
-def test_the_csv_has_a_line_per_tracker_and_sequence(compare_, tmp_path):
-    compare_(csv=tmp_path / "c.csv")
-    rows = list(csv.DictReader((tmp_path / "c.csv").open()))
+def test_the_csv_has_a_line_per_tracker_and_sequence(compared):
+    rows = list(csv.DictReader((compared[1] / "c.csv").open()))
     assert [(row["tracker"], row["sequence"]) for row in rows] == [
-        (tracker, sequence) for tracker in ("paper", "sort")
+        (tracker, sequence) for tracker in ("paper", "paper:capacity=0", "sort:buffer=7")
         for sequence in ("a", "b", "c", "combined")
     ]  # fmt: skip
     assert all(float(row["HOTA"]) >= 0 and float(row["ms_per_frame"]) > 0 for row in rows)
 
 
-def test_a_picture_is_drawn(compare_, tmp_path):
-    outcome = compare_("--plot", tmp_path / "c.png", trackers="sort")
-    assert f"wrote {tmp_path / 'c.png'}" in outcome.out
-    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+def test_a_picture_is_drawn(compared):
+    printed, folder = compared
+    assert f"wrote {folder / 'c.png'}" in printed
+    assert (folder / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.slow  # the same engine as in `evaluate`
@@ -243,15 +261,11 @@ def test_without_images_only_trackers_run_that_need_none(compare_, clips, tmp_pa
     assert set(found["skipped"]) == {"tfsasm", "motrv2"}
 
 
-def test_a_video_may_replace_the_images(compare_, clips, tmp_path):
-    compare_("--sequences", "a", json=tmp_path / "wanted.json")
+def test_a_video_may_replace_the_images(compare_, evaluated, clips, tmp_path):
     (clips / "a/img1").rename(tmp_path / "frames")
-    outcome = compare_("--sequences", "a", source=tmp_path / "frames", json=tmp_path / "c.json")
+    outcome = compare_("--sequences", "a", source=tmp_path / "frames", output=tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    wanted, found = (content(tmp_path / f"{name}.json")["trackers"] for name in ("wanted", "c"))
-    assert {k: v["combined"] for k, v in found.items()} == {
-        k: v["combined"] for k, v in wanted.items()
-    }
+    assert (tmp_path / "out/paper/a.txt").read_bytes() == evaluated.files["a"]
 
 
 @pytest.mark.parametrize(("flags", "message"), [
@@ -300,7 +314,7 @@ def test_nothing_is_replaced_without_overwrite(compare_, tmp_path, option):
 def test_a_sequence_that_fails_is_left_out_for_all(compare_, clips, tmp_path):
     image = clips / "b/img1/00000005.png"
     image.write_bytes(image.read_bytes()[:500])
-    outcome = compare_(json=tmp_path / "c.json")
+    outcome = compare_(trackers="botsort,sort", json=tmp_path / "c.json")
     assert outcome.code == 1
     assert "left out: b: " in outcome.out
     found = content(tmp_path / "c.json")
@@ -319,7 +333,7 @@ def test_an_invalid_result_is_left_out_for_all(compare_, monkeypatch, tmp_path):
 def test_a_sequence_of_another_length_is_left_out(compare_, clips):
     info = clips / "a/seqinfo.ini"
     info.write_text(info.read_text().replace("seqLength=6", "seqLength=7"))
-    outcome = compare_(trackers="paper")
+    outcome = compare_(trackers="botsort")
     assert outcome.code == 1
     assert "left out: a: " in outcome.out
     assert "has 6 frames, and the sequence 7" in outcome.out

@@ -1,11 +1,13 @@
 """`tfsasm demo`: real people; a dance, tracked twice and scored; files of others are left alone."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import av
 import pytest
 
+from tfsasm.cli import demo as demo_module
 from tfsasm.cli.demo import CLIP, CONTENT, RUNS, empty_folder
 from tfsasm.motchallenge import read_tracks
 from tfsasm.settings import with_settings
@@ -23,10 +25,19 @@ def demo(tfsasm, small_weights, tmp_path):
     )  # fmt: skip
 
 
-def test_the_demo_tracks_real_people_by_the_default_command(tfsasm, tmp_path):
+@pytest.mark.parametrize("frames", [
+    pytest.param(20, id="its first frames"), pytest.param(100, id="whole", marks=pytest.mark.slow),
+])
+def test_the_demo_tracks_real_people_by_the_default_command(
+    tfsasm, people, tmp_path, monkeypatch, frames
+):
+    if frames == 20:  # the package has a shorter clip
+        (tmp_path / "clips").mkdir()
+        shutil.copy(people, tmp_path / "clips" / CLIP)
+        monkeypatch.setattr(demo_module, "files", lambda package: tmp_path)
     outcome = tfsasm("demo", "--output", tmp_path / "demo")
     assert outcome.code == 0, outcome.err
-    assert "100 frames, 3 identities" in outcome.out
+    assert f"{frames} frames, 3 identities" in outcome.out
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     kinds = ("mp4", "tracked.mp4", "mot.txt", "json", "report.html")
     assert {f"people.{kind}" for kind in kinds} == names

@@ -47,6 +47,13 @@ def results(folder):
     return {path.stem: path.read_bytes() for path in sorted(folder.glob("[!.]*.txt"))}
 
 
+@pytest.fixture
+def again(evaluate, evaluated, tmp_path):
+    """The same over what `evaluated` has done."""
+    shutil.copytree(evaluated.folder, tmp_path / "out")
+    return functools.partial(evaluate, root=evaluated.clips)
+
+
 # Boxes of whole videos
 
 
@@ -90,11 +97,11 @@ def test_classes_of_the_ground_truth_can_be_counted(by_appearance, clips, tmp_pa
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("preset", ["released", "paper"])
-def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path, preset):
-    outcome = evaluate(preset=preset)
+@pytest.mark.parametrize(("preset", "names"), [("released", NAMES), ("paper", ["a"])])
+def test_every_sequence_is_tracked_as_by_itself(evaluate, track, clips, tmp_path, preset, names):
+    outcome = evaluate("--sequences", *names, preset=preset)
     assert outcome.code == 0, outcome.err
-    for name in NAMES:
+    for name in names:
         wanted = tmp_path / f"{name}.txt"
         track(source=clips / name, detections=clips / name / "det/det.txt", preset=preset,
               mot_output=wanted)  # fmt: skip
@@ -162,10 +169,9 @@ def test_only_what_has_no_images_is_tracked_by_motion_alone(by_appearance, clips
     assert record["images"] == {"a": True, "b": False, "c": True}
 
 
-def test_scores_are_those_of_the_files(evaluate, tfsasm, clips, tmp_path):
-    evaluate()
-    record = json.loads((tmp_path / "out" / "scores.json").read_text())
-    tfsasm("score", "--gt", clips, "--results", tmp_path / "out", "--dataset", "mot",
+def test_scores_are_those_of_the_files(evaluated, tfsasm, tmp_path):
+    record = evaluated.scores
+    tfsasm("score", "--gt", evaluated.clips, "--results", evaluated.folder, "--dataset", "mot",
            "--json", tmp_path / "scores.json")  # fmt: skip
     wanted = json.loads((tmp_path / "scores.json").read_text())
     assert {name: record[name] for name in wanted} == wanted
@@ -196,7 +202,7 @@ def test_the_network_is_loaded_once(evaluate, monkeypatch):
         "tfsasm.cli.experiment.torch_network",
         lambda *given, **settings: loaded.append(given) or usual(*given, **settings),
     )  # fmt: skip
-    assert evaluate().code == 0
+    assert evaluate("--sequences", "a", "c").code == 0
     assert len(loaded) == 1
 
 
@@ -205,26 +211,26 @@ def test_some_sequences_can_be_chosen(evaluate, tmp_path):
     assert list(results(tmp_path / "out")) == ["a", "c"]
 
 
-def test_settings_reach_the_tracker(evaluate, tmp_path):
-    evaluate()
-    evaluate("--set", "memory.capacity=0", "report_score=0.6", output=tmp_path / "other")
-    assert results(tmp_path / "out") != results(tmp_path / "other")
+def test_settings_reach_the_tracker(evaluate, evaluated, tmp_path):
+    evaluate("--set", "memory.capacity=0", "report_score=0.6", "--sequences", "a")
+    assert results(tmp_path / "out")["a"] != evaluated.files["a"]
 
 
 def test_without_truth_there_are_results_and_no_scores(evaluate, clips, tmp_path):
     for name in NAMES:
         shutil.rmtree(clips / name / "gt")
-    outcome = evaluate()
+    outcome = evaluate("--sequences", "b", "c")
     assert outcome.code == 0
     assert "nothing to score: no finished sequence has ground truth" in outcome.out
-    assert len(results(tmp_path / "out")) == 3
+    assert len(results(tmp_path / "out")) == 2
     assert not (tmp_path / "out" / "scores.json").exists()
 
 
 def test_a_sequence_of_another_length_is_told(evaluate, clips):
     info = clips / "a" / "seqinfo.ini"
     info.write_text(info.read_text().replace("seqLength=6", "seqLength=7"))
-    assert "note: a: 6 frames were tracked, 7 were expected" in evaluate().out
+    told = evaluate("--sequences", "a").out
+    assert "note: a: 6 frames were tracked, 7 were expected" in told
 
 
 # Where the boxes come from
@@ -242,8 +248,7 @@ def as_det_db(clips):
 
 
 @pytest.mark.parametrize("form", ["NAME.txt", "NAME/det.txt", "NAME/det/det.txt", "det_db.json"])
-def test_detections_may_lie_elsewhere(evaluate, clips, tmp_path, form):
-    evaluate(output=tmp_path / "wanted")
+def test_detections_may_lie_elsewhere(evaluate, evaluated, clips, tmp_path, form):
     other = tmp_path / "boxes"
     other.mkdir()
     (other / "det_db.json").write_text(as_det_db(clips))
@@ -253,20 +258,19 @@ def test_detections_may_lie_elsewhere(evaluate, clips, tmp_path, form):
             path.parent.mkdir(parents=True, exist_ok=True)
             (clips / name / "det/det.txt").rename(path)
     given = other / form if form == "det_db.json" else other
-    outcome = evaluate(detections=given)
+    outcome = evaluate("--sequences", "b", "c", detections=given)
     assert outcome.code == 0, outcome.err
-    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+    assert results(tmp_path / "out") == {name: evaluated.files[name] for name in "bc"}
 
 
-def test_a_video_may_lie_elsewhere(evaluate, clips, tmp_path):
-    evaluate("--sequences", "a", output=tmp_path / "wanted")
+def test_a_video_may_lie_elsewhere(evaluate, evaluated, clips, tmp_path):
     (clips / "a" / "img1").rename(tmp_path / "frames")
     (tmp_path / "det_db.json").write_text(as_det_db(clips))
     for boxes in (None, tmp_path / "det_db.json"):
         outcome = evaluate("--sequences", "a", "--overwrite", source=tmp_path / "frames",
                            detections=boxes)  # fmt: skip
         assert outcome.code == 0, outcome.err
-        assert results(tmp_path / "out") == results(tmp_path / "wanted")
+        assert results(tmp_path / "out") == {"a": evaluated.files["a"]}
 
 
 @pytest.mark.parametrize(("flags", "message"), [
@@ -312,8 +316,7 @@ def test_what_a_sequence_lacks_is_refused_before_any_work(evaluate, clips, tmp_p
 # What comes between
 
 
-def test_a_failure_costs_one_sequence_until_it_is_mended(evaluate, clips, tmp_path):
-    evaluate(output=tmp_path / "wanted")
+def test_a_failure_costs_one_sequence_until_it_is_mended(evaluate, evaluated, clips, tmp_path):
     image = clips / "b" / "img1" / "00000005.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:500])
@@ -331,36 +334,33 @@ def test_a_failure_costs_one_sequence_until_it_is_mended(evaluate, clips, tmp_pa
     mended = evaluate()
     assert mended.code == 0
     assert "2 of 3 sequences are done already" in mended.out
-    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+    assert results(tmp_path / "out") == evaluated.files
 
 
 def test_a_bad_detection_line_costs_one_sequence_or_nothing(evaluate, clips, tmp_path):
     path = clips / "b" / "det/det.txt"
     path.write_text(path.read_text() + "4,-1,nan,2,3,4,0.5\n")
-    assert evaluate().code == 1
-    outcome = evaluate("--skip-bad-detections", output=tmp_path / "other")
+    assert evaluate("--sequences", "b", "c").code == 1
+    assert list(results(tmp_path / "out")) == ["c"]
+    outcome = evaluate("--skip-bad-detections", "--sequences", "b", output=tmp_path / "other")
     assert outcome.code == 0
     assert "note: b: 1 bad detection line(s) left out, the first: " in outcome.out
 
 
-def test_finished_sequences_are_not_tracked_again(evaluate, tmp_path):
-    evaluate()
-    wanted = results(tmp_path / "out")
+def test_finished_sequences_are_not_tracked_again(again, evaluated, tmp_path):
     (tmp_path / "out" / "b.txt").unlink()
     detector = FolderDetector()
-    assert evaluate(detector=detector).code == 0
+    assert again(detector=detector).code == 0
     assert set(detector.names) == {"b"}
-    assert results(tmp_path / "out") == wanted
+    assert results(tmp_path / "out") == evaluated.files
 
 
-def test_other_settings_need_another_folder(evaluate, tmp_path):
-    evaluate()
-    wanted = results(tmp_path / "out")
-    refused = evaluate("--set", "memory.capacity=3")
+def test_other_settings_need_another_folder(again, evaluated, tmp_path):
+    refused = again("--set", "memory.capacity=3")
     assert refused.code == 2
     assert "by other settings: method.memory.capacity was 10, not 3. Give those" in refused.err
-    assert results(tmp_path / "out") == wanted
-    anew = evaluate("--set", "memory.capacity=3", "--overwrite", "--sequences", "a")
+    assert results(tmp_path / "out") == evaluated.files
+    anew = again("--set", "memory.capacity=3", "--overwrite", "--sequences", "a")
     assert anew.code == 0
     assert list(results(tmp_path / "out")) == ["a"]
 
@@ -445,31 +445,30 @@ def write_model(folder):
     (folder / "model.safetensors").write_bytes(b"1")
 
 
-def test_a_precision_reaches_the_network(evaluate, tmp_path):
-    evaluate("--precision", "bf16", output=tmp_path / "bf16")
-    evaluate("--precision", "fp32")
-    assert results(tmp_path / "bf16") != results(tmp_path / "out")
+def test_a_precision_reaches_the_network(evaluate, evaluated, tmp_path):
+    for precision in ("bf16", "fp32"):
+        evaluate("--precision", precision, "--sequences", "a", output=tmp_path / precision)
+    assert results(tmp_path / "bf16")["a"] != evaluated.files["a"]
+    assert results(tmp_path / "fp32")["a"] == evaluated.files["a"]
     refused = evaluate("--precision", "fp16", "--device", "cpu", output=tmp_path / "fp16")
     assert (refused.code, results(tmp_path / "fp16")) == (2, {})
     assert "fp16 is for GPUs" in refused.err
 
 
-def test_what_does_not_change_results_may_change(evaluate, small_weights, tmp_path):
-    evaluate("--sequences", "a")
+def test_what_does_not_change_results_may_change(again, small_weights, tmp_path):
     shutil.copy(small_weights, tmp_path / "same.safetensors")
-    outcome = evaluate(weights=tmp_path / "same.safetensors")
+    outcome = again(weights=tmp_path / "same.safetensors")
     assert outcome.code == 0
-    assert "1 of 3 sequences are done already" in outcome.out
+    assert "3 of 3 sequences are done already" in outcome.out
 
 
-def test_ctrl_c_keeps_what_is_finished(evaluate, tmp_path):
-    evaluate(output=tmp_path / "wanted")
+def test_ctrl_c_keeps_what_is_finished(evaluate, evaluated, tmp_path):
     outcome = evaluate(detector=FolderDetector(stop="b"))
     assert outcome.code == 130
     assert "stopped; what is finished is kept" in outcome.out
     assert list(results(tmp_path / "out")) == ["a"]
     assert evaluate().code == 0
-    assert results(tmp_path / "out") == results(tmp_path / "wanted")
+    assert results(tmp_path / "out") == evaluated.files
 
 
 # A kill

@@ -45,7 +45,7 @@ def test_everything_that_can_be_written(tfsasm, folders, tmp_path):
         again = tfsasm("score", *folders, flag, tmp_path / "out" / name)
         assert again.code == 2
         assert f"{name} exists" in again.err
-        assert tfsasm("score", *folders, flag, tmp_path / "out" / name, "--overwrite").code == 0
+    assert tfsasm("score", *folders, *flags, "--overwrite").code == 0
 
 
 @pytest.mark.parametrize(("flags", "part"), [

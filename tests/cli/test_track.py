@@ -21,7 +21,7 @@ from tfsasm.video.writer import VideoWriter
 
 
 @pytest.mark.parametrize("count", [
-    pytest.param(6, id="its first frames"), pytest.param(40, id="whole", marks=pytest.mark.slow),
+    pytest.param(3, id="its first frames"), pytest.param(40, id="whole", marks=pytest.mark.slow),
 ])
 def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads, count):
     """Its lines, byte for byte, from images, det.txt and a .pth like the published ones.
@@ -35,7 +35,7 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
     }  # fmt: skip
     torch.save(checkpoint, tmp_path / "published.pth")
     outcome = tfsasm(
-        "track", write_images(tmp_path / "img1", frames[..., ::-1]),
+        "track", write_images(tmp_path / "img1", frames[: count + 1, ..., ::-1]),
         "--detections", write_detections(tmp_path / "det.txt", lines),
         "--weights", tmp_path / "published.pth", "--preset", "released",
         "--short-side", 256, "--max-side", 480, "--miss-tolerance", 20, "--score-threshold", 0.5,
@@ -48,7 +48,8 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
     assert (tmp_path / "results.txt").read_text().splitlines() == wanted
     identities = len({line.split(",")[1] for line in wanted})
     assert f"{count} frames, {identities} identities" in outcome.out
-    assert f"no entry for {lines[:count].count([])} frame(s)" in outcome.out
+    if empty := lines[:count].count([]):
+        assert f"no entry for {empty} frame(s)" in outcome.out
 
 
 @pytest.mark.parametrize("prefix", [
@@ -58,7 +59,7 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
     pytest.param("./dance-7//img1/", id="with a dot"),
 ])
 def test_a_det_db_gives_the_same_bytes_whatever_its_keys_begin_with(
-    result, scene, tmp_path, prefix
+    result, usual, scene, tmp_path, prefix
 ):
     entries = {
         f"{prefix}{number:08d}.txt": [f"{line}\n" for line in lines]
@@ -66,13 +67,13 @@ def test_a_det_db_gives_the_same_bytes_whatever_its_keys_begin_with(
     }
     others = {f"{prefix.replace('dance-7', 'dance-8')}00000001.txt": ["1,1,9,9,0.9\n"]}
     (tmp_path / "det_db.json").write_text(json.dumps(entries | others))
-    wanted = result(preset="released", name="wanted.txt")
-    assert result(preset="released", detections=tmp_path / "det_db.json") == wanted
-    assert wanted.count(b"\n") > 20
+    found = result(preset="released", detections=tmp_path / "det_db.json")
+    assert found == usual("released")
+    assert found.count(b"\n") > 20
 
 
 @pytest.mark.parametrize("preset", ["released", "paper"])
-def test_the_released_format_and_ours(result, scene, small_weights, preset):
+def test_the_released_format_and_ours(usual, scene, small_weights, preset):
     """Released: identities from 0 and a literal 1. Ours: from 1, with scores."""
     makers = {"released": (released, 0, False), "paper": (paper, 1, True)}
     make, first_id, scores = makers[preset]
@@ -85,7 +86,7 @@ def test_the_released_format_and_ours(result, scene, small_weights, preset):
             confidence = float(score) if scores else None
             identity += first_id - 1
             wanted.append(result_line(frame.number, identity, xyxy, confidence=confidence))
-    assert result(preset=preset).decode().splitlines() == wanted
+    assert usual(preset).decode().splitlines() == wanted
     assert len(wanted) > 20
     assert min(int(line.split(",")[1]) for line in wanted) <= 3
 
@@ -184,17 +185,20 @@ def test_a_part_keeps_the_numbers_of_the_whole(
     assert ids == [tracks.tracker_id.tolist() for tracks in wanted]
 
 
-@pytest.mark.parametrize("change", [
-    pytest.param(lambda grey: grey, id="grey"),
-    pytest.param(lambda grey: cv2.merge([grey, grey, grey, grey // 2]), id="with alpha"),
-    pytest.param(lambda grey: grey.astype(np.uint16) * 257, id="grey of 16 bits"),
-])
-def test_grey_and_alpha_images_are_tracked_as_colour_ones(result, scene, tmp_path, change):
-    greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in scene.images]
-    colour = write_images(tmp_path / "colour", [cv2.merge([grey] * 3) for grey in greys])
-    other = write_images(tmp_path / "other", [change(grey) for grey in greys])
-    wanted = result(source=colour, name="wanted.txt")
-    assert result(source=other) == wanted != b""
+def test_grey_and_alpha_images_are_tracked_as_colour_ones(result, scene, tmp_path):
+    kinds = {
+        "colour": lambda grey: cv2.merge([grey, grey, grey]),
+        "grey": lambda grey: grey,
+        "with alpha": lambda grey: cv2.merge([grey, grey, grey, grey // 2]),
+        "grey of 16 bits": lambda grey: grey.astype(np.uint16) * 257,
+    }
+    greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in scene.images[:4]]
+    found = {}
+    for kind, change in kinds.items():
+        source = write_images(tmp_path / kind, [change(grey) for grey in greys])
+        found[kind] = result(source=source, name=f"{kind}.txt")
+    assert found == dict.fromkeys(kinds, found["colour"])
+    assert found["colour"]
 
 
 def test_an_image_of_one_pixel_is_tracked(result, tmp_path):
@@ -232,15 +236,14 @@ def test_a_frame_absent_from_the_detections_is_counted_and_named(track, scene, t
         assert f"{number} ({scene.folder.as_posix()}/{number:08d}.png)" in outcome.out
 
 
-def test_bad_detection_lines_are_left_out_and_counted(result, track, scene, tmp_path):
+def test_bad_detection_lines_are_left_out_and_counted(usual, track, scene, tmp_path):
     good = scene.detections.read_text()
     bad = "1,-1,3,3\n2,-1,4,4,0,9,0.5\n3,-1,nan,4,9,9,0.5\n"
     (tmp_path / "det.txt").write_text(good + bad)
-    wanted = result(name="wanted.txt")
     outcome = track("--skip-bad-detections", detections=tmp_path / "det.txt",
                     mot_output=tmp_path / "o.txt")  # fmt: skip
     assert outcome.code == 0
-    assert (tmp_path / "o.txt").read_bytes() == wanted
+    assert (tmp_path / "o.txt").read_bytes() == usual()
     first = good.count("\n") + 1
     assert "3 bad detection line(s) left out, the first" in outcome.out
     assert f"det.txt:{first}: too few fields" in outcome.out
@@ -252,25 +255,33 @@ def test_bad_detection_lines_are_left_out_and_counted(result, track, scene, tmp_
 UNPADDED = [f"{number}.png" for number in range(1, FRAMES + 1)]
 
 
-def test_unpadded_names_are_read_in_natural_order_with_a_warning(result, scene, tmp_path, caplog):
+def test_unpadded_names_are_read_in_natural_order_with_a_warning(
+    result, usual, scene, tmp_path, caplog
+):
     folder = write_images(tmp_path / "img1", scene.images, UNPADDED)
-    assert result(source=folder) == result(name="padded.txt")
+    assert result(source=folder) == usual()
     assert "natural order, which differs from name order first at frame 2 (2.png, by name 10.png)" \
         in caplog.text  # fmt: skip
     assert "pad the numbers with zeros" in caplog.text
 
 
-def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
+def test_released_keeps_the_order_of_names(result, usual, scene, tmp_path):
     folder = write_images(tmp_path / "img1", scene.images, UNPADDED)
     by_name = [scene.images[int(name[:-4]) - 1] for name in sorted(UNPADDED)]
     wanted = result(
         source=write_images(tmp_path / "by-name", by_name), preset="released", name="wanted.txt"
     )
     assert result(source=folder, preset="released") == wanted
-    assert result(source=scene.folder, preset="released", name="padded.txt") != wanted
+    assert wanted != usual("released")
 
 
 # The method
+
+
+def flat(method):
+    """A method by the names of its settings."""
+    parts = {k: value if isinstance(value, dict) else {"": value} for k, value in method.items()}
+    return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
 
 
 @pytest.mark.parametrize(("flags", "method"), [
@@ -288,13 +299,9 @@ def test_released_keeps_the_order_of_names(result, scene, tmp_path, caplog):
         id="a setting goes before a threshold"),
 ])  # fmt: skip
 def test_flags_change_the_method_and_nothing_else(track, tmp_path, flags, method):
-    def method_of(name, *more):
-        assert track(*more, end=1, json_output=tmp_path / name).code == 0
-        saved = json.loads((tmp_path / name).read_text())["about"]["method"]
-        parts = {k: value if isinstance(value, dict) else {"": value} for k, value in saved.items()}
-        return {f"{a}.{b}".rstrip("."): v for a, part in parts.items() for b, v in part.items()}
-
-    assert method_of("changed.json", *flags) == method_of("plain.json") | method
+    assert track(*flags, end=1, json_output=tmp_path / "o.json").code == 0
+    saved = json.loads((tmp_path / "o.json").read_text())["about"]["method"]
+    assert flat(saved) == flat(asdict(paper())) | method
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -304,10 +311,10 @@ def test_every_preset_can_be_chosen(track, tmp_path, name):
     assert saved["method"] == asdict(PRESETS[name].make())
 
 
-def test_the_method_decides_what_comes_out(result, tmp_path):
+def test_the_method_decides_what_comes_out(result, usual):
     """Each of these reaches the tracker: five runs, five results."""
     runs = [
-        result(name="0.txt", preset="released"),
+        usual("released"),
         result("--miss-tolerance", 2, name="1.txt", preset="released"),
         result("--score-threshold", 0.6, name="2.txt", preset="released"),
         result("--short-side", 96, "--max-side", 200, name="3.txt", preset="released"),

@@ -12,7 +12,7 @@ import av
 import pytest
 from rich.console import Console
 
-from helpers.scenes import FRAMES, film, write_images
+from helpers.scenes import FRAMES, film, write_detections
 from tfsasm.cli import track as command
 from tfsasm.detection.stored import open_detections
 from tfsasm.errors import InputError
@@ -27,14 +27,13 @@ def damaged(scene, folder, number):
     return folder
 
 
-def test_a_damaged_image_ends_the_run_with_what_was_done(track, result, scene, tmp_path):
+def test_a_damaged_image_ends_the_run_with_what_was_done(track, usual, scene, tmp_path):
     folder = damaged(scene, tmp_path / "img1", 7)
-    wanted = result(end=6, name="wanted.txt")
     paths = {"mot_output": tmp_path / "o.txt", "json_output": tmp_path / "o.json",
              "output": tmp_path / "o.mp4"}  # fmt: skip
     outcome = track(source=folder, **paths)
     assert outcome.code == 3
-    assert paths["mot_output"].read_bytes() == wanted != b""
+    assert paths["mot_output"].read_bytes() == usual(end=6) != b""
     assert len(json.loads(paths["json_output"].read_text())["frames"]) == 6
     with av.open(str(paths["output"])) as movie:
         assert sum(1 for _ in movie.decode(video=0)) == 6
@@ -85,13 +84,12 @@ def interrupted(scene, small_weights, capsys):
     return run
 
 
-def test_ctrl_c_keeps_what_was_done(result, interrupted, tmp_path):
-    wanted = result(end=5, name="wanted.txt")
+def test_ctrl_c_keeps_what_was_done(usual, interrupted, tmp_path):
     paths = {"mot_output": tmp_path / "o.txt", "json_output": tmp_path / "o.json",
              "output": tmp_path / "o.mp4"}  # fmt: skip
     code, printed = interrupted(6, KeyboardInterrupt(), **paths)
     assert code == 130
-    assert paths["mot_output"].read_bytes() == wanted != b""
+    assert paths["mot_output"].read_bytes() == usual(end=5) != b""
     assert len(json.loads(paths["json_output"].read_text())["frames"]) == 5
     with av.open(str(paths["output"])) as movie:
         assert sum(1 for _ in movie.decode(video=0)) == 5
@@ -99,11 +97,10 @@ def test_ctrl_c_keeps_what_was_done(result, interrupted, tmp_path):
     assert "Traceback" not in printed
 
 
-def test_an_error_in_the_middle_keeps_what_was_done(result, interrupted, tmp_path):
-    wanted = result(end=5, name="wanted.txt")
+def test_an_error_in_the_middle_keeps_what_was_done(usual, interrupted, tmp_path):
     with pytest.raises(InputError, match="sequence of frame 6"):
         interrupted(6, InputError("no sequence of frame 6"), mot_output=tmp_path / "o.txt")
-    assert (tmp_path / "o.txt").read_bytes() == wanted != b""
+    assert (tmp_path / "o.txt").read_bytes() == usual(end=5) != b""
 
 
 def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
@@ -116,13 +113,15 @@ def test_ctrl_c_before_the_first_frame_is_quiet(track, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_on_the_real_command(scene, known_weights, tmp_path):
+def test_ctrl_c_on_the_real_command(scene, tmp_path):
     """A process of its own, interrupted by the real signal in the middle of a long video."""
-    images = [scene.images[n % FRAMES] for n in range(400)]
-    folder = write_images(tmp_path / "img1", images)
-    command = [sys.executable, "-m", "tfsasm", "track",
-               folder, "--detections", scene.detections,
-               "--weights", known_weights, "--preset", "paper",
+    (tmp_path / "img1").mkdir()
+    for number in range(1000):
+        image = scene.folder / f"{number % FRAMES + 1:08d}.png"
+        (tmp_path / "img1" / f"{number:08d}.png").symlink_to(image)
+    lines = [[f"{30 + number % 9},20,24,60,0.9"] for number in range(1000)]
+    command = [sys.executable, "-m", "tfsasm", "track", tmp_path / "img1",
+               "--detections", write_detections(tmp_path / "det.txt", lines),
                "--mot-output", tmp_path / "o.txt"]  # fmt: skip
     with subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -141,6 +140,6 @@ def test_ctrl_c_on_the_real_command(scene, known_weights, tmp_path):
     assert "Traceback" not in err
     assert "stopped" in out
     done = int(out.split(" frame", 1)[0])
-    assert 0 < done < 400
+    assert 0 < done < 1000
     assert 1 <= read_tracks(tmp_path / "o.txt").frame.max() <= done
     assert not list(tmp_path.glob(".o.*"))

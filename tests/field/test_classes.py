@@ -228,7 +228,7 @@ def test_every_class_is_tracked_as_if_there_were_no_other():
 def test_with_one_class_classes_change_nothing(make, kind):
     rng = np.random.default_rng(1)
     trackers = make(), make(class_agnostic=True)
-    for _ in range(40):
+    for _ in range(15):
         boxes = [at(*place) for place in rng.uniform(0, 200, (5, 2))]
         one, other = (
             t.update(found(*[(kind, box) for box in boxes]), IMAGE) for t in trackers

@@ -118,8 +118,8 @@ def run(
     """
     from tfsasm.video.source import find_sources
 
+    sources = find_sources(options.source)  # a name that is wrong is answered at once
     options = _with_defaults(options, detector)
-    sources = find_sources(options.source)
     from tfsasm.cli.track_one import address_of, check, load_job, places, track_one
 
     if options.dry_run:
