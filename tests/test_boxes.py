@@ -50,7 +50,7 @@ def test_corners_are_rounded_as_in_the_released_code(boxes):
     assert x2 == cx + w * np.float32(0.5)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(rows=cxcywh)
 def test_conversion_there_and_back(boxes, rows):
     there = table(rows)
@@ -72,7 +72,7 @@ def test_a_box_grows_by_a_share_of_its_size_on_every_side(boxes):
 # Overlaps
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(a=cxcywh, b=cxcywh)
 def test_overlaps_agree_with_torchvision(boxes, a, b):
     a, b = (boxes.cxcywh_to_xyxy(table(rows)) for rows in (a, b))
@@ -84,7 +84,7 @@ def test_overlaps_agree_with_torchvision(boxes, a, b):
     np.testing.assert_allclose(giou, wanted, atol=1e-4, rtol=1e-4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(rows=cxcywh)
 def test_pairs_are_the_diagonal_of_the_matrix(boxes, rows):
     a = boxes.cxcywh_to_xyxy(table(rows))
@@ -93,7 +93,7 @@ def test_pairs_are_the_diagonal_of_the_matrix(boxes, rows):
     assert np.array_equal(boxes.giou_pairs(a, b), boxes.giou_matrix(a, b).diagonal())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(a=cxcywh, b=cxcywh)
 def test_both_libraries_give_the_same_bits(a, b):
     a, b = table(a), table(b)

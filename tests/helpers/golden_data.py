@@ -15,6 +15,7 @@ from torch import Tensor
 from tfsasm.motrv2.config import full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import from_published
+from tfsasm.pytorch import Undrawn
 
 FOLDER = Path(__file__).parents[1] / "golden"
 
@@ -59,6 +60,7 @@ def ruled_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 @cache
 def released_model() -> MOTRv2:
-    model = MOTRv2(full().model)
+    with Undrawn():
+        model = MOTRv2(full().model)
     model.load_state_dict(from_published(published_state(), model, "golden weights"))
     return model.eval().requires_grad_(False)

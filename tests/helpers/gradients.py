@@ -23,6 +23,7 @@ from helpers.scenes import drawn_clip
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.weights import from_published, to_published
+from tfsasm.pytorch import Undrawn
 from tfsasm.training.checkpoints import TrainState
 from tfsasm.training.clip import Clip, FrameDetections, clip_loss
 from tfsasm.training.data import normalised, to_clip
@@ -45,12 +46,18 @@ CONFIG = TrainConfig(precision="fp32", workers=0, lengths=((0.0, 3),))
 """The published recipe, on three frames."""
 
 
-def new_run(sizes: ModelConfig, kind: torch.dtype = torch.float32) -> TrainState:
-    """A run at step 0 with weights by the rule of the golden vectors."""
-    model = MOTRv2(sizes)
+def ruled_model(sizes: ModelConfig) -> MOTRv2:
+    """With weights by the rule of the golden vectors."""
+    with Undrawn():
+        model = MOTRv2(sizes)
     state = ruled_state({k: tuple(v.shape) for k, v in to_published(model.state_dict()).items()})
     model.load_state_dict(from_published(state, model, "weights by rule"))
-    return start(model.to(kind), NetworkConfig(sizes, short_side=64, max_side=64), CONFIG)
+    return model
+
+
+def new_run(model: MOTRv2, sizes: ModelConfig) -> TrainState:
+    """A run at step 0 that takes the model over."""
+    return start(model, NetworkConfig(sizes, short_side=64, max_side=64), CONFIG)
 
 
 def clip(size: str) -> Clip:
@@ -81,19 +88,17 @@ def step(run: TrainState, raw: Clip) -> tuple[float, dict[str, Tensor], dict[str
 
 def digest(tensors: Iterable[Tensor]) -> np.ndarray:
     """Length and one projection of each tensor, `[N, 2]`: a swap or a sign shows in the latter."""
-    rows = []
-    for tensor in tensors:
-        flat = tensor.double().flatten()
-        places = torch.arange(len(flat), dtype=torch.float64)
-        rows.append([flat.norm().item(), (flat @ (places + 1).cos()).item()])
-    return np.array(rows)
+    flat = [tensor.double().flatten() for tensor in tensors]
+    wave = torch.arange(1, max(map(len, flat)) + 1, dtype=torch.float64).cos()
+    return np.array([[one.norm().item(), (one @ wave[: len(one)]).item()] for one in flat])
 
 
 def main() -> None:
     """Write the file."""
     found = {}
     for name, sizes in SIZES.items():
-        loss, gradients, change = step(new_run(sizes, torch.float64), clip(name))
+        run = new_run(ruled_model(sizes).double(), sizes)
+        loss, gradients, change = step(run, clip(name))
         found |= {
             f"{name}/loss": np.array(loss), f"{name}/names": np.array(sorted(gradients)),
             f"{name}/gradients": digest(gradients[key] for key in sorted(gradients)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import torch
 
 from helpers.fakes import SMALL
@@ -16,12 +19,23 @@ CONFIG = TrainConfig(
     clip=ClipConfig(refresh_matched=True, track_drop=0.2, false_tracks=0.3, denoising=0.3),
     steps=6, lr=1e-3, backbone_lr=0.0, warmup=2, decay_from=0.5, cosine=True, average=0.9,
     neutral_box_heads=True, lengths=((0.0, 2), (0.5, 3)), precision="fp32", workers=0, log_every=1,
+    loggers=(),
 )  # fmt: skip
 
 
 def new_run(config=CONFIG, seed=0):
+    return start(drawn_model(seed), NETWORK, config)
+
+
+def drawn_model(seed=0):
+    """The small network with its initial values; they are drawn once."""
+    return copy.deepcopy(_drawn(seed))
+
+
+@cache
+def _drawn(seed):
     torch.manual_seed(seed)
-    return start(MOTRv2(SMALL), NETWORK, config)
+    return MOTRv2(SMALL)
 
 
 def trainable(run):

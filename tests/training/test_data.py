@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from itertools import islice
 
@@ -281,17 +279,3 @@ def test_only_the_blocks_that_are_needed_are_made():
 
     next(stream(spied, skip=6, workers=0))
     assert made == [0, 3]  # the first tells how long a block is
-
-
-def sent_away(index):
-    """A block whose process was told to end while it made it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(os.getpid(), number)
-    return drawn_blocks(index)
-
-
-def test_another_process_makes_the_same_clips_whatever_signals_come():
-    """Ctrl-C in a terminal reaches it too, and the run ends after its step."""
-    here = images(islice(stream(drawn_blocks, workers=0), 4))
-    there = images(islice(stream(sent_away, workers=1), 4))
-    assert all(torch.equal(*pair) for pair in zip(here, there, strict=True))

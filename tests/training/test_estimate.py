@@ -5,15 +5,12 @@ from itertools import repeat
 
 import pytest
 
-from helpers.fakes import SMALL
 from helpers.scenes import drawn_blocks
-from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.model import MOTRv2
+from helpers.trainer import NETWORK, drawn_model
 from tfsasm.training import estimate as module
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import clip_length
 
-NETWORK = NetworkConfig(SMALL, short_side=64, max_side=64)
 CONFIG = TrainConfig(steps=100, batch=1, workers=1, lengths=((0.0, 2), (0.5, 4)),
                      checkpoint_minutes=1.0, precision="fp32")  # fmt: skip
 
@@ -40,7 +37,7 @@ def estimate(monkeypatch):
         monkeypatch.setattr(module, "save", save)
         monkeypatch.setattr(module, "stream", lambda *_, **__: repeat(None))
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-        return module.estimate(NETWORK, config, blocks, MOTRv2(SMALL))
+        return module.estimate(NETWORK, config, blocks, drawn_model())
 
     return run
 

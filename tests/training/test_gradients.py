@@ -12,7 +12,7 @@ import torch
 
 from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
-from helpers.gradients import CONFIG, FILE, SIZES, clip, digest, new_run, step
+from helpers.gradients import CONFIG, FILE, SIZES, clip, digest, new_run, ruled_model, step
 from helpers.scenes import drawn_clip
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
@@ -137,8 +137,13 @@ def size(request):
 
 
 @pytest.fixture(scope="module")
-def plain(size):
-    return step(new_run(SIZES[size], torch.float64), clip(size))
+def model(size):
+    return ruled_model(SIZES[size])
+
+
+@pytest.fixture(scope="module")
+def plain(model, size):
+    return step(new_run(copy.deepcopy(model).double(), SIZES[size]), clip(size))
 
 
 def test_a_clips_loss_gradients_and_step_are_what_they_were(size, plain):
@@ -153,9 +158,9 @@ def test_a_clips_loss_gradients_and_step_are_what_they_were(size, plain):
         assert away.max() < 1e-6, f"{part} of {names[away.argmax()]}"
 
 
-def test_a_step_in_float32_is_that_step(size, plain):
+def test_a_step_in_float32_is_that_step(size, model, plain):
     loss, gradients, change = plain
-    run = new_run(SIZES[size])
+    run = new_run(copy.deepcopy(model), SIZES[size])
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
     values = train_step(run, [clip(size)])
     assert values["loss"] == pytest.approx(loss, rel=1e-5)

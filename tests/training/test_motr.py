@@ -110,16 +110,16 @@ def test_what_a_frame_teaches_goes_back_to_where_the_queries_stand(network):
 def test_losses_fall_on_a_clip_that_is_seen_again_and_again():
     torch.manual_seed(0)
     network, made = build(SIZES), clip()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(6):
         optimizer.zero_grad()
         total, _ = clip_loss(network, made, CONFIG)
         total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         losses.append(total.item())
-    assert min(losses[-3:]) < 0.8 * losses[0]
+    assert min(losses[-3:]) < 0.8 * losses[0], losses
 
 
 # A run
@@ -142,10 +142,10 @@ def test_a_run_needs_no_detections_and_its_network_tracks(tfsasm, tmp_path):
              "--data", f"crowdhuman:{crowd}", "--validate", f"dancetrack:{dance}",
              "--validate-sequences", 1, "--set", "lengths=0x2", "--workers", 0, "--batch", 1,
              "--device", "cpu", "--output", tmp_path / "run"]  # fmt: skip
-    for steps in (2, 3):
+    for steps in (1, 2):
         outcome = tfsasm(*words, "--steps", steps)
         assert outcome.code == 0, outcome.err
-    assert "resumed at step 2" in outcome.out
+    assert "resumed at step 1" in outcome.out
     assert "2 videos, 16 frames, 32 boxes\n" in outcome.out, "nothing of detections"
     model, config = load_model(tmp_path / "run" / "model.safetensors")
     assert config == NETWORK
@@ -153,7 +153,7 @@ def test_a_run_needs_no_detections_and_its_network_tracks(tfsasm, tmp_path):
     assert tracker.network.preset == "motr"
     tracker.update([], np.zeros((64, 96, 3), np.uint8))
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
-    outcome = tfsasm(*words, "--steps", 3, "--set", "denoising=0.05", "--output", tmp_path / "n")
+    outcome = tfsasm(*words, "--steps", 2, "--set", "denoising=0.05", "--output", tmp_path / "n")
     assert "denoising queries are MOTRv2's" in outcome.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import SMALL
+from helpers.fakes import SMALL, thin_resnet
 from helpers.scenes import drawn_blocks, drawn_clip
 from helpers.trainer import CONFIG, NETWORK, equal, new_run, trainable
 from tfsasm.errors import InputError, TfsasmError
@@ -98,7 +99,8 @@ def test_a_frozen_backbone_is_not_in_the_optimiser():
 def test_the_first_layers_of_a_resnet_are_never_trained():
     """As published (SPEC 3.1), and frozen batch norms have no parameters at all."""
     sizes = replace(SMALL, backbone="resnet50")
-    run = start(MOTRv2(sizes), NetworkConfig(sizes), replace(CONFIG, backbone_lr=1e-5))
+    with thin_resnet():
+        run = start(MOTRv2(sizes), NetworkConfig(sizes), replace(CONFIG, backbone_lr=1e-5))
     stages = {name.split(".")[1] for name in rates(run) if name.startswith("backbone.")}
     assert stages == {"layer2", "layer3", "layer4"}
 
@@ -132,14 +134,14 @@ def test_a_step_takes_as_many_frames_as_are_due():
         run = new_run(replace(CONFIG, lengths=((0.0, due),)))
         return train_step(run, [to_clip(drawn_clip(0)[:given])])["loss"]
 
-    assert loss(1, 3) == loss(3, 1)
-    assert loss(2, 3) == loss(3, 2)
-    assert len({loss(1, 3), loss(2, 3), loss(3, 3)}) == 3
+    fewer = loss(1, 3), loss(2, 3)
+    assert fewer == (loss(3, 1), loss(3, 2))
+    assert len({*fewer, loss(3, 3)}) == 3
 
 
 def test_a_step_is_a_function_of_run_and_clip():
     one, other = new_run(), new_run()
-    for seed in range(3):
+    for seed in range(2):
         clip = to_clip(drawn_clip(seed))
         assert train_step(one, [clip]) == train_step(other, [clip])
     assert equal(state_of(one), state_of(other))
@@ -150,7 +152,7 @@ def test_gradients_reach_every_trainable_parameter(backbone_lr):
     """At the second step: at the first, heads that are zero hide what is behind them."""
     run = new_run(replace(CONFIG, backbone_lr=backbone_lr, lengths=((0.0, 3),)))
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
-    for seed in range(3):
+    for seed in range(2):
         train_step(run, [to_clip(drawn_clip(seed))])
     dead = [name for name, p in trainable(run).items() if p.grad is None or not p.grad.any()]
     assert dead == []
@@ -173,11 +175,12 @@ def test_the_gradient_is_clipped():
 
 def test_one_clip_can_be_learned_by_heart():
     config = replace(
-        CONFIG, clip=ClipConfig(refresh_matched=True), steps=1000, warmup=0, lengths=((0.0, 3),)
-    )
+        CONFIG, clip=ClipConfig(refresh_matched=True), steps=1000, warmup=0, lengths=((0.0, 3),),
+        lr=3e-3,
+    )  # fmt: skip
     run, clip = new_run(config), to_clip(drawn_clip(0))
-    losses = [train_step(run, [clip])["loss"] for _ in range(30)]
-    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+    losses = [train_step(run, [clip])["loss"] for _ in range(10)]
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
 
 def test_half_precision_trains_whole_weights():
@@ -203,18 +206,27 @@ def test_fp16_scales_its_gradients_and_keeps_the_scale_over_a_stop(tmp_path):
     assert again.model.learned_content.isfinite().all()
 
 
-def killed(index):
-    """A block whose process is ended, as by a system that is out of memory."""
-    if index == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+def signalled(index):
+    """A block whose process is told to end, and killed in the end as where memory is short."""
+    for number in (signal.SIGINT, signal.SIGTERM) if index < 4 else (signal.SIGKILL,):
+        os.kill(os.getpid(), number)
     return drawn_blocks(index)
 
 
-def test_a_killed_maker_of_clips_ends_the_run_in_one_sentence(tmp_path):
-    run = new_run(replace(CONFIG, steps=50, workers=1, checkpoint_minutes=0.0))
+def test_another_process_makes_the_same_clips_until_it_is_killed(tmp_path):
+    """Ctrl-C in a terminal reaches it too, and the run ends after its step, or in one sentence."""
+    config = replace(CONFIG, steps=50, checkpoint_minutes=0.0)
+    run = new_run(config)
+    fit(run, drawn_blocks, tmp_path / "here", stopped=lambda: run.step == 4)
     with pytest.raises(TfsasmError, match=r"a process that makes clips was ended.* at step \d"):
-        fit(run, killed, tmp_path)
-    resume(new_run(), tmp_path / "last.pt")
+        fit(new_run(replace(config, workers=1)), signalled, tmp_path / "there")
+    resume(new_run(config), tmp_path / "there" / "last.pt")
+    here, there = (
+        [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()]
+        for path in (tmp_path / "here/log.jsonl", tmp_path / "there/log.jsonl")
+    )
+    assert len(here) == 4
+    assert there[:4] == here
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
@@ -231,12 +243,12 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 
 
 def test_the_average_follows_the_weights():
-    run = new_run(replace(CONFIG, average=0.5))
+    run = new_run(replace(CONFIG, average=0.2))
     name = "learned_content"
     expected = run.model.get_parameter(name).detach().clone()
-    for step in range(1, 14):
+    for step in range(1, 5):
         train_step(run, [to_clip(drawn_clip(step))])
-        decay = min(0.5, step / (step + 10))  # a young run forgets its start
+        decay = min(0.2, step / (step + 10))  # a young run forgets its start
         expected = decay * expected + (1 - decay) * run.model.get_parameter(name).detach()
         torch.testing.assert_close(run.average[name], expected)
     assert not torch.equal(run.average[name], run.model.get_parameter(name))

@@ -43,19 +43,20 @@ def stop_at(step):
     pytest.param(replace(CONFIG, backbone_lr=1e-4), id="trained backbone"),
 ])
 def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):
-    """Six steps at once, or four, a stop, and the rest by a fresh process: the same bytes."""
+    """Four steps at once, or three, a stop, and the rest by a fresh process: the same bytes."""
+    config = replace(config, steps=4)
     whole = new_run(config)
     fit(whole, drawn_blocks, tmp_path / "whole")
 
     config = replace(config, checkpoint_minutes=0.0)  # after every step
     with pytest.raises(StoppedError):
-        fit(new_run(config), drawn_blocks, tmp_path / "parts", progress=stop_at(4))
+        fit(new_run(config), drawn_blocks, tmp_path / "parts", progress=stop_at(3))
     second = new_run(config, seed=99)
     resume(second, tmp_path / "parts" / "last.pt")
-    assert second.step == 3
+    assert second.step == 2
     fit(second, drawn_blocks, tmp_path / "parts")
 
-    assert whole.step == second.step == 6
+    assert whole.step == second.step == 4
     files = [tmp_path / name / "last.pt" for name in ("whole", "parts")]
     one, other = (torch.load(file, weights_only=True) for file in files)
     settings = [json.loads(state.pop("config")) for state in (one, other)]
@@ -67,27 +68,18 @@ def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):
 
 def test_other_clips_would_be_noticed(tmp_path):
     """That is, the test above sees more than the number of steps."""
-    one, other = new_run(), new_run()
+    one, other = (new_run(replace(CONFIG, steps=1)) for _ in range(2))
     fit(one, drawn_blocks, tmp_path / "one")
     fit(other, lambda index: drawn_blocks(index + 1), tmp_path / "other")
     assert not equal(state_of(one), state_of(other))
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run = new_run(replace(CONFIG, steps=2))
-    fit(run, drawn_blocks, tmp_path)
-    before = load_model(tmp_path / "model.safetensors")[0].state_dict()
-    again = new_run(replace(CONFIG, steps=2), seed=1)
-    resume(again, tmp_path / "last.pt")
-    fit(again, drawn_blocks, tmp_path)
-    assert again.step == 2
-    assert equal(load_model(tmp_path / "model.safetensors")[0].state_dict(), before)
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    save(new_run(), tmp_path)
-    return tmp_path / "last.pt"
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Of a run at its start, to be read alone."""
+    folder = tmp_path_factory.mktemp("run")
+    save(new_run(), folder)
+    return folder / "last.pt"
 
 
 @pytest.mark.parametrize(("change", "name"), [
@@ -130,16 +122,16 @@ def test_resuming_refuses_other_files(tmp_path, monkeypatch, content, message):
     ("model", {}), ("model", 3), ("average", {"a": 1}), ("optimizer", []), ("step", "3"),
     ("pending", {"a": 1}),
 ])
-def test_resuming_refuses_what_does_not_fit(checkpoint, name, value):
-    torch.save(torch.load(checkpoint) | {name: value}, checkpoint)
+def test_resuming_refuses_what_does_not_fit(checkpoint, tmp_path, name, value):
+    torch.save(torch.load(checkpoint) | {name: value}, tmp_path / "last.pt")
     with pytest.raises(WeightsError, match=r"last.pt is not a checkpoint to resume from: "):
-        resume(new_run(), checkpoint)
+        resume(new_run(), tmp_path / "last.pt")
 
 
-def test_resuming_refuses_half_a_file(checkpoint):
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+def test_resuming_refuses_half_a_file(checkpoint, tmp_path):
+    (tmp_path / "last.pt").write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"last.pt is truncated"):
-        resume(new_run(), checkpoint)
+        resume(new_run(), tmp_path / "last.pt")
 
 
 def log_of(folder):
@@ -152,7 +144,7 @@ def curve(folder):
 
 def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
     """Means over two steps, stopped between them; the lines are those of an unbroken run."""
-    config = replace(CONFIG, log_every=2)
+    config = replace(CONFIG, steps=4, log_every=2)
     fit(new_run(config), drawn_blocks, tmp_path / "whole")
     first = new_run(config)
     fit(first, drawn_blocks, tmp_path / "parts", stopped=lambda: first.step == 3)
@@ -160,36 +152,45 @@ def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
     second = new_run(config, seed=99)
     assert resume(second, tmp_path / "parts" / "last.pt") == "resumed at step 3"
     fit(second, drawn_blocks, tmp_path / "parts")
-    assert [step for step, _ in curve(tmp_path / "whole")] == [2, 4, 6]
+    assert [step for step, _ in curve(tmp_path / "whole")] == [2, 4]
     assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
 
 
 def test_lines_after_the_last_checkpoint_are_written_anew(tmp_path):
+    config = replace(CONFIG, steps=3)
     with pytest.raises(StoppedError):
-        fit(new_run(), drawn_blocks, tmp_path, progress=stop_at(4))
+        fit(new_run(config), drawn_blocks, tmp_path, progress=stop_at(2))
     assert not (tmp_path / "last.pt").exists()  # killed before the first one
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 5, "lo')
-    fit(new_run(), drawn_blocks, tmp_path)
-    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
+        file.write('{"step": 3, "lo')
+    fit(new_run(config), drawn_blocks, tmp_path)
+    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3]
 
 
-def test_a_run_shorter_than_the_reports_are_apart_has_its_line(tmp_path):
-    fit(new_run(replace(CONFIG, log_every=50)), drawn_blocks, tmp_path / "once")
-    fit(new_run(), drawn_blocks, tmp_path / "each")
-    [(step, loss)] = curve(tmp_path / "once")
-    assert step == 6
-    assert loss == pytest.approx(np.mean([one for _, one in curve(tmp_path / "each")]), abs=1e-6)
+def test_reports_are_means_since_the_last_one_and_the_rest_has_its_line(tmp_path):
+    fit(new_run(replace(CONFIG, steps=5)), drawn_blocks, tmp_path / "each")
+    fit(new_run(replace(CONFIG, steps=5, log_every=3)), drawn_blocks, tmp_path / "means")
+    losses = [loss for _, loss in curve(tmp_path / "each")]
+    [first, rest] = curve(tmp_path / "means")
+    assert first == (3, pytest.approx(np.mean(losses[:3]), abs=1e-6))
+    assert rest == (5, pytest.approx(np.mean(losses[3:]), abs=1e-6))
 
 
-def test_a_finished_run_can_be_made_longer(tmp_path):
-    fit(new_run(replace(CONFIG, steps=3)), drawn_blocks, tmp_path)
-    longer = new_run()
-    said = resume(longer, tmp_path / "last.pt")
-    assert said.startswith("resumed at step 3 of what is now 6 steps instead of 3; rates")
-    fit(longer, drawn_blocks, tmp_path)
-    assert longer.step == 6
-    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3, 4, 5, 6]
+def test_a_finished_run_is_left_as_it_is_or_made_longer(tmp_path):
+    def go_on(steps):
+        run = new_run(replace(CONFIG, steps=steps), seed=1)
+        said = resume(run, tmp_path / "last.pt")
+        fit(run, drawn_blocks, tmp_path)
+        assert run.step == steps
+        return said, load_model(tmp_path / "model.safetensors")[0].state_dict()
+
+    fit(new_run(replace(CONFIG, steps=2)), drawn_blocks, tmp_path)
+    before = load_model(tmp_path / "model.safetensors")[0].state_dict()
+    assert equal(go_on(2)[1], before)
+    said, longer = go_on(3)
+    assert said.startswith("resumed at step 2 of what is now 3 steps instead of 2; rates")
+    assert not equal(longer, before)
+    assert [step for step, _ in curve(tmp_path)] == [1, 2, 3]
 
 
 # What a run leaves behind
@@ -202,12 +203,12 @@ def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
         models.append(model)
         return {"HOTA": 12.5}
 
-    run = new_run(replace(CONFIG, steps=4, log_every=2))
+    run = new_run(replace(CONFIG, steps=2, loggers=("tensorboard",)))
     fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in log] == [2, 4, 4]
+    assert [entry["step"] for entry in log] == [1, 2, 2]
     assert set(log[0]) == {"step", "loss", "norm", "ce", "bbox", "giou", "seconds"}
-    assert log[-1] == {"step": 4, "val/HOTA": 12.5}
+    assert log[-1] == {"step": 2, "val/HOTA": 12.5}
     assert reports == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
 
     [model] = models
@@ -219,21 +220,11 @@ def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
-def test_reports_are_means_since_the_last_one(tmp_path):
-    losses = []
-    fit(new_run(), drawn_blocks, tmp_path / "a", progress=lambda _, v: losses.append(v["loss"]))
-    means = []
-    run = new_run(replace(CONFIG, log_every=3))
-    fit(run, drawn_blocks, tmp_path / "b", progress=lambda _, v: means.append(v["loss"]))
-    wanted = [np.mean(losses[:3]), np.mean(losses[3:])]
-    assert means == pytest.approx(wanted, abs=1e-4)
-
-
 def test_a_run_validates_on_the_way(tmp_path):
-    run = new_run(replace(CONFIG, steps=3, validate_minutes=0.0))
+    run = new_run(replace(CONFIG, steps=2, validate_minutes=0.0))
     steps = []
     fit(run, drawn_blocks, tmp_path, validate=lambda _: steps.append(run.step) or {})
-    assert steps == [1, 2, 3]
+    assert steps == [1, 2]
 
 
 # A whole run
@@ -241,34 +232,46 @@ def test_a_run_validates_on_the_way(tmp_path):
 
 RECIPE = TrainConfig(
     steps=3, lr=1e-3, backbone_lr=0.0, lengths=((0.0, 2),), average=0.9, precision="fp32",
-    workers=0, log_every=1,
+    workers=0, log_every=1, loggers=(),
 )  # fmt: skip
 
 
-@pytest.fixture
-def trained(small_weights, tmp_path):
-    """A run of the small network on drawn clips, from a checkpoint; its notices as a list."""
+@pytest.fixture(scope="module")
+def train_again(small_weights, tmp_path_factory):
+    """A run of the small network on drawn clips, from a checkpoint, as often as it is called."""
 
     def run(config=RECIPE, **options):
         notices = []
         train(
-            SCENES_NETWORK, config, drawn_blocks, tmp_path / "run", init=small_weights,
+            SCENES_NETWORK, config, drawn_blocks, run.folder, init=small_weights,
             device="cpu", notice=notices.append, **options,
         )  # fmt: skip
         return notices
 
+    run.folder = tmp_path_factory.mktemp("run")
     return run
 
 
+@pytest.fixture(scope="module")
+def trained(train_again):
+    """The folder of a run that has ended, the one notice of its start, and its reports."""
+    reports = []
+    [notice] = train_again(
+        validate=lambda _: {"HOTA": 42.5}, progress=lambda *report: reports.append(report)
+    )
+    return train_again.folder, notice, reports
+
+
 def test_training_leaves_a_network_that_tracks(trained, track, tmp_path):
-    steps = []
-    [notice] = trained(progress=lambda step, values: steps.append((step, "loss" in values)))
+    folder, notice, reports = trained
     assert notice.startswith("started from all of ")
-    assert steps == [(1, True), (2, True), (3, True)]
-    model, network = load_model(tmp_path / "run" / "model.safetensors")
+    assert [(step, "loss" in values) for step, values in reports] == [
+        (1, True), (2, True), (3, True), (3, False)
+    ]  # fmt: skip
+    model, network = load_model(folder / "model.safetensors")
     assert network == SCENES_NETWORK
     assert not torch.equal(model.learned_content, lively_model().learned_content)
-    outcome = track(weights=tmp_path / "run" / "model.safetensors", mot_output=tmp_path / "o.txt")
+    outcome = track(weights=folder / "model.safetensors", mot_output=tmp_path / "o.txt")
     assert outcome.code == 0
 
 
@@ -283,26 +286,24 @@ def test_steps_that_are_done_are_not_taken_back(tmp_path):
         assert again.step == 5
 
 
-def test_the_same_run_again_continues_where_it_was(trained, tmp_path):
-    trained()
-    before = load_file(tmp_path / "run" / "model.safetensors")
-    assert trained()[-1] == "all 3 steps are done; a larger --steps goes on from here"
-    after = load_file(tmp_path / "run" / "model.safetensors")
+def test_the_same_run_again_continues_where_it_was(trained, train_again):
+    path = trained[0] / "model.safetensors"
+    before = load_file(path)
+    assert train_again()[-1] == "all 3 steps are done; a larger --steps goes on from here"
+    after = load_file(path)
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_a_run_with_other_settings_is_refused(trained):
-    trained()
+def test_a_run_with_other_settings_is_refused(trained, train_again):
     with pytest.raises(WeightsError, match=r"last\.pt was trained with other settings: lr"):
-        trained(replace(RECIPE, lr=0.5))
+        train_again(replace(RECIPE, lr=0.5))
 
 
-def test_scores_are_reported_and_logged(trained, tmp_path):
-    reported = {}
-    trained(validate=lambda _: {"HOTA": 42.5}, progress=lambda _, values: reported.update(values))
-    assert reported["val/HOTA"] == 42.5
-    log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert json.loads(log[-1]) == {"step": 3, "val/HOTA": 42.5}
+def test_scores_are_reported_and_logged(trained):
+    folder, _, reports = trained
+    assert reports[-1] == (3, {"val/HOTA": 42.5})
+    log = (folder / "log.jsonl").read_text().splitlines()
+    assert {"step": 3, "val/HOTA": 42.5} in map(json.loads, log)
 
 
 def test_a_device_that_is_not_there_is_found_before_the_weights(tmp_path):
