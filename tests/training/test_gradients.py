@@ -171,5 +171,8 @@ def test_a_step_in_float32_is_that_step(size, model, plain):
             scaled = gradients[name] * (CONFIG.clip_norm / norm)
             away = (parameter.grad - scaled).norm() / scaled.norm()
             assert away < 2e-2, name  # a level of one pixel is ill-conditioned
-            moved = parameter.detach() - before[name]
-            assert (moved - change[name]).norm() < 2e-2 * change[name].norm(), name
+            # the first step follows the sign of a gradient, however small; noise has one too
+            clear = gradients[name].abs() > 1e-2 * gradients[name].square().mean().sqrt()
+            assert clear.any()
+            moved, wanted = (parameter.detach() - before[name])[clear], change[name][clear]
+            assert (moved - wanted).norm() < 5e-3 * wanted.norm(), name
