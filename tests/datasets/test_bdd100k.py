@@ -98,6 +98,8 @@ def test_what_cannot_be_used_is_named(tmp_path, content, problem):
     pytest.param(["00012", "3"], {"00012": 12, "3": 3}, id="numbers stay"),
     pytest.param(["b", "7"], {"7": 1, "b": 2}, id="words are counted"),
     pytest.param(["7", "007"], {"007": 1, "7": 2}, id="two spellings of a number stay apart"),
+    pytest.param(["9007199254740992", "9007199254740993"],
+                 {"9007199254740992": 1, "9007199254740993": 2}, id="hashes stay apart"),
 ])
 def test_identities_become_numbers(tmp_path, ids, numbers):
     frames = [frame(n, label(identity)) for n, identity in enumerate(ids)]

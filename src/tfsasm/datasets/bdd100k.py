@@ -7,6 +7,7 @@ and training choose among them.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -124,9 +125,12 @@ def video_frames(path: Path, name: str) -> list[ScalabelFrame]:
 
 
 def numbered(frames: Sequence[ScalabelFrame]) -> dict[str, int]:
-    """A number for each identity of a video: its own where all are numbers, else 1 and on."""
+    """A number for each identity of a video: its own where all are numbers, else 1 and on.
+
+    Those of more than 15 digits are names: a double, as tables have them, no longer counts there.
+    """
     names = sorted({identity for frame in frames for identity in frame.ids})
-    own = [int(name) for name in names if name.isascii() and name.isdecimal()]
+    own = [int(name) for name in names if re.fullmatch("[0-9]{1,15}", name)]
     if len(set(own)) < len(names):  # so too if there is a `7` and a `007`
         own = list(range(1, len(names) + 1))
     return dict(zip(names, own, strict=True))
