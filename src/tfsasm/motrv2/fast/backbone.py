@@ -9,7 +9,7 @@ would spoil are bfloat16.
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,6 @@ from tfsasm.motrv2.fast.precision import (
     rounded,
     rounding_noise,
 )
-
-if TYPE_CHECKING:
-    from torchvision.models.mobilenetv2 import InvertedResidual
-    from torchvision.models.resnet import Bottleneck
 
 MAX_ROUNDING_ERROR = 0.02
 """Largest error of a convolution's answers, relative to their spread, with which it may be rounded.
@@ -203,18 +199,14 @@ def blocks_of(backbone: Backbone) -> tuple[list[_Block], tuple[int, ...]]:
     return [first, *(_bottleneck(block) for stage in stages for block in stage)], ends
 
 
-def _inverted(block: nn.Module) -> _Block:
-    whole = cast("InvertedResidual", block)
-    *outer, conv, norm = whole.conv
-    return _Block(
-        [*map(_layer, outer), _layer((conv, norm))], residual=whole.use_res_connect
-    )
+def _inverted(block: Any) -> _Block:
+    *outer, conv, norm = block.conv
+    return _Block([*map(_layer, outer), _layer((conv, norm))], residual=block.use_res_connect)
 
 
-def _bottleneck(block: nn.Module) -> _Block:
-    whole = cast("Bottleneck", block)
-    pairs = (whole.conv1, whole.bn1), (whole.conv2, whole.bn2), (whole.conv3, whole.bn3)
-    shortcut = None if whole.downsample is None else _layer(whole.downsample)
+def _bottleneck(block: Any) -> _Block:
+    pairs = (block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3)
+    shortcut = None if block.downsample is None else _layer(block.downsample)
     return _Block([_Layer(*pair, "relu") for pair in pairs], shortcut, residual=True)
 
 

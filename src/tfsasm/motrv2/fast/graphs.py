@@ -28,6 +28,8 @@ _WARM_UP = 2  # runs before a capture, in which libraries make what they keep
 
 Function = Callable[..., Any]
 
+_Graph = Callable[[list[Tensor]], Any]
+
 Capture = Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]
 """Runs a function and returns its answer, and what computes that anew in place."""
 
@@ -56,7 +58,8 @@ class Graphs:
 
         It must not ask for the numbers in them. The answer is new each time.
         """
-        key = function, skeleton(given)
+        inputs, kind, _ = taken_apart(given)
+        key = function, kind
         with self._lock:  # until all is queued: the inputs of a graph are those of one call
             if key not in self._kept:
                 while len(self._kept) >= _MOST:
@@ -65,13 +68,13 @@ class Graphs:
                 self._kept[key] = self._checked(function, given, answer)
                 return answer
             graph = self._kept[key]
-            return function(*given) if graph is None else graph(given)
+            return function(*given) if graph is None else graph(inputs)
 
     def _checked(self, function: Function, given: Any, wanted: Any) -> _Graph | None:
         """A graph that answered what is `wanted`, or None."""
         try:
-            graph = _Graph(self._capture, function, given)
-            found = graph(given)
+            graph = self._graph(function, given)
+            found = graph(tensors(given))
         except Exception as error:  # of CUDA and its libraries, which share no base
             log.warning("no CUDA graph of a frame (%s); it runs as it is", error)
             return None
@@ -80,22 +83,22 @@ class Graphs:
         log.warning("the CUDA graph of a frame is wrong; it runs as it is")
         return None
 
+    def _graph(self, function: Function, given: Any) -> _Graph:
+        """The function of other tensors, which are copied to where it was captured."""
+        kept, _, again = taken_apart(given)
+        kept = [tensor.clone() for tensor in kept]
+        own = again(iter(kept))
+        answer, replay = self._capture(lambda: function(*own))
+        found, _, answered = taken_apart(answer)
 
-class _Graph:
-    """One function with inputs of one kind, which are copied to where it was captured."""
+        def graph(others: list[Tensor]) -> Any:
+            _copy(kept, others)
+            replay()
+            copies = [torch.empty_like(tensor) for tensor in found]
+            _copy(copies, found)
+            return answered(iter(copies))
 
-    def __init__(self, capture: Capture, function: Function, given: Any) -> None:
-        kept = with_tensors(given, iter([tensor.clone() for tensor in tensors(given)]))
-        self._inputs = tensors(kept)
-        self._answer, self._replay = capture(lambda: function(*kept))
-
-    def __call__(self, given: Any) -> Any:
-        _copy(self._inputs, tensors(given))
-        self._replay()
-        found = tensors(self._answer)
-        copies = [torch.empty_like(tensor) for tensor in found]
-        _copy(copies, found)
-        return with_tensors(self._answer, iter(copies))
+        return graph
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
@@ -129,37 +132,28 @@ def captured(work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
 
 def tensors(value: Any) -> list[Tensor]:
     """Those in nested dataclasses and tuples, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for part in _parts(value) for tensor in tensors(part)]
+    return taken_apart(value)[0]
 
 
-def with_tensors(value: Any, others: Iterator[Tensor]) -> Any:
-    """The same with other tensors, which are taken in order."""
+def taken_apart(value: Any) -> tuple[list[Tensor], Any, Callable[[Iterator[Tensor]], Any]]:
+    """The tensors in nested dataclasses and tuples, in order; their shapes and kinds and all else
+    that is there, hashable; and what makes the same of other tensors.
+    """
     if isinstance(value, Tensor):
-        return next(others)
-    changed = [with_tensors(part, others) for part in _parts(value)]
+        return [value], (value.shape, value.dtype, value.device), next
     if isinstance(value, tuple):
-        return tuple(changed)
-    if not changed:
-        return value
-    names = [field.name for field in fields(value)]
-    return replace(value, **dict(zip(names, changed, strict=True)))
+        names, parts = [], list(value)
+    else:
+        frozen = is_dataclass(value) and not isinstance(value, type)
+        names = [field.name for field in fields(value)] if frozen else []
+        parts = [getattr(value, name) for name in names]
+    if not parts:
+        return [], tuple(value) if isinstance(value, list) else value, lambda others: value
+    apart = [taken_apart(part) for part in parts]
 
+    def again(others: Iterator[Tensor]) -> Any:
+        changed = [make(others) for _, _, make in apart]
+        return replace(value, **dict(zip(names, changed, strict=True))) if names else tuple(changed)
 
-def skeleton(value: Any) -> Any:
-    """What a graph is only good for: the shapes and kinds of tensors, and all else, hashable."""
-    if isinstance(value, Tensor):
-        return value.shape, value.dtype, value.device
-    if isinstance(value, list):
-        return tuple(value)
-    parts = _parts(value)
-    return (type(value), *map(skeleton, parts)) if parts else value
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, tuple):
-        return list(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name) for field in fields(value)]
-    return []
+    found = [tensor for part, _, _ in apart for tensor in part]
+    return found, (type(value), *(kind for _, kind, _ in apart)), again

@@ -181,16 +181,16 @@ def attend(
 
 
 def add_norm(
-    x: Tensor, y: Tensor, norm: torch.nn.LayerNorm, out: Tensor, copy: Tensor | None = None,
-    position: Tensor | None = None, with_position: Tensor | None = None,
+    x: Tensor, y: Tensor, norm: torch.nn.LayerNorm, copy: Tensor | None,
+    position: Tensor | None, with_position: Tensor | None,
 ) -> None:
-    """Write `norm(x + y)` `[N, C]` to `out`, float32 as `x`, which it may be.
+    """Float32 `x` `[N, C]` becomes `norm(x + y)`.
 
     Where given, `copy` gets the same and `with_position` the same plus `position`, of the dtype of
     `y`.
     """
     run(
-        f"add_norm_{_SUFFIX[y.dtype]}", x, y, norm.weight, norm.bias, norm.eps, out, copy, position,
+        f"add_norm_{_SUFFIX[y.dtype]}", x, y, norm.weight, norm.bias, norm.eps, x, copy, position,
         with_position, *x.shape,
     )  # fmt: skip
 

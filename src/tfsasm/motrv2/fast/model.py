@@ -11,7 +11,6 @@ With AMX a kernel of its own does all of the encoder (`amx.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -47,9 +46,8 @@ class FastMOTRv2(MOTRv2):
     """A `MOTRv2` made of another, which is used up; it neither trains nor saves."""
 
     def __init__(self, model: MOTRv2, precision: Precision = _WHOLE) -> None:
-        nn.Module.__init__(self)
-        self.config, self.precision = model.config, precision
-        self.size = model.size
+        vars(self).update(vars(model))
+        self.precision = precision
         self.backbone = FusedBackbone(  # type: ignore[assignment]
             model.backbone, precision.backbone
         )
@@ -62,18 +60,12 @@ class FastMOTRv2(MOTRv2):
             )
         )
         self.encoder = _encoder(model, precision.encoder)  # type: ignore[assignment]
-        self.decoder, self.interaction = model.decoder, model.interaction
         for layer in cast(list[DecoderLayer], self.decoder.layers):
             layer.cross_attn = FastAttention(  # type: ignore[assignment]
                 layer.cross_attn, precision.decoder, torch.float32
             )
         for part in (self.decoder, self.interaction):
             _pack_linears(part)
-        for name in (
-            "level_embed", "learned_boxes", "learned_content", "proposal_content",
-            "denoising_content",
-        ):  # fmt: skip
-            setattr(self, name, getattr(model, name))
         self._plans: dict[tuple[tuple[int, int], ...], tuple[Tensor, Tensor]] = {}
         self.eval().requires_grad_(False)
 
@@ -109,73 +101,52 @@ class FastMOTRv2(MOTRv2):
         return self._plans[key]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The tokens of one image on their way through the encoder, changed in place."""
-
-    tokens: Tensor
-    """`[S, C]` float32."""
-    cast: Tensor
-    """The same as matrix products take them; `tokens` itself where that is float32."""
-    with_position: Tensor
-    """With the position added."""
-    position: Tensor
-
-    def add_norm(
-        self, part: slice, y: Tensor, norm: nn.LayerNorm, *, with_position: bool = False
-    ) -> None:
-        """Tokens of a part become `norm(tokens + y)`."""
-        x, copy = self.tokens[part], self.cast[part]
-        position, goal = self.position[part], self.with_position[part]
-        if kernels.serves(y, 1) and x.dtype == torch.float32:
-            twice = None if self.cast is self.tokens else copy
-            kernels.add_norm(x, y, norm, x, twice, *((position, goal) if with_position else ()))
-            return
-        x.copy_(norm(x + y))
-        if self.cast is not self.tokens:
-            copy.copy_(x)
-        if with_position:
-            goal.copy_(x + position)
-
-
 class FastEncoder(nn.Module):
-    """An `Encoder` of one image, whose products are of `dtype`."""
+    """The layers of an `Encoder`, for one image that goes through each in parts.
 
-    def __init__(self, layers: list[EncoderLayer], dtype: torch.dtype) -> None:
+    Products are of `dtype`. The layers are used up.
+    """
+
+    def __init__(self, layers: list[Any], dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype = dtype
-        self.layers = nn.ModuleList(FastEncoderLayer(layer, dtype) for layer in layers)
+        self.dtype, self.layers = dtype, nn.ModuleList(layers)
+        for layer in layers:
+            layer.self_attn = FastAttention(layer.self_attn, dtype, dtype)
+            layer.linear1 = _linear(dtype, layer.linear1)
+            layer.linear2 = _linear(dtype, layer.linear2)
 
     def forward(self, tokens: Tensor, position: Tensor, shapes: Shapes, reference: Tensor) -> None:
-        """Change the tokens `[S, C]`; `position` alike, `reference` `[S, 2]`."""
-        with_position = (tokens + position).to(self.dtype)
-        work = _Work(tokens, tokens.to(self.dtype), with_position, position)
-        for layer in self.layers:
-            layer(work, shapes, reference)
+        """Change the tokens `[S, C]`, float32; `position` alike, `reference` `[S, 2]`."""
+        given = tokens.to(self.dtype)  # for products; `tokens` itself where they are of float32
+        query = (tokens + position).to(self.dtype)
+        on_cpu = tokens.device.type == "cpu"
+        together = CHUNK if on_cpu else max(1, len(tokens))
+        for layer in cast(list[Any], self.layers):
+            value = layer.self_attn.values(given)
+            if on_cpu:  # with heads apart: one fits the cache, and all of its sets
+                value = value.transpose(0, 1).contiguous().transpose(0, 1)
+            for first in range(0, len(tokens), together):
+                part = slice(first, first + together)
+                x, copy = tokens[part], None if given is tokens else given[part]
+                attended = layer.self_attn.attend(query[part], value, shapes, reference[part])
+                _add_norm(x, attended, layer.norm1, copy)
+                y = layer.linear2(layer.linear1(given[part], "relu"))
+                _add_norm(x, y, layer.norm2, copy, position[part], query[part])
 
 
-class FastEncoderLayer(nn.Module):
-    """An `EncoderLayer` that goes through its tokens in parts."""
-
-    def __init__(self, layer: EncoderLayer, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.attention = FastAttention(layer.self_attn, dtype, dtype)
-        self.first, self.second = (_linear(dtype, part) for part in (layer.linear1, layer.linear2))
-        self.norm1, self.norm2 = layer.norm1, layer.norm2
-
-    def forward(self, work: _Work, shapes: Shapes, reference: Tensor) -> None:
-        """Change the tokens of one image."""
-        value = self.attention.values(work.cast)
-        if value.device.type == "cpu":  # with heads apart: one fits the cache, and all of its sets
-            value = value.transpose(0, 1).contiguous().transpose(0, 1)
-        together = CHUNK if value.device.type == "cpu" else max(1, len(work.tokens))
-        for first in range(0, len(work.tokens), together):
-            part = slice(first, first + together)
-            query = work.with_position[part]
-            attended = self.attention.attend(query, value, shapes, reference[part])
-            work.add_norm(part, attended, self.norm1)
-            y = self.second(self.first(work.cast[part], "relu"))
-            work.add_norm(part, y, self.norm2, with_position=True)
+def _add_norm(
+    x: Tensor, y: Tensor, norm: nn.LayerNorm, copy: Tensor | None,
+    position: Tensor | None = None, with_position: Tensor | None = None,
+) -> None:
+    """See `kernels.add_norm`, which does it where it can."""
+    if kernels.serves(y, 1) and x.dtype == torch.float32:
+        kernels.add_norm(x, y, norm, copy, position, with_position)
+        return
+    x.copy_(norm(x + y))
+    if copy is not None:
+        copy.copy_(x)
+    if position is not None and with_position is not None:
+        with_position.copy_(x + position)
 
 
 class FastAttention(nn.Module):
