@@ -6,8 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from tfsasm.runtime.network import Queries, as_queries, as_sets, of_sets, predicted
+from tfsasm.runtime.network import InNumPy, Queries, SetNetwork, predicted
 from tfsasm.tables import as_numpy
+
+
+class Single(InNumPy):
+    """A network of queries one by one, which answers what it is told."""
+
+    classes = parameters = encode = input_size = None
+
+    def __init__(self, learned=None, answer=None):
+        self.learned, self.new, self.answer = 12, learned, answer
+
+    def queries(self, boxes, scores):
+        return self.new
+
+    def decode(self, features, queries, alive=None):
+        self.asked = queries
+        return self.answer
 
 
 @pytest.mark.parametrize("library", [np, torch])
@@ -17,12 +33,15 @@ def test_queries_come_back_as_they_went(library, sets):
     content, boxes = (
         library.asarray(random.random((3 * sets, width), dtype=np.float32)) for width in (5, 4)
     )
-    together = as_sets(Queries(content, boxes), 3)
+    answer = predicted(content[:, 0], boxes, boxes, content)
+    single = Single(Queries(content, boxes), answer)
+    network = SetNetwork(single, 3)
+    together = network.queries(boxes, content[:, 0])
     assert together.content.shape == (sets, 15)
     np.testing.assert_array_equal(as_numpy(together.boxes), as_numpy(boxes)[::3])
-    single = as_queries(together, 3)
-    np.testing.assert_array_equal(as_numpy(single.content), as_numpy(content))
-    np.testing.assert_array_equal(as_numpy(single.boxes), as_numpy(boxes))
+    network.decode(None, together)
+    np.testing.assert_array_equal(as_numpy(single.asked.content), as_numpy(content))
+    np.testing.assert_array_equal(as_numpy(single.asked.boxes), as_numpy(boxes))
 
 
 @pytest.mark.parametrize("library", [np, torch])
@@ -34,7 +53,9 @@ def test_queries_come_back_as_they_went(library, sets):
 def test_a_set_is_as_sure_as_its_least_sure_query(library, scores, expected, kinds):
     boxes = np.arange(24, dtype=np.float32).reshape(6, 4)
     given = [np.asarray(scores, dtype=np.float32), boxes, boxes + 100, boxes[:, :2]]
-    answer = of_sets(predicted(*map(library.asarray, given)), 3)
+    sets = Queries(*map(library.zeros, ((2, 6), (2, 4), (2, 12))))
+    single = Single(answer=predicted(*map(library.asarray, given)))
+    answer = SetNetwork(single, 3).decode(None, sets)
     np.testing.assert_allclose(as_numpy(answer.scores), expected)
     assert as_numpy(answer.classes).tolist() == kinds
     np.testing.assert_array_equal(as_numpy(answer.boxes), boxes[[0, 3]])

@@ -62,14 +62,10 @@ class Manifest:
     """More where sets of them follow one object (CO-MOT), which takes no detections either."""
 
     @property
-    def preset(self) -> str:
-        """The method that goes with it, by name."""
-        return "motr" if self.kind == "motr" else "default" if self.proposals else "motrv2"
-
-    @property
-    def proposals(self) -> bool:
-        """Whether detections are queries."""
-        return self.kind == "motrv2" and self.queries_per_track == 1
+    def own_preset(self) -> str | None:
+        """The method of a network that finds objects itself, by name; None for one of detections.
+        """
+        return "motr" if self.kind == "motr" else "motrv2" if self.queries_per_track > 1 else None
 
     @property
     def width(self) -> int:
@@ -114,19 +110,18 @@ def read_manifest(folder: Path) -> Manifest:
         record = read_json(path)
         if (version := field(record, "format", int)) != _FORMAT:
             raise ValueError(f"its format is {version}, not {_FORMAT}")
-        counts = {name: _count(record, name) for name in _COUNTS if name != "queries_per_track"}
+        record = {"kind": Manifest.kind, "queries_per_track": Manifest.queries_per_track} | record
+        counts = {name: _count(record, name) for name in _COUNTS}
         content = _table(record, "learned_content")
         boxes = _table(record, "learned_boxes", len(content), 4)
         proposal = _table(record, "proposal_content", 1, content.shape[1])
-        kind = field(record, "kind", str) if "kind" in record else "motrv2"
-        if kind not in ("motrv2", "motr"):
+        if (kind := field(record, "kind", str)) not in ("motrv2", "motr"):
             raise ValueError(f"kind is {shown(kind)}, not motrv2 or motr")
-        sets = _count(record, "queries_per_track") if "queries_per_track" in record else 1
-        if len(boxes) % sets:
+        if len(boxes) % (sets := counts["queries_per_track"]):
             raise ValueError(f"{len(boxes)} learned_boxes are no sets of {sets}")
         return Manifest(
-            **counts, learned_content=content, learned_boxes=boxes, proposal_content=proposal,
-            kind=kind, queries_per_track=sets,
+            learned_content=content, learned_boxes=boxes, proposal_content=proposal, kind=kind,
+            **counts,
         )  # fmt: skip
     except InputError as error:
         raise InputError(f"{error}; {AGAIN}") from error

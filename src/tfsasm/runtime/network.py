@@ -169,20 +169,42 @@ class SetNetwork(Generic[Single]):
         self.padded = single.padded
 
     def queries(self, boxes: Array, scores: Array) -> Queries:
-        """New sets of a frame: the learned ones."""
-        return as_sets(self.single.queries(boxes[:0], scores[:0]), self.size)
+        """New sets of a frame: the learned ones. A new set stands where its first query does."""
+        single = self.single.queries(boxes[:0], scores[:0])
+        members = self._joined(single.boxes)
+        return Queries(self._joined(single.content), members[:, :4], members)
 
     def decode(self, features: Any, queries: Queries, alive: Array | None = None) -> Prediction:
-        """Predictions for Q sets in one image."""
-        single = as_queries(queries, self.size)
-        return of_sets(self.single.decode(features, single, self._each(alive)), self.size)
+        """Predictions for Q sets in one image.
+
+        The score of a set is its smallest: of each class where there are several. Its box is that
+        of its first query: when the set counts all of them are sure, and this one does not change.
+        """
+        single = Queries(self._split(queries.content), self._split(queries.members))
+        answer = self.single.decode(features, single, self._each(alive))
+        classes = answer.class_scores.shape[1]
+        scores = answer.class_scores.reshape(len(queries), self.size, classes)
+        least = namespace(scores).amin(scores, 1)
+        found = predicted(
+            least[:, 0] if classes == 1 else least, answer.boxes[::self.size],
+            answer.first_boxes[::self.size], self._joined(answer.embeddings),
+        )  # fmt: skip
+        return replace(found, members=self._joined(answer.boxes))
 
     def interact(
         self, content: Array, boxes: Array, embeddings: Array, alive: Array | None = None
     ) -> Array:
         """Content `[A, G*C]` of the next frame for A sets whose queries stand at `[A, 4G]`."""
-        one, two, three = (split(rows, self.size) for rows in (content, boxes, embeddings))
-        return joined(self.single.interact(one, two, three, self._each(alive)), self.size)
+        one, two, three = map(self._split, (content, boxes, embeddings))
+        return self._joined(self.single.interact(one, two, three, self._each(alive)))
+
+    def _split(self, rows: Array) -> Array:
+        """`[N, size * C]` as `[N * size, C]`."""
+        return rows.reshape(len(rows) * self.size, rows.shape[1] // self.size)
+
+    def _joined(self, rows: Array) -> Array:
+        """`[N * size, C]` as `[N, size * C]`."""
+        return rows.reshape(len(rows) // self.size, self.size * rows.shape[1])
 
     def _each(self, alive: Array | None) -> Array | None:
         """Of each set `[N]` as of each of its queries `[N * size]`."""
@@ -194,43 +216,3 @@ class SetNetwork(Generic[Single]):
 def in_sets(network: Single, size: int) -> Single | SetNetwork[Single]:
     """The network itself where one query follows an object, else a `SetNetwork` of it."""
     return network if size == 1 else SetNetwork(network, size)
-
-
-def as_sets(queries: Queries, size: int) -> Queries:
-    """N sets of queries whose `N * size` rows are those of each set one behind the other.
-
-    A new set stands where its first query does.
-    """
-    members = joined(queries.boxes, size)
-    return Queries(joined(queries.content, size), members[:, :4], members)
-
-
-def as_queries(sets: Queries, size: int) -> Queries:
-    """The single queries of `as_sets`."""
-    return Queries(split(sets.content, size), split(sets.members, size))
-
-
-def of_sets(prediction: Prediction, size: int) -> Prediction:
-    """The answers to N sets, of those to their `N * size` queries.
-
-    The score of a set is its smallest: of each class where there are several. Its box is that of
-    its first query: when the set counts all of them are sure, and this one does not change.
-    """
-    n, classes = len(prediction) // size, prediction.class_scores.shape[1]
-    scores = prediction.class_scores.reshape(n, size, classes)
-    least = namespace(scores).amin(scores, 1)
-    answer = predicted(
-        least[:, 0] if classes == 1 else least, prediction.boxes[::size],
-        prediction.first_boxes[::size], joined(prediction.embeddings, size),
-    )  # fmt: skip
-    return replace(answer, members=joined(prediction.boxes, size))
-
-
-def split(rows: Array, size: int) -> Array:
-    """`[N, size * C]` as `[N * size, C]`."""
-    return rows.reshape(len(rows) * size, rows.shape[1] // size)
-
-
-def joined(rows: Array, size: int) -> Array:
-    """`[N * size, C]` as `[N, size * C]`."""
-    return rows.reshape(len(rows) // size, size * rows.shape[1])

@@ -107,8 +107,8 @@ def onnx_opener(threads: int, device: str) -> Opener:
         session = onnx_session(
             path, user=user, mend=AGAIN, threads=threads, providers=providers
         )
-        _check_names(path, "inputs", inputs, [entry.name for entry in session.get_inputs()])
-        _check_names(path, "outputs", outputs, [entry.name for entry in session.get_outputs()])
+        _check_names(path, "inputs", inputs, [one.name for one in session.get_inputs()])
+        _check_names(path, "outputs", outputs, [one.name for one in session.get_outputs()])
         return lambda arrays: session.run(outputs, arrays)
 
     return open_graph

@@ -80,10 +80,9 @@ def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
         return None
     if runtime != "torch":
         try:
-            manifest = read_manifest(Path(weights))
+            return read_manifest(Path(weights)).own_preset
         except InputError:
             return None
-        return None if manifest.proposals else manifest.preset
     from tfsasm.motrv2.family import kind_of
     from tfsasm.motrv2.weights import read_checkpoint
 
