@@ -11,8 +11,7 @@ from helpers.golden_data import released_model, tensor, vectors
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.model import MOTRv2, denoising_mask
 from tfsasm.motrv2.network import prepare
-from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid
-from tfsasm.motrv2.transformer import Prediction, Queries
+from tfsasm.motrv2.transformer import Prediction, Queries, embed_coordinates, embed_grid
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ import torch
 
 from tfsasm import InputError, load
 from tfsasm.motrv2.family import load_model
-from tfsasm.motrv2.position_encoding import embed_coordinates
-from tfsasm.motrv2.transformer import Features
+from tfsasm.motrv2.transformer import Features, embed_coordinates
 from tfsasm.runtime.exported import MANIFEST, ExportedNetwork, embed_scores
 from tfsasm.runtime.network import Queries
 from tfsasm.tracking.config import PRESETS

@@ -17,8 +17,14 @@ from tfsasm.errors import WeightsError
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.exact import Linear
 from tfsasm.motrv2.model import ImageEncoder
-from tfsasm.motrv2.position_encoding import embed_coordinates
-from tfsasm.motrv2.transformer import BoxHead, DecoderLayer, Features, answers, pixel_centres
+from tfsasm.motrv2.transformer import (
+    BoxHead,
+    DecoderLayer,
+    Features,
+    answers,
+    embed_coordinates,
+    pixel_centres,
+)
 from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
 from tfsasm.pytorch import Undrawn, differences, refuse
 
@@ -82,7 +88,13 @@ class DeformableDETR(ImageEncoder):
 
     def _guesses(self, features: Features) -> Tensor:
         """The boxes `[1, Q, 4]` of the pixels that most look like an object of the first class."""
-        boxes = _pixel_boxes(features)
+        # A box about each pixel of each level, larger on coarser ones.
+        centres = pixel_centres(features.shapes, features.tokens)[:, :, 0]
+        sizes = [
+            centres.new_full((1, height * width, 2), _GUESS_SIZE * 2**level)
+            for level, (height, width) in enumerate(features.shapes)
+        ]
+        boxes = torch.cat([centres, torch.cat(sizes, dim=1)], dim=-1)
         inside = ((boxes > _EDGE) & (boxes < 1 - _EDGE)).all(-1, keepdim=True)
         tokens = self.guess_norm(self.guess(features.tokens.masked_fill(~inside, 0.0)))
         # Outside, a box is so far off that its logit is infinite.
@@ -90,16 +102,6 @@ class DeformableDETR(ImageEncoder):
         found = (self.box_heads[-1](tokens) + logits).sigmoid()
         scores = self.class_heads[-1](tokens)[0, :, 0]
         return found[:, scores.topk(min(self.config.learned_queries, len(scores))).indices]
-
-
-def _pixel_boxes(features: Features) -> Tensor:
-    """A box `[1, S, 4]` about each pixel of each level, larger on coarser ones."""
-    centres = pixel_centres(features.shapes, features.tokens)[:, :, 0]
-    sizes = [
-        centres.new_full((1, height * width, 2), _GUESS_SIZE * 2**level)
-        for level, (height, width) in enumerate(features.shapes)
-    ]
-    return torch.cat([centres, torch.cat(sizes, dim=1)], dim=-1)
 
 
 def load_detr(path: Path | str) -> DeformableDETR:

@@ -67,8 +67,12 @@ def make_model(
         beside = Path(path).with_suffix(".json")
         origin = f"{path}, taken as published (another one needs its configuration in {beside}),"
     else:
-        if config.model.kind == "motrv2":
-            _check_classes(state, config, path)
+        classes, told = _classes(state), config.model.classes
+        if config.model.kind == "motrv2" and classes not in (None, told):
+            raise WeightsError(
+                f"{path} has class heads of {classes} classes, and its configuration is one of "
+                f'{told}; set "classes": {classes} in {Path(path).with_suffix(".json")}'
+            )
         check_size(config.model, state, path)
     if is_comot(state):
         state, config = from_comot(state, config, path)
@@ -107,15 +111,6 @@ def _published_config(state: Mapping[str, Tensor], path: Path | str) -> NetworkC
         log.warning("%s: it has %d learned queries, and so has the network", path,
                     sizes.learned_queries)  # fmt: skip
     return replace(config, model=sizes)
-
-
-def _check_classes(state: Mapping[str, Tensor], config: NetworkConfig, path: Path | str) -> None:
-    classes = _classes(state)
-    if classes not in (None, config.model.classes):
-        raise WeightsError(
-            f"{path} has class heads of {classes} classes, and its configuration is one of "
-            f'{config.model.classes}; set "classes": {classes} in {Path(path).with_suffix(".json")}'
-        )
 
 
 def _classes(state: Mapping[str, Tensor]) -> int | None:

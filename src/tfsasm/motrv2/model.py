@@ -17,7 +17,6 @@ from tfsasm.motrv2.backbone import BACKBONES
 from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention
 from tfsasm.motrv2.exact import Linear
-from tfsasm.motrv2.position_encoding import embed_coordinates
 from tfsasm.motrv2.transformer import (
     BoxHead,
     Decoder,
@@ -27,6 +26,7 @@ from tfsasm.motrv2.transformer import (
     Prediction,
     Queries,
     SelfAttention,
+    embed_coordinates,
     level_positions,
 )
 
@@ -116,7 +116,11 @@ class MOTRv2(ImageEncoder):
         self.denoising_content = nn.Parameter(torch.empty(1, width))
         self.interaction = Interaction(config)
         self.size = sum(p.numel() for p in self.parameters())  # what it costs, roughly
-        _initialise(self)
+        initialise(self, (self.encoder, self.decoder, self.interaction))
+        nn.init.uniform_(self.learned_boxes)
+        for content in (self.learned_content, self.proposal_content, self.denoising_content):
+            nn.init.normal_(content)
+        self.decoder.class_heads, self.decoder.box_heads = initial_heads(config)
 
     def queries(self, boxes: Tensor, scores: Tensor) -> Queries:
         """New queries of a frame: the learned ones, then one per proposal (SPEC 5.1).
@@ -170,16 +174,6 @@ def _projections(channels: tuple[int, ...], width: int, levels: int) -> nn.Modul
     return nn.ModuleList(nn.Sequential(layer, nn.GroupNorm(32, width)) for layer in layers)
 
 
-@torch.no_grad()
-def _initialise(model: MOTRv2) -> None:
-    initialise(model, (model.encoder, model.decoder, model.interaction))
-    nn.init.uniform_(model.learned_boxes)
-    for content in (model.learned_content, model.proposal_content, model.denoising_content):
-        nn.init.normal_(content)
-    model.decoder.class_heads, model.decoder.box_heads = initial_heads(model.config)
-
-
-@torch.no_grad()
 def initialise(model: ImageEncoder, parts: Iterable[nn.Module]) -> None:
     """Initial values of the published recipe (SPEC 4.8, 3.2) of all but heads and queries."""
     for part in parts:

@@ -1,4 +1,4 @@
-"""Deformable encoder, and the decoder that answers queries (SPEC 3.4 to 4.5).
+"""Deformable encoder, the decoder that answers queries, and sine encodings (SPEC 3.4 to 4.5).
 
 What is unusual here: decoder queries carry their reference *box*, and its encoding is recomputed
 from the refined box before every layer; there is no other position. Self-attention runs first.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -18,9 +19,10 @@ from tfsasm.motrv2.config import ModelConfig
 from tfsasm.motrv2.deformable_attention import DeformableAttention, level_sizes
 from tfsasm.motrv2.exact import Linear, linear, products
 from tfsasm.motrv2.fast.kernels import Shapes
-from tfsasm.motrv2.position_encoding import embed_coordinates, embed_grid
 from tfsasm.runtime.network import Queries
 from tfsasm.tables import Table
+
+_TEMPERATURE = 10000.0  # of sine encodings
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,46 @@ def level_positions(shapes: Shapes, level_embed: Tensor) -> list[Tensor]:
     features = level_embed.shape[1] // 2
     grids = [embed_grid(h, w, features, level_embed.device) for h, w in shapes]
     return [grid + embed[:, None, None] for grid, embed in zip(grids, level_embed, strict=True)]
+
+
+def _waves(angles: Tensor, features: int) -> Tensor:
+    """`[...]` angles to `[..., features]`: sine and cosine alternate and share a wavelength."""
+    index = torch.arange(features, dtype=torch.float32, device=angles.device)
+    wavelength = _TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / features)
+    phase = angles[..., None] / wavelength
+    return torch.stack([phase[..., 0::2].sin(), phase[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+def embed_coordinates(values: Tensor, features: int, turns: float = 1.0) -> Tensor:
+    """Encode `[..., n]` coordinates in [0, 1] as `[..., n * features]`, one behind the other.
+
+    The fastest wave makes `turns` full turns over the image; published: one.
+    """
+    return _waves(values * (2 * math.pi * turns), features).flatten(-2)
+
+
+def embed_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    """Encode the pixels of an image as `[1, 2 * features, H, W]`: rows first, then columns.
+
+    Each spans a full turn. Made once per size; not to be changed in place.
+    """
+    if torch.compiler.is_compiling():  # the sizes of a traced graph are free: nothing to keep it by
+        return _grid(height, width, features, device)
+    return _kept_grid(height, width, features, device)
+
+
+@lru_cache(maxsize=32)
+def _kept_grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():  # serves training as well
+        return _grid(height, width, features, device)
+
+
+def _grid(height: int, width: int, features: int, device: torch.device) -> Tensor:
+    counts = torch.ones(1, height, width, device=device)
+    y, x = counts.cumsum(1), counts.cumsum(2)
+    y = (y - 0.5) / (y[:, -1:] + 1e-6) * (2 * math.pi)
+    x = (x - 0.5) / (x[:, :, -1:] + 1e-6) * (2 * math.pi)
+    return torch.cat([_waves(y, features), _waves(x, features)], dim=-1).permute(0, 3, 1, 2)
 
 
 class SelfAttention(nn.Module):
