@@ -175,4 +175,4 @@ def test_a_step_in_float32_is_that_step(size, model, plain):
             clear = gradients[name].abs() > 1e-2 * gradients[name].square().mean().sqrt()
             assert clear.any()
             moved, wanted = (parameter.detach() - before[name])[clear], change[name][clear]
-            assert (moved - wanted).norm() < 5e-3 * wanted.norm(), name
+            assert (moved - wanted).norm() < 2e-2 * wanted.norm(), name
