@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfsasm.processes import foreign_load, page_faults, peak_memory
+from tfsasm.processes import foreign_load, page_faults, peak_memory, peak_of
 
 
 @pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="Windows counts no load")
@@ -13,6 +13,17 @@ from tfsasm.processes import foreign_load, page_faults, peak_memory
 def test_what_is_above_the_own_threads_is_the_load_of_others(monkeypatch, average, threads, others):
     monkeypatch.setattr(os, "getloadavg", lambda: (average, 9.0, 9.0))
     assert foreign_load(threads) == others
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such counts")
+def test_the_peak_of_a_process_of_its_own_is_that_of_its_work():
+    size = int(peak_memory()) + 2**26  # more than this process, whose size its own begins with
+    assert size < peak_of(bytearray, size) < size + 2**26
+
+
+def test_a_process_that_dies_is_an_error():
+    with pytest.raises(RuntimeError, match="the process that measures memory died"):
+        peak_of(os._exit, 3)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such counts")

@@ -3,8 +3,12 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
 
 try:
     import resource
@@ -18,6 +22,23 @@ def peak_memory() -> float:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_of(work: Callable[..., object], *given: Any) -> float:
+    """`peak_memory` of a process of its own that does nothing but this work.
+
+    Raises `RuntimeError` when it dies.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(_peak_after, work, *given).result()
+        except BrokenProcessPool as error:
+            raise RuntimeError("the process that measures memory died") from error
+
+
+def _peak_after(work: Callable[..., object], *given: Any) -> float:
+    work(*given)
+    return peak_memory()
 
 
 def page_faults() -> int:

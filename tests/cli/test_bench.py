@@ -21,11 +21,11 @@ from tfsasm.processes import peak_memory
 def here(work, *given):
     """Memory measured in this process; one of its own takes seconds to import PyTorch."""
     work(*given)
-    return peak_memory() / 1e6
+    return peak_memory()
 
 
 def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "peak_mb", here)
+    monkeypatch.setattr(report, "peak_of", here)
     file, plot = tmp_path / "bench.json", tmp_path / "bench.svg"
     outcome = tfsasm(
         "bench", "--weights", small_weights, "--size", "48x64", "--tracks", 3, "--rounds", 1,
@@ -55,7 +55,7 @@ def test_stages_add_up_and_variants_are_compared(tfsasm, small_weights, tmp_path
 def test_an_exported_network_is_a_column_beside_the_others(
     tfsasm, small_weights, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(report, "peak_mb", here)
+    monkeypatch.setattr(report, "peak_of", here)
     file = tmp_path / "bench.json"
     outcome = tfsasm(
         "bench", "--weights", small_weights, "--size", "48x64", "--tracks", 3, "--rounds", 1,

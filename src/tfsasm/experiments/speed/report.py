@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +18,8 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.precision import KINDS
-from tfsasm.processes import peak_memory
+from tfsasm.processes import peak_of
+from tfsasm.runtime.allocator import keep_freed_memory
 from tfsasm.runtime.network import Network
 
 
@@ -49,8 +46,8 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
         write_clip(video, settings.height, settings.width, settings.frames)
         if set(RUNTIMES).intersection(settings.variants):
             # Not in this process: the system counts its size in the peak of those that it starts.
-            peak_mb(_export, settings, exported)
-        memory = {name: peak_mb(_alone, settings, name, exported, video) for name in measured}
+            peak_of(_export, settings, exported)
+        memory = {name: peak_of(_alone, settings, name, exported, video) for name in measured}
         variants = {name: _variant(settings, name, exported) for name in measured}
         for lap in range(settings.rounds + 1):
             for name, (network, config) in variants.items():
@@ -90,23 +87,6 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def peak_mb(work: Callable[..., None], *given: Any) -> float:
-    """Largest resident memory in MB of a process of its own that does nothing but this work."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        try:
-            return pool.submit(_measured, work, *given).result()
-        except BrokenProcessPool as error:
-            raise RuntimeError("the process that measures memory died") from error
-
-
-def _measured(work: Callable[..., None], *given: Any) -> float:
-    from tfsasm.runtime.allocator import keep_freed_memory
-
-    keep_freed_memory()  # as the command line does
-    work(*given)
-    return peak_memory() / 1e6
-
-
 def _variant(settings: Settings, name: str, exported: Path) -> tuple[Network, NetworkConfig]:
     model, config = load_network(settings.network, settings.weights)
     return make_variant(name, model, config, exported), config
@@ -118,6 +98,7 @@ def _export(settings: Settings, folder: Path) -> None:
 
 def _alone(settings: Settings, name: str, exported: Path, video: Path) -> None:
     """What a process of its own does, to see how much memory it takes."""
+    keep_freed_memory()  # as the command line does
     torch.set_num_threads(settings.threads)
     network, config = _variant(settings, name, exported)
     measure(network, config.model.width, video, settings.tracks)
@@ -144,5 +125,5 @@ def _summary(
         "stages": stages,
         "limit_ms": {name: round(ms, 3) for name, ms in least.items() if name in stages},
         "page_faults": round(statistics.median(frame.faults for frame in measured)),
-        "peak_rss_mb": round(memory, 1),
+        "peak_rss_mb": round(memory / 1e6, 1),
     }  # fmt: skip
