@@ -46,7 +46,7 @@ def folders(tmp_path_factory):
     """Two videos with every class but trains, crowds, and classes that are ignored."""
     root = tmp_path_factory.mktemp("bdd")
     kinds = [c for c in CATEGORIES if c != "train"] + ["other person", "other vehicle", "trailer"]
-    for video, frames, objects, seed in (("b1-aa", 40, 40, 1), ("b1-bb", 25, 30, 2)):
+    for video, frames, objects, seed in (("b1-aa", 16, 40, 1), ("b1-bb", 10, 30, 2)):
         rng = np.random.default_rng(seed)
         truth = walk(frames, objects, seed)
         classes = {int(i): str(rng.choice(kinds)) for i in np.unique(truth.ids)}

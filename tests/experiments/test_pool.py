@@ -1,5 +1,6 @@
 """Work in processes that may die."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from tfsasm.experiments.pool import Advanced, Failed, Finished, Processes
 from tfsasm.files import atomic_path
 
 
-def make(prefix):
-    """Counts to the number in a name; some names fail."""
+def make(folder):
+    """Counts to the number in a name; some names fail, some take processes down with them."""
 
     def work(name):
         yield from range(1, int(name[-1]) + 1)
@@ -25,9 +26,10 @@ def make(prefix):
             raise InputError(f"{name} is bad")
         if name.startswith("bug"):
             raise KeyError(name)
-        if name.startswith("die"):
+        if name.startswith("die") or (name.startswith("once") and not (folder / name).exists()):
+            (folder / name).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return prefix + name
+        return f"did {name}"
 
     return work
 
@@ -36,8 +38,8 @@ def outcomes(events):
     return {event.name: event for event in events if not isinstance(event, Advanced)}
 
 
-def test_every_name_is_worked_on_and_reported():
-    events = list(Processes()(["a2", "b1", "c3"], partial(make, "did ")))
+def test_every_name_is_worked_on_and_reported(tmp_path):
+    events = list(Processes()(["a2", "b1", "c3"], partial(make, tmp_path)))
     found = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
     assert outcomes(events) == found
     assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
@@ -59,47 +61,31 @@ def test_what_is_stopped_leaves_no_half_written_file(tmp_path, workers):
     events = Processes(workers)(["a", "b"], partial(make_writer, tmp_path))
     next(events)
     assert list(tmp_path.iterdir())
+    assert bool(multiprocessing.active_children()) == (workers > 1)
     events.close()
     assert not list(tmp_path.iterdir())
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failure_is_reported_and_costs_nothing_else(workers):
-    dying = ["die1", "die2"] if workers > 1 else []  # both at once: others must take their places
+def test_a_failure_is_reported_and_costs_nothing_else(tmp_path, workers):
+    """A process that dies is replaced; what it was working on is begun again, twice at most."""
+    dying = ["die1", "once1"] if workers > 1 else []  # both at once: others must take their places
     names = [*dying, "bad1", "a1", "bug1", "b1"]
-    found = outcomes(Processes(workers)(names, partial(make, "did ")))
+    found = outcomes(Processes(workers)(names, partial(make, tmp_path)))
     assert found["bad1"] == Failed("bad1", "bad1 is bad")
     assert found["bug1"].message == "KeyError: 'bug1'"
     assert "raise KeyError(name)" in found["bug1"].trace
-    for name in names:
-        if name.startswith("die"):
-            assert found[name].message == "its process ended with code -9, 3 times; out of memory?"
-        elif len(name) == 2:
-            assert found[name] == Finished(name, f"did {name}")
+    for name in ("a1", "b1", *dying[1:]):
+        assert found[name] == Finished(name, f"did {name}")
+    for name in dying[:1]:
+        assert found[name].message == "its process ended with code -9, 3 times; out of memory?"
     assert found.keys() == set(names)
 
 
-def make_dying_once(folder):
-    """Each name takes down the first process that works on it."""
-
-    def work(name):
-        yield 1
-        if not (folder / name).exists():
-            (folder / name).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return name
-
-    return work
-
-
-def test_what_a_dead_process_was_working_on_is_begun_again(tmp_path):
-    found = outcomes(Processes(2)(["a", "b"], partial(make_dying_once, tmp_path)))
-    assert found == {name: Finished(name, name) for name in ("a", "b")}
-
-
 def test_work_that_cannot_begin_fails_on_every_name():
-    found = outcomes(Processes(2)(["a1", "b1"], refuse))
-    assert found == {name: Failed(name, "no weights") for name in ("a1", "b1")}
+    found = outcomes(Processes(2)(["a1", "b1", "c1"], refuse))
+    assert found == {name: Failed(name, "no weights") for name in ("a1", "b1", "c1")}
 
 
 def refuse():
@@ -108,17 +94,7 @@ def refuse():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nothing_to_do_is_nothing_done(workers):
-    assert list(Processes(workers)([], partial(make, ""))) == []
-
-
-def test_closing_ends_the_workers():
-    import multiprocessing
-
-    events = Processes(2)([f"a{n}" for n in range(1, 9)], partial(make, ""))
-    next(events)
-    assert multiprocessing.active_children()
-    events.close()
-    assert not multiprocessing.active_children()
+    assert list(Processes(workers)([], partial(make, None))) == []
 
 
 @pytest.mark.slow

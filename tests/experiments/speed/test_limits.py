@@ -15,6 +15,12 @@ NETWORK = NetworkConfig(SMALL, short_side=64, max_side=96)
 FAST = Bandwidth(memory=100.0, cache=1000.0)
 
 
+@pytest.fixture(scope="module")
+def frame():
+    """What a frame with 10 queries needs, and its layers."""
+    return limits.needs(NETWORK, 64, 96, queries=10)
+
+
 @pytest.fixture
 def rates(monkeypatch):
     """Rates as a machine might have them, without a machine."""
@@ -22,8 +28,8 @@ def rates(monkeypatch):
     monkeypatch.setattr(limits, "matrix_rate", lambda shape, kind: table[kind])
 
 
-def test_the_layers_of_a_frame_have_its_operations():
-    needed, layers = limits.needs(NETWORK, 64, 96, queries=10)
+def test_the_layers_of_a_frame_have_its_operations(frame):
+    needed, layers = frame
     found = {}
     for layer in layers:
         if layer.shape:
@@ -33,13 +39,12 @@ def test_the_layers_of_a_frame_have_its_operations():
     assert 0.5 * needed["decoder"] < found["decoder"] < needed["decoder"]  # less self-attention
 
 
-def test_operations_of_the_first_convolution_are_among_those_of_the_backbone():
-    needed, _ = limits.needs(NETWORK, 64, 96, queries=10)
-    assert needed["backbone"] > 2 * 32 * 3 * 9 * 32 * 48 / 1e9
+def test_operations_of_the_first_convolution_are_among_those_of_the_backbone(frame):
+    assert frame[0]["backbone"] > 2 * 32 * 3 * 9 * 32 * 48 / 1e9
 
 
-def test_more_queries_need_more_of_the_decoder_alone():
-    needed, more = (limits.needs(NETWORK, 64, 96, queries)[0] for queries in (10, 20))
+def test_more_queries_need_more_of_the_decoder_alone(frame):
+    needed, more = frame[0], limits.needs(NETWORK, 64, 96, queries=20)[0]
     assert more["decoder"] > needed["decoder"]
     assert more["encoder"] == needed["encoder"]
 

@@ -8,7 +8,7 @@ from tfsasm.experiments.speed.variants import fast_network
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network(small_weights):
     return fast_network("tiny", small_weights)
 
@@ -40,8 +40,8 @@ def test_there_is_a_row_for_each_number_of_detections():
 
 
 def test_there_is_a_row_for_each_tenth_of_a_video_of_the_appearance_tracker():
-    rows = scaling.appearance_by_length(120, 3)
-    assert [row["frames"] for row in rows] == list(range(12, 121, 12))
+    rows = scaling.appearance_by_length(60, 3)
+    assert [row["frames"] for row in rows] == list(range(6, 61, 6))
     assert rows[-1]["identities"] > rows[0]["identities"] >= 3  # others came
 
 
