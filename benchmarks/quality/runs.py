@@ -29,8 +29,7 @@ def configured(settings: str) -> AppearanceConfig:
 
 def track_appearance(frames: Iterable[FrameDetections], config: AppearanceConfig) -> Trajectories:
     """The appearance tracker over one clip, from embeddings and camera motion that are known."""
-    views = gallery(config.gallery)
-    state = begin(views, config)
+    state = begin(config)
 
     def tracked() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         nonlocal state
@@ -41,12 +40,12 @@ def track_appearance(frames: Iterable[FrameDetections], config: AppearanceConfig
                 seen = replace(seen, embeddings=np.where(embedded, vectors, np.float32(0)))
                 if not state.channels and len(vectors):
                     channels = vectors.shape[1]
-                    blank = views.empty(len(state.tracks), channels)
+                    blank = gallery(config.gallery, len(state.tracks), channels)
                     state = replace(state, channels=channels,
                                     tracks=replace(state.tracks, appearance=blank))  # fmt: skip
                 elif not state.channels:
                     seen = replace(seen, embeddings=None)
-            state, ids, _, boxes = step(state, seen, views, config)
+            state, ids, _, boxes = step(state, seen, config)
             yield ids, boxes
 
     return Trajectories.from_frames(tracked())

@@ -197,9 +197,9 @@ def test_two_workers_give_the_same_files(
 
 def test_the_network_is_loaded_once(evaluate, monkeypatch):
     loaded = []
-    usual = load.torch_network
+    usual = load.load_network
     monkeypatch.setattr(
-        "tfsasm.cli.experiment.torch_network",
+        "tfsasm.cli.experiment.load_network",
         lambda *given, **settings: loaded.append(given) or usual(*given, **settings),
     )  # fmt: skip
     assert evaluate("--sequences", "a", "c").code == 0

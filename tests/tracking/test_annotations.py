@@ -8,8 +8,7 @@ import pytest
 import supervision as sv
 from pycocotools.coco import COCO
 
-from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
-from tfsasm.tracking.results import rows
+from tfsasm.tracking.results import CocoFile, CvatFile, FiftyOneFile, rows
 from tfsasm.video.source import Frame
 
 

@@ -12,8 +12,8 @@ import supervision as sv
 from helpers.browser import until
 from helpers.pages import FRAMES, ids, ready, scene
 from tfsasm.motchallenge import read_tracks
-from tfsasm.tracking.annotations import CvatFile
 from tfsasm.tracking.postprocess import corrected_text, read_corrections
+from tfsasm.tracking.results import CvatFile
 
 pytestmark = pytest.mark.browser
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers.fakes import EMBEDDED, REFRESHED, FakeNetwork, box, predicted, proposals
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.proposals import NO_CLASS, Proposals
 from tfsasm.runtime.network import Prediction, Queries
 from tfsasm.tables import Table, as_numpy
 from tfsasm.tracking import memory
@@ -25,7 +25,7 @@ from tfsasm.tracking.config import (
     paper,
 )
 from tfsasm.tracking.query import observe, report, step
-from tfsasm.tracking.state import TrackOutput, Tracks, begin, settled
+from tfsasm.tracking.state import TrackOutput, begin, new_tracks, settled
 
 CONFIG = TrackerConfig()
 NONE = Proposals.empty()
@@ -312,10 +312,7 @@ def observed(config, library=torch):
         )
     )  # fmt: skip
     content = library.asarray(np.arange(len(SCENE), dtype="f")[:, None].repeat(2, axis=1))
-    velocity = library.asarray(np.zeros((len(SCENE), 2), dtype="f"))
-    tracks = Tracks(
-        ids, missed, Queries(content, before), memory.empty(content, config.memory), velocity
-    )
+    tracks = replace(new_tracks(Queries(content, before), config), ids=ids, missed=missed)
     prediction = Prediction(scores, last, first, content + 100)
     status = update_status(ids, missed, scores, 6, config.lifecycle)
     return observe(tracks, prediction, status, config).map(as_numpy)
@@ -438,7 +435,7 @@ def output_of(scores, boxes, library=np):
     n = len(scores)
     return TrackOutput(
         np.arange(n), np.array(scores, dtype="f"), np.array(boxes, dtype="f").reshape(n, 4),
-        np.arange(n) - 1,
+        np.arange(n) - 1, np.full(n, NO_CLASS),
     ).map(library.asarray)  # fmt: skip
 
 

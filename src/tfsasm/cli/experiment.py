@@ -32,7 +32,7 @@ from tfsasm.files import check_folder, locked
 from tfsasm.runtime.network import Network
 from tfsasm.tracking.appearance.embedders import Embedder, default_name, embedder
 from tfsasm.tracking.config import preset
-from tfsasm.tracking.load import PACKAGED, embedded, packaged_nano, torch_network
+from tfsasm.tracking.load import PACKAGED, embedded, load_network
 from tfsasm.tracking.named import QuerySpec, TrackerSpec
 
 COLUMNS = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
@@ -87,12 +87,8 @@ def make_experiment(
 
 def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[[], Network]:
     """What loads the network that the options name, in this process or another."""
-    if options.weights == "nano":
-        return partial(packaged_nano, options.short_side, options.max_side, options.precision,
-                       device=options.device)  # fmt: skip
-    weights = options.weights if options.weights == "tiny" else Path(options.weights)
     return partial(
-        torch_network, weights, short_side=options.short_side, max_side=options.max_side,
+        load_network, options.weights, short_side=options.short_side, max_side=options.max_side,
         device=options.device, precision=options.precision, exact=exact,
     )  # fmt: skip
 

@@ -26,7 +26,6 @@ from tfsasm.detection.yolox import NAMES
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import TRACKED, check_distinct, check_output
 from tfsasm.runtime.exported import read_manifest
-from tfsasm.tracking.annotations import CocoFile, CvatFile, FiftyOneFile
 from tfsasm.tracking.appearance.embedders import default_name, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.tracking.baselines import ClassicTracker
@@ -34,7 +33,15 @@ from tfsasm.tracking.config import TrackerConfig, preset
 from tfsasm.tracking.named import QuerySpec
 from tfsasm.tracking.query import QueryTracker
 from tfsasm.tracking.report import ReportFile
-from tfsasm.tracking.results import CsvFile, JsonFile, MotFile, ResultFile
+from tfsasm.tracking.results import (
+    CocoFile,
+    CsvFile,
+    CvatFile,
+    FiftyOneFile,
+    JsonFile,
+    MotFile,
+    ResultFile,
+)
 from tfsasm.tracking.run import threads_of_a_part, track_video
 from tfsasm.tracking.streams import Together
 from tfsasm.video.addresses import public_address

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tfsasm.errors import InputError, WeightsError
 from tfsasm.runtime.exported import MANIFEST, ExportedNetwork, read_manifest
-from tfsasm.runtime.network import SetNetwork, in_sets
+from tfsasm.runtime.network import Network, SetNetwork, in_sets
 from tfsasm.tracking.config import TrackerConfig
-from tfsasm.tracking.nano import NanoNetwork, nano_network
+from tfsasm.tracking.nano import Encoder, NanoNetwork, read_weights
 from tfsasm.tracking.query import QueryTracker
 
 if TYPE_CHECKING:
@@ -46,22 +46,33 @@ def load(
     Raises `WeightsError` for a file that cannot be loaded or does not fit, `InputError` for a side
     below 1, a device that is not there or cannot do it, and a folder or package that is missing.
     """
-    if runtime == "torch" and str(weights) == "nano":
-        nano = packaged_nano(short_side, max_side, precision, device=device, threads=threads)
-        return QueryTracker(nano, config)
-    if runtime == "torch":
-        network = torch_network(
-            weights, device=device, short_side=short_side, max_side=max_side, precision=precision,
-            exact=exact,
-        )  # fmt: skip
-        return QueryTracker(network, config)
-    if exact or precision != "auto":
-        raise InputError("an export has its own precision; leave precision and exact out")
-    _check_sides(short_side, max_side)
-    exported = ExportedNetwork(
-        weights, runtime, threads=threads, device=device, short_side=short_side, max_side=max_side
-    )
-    return QueryTracker(in_sets(exported, exported.manifest.queries_per_track), config)
+    network = load_network(
+        weights, runtime, device=device, short_side=short_side, max_side=max_side,
+        precision=precision, exact=exact, threads=threads,
+    )  # fmt: skip
+    return QueryTracker(network, config)
+
+
+def load_network(
+    weights: Path | str, runtime: Runtime = "torch", *, device: str = "auto",
+    short_side: int | None = None, max_side: int | None = None, precision: str = "auto",
+    exact: bool = False, threads: int = 1,
+) -> Network:
+    """The network that `load` gives a tracker."""
+    if runtime != "torch":
+        if exact or precision != "auto":
+            raise InputError("an export has its own precision; leave precision and exact out")
+        _check_sides(short_side, max_side)
+        exported = ExportedNetwork(weights, runtime, threads=threads, device=device,
+                                   short_side=short_side, max_side=max_side)  # fmt: skip
+        return in_sets(exported, exported.manifest.queries_per_track)
+    if str(weights) == "nano":
+        if short_side or max_side or precision != "auto":
+            raise InputError("nano sees images at 416 pixels, in fp32; leave short_side, max_side "
+                             "and precision out")  # fmt: skip
+        return NanoNetwork(*read_weights(embedded("nano")), Encoder(threads, device))
+    return torch_network(weights, device=device, short_side=short_side, max_side=max_side,
+                         precision=precision, exact=exact)  # fmt: skip
 
 
 def _check_sides(short_side: int | None, max_side: int | None) -> None:
@@ -96,17 +107,6 @@ def own_preset(weights: Path | str, runtime: Runtime = "torch") -> str | None:
 def embedded(name: str) -> Path:
     """Path of a checkpoint that ships in the package."""
     return Path(str(files("tfsasm") / "weights" / f"{name}.safetensors"))
-
-
-def packaged_nano(
-    short_side: int | None, max_side: int | None, precision: str, *, device: str = "auto",
-    threads: int = 1,
-) -> NanoNetwork:
-    """The network `nano`, as `load` has it. Raises `InputError` for a scale or precision."""
-    if short_side or max_side or precision != "auto":
-        raise InputError("nano sees images at 416 pixels, in fp32; leave short_side, max_side and "
-                         "precision out")  # fmt: skip
-    return nano_network(embedded("nano"), threads, device)
 
 
 def torch_network(

@@ -78,7 +78,10 @@ class Maps(NamedTuple):
 
 
 class Encoder:
-    """YOLOX-nano's maps, in ONNX Runtime; the heads of the detector are not run."""
+    """YOLOX-nano's maps, in ONNX Runtime; the heads of the detector are not run.
+
+    Raises `InputError` as `providers_on` does.
+    """
 
     def __init__(self, threads: int = 1, device: str = "auto") -> None:
         self._session = onnx_session(
@@ -250,16 +253,8 @@ class NanoNetwork(InNumPy):
         return np.concatenate([0 * age, age + embeddings[:, :1], speed, key], 1, dtype=np.float32)
 
 
-def nano_network(path: Path, threads: int = 1, device: str = "auto") -> NanoNetwork:
-    """The network of a file that `benchmarks/frozen/fit.py` wrote; its maps computed on `device`.
-
-    Raises `InputError` as `providers_on` does.
-    """
-    return NanoNetwork(*read_weights(path), Encoder(threads, device))
-
-
 def read_weights(path: Path) -> tuple[Floats, Floats, Rule]:
-    """`look`, `bias` and the rule."""
+    """`look`, `bias` and the rule of a file that `benchmarks/frozen/fit.py` wrote."""
     tensors = load_file(path)
     look, bias = (tensors[name].astype(np.float32) for name in ("look", "bias"))
     return look, bias, Rule(**{field.name: float(tensors[field.name]) for field in fields(Rule)})

@@ -8,7 +8,7 @@ is a `Network`, in PyTorch or exported, and everything here computes on the arra
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,10 +40,9 @@ from tfsasm.tracking.config import (
     TrackerConfig,
     preset,
 )
-from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
 from tfsasm.tracking.memory import Observation
-from tfsasm.tracking.run import Track, listed, track_video
+from tfsasm.tracking.run import Track, Tracker, listed
 from tfsasm.tracking.state import (
     Origins,
     TrackerState,
@@ -57,7 +56,6 @@ from tfsasm.tracking.state import (
     with_empty_rows,
     with_room,
 )
-from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +251,7 @@ def _in_pixels(boxes: Array, width: int, height: int) -> Floats:
     return cxcywh_to_xyxy(as_numpy(boxes)) * scale
 
 
-class QueryTracker:
+class QueryTracker(Tracker):
     """Follows objects through one video at a time.
 
     `too_small` counts the boxes that are not reported for their size (`config.report_area`).
@@ -364,9 +362,3 @@ class QueryTracker:
         if network.classes > 1:  # those of the detections are of other classes
             tracks.data.pop(CLASS_NAME_DATA_FIELD, None)
         return tracks
-
-    def track(
-        self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
-    ) -> Iterator[tuple[Frame, sv.Detections]]:
-        """Track a whole video from a fresh state; see `track_video`."""
-        return track_video(self, source, detector, prefetch=prefetch, batch=batch)

@@ -39,14 +39,9 @@ class Tracks(Table):
     memory: Memory
     velocity: Array
     """Of the box's centre per frame, in normalised units, `[N, 2]`; 0 while motion is off."""
-    classes: Array = None
-    """Of the detection that each was born of or last matched with, `[N]` int64, or `NO_CLASS`,
-    which it is for all if none are given; with a network of several classes, what the track was
-    when it was last seen."""
-
-    def __post_init__(self) -> None:
-        if self.classes is None:
-            object.__setattr__(self, "classes", no_classes(self.ids))
+    classes: Array
+    """Of the detection that each was born of or last matched with, `[N]` int64, or `NO_CLASS`; with
+    a network of several classes, what the track was when it was last seen."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +74,8 @@ class TrackOutput(Table):
     """`[N, 4]` normalised cxcywh, not clipped to the image (QUIRK-14)."""
     sources: Array
     """Row of the proposal that the track was born of in this frame or is matched with, else -1."""
-    classes: Array = None
+    classes: Array
     """As in `Tracks`."""
-
-    def __post_init__(self) -> None:
-        if self.classes is None:
-            object.__setattr__(self, "classes", no_classes(self.ids))
 
 
 def begin(network: Network, config: TrackerConfig) -> TrackerState:
@@ -99,8 +90,9 @@ def begin(network: Network, config: TrackerConfig) -> TrackerState:
 def new_tracks(queries: Queries, config: TrackerConfig) -> Tracks:
     """Rows without an identity, of N queries."""
     library, device, n = namespace(queries.boxes), queries.boxes.device, len(queries)
+    ids = library.full((n,), NO_ID, dtype=library.int64, device=device)
     return Tracks(
-        ids=library.full((n,), NO_ID, dtype=library.int64, device=device),
+        ids=ids, classes=no_classes(ids),
         missed=library.zeros((n,), dtype=library.int64, device=device),
         queries=queries,
         memory=memory.empty(queries.content, config.memory),

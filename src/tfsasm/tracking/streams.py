@@ -22,9 +22,8 @@ import supervision as sv
 from tfsasm.detection.proposals import Given
 from tfsasm.errors import InputError, TfsasmError
 from tfsasm.runtime.preprocess import as_bgr
-from tfsasm.tracking.given import STORED, GivenDetector, GivenSource, as_detector
 from tfsasm.tracking.query import QueryTracker
-from tfsasm.tracking.run import track_video
+from tfsasm.tracking.run import STORED, GivenDetector, GivenSource, as_detector, track_video
 from tfsasm.video.source import Frame
 
 T = TypeVar("T")

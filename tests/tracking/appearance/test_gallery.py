@@ -27,31 +27,29 @@ KINDS = [
 
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: f"{config.kind} {config.read}")
 def test_a_gallery_tells_people_apart_and_keeps_lost_tracks(config):
-    views = gallery(config)
-    state = views.write(views.empty(3, 8), observation([0, 1, None]))
+    state = gallery(config, 3, 8).written(observation([0, 1, None]), config)
     for _ in range(3):
-        state = views.write(state, observation([0, None, None]))
-    distances = views.distances(state, np.stack([vector(0), vector(1)]))
+        state = state.written(observation([0, None, None]), config)
+    distances = state.distances(np.stack([vector(0), vector(1)]), config)
     np.testing.assert_allclose(distances, [[0, 1], [1, 0], [FAR, FAR]], atol=1e-6)
-    assert views.distances(state[:0], np.zeros((2, 8), np.float32)).shape == (0, 2)
+    assert state[:0].distances(np.zeros((2, 8), np.float32), config).shape == (0, 2)
 
 
 def test_the_gallery_of_none_knows_no_distance():
-    views = gallery(GalleryConfig(kind="none"))
-    state = views.write(views.empty(2, 8), observation([0, 1]))
-    assert views.distances(state, vector(0)[None]).tolist() == [[FAR], [FAR]]
+    config = GalleryConfig(kind="none")
+    state = gallery(config, 2, 8).written(observation([0, 1]), config)
+    assert state.distances(vector(0)[None], config).tolist() == [[FAR], [FAR]]
 
 
 def test_the_sparse_gallery_is_the_memory_itself():
     """Whatever is written, its views are those of `memory.write`, and its mean theirs."""
     config = GalleryConfig(kind="sparse")
-    views, dice = gallery(config), np.random.default_rng(0)
-    blank = np.zeros((4, 8), np.float32)
-    state, plain = views.empty(4, 8), memory.empty(blank, config.memory)
+    state, dice = gallery(config, 4, 8), np.random.default_rng(0)
+    plain = memory.empty(np.zeros((4, 8), np.float32), config.memory)
     for _ in range(40):
         people = [int(p) if p >= 0 else None for p in dice.integers(-2, 8, 4)]
         seen = observation(people, travel=float(dice.uniform(0, 0.4)))
-        state, plain = views.write(state, seen), memory.write(plain, seen, config.memory)
+        state, plain = state.written(seen, config), memory.write(plain, seen, config.memory)
         for name, column in vars(plain).items():
             np.testing.assert_array_equal(getattr(state.memory, name), column)
     assert plain.valid.sum() > 10
@@ -65,45 +63,45 @@ def test_the_sparse_gallery_is_the_memory_itself():
 ])
 def test_the_sparse_gallery_can_be_read_in_three_ways(read, wanted):
     """He was stored again and again, and has just turned."""
-    views = gallery(GalleryConfig(kind="sparse", read=read))
-    state = views.empty(1, 8)
+    config = GalleryConfig(kind="sparse", read=read)
+    state = gallery(config, 1, 8)
     for _ in range(9):
-        state = views.write(state, observation([0]))
-    state = views.write(state, observation([1], travel=0.0))
-    distances = views.distances(state, np.stack([vector(0), vector(1)]))
+        state = state.written(observation([0]), config)
+    state = state.written(observation([1], travel=0.0), config)
+    distances = state.distances(np.stack([vector(0), vector(1)]), config)
     np.testing.assert_allclose(distances[0], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("overlap", [True, False])
 def test_the_sparse_gallery_may_leave_out_how_much_is_covered(overlap):
     """A covered view after a clear one is a candidate only where that does not count."""
-    views = gallery(GalleryConfig(kind="sparse", overlap=overlap))
-    state = views.write(views.empty(1, 8), observation([0], travel=0.0))
+    config = GalleryConfig(kind="sparse", overlap=overlap)
+    state = gallery(config, 1, 8).written(observation([0], travel=0.0), config)
     covered = replace(observation([1], travel=0.0), overlap=np.full(1, 0.9, np.float32))
-    (candidate,) = views.write(state, covered).memory.candidate
+    (candidate,) = state.written(covered, config).memory.candidate
     np.testing.assert_array_equal(candidate, vector(0 if overlap else 1))
 
 
 def test_the_default_compares_with_a_fast_and_a_slow_average_by_halves():
     """He has turned for ten frames: the fast average has followed, the slow one not yet."""
-    views = gallery(GalleryConfig())
-    state = views.empty(1, 8)
+    config = GalleryConfig()
+    state = gallery(config, 1, 8)
     for person in [0] * 40 + [1] * 10:
-        state = views.write(state, observation([person]))
+        state = state.written(observation([person]), config)
     both = np.stack([vector(0), vector(1)])
     (fast,) = (1 - state.fast / np.linalg.norm(state.fast)) @ np.eye(8)[:, :2]
     (slow,) = (1 - state.slow / np.linalg.norm(state.slow)) @ np.eye(8)[:, :2]
     assert fast[1] < fast[0]
     assert slow[0] < slow[1]
-    np.testing.assert_allclose(views.distances(state, both)[0], (fast + slow) / 2, atol=1e-6)
+    np.testing.assert_allclose(state.distances(both, config)[0], (fast + slow) / 2, atol=1e-6)
 
 
 def test_the_slow_average_counts_a_covered_view_less_and_the_first_no_more_than_others():
-    views = gallery(GalleryConfig())
+    config = GalleryConfig()
     covered = replace(observation([1]), overlap=np.full(1, 0.9, np.float32))
-    first = views.write(views.empty(1, 8), covered)
-    np.testing.assert_allclose(views.distances(first, vector(1)[None]), 0, atol=1e-6)
-    state = views.write(first, observation([0]))
+    first = gallery(config, 1, 8).written(covered, config)
+    np.testing.assert_allclose(first.distances(vector(1)[None], config), 0, atol=1e-6)
+    state = first.written(observation([0]), config)
     assert state.slow[0, 0] > 8 * state.slow[0, 1] > 0
 
 

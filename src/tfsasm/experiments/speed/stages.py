@@ -25,7 +25,7 @@ from tfsasm.runtime.network import Network, Queries
 from tfsasm.tracking import memory
 from tfsasm.tracking.config import LifecycleConfig, TrackerConfig, released
 from tfsasm.tracking.query import report, step
-from tfsasm.tracking.state import Origins, TrackerState, Tracks
+from tfsasm.tracking.state import Origins, TrackerState, new_tracks
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter
@@ -159,15 +159,13 @@ def busy_state(network: Network, width: int, config: TrackerConfig, tracks: int)
     g = torch.Generator().manual_seed(0)
     boxes = torch.rand(tracks, 4, generator=g).numpy() * np.float32(0.3) + np.float32(0.2)
     content = torch.randn(tracks, width, generator=g).numpy()
-    empty = memory.empty(content, config.memory)
+    new = new_tracks(Queries(content, boxes), config)
     filled = np.arange(config.memory.capacity) >= config.memory.capacity // 2
     remembered = replace(
-        empty, valid=np.tile(filled, (tracks, 1)),
+        new.memory, valid=np.tile(filled, (tracks, 1)),
         features=torch.randn(tracks, config.memory.capacity, width, generator=g).numpy(),
     )  # fmt: skip
-    zeros = np.zeros(tracks, dtype=np.int64)
-    velocity = np.zeros((tracks, 2), dtype=np.float32)
-    rows = Tracks(np.arange(tracks), zeros, Queries(content, boxes), remembered, velocity)
+    rows = replace(new, ids=np.arange(tracks), memory=remembered)
     return TrackerState(rows.map(network.asarray), next_id=tracks)
 
 

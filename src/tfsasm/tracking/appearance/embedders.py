@@ -191,19 +191,22 @@ class HistogramEmbedder:
         ) * sizes.values + value * sizes.values // 256  # fmt: skip
 
 
-def _crop(image: Image, box: Doubles, height: int, width: int) -> Image:
-    """One box (pixel corners) cut at the image border, resized bilinearly `[height, width, 3]`."""
+def _cut(image: Image, xyxy: Doubles, height: int, width: int) -> Image:
+    """The boxes cut at the image border, resized bilinearly: `[P, height, width, 3]`."""
     rows, columns = image.shape[:2]
-    x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
-    y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)
-    part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    resized: Any = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
-    return resized
+    found = np.empty((len(xyxy), height, width, 3), np.uint8)
+    for box, crop in zip(xyxy, found, strict=True):
+        x1, x2 = np.clip(np.round(box[[0, 2]]), [0, 1], [columns - 1, columns]).astype(int)
+        y1, y2 = np.clip(np.round(box[[1, 3]]), [0, 1], [rows - 1, rows]).astype(int)
+        part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+        cv2.resize(part, (width, height), crop, interpolation=cv2.INTER_LINEAR)
+    return found
 
 
-def _in_batches(run: Callable[[Any], Floats], crops: Any, size: int) -> Floats:
-    """Vectors `[P, C]` of P crops, `size` at a time."""
-    return np.concatenate([run(crops[i : i + size]) for i in range(0, len(crops), size)])
+def _in_batches(run: Callable[[Image], Floats], crops: Image, size: int, channels: int) -> Floats:
+    """Vectors `[P, C]` of P crops, `size` at a time; C are the `channels`."""
+    parts = [run(crops[i : i + size]) for i in range(0, len(crops), size)]
+    return np.concatenate([np.zeros((0, channels), np.float32), *parts])
 
 
 @dataclass(frozen=True)
@@ -267,10 +270,9 @@ class ReidEmbedder:
 
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Unit vectors `[P, C]`; see `Embedder`."""
-        if not len(xyxy):
-            return np.zeros((0, self.channels), dtype=np.float32)
-        crops = np.stack([_crop(image, box, self._height, self._width) for box in xyxy])
-        return unit(_in_batches(self._run, crops, self._batch or self.settings.batch))
+        size = self._batch or self.settings.batch
+        crops = _cut(image, xyxy, self._height, self._width)
+        return unit(_in_batches(self._run, crops, size, self.channels))
 
     def _run(self, crops: Image) -> Floats:
         """`[B, C]` of crops `[B, H, W, 3]`."""
@@ -317,25 +319,22 @@ class HuggingFaceEmbedder:
         self._device = find_device(self.settings.device)
         self._processor, model = load_whole(name.removeprefix(PREFIX), "AutoModel", "image model")
         self._model = model.float().eval().requires_grad_(False).to(self._device)
-        grey = np.full((self.settings.height, self.settings.width, 3), 128, np.uint8)
-        self._channels = self._run([grey]).shape[1]
+        grey = np.full((1, self.settings.height, self.settings.width, 3), 128, np.uint8)
+        self._channels = self._run(grey).shape[1]
 
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Vectors `[P, C]`; see `Embedder`."""
-        if not len(xyxy):
-            return np.zeros((0, self._channels), np.float32)
-        height, width = self.settings.height, self.settings.width
-        crops = [_crop(image, box, height, width)[..., ::-1] for box in xyxy]
-        return _in_batches(self._run, crops, self.settings.batch)
+        crops = _cut(image, xyxy, self.settings.height, self.settings.width)
+        return _in_batches(self._run, crops, self.settings.batch, self._channels)
 
-    def _run(self, crops: Sequence[Image]) -> Floats:
-        """`[B, C]` of RGB images of one size."""
+    def _run(self, crops: Image) -> Floats:
+        """`[B, C]` of crops `[B, H, W, 3]`."""
         import torch
 
-        images = [np.ascontiguousarray(crop) for crop in crops]
         inputs = self._processor(
-            images=images, return_tensors="pt", input_data_format="channels_last"
-        ).to(self._device)
+            images=[np.ascontiguousarray(crop[..., ::-1]) for crop in crops],
+            return_tensors="pt", input_data_format="channels_last",
+        ).to(self._device)  # fmt: skip
         with torch.inference_mode():
             if hasattr(self._model, "get_image_features"):  # CLIP and its like: without the texts
                 output = self._model.get_image_features(**inputs)

@@ -1,7 +1,8 @@
 """Appearance of each track: two averages, the sparse memory, and the usual alternatives.
 
-A gallery is three functions over a table with a row per track: `empty`, `write`, `distances`. The
-sparse one is `tfsasm.tracking.memory` as it is, with appearance embeddings for features.
+A gallery is a table with a row per track that knows what it is after one more frame (`written`) and
+how far its tracks are from new embeddings (`distances`). The sparse one is
+`tfsasm.tracking.memory` as it is, with appearance embeddings for features.
 
 The default is two averages, a fast and a slow one: the fast one follows people as they turn and as
 the light changes, the slow one distinguishes those who look alike (docs/memory.md).
@@ -10,7 +11,7 @@ the light changes, the slow one distinguishes those who look alike (docs/memory.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -52,31 +53,6 @@ class GalleryConfig:
     """Whether the sparse memory prefers views that other detections overlap less."""
 
 
-class Gallery(Protocol):
-    """Tables with a row per track, whose type is the gallery's own."""
-
-    def empty(self, n: int, channels: int) -> Any:
-        """The table of `n` new tracks, for embeddings of `channels` values: nothing yet."""
-        ...
-
-    def write(self, state: Any, seen: Observation) -> Any:
-        """The table after one frame; only rows that are `present` have an embedding in it."""
-        ...
-
-    def distances(self, state: Any, embeddings: Floats) -> Floats:
-        """Cosine distances `[N, D]` to unit vectors `[D, C]`; `FAR` for tracks without any."""
-        ...
-
-
-def gallery(config: GalleryConfig) -> Gallery:
-    """The gallery of that configuration."""
-    if config.kind in ("two", "ema"):
-        return _Averages(config)
-    if config.kind == "sparse":
-        return _Sparse(config)
-    return _Last(config.views if config.kind == "last" else 0)
-
-
 def observe(
     last_box: Doubles, matches: Integers, boxes: Doubles, scores: Doubles, embeddings: Floats
 ) -> Observation:
@@ -102,9 +78,17 @@ def observe(
     return Observation(view, travel, overlap, score, np.asarray(view.any(axis=1)))
 
 
+_LEAST_VISIBLE = 1e-3  # so that a first view which others hide is a view
+
+
 @dataclass(frozen=True)
 class Averages(Table):
-    """Moving averages of N tracks."""
+    """An exponential moving average of all views; with the kind `two` beside a slower one, of views
+    that count the less, the more they are covered.
+
+    The slow one begins as a plain mean, so the first view is no more than another. A detection's
+    distance is the mean of those to both.
+    """
 
     fast: Floats
     """`[N, C]`."""
@@ -121,46 +105,30 @@ class Averages(Table):
         """What detections are compared with, `[N, C]` each."""
         return [self.fast, self.slow]
 
-
-@dataclass(frozen=True)
-class _Averages:
-    """An exponential moving average of all views; with the kind `two` beside a slower one, of views
-    that count the less, the more they are covered.
-
-    The slow one begins as a plain mean, so the first view is no more than another. A detection's
-    distance is the mean of those to both.
-    """
-
-    config: GalleryConfig
-
-    def empty(self, n: int, channels: int) -> Averages:
-        blank = np.zeros((n, channels), np.float32)
-        return Averages(blank, blank, blank, np.zeros(n, bool))
-
-    def write(self, state: Averages, seen: Observation) -> Averages:
-        share, present = self.config.momentum, seen.present[:, None]
-        mixed = share * state.fast + (1 - share) * seen.feature
-        fast = np.where(state.known[:, None], mixed, seen.feature)
+    def written(self, seen: Observation, config: GalleryConfig) -> Averages:
+        """After one frame; only rows that are `present` have an embedding in it."""
+        share, present = config.momentum, seen.present[:, None]
+        mixed = share * self.fast + (1 - share) * seen.feature
+        fast = np.where(self.known[:, None], mixed, seen.feature)
         visible = np.maximum(1 - seen.overlap, _LEAST_VISIBLE)[:, None]
-        slow = self.config.slow_momentum * state.slow + visible * seen.feature
+        slow = config.slow_momentum * self.slow + visible * seen.feature
         return Averages(
-            np.where(present, fast, state.fast), np.where(present, slow, state.slow),
-            np.where(present, seen.feature, state.current), state.known | seen.present,
+            np.where(present, fast, self.fast), np.where(present, slow, self.slow),
+            np.where(present, seen.feature, self.current), self.known | seen.present,
         )  # fmt: skip
 
-    def distances(self, state: Averages, embeddings: Floats) -> Floats:
-        fast = _distances(state.fast, state.known, embeddings)
-        if self.config.kind == "ema":
+    def distances(self, embeddings: Floats, config: GalleryConfig) -> Floats:
+        """Cosine distances `[N, D]` to unit vectors `[D, C]`; `FAR` for tracks without any."""
+        fast = _distances(self.fast, self.known, embeddings)
+        if config.kind == "ema":
             return fast
-        return np.asarray((fast + _distances(state.slow, state.known, embeddings)) / 2)
-
-
-_LEAST_VISIBLE = 1e-3  # so that a first view which others hide is a view
+        return np.asarray((fast + _distances(self.slow, self.known, embeddings)) / 2)
 
 
 @dataclass(frozen=True)
 class SparseViews(Table):
-    """The sparse memory of N tracks beside their current views."""
+    """The sparse memory of N tracks. Until something is stored, the current view takes its place.
+    """
 
     current: Floats
     """The last view `[N, C]`."""
@@ -172,70 +140,67 @@ class SparseViews(Table):
 
     @property
     def means(self) -> list[Floats]:
-        """What detections are compared with, `[N, C]` each."""
+        """As those of `Averages`."""
         return [self.mean]
 
-
-@dataclass(frozen=True)
-class _Sparse:
-    """The sparse memory. Until something is stored, the current view takes its place."""
-
-    config: GalleryConfig
-
-    def empty(self, n: int, channels: int) -> SparseViews:
-        none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
-        return SparseViews(blank, none, blank, memory.empty(blank, self.config.memory))
-
-    def write(self, state: SparseViews, seen: Observation) -> SparseViews:
-        if not self.config.overlap:
+    def written(self, seen: Observation, config: GalleryConfig) -> SparseViews:
+        """As that of `Averages`."""
+        if not config.overlap:
             seen = replace(seen, overlap=np.zeros_like(seen.overlap))
-        after, changed = _written(state.memory, seen, self.config.memory)
-        current = np.where(seen.present[:, None], seen.feature, state.current)
-        mean = np.where(after.valid.any(axis=1, keepdims=True), state.mean, current)
+        after, changed = _written(self.memory, seen, config.memory)
+        current = np.where(seen.present[:, None], seen.feature, self.current)
+        mean = np.where(after.valid.any(axis=1, keepdims=True), self.mean, current)
         mean[changed] = memory.mean_view(after[changed])
-        return SparseViews(current, state.known | seen.present, mean, after)
+        return SparseViews(current, self.known | seen.present, mean, after)
 
-    def distances(self, state: SparseViews, embeddings: Floats) -> Floats:
-        if self.config.read == "mean":
-            return _distances(state.mean, state.known, embeddings)
-        if self.config.read == "half":
-            return _distances((state.current + state.mean) / 2, state.known, embeddings)
-        views = np.concat([state.memory.features, state.current[:, None]], axis=1)
-        valid = np.concat([state.memory.valid, state.known[:, None]], axis=1)
+    def distances(self, embeddings: Floats, config: GalleryConfig) -> Floats:
+        """As those of `Averages`."""
+        if config.read == "mean":
+            return _distances(self.mean, self.known, embeddings)
+        if config.read == "half":
+            return _distances((self.current + self.mean) / 2, self.known, embeddings)
+        views = np.concat([self.memory.features, self.current[:, None]], axis=1)
+        valid = np.concat([self.memory.valid, self.known[:, None]], axis=1)
         return _nearest(views, valid, embeddings)
 
 
 @dataclass(frozen=True)
 class LastViews(Table):
-    """The last views of N tracks, the newest last."""
+    """The last views of N tracks, the newest last, of which the nearest counts (DeepSORT); with
+    room for none nothing is known."""
 
     features: Floats
     """`[N, L, C]`."""
     valid: Flags
     """`[N, L]`."""
 
-
-@dataclass(frozen=True)
-class _Last:
-    """The last views, of which the nearest counts (DeepSORT); with 0 views nothing is known."""
-
-    views: int
-
-    def empty(self, n: int, channels: int) -> LastViews:
-        blank = np.zeros((n, self.views, channels), np.float32)
-        return LastViews(blank, np.zeros((n, self.views), bool))
-
-    def write(self, state: LastViews, seen: Observation) -> LastViews:
+    def written(self, seen: Observation, config: GalleryConfig) -> LastViews:
+        """As that of `Averages`."""
         present = seen.present[:, None]
-        pushed = np.concat([state.features[:, 1:], seen.feature[:, None]], axis=1)
-        valid = np.concat([state.valid[:, 1:], present], axis=1)
+        pushed = np.concat([self.features[:, 1:], seen.feature[:, None]], axis=1)
+        valid = np.concat([self.valid[:, 1:], present], axis=1)
         return LastViews(
-            np.where(present[..., None], pushed, state.features),
-            np.where(present, valid, state.valid),
+            np.where(present[..., None], pushed, self.features),
+            np.where(present, valid, self.valid),
         )
 
-    def distances(self, state: LastViews, embeddings: Floats) -> Floats:
-        return _nearest(state.features, state.valid, embeddings)
+    def distances(self, embeddings: Floats, config: GalleryConfig) -> Floats:
+        """As those of `Averages`."""
+        return _nearest(self.features, self.valid, embeddings)
+
+
+Gallery = Averages | SparseViews | LastViews
+
+
+def gallery(config: GalleryConfig, n: int, channels: int) -> Gallery:
+    """That of `n` new tracks, for embeddings of `channels` values: nothing yet."""
+    none, blank = np.zeros(n, bool), np.zeros((n, channels), np.float32)
+    if config.kind in ("two", "ema"):
+        return Averages(blank, blank, blank, none)
+    if config.kind == "sparse":
+        return SparseViews(blank, none, blank, memory.empty(blank, config.memory))
+    views = config.views if config.kind == "last" else 0
+    return LastViews(np.zeros((n, views, channels), np.float32), np.zeros((n, views), bool))
 
 
 def _written(state: Memory, seen: Observation, config: MemoryConfig) -> tuple[Memory, Integers]:

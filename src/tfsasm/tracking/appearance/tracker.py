@@ -31,12 +31,18 @@ from tfsasm.tracking.appearance import association, motion
 from tfsasm.tracking.appearance.association import AppearanceWeightConfig
 from tfsasm.tracking.appearance.camera import CameraConfig, CameraMotion
 from tfsasm.tracking.appearance.embedders import Embedder, embedder, unit_vectors
-from tfsasm.tracking.appearance.gallery import FAR, Gallery, GalleryConfig, gallery, observe
+from tfsasm.tracking.appearance.gallery import FAR, GalleryConfig, gallery, observe
 from tfsasm.tracking.appearance.state import FrameDetections, State, Tracks
 from tfsasm.tracking.config import NO_ID, MemoryConfig
-from tfsasm.tracking.given import GivenDetector, GivenSource
 from tfsasm.tracking.history import Remembered, remembered
-from tfsasm.tracking.run import Track, Tracker, listed, track_video
+from tfsasm.tracking.run import (
+    GivenDetector,
+    GivenSource,
+    Track,
+    Tracker,
+    listed,
+    track_video,
+)
 from tfsasm.video.source import Frame
 
 EMBEDDING = "embedding"
@@ -58,14 +64,14 @@ class AppearanceConfig:
     duplicate of one: for detectors that take a car for a truck now and then."""
 
 
-def begin(views: Gallery, config: AppearanceConfig) -> State:
+def begin(config: AppearanceConfig) -> State:
     """The state before the first frame: no tracks."""
     nothing = FrameDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
-    return State(_tentative(nothing, views, 0, config))
+    return State(_tentative(nothing, 0, config))
 
 
 def step(
-    state: State, detections: FrameDetections, views: Gallery, config: AppearanceConfig
+    state: State, detections: FrameDetections, config: AppearanceConfig
 ) -> tuple[State, Integers, Integers, Doubles]:
     """One frame: the next state, and the matches to report.
 
@@ -81,7 +87,7 @@ def step(
     found = detections[order]
 
     tracks = _predict(state.tracks, found.warp, config.kalman)
-    distances = _distances(tracks, found, views)
+    distances = _distances(tracks, found, config.gallery)
     scaled = state.reliability.scaled(distances)
     pairs = association.Candidates(
         predicted=tracks.motion.xyxy, last_box=tracks.last_box, missed=tracks.missed,
@@ -93,11 +99,11 @@ def step(
         pairs, tracks.ids != NO_ID, found.scores, tracks.classes, found.classes
     )
     reliability = _update_reliability(state.reliability, tracks, distances, found, matches, config)
-    tracks, learned, noise, next_id = _update_tracks(state, tracks, found, matches, views, config)
+    tracks, learned, noise, next_id = _update_tracks(state, tracks, found, matches, config)
 
     born = association.births(found.xyxy, found.scores, found.classes, matches, config.match)
     if len(born):
-        new = _tentative(found[born], views, state.channels, config)
+        new = _tentative(found[born], state.channels, config)
         if state.frame == 0 or config.match.hits <= 1:  # there were no tracks before
             new = replace(new, ids=next_id + np.arange(len(born)))
             next_id += len(born)
@@ -124,11 +130,11 @@ def _predict(tracks: Tracks, warp: Doubles | None, config: motion.KalmanConfig) 
     return replace(tracks, motion=motion.predict(tracks.motion, config))
 
 
-def _distances(tracks: Tracks, found: FrameDetections, views: Gallery) -> Doubles:
+def _distances(tracks: Tracks, found: FrameDetections, config: GalleryConfig) -> Doubles:
     """Cosine distances `[N, D]` of appearance, NaN where either side has no embedding."""
     if found.embeddings is None:
         return np.full((len(tracks), len(found.scores)), np.nan)
-    distances = views.distances(tracks.appearance, found.embeddings).astype(np.float64)
+    distances = tracks.appearance.distances(found.embeddings, config).astype(np.float64)
     distances[(distances >= FAR) | ~found.embeddings.any(axis=1)] = np.nan
     return distances
 
@@ -150,7 +156,7 @@ def _update_reliability(
 
 
 def _update_tracks(
-    state: State, tracks: Tracks, found: FrameDetections, matches: Integers, views: Gallery,
+    state: State, tracks: Tracks, found: FrameDetections, matches: Integers,
     config: AppearanceConfig,
 ) -> tuple[Tracks, motion.Persistence, motion.MeasurementNoise, int]:
     """Predicted `tracks`, corrected; what is learned of motion and of noise; the next free id."""
@@ -175,7 +181,7 @@ def _update_tracks(
     appearance = tracks.appearance
     if found.embeddings is not None:
         seen = observe(tracks.last_box, matches, found.xyxy, found.scores, found.embeddings)
-        appearance = views.write(appearance, seen)
+        appearance = appearance.written(seen, config.gallery)
     hits = tracks.hits + present
     confirmed = present & (tracks.ids == NO_ID) & (hits >= config.match.hits)
     kinds = tracks.classes.copy()
@@ -190,15 +196,13 @@ def _update_tracks(
     return updated, persistence, noise, state.next_id + int(confirmed.sum())
 
 
-def _tentative(
-    found: FrameDetections, views: Gallery, channels: int, config: AppearanceConfig
-) -> Tracks:
+def _tentative(found: FrameDetections, channels: int, config: AppearanceConfig) -> Tracks:
     """A track for each detection, without identity."""
     n, boxes = len(found.scores), xyxy_to_cxcywh(found.xyxy)
-    appearance = views.empty(n, channels)
+    appearance = gallery(config.gallery, n, channels)
     if found.embeddings is not None:
         seen = observe(found.xyxy, np.arange(n), found.xyxy, found.scores, found.embeddings)
-        appearance = views.write(appearance, seen)
+        appearance = appearance.written(seen, config.gallery)
     return Tracks(
         ids=np.full(n, NO_ID), classes=found.classes, missed=np.zeros(n, dtype=np.int64),
         hits=np.ones(n, dtype=np.int64), motion=motion.begin(boxes, config.kalman),
@@ -219,7 +223,6 @@ class AppearanceTracker(Tracker):
         self, embedder: Embedder | None = None, config: AppearanceConfig | None = None
     ) -> None:
         self.embedder, self.config = embedder, config or AppearanceConfig()
-        self._gallery = gallery(self.config.gallery)
         self.reset()
 
     def __repr__(self) -> str:
@@ -229,7 +232,7 @@ class AppearanceTracker(Tracker):
         """Forget everything: the next frame is the first of another video, ids start at 1."""
         self._check_pixels = PixelCheck()
         self._camera = CameraMotion(self.config.camera)
-        self.state: State = begin(self._gallery, self.config)
+        self.state: State = begin(self.config)
 
     @property
     def tracks(self) -> list[Track]:
@@ -281,19 +284,13 @@ class AppearanceTracker(Tracker):
         if image is not None and self.config.camera.enabled:
             warp = self._camera.update(image, xyxy[scores >= self.config.match.high_score])
         seen = FrameDetections(xyxy, scores, kinds, embeddings, warp, size)
-        self.state, ids, rows, boxes = step(state, seen, self._gallery, self.config)
+        self.state, ids, rows, boxes = step(state, seen, self.config)
         classes = np.zeros(len(scores), int) if found.class_id is None else found.class_id
         reported: Any = found[rows]  # with all that was attached to them
         return replace(
             reported, xyxy=boxes.astype(found.xyxy.dtype), confidence=scores[rows],
             class_id=classes[rows], tracker_id=ids,
         )  # fmt: skip
-
-    def track(
-        self, source: GivenSource, detector: GivenDetector, *, prefetch: int = 2, batch: int = 1
-    ) -> Iterator[tuple[Frame, sv.Detections]]:
-        """Track a whole video from a fresh state; see `track_video`."""
-        return track_video(self, source, detector, prefetch=prefetch, batch=batch)
 
     def _embeddings(
         self, found: sv.Detections, xyxy: Doubles, scores: Doubles, kinds: Integers,
@@ -325,7 +322,7 @@ class AppearanceTracker(Tracker):
                 f"embeddings of {channels} values came after embeddings of {state.channels}; use "
                 "one embedder for a whole video, and reset() before another"
             )
-        blank = self._gallery.empty(len(state.tracks), channels)
+        blank = gallery(self.config.gallery, len(state.tracks), channels)
         tracks = replace(state.tracks, appearance=blank)
         return replace(state, tracks=tracks, channels=channels)
 

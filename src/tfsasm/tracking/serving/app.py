@@ -1,28 +1,39 @@
-"""The HTTP interface of a hub: FastAPI, with its page of all calls at `/docs`."""
+"""The HTTP interface of a hub: FastAPI, with its page of all calls at `/docs`.
+
+Threads that track never wait for a client: each has a queue of its own, of which it misses the
+oldest. Prometheus gets the counters of each stream as they are now, and how old answers were.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import cv2
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 
 from tfsasm.errors import InputError
-from tfsasm.tracking.serving import metrics
 from tfsasm.tracking.serving.connections import LocalOnly, SmallBodies
 from tfsasm.tracking.serving.hub import Full, Hub, Taken, Unknown
 from tfsasm.tracking.serving.stream import Answer, LiveStream
-from tfsasm.tracking.serving.subscribers import Subscribers
 from tfsasm.video.annotate import Annotator
 
 MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each client's own
@@ -30,6 +41,19 @@ MOST_CLIENTS, EVENTS_KEPT, PICTURES_KEPT = 16, 32, 2  # of each stream; each cli
 QUIET = 10.0  # seconds without an answer after which a client hears that the connection is there
 
 _CODES: dict[type[InputError], int] = {Unknown: 404, Taken: 409, Full: 429}
+
+_COUNTERS = {
+    "read": "Frames that were decoded.",
+    "tracked": "Frames with an answer.",
+    "dropped": "Frames that were replaced by a newer one before there was time.",
+    "skipped": "Frames above the limit per second.",
+    "failed": "Frames that the detector or the tracker could not take.",
+    "reconnects": "Connections that were lost and came back.",
+}
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+T = TypeVar("T")
 
 
 class NewStream(BaseModel):
@@ -61,7 +85,7 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     """
     events: Subscribers[str] = Subscribers(MOST_CLIENTS, EVENTS_KEPT)
     pictures: Subscribers[bytes] = Subscribers(MOST_CLIENTS, PICTURES_KEPT)
-    registry, ages = metrics.registry(hub)
+    registry, ages = metrics_of(hub)
     annotator = Annotator()
 
     def publish(stream: LiveStream, answer: Answer) -> None:
@@ -213,3 +237,105 @@ def _as_event(text: str) -> str:
 def _as_part(jpeg: bytes) -> bytes:
     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
     return head.encode() + jpeg + b"\r\n"
+
+
+class Subscriber(Generic[T]):
+    """What a client has not read yet, the newest `kept` of it. Made in an event loop."""
+
+    def __init__(self, kept: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[T | None] = asyncio.Queue(kept)
+
+    def offer(self, item: T | None) -> None:
+        """Give it an item, or None for the end; from any thread."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._put, item)
+
+    async def items(self, patience: float) -> AsyncIterator[T | None]:
+        """What is offered, and None after each `patience` seconds without; until the end."""
+        while True:
+            try:
+                item = await asyncio.wait_for(self._queue.get(), patience)
+            except TimeoutError:
+                yield None
+                continue
+            if item is None:
+                return
+            yield item
+
+    def _put(self, item: T | None) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(item)
+
+
+class Subscribers(Generic[T]):
+    """Subscribers by the name of what they listen to, at most `most` of each."""
+
+    def __init__(self, most: int, kept: int) -> None:
+        self.most, self._kept = most, kept
+        self._of: dict[str, set[Subscriber[T]]] = defaultdict(set)
+
+    def join(self, name: str) -> Subscriber[T] | None:
+        """A new one; None when there are too many."""
+        if self.full(name):
+            return None
+        subscriber: Subscriber[T] = Subscriber(self._kept)
+        self._of[name] = self._of[name] | {subscriber}  # threads may be reading the old set
+        return subscriber
+
+    def leave(self, name: str, subscriber: Subscriber[T]) -> None:
+        """It listens no more."""
+        self._of[name] = self._of[name] - {subscriber}
+        if not self._of[name]:
+            self._of.pop(name, None)
+
+    def full(self, name: str) -> bool:
+        """Whether no more may listen."""
+        return len(self._of.get(name, ())) >= self.most
+
+    def listening(self, name: str) -> bool:
+        """Whether anybody does; from any thread."""
+        return bool(self._of.get(name))
+
+    def end(self) -> None:
+        """The end for everybody; from any thread."""
+        for name in list(self._of):
+            self.offer(name, None)
+
+    def offer(self, name: str, item: T | None) -> None:
+        """Give all of a name an item, or None for the end; from any thread."""
+        for subscriber in self._of.get(name, ()):
+            subscriber.offer(item)
+
+
+class _Streams(Collector):
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """A sample per stream and metric, at the moment of the scrape."""
+        streams = self._hub.streams()
+        for name, text in _COUNTERS.items():
+            full = "tfsasm_reconnects" if name == "reconnects" else f"tfsasm_frames_{name}"
+            family = CounterMetricFamily(full, text, labels=["stream"])
+            for stream in streams:
+                family.add_metric([stream.name], getattr(stream.counts, name))
+            yield family
+        tracks = GaugeMetricFamily("tfsasm_tracks", "Of the last frame.", labels=["stream"])
+        live = GaugeMetricFamily("tfsasm_live", "1 while it is connected.", labels=["stream"])
+        for stream in streams:
+            tracks.add_metric([stream.name], stream.tracks)
+            live.add_metric([stream.name], float(stream.state == "live"))
+        yield from (tracks, live)
+
+
+def metrics_of(hub: Hub) -> tuple[CollectorRegistry, Histogram]:
+    """The metrics of a hub, and the one that takes the age of each answer, by stream."""
+    made = CollectorRegistry()
+    made.register(_Streams(hub))
+    ages = Histogram(
+        "tfsasm_age_seconds", "From the reading of a frame to its answer.", ["stream"],
+        buckets=_SECONDS, registry=made,
+    )  # fmt: skip
+    return made, ages

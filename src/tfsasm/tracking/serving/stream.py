@@ -18,6 +18,7 @@ import supervision as sv
 from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.limits import Limit
+from tfsasm.tracking.results import rows
 from tfsasm.tracking.run import Tracker
 from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Frame, Source, open_video
@@ -162,17 +163,15 @@ class LiveStream:
         return Answer(self._event(arrival, tracks, age), arrival.frame.image, tracks, age)
 
     def _event(self, arrival: Arrival, tracks: sv.Detections, age: float) -> dict[str, Any]:
-        ids, scores = np.asarray(tracks.tracker_id), np.asarray(tracks.confidence)
-        classes = [None] * len(tracks) if tracks.class_id is None else tracks.class_id.tolist()
         return {
             "stream": self.name, "session": arrival.session, "frame": arrival.number,
             "time": arrival.frame.time, "age_ms": round(1000 * age, 1),
             "dropped": self.counts.dropped,
             "tracks": [
-                {"id": int(identity), "xyxy": [round(float(v), 2) for v in xyxy],
-                 "score": round(float(score), 4), "class": kind}
-                for identity, xyxy, score, kind
-                in zip(ids, tracks.xyxy, scores, classes, strict=True)
+                {"id": row.id, "xyxy": [round(v, 2) for v in row.xyxy],
+                 "score": round(row.score, 4),
+                 "class": None if tracks.class_id is None else row.class_id}
+                for row in rows(tracks)
             ],
         }  # fmt: skip
 
