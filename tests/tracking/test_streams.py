@@ -192,6 +192,15 @@ def test_a_detector_is_asked_by_one_thread_at_a_time(noting):
     assert len(list(track_videos(noting, videos, detector, streams=4))) == 40
 
 
+def test_names_of_classes_come_along(noting):
+    def detector(frame):
+        return np.array([[0.0, 0, 6, 30, 0.9, 2]])
+
+    detector.class_names = {2: "car"}
+    for _, _, tracks in track_videos(noting, [frames(2, 40), frames(2, 40)], detector, streams=2):
+        assert set(tracks.data["class_name"]) == {"car"}
+
+
 def test_no_thread_outlives_a_run_that_is_left(noting):
     before = set(threading.enumerate())
     run = track_videos(noting, [frames(30), frames(30)], nothing, streams=2)

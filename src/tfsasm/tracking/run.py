@@ -111,6 +111,7 @@ def track_video(
     after the last good frame of a damaged source.
     """
     detect, frames = as_detector(detector, source), as_source(source)
+    names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
     tracker.reset()
     if together:
         detect = together.one_at_a_time(detect)
@@ -124,7 +125,6 @@ def track_video(
             else threads.prefetch(_prepared(tracker, found, batch), ahead)
         ) as ready,
     ):  # fmt: skip
-        names = getattr(tracker, "class_names", {}) or getattr(detect, "class_names", {})
         for frame, proposals, prepared in ready:
             with naming(frame):
                 tracks = tracker.update(proposals, frame.image, prepared)
