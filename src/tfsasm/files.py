@@ -141,10 +141,8 @@ def _host() -> str:
 def _lives(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        return True
+    except (ProcessLookupError, OverflowError, PermissionError) as error:
+        return isinstance(error, PermissionError)  # another user's
     return True
 
 
@@ -166,26 +164,23 @@ def locked(place: Path) -> Iterator[None]:
     The system lets go of it however the process ends. Raises `InputError` when another process has
     it. Where there are no such locks (Windows, some network file systems) there is none.
     """
-    handle = None if sys.platform == "win32" else os.open(place, os.O_RDONLY)
-    try:
-        if handle is not None:
-            _lock(handle, place)
+    if sys.platform == "win32":
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _lock(handle: int, place: Path) -> None:
+        return
+    handle = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            f"{place} is being written by another process; wait until that one ends, or give "
-            "another output"
-        ) from error
-    except OSError:  # no locks on this file system
-        return
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            os.close(handle)
+            raise InputError(
+                f"{place} is being written by another process; wait until that one ends, or give "
+                "another output"
+            ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -225,13 +220,12 @@ def check_output(path: Path | str, *, overwrite: bool) -> Path:
     target = Path(path)
     try:
         refuse_device(target)
-        is_folder, exists = target.is_dir(), target.exists()
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; give the name of a file to write")
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists; give another name or --overwrite")
     except OSError as error:  # such as a name that is too long
         raise InputError(f"cannot write {target}: {error.strerror}") from error
-    if is_folder:
-        raise InputError(f"{target} is a folder; give the name of a file to write")
-    if exists and not overwrite:
-        raise InputError(f"{target} exists; give another name or --overwrite")
     check_folder(target.parent)
     return target
 
@@ -313,33 +307,35 @@ def read_json(path: Path | str) -> Any:
     try:
         return parsed(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}:{error.colno}: {not_json(error)}") from error
+        raise InputError(f"{path}:{error.lineno}:{error.colno}: {error}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
 
+class NotJson(json.JSONDecodeError):
+    """What is wrong with a JSON text, in words of ours."""
+
+    def __str__(self) -> str:
+        if self.pos >= len(self.doc.rstrip()):
+            return f"not valid JSON: it {'ends too early' if self.doc.strip() else 'is empty'}"
+        reason = f"{self.msg[0].lower()}{self.msg[1:]}"
+        for word, ours in _WORDS.items():
+            reason = reason.replace(word.lower(), ours)
+        return f"not valid JSON: {reason}"
+
+
 def parsed(text: str) -> Any:
-    """What a JSON text means. Raises `ValueError`, or its kind `JSONDecodeError` with the place."""
+    """What a JSON text means. Raises `ValueError`, or its kind `NotJson`, which has the place."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
-        raise
+    except json.JSONDecodeError as error:
+        raise NotJson(error.msg, error.doc, error.pos) from error
     except RecursionError as error:
         raise ValueError(
             f"it is nested too deep, in more than some {sys.getrecursionlimit():,} lists or objects"
         ) from error
     except ValueError as error:  # Python refuses whole numbers of thousands of digits
         raise ValueError("not valid JSON: a number is too long") from error
-
-
-def not_json(error: json.JSONDecodeError) -> str:
-    """What is wrong with a JSON text at the place of an error."""
-    if error.pos >= len(error.doc.rstrip()):
-        return f"not valid JSON: it {'ends too early' if error.doc.strip() else 'is empty'}"
-    reason = f"{error.msg[0].lower()}{error.msg[1:]}"
-    for word, ours in _WORDS.items():
-        reason = reason.replace(word.lower(), ours)
-    return f"not valid JSON: {reason}"
 
 
 def field(entry: Any, key: str, kind: type) -> Any:

@@ -139,19 +139,14 @@ _NUMPY: list[Any] = [
     _SCALAR, np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]  # fmt: skip
-if torch.__version__ >= "2.6":  # before, a name of NumPy 1 cannot be given
-    _NUMPY.append((_SCALAR, "numpy.core.multiarray.scalar"))
-
 # Options beside the weights hold paths, of any system and any Python; pure ones open nothing.
 _PATHS: list[Any] = []
-if torch.__version__ >= "2.6":
+if torch.__version__ >= "2.6":  # before, names of other versions cannot be given
+    _NUMPY.append((_SCALAR, "numpy.core.multiarray.scalar"))
     _PATHS = [
-        (kind, f"{module}.{name}")
+        (kind, f"{module}.{pure}{kind.__name__.removeprefix('Pure')}")
         for module in ("pathlib", "pathlib._local")
-        for kind, name in (
-            (PurePosixPath, "PosixPath"), (PurePosixPath, "PurePosixPath"),
-            (PureWindowsPath, "WindowsPath"), (PureWindowsPath, "PureWindowsPath"),
-        )
+        for kind in (PurePosixPath, PureWindowsPath) for pure in ("", "Pure")
     ]  # fmt: skip
 
 

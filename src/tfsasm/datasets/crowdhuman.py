@@ -3,7 +3,6 @@
 `annotation_train.odgt`, `_val` and `_trainval` have one JSON object per line and image.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +63,8 @@ def read_odgt(path: Path | str, on_error: ErrorHandler = raise_error) -> Iterato
         try:
             if line.strip():
                 yield _image(files.parsed(line))
-        except json.JSONDecodeError as error:
-            on_error(InputError(f"{path}:{number}:{error.colno}: {files.not_json(error)}"))
+        except files.NotJson as error:
+            on_error(InputError(f"{path}:{number}:{error.colno}: {error}"))
         except (ValueError, OverflowError) as error:
             on_error(InputError(f"{path}:{number}: {error}"))
 

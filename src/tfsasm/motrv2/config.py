@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import checked, not_json, parsed, shown
+from tfsasm.files import checked, parsed, shown
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -76,9 +76,7 @@ class NetworkConfig:
             return cls(model=sizes, **_checked(cls, values))
         except ValueError as error:
             reason = str(error)
-            if isinstance(error, json.JSONDecodeError):
-                reason = not_json(error)
-            elif isinstance(error, UnicodeDecodeError):
+            if isinstance(error, UnicodeDecodeError):
                 reason = f"byte {error.start} is not UTF-8"
             raise WeightsError(f"not a network configuration: {reason}") from error
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import checked, not_json, parsed
+from tfsasm.files import NotJson, checked, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
@@ -108,9 +108,7 @@ def resume(run: TrainState, path: Path) -> str:
     try:
         theirs = checked(parsed(checked(state["config"], "config", str)), "config", dict)
     except ValueError as error:
-        reason = str(error)
-        if isinstance(error, json.JSONDecodeError):
-            reason = f"config is {not_json(error)}"
+        reason = f"config is {error}" if isinstance(error, NotJson) else error
         raise WeightsError(f"{path} is not a checkpoint to resume from: {reason}") from error
     ours = json.loads(json.dumps(asdict(run.config)))
     changed = [key for key in ours if ours[key] != theirs.get(key) and key not in _MAY_CHANGE]

@@ -7,9 +7,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -23,8 +22,7 @@ from tfsasm.training.clip import Clip, ClipConfig, clip_loss
 _PATIENCE = timedelta(hours=6)  # the others wait while the first process validates
 
 
-@dataclass(frozen=True)
-class Team:
+class Team(NamedTuple):
     """Which of how many processes this one is."""
 
     rank: int = 0

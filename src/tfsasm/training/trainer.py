@@ -158,8 +158,7 @@ def fit(
             kept = loggers(config.loggers, output, run.step, asdict(config))
             logs += stack.enter_context(kept) + ([progress] if progress else [])
         began = saved = validated = time.monotonic()
-        part = team.rank, team.size
-        clips = stream(blocks, skip=run.step * config.batch, workers=config.workers, part=part)
+        clips = stream(blocks, skip=run.step * config.batch, workers=config.workers, part=team)
         ended = False
         while run.step < config.steps and not ended:
             values = train_step(run, list(islice(clips, each)))
