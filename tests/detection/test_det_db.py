@@ -9,7 +9,6 @@ import pytest
 
 from tfsasm.detection.det_db import (
     kind_of,
-    parse,
     parsed_entries,
     read_det_db,
     read_entries,
@@ -52,12 +51,13 @@ def test_bad_lines_are_counted_by_folder(tmp_path):
     assert "key 'seq/img1/000008.txt', line 2: too few" in database.skipped["seq", "img1"].first
 
 
-def test_every_bad_line_is_named():
+def test_every_bad_line_is_named(tmp_path):
     table = {"a/1.txt": ["bad", "1,1,1,1,1"], "a/2.txt": ["1,1,1,1,1", "1,1,1,1,1", "worse"]}
-    parsed = parse("db.json", list(table.items()))
-    assert [len(boxes) for boxes, _ in parsed] == [1, 2]
-    assert [bad.places for _, bad in parsed] == [
-        ("db.json, key 'a/1.txt', line 1",), ("db.json, key 'a/2.txt', line 3",)]
+    path = write(tmp_path / "db.json", table)
+    parsed = list(parsed_entries(path))
+    assert [len(boxes) for _, _, boxes, _ in parsed] == [1, 2]
+    assert [bad.places for *_, bad in parsed] == [
+        (f"{path}, key 'a/1.txt', line 1",), (f"{path}, key 'a/2.txt', line 3",)]
 
 
 @pytest.mark.parametrize("how", [{}, {"ensure_ascii": False}, {"indent": 1}], ids=str)

@@ -2,9 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from tfsasm.detection.det_db import parse
 from tfsasm.detection.formats import (
     FrameBoxes,
     Reading,
@@ -24,8 +24,8 @@ LINE, WEAK = "1.5,2,30,40.25,0.9\n", "5,6,7,8,0.1\n"
 
 
 def frame(key, *lines, categories=None):
-    ((boxes, _),) = parse("", [(key, list(lines))])
-    return FrameBoxes(key, list(lines), boxes, categories)
+    rows = [[float(value) for value in line.split(",")[:5]] for line in lines]
+    return FrameBoxes(key, list(lines), np.array(rows).reshape(-1, 5), categories)
 
 
 def write(output, frames):

@@ -9,10 +9,10 @@ from typing import Any
 import ijson
 import numpy as np
 
-from tfsasm.detection.det_db import components, json_events
+from tfsasm.detection.det_db import components, json_events, write_parts
 from tfsasm.detection.formats import FrameBoxes, Reading, as_line, place
 from tfsasm.errors import InputError
-from tfsasm.files import atomic_path, field, number_or_name, read_json, shown
+from tfsasm.files import field, number_or_name, read_json, shown
 from tfsasm.motchallenge import Skipped
 
 ImageId = int | str
@@ -111,18 +111,16 @@ def write_coco(
     Without a table the keys are ids, as `read_coco` gives them. Boxes without a class get
     `category`.
     """
-    count = 0
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("[")
+
+    def rows() -> Iterator[str]:
         for frame in frames:
             identity = images.identity(frame.key) if images else json.loads(frame.key)
             labels = frame.categories or [category] * len(frame.boxes)
             for label, (*box, score) in zip(labels, frame.boxes.tolist(), strict=True):
                 row = {"image_id": identity, "category_id": label, "bbox": box, "score": score}
-                file.write(",\n" * (count > 0) + json.dumps(row))
-                count += 1
-        file.write("]\n")
-    return count
+                yield json.dumps(row)
+
+    return write_parts(path, rows(), "[", ",\n", "]\n")
 
 
 def _items(path: Path) -> Iterator[Any]:

@@ -9,7 +9,7 @@ import json
 import sys
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -115,39 +115,30 @@ def read_entries(path: Path | str) -> Iterator[tuple[str, list[str]]]:
                                  'is a list of "left,top,width,height,score"')
 
 
-def parse(
-    path: Path | str, entries: Sequence[tuple[str, list[str]]]
-) -> list[tuple[Doubles, Skipped]]:
-    """The boxes `[P, 5]` (left, top, width, height, score) of each entry, and its bad lines.
-
-    All are parsed at once, and one by one only where a line is bad. Bad lines are left out, and
-    named by `path`, key and number.
-    """
-    together = [line for _, lines in entries for line in lines]
-    table, bad = LINE.table(together, str, skip_bad=True)
-    more = ~np.isnan(table[:, 5])
-    if more.any() and not ((table[more, 4] >= 0) & (table[more, 4] <= 1)).all():
-        raise InputError(
-            f"{path} has lines of six fields whose fifth is no score from 0 to 1; wanted are "
-            "left,top,width,height,score and perhaps a class"
-        )
-    table = table[:, :5]
-    if not bad.count:
-        stops = np.cumsum([len(lines) for _, lines in entries], dtype=np.int64)
-        return [(rows, bad) for rows in np.split(table, stops)[:-1]]
-    parsed = []
-    for key, lines in entries:
-        names = [f"{path}, key {key!r}, line {number}" for number in range(1, len(lines) + 1)]
-        parsed.append(LINE.table(lines, names.__getitem__, skip_bad=True))
-    return [(rows[:, :5], bad) for rows, bad in parsed]
-
-
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
-    """Key, lines, boxes `[P, 5]` and bad lines of each entry; raises as `read_entries` does."""
+    """Key, lines, boxes `[P, 5]` (left, top, width, height, score) and bad lines of each entry.
+
+    Many entries are parsed at once, and one by one only where a line is bad. Bad lines have no box,
+    and are named by `path`, key and number. Raises as `read_entries` does.
+    """
     entries = read_entries(path)
     while block := list(islice(entries, _BLOCK)):
-        for (key, lines), (boxes, bad) in zip(block, parse(path, block), strict=True):
-            yield key, lines, boxes, bad
+        table, bad = LINE.table([line for _, lines in block for line in lines], str, skip_bad=True)
+        more = ~np.isnan(table[:, 5])
+        if more.any() and not ((table[more, 4] >= 0) & (table[more, 4] <= 1)).all():
+            raise InputError(
+                f"{path} has lines of six fields whose fifth is no score from 0 to 1; wanted are "
+                "left,top,width,height,score and perhaps a class"
+            )
+        stops = np.cumsum([len(lines) for _, lines in block], dtype=np.int64)
+        parts = iter(np.split(table[:, :5], stops[:-1]))
+        for key, lines in block:
+            if bad.count:
+                names = [f"{path}, key {key!r}, line {n}" for n in range(1, len(lines) + 1)]
+                own, skipped = LINE.table(lines, names.__getitem__, skip_bad=True)
+                yield key, lines, own[:, :5], skipped
+            else:
+                yield key, lines, next(parts), bad
 
 
 @dataclass(frozen=True)
@@ -197,12 +188,18 @@ def read_det_db(path: Path | str) -> DetDb:
 
 def write_det_db(path: Path | str, entries: Iterable[tuple[str, list[str]]]) -> int:
     """Write keys and lines as they come, atomically, as `json.dump` would. Returns their number."""
+    parts = (f"{json.dumps(key)}: {json.dumps(lines)}" for key, lines in entries)
+    return write_parts(path, parts, "{", ", ", "}")
+
+
+def write_parts(path: Path | str, parts: Iterable[str], begin: str, between: str, end: str) -> int:
+    """Write a text as its parts come, atomically. Returns the number of parts."""
     count = 0
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("{")
-        for count, (key, lines) in enumerate(entries, start=1):
-            file.write(f"{', ' * (count > 1)}{json.dumps(key)}: {json.dumps(lines)}")
-        file.write("}")
+        file.write(begin)
+        for count, part in enumerate(parts, start=1):
+            file.write(between * (count > 1) + part)
+        file.write(end)
     return count
 
 
