@@ -76,12 +76,12 @@ def spoil(name, text):
                  "gt.txt is not text", id="no text"),
     pytest.param(lambda f: (f / "gt/gt.txt").rename(f / "gt/gt.csv"),
                  "gt has no gt.txt", id="a folder without its file"),
-    pytest.param(spoil("seqinfo.ini", "seqLength=4\n"), "'seqlength' in section 'Sequence' already",
+    pytest.param(spoil("seqinfo.ini", "seqLength=4\n"), "seqlength in line 9 is there twice",
                  id="a seqinfo that cannot be used"),
 ])  # fmt: skip
 def test_a_defect_is_a_problem(tmp_path, change, problem):
     change(make(tmp_path / "a"))
-    assert any(problem in problem for problem in one(tmp_path).problems)
+    assert any(problem in found for found in one(tmp_path).problems)
 
 
 @pytest.mark.parametrize(("change", "remark"), [
@@ -107,6 +107,13 @@ def test_what_may_be_meant_is_a_note(tmp_path, change, remark):
     found = one(tmp_path)
     assert found.problems == []
     assert [note for note in found.notes if remark in note] if remark else not found.notes
+
+
+def test_a_frame_far_away_is_counted_in_no_time(tmp_path):
+    det = tmp_path / "a" / "det" / "det.txt"
+    det.parent.mkdir(parents=True)
+    det.write_text("1,-1,2,3,4,5,1\n1e12,-1,2,3,4,5,1\n")
+    assert "det.txt: no box in 999999999998 frame(s), the first: 2" in one(tmp_path).notes
 
 
 def test_every_bad_line_is_named_up_to_a_limit(tmp_path):

@@ -4,6 +4,7 @@ A problem is a contradiction, a damage or a loss; a note is worth knowing and ma
 Nothing here raises for what it finds, and a count with the first case stands for many alike.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -95,8 +96,9 @@ class SequenceReport:
                 self.notes.append(f"{what}: {reach}")
         present = {int(number) for number in boxes[:, 0]}
         length = self.frames or max(present, default=0)
-        if empty := [number for number in range(1, length + 1) if number not in present]:
-            self.notes.append(f"{what}: no box in {len(empty)} frame(s), the first: {empty[0]}")
+        if empty := length - sum(number <= length for number in present):
+            first = next(number for number in itertools.count(1) if number not in present)
+            self.notes.append(f"{what}: no box in {empty} frame(s), the first: {first}")
 
     def count_boxes(self, what: str, how: str, boxes: Doubles, bad: Array) -> None:
         """A problem, if any of the boxes `[N, 6]` is `bad` `[N]`."""
