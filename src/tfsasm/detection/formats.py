@@ -18,10 +18,9 @@ import numpy as np
 from tfsasm.detection.det_db import LINE, Folder, components, kind_of, parsed_entries, split_key
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, check_output, partial_folder, safe_name, writing
+from tfsasm.limits import FRAMES
 from tfsasm.motchallenge import FRAMES_FROM_0, Skipped, read_detections, with_commas
 from tfsasm.tables import Doubles
-
-_LAST = 10_000_000  # a frame number above is a mistake, and would make as many empty frames
 
 Note = Callable[[str], None]
 """Takes a sentence on what came of it, when a stream has ended."""
@@ -150,8 +149,9 @@ def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Fr
     if prefix is None:
         prefix = "/".join(above.resolve().parts[1:][-2:]) if above else ""
     last = max(found, default=0)
-    if last > _LAST:
-        raise InputError(f"{path}: frame {last} is not of a video, which has {_LAST:,} at most")
+    if last > FRAMES.value:  # a mistake, and would make as many empty frames
+        most = f"{FRAMES.value:,} at most"
+        raise InputError(f"{path}: frame {last} is not of a video, which has {most}")
     for number in range(1, last + 1):
         boxes = found.get(number, np.zeros((0, 5)))
         key = "/".join([*components(prefix), name, "img1", f"{number:0{reading.digits}}.txt"])
