@@ -26,7 +26,7 @@ from tfsasm.cli import track
 from tfsasm.detection.live import COCO
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder
-from tfsasm.tracking.serving.connections import LocalOnly
+from tfsasm.tracking.serving.connections import local_only
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.source import Frame, open_video
 from tfsasm.video.window import WindowClosed
@@ -68,7 +68,7 @@ def web_app(runs: Runs, *, max_upload: int = 2000, local: bool = True) -> FastAP
     os.environ["GRADIO_TEMP_DIR"] = str(runs.shared)  # all of it can be had by its address
     server = FastAPI(openapi_url=None)
     if local:
-        server.add_middleware(LocalOnly)
+        server.add_middleware(local_only)
 
     @server.get("/results/{run}/{name}")
     def result(run: str, name: str) -> FileResponse:

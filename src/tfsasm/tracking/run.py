@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -221,18 +222,12 @@ def _captured(capture: Any) -> GivenFrames:
     if not capture.isOpened():
         raise InputError("the cv2.VideoCapture is not open: its video or camera is not there")
     rate, total = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-
-    def read() -> Generator[Any, None, None]:
-        while True:
-            good, image = capture.read()
-            if not good:
-                return
-            yield image
-
+    read = takewhile(itemgetter(0), iter(capture.read, None))  # until there is no good one
     known = 0 < rate <= 1000 and total > 0  # of a camera the rate is but a wish
     frames = GivenFrames(
-        read(), "the capture given", Fraction(rate).limit_denominator(100_000) if known else None
-    )
+        (image for _, image in read), "the capture given",
+        Fraction(rate).limit_denominator(100_000) if known else None,
+    )  # fmt: skip
     left = total - capture.get(cv2.CAP_PROP_POS_FRAMES)
     frames.count = round(left) if known and left > 0 else None
     return frames

@@ -243,7 +243,15 @@ class ReidEmbedder:
             self._weights, user="a ReID network", threads=self.settings.threads,
             mend="give the ONNX file of a ReID network",
         )  # fmt: skip
-        self._batch, self._height, self._width = self._shape()
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape
+        if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
+            taken = "; ".join(f"{e.name} [{', '.join(map(str, e.shape))}]" for e in inputs)
+            raise InputError(f"{self._weights} takes {taken}; a ReID network takes [B, 3, H, W]")
+        fixed = [side if isinstance(side, int) else None for side in shape]
+        self._input, self._batch = inputs[0].name, fixed[0]
+        self._height = fixed[2] or self.settings.height
+        self._width = fixed[3] or self.settings.width
         self.channels = self._run(np.zeros((1, self._height, self._width, 3), np.uint8)).shape[1]
         if self.channels > _MOST_CHANNELS:
             raise InputError(
@@ -253,20 +261,6 @@ class ReidEmbedder:
 
     def __repr__(self) -> str:
         return f"ReidEmbedder({str(self._weights)!r}, {self.channels} values)"
-
-    def _shape(self) -> tuple[int | None, int, int]:
-        """Batch if the file fixes it, height and width."""
-        inputs = self._session.get_inputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
-            taken = "; ".join(f"{e.name} [{', '.join(map(str, e.shape))}]" for e in inputs)
-            raise InputError(f"{self._weights} takes {taken}; a ReID network takes [B, 3, H, W]")
-        batch, _, height, width = shape
-        return (
-            batch if isinstance(batch, int) else None,
-            height if isinstance(height, int) else self.settings.height,
-            width if isinstance(width, int) else self.settings.width,
-        )
 
     def __call__(self, image: Image, xyxy: Doubles) -> Floats:
         """Unit vectors `[P, C]`; see `Embedder`."""
@@ -283,8 +277,7 @@ class ReidEmbedder:
         batch = batch.transpose(0, 3, 1, 2)
         if self._batch:  # the file takes this many, no more and no fewer
             batch = np.resize(batch, (self._batch, *batch.shape[1:]))
-        name = self._session.get_inputs()[0].name
-        output: Any = self._session.run(None, {name: np.ascontiguousarray(batch)})[0]
+        output: Any = self._session.run(None, {self._input: np.ascontiguousarray(batch)})[0]
         vectors = output[: len(crops)].reshape(len(crops), -1).astype(np.float32)
         if not np.isfinite(vectors).all():
             raise InputError(f"{self._weights} gives values that are not finite")

@@ -31,7 +31,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 
 from tfsasm.errors import InputError
-from tfsasm.tracking.serving.connections import LocalOnly, SmallBodies
+from tfsasm.tracking.serving.connections import local_only, small_bodies
 from tfsasm.tracking.serving.hub import Full, Hub, Taken, Unknown
 from tfsasm.tracking.serving.stream import Answer, LiveStream
 from tfsasm.video.annotate import Annotator
@@ -113,9 +113,9 @@ def make_app(hub: Hub, token: str | None = None) -> FastAPI:
     )  # fmt: skip
     calls = APIRouter(dependencies=[] if token is None else allowed)
     if token is None:
-        app.add_middleware(LocalOnly)
+        app.add_middleware(local_only)
     app.state.end = end
-    app.add_middleware(SmallBodies)
+    app.add_middleware(small_bodies)
     app.exception_handler(InputError)(_refused)
     app.exception_handler(RequestValidationError)(_malformed)
 

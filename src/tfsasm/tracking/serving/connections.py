@@ -117,52 +117,45 @@ def in_time(receive: Receive) -> Receive:
     return received
 
 
-class LocalOnly:
+def local_only(app: ASGIApp) -> ASGIApp:
     """Refuses requests that name another host than this computer, or come from a page of one.
 
     A page of others can make a browser send here what it likes, and its name can be made to lead
     here (DNS rebinding); but the browser says what name that was, and whose page asks.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request, as ASGI has it."""
-        app = self._app
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = app
         if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
             hosts, origins = headers.getlist("Host"), headers.getlist("Origin")
             if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-                app = PlainTextResponse("ask by the name localhost", 400)
+                answer = PlainTextResponse("ask by the name localhost", 400)
             elif not all(map(_ORIGIN.fullmatch, origins)):
-                app = PlainTextResponse("pages of others may not ask", 403)
-        await app(scope, receive, send)
+                answer = PlainTextResponse("pages of others may not ask", 403)
+        await answer(scope, receive, send)
+
+    return guarded
 
 
-class SmallBodies:
+def small_bodies(app: ASGIApp) -> ASGIApp:
     """Refuses what no call needs before it is read, and waits for no body for long.
 
     Pages of others can send here what they like, but JSON only if they are allowed to.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request, as ASGI has it."""
-        app = self._app
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = app
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             length = headers.get("Content-Length", "0")
+            kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if "Transfer-Encoding" in headers or not length.isdecimal() or (
                 int(length) > LARGEST_BODY
             ):
-                app = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
-            elif int(length) and not _is_json(headers.get("Content-Type", "")):
-                app = JSONResponse({"detail": "a body is of type application/json"}, 415)
-        await app(scope, in_time(receive), send)
+                answer = JSONResponse({"detail": f"a body has up to {LARGEST_BODY:,} bytes"}, 413)
+            elif int(length) and kind != "application/json":
+                answer = JSONResponse({"detail": "a body is of type application/json"}, 415)
+        await answer(scope, in_time(receive), send)
 
-
-def _is_json(kind: str) -> bool:
-    return kind.partition(";")[0].strip().lower() == "application/json"
+    return guarded
