@@ -24,7 +24,7 @@ class LifecycleConfig:
     """Consecutive absent frames after which a track dies, the last one included."""
 
 
-_MOST_VIEWS = 10_000  # per track; the features of more would ask for gigabytes
+MOST_VIEWS = 10_000  # per track; the features of more would ask for gigabytes
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class MemoryConfig:
     """A store with no candidate writes a zero vector, as released (SPEC QUIRK-19)."""
 
     def __post_init__(self) -> None:
-        if self.capacity > _MOST_VIEWS:
-            raise InputError(f"memory.capacity is {self.capacity}; at most {_MOST_VIEWS:,} fit")
+        if self.capacity > MOST_VIEWS:
+            raise InputError(f"memory.capacity is {self.capacity}; at most {MOST_VIEWS:,} fit")
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,16 @@ def test_appearance_is_as_reliable_as_its_distances_are_far_apart(same, other, c
         np.testing.assert_allclose(reliability.scaled(np.array([same, other])), [0, 1], atol=0.05)
 
 
+def test_bounds_of_separation_that_are_one_are_a_step():
+    reliability = AppearanceReliability().updated(
+        np.tile([0.1, 0.3], 20), np.tile([0.6, 0.8], 20), 1000
+    )
+    assert reliability.separation() == pytest.approx(5)
+    for bound, value in ((4.0, 1.0), (6.0, 0.0)):
+        config = AppearanceWeightConfig(separation_low=bound, separation_high=bound)
+        assert reliability.value(config) == value
+
+
 def test_the_log_ratio_is_that_of_two_normal_distributions():
     """One person at 0.2 +- 0.1, others at 0.7 +- 0.1: five standard deviations apart."""
     reliability = AppearanceReliability().updated(

@@ -112,6 +112,12 @@ def test_a_reid_network_says_what_it_is(network):
     assert repr(embedder("reid", path := network())) == f"ReidEmbedder({str(path)!r}, 3 values)"
 
 
+@pytest.mark.parametrize("setting", ["height", "width", "batch"])
+def test_a_vision_model_of_no_size_is_refused(setting):
+    with pytest.raises(InputError, match=f"{setting} is 0; give a whole number from 1 up"):
+        embedder("hf:any", None, [f"{setting}=0"])
+
+
 @pytest.fixture(scope="module")
 def vision_folder(tmp_path_factory):
     """A small vision transformer, saved as the hub has it."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.people import vector, walk
+from tfsasm.errors import InputError
 from tfsasm.tracking import memory
 from tfsasm.tracking.appearance.gallery import FAR, GalleryConfig, gallery, observe
 from tfsasm.tracking.memory import Observation
@@ -39,6 +40,11 @@ def test_the_gallery_of_none_knows_no_distance():
     config = GalleryConfig(kind="none")
     state = gallery(config, 2, 8).written(observation([0, 1]), config)
     assert state.distances(vector(0)[None], config).tolist() == [[FAR], [FAR]]
+
+
+def test_more_views_than_memory_has_room_for_are_refused():
+    with pytest.raises(InputError, match=r"gallery.views is 100000000; at most 10,000 fit"):
+        GalleryConfig(kind="last", views=100_000_000)
 
 
 def test_the_sparse_gallery_is_the_memory_itself():

@@ -159,7 +159,7 @@ class AppearanceReliability:
         if min(self.same.count, self.other.count) < config.min_distances:
             return 0.0
         low, high = config.separation_low, config.separation_high
-        return float(np.clip((self.separation() - low) / (high - low), 0.0, 1.0))
+        return float(np.clip((self.separation() - low) / max(high - low, TINY), 0.0, 1.0))
 
     def scaled(self, distances: Doubles) -> Doubles:
         """Distances in the learned unit: 0 for the mean of `same`, 1 for that of `other`."""

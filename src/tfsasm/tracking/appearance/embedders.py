@@ -297,6 +297,9 @@ class HuggingFaceEmbedderSettings:
     device: str = "cpu"
     """cpu, cuda, cuda:1 ..., or auto."""
 
+    def __post_init__(self) -> None:
+        at_least_one(self, "height", "width", "batch")
+
 
 class HuggingFaceEmbedder:
     """The pooled features of a vision model, by its name on the hub or its folder.

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tfsasm.boxes import iou_matrix, xyxy_to_cxcywh
+from tfsasm.errors import InputError
 from tfsasm.tables import Doubles, Flags, Floats, Integers, Table, unit
 from tfsasm.tracking import memory
 from tfsasm.tracking.appearance.association import TINY
-from tfsasm.tracking.config import MemoryConfig
+from tfsasm.tracking.config import MOST_VIEWS, MemoryConfig
 from tfsasm.tracking.memory import Memory, Observation
 
 FAR = np.float32(2)
@@ -51,6 +52,10 @@ class GalleryConfig:
     """When the sparse memory stores. The unit of travel is the height of the box."""
     overlap: bool = True
     """Whether the sparse memory prefers views that other detections overlap less."""
+
+    def __post_init__(self) -> None:
+        if self.views > MOST_VIEWS:
+            raise InputError(f"gallery.views is {self.views}; at most {MOST_VIEWS:,} fit")
 
 
 def observe(
