@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from tfsasm.datasets.bdd100k import read_scalabel
-from tfsasm.evaluation.servers import SERVERS
+from tfsasm.evaluation.submission import SERVERS
 
 LINE = "1,1,10.50,20,30,40.00,0.9,-1,-1,-1\n"
 INFO = "[Sequence]\nname=x\nimDir=img1\nframeRate=25\nseqLength={}\nimWidth=640\nimHeight=480\n"

@@ -9,8 +9,7 @@ import pytest
 
 from helpers.walks import flawed, walk
 from tfsasm.errors import InputError
-from tfsasm.evaluation.bdd100k import Labels
-from tfsasm.evaluation.classes import score_classes
+from tfsasm.evaluation.bdd100k import Labels, score_classes
 from tfsasm.evaluation.metrics import score
 from tfsasm.evaluation.plots import (
     Slice,

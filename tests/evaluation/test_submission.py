@@ -3,8 +3,7 @@
 import pytest
 
 from tfsasm.errors import InputError
-from tfsasm.evaluation.servers import SERVERS
-from tfsasm.evaluation.submission import choose, write_zip
+from tfsasm.evaluation.submission import SERVERS, choose, write_zip
 
 
 def test_the_splits_have_as_many_sequences_as_their_benchmarks_have():

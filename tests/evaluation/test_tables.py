@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from helpers.walks import flawed, walk
-from tfsasm.evaluation.bdd100k import Labels
-from tfsasm.evaluation.classes import score_classes
+from tfsasm.evaluation.bdd100k import Labels, score_classes
 from tfsasm.evaluation.metrics import score
 from tfsasm.evaluation.significance import METRICS, Difference
 from tfsasm.evaluation.tables import differences_table, report_table, scores_csv, scores_table

@@ -25,9 +25,14 @@ from tfsasm.errors import InputError
 from tfsasm.evaluation.score import Scored, check_classes
 from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
 from tfsasm.experiments.pool import Run, Work, run_sequences
-from tfsasm.experiments.results import claim_all, detections_setting, digest, model_settings
+from tfsasm.experiments.results import (
+    claim_all,
+    detections_setting,
+    digest,
+    model_settings,
+    score_all,
+)
 from tfsasm.experiments.run import Loaded, Outcome, load, make_work
-from tfsasm.experiments.scoring import score_all
 from tfsasm.files import check_folder, locked
 from tfsasm.runtime.network import Network
 from tfsasm.tracking.appearance.embedders import Embedder, default_name, embedder

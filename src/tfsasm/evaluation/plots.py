@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfsasm.errors import InputError
-from tfsasm.evaluation.classes import ClassReport
+from tfsasm.evaluation.bdd100k import ClassReport
 from tfsasm.evaluation.metrics import ALPHAS, Report
 from tfsasm.files import atomic_path
 

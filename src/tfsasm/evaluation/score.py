@@ -14,8 +14,7 @@ from typing import Any
 from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.datasets.mot_folders import sequence_folders
 from tfsasm.errors import InputError, first_few
-from tfsasm.evaluation.bdd100k import has_bdd100k_layout, load_labels
-from tfsasm.evaluation.classes import score_classes
+from tfsasm.evaluation.bdd100k import has_bdd100k_layout, load_labels, score_classes
 from tfsasm.evaluation.metrics import Report, score
 from tfsasm.evaluation.protocols import (
     PROTOCOLS,

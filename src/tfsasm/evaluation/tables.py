@@ -10,7 +10,7 @@ from dataclasses import fields
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tfsasm.evaluation.classes import ClassReport
+from tfsasm.evaluation.bdd100k import ClassReport
 from tfsasm.evaluation.metrics import Report, Scores
 from tfsasm.evaluation.significance import Difference
 

@@ -1,4 +1,5 @@
-"""A folder of result files made under one set of settings, which a run that was killed can resume.
+"""A folder of result files made under one set of settings, which a run that was killed can resume;
+and the scores of several such folders.
 
 A file under its name is a finished sequence; nothing else keeps count. The record beside them holds
 the settings by which they were made, so that no folder ever mixes two.
@@ -7,14 +8,17 @@ the settings by which they were made, so that no folder ever mixes two.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tfsasm.detection.huggingface import PREFIX
 from tfsasm.errors import InputError, first_few
-from tfsasm.evaluation.result_files import RECORD, SCORES, result_file
+from tfsasm.evaluation.result_files import RECORD, SCORES, Files, result_file
+from tfsasm.evaluation.score import Scored, score_files
+from tfsasm.experiments.pool import Event, Processes, run_sequences
 from tfsasm.files import (
     check_folder,
     checked,
@@ -113,6 +117,47 @@ def detections_setting(path: Path | None) -> str:
 def digest(path: Path) -> str:
     """A file by its content. Raises `InputError` for one that cannot be read."""
     return f"sha256:{sha256(path)}"
+
+
+def score_all(
+    files: Mapping[str, Mapping[str, Files]], dataset: str, problems: Mapping[str, str],
+    workers: int, on_event: Callable[[Event], object] = lambda event: None, *,
+    classes: Sequence[int] = (),
+) -> dict[str, Scored]:
+    """Score many trackers on the same sequences: those of which each has a valid result.
+
+    `files` has those of each sequence by tracker. `problems` names sequences that are known to be
+    unfit, with the reason. `on_event` is called as by `run_sequences`, with the trackers as names.
+    `classes` count, as for `score_files`. Raises `InputError` when nothing is left, and
+    `KeyboardInterrupt`.
+    """
+    score = partial(
+        score_files, dataset=dataset, classes=classes, allow_missing=True, problems=problems
+    )
+    fit = {
+        label: {name: one for name, one in group.items() if name not in problems}
+        for label, group in files.items()
+    }
+    counts = {label: len(group) for label, group in files.items()}
+    make = partial(partial, _score, score, fit)  # what scores one by its label
+    run = run_sequences(list(files), make, counts, Processes(workers), on_event)
+    if run.interrupted:
+        raise KeyboardInterrupt
+    for label, why in run.failures.items():
+        raise InputError(f"{label}: {why}")
+    scored = {label: run.outcomes[label] for label in files}
+    left_out = {name: why for one in scored.values() for name, why in one.left_out.items()}
+    if any(one.left_out.keys() != left_out.keys() for one in scored.values()):
+        return score_all(files, dataset, left_out, workers, on_event, classes=classes)
+    return scored
+
+
+def _score(
+    score: Callable[[Mapping[str, Files]], Scored], fit: Mapping[str, Mapping[str, Files]],
+    label: str,
+) -> Generator[int, None, Scored]:
+    yield 0
+    return score(fit[label])
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

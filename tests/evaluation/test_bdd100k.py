@@ -9,8 +9,7 @@ import trackeval
 from helpers.walks import RATES, assert_same, evaluated, flawed, walk
 from tfsasm.datasets.bdd100k import CATEGORIES
 from tfsasm.errors import InputError
-from tfsasm.evaluation.bdd100k import Labels
-from tfsasm.evaluation.classes import score_classes
+from tfsasm.evaluation.bdd100k import Labels, score_classes
 from tfsasm.evaluation.score import score_folders
 from tfsasm.evaluation.trajectories import Trajectories
 
