@@ -1,7 +1,7 @@
 """What `evaluate`, `ablate` and `compare` share: an experiment of the options, run and scored."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from tfsasm.cli.options import (
 from tfsasm.cli.progress import event_progress, print_lines
 from tfsasm.datasets.sequences import Sequence as DatasetSequence
 from tfsasm.datasets.sequences import sequences
+from tfsasm.detection import detectors
 from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError
 from tfsasm.evaluation.score import Scored, check_classes
-from tfsasm.experiments.plan import DetectorSpec, Experiment, make_tasks
+from tfsasm.experiments.plan import Experiment, make_tasks
 from tfsasm.experiments.pool import Run, Work, run_sequences
 from tfsasm.experiments.results import (
     claim_all,
@@ -64,9 +65,7 @@ def make_experiment(
     chosen = chosen_sequences(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("give --detections or --detector, not both")
-    live = options.detector and DetectorSpec(
-        options.detector, options.detector_weights, options.detector_score, options.detector_set
-    )
+    live = detector_loader(options)
     with_network = any(spec.needs_images for spec in trackers.values())
     without = [one.name for one in chosen if one.source is None and options.source is None]
     if without and (live or with_network):
@@ -77,14 +76,14 @@ def make_experiment(
         )
     tasks = make_tasks(
         chosen, detections=options.detections, source=options.source,
-        live=bool(live) or finds_objects,
+        live=live is not None or finds_objects,
         second_half=options.second_half,
     )  # fmt: skip
     method = preset(options.preset)
     exact = method.exact and options.precision == "auto"
     return Experiment(
         tasks, trackers, folders, network_loader(options, exact=exact), embedder_loader(options),
-        detector=live or None, device=options.device, skip_bad=options.skip_bad_detections,
+        detector=live, skip_bad=options.skip_bad_detections,
         form=method if with_network else preset("default"),
         categories=options.dataset == "bdd100k",
     )  # fmt: skip
@@ -96,6 +95,17 @@ def network_loader(options: NetworkOptions, *, exact: bool = False) -> Callable[
         load_network, options.weights, short_side=options.short_side, max_side=options.max_side,
         device=options.device, precision=options.precision, exact=exact,
     )  # fmt: skip
+
+
+def detector_loader(options: ResultsOptions) -> Callable[[], Detector] | None:
+    """What loads the detector that the options name, if they do. Raises `InputError`."""
+    if not options.detector:
+        return None
+    settings = detectors.default_settings(
+        options.detector, score_threshold=options.detector_score, device=options.device,
+        changes=options.detector_set,
+    )  # fmt: skip
+    return partial(detectors.detector, options.detector, options.detector_weights, settings)
 
 
 def embedder_loader(options: object) -> Callable[[], Embedder | None]:
@@ -184,9 +194,12 @@ def settings_of(
         "source": None if options.source is None else str(options.source.resolve()),
         "device": _device(options), "skip_bad": experiment.skip_bad,
     }  # fmt: skip
-    if live := experiment.detector:
-        name, weights = model_settings(live.name, live.weights)
-        about["detector"] = asdict(live) | {"name": name, "weights": weights}
+    if options.detector:
+        name, weights = model_settings(options.detector, options.detector_weights)
+        about["detector"] = {
+            "name": name, "weights": weights, "score": options.detector_score,
+            "changes": options.detector_set,
+        }  # fmt: skip
     else:
         about["detections"] = detections_setting(options.detections)
     if options.second_half:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tfsasm.datasets.sequences import Sequence as DatasetSequence
 from tfsasm.datasets.sequences import find_detections
-from tfsasm.detection.detectors import Detector, default_settings, detector
+from tfsasm.detection.detectors import Detector
 from tfsasm.errors import InputError, first_few
 from tfsasm.evaluation.result_files import Files, result_file
 from tfsasm.files import check_folder
@@ -24,24 +24,6 @@ if TYPE_CHECKING:
     from tfsasm.tracking.named import TrackerSpec
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """A live detector by name."""
-
-    name: str
-    weights: Path | None
-    score: float
-    changes: tuple[str, ...] = ()
-    """Single settings, as NAME=VALUE."""
-
-    def make(self, device: str) -> Detector:
-        """The detector on a PyTorch device. Raises `InputError`."""
-        settings = default_settings(
-            self.name, score_threshold=self.score, device=device, changes=self.changes
-        )
-        return detector(self.name, self.weights, settings)
 
 
 @dataclass(frozen=True)
@@ -70,10 +52,8 @@ class Experiment:
     """Loads that of all query trackers."""
     embedder: Callable[[], Embedder | None]
     """Loads that of all appearance trackers."""
-    detector: DetectorSpec | None = None
-    """None for stored detections."""
-    device: str = "auto"
-    """Of the detector."""
+    detector: Callable[[], Detector] | None = None
+    """Loads a live one; None for stored detections."""
     min_score: float = -float("inf")
     """Detections below this score are left out."""
     skip_bad: bool = False

@@ -183,7 +183,7 @@ def load(experiment: Experiment, detector: Detector | None = None) -> Loaded:
         embedder = SharedEmbedder(one) if one else None
     trackers = {label: spec.make(network, embedder) for label, spec in experiment.trackers.items()}
     if detector is None and experiment.detector:
-        detector = experiment.detector.make(experiment.device)
+        detector = experiment.detector()
     read = lru_cache(1)(read_det_db)  # one file may be of all sequences
     stored = partial(open_stored, skip_bad=experiment.skip_bad, read=read)
     return Loaded(trackers, stored if detector is None else lambda task: detector, embedder)
