@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, safe_name
+from tfsasm.video.images import LOST
 from tfsasm.video.images import image_names as images_in
 
 log = logging.getLogger(__name__)
@@ -147,11 +148,14 @@ def video_name(name: str) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, in order of name, without hidden ones; none when it is no folder."""
+    """Folders in a folder, in order of name, without hidden ones and `LOST`; none of no folder."""
     if not folder.is_dir():
         return []
-    children = (child for child in folder.iterdir() if not child.name.startswith("."))
-    return sorted((child for child in children if child.is_dir()), key=lambda child: child.name)
+    shown = [
+        child for child in folder.iterdir()
+        if not child.name.startswith(".") and child.name != LOST and child.is_dir()
+    ]  # fmt: skip
+    return sorted(shown, key=lambda child: child.name)
 
 
 def _bases(dataset: str, root: Path) -> Iterator[Path]:

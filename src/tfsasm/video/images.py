@@ -21,6 +21,9 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
 )  # fmt: skip
 
+LOST = "lost+found"
+"""A folder at the root of a disk, which its users may not open."""
+
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, restart or fill
 
 Order = Literal["natural", "name"]

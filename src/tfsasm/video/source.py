@@ -27,7 +27,14 @@ from tfsasm.files import TRACKED
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
 from tfsasm.video.addresses import public_address
 from tfsasm.video.decoder import Decoder, open_camera
-from tfsasm.video.images import IMAGE_SUFFIXES, Order, frame_numbers, image_names, whole_image
+from tfsasm.video.images import (
+    IMAGE_SUFFIXES,
+    LOST,
+    Order,
+    frame_numbers,
+    image_names,
+    whole_image,
+)
 from tfsasm.video.sound import Sound
 from tfsasm.video.timeline import KEPT, spans
 
@@ -371,7 +378,7 @@ def _found(name: str) -> list[str]:
     if path.is_dir():
         if image_names(path, "name") or (path / "img1").is_dir():
             return [name]
-        inside = [*path.iterdir()]
+        inside = [entry for entry in path.iterdir() if entry.name != LOST]
         sequences = sorted(str(entry) for entry in inside if (entry / "img1").is_dir())
         return _videos(entry for entry in inside if entry.is_file()) or sequences or [name]
     if any(sign in name for sign in "*?["):
