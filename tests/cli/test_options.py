@@ -65,6 +65,27 @@ def test_a_name_is_refused(given, message):
         spec_of(with_tracker(TrackerOptions(**given))[0])
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (["train", "--output", "o", "--threads", 0], "--threads 0 is not at least 1"),
+    (["verify", "--threads=-1"], "--threads -1 is not at least 1"),
+    (["synth", "--output", "o", "--sequences=-1"], "--sequences -1 is not at least 0"),
+    (["demo", "--synthetic", "--frames", 0], "--frames 0 is not at least 1"),
+    (["compare", "--root", ".", "--min-score", "nan"], "--min-score nan is not at least -inf"),
+    (["ablate", "--root", ".", "--grid", "capacity=0", "--output", "o", "--min-score", "nan"],
+     "--min-score nan is not at least -inf"),
+    (["track", "{images}", "--reconnect", "nan"], "--reconnect nan is not at least 0"),
+    (["track", "{images}", "--dry-run", "--price-per-hour=-1"], "price-per-hour -1.0 is not at"),
+])  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused(
+    tfsasm, scene, tmp_path, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = tfsasm(*(str(word).format(images=scene.folder) for word in words))
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_classic_tracker_tracks_a_video(track, tmp_path):
     outcome = track("--tracker", "ocsort", "--set", "most=1", "--save", "mot", "json", "report",
                     "--output", tmp_path, weights=None, preset=None)  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tfsasm.cli import OK
+from tfsasm.cli.options import at_least
 from tfsasm.cli.progress import print_lines, progress
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder, write_json
@@ -46,6 +47,7 @@ class Options:
 
 def run(options: Options, console: Console, errors: Console) -> int:
     """Track the clip, or the dance. Raises `InputError` for a folder that is not a demo's."""
+    at_least(options, 1, "frames")
     output = empty_folder(options.output)
     if options.synthetic:
         return _dance(options, output, console, errors)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.options import make_engine
+from tfsasm.cli.options import at_least, make_engine
 from tfsasm.cli.progress import print_lines
 from tfsasm.cli.track_one import Step, Tracked, check, cores, load_job, places, steps
 from tfsasm.detection.detectors import Detector
@@ -35,6 +35,7 @@ def estimate(
 ) -> int:
     """Say what the videos will take, after a measurement on the first that can be counted."""
     make_engine(options)
+    at_least(options, 0, "price_per_hour")
     if options.json_output:
         check_output(options.json_output, overwrite=options.overwrite)
     lengths = _lengths(options, sources)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfsasm.cli.options import at_least
 from tfsasm.cli.progress import print_lines, progress
 
 
@@ -36,6 +37,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
     from tfsasm.datasets.synthetic.config import SceneConfig
     from tfsasm.datasets.synthetic.sequences import write_sequences
 
+    at_least(options, 0, "sequences")
     scene = SceneConfig(width=options.width, height=options.height, frames=options.frames)
     with progress(errors) as bar:
         task = bar.add_task("sequences", total=options.sequences)

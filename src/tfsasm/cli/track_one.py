@@ -156,6 +156,7 @@ def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Pa
 
     opener_of(options)
     at_least(options, 1, "threads", "batch_encode", "streams")
+    at_least(options, 0, "reconnect")
     if not sources:
         raise InputError("give a video: tfsasm track video.mp4")
     if options.detections is not None and len(sources) > 1:

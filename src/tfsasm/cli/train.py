@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.options import Settings
+from tfsasm.cli.options import Settings, at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
@@ -114,6 +114,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.training.runs import check_data, clips_of, save_run
     from tfsasm.training.trainer import train
 
+    at_least(options, 1, "threads")
     if not options.dry_run:
         check_folder(options.output)
     plan, alone = plan_of(options), left_alone()

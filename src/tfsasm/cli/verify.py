@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfsasm.cli import FAILED, OK
-from tfsasm.cli.options import Dataset, OptionalFolder
+from tfsasm.cli.options import Dataset, OptionalFolder, at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, sha256, write_json
@@ -57,6 +57,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.tracking.load import embedded
 
     check_outputs([options.json], overwrite=options.overwrite)
+    at_least(options, 1, "threads")
     if options.frames < 1:
         raise InputError(f"frames is {options.frames}; give 1 or more")
     if options.threads:
