@@ -17,6 +17,7 @@ if sys.platform != "win32":
 if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+from helpers.commands import words_of
 from helpers.exports import Exported
 from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm.cli import main
@@ -143,12 +144,7 @@ def track(tfsasm, scene, small_weights):
             "preset": "paper",
         } | options  # fmt: skip
         source = given.pop("source")
-        pairs = [
-            (f"--{name.replace('_', '-')}", value)
-            for name, value in given.items() if value is not None
-        ]  # fmt: skip
-        parts = (part for pair in pairs for part in pair)
-        return tfsasm("track", source, *parts, "--quiet", *flags)
+        return tfsasm("track", source, *words_of(given, "--quiet", *flags))
 
     return run
 

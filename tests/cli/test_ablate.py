@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from helpers.commands import FolderDetector, run_command
+from helpers.commands import FolderDetector, run_command, words_of
 from helpers.scenes import write_folders
 
 GRID = ("capacity=0,3", "overlap_with=all,tracks")
@@ -38,9 +38,7 @@ def run(tfsasm, clips, small_weights, tmp_path):
     def run(*flags, grid=GRID, more=None, **options):
         given = {"root": clips, "output": tmp_path / "out", "weights": small_weights,
                  "preset": "paper"} | options  # fmt: skip
-        pairs = [(f"--{k.replace('_', '-')}", v) for k, v in given.items() if v is not None]
-        words = [part for pair in pairs for part in pair]
-        words = ["ablate", *words, "--grid", *grid, *flags, "--quiet"]
+        words = ["ablate", *words_of(given, "--grid", *grid, *flags, "--quiet")]
         return run_command(*words, **more) if more else tfsasm(*words)
 
     return run

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.commands import run_command
+from helpers.commands import run_command, words_of
 
 
 class Eager:
@@ -85,8 +85,7 @@ def compare_(tfsasm, clips, small_weights):
     def run(*flags, **options):
         given = {"root": clips, "weights": small_weights, "min_score": 0.0,
                  "trackers": "paper,sort"} | options  # fmt: skip
-        pairs = [(f"--{k.replace('_', '-')}", v) for k, v in given.items() if v is not None]
-        return tfsasm("compare", *(part for pair in pairs for part in pair), *flags, "--quiet")
+        return tfsasm("compare", *words_of(given, *flags, "--quiet"))
 
     return run
 

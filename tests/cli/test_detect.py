@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.commands import run_command
+from helpers.commands import run_command, words_of
 from helpers.finders import HEIGHT, WIDTH, Finder, pictures
 from helpers.scenes import write_images
 from tfsasm.cli.detect import Options
@@ -40,9 +40,8 @@ def dance(tmp_path):
 
 def detect(finder, *words, output, **options):
     """The outcome of `tfsasm detect` with the boxes of `finder`."""
-    pairs = [(f"--{name}", value) for name, value in options.items()]
     return run_command("detect", "--detector", "yolox-nano", "--output", output,
-                       *(part for pair in pairs for part in pair), *words, detector=finder)
+                       *words_of(options, *words), detector=finder)
 
 
 def test_a_data_set_becomes_a_det_db_with_the_official_keys(finder, dance, tmp_path):

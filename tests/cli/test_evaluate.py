@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.commands import FolderDetector, run_command
+from helpers.commands import FolderDetector, run_command, words_of
 from helpers.scenes import HEIGHT, WIDTH, write_detections, write_images
 from tfsasm.errors import InputError
 from tfsasm.tracking import load
@@ -29,8 +29,7 @@ def evaluate(tfsasm, clips, small_weights, tmp_path):
     def run(*flags, detector=None, **options):
         method = {"weights": small_weights, "preset": "paper"}
         given = {"root": clips, "output": tmp_path / "out"} | method | options
-        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in given.items() if value]
-        words = ["evaluate", *(part for pair in pairs for part in pair), *flags, "--quiet"]
+        words = ["evaluate", *words_of(given, *flags, "--quiet")]
         return run_command(*words, detector=detector) if detector else tfsasm(*words)
 
     return run

@@ -1,6 +1,7 @@
 """`tfsasm train`: options become settings of a run, and what cannot be done is one clear line."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from tfsasm.motrv2.config import full, tiny
 from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.weights import save_model
 from tfsasm.settings import full_name
+from tfsasm.training import estimate
 from tfsasm.training.mix import augment_of
 from tfsasm.training.recipes import recipe_finetune, recipe_full, recipe_motr, recipe_tiny
 from tfsasm.training.runs import Run, save_run
@@ -160,7 +162,10 @@ def test_a_mix_is_trained_on_validated_and_repeated_from_its_file(
     assert line["loss"] == log[0]["loss"]
 
 
-def test_a_dry_run_says_what_it_takes_and_leaves_nothing(tfsasm, small_weights, mixed, tmp_path):
+def test_a_dry_run_says_what_it_takes_and_leaves_nothing(
+    tfsasm, small_weights, mixed, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(estimate, "STEPS", ((2, math.inf),))  # enough for what is said here
     outcome = tfsasm("train", "--output", tmp_path / "run", "--init", small_weights, *mixed,
                      "--epochs", 2, "--batch", 2, "--workers", 0, "--dry-run")  # fmt: skip
     assert outcome.code == 0, outcome.err

@@ -33,6 +33,12 @@ class FolderDetector:
         return []
 
 
+def words_of(options, *flags):
+    """Options as words of a command line, and `flags` behind them; None leaves one out."""
+    given = [(f"--{name.replace('_', '-')}", v) for name, v in options.items() if v is not None]
+    return [*(part for pair in given for part in pair), *flags]
+
+
 def run_command(*words, **given):
     """The outcome of a command whose `run` is given more than its options."""
     out, errors = Console(file=io.StringIO(), width=200), Console(file=io.StringIO())

@@ -18,7 +18,7 @@ from tfsasm.training.data import Blocks, stream
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import start, train_step
 
-_STEPS = ((2, math.inf), (4, 120.0), (40, 30.0))
+STEPS = ((2, math.inf), (4, 120.0), (40, 30.0))
 """Clips and seconds: one more is timed while of a pair neither is reached, a slow one twice."""
 
 _MAKING = ((4, math.inf), (40, 3.0))
@@ -72,7 +72,7 @@ def estimate(
         if begin:
             clip(begin)
         taken: list[float] = []
-        while _goes_on(len(taken), sum(taken), _STEPS):
+        while _goes_on(len(taken), sum(taken), STEPS):
             progress(f"clip {len(taken) + 1} of {frames} frames")
             taken.append(clip(begin))
         alone = max(0.0, sum(taken) / len(taken) - optimiser)
