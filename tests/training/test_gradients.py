@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import SMALL
 from helpers.golden_data import tensor, vectors
 from helpers.gradients import CONFIG, FILE, SIZES, clip, digest, new_run, ruled_model, step
 from helpers.scenes import drawn_clip
-from tfsasm.motrv2.config import NetworkConfig
-from tfsasm.motrv2.model import MOTRv2
+from helpers.trainer import NETWORK as SMALL_NETWORK
+from helpers.trainer import drawn_model
 from tfsasm.motrv2.transformer import Prediction
 from tfsasm.training.clip import clip_loss
 from tfsasm.training.data import normalised, to_clip
@@ -104,8 +103,7 @@ def rate(name, step):
 def test_steps_are_those_of_adamw_on_clipped_gradients(decay):
     """Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with the published figures."""
     config = replace(CONFIG, steps=3, decay_from=0.6, weight_decay=decay)
-    torch.manual_seed(0)
-    run = start(MOTRv2(SMALL), NetworkConfig(SMALL, short_side=64, max_side=64), config)
+    run = start(drawn_model(), SMALL_NETWORK, config)
     first, second = {}, {}
     for number in range(3):
         gradients = raw_gradients(run.model, config, number)

@@ -54,9 +54,8 @@ def estimate(
     by itself: where it takes longer than the steps, a run waits for it.
     """
     run = start(model, network, config)  # type: ignore[arg-type]
-    team = distributed.team()
     each = distributed.clips_each(config.batch)
-    clips = stream(blocks, workers=config.workers, part=(team.rank, team.size))
+    clips = stream(blocks, workers=config.workers, part=distributed.team())
     ends = [share for share, _ in config.lengths[1:]] + [1.0]
     seconds = 0.0
 

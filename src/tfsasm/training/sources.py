@@ -33,12 +33,11 @@ KINDS = (*DATASETS, "crowdhuman", "synthetic")
 
 _FEW = 0.3  # a detector that finds less than this share of the truth is of other frames
 
-_SETTINGS: dict[str, Any] = {
-    "split": str, "detections": Path, "weight": float, "interval": int, "clips": int
+_SETTINGS: dict[str, tuple[Any, int | None]] = {
+    "split": (str, None), "detections": (Path, None), "weight": (float, 1_000),
+    "interval": (int, 10_000), "clips": (int, 100_000_000),
 }  # fmt: skip
-
-_MOST = {"weight": 1_000, "interval": 10_000, "clips": 100_000_000}
-"""Of numbers in `--data`: with more, an epoch or a clip would not fit into memory."""
+"""In `--data`: kind, and the most of a number; more would not fit into memory."""
 
 _NO_ROW = "no row of its ground truth counts"
 
@@ -84,12 +83,13 @@ def parse_data(text: str) -> DataSpec:
         if name not in _SETTINGS:
             known = ", ".join(_SETTINGS)
             raise InputError(f"--data {text}: no setting {name!r}; there are {known}")
+        read, most = _SETTINGS[name]
         try:
-            given[name] = _SETTINGS[name](value)
+            given[name] = read(value)
         except ValueError as error:
             raise InputError(f"--data {text}: {name} is a number, not {value!r}") from error
-        if name in _MOST and not 0 < given[name] <= _MOST[name]:
-            raise InputError(f"--data {text}: {name} is above 0 and at most {_MOST[name]:,}, "
+        if most and not 0 < given[name] <= most:
+            raise InputError(f"--data {text}: {name} is above 0 and at most {most:,}, "
                              f"not {value}")  # fmt: skip
     return DataSpec(kind, Path(root), **given)
 

@@ -79,13 +79,13 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainSt
         cast(BoxHead, decoder.get_submodule("box_heads.0")).reset(size_bias=0.0)
     parameters = dict(model.named_parameters())
     for part in config.freeze:
-        if not any(f"{name}.".startswith(f"{part}.") for name in parameters):
+        if not any(_within(name, [part]) for name in parameters):
             known = dict.fromkeys(name.split(".")[0] for name in parameters)
             raise InputError(f"freeze names no part {part!r}; there are {', '.join(known)}")
     fixed = [*config.freeze, *(f"backbone.{part}" for part in model.backbone.frozen)]
     fixed += ["backbone"] if config.backbone_lr == 0 else []
     for name, parameter in parameters.items():
-        parameter.requires_grad_(not any(f"{name}.".startswith(f"{part}.") for part in fixed))
+        parameter.requires_grad_(not _within(name, fixed))
     trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
     backbone = None if trains else checkpoints.freeze_backbone(model)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -96,6 +96,10 @@ def start(model: MOTRv2, network: NetworkConfig, config: TrainConfig) -> TrainSt
         scaler=torch.amp.GradScaler(device, enabled=config.precision == "fp16"),
         engine=distributed.engine(model, config.clip),
     )  # fmt: skip
+
+
+def _within(name: str, parts: Sequence[str]) -> bool:
+    return f"{name}.".startswith(tuple(f"{part}." for part in parts))
 
 
 def _optimizer(trained: Mapping[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
