@@ -150,8 +150,8 @@ def test_beside_two_averages_the_sparse_memory_is_recorded():
     """Told from the tracker's state alone, it stores what the gallery of that kind would."""
     histories = {}
     rng = np.random.default_rng(1)
-    noise = rng.normal(0, 0.05, (60, 2, 8)).astype(np.float32)
-    paths = [walk((100, 100), (2, 0), 60), walk((300, 100), (-2, 0), 60)]
+    noise = rng.normal(0, 0.05, (50, 2, 8)).astype(np.float32)
+    paths = [walk((100, 100), (2, 0), 50), walk((300, 100), (-2, 0), 50)]
     for kind in ("two", "sparse"):
         config = with_settings(AppearanceConfig(), {"gallery.kind": kind})
         tracker = AppearanceTracker(config=config)

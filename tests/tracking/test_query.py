@@ -92,7 +92,7 @@ def test_a_learned_query_can_be_born_too_and_has_no_source(play):
     assert output.sources.tolist() == [-1, 0]
 
 
-def test_a_source_is_tracksat_birth_only(play):
+def test_a_source_is_told_at_birth_only(play):
     frames = [(proposals(A, B), predicted([0.2, 0.9])), (proposals(A), predicted([0.1, 0.9]))]
     assert [output.sources.tolist() for _, output in play(*frames)] == [[1], [-1]]
 

@@ -44,7 +44,7 @@ from tfsasm.tracking.state import (
     with_room,
 )
 
-WIDTH, HEIGHT, FRAMES = 128, 96, 12
+WIDTH, HEIGHT, FRAMES = 128, 96, 10
 QUICK = {"lifecycle.miss_tolerance": "3", "memory.max_gap": "2", "memory.min_travel": "0.02"}
 """Lives and stores within a few frames."""
 

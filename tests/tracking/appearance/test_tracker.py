@@ -158,8 +158,8 @@ def test_look_alikes_are_tracked_by_motion():
 
 def test_the_noise_of_shaken_boxes_is_smoothed_away():
     """Whoever never takes detections for noisier follows each of them."""
-    truth = walk((100, 200), (2, 0), 200)
-    shaken = truth + np.tile(np.random.default_rng(0).normal(0, 4, (200, 2)), 2)
+    truth = walk((100, 200), (2, 0), 150)
+    shaken = truth + np.tile(np.random.default_rng(0).normal(0, 4, (150, 2)), 2)
     errors = {}
     for correlation in (KalmanConfig().error_correlation, -1.0):
         kalman = KalmanConfig(error_correlation=correlation)
