@@ -254,7 +254,7 @@ def here(tmp_path, monkeypatch):
     pytest.param("frames", ["frames"], id="a folder of images"),
     pytest.param("none", ["none"], id="a folder of neither, which cannot be opened later"),
     pytest.param("clips/*.mp4", ["clips/b.mp4"], id="a pattern"),
-    pytest.param("train/M*", ["train/MOT-1", "train/MOT-2"], id="a pattern of folders"),
+    pytest.param("train/*", ["train/MOT-1", "train/MOT-2"], id="a pattern of folders"),
     pytest.param("0", ["0"], id="a camera"),
     pytest.param("rtsp://there/live", ["rtsp://there/live"], id="a stream"),
 ])  # fmt: skip

@@ -393,7 +393,7 @@ def _found(name: str) -> list[str]:
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
     return sorted(
         str(path) for path in paths
-        if path.is_dir() or (
+        if (path.is_dir() and path.name != LOST) or (
             path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
             and not path.name.startswith(".")
         )
