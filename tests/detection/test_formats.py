@@ -105,12 +105,13 @@ def test_what_cannot_be_used_is_named(tmp_path, make, problem):
 
 @pytest.mark.parametrize(("key", "sequence", "number"), [
     ("DanceTrack/val/dance1/img1/00000012.txt", "dance1", 12), ("a/b/img_7.jpg", "b", 7),
-    ("img1/3.txt", "", 3), ("4.txt", "", 4), (r"C:\a\img1\5.txt", "a", 5)])
+    ("img1/3.txt", "", 3), ("a/" + "8".zfill(30), "a", 8), ("4.txt", "", 4),
+    (r"C:\a\img1\5.txt", "a", 5)])
 def test_what_keys_tell(key, sequence, number):
     assert (sequence_of(key), number_of(key)) == (sequence, number)
 
 
-@pytest.mark.parametrize("key", ["a/first.txt", "a/" + "9" * 30 + "x.txt"])
+@pytest.mark.parametrize("key", ["a/first.txt", "a/" + "9" * 30 + "x.txt", "a/1" + "0" * 18])
 def test_a_key_without_a_number_is_named(key):
     with pytest.raises(InputError, match="has no frame number"):
         number_of(key)

@@ -368,7 +368,7 @@ def sequence_of(key: str) -> str:
 
 def number_of(key: str) -> int:
     """The number at the end of a frame's name. Raises `InputError` when there is none."""
-    found = re.search(r"([0-9]{1,18})$", split_key(key)[1])
+    found = re.search(r"(?<![0-9])0*([0-9]{1,18})$", split_key(key)[1])
     if found is None:
         raise InputError(f"the key {key!r} has no frame number at its end, such as 000001")
     return int(found[1])
