@@ -132,12 +132,10 @@ def _sides(size: str) -> tuple[int, int]:
 
 def _measure(options: Options, height: int, width: int) -> tuple[dict[str, Any], str]:
     """What goes into the JSON file, and the title of its table."""
-    import torch
-
     from tfsasm.detection.detectors import detector
     from tfsasm.experiments.speed import scaling
     from tfsasm.experiments.speed.command import by_part, run_pair
-    from tfsasm.experiments.speed.report import Settings, compare
+    from tfsasm.experiments.speed.report import compare
     from tfsasm.experiments.speed.variants import fast_network
 
     rounds, tracks = options.rounds, options.tracks
@@ -158,13 +156,12 @@ def _measure(options: Options, height: int, width: int) -> tuple[dict[str, Any],
     }
     if options.scaling != "none":
         return {"rows": scaled[options.scaling]()}, options.scaling
-    settings = Settings(
-        network=options.network, weights=options.weights, height=height, width=width,
-        tracks=tracks, variants=tuple(dict.fromkeys(options.variants)), rounds=rounds,
-        frames=options.frames, threads=torch.get_num_threads(),
-    )  # fmt: skip
     name = options.detector
-    return compare(settings, detector(name, options.detector_weights) if name else None), ""
+    return compare(
+        options.network, options.weights, options.variants, size=(height, width), tracks=tracks,
+        rounds=rounds, frames=options.frames,
+        detector=detector(name, options.detector_weights) if name else None,
+    ), ""  # fmt: skip
 
 
 def _stage_table(result: dict[str, Any], stages: Sequence[str]) -> Table:

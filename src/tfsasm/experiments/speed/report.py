@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,45 +20,43 @@ from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.export import export
 from tfsasm.motrv2.fast import kernels
 from tfsasm.motrv2.fast.precision import KINDS
+from tfsasm.motrv2.model import MOTRv2
 from tfsasm.processes import peak_of
 from tfsasm.runtime.allocator import keep_freed_memory
-from tfsasm.runtime.network import Network
+
+Load = Callable[[], tuple[MOTRv2, NetworkConfig]]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is compared."""
+def compare(
+    network: str, weights: Path | None, names: Sequence[str], *, size: tuple[int, int], tracks: int,
+    rounds: int, frames: int, detector: Detector | None,
+) -> dict[str, Any]:
+    """The results of the variants `names` of a network as they go into the JSON file.
 
-    network: str
-    weights: Path | None
-    height: int
-    width: int
-    tracks: int
-    variants: tuple[str, ...]
-    rounds: int
-    frames: int
-    threads: int
-
-
-def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
-    """The results as they go into the JSON file."""
-    measured: dict[str, list[Measurement]] = {name: [] for name in settings.variants}
+    They track a clip of so many frames, of height and width `size`, in each of the rounds.
+    """
+    load, threads = partial(load_network, network, weights), torch.get_num_threads()
+    measured: dict[str, list[Measurement]] = {name: [] for name in names}
     with TemporaryDirectory(prefix="tfsasm-bench-") as folder:
         exported, video = Path(folder) / "export", Path(folder) / "clip.mp4"
-        write_clip(video, settings.height, settings.width, settings.frames)
-        if set(RUNTIMES).intersection(settings.variants):
+        write_clip(video, *size, frames)
+        if set(RUNTIMES).intersection(names):
             # Not in this process: the system counts its size in the peak of those that it starts.
-            peak_of(_export, settings, exported)
-        memory = {name: peak_of(_alone, settings, name, exported, video) for name in measured}
-        variants = {name: _variant(settings, name, exported) for name in measured}
-        for lap in range(settings.rounds + 1):
-            for name, (network, config) in variants.items():
-                found = measure(network, config.model.width, video, settings.tracks, detector)
+            peak_of(_export, load, exported)
+        memory = {
+            name: peak_of(_alone, load, name, exported, video, tracks, threads) for name in measured
+        }
+        variants = {}
+        for name in measured:
+            model, config = load()
+            variants[name] = make_variant(name, model, config, exported)
+        for lap in range(rounds + 1):
+            for name, variant in variants.items():
+                found = measure(variant, config.model.width, video, tracks, detector)
                 if lap:  # the first one is not counted
                     measured[name].append(found)
-    config = variants[settings.variants[0]][1]
-    queries = config.model.learned_queries + 2 * settings.tracks
-    gflop, layers = limits.needs(config, settings.height, settings.width, queries)
+    queries = config.model.learned_queries + 2 * tracks
+    gflop, layers = limits.needs(config, *size, queries)
     bandwidth = limits.bandwidth()
     least = {kind: limits.limits(layers, kind, bandwidth) for kind in limits.kinds()}
     rows = {
@@ -71,7 +71,7 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
         "variants": rows, "ratio_to_plain": ratios,
         "gflop": {name: round(count, 3) for name, count in gflop.items()},
         "machine": {
-            "processor": limits.processor(), "threads": torch.get_num_threads(),
+            "processor": limits.processor(), "threads": threads,
             "torch": torch.__version__, "kernels": kernels.describe(),
             "gb_per_s": {name: round(rate, 1) for name, rate in asdict(bandwidth).items()},
         },
@@ -80,28 +80,24 @@ def compare(settings: Settings, detector: Detector | None) -> dict[str, Any]:
             for kind, parts in least.items()
         },
         "settings": {
-            "network": str(settings.weights or settings.network),
-            "size": f"{settings.height}x{settings.width}", "tracks": settings.tracks,
-            "queries": queries, "rounds": settings.rounds, "frames": settings.frames,
+            "network": str(weights or network), "size": "{}x{}".format(*size),
+            "tracks": tracks, "queries": queries, "rounds": rounds, "frames": frames,
         },
     }  # fmt: skip
 
 
-def _variant(settings: Settings, name: str, exported: Path) -> tuple[Network, NetworkConfig]:
-    model, config = load_network(settings.network, settings.weights)
-    return make_variant(name, model, config, exported), config
+def _export(load: Load, folder: Path) -> None:
+    export(*load(), folder, "onnx")
 
 
-def _export(settings: Settings, folder: Path) -> None:
-    export(*load_network(settings.network, settings.weights), folder, "onnx")
-
-
-def _alone(settings: Settings, name: str, exported: Path, video: Path) -> None:
+def _alone(
+    load: Load, name: str, exported: Path, video: Path, tracks: int, threads: int
+) -> None:
     """What a process of its own does, to see how much memory it takes."""
     keep_freed_memory()  # as the command line does
-    torch.set_num_threads(settings.threads)
-    network, config = _variant(settings, name, exported)
-    measure(network, config.model.width, video, settings.tracks)
+    torch.set_num_threads(threads)
+    model, config = load()
+    measure(make_variant(name, model, config, exported), config.model.width, video, tracks)
 
 
 def _limits_of(name: str, least: dict[str, dict[str, limits.Limit]]) -> dict[str, float]:
