@@ -14,10 +14,10 @@ BASE = paper()
 
 
 def test_a_grid_has_every_combination():
-    axes = parse_grid(
+    grid = parse_grid(
         ["capacity=0, 5", "overlap_with=all,tracks", "use_detection_box=true"], default()
     )
-    rows = combinations(axes, default())
+    rows = combinations(grid, default())
     assert [row.label for row in rows] == [
         "memory.capacity=0,overlap_with=all,association.use_detection_box=true",
         "memory.capacity=0,overlap_with=tracks,association.use_detection_box=true",
@@ -72,12 +72,12 @@ def test_a_row_is_refused(text, complaint):
 # Slices
 
 
-def sliced(*grid, best):
+def sliced(*texts, best):
     """Slices of a grid whose row number `n` has a score of `n`."""
-    axes = parse_grid(grid, paper())
-    rows = combinations(axes, paper())
+    grid = parse_grid(texts, paper())
+    rows = combinations(grid, paper())
     scores = {row.label: float(number) for number, row in enumerate(rows)}
-    return slices(axes, scores, rows[best].values)
+    return slices(grid, scores, rows[best].values)
 
 
 def test_a_slice_goes_through_the_best_row():

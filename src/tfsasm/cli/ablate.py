@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
     from tfsasm.evaluation.metrics import Report
     from tfsasm.evaluation.significance import Difference
-    from tfsasm.experiments.grid import Axis, GridPoint
+    from tfsasm.experiments.grid import Grid, GridPoint
     from tfsasm.experiments.run import Outcome
 
 _NARROW = 24  # letters of settings that have room beside all scores
@@ -77,8 +77,8 @@ def run(
 
     at_least(options, float("-inf"), "min_score")
     base = query_config(options)
-    axes = parse_grid(options.grid, base)
-    points = combinations(axes, base)
+    grid = parse_grid(options.grid, base)
+    points = combinations(grid, base)
     against = choose(options.against, points, base) if options.against else points[0]
     rows = {point.label: point for point in points}
     experiment = shared.make_experiment(
@@ -109,7 +109,7 @@ def run(
     files = [options.output / f"ablation{suffix}" for suffix in (".json", ".csv", ".png")]
     write_json(files[0], {
         "settings": settings, "min_score": options.min_score,
-        "grid": {axis.setting: axis.values for axis in axes},
+        "grid": grid,
         "metric": options.metric, "best": best, "against": against.label, "left_out": left_out,
         "rows": {
             label: {"settings": rows[label].values, **report.to_json()}
@@ -120,13 +120,13 @@ def run(
     about = {label: rows[label].values for label in reports}
     write_text(files[1], reports_csv(reports, about, "row"))
     if len(reports) > 1:
-        panels = slices(axes, scores, rows[best].values)
+        panels = slices(grid, scores, rows[best].values)
         plot_slices(panels, files[2], metric=options.metric)
     else:
         files.pop()
 
     ranked = sorted(scores, key=lambda label: -scores[label])[:shown]
-    console.print(_table(options.metric, axes, {
+    console.print(_table(options.metric, grid, {
         label: (rows[label], report) for label, report in reports.items() if label in ranked
     }, gains))  # fmt: skip
     lines = []
@@ -151,7 +151,7 @@ def _described(one: Outcome) -> str:
 
 
 def _table(
-    metric: str, axes: Sequence[Axis], shown: Mapping[str, tuple[GridPoint, Report]],
+    metric: str, grid: Grid, shown: Mapping[str, tuple[GridPoint, Report]],
     gains: Sequence[Difference],
 ) -> Table:
     """A row per combination; its values stand in columns below the names of the settings.
@@ -161,10 +161,7 @@ def _table(
     from tfsasm.cli.experiment import COLUMNS
     from tfsasm.evaluation.tables import scores_table
 
-    names = [short_name(axis.setting) for axis in axes]
-    widths = [
-        max(map(len, (name, *axis.values))) for name, axis in zip(names, axes, strict=True)
-    ]
+    widths = [max(map(len, (short_name(name), *values))) for name, values in grid.items()]
 
     def columns(words: Iterable[str]) -> str:
         return "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True))
@@ -173,7 +170,7 @@ def _table(
     [count] = {len(report.sequences) for _, report in shown.values()}
     return scores_table(
         {texts[label]: report.combined for label, (_, report) in shown.items()},
-        label=columns(names), title=f"{count} sequences",
+        label=columns(map(short_name, grid)), title=f"{count} sequences",
         columns=COLUMNS if sum(widths) <= _NARROW else (metric,),
         more={f"gain in {metric}": {
             texts[gain.name]: gain.text

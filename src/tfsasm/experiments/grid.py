@@ -15,14 +15,8 @@ from tfsasm.evaluation.plots import Slice
 from tfsasm.settings import full_name, pairs, short_name, with_settings
 from tfsasm.tracking.config import TrackerConfig
 
-
-@dataclass(frozen=True)
-class Axis:
-    """One setting of a grid and its values, as they were written."""
-
-    setting: str
-    """Dotted, such as `memory.capacity`."""
-    values: tuple[str, ...]
+Grid = Mapping[str, tuple[str, ...]]
+"""Dotted setting, such as `memory.capacity` -> its values, as they were written."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class GridPoint:
     """One combination: the method, and what makes it differ from the others."""
 
     values: dict[str, str]
-    """Dotted setting -> value as written, in the order of the axes."""
+    """Dotted setting -> value as written, in the order of the grid."""
     method: TrackerConfig
 
     @property
@@ -44,42 +38,35 @@ def label_of(values: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in values.items())
 
 
-def parse_grid(texts: Sequence[str], config: TrackerConfig) -> list[Axis]:
-    """The axes of a grid, each written as `NAME=VALUE,VALUE`.
+def parse_grid(texts: Sequence[str], config: TrackerConfig) -> dict[str, tuple[str, ...]]:
+    """A grid whose settings are each written as `NAME=VALUE,VALUE`.
 
     Raises `InputError` for what cannot be read, a setting that is there twice, and values that are
     no values of it or the same.
     """
     if not texts:
         raise InputError("an empty grid; give settings with values, such as capacity=0,5,10")
-    axes: list[Axis] = []
+    grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not equals:
             raise InputError(f"--grid takes NAME=VALUE,VALUE, not {text!r}")
-        axis = Axis(full_name(name.strip(), config), tuple(v.strip() for v in values.split(",")))
-        if axis.setting in [other.setting for other in axes]:
-            raise InputError(f"{axis.setting} is in the grid twice; give all its values at once")
-        _check_values(axis, config)
-        axes.append(axis)
-    return axes
+        setting = full_name(name.strip(), config)
+        if setting in grid:
+            raise InputError(f"{setting} is in the grid twice; give all its values at once")
+        seen: dict[object, str] = {}
+        for one in (each.strip() for each in values.split(",")):
+            value = attrgetter(setting)(with_settings(config, {setting: one}))
+            if value in seen:
+                raise InputError(f"{setting} has {seen[value]} and {one}, which are the same")
+            seen[value] = one
+        grid[setting] = tuple(seen.values())
+    return grid
 
 
-def _check_values(axis: Axis, config: TrackerConfig) -> None:
-    seen: dict[object, str] = {}
-    for text in axis.values:
-        value = attrgetter(axis.setting)(with_settings(config, {axis.setting: text}))
-        if value in seen:
-            raise InputError(f"{axis.setting} has {seen[value]} and {text}, which are the same")
-        seen[value] = text
-
-
-def combinations(axes: Sequence[Axis], config: TrackerConfig) -> list[GridPoint]:
-    """Every combination, the last axis changing fastest."""
-    named = (
-        dict(zip((axis.setting for axis in axes), values, strict=True))
-        for values in product(*(axis.values for axis in axes))
-    )
+def combinations(grid: Grid, config: TrackerConfig) -> list[GridPoint]:
+    """Every combination, the last setting changing fastest."""
+    named = (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
     return [GridPoint(values, with_settings(config, values)) for values in named]
 
 
@@ -98,28 +85,30 @@ def choose(text: str, rows: Sequence[GridPoint], config: TrackerConfig) -> GridP
 
 
 def slices(
-    axes: Sequence[Axis], scores: Mapping[str, float], at_best: Mapping[str, str]
+    grid: Grid, scores: Mapping[str, float], at_best: Mapping[str, str]
 ) -> list[Slice]:
     """Every two settings of the grid against each other, the others held as in the best row.
 
     `scores` are those of the rows by label. A grid of one setting is a single strip; settings with
     one value have nothing to show.
     """
-    wide = [axis for axis in axes if len(axis.values) > 1]
-    pairs = list(combinations_of(wide, 2)) or [(Axis("", ("",)), axis) for axis in wide]
-    return [_slice(down, across, at_best, scores) for down, across in pairs]
+    wide = [name for name, values in grid.items() if len(values) > 1]
+    pairs = list(combinations_of(wide, 2)) or [("", name) for name in wide]
+    return [_slice({"": ("",), **grid}, *pair, at_best, scores) for pair in pairs]
 
 
 def _slice(
-    down: Axis, across: Axis, at_best: Mapping[str, str], scores: Mapping[str, float]
+    grid: Grid, down: str, across: str, at_best: Mapping[str, str], scores: Mapping[str, float]
 ) -> Slice:
     def score(row: str, column: str) -> float:
-        chosen = {down.setting: row, across.setting: column}
+        chosen = {down: row, across: column}
         return scores[label_of({name: chosen.get(name, at_best[name]) for name in at_best})]
 
-    fixed = {k: v for k, v in at_best.items() if k not in (down.setting, across.setting)}
     return Slice(
-        across.setting, across.values, down.setting, down.values,
-        np.array([[score(row, column) for column in across.values] for row in down.values]),
-        ", ".join(f"{short_name(name)} {value}" for name, value in fixed.items()),
+        across, grid[across], down, grid[down],
+        np.array([[score(row, column) for column in grid[across]] for row in grid[down]]),
+        ", ".join(
+            f"{short_name(name)} {value}"
+            for name, value in at_best.items() if name not in (down, across)
+        ),
     )  # fmt: skip
