@@ -248,6 +248,7 @@ def test_a_smaller_network_has_smaller_clips():
     pytest.param((1000, 1000), 608, 1536, (608, 608), id="square"),
     pytest.param((1422, 800), 800, 1536, (1422, 800), id="nothing to do"),
     pytest.param((4000, 1000), 1200, None, (4800, 1200), id="no bound before a crop"),
+    pytest.param((9000, 2), 608, 1536, (4500, 1), id="a strip keeps a pixel of its height"),
 ])  # fmt: skip
 def test_sizes_follow_the_published_rule(size, short, longest, wanted):
     assert resized(size, short, longest) == wanted

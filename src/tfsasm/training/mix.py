@@ -225,7 +225,7 @@ def resized(size: Size, short: int, longest: int | None = None) -> Size:
     """The size with a shorter side of `short`, or less where the longer would exceed `longest`."""
     low, high = sorted(size)
     if longest and high / low * short > longest:
-        short = round(longest * low / high)
+        short = max(1, round(longest * low / high))
     if low == short:
         return size
     long = int(short * high / low)
