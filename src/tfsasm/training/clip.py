@@ -114,8 +114,7 @@ def clip_loss(
 
     `count` is the number to divide by instead: of a step of several clips, the mean of theirs.
     All frames go through backbone and encoder in one batch, since neither needs a state; with
-    `checkpointing` one by one, and all but the last are computed again for their gradients
-    (SPEC 9.8): slower by a third, in a fraction of the memory.
+    `checkpointing` one by one: slower by a third, in a fraction of the memory.
     """
     features = None if config.checkpointing else model.encode(clip.images)
     carried: ClipTracks | None = None

@@ -151,19 +151,18 @@ def recipe_finetune() -> TrainConfig:
 
 
 def is_published(network: NetworkConfig) -> bool:
-    """Whether a network is trained by a published recipe."""
+    """Whether a network is trained by a published recipe: a MOTR, or else a ResNet-50."""
     return network.model.kind == "motr" or network.model.backbone == "resnet50"
 
 
 def recipe(
     network: NetworkConfig, cycle: int = 1, *, from_checkpoint: bool = False, data: str = ""
 ) -> TrainConfig:
-    """The recipe that goes with a network: the published one for a MOTR or else a ResNet-50, and
-    that of `tiny` for others.
+    """The recipe that goes with a network: a published one (`is_published`), or that of `tiny`.
 
     `data` is the kind of what it is trained on, nothing for synthetic clips alone. A `tiny` that
-    goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError`
-    for a second cycle of another network than tiny, or from scratch.
+    goes on from a checkpoint with data of its own is fine-tuned. Raises `InputError` for a second
+    cycle of another network than `tiny`, or from scratch.
     """
     published = is_published(network)
     if cycle == 2 and (published or not from_checkpoint):
