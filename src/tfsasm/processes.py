@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from types import FrameType
 from typing import Any
 
 try:
@@ -52,6 +53,21 @@ def foreign_load(threads: int) -> float:
     0 on Windows, which does not count it.
     """
     return max(0.0, os.getloadavg()[0] - threads) if hasattr(os, "getloadavg") else 0.0
+
+
+@contextmanager
+def signals_to(answer: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """In the block `answer` is called at SIGINT and SIGTERM, unless these are ignored: by `nohup`,
+    and by scripts that start a command with `&`."""
+    usual = {
+        number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }  # fmt: skip
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

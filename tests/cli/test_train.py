@@ -179,14 +179,21 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_second_one_ends(number):
-    usual = signal.getsignal(number)
-    with stop_after_the_step() as stopped:
-        assert not stopped()
-        os.kill(os.getpid(), number)
-        assert stopped()
-        with pytest.raises(KeyboardInterrupt):
+    usual = signal.signal(number, signal.default_int_handler)
+    try:
+        with stop_after_the_step() as stopped:
+            assert not stopped()
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) == usual
+            assert stopped()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) == signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)
+        with stop_after_the_step() as stopped:
+            os.kill(os.getpid(), number)
+            assert not stopped(), "who started it has the signal ignored"
+    finally:
+        signal.signal(number, usual)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import functools
 import logging
 import operator
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from tfsasm.cli import INTERRUPTED, OK, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import filled, form, spoken
 from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
+from tfsasm.processes import signals_to
 from tfsasm.runtime.allocator import keep_freed_memory
 from tfsasm.video.addresses import public_text
 
@@ -137,15 +137,8 @@ def _stopped_by_signals() -> Iterator[list[int]]:
         came.append(number)
         raise KeyboardInterrupt
 
-    usual = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }  # fmt: skip
-    try:
+    with signals_to(stop):
         yield came
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 def _importing(frame: FrameType | None) -> bool:

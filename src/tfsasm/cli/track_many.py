@@ -235,22 +235,17 @@ class RemoteJournal:
         self._system, folder = _opened(address)
         self._place = f"{folder}/track.partial"
         with _writing(address):
-            there = {
-                name for name, files in results.items()
-                if all(self._system.exists(f"{folder}/{file}") for file in files)
-            }  # fmt: skip
+            files = {file for names in results.values() for file in names}
+            there = {file for file in files if self._system.exists(f"{folder}/{file}")}
             if not self._is_of(about, overwrite=overwrite):
-                for place in (f"{folder}/{file}" for files in results.values() for file in files):
-                    if self._system.exists(place):
-                        if not overwrite:
-                            raise InputError(
-                                f"{place} exists; give another --output or --overwrite"
-                            )
-                        self._system.rm_file(place)
+                for place in (f"{folder}/{file}" for file in sorted(there)):
+                    if not overwrite:
+                        raise InputError(f"{place} exists; give another --output or --overwrite")
+                    self._system.rm_file(place)
                 there = set()
                 self._system.makedirs(folder, exist_ok=True)
                 self._system.pipe_file(self._place, json.dumps(about).encode())
-        self.finished = {name: list[str]() for name in there}
+        self.finished = {name: list[str]() for name, own in results.items() if there >= {*own}}
 
     def _is_of(self, about: Mapping[str, Any], *, overwrite: bool) -> bool:
         """Whether the run that was begun here is this one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from tfsasm.cli.options import Settings, at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
+from tfsasm.processes import signals_to
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
@@ -283,9 +283,5 @@ def stop_after_the_step() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         came.append(number)
 
-    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals_to(note):
         yield lambda: bool(came)
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
