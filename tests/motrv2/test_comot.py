@@ -100,6 +100,13 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, change, words):
         load_model(saved(tmp_path / "comot.pth", published(**change)))
 
 
+def test_a_head_that_is_one_number_is_refused(tmp_path):
+    path = saved(tmp_path / "comot.pth", published(**{"class_embed.0.bias": torch.tensor(0.0)}))
+    path.with_suffix(".json").unlink()
+    with pytest.raises(WeightsError, match="does not fit the network"):
+        load_model(path)
+
+
 def test_it_can_be_rewritten_as_ours_and_back(tmp_path):
     model, config = load_model(saved(tmp_path / "comot.pth", published()))
     for name in ("ours.safetensors", "ours.pth"):

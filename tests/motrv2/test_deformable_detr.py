@@ -159,6 +159,8 @@ def test_a_file_says_which_of_the_models_it_is(refine, two_stage, tmp_path):
                  id="another network"),
     pytest.param({"transformer.level_embed": torch.zeros(1, 64)}, "of one feature level",
                  id="a single level"),
+    pytest.param({"transformer.level_embed": torch.zeros(5, 64)}, "levels must be 3 or 4, not 5",
+                 id="levels that there are not"),
     pytest.param({"class_embed.1.bias": None}, "missing: class_embed.1.bias",
                  id="a head is missing"),
     pytest.param({"extra": torch.zeros(1)}, "surplus: extra", id="something else is there"),

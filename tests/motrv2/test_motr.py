@@ -140,6 +140,8 @@ def test_a_published_file_is_recognised_by_its_names(network, file):
     pytest.param({"memory_bank.save_proj.weight": torch.zeros(1)}, "with a memory bank",
                  id="a memory bank"),
     pytest.param({"extra": torch.zeros(1)}, "surplus: extra", id="something else"),
+    pytest.param({"transformer.level_embed": torch.zeros(5, 64)}, "levels must be 3 or 4, not 5",
+                 id="levels that there are not"),
 ])  # fmt: skip
 def test_a_file_of_another_kind_is_refused(network, tmp_path, more, words):
     with pytest.raises(WeightsError, match=words):

@@ -160,6 +160,12 @@ def test_learned_queries_are_counted(tmp_path, published, caplog):
     assert "it has 60 learned queries, and so has the network" in caplog.text
 
 
+def test_queries_that_are_one_number_are_refused(tmp_path, published):
+    torch.save(published | {"position.weight": torch.tensor(1.0)}, tmp_path / "one.pth")
+    with pytest.raises(WeightsError, match=r"position\.weight is \[\] instead of"):
+        load_model(tmp_path / "one.pth")
+
+
 def test_paths_and_scalars_beside_the_weights_do_no_harm(tmp_path, model, published):
     options = argparse.Namespace(output_dir=Path("/data"), lr=np.float64(2e-4), epochs=np.int64(5))
     torch.save({"model": published, "args": options}, tmp_path / "args.pth")

@@ -8,6 +8,7 @@ guesses. A file's tensors say which of the models it is.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +26,8 @@ from tfsasm.motrv2.transformer import (
     embed_coordinates,
     pixel_centres,
 )
-from tfsasm.motrv2.weights import check_size, published_name, read_checkpoint
-from tfsasm.pytorch import Undrawn, differences, refuse
+from tfsasm.motrv2.weights import built, check_size, published_name, read_checkpoint
+from tfsasm.pytorch import differences, refuse
 
 ALIASES = ("transformer.decoder.bbox_embed.", "transformer.decoder.class_embed.")
 """Names under which models with refined boxes have their heads a second time."""
@@ -111,8 +112,8 @@ def load_detr(path: Path | str) -> DeformableDETR:
     ResNet-50) or does not fit, listing what is missing, surplus and misshapen.
     """
     state, _ = read_checkpoint(path)
-    with Undrawn():
-        network = DeformableDETR(recognise(state, path))
+    config = recognise(state, path)
+    network = built(partial(DeformableDETR, config), config.model, path)
     fill(network, state, f"{path} does not fit a Deformable DETR")
     return network
 

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,12 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import shown
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig, full
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.motr import MOTR, is_motr, make_motr
-from tfsasm.motrv2.weights import BOX_HEADS, check_size, from_published, read_checkpoint
-from tfsasm.pytorch import Undrawn, differences, refuse
+from tfsasm.motrv2.weights import BOX_HEADS, built, check_size, from_published, read_checkpoint
+from tfsasm.pytorch import differences, refuse
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def make_model(
         state, config = from_comot(state, config, path)
     elif config is None:
         config = _published_config(state, path)
-    model = _built(config.model, path)
+    model = built(partial(build, config.model), config.model, path)
     if any(name.startswith(BOX_HEADS) for name in state):
         state = from_published(state, model, origin)
     refuse(differences(model.state_dict(), state), f"{origin} does not fit the network")
@@ -86,24 +86,12 @@ def make_model(
     return model.eval().requires_grad_(False), config
 
 
-def _built(sizes: ModelConfig, origin: Path | str) -> MOTRv2:
-    try:
-        with Undrawn():
-            return build(sizes)
-    except WeightsError:
-        raise
-    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
-        listed = ", ".join(f"{name} {shown(value)}" for name, value in vars(sizes).items())
-        unknown = f"no backbone {sizes.backbone}" if isinstance(error, KeyError) else error
-        raise WeightsError(f"{origin}: no network can be made of {listed}: {unknown}") from error
-
-
 def _published_config(state: Mapping[str, Tensor], path: Path | str) -> NetworkConfig:
     """The published network with what the tensors say: numbers of classes and learned queries."""
     config, sizes = full(), full().model
     if classes := _classes(state):
         sizes = replace(sizes, classes=classes)
-    if (boxes := state.get("position.weight")) is not None and boxes.numel():
+    if (boxes := state.get("position.weight")) is not None and boxes.ndim and len(boxes):
         sizes = replace(sizes, learned_queries=len(boxes))
     if sizes.classes != config.model.classes:
         log.warning("%s: its class heads are of %d classes, and so is the network", path, classes)
@@ -153,8 +141,8 @@ def from_comot(
         renamed.setdefault(name, content.new_zeros(1, content.shape[1]))
     rows, given = len(renamed["position.weight"]), config or full()
     sizes = replace(given.model, learned_queries=rows, queries_per_track=SET)
-    if config is None and (head := state.get("class_embed.0.bias")) is not None:
-        sizes = replace(sizes, classes=len(head))
+    if config is None and (classes := _classes(state)):
+        sizes = replace(sizes, classes=classes)
     log.warning("%s: a CO-MOT of %d sets of %d queries; it takes no detections", path, rows // SET,
                 SET)  # fmt: skip
     return renamed, replace(given, model=sizes)

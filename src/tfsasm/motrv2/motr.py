@@ -6,6 +6,7 @@ and what it is `[Q, 2C]`, and only the centre of its box is a reference.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,8 +24,7 @@ from tfsasm.motrv2.transformer import (
     answers,
     inverse_sigmoid,
 )
-from tfsasm.motrv2.weights import check_size
-from tfsasm.pytorch import Undrawn
+from tfsasm.motrv2.weights import built, check_size
 from tfsasm.runtime.network import Queries
 
 _FIRST_TRACK = 300  # queries from here on attend among themselves, whatever came before (QUIRK-44)
@@ -117,8 +117,7 @@ def make_motr(
                            "published kind, which updates them, is supported")  # fmt: skip
     config = config or NetworkConfig(motr_sizes(state, path))
     check_size(config.model, state, path)
-    with Undrawn():
-        network = MOTR(config.model)
+    network = built(partial(MOTR, config.model), config.model, path)
     fill(network, state, f"{path} does not fit MOTR",
          unused=("track_embed.norm3.weight", "track_embed.norm3.bias"))  # fmt: skip
     return network, config

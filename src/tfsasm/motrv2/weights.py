@@ -7,8 +7,9 @@ parameter names; `PUBLISHED` is the whole translation.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors
 import torch
@@ -16,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError, first_few
-from tfsasm.files import atomic_path
+from tfsasm.files import atomic_path, shown
 from tfsasm.limits import file_stand_in
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.pytorch import (
+    Undrawn,
     check_tensors,
     differences,
     read_state_dict,
@@ -64,6 +66,8 @@ UNUSED = r"\.decoder\.layers\.\d+\.(update_attn|norm4)\.|^track_embed\.norm3\."
 """Tensors of MOTR that some files of MOTRv2 hold and its code never calls (SPEC 11.1)."""
 
 State = dict[str, Tensor]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def published_name(ours: str) -> str:
@@ -183,6 +187,22 @@ def check_size(sizes: ModelConfig, state: Mapping[str, Tensor], origin: Path | s
             f"{origin} does not fit the network, which by its sizes has {sizes.least:,} numbers or "
             f"more: the file has {held:,}"
         )
+
+
+def built(make: Callable[[], Network], sizes: ModelConfig, origin: Path | str) -> Network:
+    """What `make` makes, a network of these sizes, to be filled from a file.
+
+    Raises `WeightsError` where there is none: a width that no norm can group, levels of no stride.
+    """
+    try:
+        with Undrawn():
+            return make()
+    except WeightsError:
+        raise
+    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
+        listed = ", ".join(f"{name} {shown(value)}" for name, value in vars(sizes).items())
+        unknown = f"no backbone {sizes.backbone}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{origin}: no network can be made of {listed}: {unknown}") from error
 
 
 def save_model(
