@@ -309,13 +309,22 @@ def test_a_damaged_export_is_refused(exported, tmp_path, damage, parts):
         id="another graph"),
     pytest.param(
         lambda f: rewritten(f, learned_content=[[0.0] * 32] * 3, proposal_content=[[0.0] * 32]),
-        "32 channels", id="another width"),
+        "32 channels", id="another width", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_openvino_refuses_a_damaged_export_too(exported, tmp_path, damage, part):
     folder = copied(exported, tmp_path)
     damage(folder)
     with pytest.raises(InputError, match=part):
         load(folder, runtime=has("openvino"))
+
+
+def test_an_error_of_a_runtime_without_words_is_told_by_its_name(exported, monkeypatch):
+    def fails(*given):
+        raise AssertionError
+
+    monkeypatch.setattr(ExportedNetwork, "interact", fails)
+    with pytest.raises(InputError, match=r"do not fit its .*\(AssertionError\); make it again"):
+        ExportedNetwork(exported.folder)
 
 
 @pytest.mark.parametrize(("options", "part"), [

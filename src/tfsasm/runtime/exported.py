@@ -206,7 +206,7 @@ class ExportedNetwork(InNumPy):
             self.interact(queries.content, queries.boxes, prediction.embeddings)
             self.classes = prediction.class_scores.shape[1]
         except Exception as error:  # the runtimes' errors share no base of their own
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
                 f"the graphs in {folder} do not fit its {MANIFEST}, which has {channels} channels "
                 f"({reason}); {AGAIN}"
