@@ -147,7 +147,7 @@ def parts(device):
 
     @torch.inference_mode()
     def frame():
-        features = network.model.encode(prepare_there(frames, 32, 56))
+        features = network.model.encode(prepare_there(frames, 16, 28))
         queries = network.queries(boxes, scores)
         prediction = network.decode(features, queries)
         return network.interact(queries.content, prediction.boxes, prediction.embeddings)

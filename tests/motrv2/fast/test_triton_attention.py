@@ -29,7 +29,7 @@ SIZES = {  # no more of each than it takes: the interpreter is slow
                                           "width": 32},
     "points and channels that fill no block": {"queries": 7, "points": 3, "batch": 1, "width": 24},
     "several images and blocks": {"queries": 20, "heads": 1, "points": 1, "width": 66},
-    "places about points": {"sides": 2, "points": 3, "width": 3},
+    "places about points": {"sides": 2, "heads": 1, "points": 3, "batch": 1, "width": 3},
 }
 
 
