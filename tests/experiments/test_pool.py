@@ -97,6 +97,18 @@ def test_nothing_to_do_is_nothing_done(workers):
     assert list(Processes(workers)([], partial(make, None))) == []
 
 
+def share(_):
+    yield 1
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def test_workers_that_need_no_pytorch_do_not_wait_until_it_is_loaded(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    found = outcomes(Processes(2)(["a", "b"], partial(partial, share)))
+    assert "torch" not in sys.modules
+    assert found == {name: Finished(name, "1") for name in ("a", "b")}
+
+
 @pytest.mark.slow
 def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path):
     script = tmp_path / "parent.py"

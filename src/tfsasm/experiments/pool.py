@@ -100,7 +100,7 @@ class Processes:
     def __call__(self, names: Sequence[str], make: Callable[[], Work]) -> Events:
         """See `Engine`."""
         if self.workers > 1:
-            make = partial(with_threads, max(1, _threads() // self.workers), make)
+            make = partial(with_threads, max(1, _threads(names) // self.workers), make)
             yield from _elsewhere(deque(names), make, min(self.workers, len(names)))
             return
         work = make()
@@ -288,7 +288,10 @@ def with_threads(threads: int, make: Callable[[], Made]) -> Made:
     return make()
 
 
-def _threads() -> int:
+def _threads(names: Sequence[str]) -> int:
+    """Those of PyTorch, which takes seconds to load."""
+    if len(names) > 1 and "torch" not in sys.modules:  # `run_sequences` has made the work, without
+        return 1
     with suppress(ImportError):  # not all that is tracked needs it
         import torch
 
