@@ -33,9 +33,9 @@ def fingerprint(frames):
 
 @pytest.fixture(scope="module")
 def clips():
-    """Five clips of every kind, drawn once for all the properties below."""
+    """Four clips of every kind, drawn once for all the properties below."""
     return {
-        kind: [list(render_clip(seed, replace(SMALL, kinds=(kind,)))) for seed in range(5)]
+        kind: [list(render_clip(seed, replace(SMALL, kinds=(kind,)))) for seed in range(4)]
         for kind in KINDS
     }
 
@@ -44,7 +44,7 @@ def clips():
 def test_a_seed_means_one_video(clips, kind):
     again = fingerprint(render_clip(3, replace(SMALL, kinds=(kind,))))
     assert again == fingerprint(clips[kind][3])
-    assert again != fingerprint(clips[kind][4])
+    assert again != fingerprint(clips[kind][2])
 
 
 def test_a_seed_means_the_same_video_in_another_process():
