@@ -84,6 +84,18 @@ def test_only_one_is_given_the_frames(name, monkeypatch):
 
 
 @needs_trackers
+@pytest.mark.parametrize("shape", [(60, 80), (60, 80, 1), (60, 80, 4)])
+def test_a_frame_may_be_grey_or_have_an_alpha_channel(shape):
+    image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    tracker = ClassicTracker("botsort")
+    for _ in range(3):
+        tracks = tracker.update(as_detections(walkers(1)), image)
+    assert tracks.tracker_id.tolist() == [1, 2]
+    with pytest.raises(InputError, match="a frame is a uint8 array"):
+        tracker.update(as_detections(walkers(1)), image.astype(float))
+
+
+@needs_trackers
 def test_proposals_need_the_size_of_the_image():
     boxes = walkers(1)
     proposals = Proposals.from_ltwh(boxes[:, :4], boxes[:, 4], 200, 200)

@@ -23,6 +23,7 @@ from tfsasm.detection.proposals import (
     classes_of,
 )
 from tfsasm.errors import InputError
+from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tracking.run import Tracker
 
 CLASSICS = {
@@ -59,10 +60,11 @@ class ClassicTracker(Tracker):
     ) -> sv.Detections:
         """The confirmed tracks of the next frame, `tracker_id` from 1.
 
-        `detections` are in pixels, `frame` is uint8 BGR `[H, W, 3]`. Raises `InputError` for a box
-        with NaN, infinity or no area, for boxes that look normalised, and for proposals without a
-        frame.
+        `detections` are in pixels, `frame` is uint8 BGR `[H, W, 3]` (grey and BGRA are converted).
+        Raises `InputError` for a frame that is none, for a box with NaN, infinity or no area, for
+        boxes that look normalised, and for proposals without a frame.
         """
+        frame = None if frame is None else as_bgr(frame)
         size = None if frame is None else (frame.shape[1], frame.shape[0])
         given = as_detections_in_pixels(detections, size)
         xyxy, _ = boxes_and_scores(given)
