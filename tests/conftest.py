@@ -23,6 +23,8 @@ from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
 from tfsasm.cli import main
 from tfsasm.motrv2.weights import save_model
 
+gc.disable()  # while test modules are loaded, which takes a quarter longer with it
+
 
 @pytest.fixture(scope="session", autouse=True)
 def options_are_looked_at_once():
@@ -68,6 +70,7 @@ def pytest_runtest_protocol(item):
 
 def pytest_collection_finish():
     gc.freeze()  # modules and tests stay to the end: no collection need look through them
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from benchmarks.quality.clips import Clip, Condition, frames_of_boxes, truth_of
-from scipy.stats import rankdata
 
 from tfsasm.boxes import iou_matrix, ltwh_to_xyxy
 from tfsasm.evaluation.protocols import matched
@@ -92,6 +91,8 @@ def auc(sequences: Sequence[Sequence[Looks]], own: float, most: int = 4000) -> f
         same.append(cosine[alike][:most])
         other.append(cosine[~alike][:most])
     yes, no = np.concatenate(same), np.concatenate(other)
+    from scipy.stats import rankdata  # it takes a second to load
+
     ranks = rankdata(np.concatenate([yes, no]))[: len(yes)]
     return float((ranks.sum() - len(yes) * (len(yes) + 1) / 2) / (len(yes) * len(no)))
 
