@@ -15,7 +15,7 @@ from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Frame
 
 CUT = object()
-"""Given in place of a frame, it breaks the connection."""
+"""Given in place of a frame, it breaks the connection; an exception is raised."""
 
 
 def image(height: int = 48, width: int = 64) -> np.ndarray:
@@ -53,6 +53,8 @@ class Camera:
         while (item := self.given.get()) is not CUT:
             if item is None:
                 return
+            if isinstance(item, Exception):
+                raise item
             number += 1
             yield Frame(item, number, f"x#{number}", number / 25)
         raise TruncatedInput("connection lost")

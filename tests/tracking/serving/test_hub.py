@@ -137,6 +137,19 @@ def test_a_stream_that_is_not_there_is_tried_again_ever_more_rarely(hubs):
     assert (stream.state, stream.problem, stream.session) == ("live", "", 1)
 
 
+def test_a_defect_of_reading_ends_no_stream(hubs):
+    camera = Camera()
+    hub, answers = hubs(camera)
+    stream, problems = hub.add(ADDRESS), []
+    usual = stream.open
+    stream.open = lambda address: problems.append(stream.problem) or usual(address)
+    camera.give(image(), RuntimeError("at token=secret"), image())
+    until(lambda: len(answers) == 2)
+    assert stream.state == "live"
+    assert "reading failed (RuntimeError" in problems[-1]
+    assert "secret" not in problems[-1]
+
+
 def test_pauses_double_up_to_the_longest(hubs, monkeypatch):
     pauses, camera = [], Camera()
     camera.there = False

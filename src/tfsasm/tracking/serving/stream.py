@@ -6,6 +6,7 @@ and counted, so an answer is never older than one round of the workers.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from tfsasm.tracking.results import rows
 from tfsasm.tracking.run import Tracker
 from tfsasm.video.addresses import public_address
 from tfsasm.video.source import Frame, Source, open_video
+
+log = logging.getLogger(__name__)
 
 State = Literal["connecting", "live", "lost", "refused", "ended"]
 
@@ -193,6 +196,9 @@ class LiveStream:
                 problem = f"{self.label}: the connection was lost"
             except (InputError, TruncatedInput) as error:
                 problem = str(error)
+            except Exception as error:  # a defect; its text may hold the whole address
+                log.exception("%s: it could not be read", self.name)
+                problem = f"{self.label}: reading failed ({type(error).__name__}, see the log)"
             if self.state == "live":
                 lost = time.monotonic()
             self.state, self.problem = "lost", problem
