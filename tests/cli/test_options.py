@@ -70,10 +70,12 @@ def test_a_name_is_refused(given, message):
     (["verify", "--threads=-1"], "--threads -1 is not at least 1"),
     (["synth", "--output", "o", "--sequences=-1"], "--sequences -1 is not at least 0"),
     (["demo", "--synthetic", "--frames", 0], "--frames 0 is not at least 1"),
-    (["compare", "--root", ".", "--min-score", "nan"], "--min-score nan is not at least -inf"),
+    (["compare", "--root", ".", "--min-score", "nan"], "--min-score: 'nan' is not a number"),
     (["ablate", "--root", ".", "--grid", "capacity=0", "--output", "o", "--min-score", "nan"],
-     "--min-score nan is not at least -inf"),
-    (["track", "{images}", "--reconnect", "nan"], "--reconnect nan is not at least 0"),
+     "--min-score: 'nan' is not a number"),
+    (["track", "{images}", "--reconnect", "nan"], "--reconnect: 'nan' is not a number"),
+    (["track", "{images}", "--detector-score", "-NaN"], "--detector-score: '-NaN' is not a number"),
+    (["track", "{images}", "--reconnect=-1"], "--reconnect -1.0 is not at least 0"),
     (["track", "{images}", "--dry-run", "--price-per-hour=-1"], "price-per-hour -1.0 is not at"),
 ])  # fmt: skip
 def test_numbers_that_make_no_sense_are_refused(

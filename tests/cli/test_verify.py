@@ -37,7 +37,7 @@ def test_a_data_set_may_be_what_is_tracked(verify, scene, tmp_path):
 
 @pytest.mark.parametrize(("flags", "message"), [
     (["--variants", "exact,slow"], "--variants has plain, exact"),
-    (["--frames", 0], "frames is 0; give 1 or more"),
+    (["--frames", 0], "--frames 0 is not at least 1"),
     (["--detections", "x.json"], "--detections are of the sequence in --root"),
     (["--root", "nowhere"], "nowhere"),
     (["--weights", "lost.pth"], "no checkpoint at lost.pth"),

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.options import ResultsOptions, at_least, query_config
+from tfsasm.cli.options import ResultsOptions, query_config
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import write_json, write_text
@@ -75,7 +75,6 @@ def run(
     from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
     from tfsasm.tracking.named import QuerySpec
 
-    at_least(options, float("-inf"), "min_score")
     base = query_config(options)
     grid = parse_grid(options.grid, base)
     points = combinations(grid, base)

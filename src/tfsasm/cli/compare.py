@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions, at_least
+from tfsasm.cli.options import DatasetOptions, EmbedderOptions, NetworkOptions
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError, first_few
 from tfsasm.files import check_folder, check_outputs, locked, write_json, write_text
@@ -69,7 +69,6 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.evaluation.tables import differences_table, reports_csv, scores_table
 
     outputs = (options.json, options.csv, options.plot)
-    at_least(options, float("-inf"), "min_score")
     check_outputs(outputs, overwrite=options.overwrite)
     check_plot(options.plot)
     with ExitStack() as stack:

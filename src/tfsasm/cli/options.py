@@ -198,10 +198,10 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def at_least(options: object, least: float, *names: str) -> None:
-    """Raises `InputError` for one of the options that is given and lower, or no number."""
+def at_least(options: object, least: int, *names: str) -> None:
+    """Raises `InputError` for one of the options that is given and lower."""
     for name in names:
-        if (value := getattr(options, name)) is not None and not value >= least:
+        if (value := getattr(options, name)) is not None and value < least:
             raise InputError(f"{flag(name)} {value} is not at least {least}")
 
 

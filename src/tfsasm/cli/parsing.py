@@ -5,8 +5,10 @@ Options of long commands stand in boxes, everyday ones first; nothing is called 
 
 import ast
 import inspect
+import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass, replace
 from functools import cache, partial, reduce
 from itertools import pairwise
@@ -187,11 +189,10 @@ def _path(text: str) -> Path:
 
 
 def _number(kind: type[float], text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from error
+    with suppress(ValueError):
+        if not math.isnan(number := kind(text)):  # which no bound would refuse
+            return number
+    raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}")
 
 
 _KINDS: dict[Any, tuple[str, Callable[[str], Any], Any]] = {

@@ -57,9 +57,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.tracking.load import embedded
 
     check_outputs([options.json], overwrite=options.overwrite)
-    at_least(options, 1, "threads")
-    if options.frames < 1:
-        raise InputError(f"frames is {options.frames}; give 1 or more")
+    at_least(options, 1, "threads", "frames")
     if options.threads:
         torch.set_num_threads(options.threads)
     path = embedded("tiny") if options.weights == "tiny" else Path(options.weights)
