@@ -146,7 +146,7 @@ def test_an_unknown_data_set_is_told_the_known_ones(tmp_path):
         sequences("kitti", tmp_path)
 
 
-@pytest.mark.parametrize("other", [".b-partial", "lost+found"])
+@pytest.mark.parametrize("other", [".b-partial", "lost+found", "System Volume Information"])
 def test_folders_that_are_not_the_users_are_left_out(tmp_path, other):
     """A disk's `lost+found` may not even be opened."""
     make(tmp_path / "a")

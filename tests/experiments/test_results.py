@@ -92,6 +92,11 @@ def test_a_record_without_them_is_refused_or_replaced(folder):
         assert claim(folder, wanted, ["a"], by_sequence=["images"], overwrite=True) == set()
 
 
+def test_the_root_of_a_disk_is_as_good_as_an_empty_folder(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    assert claim(tmp_path, SETTINGS, ["a"]) == set()
+
+
 def test_what_a_killed_run_left_half_done_is_removed(folder):
     partial = partial_path(folder / "b.txt")
     partial.with_name(partial.name.replace(f"-{os.getpid()}", "-99999999")).write_text("half")

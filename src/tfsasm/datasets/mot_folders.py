@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, safe_name
-from tfsasm.video.images import LOST
+from tfsasm.video.images import SYSTEM_FOLDERS
 from tfsasm.video.images import image_names as images_in
 
 log = logging.getLogger(__name__)
@@ -148,12 +148,15 @@ def video_name(name: str) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, in order of name, without hidden ones and `LOST`; none of no folder."""
+    """Folders in a folder, in order of name, without hidden ones and the system's.
+
+    None when it is no folder.
+    """
     if not folder.is_dir():
         return []
     shown = [
         child for child in folder.iterdir()
-        if not child.name.startswith(".") and child.name != LOST and child.is_dir()
+        if not child.name.startswith(".") and child.name not in SYSTEM_FOLDERS and child.is_dir()
     ]  # fmt: skip
     return sorted(shown, key=lambda child: child.name)
 

@@ -29,7 +29,7 @@ from tfsasm.video.addresses import public_address
 from tfsasm.video.decoder import Decoder, open_camera
 from tfsasm.video.images import (
     IMAGE_SUFFIXES,
-    LOST,
+    SYSTEM_FOLDERS,
     Order,
     frame_numbers,
     image_names,
@@ -378,7 +378,7 @@ def _found(name: str) -> list[str]:
     if path.is_dir():
         if image_names(path, "name") or (path / "img1").is_dir():
             return [name]
-        inside = [entry for entry in path.iterdir() if entry.name != LOST]
+        inside = [entry for entry in path.iterdir() if entry.name not in SYSTEM_FOLDERS]
         sequences = sorted(str(entry) for entry in inside if (entry / "img1").is_dir())
         return _videos(entry for entry in inside if entry.is_file()) or sequences or [name]
     if any(sign in name for sign in "*?["):
@@ -393,7 +393,7 @@ def _found(name: str) -> list[str]:
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
     return sorted(
         str(path) for path in paths
-        if (path.is_dir() and path.name != LOST) or (
+        if (path.is_dir() and path.name not in SYSTEM_FOLDERS) or (
             path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
             and not path.name.startswith(".")
         )
