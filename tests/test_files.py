@@ -1,5 +1,7 @@
 """Writing: whole or not at all, and refused before the work is done."""
 
+import errno
+import fcntl
 import os
 import resource
 import subprocess
@@ -150,6 +152,17 @@ def test_one_process_at_a_time_writes_a_folder(tmp_path):
     with locked(tmp_path):
         pass
     assert names(tmp_path) == []
+
+
+def test_where_there_are_no_locks_there_is_none(tmp_path, monkeypatch):
+    """Some network file systems."""
+
+    def none(*given):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with locked(tmp_path), locked(tmp_path):
+        pass
 
 
 def text(path):
