@@ -228,7 +228,7 @@ OPTIONS = {
     "an unknown setting": (["--set", "memory.size=3"], {}, "no setting 'memory.size'"),
     "a wrong value": (["--set", "memory.capacity=x"], {}, "memory.capacity is a whole number"),
     "a negative tolerance": ([], {"miss_tolerance": -1}, "lifecycle.miss_tolerance is at least 0"),
-    "a NaN threshold": ([], {"score_threshold": "nan"}, "birth_score is at least 0, not 'nan'"),
+    "a NaN threshold": ([], {"score_threshold": "nan"}, "--score-threshold nan is not a number"),
     "no pixels": ([], {"short_side": 0}, "short_side is 0; give a number of pixels"),
     "an unknown device": ([], {"device": "gpu"}, "no device 'gpu' here"),
     "a detector's file that is missing": (

@@ -112,7 +112,8 @@ def test_documented_settings_exist():
     pytest.param(["--lr=-1"], "lr is at least 0", id="a rate below 0"),
     pytest.param(["--lr", "inf"], "lr is inf", id="a rate without end"),
     pytest.param(["--workers=-1"], "workers", id="fewer than no workers"),
-    pytest.param(["--checkpoint-minutes", "nan"], "checkpoint_minutes is at least 0", id="never"),
+    pytest.param(["--checkpoint-minutes", "nan"], "--checkpoint-minutes nan is not a number",
+                 id="never"),
     pytest.param(["--validate-sequences=-1"], "give 0 for none", id="fewer than no sequences"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_one_clear_error(tfsasm, tmp_path, flags, message):

@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED, USER_ERROR
-from tfsasm.cli.parsing import filled, form, spoken
+from tfsasm.cli.parsing import filled, form, refuse_nan, spoken
 from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
 from tfsasm.processes import signals_to
@@ -153,6 +153,7 @@ def _run(options: Any, console: Console, errors: Console) -> int:
         keep_freed_memory()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what matters in a file is said by us
     try:
+        refuse_nan(options)
         return module.run(options, console, errors) or OK
     except KeyboardInterrupt:
         errors.print("stopped")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from tfsasm.cli.parsing import GROUPS
+from tfsasm.cli.parsing import GROUPS, flag
 from tfsasm.errors import InputError
 from tfsasm.experiments.pool import Engine, Processes
 from tfsasm.settings import pairs, with_settings
@@ -191,11 +191,6 @@ def make_engine(options: EngineOptions, files: Iterable[Path | None] = ()) -> En
         options.ray_address, options.workers, options.cpus_per_worker, options.gpus_per_worker,
         tuple(file for file in files if file is not None and file.is_file()),
     )  # fmt: skip
-
-
-def flag(name: str) -> str:
-    """An option as it is given."""
-    return f"--{name.replace('_', '-')}"
 
 
 def at_least(options: object, least: int, *names: str) -> None:

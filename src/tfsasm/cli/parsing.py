@@ -8,7 +8,6 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass, replace
 from functools import cache, partial, reduce
 from itertools import pairwise
@@ -24,6 +23,8 @@ from tyro.constructors import (
     PrimitiveTypeInfo,
     UnsupportedTypeAnnotationError,
 )  # fmt: skip
+
+from tfsasm.errors import InputError
 
 GROUPS = {
     "input": (
@@ -96,6 +97,21 @@ def filled(parsed: Any) -> Any:
     for name, value in vars(parsed).items():
         values |= vars(value) if name.startswith("box_") else {name: filled(value)}
     return parsed.made_for(**values)
+
+
+def flag(name: str) -> str:
+    """An option as it is given."""
+    return f"--{name.replace('_', '-')}"
+
+
+def refuse_nan(options: Any) -> None:
+    """Raises `InputError` for an option that is NaN, which passes bounds and compares with nothing.
+    """
+    for name, value in vars(options).items():
+        if isinstance(value, float) and math.isnan(value):
+            raise InputError(f"{flag(name)} nan is not a number")
+        if is_dataclass(value):  # a command's own command
+            refuse_nan(value)
 
 
 def _inner(hint: Any) -> Any:
@@ -189,10 +205,11 @@ def _path(text: str) -> Path:
 
 
 def _number(kind: type[float], text: str) -> float:
-    with suppress(ValueError):
-        if not math.isnan(number := kind(text)):  # which no bound would refuse
-            return number
-    raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}")
+    try:
+        return kind(text)
+    except ValueError as error:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{text!r} is not {what}") from error
 
 
 _KINDS: dict[Any, tuple[str, Callable[[str], Any], Any]] = {

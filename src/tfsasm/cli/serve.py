@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from tfsasm.cli.options import DetectorOptions, EmbedderOptions, Settings, at_least, flag
+from tfsasm.cli.options import DetectorOptions, EmbedderOptions, Settings, at_least
+from tfsasm.cli.parsing import flag
 from tfsasm.cli.progress import print_lines, web_address
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
