@@ -196,6 +196,20 @@ def test_a_frame_is_merged_once_and_a_clash_is_refused():
         list(merge({"x": FRAMES, "y": [other]}, "error", notes.append))
 
 
+@pytest.mark.parametrize(("first", "second", "kept"), [
+    pytest.param([1], [1], True, id="the same"),
+    pytest.param([1], [3], False, id="another class"),
+    pytest.param([1], None, True, id="known of the first only"),
+    pytest.param(None, [1], True, id="known of the second only"),
+])
+def test_a_box_of_another_class_is_another_box(first, second, kept):
+    notes = []
+    streams = {name: [frame("1", LINE, categories=kinds)] for name, kinds in
+               {"x": first, "y": second}.items()}
+    assert len(list(merge(streams, "first", notes.append))) == 1
+    assert ("with the same" in notes[0]) == kept
+
+
 def test_keys_change_by_whole_folders():
     notes = []
     keys = [frame.key for frame in rekey(FRAMES, "/val/a", "x/", notes.append)]

@@ -192,19 +192,22 @@ def merge(
 ) -> Frames:
     """The frames of all streams, each of them once.
 
-    Raises `InputError` for a frame whose boxes differ in two, unless `clash` is `first`.
+    Raises `InputError` for a frame whose boxes, or classes where both have some, differ in two,
+    unless `clash` is `first`.
     """
-    checksums: dict[Folder, dict[str, int]] = {}
+    contents: dict[Folder, dict[str, tuple[int, int | None]]] = {}
     same = differing = 0
     for path, frames in streams.items():
         for frame in frames:
             folder, stem = place(frame.key)
-            of_folder = checksums.setdefault(folder, {})
-            checksum = zlib.crc32(frame.boxes.tobytes())
-            if stem not in of_folder:
-                of_folder[stem] = checksum
+            of_folder = contents.setdefault(folder, {})
+            boxes, labels = zlib.crc32(frame.boxes.tobytes()), frame.categories
+            kinds = zlib.crc32(repr(labels).encode()) if labels else None
+            first = of_folder.get(stem)
+            if first is None:
+                of_folder[stem] = boxes, kinds
                 yield frame
-            elif of_folder[stem] == checksum:
+            elif boxes == first[0] and (kinds == first[1] or None in (kinds, first[1])):
                 same += 1
             elif clash == "first":
                 differing += 1
