@@ -192,3 +192,10 @@ def test_lines_keep_everything_but_their_identity(tmp_path, corrections, first):
     assert text.splitlines() == [
         f"{frame},{i - 1 + first},{tail}" for frame, i in [(1, 1), (2, 1), (3, 5)]
     ]
+
+
+def test_lines_keep_their_ends(tmp_path, corrections):
+    text = "1,1,0,0,9,9,1\r\n1 2 0 0 9 9 1\r\n\n2 3 0 0 9 9 1\r3,3,0,0,9,9,1"
+    (tmp_path / "v.txt").write_bytes(text.encode())
+    text, _, _ = corrected_text(tmp_path / "v.txt", corrections({"delete": 1}, {"merge": [2, 3]}))
+    assert text == "1 2 0 0 9 9 1\r\n\n2,2,0,0,9,9,1\r3,2,0,0,9,9,1"

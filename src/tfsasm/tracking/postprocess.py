@@ -10,6 +10,7 @@ Corrections were made in the page, and are applied in their order, as the page d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,13 +185,13 @@ def corrected_text(path: Path, corrections: Sequence[Correction]) -> tuple[str, 
 
 def renumbered(path: Path, ids: Sequence[int | None]) -> str:
     """A result file with other `ids` `[N]`, without the lines that get None."""
-    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    parts = re.split(r"(\r\n?|\n)", read_text(path))
     rows, kept = iter(ids), []
-    for line in lines:
+    for line, end in zip(parts[::2], [*parts[1::2], ""], strict=True):
         if line.strip():
             if (new := next(rows)) is None:
                 continue
             frame, identity, rest = with_commas(line).split(",", 2)
             line = line if float(identity) == new else f"{frame},{new},{rest}"
-        kept.append(line)
-    return "\n".join(kept)
+        kept.append(line + end)
+    return "".join(kept)
