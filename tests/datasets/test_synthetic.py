@@ -189,9 +189,9 @@ def test_collections_share_no_sequence():
 
 
 def test_folders_hold_what_was_rendered(tmp_path):
-    steps = []
+    steps, config = [], replace(SMALL, frame_rate=(12.5, 12.5))
     folders = write_sequences(
-        tmp_path / "out", 2, 7, SMALL, progress=lambda done, total: steps.append((done, total))
+        tmp_path / "out", 2, 7, config, progress=lambda done, total: steps.append((done, total))
     )
     assert steps == [(1, 2), (2, 2)]
     for index, folder in enumerate(folders):
@@ -199,9 +199,10 @@ def test_folders_hold_what_was_rendered(tmp_path):
         info.read(folder / "seqinfo.ini")
         assert info["Sequence"]["name"] == folder.name
         assert info["Sequence"]["seqLength"] == "6"
+        assert float(info["Sequence"]["frameRate"]) == 12.5
         truth = np.loadtxt(folder / "gt" / "gt.txt", delimiter=",", ndmin=2)
         found = np.loadtxt(folder / "det" / "det.txt", delimiter=",", ndmin=2)
-        for number, frame in enumerate(render_clip(sequence_seed(7, index), SMALL), start=1):
+        for number, frame in enumerate(render_clip(sequence_seed(7, index), config), start=1):
             rows = truth[truth[:, 0] == number] if truth.size else np.zeros((0, 9))
             np.testing.assert_array_equal(rows[:, 1], frame.ids)
             np.testing.assert_allclose(rows[:, 2:6], frame.boxes, atol=0.006)

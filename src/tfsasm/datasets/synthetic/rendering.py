@@ -45,10 +45,12 @@ class Optics:
 class PlannedClip:
     """All that is decided before the first frame is drawn; `rng` is the sensor's.
 
-    People are at `place` `[T, G, 2]` on the ground, with `joints` `[T, G, JOINTS, 3]`.
+    People are at `place` `[T, G, 2]` on the ground, with `joints` `[T, G, JOINTS, 3]`; `rate` is
+    frames per second.
     """
 
     config: SceneConfig
+    rate: float
     ground: Ground
     scenery: Scenery
     camera: Camera

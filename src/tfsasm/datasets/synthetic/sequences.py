@@ -83,8 +83,8 @@ def plan_clip(seed: int, config: SceneConfig) -> PlannedClip:
         config.min_score,
     )
     return PlannedClip(
-        config, ground, scenery, camera, people, clothes, place, joints, Optics(sensor, config),
-        detector, sensor,
+        config, float(rate), ground, scenery, camera, people, clothes, place, joints,
+        Optics(sensor, config), detector, sensor,
     )
 
 
@@ -162,7 +162,9 @@ def _write_sequence(folder: Path, seed: int, config: SceneConfig) -> None:
     for part in ("img1", "gt", "det"):
         (folder / part).mkdir(parents=True)
     truth, found = [], []
-    for number, frame in enumerate(render_clip(seed, config), start=1):
+    clip = plan_clip(seed, config)
+    for number in range(1, config.frames + 1):
+        frame = render(clip, number - 1)
         path = folder / "img1" / f"{number:08d}.jpg"
         if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92]):
             raise InputError(f"cannot write {path}")
@@ -173,6 +175,6 @@ def _write_sequence(folder: Path, seed: int, config: SceneConfig) -> None:
     (folder / "gt" / "gt.txt").write_text("".join(truth))
     (folder / "det" / "det.txt").write_text("".join(found))
     (folder / "seqinfo.ini").write_text(
-        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate=20\nseqLength={config.frames}\n"
-        f"imWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
+        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={clip.rate:.3f}\n"
+        f"seqLength={config.frames}\nimWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
     )
