@@ -18,6 +18,7 @@ from tfsasm.errors import InputError, WeightsError
 from tfsasm.files import locked
 from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.training import checkpoints
 from tfsasm.training.checkpoints import averaged, resume, save, state_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.recipes import TrainConfig
@@ -196,12 +197,18 @@ def test_a_finished_run_is_left_as_it_is_or_made_longer(tmp_path):
 # What a run leaves behind
 
 
-def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
-    models, reports = [], []
+def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path, monkeypatch):
+    models, averages, reports = [], [], []
 
     def validate(model):
         models.append(model)
         return {"HOTA": 12.5}
+
+    def counted(run):
+        averages.append(run.step)
+        return averaged(run)
+
+    monkeypatch.setattr(checkpoints, "averaged", counted)
 
     run = new_run(replace(CONFIG, steps=2, loggers=("tensorboard",)))
     fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
@@ -212,6 +219,10 @@ def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path):
     assert reports == [(e["step"], {k: v for k, v in e.items() if k != "step"}) for e in log]
 
     [model] = models
+    assert averages == [2]
+    best, last = (tmp_path / f"{name}.safetensors" for name in ("best", "model"))
+    assert best.read_bytes() == last.read_bytes()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["best"] == 12.5
     assert equal(model.state_dict(), averaged(run).state_dict())
     saved, network = load_model(tmp_path / "model.safetensors")
     assert network == NETWORK

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError
-from tfsasm.files import NotJson, checked, parsed
+from tfsasm.files import NotJson, atomic_path, checked, parsed
 from tfsasm.motrv2.backbone import fold_batch_norms
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.family import build
@@ -66,8 +67,25 @@ def averaged(run: TrainState) -> MOTRv2:
     return model.eval().requires_grad_(False)
 
 
-def save(run: TrainState, output: Path) -> None:
-    """Write `last.pt` and `model.safetensors`, each atomically."""
+def save(run: TrainState, output: Path) -> MOTRv2:
+    """Write `last.pt` and `model.safetensors`, each atomically. Returns the averaged network."""
+    _save_state(run, output)
+    notes = {"step": str(run.step), "training": json.dumps(asdict(run.config))}
+    model = averaged(run)
+    save_model(output / "model.safetensors", model, run.network, half=True, notes=notes)
+    return model
+
+
+def save_best(run: TrainState, output: Path, scores: Mapping[str, float]) -> None:
+    """Keep what `save` wrote as `best.safetensors` when there was never a better HOTA."""
+    if (hota := scores.get("HOTA", -math.inf)) > run.best:
+        run.best = hota
+        with atomic_path(output / "best.safetensors") as partial:
+            shutil.copyfile(output / "model.safetensors", partial)
+        _save_state(run, output)
+
+
+def _save_state(run: TrainState, output: Path) -> None:
     state = {
         "model": state_of(run), "average": run.average, "step": run.step,
         "optimizer": run.optimizer.state_dict(), "scaler": run.scaler.state_dict(),
@@ -76,19 +94,6 @@ def save(run: TrainState, output: Path) -> None:
     }  # fmt: skip
     with tensors_path(output / "last.pt") as partial:
         torch.save(state, partial)
-    _save_average(run, output / "model.safetensors")
-
-
-def save_best(run: TrainState, output: Path, scores: Mapping[str, float]) -> None:
-    """Write `best.safetensors` when there was never a better HOTA among the `scores`."""
-    if (hota := scores.get("HOTA", -math.inf)) > run.best:
-        run.best = hota
-        _save_average(run, output / "best.safetensors")
-
-
-def _save_average(run: TrainState, path: Path) -> None:
-    notes = {"step": str(run.step), "training": json.dumps(asdict(run.config))}
-    save_model(path, averaged(run), run.network, half=True, notes=notes)
 
 
 _MAY_CHANGE = {"steps", "workers", "checkpoint_minutes", "validate_minutes", "log_every", "loggers"}

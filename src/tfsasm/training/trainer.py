@@ -151,9 +151,10 @@ def fit(
         for log_values in logs:
             log_values(run.step, values)
 
-    def report_scores() -> None:
-        if first and validate:
-            scores = validate(checkpoints.averaged(run).to(run.model.learned_content.device))
+    def save(scored: bool) -> None:
+        model = checkpoints.save(run, output)
+        if validate and scored:
+            scores = validate(model.to(run.model.learned_content.device))
             report({f"val/{name}": value for name, value in scores.items()})
             checkpoints.save_best(run, output, scores)
 
@@ -171,22 +172,17 @@ def fit(
             if run.step % config.log_every == 0:
                 report(run.pending.values())
                 run.pending = Means()
-            if first and now - saved > 60 * config.checkpoint_minutes:
-                checkpoints.save(run, output)
+            scored = now - validated > 60 * config.validate_minutes and run.step < config.steps
+            if first and (scored or now - saved > 60 * config.checkpoint_minutes):
+                save(scored)
                 saved = time.monotonic()
-            if now - validated > 60 * config.validate_minutes and run.step < config.steps:
-                report_scores()
-                validated = time.monotonic()
+                validated = saved if scored else validated
             ended = distributed.mean({"stopped": float(stopped())})["stopped"] > 0
         if run.pending.count and not ended:
             report(run.pending.values())
             run.pending = Means()
         if first:
-            checkpoints.save(run, output)
-        if not ended:
-            report_scores()
-            if first and validate:
-                checkpoints.save(run, output)
+            save(not ended)
 
 
 @contextmanager
