@@ -180,6 +180,15 @@ def test_a_noisier_detection_moves_a_track_less():
     assert usual < 110
 
 
+def test_no_score_is_surer_than_one():
+    state = motion.predict(motion.begin(np.array([[100.0, 50, 20, 40]]), KALMAN), KALMAN)
+    seen = np.array([[110.0, 50, 20, 40]])
+    sure, above = (
+        motion.update(state, seen, np.array([score]), KALMAN).box[0, 0] for score in (1, 80)
+    )
+    assert above == sure
+
+
 def noise_of(centres):
     """What is learned of noise from boxes of 20 x 40 pixels at `centres` `[T, N, 2]`."""
     sizes = np.broadcast_to([20.0, 40.0], centres.shape)

@@ -121,7 +121,8 @@ def update(
     """
     position, _ = _noise(motion.box, motion.smallest, config)
     size_error = _log_size(boxes[:, 2:]) - motion.log_size
-    noise = noisier * position * (1 + config.score_noise * (1 - scores[:, None]))
+    unsure = 1 - np.clip(scores, 0.0, 1.0)[:, None]  # MOT15's scores reach 138
+    noise = noisier * position * (1 + config.score_noise * unsure)
     total = motion.position_variance + noise**2
     gain, velocity_gain = motion.position_variance / total, motion.covariance / total
     error = boxes - motion.box
