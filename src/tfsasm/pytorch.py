@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -183,15 +182,15 @@ def read_checkpoint_file(path: Path | str, *, numbers: bool = True) -> Any:
 
 @contextmanager
 def tensors_path(path: Path | str) -> Iterator[Path]:
-    """`atomic_path` for PyTorch and safetensors, whose own errors name no file.
+    """`atomic_path` for PyTorch, whose own errors name no file.
 
-    Raises `InputError` where they could not write all of it.
+    Raises `InputError` where it could not write all of it.
     """
     try:
         with atomic_path(path) as partial:
             yield partial
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+    except RuntimeError as error:
+        if "inline_container" not in str(error):
             raise
         raise InputError(f"cannot write {path}; its disk may be full") from error
 

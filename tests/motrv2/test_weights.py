@@ -205,6 +205,8 @@ def test_what_is_saved_is_loaded_again(tmp_path, model, suffix):
     loaded, network = load_model(path)
     assert network == NETWORK
     assert_same(loaded, model)
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode, "others may read it, too"
 
 
 def test_loading_draws_no_initial_values(tmp_path, model):

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tfsasm.errors import WeightsError, first_few
@@ -218,8 +218,8 @@ def save_model(
     dtype = torch.float16 if half else torch.float32
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
     if path.suffix == ".safetensors":
-        with tensors_path(path) as partial:
-            save_file(state, partial, metadata={"config": config.to_json(), **(notes or {})})
+        with atomic_path(path) as partial:  # its own `save_file` makes files for their owner alone
+            partial.write_bytes(save(state, {"config": config.to_json(), **(notes or {})}))
     elif path.suffix in (".pth", ".pt"):
         with tensors_path(path) as partial:
             torch.save({"model": to_published(state)}, partial)
