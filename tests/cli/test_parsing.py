@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from tfsasm.cli.main import COMMANDS, options_of, parse
-from tfsasm.cli.parsing import GROUPS, filled, form, spoken
+from tfsasm.cli.parsing import GROUPS, spoken
 
 PYTHON = re.compile(r"\bNone\b|\bTrue\b|\bFalse\b|<class|\('|\[['\]]|default: \)|default: ''"
                     r"|\b(INT|FLOAT|STR)\b")
@@ -101,7 +101,7 @@ class Both:
 
 def test_choices_of_a_union_are_one_list(capsys):
     def read(*words):
-        return filled(tyro.cli(form(Both), args=words, registry=spoken(), prog="x"))
+        return tyro.cli(Both, args=words, registry=spoken(), prog="x")
 
     assert read() == Both()
     assert read("--first", "b", "--number", "2.5") == Both("b", 2.5)

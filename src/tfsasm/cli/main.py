@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK, TRUNCATED, USER_ERROR
-from tfsasm.cli.parsing import filled, form, refuse_nan, spoken
+from tfsasm.cli.parsing import refuse_nan, spoken
 from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
 from tfsasm.processes import signals_to
@@ -66,21 +66,21 @@ def parse(arguments: Sequence[str] | None = None) -> Any:
     _first_word(words)
     prog, kind = "tfsasm", None
     if words and words[0] in COMMANDS:  # the others need not be loaded
-        prog, kind = f"tfsasm {words[0]}", form(options_of(words.pop(0)))
+        prog, kind = f"tfsasm {words[0]}", options_of(words.pop(0))
     ask = functools.partial(
-        tyro.cli, kind or _all_commands(), prog=prog, config=(tyro.conf.FlagCreatePairsOff,),
-        registry=spoken(), description=None if kind else _ABOUT,
+        tyro.cli, kind or _all_commands(), prog=prog, description=None if kind else _ABOUT,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes), registry=spoken(),
     )  # fmt: skip
     public = [public_text(visible(word)) for word in words]
     if public == words:
-        return filled(ask(args=words))
+        return ask(args=words)
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             options = ask(args=words)
     except SystemExit:  # the error repeats the words, so it is made of public ones
         ask(args=public)
         raise
-    return filled(options)
+    return options
 
 
 _ABOUT = """Track look-alike people through a video.
@@ -96,7 +96,7 @@ def _all_commands() -> Any:
     kinds = {name: options_of(name) for name in COMMANDS}
     commands = [
         Annotated[
-            form(kind), tyro.conf.subcommand(name, description=kind.__doc__.partition("\n")[0])
+            kind, tyro.conf.subcommand(name, description=kind.__doc__.partition("\n")[0])
         ]
         for name, kind in kinds.items()
     ]

@@ -8,20 +8,22 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass, replace
-from functools import cache, partial, reduce
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache, partial, reduce, wraps
 from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
     PrimitiveTypeInfo,
-    UnsupportedTypeAnnotationError,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
 )  # fmt: skip
 
 from tfsasm.errors import InputError
@@ -46,10 +48,9 @@ GROUPS = {
 """Boxes of the help by the names of their options; all others are everyday ones, before them.
 Those of a tracker are for it alone."""
 
-_OPTIONAL: dict[Any, str] = {Path: "FILE", str: "NAME"}
-"""How the help calls a value that need not be given, where it is not called as any other."""
-
-_annotated: Any = Annotated  # hints are made here, which type checkers do not follow
+# Hints are made here, which type checkers do not follow.
+_annotated: Any = Annotated
+_typed_dict: Any = TypedDict
 
 _LONG = 12  # options from which a command's help has boxes
 
@@ -61,42 +62,6 @@ class _Words(tuple[str, ...]):
 
     def __str__(self) -> str:
         return ", ".join(self)
-
-
-@cache
-def form(kind: type) -> Any:
-    """What tyro parses for a class of options; `filled` makes the options of what it returns."""
-    titles = {name: title for title, group in GROUPS.items() for name in group}
-    docs, hints = _explanations(kind), get_type_hints(kind, include_extras=True)
-    boxes = dict[str, list[tuple[str, Any, Any]]]({title: [] for title in ("", *GROUPS)})
-    for one in fields(kind):
-        says_nothing = one.default in (MISSING, None, (), "") or one.default is False
-        hint = _annotated[_inner(hints[one.name]), tyro.conf.arg(
-            help=docs[one.name],
-            help_behavior_hint="" if says_nothing else "(default: {})".format,
-        )]  # fmt: skip
-        title = titles.get(one.name, "") if len(fields(kind)) >= _LONG else ""
-        boxes[title].append((one.name, hint, field(default=one.default)))
-    everyday = boxes.pop("")
-    for title, group in boxes.items():
-        if group:
-            box = make_dataclass(title.title().replace(" ", ""), group, kw_only=True)
-            box.__doc__ = ""
-            named = _annotated[box, tyro.conf.arg(name=title, help="")]
-            everyday.append((f"box {title}".replace(" ", "_"), named, field()))
-    made = make_dataclass(kind.__name__, everyday, kw_only=True, namespace={"made_for": kind})
-    made.__doc__ = kind.__doc__
-    return _annotated[made, tyro.conf.OmitArgPrefixes]
-
-
-def filled(parsed: Any) -> Any:
-    """The options of a parsed `form`."""
-    if not hasattr(parsed, "made_for"):
-        return parsed
-    values = dict[str, Any]()
-    for name, value in vars(parsed).items():
-        values |= vars(value) if name.startswith("box_") else {name: filled(value)}
-    return parsed.made_for(**values)
 
 
 def flag(name: str) -> str:
@@ -114,16 +79,35 @@ def refuse_nan(options: Any) -> None:
             refuse_nan(value)
 
 
-def _inner(hint: Any) -> Any:
-    """A hint with the forms of the classes of options in it, those of a command's own commands."""
-    if is_dataclass(hint) and isinstance(hint, type):
-        return form(hint)
-    if get_origin(hint) is Annotated:
-        kind, *more = get_args(hint)
-        return reduce(lambda made, one: _annotated[made, one], more, _inner(kind))
-    if get_origin(hint) in (Union, UnionType):
-        return reduce(or_, map(_inner, get_args(hint)))
-    return hint
+@cache
+def _in_boxes(kind: Any) -> StructConstructorSpec:
+    """A class of options as tyro is to ask for them: texts, defaults, and each box as a dict."""
+    titles = {name: title for title, group in GROUPS.items() for name in group}
+    docs, hints = _explanations(kind), get_type_hints(kind, include_extras=True)
+    boxes: dict[str, list[StructFieldSpec]] = {title: [] for title in ("", *GROUPS)}
+    for one in fields(kind):
+        says_nothing = one.default in (MISSING, None, (), "") or one.default is False
+        hint = _annotated[hints[one.name], tyro.conf.arg(
+            help=docs[one.name],
+            help_behavior_hint="" if says_nothing else "(default: {})".format,
+        )]  # fmt: skip
+        title = titles.get(one.name, "") if len(fields(kind)) >= _LONG else ""
+        default = tyro.MISSING if one.default is MISSING else one.default
+        boxes[title].append(StructFieldSpec(one.name, hint, default))
+    everyday = boxes.pop("")
+    for title, group in boxes.items():
+        if group:
+            box = _typed_dict(title, {one.name: one.type for one in group})
+            hint = _annotated[box, tyro.conf.arg(name=title, help="")]
+            defaults = {one.name: one.default for one in group}
+            everyday.append(StructFieldSpec(f"box {title}", hint, defaults))
+
+    @wraps(kind, updated=())
+    def made(**values: Any) -> Any:
+        boxes = [values.pop(name) for name in [*values] if name.startswith("box ")]
+        return kind(**values, **reduce(or_, boxes, {}))
+
+    return StructConstructorSpec(made, tuple(everyday))
 
 
 def _explanations(kind: type) -> dict[str, str]:
@@ -148,48 +132,31 @@ def _classes_of(module: str) -> dict[str, ast.ClassDef]:
 
 @cache
 def spoken() -> ConstructorRegistry:
-    """How values are read, so that one that is none is answered in words."""
+    """How options are asked for and values read, so that one that is none is answered in words."""
     registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def options(info: StructTypeInfo) -> StructConstructorSpec | None:
+        kind: Any = info.type
+        ours = is_dataclass(kind) and not kind.__module__.startswith("tyro.")
+        return _in_boxes(kind) if ours else None
 
     @registry.primitive_rule
     def word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-        choices = None
-        if info.type_origin is Literal:
-            by_word = {str(value): value for value in get_args(info.type)}
+        either = get_args(info.type) if info.type_origin in (Union, UnionType) else (info.type,)
+        kinds, choices = [kind for kind in either if kind is not NoneType], None
+        if all(get_origin(kind) is Literal for kind in kinds):
+            by_word = {str(value): value for kind in kinds for value in get_args(kind)}
             choices = _Words(by_word)
             metavar, read = f"{{{','.join(by_word)}}}", by_word.__getitem__
-            kind: Any = tuple(map(type, by_word.values()))
         elif info.type in _KINDS:
-            metavar, read, kind = _KINDS[info.type]
+            metavar, read = _KINDS[info.type]
         else:
             return None
         return PrimitiveConstructorSpec(
             nargs=1, metavar=metavar, instance_from_str=lambda texts: read(texts[0]),
-            is_instance=lambda value: isinstance(value, kind) and not isinstance(value, bool),
-            str_from_instance=lambda value: [str(value)], choices=choices,
-        )  # fmt: skip
-
-    @registry.primitive_rule
-    def optional(
-        info: PrimitiveTypeInfo,
-    ) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
-        kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
-        if info.type_origin not in (Union, UnionType) or NoneType not in get_args(info.type):
-            return None
-        kind = reduce(or_, kinds)
-        if all(get_origin(one) is Literal for one in kinds):
-            kind = Literal[tuple(word for one in kinds for word in get_args(one))]
-        spec = ConstructorRegistry.get_primitive_spec(
-            PrimitiveTypeInfo.make(raw_annotation=kind, parent_markers=info.markers)
-        )
-        if isinstance(spec, UnsupportedTypeAnnotationError):
-            return spec
-        return replace(
-            spec, metavar=_OPTIONAL.get(kind, spec.metavar),
-            is_instance=lambda value: value is None or spec.is_instance(value),
-            str_from_instance=lambda value: (
-                [] if value is None else spec.str_from_instance(value)
-            ),
+            is_instance=lambda value: choices is not None or isinstance(value, info.type),
+            str_from_instance=lambda value: [] if value is None else [str(value)], choices=choices,
         )  # fmt: skip
 
     return registry
@@ -212,10 +179,14 @@ def _number(kind: type[float], text: str) -> float:
         raise ValueError(f"{text!r} is not {what}") from error
 
 
-_KINDS: dict[Any, tuple[str, Callable[[str], Any], Any]] = {
-    int: ("N", partial(_number, int), int),
-    float: ("NUMBER", partial(_number, float), int | float),
-    str: ("TEXT", str, str),
-    Path: ("PATH", _path, Path),
+_KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    int: ("N", partial(_number, int)),
+    int | None: ("N", partial(_number, int)),
+    float: ("NUMBER", partial(_number, float)),
+    float | None: ("NUMBER", partial(_number, float)),
+    str: ("TEXT", str),
+    str | None: ("NAME", str),
+    Path: ("PATH", _path),
+    Path | None: ("FILE", _path),
 }
-"""How the help calls a value of a type, what reads one, and what it is then."""
+"""How the help calls a value of a type, and what reads one."""
