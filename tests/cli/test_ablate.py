@@ -151,6 +151,14 @@ def test_detections_of_low_score_can_be_left_out(run, finished, tmp_path):
     assert "min_score was 0.6, not 0.5" in refused.err
 
 
+def test_a_score_below_0_is_left_out_only_if_asked(run, clips, tmp_path):
+    boxes = clips / "a" / "det" / "det.txt"
+    boxes.write_text(re.sub(r",[^,]+$", ",-0.5", boxes.read_text(), flags=re.MULTILINE))
+    for flags in ((), ("--min-score", 0)):
+        run("--sequences", "a", *flags, grid=["capacity=0"], output=tmp_path / str(len(flags)))
+    assert results(tmp_path / "0") != results(tmp_path / "2")
+
+
 # What is refused
 
 

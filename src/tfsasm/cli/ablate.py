@@ -50,8 +50,8 @@ class Options(ResultsOptions):
     grid: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE")]
     """Settings of the method and their values; a short name will do where it is the only one:
     capacity=0,5,10 for memory.capacity."""
-    min_score: float = 0.0
-    """Detections below this score are left out."""
+    min_score: float | None = None
+    """Detections below this score are left out; by default none."""
     metric: Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"] = "HOTA"
     """The metric by which a combination is the best."""
     against: str | None = None
@@ -89,9 +89,9 @@ def run(
             f"no ground truth of {', '.join(without)}, so no row can be the best; choose others "
             "by --sequences"
         )
-    experiment = replace(experiment, min_score=options.min_score)
     settings = shared.settings_of(options, QuerySpec(base), experiment)
-    least = {"min_score": options.min_score} if options.min_score else {}
+    least = {} if options.min_score is None else {"min_score": options.min_score}
+    experiment = replace(experiment, min_score=least.get("min_score", experiment.min_score))
     by_label = {
         label: {**settings, **least, "method": asdict(row.method)} for label, row in rows.items()
     }
