@@ -96,6 +96,8 @@ def test_the_frames_may_be_those_of_a_data_set(scene, tmp_path):
     for index, (image, boxes) in enumerate(video):
         np.testing.assert_array_equal(image, scene.images[index])
         np.testing.assert_array_equal(boxes.boxes, scene.proposals(index).boxes)
+    (_, none), *_ = verify.recorded("mot", clips, tmp_path / "none", 4, proposals=False)
+    assert len(none) == 0
     for name in "abc":
         shutil.rmtree(clips / name / "img1")
     with pytest.raises(InputError, match="has images"):

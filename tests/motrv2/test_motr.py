@@ -12,10 +12,11 @@ from torch import nn
 
 from helpers.fakes import thin_resnet
 from tfsasm.errors import InputError, WeightsError
-from tfsasm.experiments.verify import describe
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.deformable_detr import DeformableDETR, DetrConfig, published_name
+from tfsasm.motrv2.family import load_model
 from tfsasm.motrv2.motr import MOTR
+from tfsasm.motrv2.weights import save_model
 from tfsasm.runtime.network import Queries
 from tfsasm.tracking.config import default, motr
 from tfsasm.tracking.load import load
@@ -148,11 +149,6 @@ def test_a_file_of_another_kind_is_refused(network, tmp_path, more, words):
         load(saved(tmp_path / "motr.pth", network, **more))
 
 
-def test_verify_says_that_there_is_but_one_way_to_run_it(file):
-    with pytest.raises(WeightsError, match="is a MOTR and whole; PyTorch has one way to run it"):
-        describe(file)
-
-
 def test_what_leans_on_detections_is_refused(file):
     with pytest.raises(InputError, match=r"choose the preset motr$"):
         load(file, default())
@@ -170,6 +166,17 @@ def sure(tmp_path_factory):
         network.class_heads[0].bias.fill_(2.0)
         network.box_heads[0].reset(size_bias=-1.0)
     return saved(tmp_path_factory.mktemp("sure") / "sure.pth", network)
+
+
+def test_ways_to_run_it_are_compared(sure, tfsasm, tmp_path):
+    model, config = load_model(sure)
+    weights = tmp_path / "small.safetensors"
+    save_model(weights, model, replace(config, short_side=64, max_side=96))
+    outcome = tfsasm("verify", "--weights", weights, "--frames", 1, "--variants",
+                     "exact,plain,fast-fp32")  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.out.count("agrees") == 2
+    assert "a MOTR is run in plain, exact, onnx, openvino, not" in outcome.out
 
 
 def test_it_tracks_without_detections(sure):

@@ -61,13 +61,14 @@ def run(options: Options, console: Console, errors: Console) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     path = embedded("tiny") if options.weights == "tiny" else Path(options.weights)
-    about, _ = describe(path)
+    about, network = describe(path)
     digest = sha256(path)
     if options.detections and not options.root:
         raise InputError("--detections are of the sequence in --root, which is not given")
     print_lines(console, f"{options.weights}: {about}", f"SHA-256 {digest}")
     video = (
-        recorded(options.dataset, options.root, options.detections, options.frames)
+        recorded(options.dataset, options.root, options.detections, options.frames,
+                 proposals=network.model.kind != "motr")
         if options.root else rendered(options.frames)
     )  # fmt: skip
     with console.status("") as status:

@@ -14,9 +14,10 @@ import supervision as sv
 from tfsasm.datasets.sequences import find_detections, sequences
 from tfsasm.datasets.synthetic.config import SceneConfig
 from tfsasm.datasets.synthetic.sequences import render_clip
+from tfsasm.detection.detectors import Detector, NoDetector
 from tfsasm.detection.proposals import Proposals
 from tfsasm.detection.stored import open_detections
-from tfsasm.errors import InputError, WeightsError
+from tfsasm.errors import InputError
 from tfsasm.experiments.speed.variants import (
     RUNTIMES,
     check_variants,
@@ -91,16 +92,21 @@ def rendered(frames: int, seed: int = 7) -> list[Shown]:
     return video
 
 
-def recorded(dataset: str, root: Path, detections: Path | None, frames: int) -> list[Shown]:
+def recorded(
+    dataset: str, root: Path, detections: Path | None, frames: int, *, proposals: bool = True
+) -> list[Shown]:
     """The first frames of a data set's first sequence that has images, and its stored boxes.
 
-    Raises `InputError` where there are none, and as `find_detections` does.
+    Without `proposals` there are no boxes. Raises `InputError` where no sequence has images, and as
+    `find_detections` does.
     """
     found = next((one for one in sequences(dataset, root) if one.source), None)
     if found is None:
         raise InputError(f"no sequence of {root} has images")
     source = str(found.source)
-    boxes = open_detections(find_detections(detections, found), source_name=source)
+    boxes: Detector = NoDetector()
+    if proposals:
+        boxes = open_detections(find_detections(detections, found), source_name=source)
     with open_video(source, end=frames) as video:
         return [(frame.image, boxes(frame)) for frame in video]
 
@@ -197,11 +203,7 @@ def advice(found: Sequence[Agreement]) -> list[str]:
 
 def describe(weights: Path) -> tuple[str, NetworkConfig]:
     """What a checkpoint holds, once it has loaded strictly. Raises `WeightsError`."""
-    state, given = read_checkpoint(weights)
-    model, config = make_model(state, given, weights)
-    if config.model.kind == "motr":
-        raise WeightsError(f"{weights} is a MOTR and whole; PyTorch has one way to run it, so "
-                           "nothing to compare: tfsasm track --preset motr")  # fmt: skip
+    model, config = make_model(*read_checkpoint(weights), weights)
     tensors, numbers = len(model.state_dict()), model.size
     sizes = config.model
     return (

@@ -67,8 +67,10 @@ def make_variant(name: str, model: MOTRv2, config: NetworkConfig, exported: Path
     """The network as the variant `name`, for a tracker; `model` is used up.
 
     `exported` is the folder of its ONNX export, which OpenVINO opens too; it has as many threads as
-    PyTorch.
+    PyTorch. Raises `InputError` for the fast variants of a MOTR.
     """
+    if config.model.kind == "motr" and name.startswith(_FAST):
+        raise InputError(f"a MOTR is run in {', '.join((*_SLOW, *RUNTIMES))}, not in {name}")
     for runtime in RUNTIMES:
         if runtime == name:
             opened = ExportedNetwork(exported, runtime, threads=torch.get_num_threads())
