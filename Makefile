@@ -33,10 +33,11 @@ setup: $(INSTALLED)-dev
 demo: $(firstword $(wildcard $(INSTALLED)-dev) $(INSTALLED))
 	$(BIN)/tfsasm demo $(ARGS)
 
-# Many processes start; the first to compile a module does so for all.
+# Many processes start; the first to compile a module does so for all. Three at once keep two
+# processors busy: a test now and then waits for something.
 test: lint
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
-	  $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	  $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 bench-quality: $(INSTALLED)-dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.quality all $(ARGS)

@@ -128,6 +128,7 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, content, message):
         read_state_dict(tmp_path / "file.pth")
 
 
+@pytest.mark.slow
 def test_a_network_is_made_without_what_compiles_networks():
     """PyTorch's compiler and Triton take a second or two of every start."""
     code = """
