@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -96,6 +97,13 @@ def test_a_place_may_be_anywhere():
     value, offsets, logits, reference = case(2, queries=16, heads=1, points=1, batch=1)
     places = corners[None, :, None].expand_as(reference).to(reference)
     assert_like_pytorch([value, torch.zeros_like(offsets), logits, places])
+
+
+@pytest.mark.parametrize("reach", [math.inf, -math.inf])
+def test_a_place_at_infinity_is_outside(reach):
+    """It is no number that a pixel could have: without a bound the answer would be NaN."""
+    value, offsets, logits, reference = case(2, queries=1, heads=1, points=1, batch=1, width=1)
+    assert not by_triton(value, offsets, logits, torch.full_like(reference, reach)).any()
 
 
 def test_tensors_may_lie_in_memory_as_they_like():
