@@ -189,7 +189,7 @@ def test_collections_share_no_sequence():
 
 
 def test_folders_hold_what_was_rendered(tmp_path):
-    steps, config = [], replace(SMALL, frame_rate=(12.5, 12.5))
+    steps, config = [], replace(SMALL, frame_rate=(12.4, 12.4))
     folders = write_sequences(
         tmp_path / "out", 2, 7, config, progress=lambda done, total: steps.append((done, total))
     )
@@ -199,7 +199,7 @@ def test_folders_hold_what_was_rendered(tmp_path):
         info.read(folder / "seqinfo.ini")
         assert info["Sequence"]["name"] == folder.name
         assert info["Sequence"]["seqLength"] == "6"
-        assert float(info["Sequence"]["frameRate"]) == 12.5
+        assert info["Sequence"]["frameRate"] == "12"  # many tools read whole numbers only
         truth = np.loadtxt(folder / "gt" / "gt.txt", delimiter=",", ndmin=2)
         found = np.loadtxt(folder / "det" / "det.txt", delimiter=",", ndmin=2)
         for number, frame in enumerate(render_clip(sequence_seed(7, index), config), start=1):

@@ -175,6 +175,6 @@ def _write_sequence(folder: Path, seed: int, config: SceneConfig) -> None:
     (folder / "gt" / "gt.txt").write_text("".join(truth))
     (folder / "det" / "det.txt").write_text("".join(found))
     (folder / "seqinfo.ini").write_text(
-        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={clip.rate:.3f}\n"
+        f"[Sequence]\nname={folder.name}\nimDir=img1\nframeRate={round(clip.rate)}\n"
         f"seqLength={config.frames}\nimWidth={config.width}\nimHeight={config.height}\nimExt=.jpg\n"
     )
