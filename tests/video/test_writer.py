@@ -221,7 +221,10 @@ def test_a_folder_gets_numbered_images(tmp_path, name):
     names = sorted(path.name for path in (tmp_path / name).iterdir())
     assert names == ["00000001.jpg", "00000002.jpg"]
     assert cv2.imread(str(tmp_path / name / names[1])).shape == (7, 9, 3)
-    VideoWriter(f"{tmp_path}/{name}", None, overwrite=True)
+    with VideoWriter(f"{tmp_path}/{name}", None, overwrite=True) as writer:
+        assert len(list((tmp_path / name).iterdir())) == 2, "an empty run takes nothing away"
+        writer.write(grey())
+    assert [path.name for path in (tmp_path / name).iterdir()] == names[:1]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi")
 
 UNKNOWN_RATE = Fraction(25)  # frames per second where none is known, as FFmpeg assumes
 
+_NUMBERED = "[0-9]" * 8 + ".jpg"
+
 ROUNDING = Fraction(2, 1000)  # seconds by which a container may have rounded a regular time
 
 
@@ -108,7 +110,7 @@ class _ImageFolder:
         self._folder = check_folder(folder)
         self._count = 0
         self._partial = partial_path(folder / "frame.jpg")
-        taken = next(folder.glob("[0-9]" * 8 + ".jpg"), None)
+        taken = next(folder.glob(_NUMBERED), None)
         if taken and not overwrite:
             raise InputError(f"{taken} exists; give another folder or --overwrite")
 
@@ -124,7 +126,11 @@ class _ImageFolder:
         self._count += 1
 
     def close(self) -> None:
-        """Nothing: every image is whole already."""
+        """Remove what an earlier run left behind the last image; each is whole already."""
+        if self._count:
+            for path in self._folder.glob(_NUMBERED):
+                if int(path.stem) > self._count:
+                    path.unlink(missing_ok=True)
 
 
 class _VideoFile:
