@@ -77,8 +77,11 @@ def view(tfsasm, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("name", ["", "v.mp4", "v.report.html", "v.tracked.mp4", "v.mot.txt"])
+@pytest.mark.parametrize(
+    "name", ["", "v.mp4", "v.report.html", "v.tracked.mp4", "v.mot.txt", "v"]
+)
 def test_a_result_is_found_by_anything_that_is_named_so(view, folder, name):
+    (folder / "v").mkdir()  # of images
     outcome, [(data, videos)], opened = view(folder / name)
     assert outcome.code == 0, outcome.err
     assert [entry["src"] for entry in data["videos"]] == ["video-1.mp4", "video-2.mp4"]

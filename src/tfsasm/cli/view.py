@@ -1,5 +1,6 @@
 """`tfsasm view`: the page of a result in the browser, served on this machine alone."""
 
+import os
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
 def _find(result: Path) -> Path:
     """The page of a result, or the result itself if that is MOT text without a page."""
     if result.is_dir():
-        pages = sorted(result.glob(f"*{PAGE}"))
+        beside = Path(f"{os.path.abspath(result)}{PAGE}")  # of a folder of images
+        pages = sorted(result.glob(f"*{PAGE}")) or [beside] * beside.is_file()
         if len(pages) != 1:
             names = first_few([path.name for path in pages]) or "none"
             raise InputError(f"{result} has no single page (NAME{PAGE}); there are: {names}")
