@@ -106,6 +106,7 @@ def test_what_a_benchmark_exempts_is_not_marked(show, video):
     pytest.param(["--output", "x.txt"], "x.txt ends in .txt, which is no video", id="no video"),
     pytest.param(["--trail", "-1"], "trail is -1", id="trail"),
     pytest.param(["--start", "99"], "none from 99 on", id="after the end"),
+    pytest.param(["--output", "gt.txt", "--gt", "gt.txt"], "gt.txt is an input", id="an input"),
     pytest.param(["--results", "twice.txt"], "has id 4 twice in frame 1", id="an id twice"),
 ])
 def test_bad_requests_are_refused(show, video, monkeypatch, flags, message):

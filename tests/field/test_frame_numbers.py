@@ -11,6 +11,7 @@ from PIL import Image
 
 from tfsasm.datasets.mot_folders import image_size
 from tfsasm.detection.stored import open_detections
+from tfsasm.errors import InputError
 from tfsasm.video.source import open_video
 
 
@@ -62,6 +63,8 @@ def test_a_range_is_one_of_frame_numbers(tmp_path):
     source = open_video(folder, start=2, end=6, stride=2)
     assert source.count == 2
     assert [frame.number for frame in source] == [2, 6]
+    with pytest.raises(InputError, match="none of the frames that start, end and stride choose"):
+        open_video(folder, start=3, end=4)
 
 
 def test_the_size_of_a_photograph_is_that_of_its_picture(tmp_path):

@@ -8,6 +8,7 @@ from typing import Literal
 from rich.console import Console
 
 from tfsasm.cli.progress import print_lines, progress
+from tfsasm.files import check_distinct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
     from tfsasm.evaluation.trajectories import Trajectories, check, last_frame
     from tfsasm.motchallenge import read_tracks
     from tfsasm.video import annotate
+    from tfsasm.video.addresses import local_name
     from tfsasm.video.annotate import Annotator, Mark, draw_marks
     from tfsasm.video.source import Frame, open_video
     from tfsasm.video.writer import VideoWriter
@@ -71,6 +73,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
 
         return draw
 
+    check_distinct([options.output], [local_name(options.source), options.results, options.gt])
     table = read_tracks(options.results, lax=True)
     tracks = trajectories(table)
     check(tracks, last_frame(tracks), str(options.results))

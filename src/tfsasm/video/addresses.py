@@ -6,6 +6,8 @@ so small numbers are shown alone, such as those of a channel.
 
 import logging
 import re
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tfsasm.errors import visible
 
@@ -40,6 +42,11 @@ def public_address(address: str) -> str:
     path = re.split(r"[?#]", place, maxsplit=1)[0]
     public = _OF_PATH.sub(_hidden, path) + _OF_QUERY.sub(_hidden, place[len(path) :])
     return found[1] + public + frame
+
+
+def local_name(source: str) -> str:
+    """The path that a `file://` address names; any other source as it is."""
+    return url2pathname(urlsplit(source).path) if source.startswith("file://") else source
 
 
 def public_text(text: str) -> str:

@@ -17,15 +17,13 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
 from tfsasm.errors import InputError, TruncatedInput, first_few
 from tfsasm.files import TRACKED
 from tfsasm.motchallenge import SeqInfo, read_seqinfo
-from tfsasm.video.addresses import public_address
+from tfsasm.video.addresses import local_name, public_address
 from tfsasm.video.decoder import Decoder, open_camera
 from tfsasm.video.images import (
     IMAGE_SUFFIXES,
@@ -122,9 +120,10 @@ class Source:
         log.warning("%s", problem)
 
     def _none_in_range(self, total: int) -> InputError:
-        start = self._numbers.start
+        start, label = self._numbers.start, self.label
         return InputError(
-            f"{self.label} has {total} frames and none from {start} on; choose a start <= {total}"
+            f"{label} has none of the frames that start, end and stride choose" if start <= total
+            else f"{label} has {total} frames and none from {start} on; choose a start <= {total}"
         )
 
 
@@ -332,9 +331,7 @@ def open_video(
     if end is not None and end < start:
         raise InputError(f"the range ends at {end}, before its start {start}")
     numbers = range(start, sys.maxsize if end is None else end + 1, stride)
-    text = str(source)
-    if text.startswith("file://"):
-        text = url2pathname(urlsplit(text).path)
+    text = local_name(str(source))
     if not text.strip():
         raise InputError(f"{str(source)!r} names no video; write a path, or file:///FOLDER/VIDEO")
     if "://" in text:
@@ -366,7 +363,7 @@ def find_sources(names: Iterable[str]) -> list[str]:
     Annotated videos of earlier runs (`TRACKED`) are left out there. Raises `InputError` for what
     does not exist and a pattern that fits nothing.
     """
-    return [source for name in names for source in _found(name)]
+    return [source for name in names for source in _found(local_name(name) or name)]
 
 
 def _found(name: str) -> list[str]:
