@@ -9,6 +9,8 @@ import pytest
 
 from helpers.commands import run_command
 from helpers.scenes import FRAMES, film, write_detections, write_images
+from tfsasm.cli.main import parse
+from tfsasm.cli.track_one import places
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motchallenge import read_tracks
 
@@ -104,6 +106,23 @@ def test_a_video_is_all_that_it_takes(tfsasm, clip, tmp_path, monkeypatch):
     assert "clip.tracked.mp4 exists" in " ".join(again.err.split())
 
 
+def test_results_have_the_name_that_their_video_is_given_by(tmp_path, monkeypatch):
+    """That of a link, not of what it leads to; a folder may be called as a camera is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0007").mkdir()
+    (tmp_path / "nice.mp4").symlink_to(tmp_path / "0007")
+    options = parse(["track", "0007", "--save", "mot", "--output", "2026.11"])
+    names = [str(places(options, name)["mot"]) for name in ("0007", "nice.mp4", "8")]
+    assert names == [f"2026.11/{name}.mot.txt" for name in ("0007", "nice.mp4", "camera-8")]
+
+
+def test_a_video_is_not_overwritten_by_its_result(tfsasm, clip):
+    before = clip.read_bytes()
+    outcome = tfsasm("track", clip.as_uri(), "--output", clip, "--overwrite", "--quiet")
+    assert "clip.mp4 is an input" in " ".join(outcome.err.split())
+    assert clip.read_bytes() == before
+
+
 def test_a_folder_of_videos_and_a_pattern_are_tracked_one_by_one(tfsasm, clip, tmp_path):
     film(tmp_path / "b.mkv", [np.zeros((96, 128, 3), np.uint8)] * 3)
     outcome = tfsasm("track", tmp_path, "--output", tmp_path / "out", "--save", "mot", "csv",
@@ -133,6 +152,10 @@ def test_csv_has_the_columns_of_supervision(walk, tmp_path):
                  id="two sources of boxes"),
     pytest.param(["--detector-weights", "w.onnx"], "needs the name of its --detector", id="a file"),
     pytest.param(["nothing*.mp4"], "nothing*.mp4 fits no file", id="a pattern"),
+    pytest.param(["1", "--mot-output", "o.txt"], "o.txt is one file, and there are 2 videos; give "
+                 "a folder", id="a file for two"),
+    pytest.param(["--output", "o.mp4", "--save", "csv", "mot"], "nowhere to --save csv, mot: what "
+                 "is named by file is all", id="a kind without a folder"),
 ])  # fmt: skip
 def test_what_says_too_much_or_too_little_is_refused(tfsasm, clip, flags, part):
     outcome = tfsasm("track", clip, *flags)

@@ -47,7 +47,7 @@ from tfsasm.tracking.streams import Together
 from tfsasm.video.addresses import public_address
 from tfsasm.video.annotate import Annotator
 from tfsasm.video.prefetch import background_calls
-from tfsasm.video.source import Frame, Source, open_video
+from tfsasm.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame, Source, open_video
 from tfsasm.video.torchcodec import Opener, opener
 from tfsasm.video.window import Window, WindowClosed
 from tfsasm.video.writer import VideoWriter
@@ -65,6 +65,9 @@ SUFFIXES: dict[Kind, str] = {
     "fiftyone": ".fiftyone.json",
 }  # fmt: skip
 """What the file of a kind is called after the name of its video."""
+
+_OF_FILES = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".txt", ".json", ".csv", ".html", ".xml"}
+"""Suffixes of an output that is no folder."""
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # of fsspec
 
@@ -119,15 +122,14 @@ def places(options: Options, source: str) -> dict[Kind, Path]:
         files["mot"] = options.mot_output
     if options.json_output:
         files["json"] = options.json_output
-    if output and output.suffix and not output.is_dir():
+    if output and output.suffix.lower() in _OF_FILES and not output.is_dir():
         files["video"] = output
     if files and (output is None or "video" in files):
         return files
     path = Path(source)
-    there = path.exists() and not source.isdecimal()
-    folder = output or (path.parent if there else Path())
-    if there:
-        path = path.resolve()
+    folder = output or (path.parent if path.exists() else Path())
+    if path.exists():
+        path = Path(os.path.abspath(path))  # a link has the name that it is given by
         path = path.parent if path.name == "img1" else path
         name = path.stem if path.is_file() else path.name
     else:
@@ -166,10 +168,18 @@ def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Pa
     elif not any(kept):
         raise InputError(f"nothing to write: --save takes {', '.join(SUFFIXES)}")
     everything = [path for files in kept for path in files.values()]
+    named = {options.output, options.mot_output, options.json_output}.intersection(everything)
+    if len(sources) > 1 and named:
+        raise InputError(f"{named.pop()} is one file, and there are {len(sources)} videos; give a "
+                         "folder as --output, and --save what to write")  # fmt: skip
     if len(sources) > 1 and len(set(everything)) < len(everything):
         raise InputError("two of the videos have the same name, so the same results; track them "
                          "one by one, with an --output of its own each")  # fmt: skip
-    inputs = (*sources, options.weights, options.detections, options.detector_weights)
+    if options.save != type(options).save and (lost := {*options.save}.difference(*kept)):
+        raise InputError(f"nowhere to --save {', '.join(sorted(lost))}: what is named by file is "
+                         "all that is written, unless --output is a folder")  # fmt: skip
+    inputs = (*sources, options.weights, options.detections, options.detector_weights,
+              options.embedder_weights)  # fmt: skip
     check_distinct(everything, inputs)
     for files in kept:
         for kind, path in files.items():
