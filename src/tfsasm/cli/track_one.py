@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -338,30 +339,23 @@ def _open_outputs(
 ) -> list[Write]:
     """What writes a frame, a function for each of the outputs; `stack` closes them."""
     tracker, overwrite = job.tracker, job.options.overwrite
-    method = preset(job.options.preset)
+    method, label = preset(job.options.preset), source.label
     names = getattr(tracker, "class_names", {}) or getattr(job.detector, "class_names", {})
     several = len(names) > 1  # else its name says nothing
-
-    def result_file(kind: Kind, path: Path) -> ResultFile:
-        if kind == "mot":
-            return MotFile(
-                path, first_id=method.first_id, scores=method.scores, classes=several,
-                overwrite=overwrite,
-            )  # fmt: skip
-        if kind == "json":
-            facts = {"source": source.label, "fps": source.fps, **job.about}
-            return JsonFile(path, facts, overwrite=overwrite)
-        if kind == "csv":
-            return CsvFile(path, overwrite=overwrite)
-        if kind == "report":
-            return ReportFile(
-                path, title=Path(source.label).name or source.label, video=files.get("video"),
-                rate=source.fps, source=Path(text) if Path(text).is_file() else None,
-                tracker=None if isinstance(tracker, ClassicTracker) else tracker,
-                aspect=float(source.aspect), overwrite=overwrite,
-            )  # fmt: skip
-        for_tools = {"coco": CocoFile, "cvat": CvatFile, "fiftyone": FiftyOneFile}
-        return for_tools[kind](path, source.label, overwrite=overwrite)
+    result_files: dict[Kind, Callable[..., ResultFile]] = {
+        "mot": partial(MotFile, first_id=method.first_id, scores=method.scores, classes=several),
+        "json": partial(JsonFile, about={"source": label, "fps": source.fps, **job.about}),
+        "csv": CsvFile,
+        "report": partial(
+            ReportFile, title=Path(label).name or label, video=files.get("video"),
+            rate=source.fps, source=Path(text) if Path(text).is_file() else None,
+            tracker=None if isinstance(tracker, ClassicTracker) else tracker,
+            aspect=float(source.aspect),
+        ),
+        "coco": partial(CocoFile, source=label),
+        "cvat": partial(CvatFile, source=label),
+        "fiftyone": partial(FiftyOneFile, source=label),
+    }  # fmt: skip
 
     def drawing(show: Callable[[np.ndarray, float | None], object]) -> Write:
         annotator = Annotator(names=several)
@@ -377,8 +371,9 @@ def _open_outputs(
             draw = background_calls(drawing(video.write), _DRAWN_LATE)
             writers.append(stack.enter_context(draw))
         else:
-            writers.append(stack.enter_context(result_file(kind, path)).write)
+            file = result_files[kind](path, overwrite=overwrite)
+            writers.append(stack.enter_context(file).write)
     if job.options.show:
-        window = stack.enter_context(Window(source.label))
+        window = stack.enter_context(Window(label))
         writers.append(drawing(lambda image, _: window.show(image)))
     return writers
