@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from tfsasm.cli.options import OptionalFolder, at_least
-from tfsasm.cli.progress import print_lines, web_address
+from tfsasm.cli.progress import is_local, print_lines, web_address
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +50,7 @@ def run(options: Options, console: Console, errors: Console) -> None:
         listening = stack.enter_context(listen(options.host, options.port))
         temporary = tempfile.TemporaryDirectory(prefix="tfsasm-")
         folder = check_folder(options.output or stack.enter_context(temporary))
-        local = options.host in LOCAL
+        local = is_local(options.host)
         server = web_app(Runs(folder.resolve()), max_upload=options.max_upload, local=local)
         address = f"{web_address(options.host, listening.getsockname()[1])}/"
         print_lines(console, f"open {address} in a browser; Ctrl-C ends it")

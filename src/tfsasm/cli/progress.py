@@ -1,5 +1,6 @@
 """Progress bars and printed lines, the same for every command."""
 
+import ipaddress
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,14 @@ def print_lines(console: Console, *lines: str) -> None:
 def web_address(host: str, port: int) -> str:
     """Where a browser finds what listens there."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_local(host: str) -> bool:
+    """Whether what listens there can be reached from this computer alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def log_handler(console: Console) -> RichHandler:

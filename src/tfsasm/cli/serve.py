@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from tfsasm.cli.options import DetectorOptions, EmbedderOptions, Settings, at_least
 from tfsasm.cli.parsing import flag
-from tfsasm.cli.progress import print_lines, web_address
+from tfsasm.cli.progress import is_local, print_lines, web_address
 from tfsasm.errors import InputError
 from tfsasm.files import read_text
 from tfsasm.runtime.allocator import give_freed_memory_back, share_heaps
@@ -132,7 +131,7 @@ def _token(options: Options) -> str | None:
     if options.token_file is not None:
         token = read_text(options.token_file).strip()
     if token is None:
-        if not _is_local(options.host):
+        if not is_local(options.host):
             raise InputError(f"--host {options.host} is open to others, so it needs a token: set "
                              f"{TOKEN}, or give --token-file")
         return None
@@ -140,10 +139,3 @@ def _token(options: Options) -> str | None:
         raise InputError(f"the token must be {SHORTEST_TOKEN} or more ASCII characters; one is "
                          'made by: python -c "import secrets; print(secrets.token_urlsafe())"')
     return token
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -259,7 +259,9 @@ def test_a_page_of_others_cannot_pass_for_this_computer(service, host):
     assert service("GET", "/streams", Host=host)[0] == 400
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LocalHost:1"])
+@pytest.mark.parametrize("host", [
+    "localhost", "127.0.0.1:8000", "127.0.1.1:80", "[::1]:8000", "LocalHost:1",
+])  # fmt: skip
 def test_this_computer_has_several_names(service, host):
     assert service("GET", "/streams", Host=host)[0] == 200
 
