@@ -51,6 +51,7 @@ def test_names_of_boxes_are_those_of_options():
     pytest.param("", "a name is empty", id="nothing"),
     pytest.param(" ", "a name is empty", id="blank"),
     pytest.param("-", "'-' is no file", id="a dash"),
+    pytest.param("\x1c", "error: ", id="what is blank to Python, and to a disk a name"),
 ])  # fmt: skip
 @pytest.mark.parametrize("arguments", [
     ["track", "v.mp4", "--detections"], ["track", "v.mp4", "--output"],

@@ -26,7 +26,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )  # fmt: skip
 
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, visible
 
 GROUPS = {
     "input": (
@@ -164,7 +164,7 @@ def spoken() -> ConstructorRegistry:
 
 def _path(text: str) -> Path:
     """An empty one would be the folder where the command runs: `--output "$UNSET"`."""
-    if not text.strip():
+    if not visible(text).strip():
         raise ValueError("a name is empty; is a variable of the shell not set?")
     if text == "-":
         raise ValueError("'-' is no file; give the name of one")
