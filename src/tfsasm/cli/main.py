@@ -94,13 +94,10 @@ tfsasm --tyro-print-completion bash (or zsh)."""
 def _all_commands() -> Any:
     """All of them, each with the first line of its help."""
     kinds = {name: options_of(name) for name in COMMANDS}
-    commands = [
-        Annotated[
-            kind, tyro.conf.subcommand(name, description=kind.__doc__.partition("\n")[0])
-        ]
+    return functools.reduce(operator.or_, (
+        Annotated[kind, tyro.conf.subcommand(name, description=kind.__doc__.partition("\n")[0])]
         for name, kind in kinds.items()
-    ]
-    return functools.reduce(operator.or_, commands)
+    ))  # fmt: skip
 
 
 def _first_word(words: Sequence[str]) -> None:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
 from rich.console import Console
 
+from tfsasm.cli.options import OptionalFolder
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_output
@@ -25,7 +25,7 @@ class Options:
     """Folder of NAME.txt files; for BDD100K NAME.json, or text with the class in column 8."""
     output: Path
     """The .zip file."""
-    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    root: OptionalFolder = None
     """Folder of the split that was tracked, for the lengths of its sequences, and for BDD100K for
     their names."""
     overwrite: bool = False
