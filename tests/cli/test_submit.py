@@ -108,6 +108,8 @@ def test_the_same_results_give_the_same_bytes(submit, tmp_path):
     pytest.param("1,1,1,1,9,9,0.5", "1,1,1,1,9,9,0.5,-1,-1,-1", id="no class"),
     pytest.param("1, 1, 1.250, 1,9,9,1,1,1", "1,1,1.250,1,9,9,1,1,1,-1", id="numbers as written"),
     pytest.param("1,1,1,1,9,9,1,-1,-1,-1,", "1,1,1,1,9,9,1,-1,-1,-1", id="a comma at the end"),
+    pytest.param("1 1\t1 1  9 9 0.5", "1,1,1,1,9,9,0.5,-1,-1,-1", id="between spaces"),
+    pytest.param("1;1;1,25;1;9;9", "1,1,1.25,1,9,9,1,-1,-1,-1", id="between semicolons"),
 ])
 def test_lines_get_their_ten_columns(submit, tmp_path, line, written):
     fill(tmp_path / "results", DANCERS, f"{line}\r\n\r\n")

@@ -14,6 +14,7 @@ from tfsasm.tracking.postprocess import (
     merge_text,
     merged_ids,
     read_corrections,
+    renumbered,
 )
 
 BOXES = [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 3)]  # frame, identity
@@ -198,4 +199,12 @@ def test_lines_keep_their_ends(tmp_path, corrections):
     text = "1,1,0,0,9,9,1\r\n1 2 0 0 9 9 1\r\n\n2 3 0 0 9 9 1\r3,3,0,0,9,9,1"
     (tmp_path / "v.txt").write_bytes(text.encode())
     text, _, _ = corrected_text(tmp_path / "v.txt", corrections({"delete": 1}, {"merge": [2, 3]}))
-    assert text == "1 2 0 0 9 9 1\r\n\n2,2,0,0,9,9,1\r3,2,0,0,9,9,1"
+    assert text == "1 2 0 0 9 9 1\r\n\n2 2 0 0 9 9 1\r3,2,0,0,9,9,1"
+
+
+@pytest.mark.parametrize("line", [
+    "2 {} 0 0 9 9", "2\t {}\t0\t0\t9\t9", "2;{};0,5;0;9;9", " 2| {}|0|0|9|9",
+])
+def test_lines_keep_what_is_between_their_fields(tmp_path, line):
+    (tmp_path / "v.txt").write_text(line.format(34))
+    assert renumbered(tmp_path / "v.txt", [5]) == line.format(5)

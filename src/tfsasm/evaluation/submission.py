@@ -34,7 +34,7 @@ from tfsasm.evaluation.protocols import trajectories
 from tfsasm.evaluation.result_files import bdd100k_suffix, find_results
 from tfsasm.evaluation.trajectories import Trajectories, check, last_frame, rows_by_frame
 from tfsasm.files import atomic_path, read_text, safe_path
-from tfsasm.motchallenge import numbered_lines, read_tracks
+from tfsasm.motchallenge import numbered_lines, read_tracks, with_commas
 from tfsasm.tables import Doubles
 
 _NAMED = 5  # names or problems that a message has before it only counts
@@ -189,7 +189,7 @@ def mot_text(entry: Entry) -> str:
         raise InputError(f"{entry.result} has another class than a pedestrian in frame {frame}")
     lines = []
     for _, line in numbered_lines(read_text(entry.result)):
-        fields = [field.strip() for field in line.split(",")]
+        fields = [field.strip() for field in with_commas(line).split(",")]
         lines.append(",".join([*fields, *_TEN_COLUMNS[len(fields) :]]) + "\n")
     return "".join(lines)
 

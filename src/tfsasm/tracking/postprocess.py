@@ -20,10 +20,12 @@ import numpy as np
 
 from tfsasm.errors import InputError
 from tfsasm.files import checked, field, read_json, read_text
-from tfsasm.motchallenge import read_tracks, with_commas
+from tfsasm.motchallenge import read_tracks
 from tfsasm.tables import Integers
 from tfsasm.tracking.config import NO_ID
 
+_IDENTITY = re.compile(r"^(\s*[^\s,;|]+\s*[,;|]?\s*)([^\s,;|]+)")
+"""What stands before the second field of a line of MOT text, whatever separates them, and it."""
 
 @dataclass(frozen=True)
 class MergeConfig:
@@ -191,7 +193,7 @@ def renumbered(path: Path, ids: Sequence[int | None]) -> str:
         if line.strip():
             if (new := next(rows)) is None:
                 continue
-            frame, identity, rest = with_commas(line).split(",", 2)
-            line = line if float(identity) == new else f"{frame},{new},{rest}"
+            _, before, identity, rest = _IDENTITY.split(line, maxsplit=1)
+            line = line if float(identity) == new else f"{before}{new}{rest}"
         kept.append(line + end)
     return "".join(kept)
