@@ -166,7 +166,7 @@ def test_bad_lines_are_counted_when_left_out(run, folder):
     pytest.param("merge --output o.json", "give each input", id="nothing to merge"),
     pytest.param("merge db.json db.json --output o.json", "and once", id="one file twice"),
     pytest.param("filter db.json o.json --sequences a c d", "has no sequence c, d", id="no such"),
-    pytest.param("filter db.json o.json --categories 1", "only COCO results have classes",
+    pytest.param("filter db.json o.json --categories 1", "have a class; leave --categories away",
                  id="no classes"),
     pytest.param("rekey db.json o.json --old X --new Y", "no key begins with 'X'", id="no key"),
     pytest.param("rekey db.json o.json --old DanceTrack/val/b --new DanceTrack/val/a",

@@ -182,8 +182,21 @@ def test_text_and_numbers_are_filtered_alike(limits, lines):
 def test_classes_are_kept_with_their_boxes():
     (kept,) = filter_boxes([frame("1", LINE, WEAK, categories=[1, 3])], categories=[3])
     assert (kept.lines, kept.categories) == ([WEAK], [3])
-    with pytest.raises(InputError, match="only COCO results have classes"):
+    with pytest.raises(InputError, match=r"not all boxes of val/a.* have a class"):
         list(filter_boxes(FRAMES, categories=[3]))
+
+
+@pytest.mark.parametrize(("lines", "categories"), [
+    pytest.param(["1,2,3,4,0.5,0", "1 2 3 4 0.5 7.0"], [0, 7], id="of each box"),
+    pytest.param(["1,2,3,4,0.5,1", "1,2,3,4,0.5"], None, id="of some"),
+    pytest.param(["1,2,3,4,0.5,1.5"], None, id="no whole number"),
+    pytest.param(["1,2,3,4,0.5,inf"], None, id="no number"),
+])
+def test_a_det_db_may_have_the_class_of_each_box(tmp_path, lines, categories):
+    (tmp_path / "db.json").write_text(json.dumps({"a/1.txt": lines}))
+    (found,) = read_frames(tmp_path / "db.json", Reading())
+    assert found.categories == categories
+    assert found.boxes.tolist() == [[1, 2, 3, 4, 0.5]] * len(lines)
 
 
 def test_a_frame_is_merged_once_and_a_clash_is_refused():

@@ -116,7 +116,8 @@ def read_entries(path: Path | str) -> Iterator[tuple[str, list[str]]]:
 
 
 def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, Skipped]]:
-    """Key, lines, boxes `[P, 5]` (left, top, width, height, score) and bad lines of each entry.
+    """Key, lines, boxes `[P, 6]` (left, top, width, height, score, class) and bad lines of each
+    entry; the class is NaN where there is none.
 
     Many entries are parsed at once, and one by one only where a line is bad. Bad lines have no box,
     and are named by `path`, key and number. Raises as `read_entries` does.
@@ -131,12 +132,12 @@ def parsed_entries(path: Path | str) -> Iterator[tuple[str, list[str], Doubles, 
                 "left,top,width,height,score and perhaps a class"
             )
         stops = np.cumsum([len(lines) for _, lines in block], dtype=np.int64)
-        parts = iter(np.split(table[:, :5], stops[:-1]))
+        parts = iter(np.split(table, stops[:-1]))
         for key, lines in block:
             if bad.count:
                 names = [f"{path}, key {key!r}, line {n}" for n in range(1, len(lines) + 1)]
                 own, skipped = LINE.table(lines, names.__getitem__, skip_bad=True)
-                yield key, lines, own[:, :5], skipped
+                yield key, lines, own, skipped
             else:
                 yield key, lines, next(parts), bad
 
@@ -179,7 +180,7 @@ def read_det_db(path: Path | str) -> DetDb:
             raise InputError(f"{path}: the key {key!r} names a frame that has an entry already; "
                              "keep one of them")
         positions[sys.intern(stem)] = len(starts) - 1  # many sequences have the same names
-        values.frombytes(boxes.tobytes())
+        values.frombytes(boxes[:, :5].tobytes())
         starts.append(starts[-1] + len(boxes))
         if bad.count:
             skipped[folder] = skipped.get(folder, Skipped()) + bad

@@ -37,7 +37,7 @@ class FrameBoxes(NamedTuple):
     boxes: Doubles
     """The same as numbers `[P, 5]`."""
     categories: list[int] | None = None
-    """COCO's number of each box's class, where the file has them."""
+    """Number of each box's class, where the file has one of all."""
 
 
 class FrameRecord(NamedTuple):
@@ -129,7 +129,13 @@ def _read_det_db(path: Path, reading: Reading) -> Frames:
         if bad.count:
             reading.leave_out(bad)
             lines = [line for line in lines if _good(line)]
-        yield FrameBoxes(key, lines, boxes)
+        yield FrameBoxes(key, lines, boxes[:, :5], _whole(boxes[:, 5]))
+
+
+def _whole(classes: Doubles) -> list[int] | None:
+    """Classes `[P]` as whole numbers, if all are such."""
+    good = (np.abs(classes) <= 2.0**53) & (np.floor(classes) == classes)
+    return classes.astype(np.int64).tolist() if good.all() else None
 
 
 def _good(line: str) -> bool:
@@ -230,8 +236,8 @@ def filter_boxes(
 ) -> Frames:
     """The frames of some sequences, or all, with the boxes that reach every threshold, in pixels.
 
-    A frame may become empty. Raises `InputError` for `categories` (COCO's numbers of classes) of
-    boxes without a class, and at the end for a sequence that was not there.
+    A frame may become empty. Raises `InputError` for `categories` (numbers of classes) of boxes
+    without a class, and at the end for a sequence that was not there.
     """
     least = [score, min_width, min_height, min_area]
     if np.isnan(least).any():
@@ -248,7 +254,8 @@ def filter_boxes(
         kept &= width * height >= min_area
         if categories:
             if frame.categories is None:
-                raise InputError("only COCO results have classes; leave --categories away")
+                raise InputError(f"not all boxes of {frame.key} have a class; leave --categories "
+                                 "away")  # fmt: skip
             kept &= np.isin(frame.categories, categories)
         labels = frame.categories and list(compress(frame.categories, kept))
         yield FrameBoxes(frame.key, list(compress(frame.lines, kept)), frame.boxes[kept], labels)
