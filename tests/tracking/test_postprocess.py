@@ -121,6 +121,18 @@ def test_only_ids_change(tmp_path):
     assert text == BROKEN.replace("41,5,", "300,5,").replace(",9,10.50", ",4,10.50")
 
 
+@pytest.mark.parametrize(("first", "second", "after"), [
+    pytest.param(1, 1, 1, id="the same class"),
+    pytest.param(1, 3, 2, id="two classes"),
+    pytest.param(-1, 3, 1, id="one of none"),
+    pytest.param(1.5, 2.5, 1, id="no classes: positions on the ground"),
+])
+def test_a_track_is_not_continued_by_one_of_another_class(tmp_path, first, second, after):
+    path = tmp_path / "a.txt"
+    path.write_text(f"1,1,0,0,9,9,1,{first},-1,-1\n40,2,0,0,9,9,1,{second},-1,-1\n")
+    assert merge_text(path, MergeConfig(block_from=21))[1:] == (2, after)
+
+
 # Corrections by hand
 
 

@@ -90,11 +90,18 @@ def _within(numbers: Integers, first: Integers, last: Integers) -> Integers:
 def merge_text(path: Path, config: MergeConfig) -> tuple[str, int, int]:
     """A result file with the ids of joined tracks, and how many ids it had and has.
 
-    Lines keep their order and all their other columns, character for character. Raises
-    `InputError` for a file that is not MOT text.
+    Where all lines have a class, tracks that begin with different ones are not joined. Lines keep
+    their order and all their other columns, character for character. Raises `InputError` for a file
+    that is not MOT text.
     """
     table = read_tracks(path, lax=True)
-    new = merged_ids(table.frame, table.identity, config)
+    _, first, row = np.unique(table.identity, return_index=True, return_inverse=True)
+    known = ((table.label >= 1) & (table.label % 1 == 0)).all()
+    kinds = table.label[first][row] if known else np.zeros(len(table))
+    new = dict[int, int]()
+    for kind in np.unique(kinds):
+        of_kind = table[kinds == kind]
+        new |= merged_ids(of_kind.frame, of_kind.identity, config)
     text = renumbered(path, [new[identity] for identity in table.identity.tolist()])
     return text, len(new), len(set(new.values()))
 
