@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -17,18 +16,17 @@ from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
-import supervision as sv
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
-from rich.console import Console
 
 from tfsasm.cli import track
+from tfsasm.cli.track_one import Tracked, check, load_job, places, steps
 from tfsasm.detection.live import COCO
 from tfsasm.errors import TfsasmError
 from tfsasm.files import check_folder
 from tfsasm.tracking.serving.connections import local_only
 from tfsasm.video.annotate import Annotator
-from tfsasm.video.source import Frame, open_video
+from tfsasm.video.source import open_video
 from tfsasm.video.window import WindowClosed
 from tfsasm.video.writer import resized
 
@@ -58,6 +56,9 @@ likely mistakes. Download it as video, MOT text, JSON, CSV, COCO or CVAT.</li>
 
 _RESULT = """<p><a href="ADDRESS" target="_blank">Open the page in a tab of its own</a></p>
 <iframe class="result" title="The result" src="ADDRESS"></iframe>"""
+
+Shown = tuple[str, np.ndarray | None, str, list[str]]
+"""A line, a picture RGB `[H, W, 3]`, a page, files."""
 
 
 def web_app(runs: Runs, *, max_upload: int = 2000, local: bool = True) -> FastAPI:
@@ -103,8 +104,8 @@ class Runs:
     def track(
         self, visitor: str, video: str | None, *, detector: str, classes: list[str], tracker: str,
         formats: Any,
-    ) -> Iterator[tuple[str, np.ndarray | None, str, list[str]]]:
-        """Track a video; as it goes on: a line, a picture RGB `[H, W, 3]`, a page, files.
+    ) -> Iterator[Shown]:
+        """Track a video, and give what is to be seen as it goes on.
 
         Raises `gradio.Error` with the words of the error for a video that cannot be tracked.
         """
@@ -118,16 +119,13 @@ class Runs:
                 source=(str(own),), detector=detector, tracker=tracker, classes=tuple(classes),
                 save=("video", "report", *formats), quiet=True,
             )  # fmt: skip
-            printed = io.StringIO()
-            for line, picture in _previews(options, stop, printed):
-                yield line, picture, "", []
+            lines = yield from _tracked(track.with_defaults(options), stop)
         except TfsasmError as error:
             raise _error(str(error).replace(str(own), own.name)) from None
         finally:
             self.stops.pop(visitor, None)
         files = sorted(path for path in own.parent.iterdir() if path.is_file())
         self.files[run] = files
-        lines = [line for line in printed.getvalue().splitlines() if not line.startswith("wrote ")]
         pages = [path.name for path in files if path.name.endswith(".report.html")]
         page = _RESULT.replace("ADDRESS", f"/results/{run}/{quote(pages[0])}") if pages else ""
         shared = check_folder(self.shared / run)
@@ -154,40 +152,33 @@ def _beside(file: Path, folder: Path) -> Path:
     return own
 
 
-def _previews(
-    options: track.Options, stop: Event, printed: io.StringIO
-) -> Iterator[tuple[str, np.ndarray | None]]:
-    """Track in a thread; now and then a line on how far it is, and the frame with its tracks.
+def _tracked(options: track.Options, stop: Event) -> Generator[Shown, None, list[str]]:
+    """Track; now and then a line on how far it is, and the frame with its tracks.
 
-    What the command prints goes into `printed`. Raises what the command raises.
+    Returns what there is to say in the end.
     """
-    with open_video(options.source[0]) as source:
-        total = f" of {source.count}" if source.count else ""
-    latest: list[tuple[Frame, sv.Detections]] = []
-
-    def watch(frame: Frame, tracks: sv.Detections) -> None:
-        latest[:] = [(frame, tracks)]
-        if stop.is_set():
-            raise WindowClosed
-
-    silent = Console(file=io.StringIO())
-    began = time.perf_counter()
-    with ThreadPoolExecutor(1) as pool:
-        tracking = pool.submit(
-            track.run, options, Console(file=printed, width=10_000), silent, watch=watch
-        )
-        try:
-            while not wait([tracking], _PREVIEW).done:
-                if latest:
-                    frame, tracks = latest[0]
-                    rate = frame.number / (time.perf_counter() - began)
-                    yield (
-                        f"frame {frame.number}{total}: {len(tracks)} tracks, {rate:.0f} frames per "
-                        "second", _small(Annotator(trail=0).annotate(frame.image, tracks)),
-                    )  # fmt: skip
-        finally:
-            stop.set()  # also when the visitor has gone
-        tracking.result()
+    [source] = options.source
+    with open_video(source) as opened:  # what is no video is answered before a detector is there
+        total = f" of {opened.count}" if opened.count else ""
+    files = places(options, source)
+    check(options, [source], [files])
+    job = load_job(options, [source])
+    began, shown = time.perf_counter(), 0.0
+    with closing(steps(job, source, files)) as video:
+        step = next(video)
+        while not isinstance(step, Tracked):
+            now = time.perf_counter()
+            if step.seen and now - shown > _PREVIEW:
+                frame, tracks = step.seen
+                yield (
+                    f"frame {frame.number}{total}: {len(tracks)} tracks, "
+                    f"{frame.number / (now - began):.0f} frames per second",
+                    _small(Annotator(trail=0).annotate(frame.image, tracks)), "", [],
+                )  # fmt: skip
+                shown = now
+            stopped = step.seen and stop.is_set()
+            step = video.throw(WindowClosed()) if stopped else next(video)
+    return [line for line in (*step.lines, *job.detector.report()) if not line.startswith("wrote ")]
 
 
 def _small(image: np.ndarray) -> np.ndarray:

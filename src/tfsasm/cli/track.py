@@ -21,7 +21,6 @@ from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 
 if TYPE_CHECKING:
-    from tfsasm.cli.track_one import Write
     from tfsasm.detection.detectors import Detector
 
 Kind = Literal["video", "images", "mot", "json", "csv", "report", "coco", "cvat", "fiftyone"]
@@ -108,18 +107,16 @@ class Options(TrackerOptions, DetectorOptions, EngineOptions):
 
 
 def run(
-    options: Options, console: Console, errors: Console, *, detector: Detector | None = None,
-    watch: Write | None = None,
+    options: Options, console: Console, errors: Console, *, detector: Detector | None = None
 ) -> int:
     """Each source through the tracker, results as they come.
 
-    `detector` finds the boxes instead of what the options name. `watch` is called with each frame
-    and its tracks, and ends the video by raising `WindowClosed`.
+    `detector` finds the boxes instead of what the options name.
     """
     from tfsasm.video.source import find_sources
 
     sources = find_sources(options.source)  # a name that is wrong is answered at once
-    options = _with_defaults(options, detector)
+    options = with_defaults(options, detector)
     from tfsasm.cli.track_one import address_of, check, load_job, places, track_one
 
     if options.dry_run:
@@ -127,7 +124,7 @@ def run(
 
         return estimate(options, sources, console, detector)
     together = len(sources) > 1 or options.engine == "ray"
-    if address_of(options.output) or (together and watch is None and not options.show):
+    if address_of(options.output) or (together and not options.show):
         from tfsasm.cli.track_many import track_many
 
         return track_many(options, sources, console, errors, detector)
@@ -136,7 +133,7 @@ def run(
     check(options, sources, kept)
     job, code = load_job(options, sources, detector), OK
     for source, files in zip(sources, kept, strict=True):
-        one = track_one(job, source, files, errors, watch)
+        one = track_one(job, source, files, errors)
         print_lines(console, *one.lines)
         code = code or one.code
         if one.code == INTERRUPTED:
@@ -145,7 +142,7 @@ def run(
     return code
 
 
-def _with_defaults(options: Options, detector: Detector | None) -> Options:
+def with_defaults(options: Options, detector: Detector | None = None) -> Options:
     """With the tracker that the other options ask for, and a detector."""
     options, finds_objects = with_tracker(options)
     if options.streams > 1:

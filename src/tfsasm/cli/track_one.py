@@ -97,6 +97,8 @@ class Step:
     tracks: int
     length: int | None
     """Frames of the video, where that is known."""
+    seen: tuple[Frame, sv.Detections] | None = None
+    """The frame and its tracks; None before the first."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,9 @@ def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Pa
                 check_output(path, overwrite=options.overwrite)
 
 
-def load_job(options: Options, sources: Sequence[str], given: Detector | None) -> Job:
+def load_job(
+    options: Options, sources: Sequence[str], given: Detector | None = None
+) -> Job:
     """The tracker and the detector of the options, unless one is `given`."""
     finder = given or _open_detector(options, sources)
     spec = spec_of(options)
@@ -259,13 +263,11 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def track_one(
-    job: Job, text: str, files: Mapping[Kind, Path], errors: Console, watch: Write | None
-) -> Tracked:
+def track_one(job: Job, text: str, files: Mapping[Kind, Path], errors: Console) -> Tracked:
     """Track a video with a progress bar. See `steps`."""
     began = time.perf_counter()
     with (
-        closing(steps(job, text, files, watch)) as video,
+        closing(steps(job, text, files)) as video,
         progress(errors, "{task.fields[rate]}", quiet=job.options.quiet) as bar,
     ):
         task = bar.add_task("tracking", total=None, rate="")
@@ -281,9 +283,7 @@ def track_one(
         return step
 
 
-def steps(
-    job: Job, text: str, files: Mapping[Kind, Path], watch: Write | None = None
-) -> Generator[Step | Tracked, None, None]:
+def steps(job: Job, text: str, files: Mapping[Kind, Path]) -> Generator[Step | Tracked, None, None]:
     """Track to the end, to the damage or to Ctrl-C; what was done until then counts.
 
     The last thing it yields is what came of it, when all files are in place. Raises `InputError`.
@@ -297,7 +297,6 @@ def steps(
             decode=opener_of(options),
         ))  # fmt: skip
         outputs = _open_outputs(job, text, source, files, stack)
-        outputs += [watch] if watch else []
         yield Step(0, 0, source.count)
         began = time.perf_counter()
         try:
@@ -309,7 +308,7 @@ def steps(
                 identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:
                     write(frame, tracks)
-                yield Step(frames, len(tracks), source.count)
+                yield Step(frames, len(tracks), source.count, (frame, tracks))
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
         except (WindowClosed, KeyboardInterrupt) as stop:
