@@ -227,11 +227,24 @@ def test_classes_that_are_asked_for_are_scored_alone(tmp_path):
     pytest.param([1, 3], None, "mot17", "", id="a benchmark has rules"),
 ])
 def test_rows_that_do_not_count_for_their_class_are_told(tmp_path, labels, marks, protocol, said):
-    assert uncounted(rows_of(tmp_path, *labels, marks=marks), PROTOCOLS[protocol]) == said
+    truth, result = rows_of(tmp_path, *labels, marks=marks), rows_of(tmp_path, -1)
+    assert uncounted(truth, result, PROTOCOLS[protocol]) == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("truth", "labels", "said"), [
+    pytest.param(1, [1, 3, -1], ["1 of 3 boxes of the result are of class 3 and count as "
+                                 "pedestrians; --classes 1 leaves them out"], id="a car"),
+    pytest.param(1, [1, -1], [], id="people, and one of no class"),
+    pytest.param(1, [1, 2.5], [], id="positions on the ground"),
+    pytest.param(-1, [1, 3], [], id="a truth without classes"),
+])
+def test_results_of_a_class_that_does_not_count_are_told(tmp_path, truth, labels, said):
+    rows = rows_of(tmp_path, truth), rows_of(tmp_path, *labels)
+    assert uncounted(*rows, PROTOCOLS["mot"]) == said
 
 
 def test_nothing_is_told_where_classes_were_asked_for(tmp_path):
-    assert uncounted(rows_of(tmp_path, 1, 3), CARS) == ""
+    assert uncounted(rows_of(tmp_path, 1, 3), rows_of(tmp_path, 1, 3), CARS) == []
 
 
 def test_a_pedestrian_among_results_is_no_class_to_refuse(tmp_path):

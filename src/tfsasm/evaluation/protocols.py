@@ -113,21 +113,28 @@ def _has_classes(label: NDArray[np.float64]) -> bool:
     return bool(((label >= 1) & (label <= 13) & (label == np.floor(label))).all())
 
 
-def uncounted(truth: TrackRows, protocol: Protocol) -> str:
-    """What to say of marked rows that do not count for their class alone; empty if there are none.
+def uncounted(truth: TrackRows, result: TrackRows, protocol: Protocol) -> list[str]:
+    """What to say of marked rows that do not count for their class alone, and of rows of the result
+    that are of another class than those that do.
 
     A benchmark's own classes are its rules; of other files one cannot know.
     """
     if protocol.classes != "maybe" or protocol.counted or not _has_classes(truth.label):
-        return ""
-    other = truth.label[(truth.confidence != 0) & (truth.label != PEDESTRIAN)].astype(int)
-    if not len(other):
-        return ""
-    numbers = " ".join(map(str, np.unique(other)))
-    return (
-        f"{len(other)} of {len(truth)} boxes of the ground truth are of class {numbers} and do not "
-        f"count; --classes {PEDESTRIAN} {numbers} counts them"
-    )
+        return []
+    rows = truth.label[truth.confidence != 0], result.label[result.label > 0]
+    notes, every = [], {PEDESTRIAN, *rows[0].astype(int).tolist()}
+    for side, labels, count, what in (
+        ("ground truth", rows[0], len(truth),
+         f"do not count; --classes {' '.join(map(str, sorted(every)))} counts them"),
+        ("result", rows[1], len(result),
+         f"count as pedestrians; --classes {PEDESTRIAN} leaves them out"),
+    ):  # fmt: skip
+        other = labels[labels != PEDESTRIAN].astype(int)
+        if len(other) and _has_classes(labels):
+            numbers = " ".join(map(str, np.unique(other)))
+            notes.append(f"{len(other)} of {count} boxes of the {side} are of class {numbers} and "
+                         f"{what}")  # fmt: skip
+    return notes
 
 
 def trajectories(table: TrackRows) -> Trajectories:

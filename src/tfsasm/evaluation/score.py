@@ -163,8 +163,7 @@ def _load(
 ) -> tuple[Trajectories, Trajectories]:
     """What is scored of a sequence by a rule, which may add to `notes`. Raises `InputError`."""
     truth, result = (read_tracks(path, lax=True) for path in (files.truth, files.result))
-    if what := uncounted(truth, rule):
-        notes.append(f"{name}: {what}")
+    notes += [f"{name}: {what}" for what in uncounted(truth, result, rule)]
     rows, tracks = trajectories(truth), trajectories(result)
     end = files.length or last_frame(rows, tracks)
     # All rows must make sense where all take part, else those that count.
