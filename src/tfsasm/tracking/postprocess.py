@@ -27,6 +27,7 @@ from tfsasm.tracking.config import NO_ID
 _IDENTITY = re.compile(r"^(\s*[^\s,;|]+\s*[,;|]?\s*)([^\s,;|]+)")
 """What stands before the second field of a line of MOT text, whatever separates them, and it."""
 
+
 @dataclass(frozen=True)
 class MergeConfig:
     """When a track that begins is taken for one that ended. All are frames.
