@@ -167,6 +167,18 @@ def test_where_there_is_nothing_it_is_an_error(root, place, split, problem):
         sequences("bdd100k", root / place, split)
 
 
+@pytest.mark.parametrize("other", ["images/track/test/a", "labels/box_track_20/test/a.json"])
+def test_a_video_in_two_splits_is_not_one(root, other):
+    """Its images may be of one split, and its labels of the other."""
+    if other.endswith(".json"):
+        write(root / other, frame(0, video="a"))
+    else:
+        write_images(root / other, 1)
+    with pytest.raises(InputError, match=r"a is there twice, .*(test|val).a.* give one split"):
+        sequences("bdd100k", root)
+    assert [sequence.name for sequence in sequences("bdd100k", root, "val")] == ["a", "b"]
+
+
 def test_a_video_that_is_not_there_is_named(root):
     with pytest.raises(InputError, match="no sequence z; there is a, b"):
         sequences("bdd100k", root, "val", ("a", "z"))

@@ -158,7 +158,8 @@ def find_videos(
 
     `root` is the folder of `images/track` and `labels/box_track_20` or the one around it; the
     images or the labels alone will do, and so will one label file. Label files of a whole split
-    are read, with `on_error` as in `read_scalabel`. Raises `InputError` when there is nothing.
+    are read, with `on_error` as in `read_scalabel`, and for a video that is in two splits. Raises
+    `InputError` when there is nothing.
     """
     if not root.exists():
         raise InputError(f"{root} does not exist; give the folder that holds the data set")
@@ -167,7 +168,10 @@ def find_videos(
     ]
     for image_place, label_places in (*places, (root, [root])):
         folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
-        images = {folder.name: folder for folder in folders if image_names(folder)}
+        images = dict[str, Path]()
+        for folder in filter(image_names, folders):
+            _told_once(folder.name, images.get(folder.name), folder, on_error)
+            images[folder.name] = folder
         labels: dict[str, tuple[Path, int | None]] = {}
         for place in label_places:
             labels |= _labels(place, split, on_error)
@@ -201,8 +205,16 @@ def _labels(
             videos = read_scalabel(file, on_error)
             found |= {name: (file, len(frames)) for name, frames in videos.items()}
         elif not file.stem.endswith("_cocofmt"):
+            other = found.get(file.stem, (None, 0))[0]
+            if other and other.stem == file.stem:  # not the file of a whole split
+                _told_once(file.stem, other, file, on_error)
             found[file.stem] = file, None
     return found
+
+
+def _told_once(name: str, other: Path | None, path: Path, on_error: ErrorHandler) -> None:
+    if other:
+        on_error(InputError(f"{name} is there twice, {other} and {path}; give one split"))
 
 
 def _parts(place: Path, split: str | None) -> list[Path]:
