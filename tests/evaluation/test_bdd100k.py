@@ -65,7 +65,9 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(folders):
-    return score_folders(folders / "gt", folders / "t" / "ours").report
+    scored = score_folders(folders / "gt", folders / "t" / "ours")
+    assert scored.notes == ("scored as bdd100k, since the ground truth is label files",)
+    return scored.report
 
 
 def test_scores_are_those_of_trackevals_bdd100k(folders, whole):

@@ -103,7 +103,7 @@ def test_all_detections_may_be_in_one_file(dance, tmp_path):
 
 def remove_detections(dance, crowd):
     shutil.rmtree(dance / "dancetrack0002/det")
-    return f"dancetrack:{dance}"
+    return f"dancetrack:{dance.parent},split={dance.name}"
 
 
 def store_no_box(dance, crowd):
@@ -144,6 +144,7 @@ def lose_a_crowd_image(dance, crowd):
 
 @pytest.mark.parametrize(("damage", "message"), [
     (remove_detections, "tfsasm detect --dataset dancetrack --root"),
+    (remove_detections, ",split=train,detections=boxes.json"),
     (store_no_box, "no detection in any frame of dancetrack:"),
     (remove_an_image, "lacks the image of frame 3, and of 0 more"),
     (remove_all_images, "has no images; they are to be trained on"),

@@ -133,10 +133,10 @@ def _units(name: str, *pair: Any) -> list[str]:
 
 
 def _guess(root: Path) -> tuple[str, str]:
-    """The data set by its layout and the names of its sequences, and a note on that."""
-    guess: str | None = BDD100K
-    if not has_bdd100k_layout(root):
-        guess = guess_dataset(folder.name for folder in sequence_folders("mot", root))
+    """The data set by its layout or the names of its sequences, and a note on that."""
+    if has_bdd100k_layout(root):
+        return BDD100K, f"scored as {BDD100K}, since the ground truth is label files"
+    guess = guess_dataset(folder.name for folder in sequence_folders("mot", root))
     if guess:
         note = f"scored as {guess}, by the names of the sequences; --dataset applies other rules"
         return guess, note

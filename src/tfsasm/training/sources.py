@@ -213,14 +213,15 @@ def _detections(sequence: DatasetSequence, spec: DataSpec, read: Any) -> Any:
 
 
 def _no_detections(spec: DataSpec, what: str) -> str:
-    where = f"--dataset {spec.kind} --root {spec.root}"
-    where += f" --split {spec.split}" if spec.split else ""
+    where, data = f"--dataset {spec.kind} --root {spec.root}", f"{spec.kind}:{spec.root}"
+    if spec.split:
+        where, data = f"{where} --split {spec.split}", f"{data},split={spec.split}"
     if spec.kind == "crowdhuman":
         where = f"--source {spec.root}/Images"
     return (
         f"{what}. The network starts from detections: make them once by `tfsasm detect {where} "
         f"--detector yolox-x --output boxes.json`, and give them by --data "
-        f"{spec.kind}:{spec.root},detections=boxes.json"
+        f"{data},detections=boxes.json"
     )
 
 
