@@ -88,6 +88,12 @@ def test_single_images_come_with_people_who_count(crowd):
     assert part.detections[2].shape == (2, 5)
 
 
+def test_an_image_in_two_annotation_files_is_one(crowd):
+    shutil.copy(crowd / "annotation_train.odgt", crowd / "annotation_trainval.odgt")
+    data = load(f"crowdhuman:{crowd},detections={crowd / 'boxes.json'}")
+    assert [len(part) for part in data.parts] == [3]
+
+
 def test_all_detections_may_be_in_one_file(dance, tmp_path):
     """With the keys of MOTRv2's det_db."""
     table = {

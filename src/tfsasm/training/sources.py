@@ -233,7 +233,8 @@ def _crowd(spec: DataSpec, proposals: bool) -> Labelled:
     by_stem = {stem: at for stems in (stored.folders.values() if stored else ())
                for stem, at in stems.items()}  # fmt: skip
     files, truth, found, lacking = [], [], [], []
-    for image in chain.from_iterable(map(read_odgt, find_annotations(spec.root, spec.split))):
+    every = chain.from_iterable(map(read_odgt, find_annotations(spec.root, spec.split)))
+    for image in {image.name: image for image in every}.values():  # trainval has those of train
         rows = crowd_rows(image)
         if not len(rows):
             continue
