@@ -92,6 +92,8 @@ def test_a_run_of_other_settings_is_never_mixed_in(videos, tmp_path):
     assert track(Finder((2, 3)), videos, tmp_path / "out").code == 130
     with pytest.raises(InputError, match=r"track.partial is of another run .stride was 1, is 2"):
         track(Finder(), videos, tmp_path / "out", "--stride", 2)
+    with pytest.raises(InputError, match=r"run .save without csv; videos without \S+/a\);"):
+        track(Finder(), videos[1:], tmp_path / "out", "--save", "json", "mot")
     assert track(Finder(), videos, tmp_path / "out", "--stride", 2, "--overwrite").code == 0
 
 

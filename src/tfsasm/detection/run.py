@@ -320,8 +320,13 @@ def _json(line: bytes) -> Any:
 def _difference(before: Any, about: dict[str, Any]) -> str:
     if not isinstance(before, dict):
         return "or no record of a run at all"
-    changed = [
-        f"{name} was {shown(before[name]) if name in before else 'nothing'}, is {shown(value)}"
-        for name, value in about.items() if name not in before or before[name] != value
-    ]  # fmt: skip
+    changed = list[str]()
+    for name, value in about.items():
+        old = before.get(name, "nothing")
+        if isinstance(old, list) and isinstance(value, list) and (both := {*old} ^ {*value}):
+            for word, entries in (("without", old), ("with", value)):
+                if own := [entry for entry in entries if entry in both]:
+                    changed.append(f"{name} {word} {first_few(own, 3)}")
+        elif old != value:
+            changed.append(f"{name} was {shown(old) if name in before else old}, is {shown(value)}")
     return first_few(changed, 5, "; ")

@@ -7,7 +7,6 @@ so small numbers are shown alone, such as those of a channel.
 import logging
 import re
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from tfsasm.errors import visible
 
@@ -46,7 +45,11 @@ def public_address(address: str) -> str:
 
 def local_name(source: str) -> str:
     """The path that a `file://` address names; any other source as it is."""
-    return url2pathname(urlsplit(source).path) if source.startswith("file://") else source
+    if not source.startswith("file://"):
+        return source
+    from urllib.request import url2pathname  # which brings all of HTTP along
+
+    return url2pathname(urlsplit(source).path)
 
 
 def public_text(text: str) -> str:
