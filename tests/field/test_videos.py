@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from helpers.videos import BLACK, encode
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.tracking.report import read_page
 from tfsasm.video import decoder
-from tfsasm.video.source import open_video
+from tfsasm.video.source import VideoSource, open_video
 from tfsasm.video.timeline import Timeline
 from tfsasm.video.writer import VideoWriter
 
@@ -155,6 +156,8 @@ def test_a_rate_that_begins_to_vary_later_is_no_loss(tmp_path, suffix, late):
     beats = [0, *itertools.accumulate([1] * 60 + late)]
     path = film(tmp_path / f"screen.{suffix}", len(beats), rate=30, beats=beats)
     assert read(path) == ({n: n for n in range(1, len(beats) + 1)}, "")
+    address = VideoSource(partial(decoder.Decoder, str(path), "", live=True), range(1, 999), 0)
+    assert sum(1 for _ in address) == len(beats), "nor is it where a server has the file"
 
 
 def test_large_packets_are_not_read_far_ahead(tmp_path, monkeypatch):

@@ -106,8 +106,11 @@ class Decoder:
         if self._path and tells and (reason := container_cut(self._path)):
             return reason
         sure = self.timeline.damage.count if self.declared else self.timeline.constant
-        if sure and reached < self._length - max(2, self._length // 100):
-            return f"{self._length - reached} frames at its end are missing"
+        left = self._length - reached
+        if not self.declared:  # a live one of varying rate has fewer images than its length says
+            left = min(left, self._length - 1 - round((self.timeline.time or 0) * (self.rate or 0)))
+        if sure and left > max(2, self._length // 100):
+            return f"{left} frames at its end are missing"
         damage = self.timeline.damage.last
         if damage is not None and damage > reached - REORDERED:
             return "its last frames are damaged"
@@ -157,7 +160,8 @@ class Decoder:
         self._reading = self._decode()
         first = next(self._reading, None)
         if first is None:
-            raise InputError(f"{self.label} has no frame that can be decoded; is the file whole?")
+            mend = "is the file whole?" if self._path else "save it as a file, and give that"
+            raise InputError(f"{self.label} has no frame that can be decoded; {mend}")
         self._images = itertools.chain([first], self._reading)
         self._rotation, self._display = first.rotation, _display_matrix(first)
         self.size = first.width, first.height
