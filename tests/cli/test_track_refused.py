@@ -47,7 +47,7 @@ SOURCES = {
         ["notes.txt is not a video", "no moving pictures"]),
     "text in disguise": (
         lambda tmp: given(tmp, "fake.mp4", "hello\n" * 400), ["fake.mp4 is not a video"]),
-    "an empty file": (lambda tmp: given(tmp, "empty.mp4", ""), ["empty.mp4 is not a video"]),
+    "an empty file": (lambda tmp: given(tmp, "empty.mp4", ""), ["empty.mp4 is an empty file"]),
     "a folder without images": (empty_folder, ["holds no images", "give the folder that holds"]),
     "a camera that is not there": (lambda tmp: 63, ["camera 63"]),
 }  # fmt: skip
@@ -185,7 +185,7 @@ def hidden_code(tmp):
 
 
 WEIGHTS = {
-    "missing": (lambda tmp: tmp / "lost.pth", ["no checkpoint at", "lost.pth"]),
+    "missing": (lambda tmp: tmp / "lost.pth", ["no checkpoint at", "in the package are tiny"]),
     "a folder": (lambda tmp: tmp, ["no checkpoint at"]),
     "text": (lambda tmp: given(tmp, "net.pth", "hello"), ["net.pth", "not a PyTorch checkpoint"]),
     "text as safetensors": (

@@ -323,10 +323,11 @@ def _difference(before: Any, about: dict[str, Any]) -> str:
     changed = list[str]()
     for name, value in about.items():
         old = before.get(name, "nothing")
-        if isinstance(old, list) and isinstance(value, list) and (both := {*old} ^ {*value}):
-            for word, entries in (("without", old), ("with", value)):
-                if own := [entry for entry in entries if entry in both]:
-                    changed.append(f"{name} {word} {first_few(own, 3)}")
+        lists = isinstance(old, list) and isinstance(value, list)
+        if lists and all(isinstance(text, str) for text in (*old, *value)) and {*old} != {*value}:
+            for word, texts, others in (("without", old, {*value}), ("with", value, {*old})):
+                if own := [text for text in texts if text not in others]:
+                    changed.append(f"{name} {word} {first_few(own)}")
         elif old != value:
             changed.append(f"{name} was {shown(old) if name in before else old}, is {shown(value)}")
     return first_few(changed, 5, "; ")

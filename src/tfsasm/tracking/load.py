@@ -130,6 +130,8 @@ def torch_network(
     path = embedded("tiny") if str(weights) == "tiny" else Path(weights)
     if (path / MANIFEST).is_file():
         raise InputError(f"{path} is an export; choose the runtime onnx or openvino")
+    if not path.exists():
+        raise WeightsError(f"no checkpoint at {path}; those in the package are tiny and nano")
     model, config = load_model(path)
     network = replace(
         config, short_side=short_side or config.short_side, max_side=max_side or config.max_side

@@ -5,6 +5,7 @@ stopped before the end is kept as a reason, for the caller to report after the l
 """
 
 import itertools
+import os
 import re
 import sys
 import time as clock
@@ -293,7 +294,8 @@ def _open_container(
         if not live and playlist_kind(Path(address)):
             what = ("is a playlist, which may name files only, beside or below it, and not one of "
                     "them can be read")  # fmt: skip
-        if not remote and (other := file_stand_in(address)):
+        empty = os.path.isfile(address) and not os.path.getsize(address)
+        if not remote and (other := "an empty file" if empty else file_stand_in(address)):
             raise InputError(f"{label} is {other}") from error
         raise InputError(f"{label} {what}: {reason}") from (None if remote else error)
 
