@@ -162,6 +162,7 @@ def test_a_page_of_track_knows_the_plain_video_and_the_memory(tfsasm, folder, sm
     pytest.param(["old.html"], "is of another version", id="a page of another version"),
     pytest.param(["cut.html"], "the data of this page is damaged", id="a damaged page"),
     pytest.param([".", "--truth", "bad.txt"], "bad.txt:1: too few fields", id="bad truth"),
+    pytest.param([".", "--source", "no.mp4"], "--source no.mp4 does not exist", id="no video"),
     pytest.param([".", "--port", "99999"], "there is no port 99999", id="no port"),
 ])
 def test_bad_requests_are_refused(view, folder, monkeypatch, arguments, message):

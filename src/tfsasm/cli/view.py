@@ -58,6 +58,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
     data = read_page(place) if place.suffix == ".html" else _of_rows(options, place)
     if options.truth:
         data["truth"] = _errors(options.truth, options, data)
+    if options.source and not options.source.exists():
+        raise InputError(f"--source {options.source} does not exist")
     videos = videos_of(data, place.parent)
     if options.source and options.source.is_file():
         plain = [entry for _, entry in videos if not entry["drawn"]]
