@@ -125,6 +125,7 @@ def test_another_program_gets_the_same_video(tfsasm, tmp_path, boxes):
 
 @pytest.mark.parametrize(("options", "message"), [
     pytest.param(["--size", "1080"], "HEIGHTxWIDTH", id="half a size"),
+    pytest.param(["--size", f"1x{'9' * 5000}"], "HEIGHTxWIDTH", id="a size of thousands of digits"),
     pytest.param(["--variants", "plain", "quick"], "fast-PRECISION", id="an unknown variant"),
     pytest.param(["--rounds", "0"], "--rounds 0", id="no rounds"),
     pytest.param(["--tracks", "-1"], "--tracks -1", id="fewer than no tracks"),

@@ -1,6 +1,7 @@
 """`tfsasm bench`: every stage of a frame, timed."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -124,10 +125,9 @@ def run(options: Options, console: Console, errors: Console) -> None:
 
 
 def _sides(size: str) -> tuple[int, int]:
-    height, _, width = size.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+    if not (sides := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size.lower(), re.ASCII)):
         raise InputError(f"--size takes HEIGHTxWIDTH in pixels, such as 1080x1920, not {size!r}")
-    return int(height), int(width)
+    return int(sides[1]), int(sides[2])
 
 
 def _measure(options: Options, height: int, width: int) -> tuple[dict[str, Any], str]:
