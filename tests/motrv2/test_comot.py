@@ -216,6 +216,11 @@ def test_a_data_set_is_evaluated_without_stored_boxes(tfsasm, sure, tmp_path):
     assert outcome.code == 0, outcome.err
     scores = json.loads((tmp_path / "results" / "scores.json").read_text())
     assert scores["settings"]["method"] == asdict(motrv2())
+    outcome = tfsasm("ablate", "--root", tmp_path / "clips", "--weights", sure, "--quiet",
+                     "--grid", "miss_tolerance=20", "--output", tmp_path / "grid")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = json.loads((tmp_path / "grid" / "ablation.json").read_text())["rows"]
+    assert rows["lifecycle.miss_tolerance=20"]["combined"] == scores["combined"]
     outcome = tfsasm("evaluate", "--root", tmp_path / "clips", "--weights", sure,
                      "--output", tmp_path / "more", "--detector", "yolox-nano")  # fmt: skip
     assert outcome.code == 2

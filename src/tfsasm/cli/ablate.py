@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfsasm.cli import FAILED, INTERRUPTED, OK
-from tfsasm.cli.options import ResultsOptions, query_config
+from tfsasm.cli.options import ResultsOptions, query_config, with_own_preset
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import write_json, write_text
@@ -75,6 +75,7 @@ def run(
     from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
     from tfsasm.tracking.named import QuerySpec
 
+    options, finds_objects = with_own_preset(options)
     base = query_config(options)
     grid = parse_grid(options.grid, base)
     points = combinations(grid, base)
@@ -82,7 +83,7 @@ def run(
     rows = {point.label: point for point in points}
     experiment = shared.make_experiment(
         options, {label: QuerySpec(row.method) for label, row in rows.items()},
-        {label: options.output / label for label in rows},
+        {label: options.output / label for label in rows}, finds_objects=finds_objects,
     )  # fmt: skip
     if without := [name for name, task in experiment.tasks.items() if task.sequence.truth is None]:
         raise InputError(

@@ -170,6 +170,8 @@ class ResultsOptions(MethodOptions, DetectorOptions, DatasetOptions):
 
 Chosen = TypeVar("Chosen", bound=TrackerOptions)
 
+Method = TypeVar("Method", bound=MethodOptions)
+
 
 def make_engine(options: EngineOptions, files: Iterable[Path | None] = ()) -> Engine:
     """The engine of the options; `files` that are there reach all nodes of a cluster.
@@ -224,8 +226,13 @@ def with_tracker(options: Chosen) -> tuple[Chosen, bool]:
             raise InputError(
                 f"{flag(given[0])} is for --tracker {owner}, and this is {options.tracker}"
             )
-    if options.tracker != "query":
-        return options, False
+    return with_own_preset(options) if options.tracker == "query" else (options, False)
+
+
+def with_own_preset(options: Method) -> tuple[Method, bool]:
+    """The options with their network's own preset, unless another is given, and whether it has one:
+    it finds objects itself. Raises `InputError` for detections, which such a network does not take.
+    """
     from tfsasm.tracking.load import own_preset
 
     own: Any = own_preset(options.weights, getattr(options, "runtime", "torch"))
