@@ -101,8 +101,8 @@ def check_sequence(folder: Path, root: Path, dataset: str = "mot") -> SequenceRe
 def _check_seqinfo(row: SequenceReport, folder: Path) -> motchallenge.SeqInfo:
     info, path = motchallenge.SeqInfo(), folder / "seqinfo.ini"
     if not path.is_file():
-        row.notes.append("no seqinfo.ini; length and size are those of the images (without any, the "
-                         "last box ends it), the rate is unknown")
+        row.notes.append("no seqinfo.ini; length and size are those of the images (without any "
+                         "the last box ends it), the rate is unknown")
         return info
     try:
         info = motchallenge.read_seqinfo(path)
