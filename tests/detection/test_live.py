@@ -69,7 +69,7 @@ def test_names_and_numbers_may_be_mixed():
 
 @pytest.mark.parametrize(("names", "words"), [
     pytest.param(COCO_NAMES, "x.onnx has no class 'persn'; did you mean person, or", id="close"),
-    pytest.param({0: "car"}, "there are car, or give a number", id="like none"),
+    pytest.param({0: "car", 1: "bus"}, "there are car, bus, or give a number", id="like none"),
     pytest.param({}, "it names none; give a number", id="no names"),
 ])
 def test_a_misspelt_class_is_answered_with_those_that_there_are(names, words):

@@ -32,6 +32,12 @@ def test_a_detector_is_where_the_network_is_if_onnxruntime_can(cuda, caplog, dev
     assert warned == (device.startswith("cuda") and not cuda)
 
 
+@pytest.mark.parametrize("device", ["0", "gpu", "cuda:x"])
+def test_what_is_no_device_is_not_taken_for_the_processor(cuda, device):
+    with pytest.raises(InputError, match=f"no device '{device}' for YOLOX; give cpu, cuda, cuda:1"):
+        providers_on(device, "YOLOX", "")
+
+
 def test_a_provider_that_is_asked_for_and_missing_is_named(tmp_path):
     pytest.importorskip("onnxruntime")
     path = tmp_path / "a.onnx"

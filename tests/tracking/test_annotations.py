@@ -1,6 +1,7 @@
 """Tracks for annotation tools, read by pycocotools, and as CVAT reads its XML."""
 
 import json
+from functools import partial
 from xml.etree import ElementTree
 
 import numpy as np
@@ -78,6 +79,9 @@ def test_cvat_shows_a_track_where_it_was_seen(tmp_path):
     assert {i: track.get("label") for i, track in found.items()} == {7: "person", 3: CAR[1]}
     assert spans(found[7], 9) == [0, 1, 4, 5]
     assert spans(found[3], 9) == [4, 5, 6, 7, 8]
+    part = written(partial(CvatFile, length=12), tmp_path / "b.xml")  # by --end, or Ctrl-C
+    found = {int(track.get("id")): track for track in ElementTree.parse(part).iter("track")}
+    assert [spans(found[i], 12) for i in (7, 3)] == [[0, 1, 4, 5], [4, 5, 6, 7, 8]]
     names = [label.findtext("name") for label in root.iter("label")]
     assert set(names) == {"person", CAR[1]}
 

@@ -97,7 +97,7 @@ def test_a_range_without_frames_is_refused(tmp_path, name, chosen, words):
     ("name", "content", "words"),
     [
         pytest.param("gone.mp4", None, "does not exist", id="missing"),
-        pytest.param("empty.mp4", b"", "is not a video", id="empty file"),
+        pytest.param("empty.mp4", b"", "is an empty file", id="empty file"),
         pytest.param("words.mp4", b"not a video at all", "is not a video", id="words"),
         pytest.param("notes.txt", b"hello\n" * 99, "is not a video", id="text that FFmpeg plays"),
     ],

@@ -352,7 +352,7 @@ def _open_outputs(
             aspect=float(source.aspect),
         ),
         "coco": partial(CocoFile, source=label),
-        "cvat": partial(CvatFile, source=label),
+        "cvat": partial(CvatFile, source=label, length=source.length),
         "fiftyone": partial(FiftyOneFile, source=label),
     }  # fmt: skip
 

@@ -192,7 +192,8 @@ def class_numbers(words: Sequence[str], names: Mapping[int, str], whose: str) ->
         name = word.strip().casefold()
         if not name.isdecimal() and name not in by_name:
             close = difflib.get_close_matches(name, by_name)
-            known = f"{'did you mean' if close else 'there are'} {', '.join(close or by_name)}, or"
+            which = ", ".join(close or reversed(by_name))
+            known = f"{'did you mean' if close else 'there are'} {which}, or"
             mend = f"{known} give" if by_name else "it names none; give"
             raise InputError(f"{whose} has no class {word!r}; {mend} a number")
         found.append(int(name) if name.isdecimal() else by_name[name])

@@ -82,10 +82,12 @@ def providers_on(device: str, user: str, otherwise: str) -> list[Any]:
 
     On an NVIDIA GPU (cuda, cuda:1 ..., or auto) if this onnxruntime can, else on the processor,
     with a warning if the GPU was asked for: what `user` does slowly, and the mend in `otherwise`.
-    Raises `InputError` without onnxruntime.
+    Raises `InputError` without onnxruntime, and for what is no device of PyTorch's (`gpu`, `0`).
     """
     known = import_onnxruntime(user).get_available_providers()
     name, _, number = device.partition(":")
+    if name not in ("auto", "cpu", "cuda", "mps", "xpu") or not (number or "0").isdigit():
+        raise InputError(f"no device {device!r} for {user}; give cpu, cuda, cuda:1 ..., or auto")
     if name == "cuda" and _CUDA not in known:
         log.warning("%s runs on the processor, for this onnxruntime has no %s: %s", user, _CUDA,
                     otherwise)  # fmt: skip

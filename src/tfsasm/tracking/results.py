@@ -226,14 +226,17 @@ class CvatFile(ResultFile):
     """The XML 1.1 of "CVAT for video": a track per identity, a box per frame in which it is seen.
 
     Frames count from 0. After the last box before a gap the track is `outside`, for CVAT draws a
-    track between and after its boxes until that is said.
+    track between and after its boxes until that is said; so too where tracking ended before the
+    `length` of the video, in frames.
     """
 
     head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
 
-    def __init__(self, path: Path | str, source: str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, source: str, *, length: int | None = None, overwrite: bool = False
+    ) -> None:
         super().__init__(path, overwrite=overwrite)
-        self._source, self._size = source, (0, 0)
+        self._source, self._size, self._length = source, (0, 0), length or 0
         self._numbers = array("q")
         self._boxes: dict[int, array[float]] = {}  # place among the numbers and box, one by one
         self._labels = dict[int, str]()
@@ -265,6 +268,8 @@ class CvatFile(ResultFile):
             "      </labels>", f"      <original_size><width>{width}</width>"
             f"<height>{height}</height></original_size>", "    </task>", "  </meta>",
         ]  # fmt: skip
+        if self._numbers and last + 1 < self._length:
+            self._numbers.append(last + 1)
         tracks = [line for identity in sorted(self._boxes) for line in self._track(identity)]
         return "\n".join([*meta, *tracks, "</annotations>", ""])
 

@@ -72,7 +72,8 @@ class Source:
 
     `rate` is the number of frames per second that come out (so a stride divides it), exact, None
     when unknown; `size` is `(width, height)` of the first frame, and `aspect` the width of a pixel
-    by its height; `count` is how many frames are expected to come out, None for a live source;
+    by its height; `count` is how many frames are expected to come out, None for a live source, and
+    `length` the number of the last frame, in the range or not, where the source says it;
     `sound` is that of a video file. `problems` are sentences about defects that were recovered from
     or guessed around; each was also logged as a warning.
     """
@@ -83,6 +84,7 @@ class Source:
         self.size: tuple[int, int] | None = None
         self.aspect = Fraction(1)
         self.count: int | None = None
+        self.length: int | None = None
         self.sound: Sound | None = None
         self.problems: list[str] = []
         self._numbers = numbers
@@ -140,6 +142,7 @@ class VideoSource(Source):
         self._connect, self._patience = connect, patience
         self.rate = decoder.rate and decoder.rate / numbers.step
         self.size, self.sound, self.aspect = decoder.size, decoder.sound, decoder.aspect
+        self.length = decoder.declared or None
         if decoder.total:
             last = min(numbers.stop, decoder.total + 1)
             self.count = len(range(numbers.start, last, numbers.step))
@@ -233,11 +236,11 @@ class ImageSequence(Source):
     ) -> None:
         super().__init__(label, numbers)
         self._paths = {number: path for number, path in paths.items() if number in numbers}
-        self._last = max(paths)
+        self.length = last = max(paths)
         self._clock_rate = clock_rate
         self.count = len(self._paths)
         if not self.count:
-            raise self._none_in_range(self._last)
+            raise self._none_in_range(last)
         self.rate = clock_rate and clock_rate / numbers.step
         with contextlib.suppress(TruncatedInput):  # raised when its turn comes
             height, width = self._load(min(self._paths)).shape[:2]
@@ -250,7 +253,7 @@ class ImageSequence(Source):
 
     def _load(self, number: int) -> np.ndarray:
         path = self._paths[number]
-        return whole_image(path, f"{path.as_posix()} (frame {number} of {self._last})")
+        return whole_image(path, f"{path.as_posix()} (frame {number} of {self.length})")
 
 
 def open_folder(folder: Path, numbers: range, order: Order) -> ImageSequence:
