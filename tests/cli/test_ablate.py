@@ -102,6 +102,15 @@ def test_any_row_may_be_compared_against(again, tmp_path):
     assert content(tmp_path / "out")["against"] == LABELS[2]
 
 
+@pytest.mark.parametrize("metric", ["DetA", "MOTA"])
+def test_the_metric_that_chooses_has_gains_too(again, tmp_path, metric):
+    printed = again("--metric", metric).out
+    found = content(tmp_path / "out")["gains"]
+    assert [gain["metric"] for gain in found] == ["HOTA", "AssA", "IDF1", metric] * 3
+    rows = printed.partition(f"gain in {metric}")[2].splitlines()[2:6]
+    assert [row.count(" [") for row in rows] == [0, 1, 1, 1]
+
+
 def test_the_table_has_the_settings_in_columns(finished):
     rows = [line.split() for line in finished[0].splitlines()]
     wanted = ["capacity", "overlap_with", "HOTA"]
@@ -124,13 +133,13 @@ def test_the_csv_has_a_column_per_setting(finished):
             ] == [("0", "all"), ("0", "tracks"), ("3", "all"), ("3", "tracks")]  # fmt: skip
 
 
-def test_scores_are_drawn_where_there_is_more_than_one_row(run, finished, tmp_path):
+def test_scores_are_drawn_where_there_is_more_than_one_row(again, finished, tmp_path):
     printed, folder, _ = finished
     assert f"wrote {folder / 'ablation.png'}" in printed
     assert (folder / "ablation.png").stat().st_size > 10_000
-    single = run("--sequences", "c", grid=["capacity=3"], output=tmp_path / "single")
+    single = again(grid=["capacity=3", "overlap_with=all"])
     assert single.code == 0
-    assert not (tmp_path / "single/ablation.png").exists()
+    assert not (tmp_path / "out/ablation.png").exists(), "that of the larger grid is gone"
     assert "ablation.png" not in single.out
 
 

@@ -70,7 +70,7 @@ def run(
     """
     from tfsasm.cli import experiment as shared
     from tfsasm.evaluation.plots import plot_slices
-    from tfsasm.evaluation.significance import differences
+    from tfsasm.evaluation.significance import METRICS, differences
     from tfsasm.evaluation.tables import reports_csv
     from tfsasm.experiments.grid import choose, combinations, parse_grid, slices
     from tfsasm.tracking.named import QuerySpec
@@ -104,7 +104,7 @@ def run(
     scores = {label: getattr(one.combined, options.metric) for label, one in reports.items()}
     best = max(scores, key=scores.__getitem__)
     left_out = scored[best].left_out
-    gains = differences(reports, against.label)
+    gains = differences(reports, against.label, tuple(dict.fromkeys((*METRICS, options.metric))))
 
     files = [options.output / f"ablation{suffix}" for suffix in (".json", ".csv", ".png")]
     write_json(files[0], {
@@ -123,7 +123,7 @@ def run(
         panels = slices(grid, scores, rows[best].values)
         plot_slices(panels, files[2], metric=options.metric)
     else:
-        files.pop()
+        files.pop().unlink(missing_ok=True)  # of a larger grid
 
     ranked = sorted(scores, key=lambda label: -scores[label])[:shown]
     console.print(_table(options.metric, grid, {
