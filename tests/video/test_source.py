@@ -241,7 +241,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("clips/b.mp4", "clips/a.MOV", "clips/a.tracked.mp4", "clips/notes.txt",
                  "train/MOT-2/img1/1.jpg", "train/MOT-1/img1/1.jpg", "train/seqmap.txt",
-                 "train/lost+found/img1/1.jpg", "frames/1.jpg", "none/notes.txt"):  # fmt: skip
+                 "train/lost+found/img1/1.jpg", "train/MOT-1.tracked/00000001.jpg",
+                 "frames/1.jpg", "none/notes.txt"):  # fmt: skip
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")

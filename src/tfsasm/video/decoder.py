@@ -161,7 +161,7 @@ class Decoder:
         self._reading = self._decode()
         first = next(self._reading, None)
         if first is None:
-            mend = "is the file whole?" if self._path else "save it as a file, and give that"
+            mend = "is the file whole?" if self._path else "save it first if it is a file there"
             raise InputError(f"{self.label} has no frame that can be decoded; {mend}")
         self._images = itertools.chain([first], self._reading)
         self._rotation, self._display = first.rotation, _display_matrix(first)

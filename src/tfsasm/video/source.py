@@ -393,8 +393,7 @@ def _found(name: str) -> list[str]:
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
     return sorted(
         str(path) for path in paths
-        if (path.is_dir() and path.name not in SYSTEM_FOLDERS) or (
-            path.suffix.lower() in suffixes and not path.stem.endswith(TRACKED)
-            and not path.name.startswith(".")
-        )
+        if path.name not in SYSTEM_FOLDERS and not path.name.startswith(".")
+        and not (path.name.endswith(TRACKED) or path.stem.endswith(TRACKED))
+        and (path.is_dir() or path.suffix.lower() in suffixes)
     )  # fmt: skip
