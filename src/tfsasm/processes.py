@@ -11,6 +11,8 @@ from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
+from tfsasm.errors import InputError
+
 try:
     import resource
 except ImportError:  # Windows
@@ -45,6 +47,13 @@ def _peak_after(work: Callable[..., object], *given: Any) -> float:
 def page_faults() -> int:
     """Pages that this process asked for so far without a disk being read; 0 on Windows."""
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def check_threads(threads: int | None, name: str = "threads") -> None:
+    """Raises `InputError` for less than one thread, and for more than any computer runs at once:
+    each takes memory until there is none, and signals go unanswered meanwhile."""
+    if threads is not None and not 1 <= threads <= 1024:
+        raise InputError(f"{name} {threads} is not between 1 and 1024")
 
 
 def foreign_load(threads: int) -> float:

@@ -98,6 +98,15 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(demo, tmp_path, name):
     assert (folder / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize(("option", "value"), [("--seed", -1), ("--weights", "missing.pth")])
+def test_what_cannot_begin_leaves_an_earlier_demo(tfsasm, tmp_path, option, value):
+    (tmp_path / "demo.mp4").write_text("earlier")
+    outcome = tfsasm("demo", "--synthetic", "--output", tmp_path, option, value)
+    assert outcome.code == 2
+    assert str(value) in outcome.err
+    assert (tmp_path / "demo.mp4").read_text() == "earlier"
+
+
 def test_a_file_is_no_folder(demo, tmp_path):
     (tmp_path / "file").write_text("mine")
     outcome = demo(tmp_path / "file")

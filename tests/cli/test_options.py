@@ -66,8 +66,9 @@ def test_a_name_is_refused(given, message):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["train", "--output", "o", "--threads", 0], "--threads 0 is not at least 1"),
-    (["verify", "--threads=-1"], "--threads -1 is not at least 1"),
+    (["train", "--output", "o", "--threads", 0], "--threads 0 is not between 1 and 1024"),
+    (["verify", "--threads=-1"], "--threads -1 is not between 1 and 1024"),
+    (["bench", "--threads", 100_000], "--threads 100000 is not between 1 and 1024"),
     (["synth", "--output", "o", "--sequences=-1"], "--sequences -1 is not at least 0"),
     (["demo", "--synthetic", "--frames", 0], "--frames 0 is not at least 1"),
     (["compare", "--root", ".", "--min-score", "nan"], "--min-score nan is not a number"),

@@ -328,4 +328,4 @@ def test_no_threads_are_refused(tfsasm, scene, tmp_path):
         "--mot-output", tmp_path / "out.txt", "--threads", 0,
     )  # fmt: skip
     assert outcome.code == 2
-    assert "--threads 0 is not at least 1" in outcome.err
+    assert "--threads 0 is not between 1 and 1024" in outcome.err

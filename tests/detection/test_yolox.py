@@ -305,8 +305,8 @@ def test_a_damaged_file_is_refused(tmp_path, content, problem):
 
 
 @pytest.mark.parametrize("settings", [
-    {"score_threshold": 1.5}, {"nms_iou": -0.1}, {"threads": 0}, {"classes": ()},
-    {"input_size": (100, 64)},
+    {"score_threshold": 1.5}, {"nms_iou": -0.1}, {"threads": 0}, {"threads": 2**20},
+    {"classes": ()}, {"input_size": (100, 64)},
 ], ids=str)
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):

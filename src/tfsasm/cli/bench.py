@@ -16,7 +16,7 @@ from tfsasm.cli.options import at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, write_json
-from tfsasm.processes import foreign_load
+from tfsasm.processes import check_threads, foreign_load
 
 Scaling = Literal[
     "none", "tracks", "size", "capacity", "length", "detections", "appearance-length"
@@ -89,7 +89,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
 
     size = _sides(options.size)
     at_least(options, 1, "rounds", "frames", "length")
-    at_least(options, 0, "tracks", "threads")
+    at_least(options, 0, "tracks")
+    check_threads(options.threads or None, "--threads")
     if not options.variants:
         raise InputError("--variants names none; give one or more")
     if options.weights and own_preset(options.weights):

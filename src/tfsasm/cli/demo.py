@@ -48,17 +48,17 @@ class Options:
 def run(options: Options, console: Console, errors: Console) -> int:
     """Track the clip, or the dance. Raises `InputError` for a folder that is not a demo's."""
     at_least(options, 1, "frames")
-    output = empty_folder(options.output)
+    at_least(options, 0, "seed")
     if options.synthetic:
-        return _dance(options, output, console, errors)
+        return _dance(options, console, errors)
     from tfsasm.cli import track
 
-    clip = output / CLIP
+    clip = empty_folder(options.output) / CLIP
     shutil.copyfile(str(files("tfsasm") / "clips" / CLIP), clip)
     return track.run(track.Options(source=(str(clip),)), console, errors)
 
 
-def _dance(options: Options, output: Path, console: Console, errors: Console) -> int:
+def _dance(options: Options, console: Console, errors: Console) -> int:
     """Render, track twice, score, draw both runs side by side, enlarged, their scores above."""
     import cv2
 
@@ -79,12 +79,16 @@ def _dance(options: Options, output: Path, console: Console, errors: Console) ->
     scene = SceneConfig(
         width=512, height=384, frames=options.frames, kinds=("dance",), people=(5, 7)
     )
+    trackers = {
+        name: load(options.weights, with_settings(default(), changes))
+        for name, changes in RUNS.items()
+    }  # before an earlier demo goes
+    output = empty_folder(options.output)
     (clip,) = write_sequences(output / "clip", 1, options.seed, scene)
     tracked, scores = [], {}
     with progress(errors) as bar:
         task = bar.add_task("tracking", total=2 * options.frames)
-        for name, changes in RUNS.items():
-            tracker = load(options.weights, with_settings(default(), changes))
+        for name, tracker in trackers.items():
             path, enlarged = result_file(output / name.replace(" ", "-"), clip.name), []
             with MotFile(path) as file:
                 for frame, tracks in track_video(tracker, clip / "img1", clip / "det" / "det.txt"):

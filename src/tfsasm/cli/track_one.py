@@ -26,6 +26,7 @@ from tfsasm.detection.stored import open_detections
 from tfsasm.detection.yolox import NAMES
 from tfsasm.errors import InputError, TruncatedInput
 from tfsasm.files import TRACKED, check_distinct, check_output
+from tfsasm.processes import check_threads
 from tfsasm.runtime.exported import read_manifest
 from tfsasm.tracking.appearance.embedders import default_name, embedder
 from tfsasm.tracking.appearance.tracker import AppearanceTracker
@@ -160,7 +161,8 @@ def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Pa
     from tfsasm.video.window import check_display
 
     opener_of(options)
-    at_least(options, 1, "threads", "batch_encode", "streams")
+    at_least(options, 1, "batch_encode", "streams")
+    check_threads(options.threads, "--threads")
     at_least(options, 0, "reconnect")
     if not sources:
         raise InputError("give a video: tfsasm track video.mp4")

@@ -14,11 +14,11 @@ import tyro
 from rich.console import Console
 
 from tfsasm.cli import INTERRUPTED, OK
-from tfsasm.cli.options import Settings, at_least
+from tfsasm.cli.options import Settings
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_folder
-from tfsasm.processes import signals_to
+from tfsasm.processes import check_threads, signals_to
 from tfsasm.settings import pairs, with_settings
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.training.runs import check_data, clips_of, save_run
     from tfsasm.training.trainer import train
 
-    at_least(options, 1, "threads")
+    check_threads(options.threads, "--threads")
     if not options.dry_run:
         check_folder(options.output)
     plan, alone = plan_of(options), left_alone()

@@ -13,6 +13,7 @@ from tfsasm.cli.options import Dataset, OptionalFolder, at_least
 from tfsasm.cli.progress import print_lines
 from tfsasm.errors import InputError
 from tfsasm.files import check_outputs, sha256, write_json
+from tfsasm.processes import check_threads
 
 _DEFAULT = "exact,plain,fast-fp32,fast-bf16,onnx,openvino"
 
@@ -57,7 +58,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
     from tfsasm.tracking.load import embedded
 
     check_outputs([options.json], overwrite=options.overwrite)
-    at_least(options, 1, "threads", "frames")
+    at_least(options, 1, "frames")
+    check_threads(options.threads, "--threads")
     if options.threads:
         torch.set_num_threads(options.threads)
     path = embedded("tiny") if options.weights == "tiny" else Path(options.weights)

@@ -24,6 +24,7 @@ from tfsasm.boxes import cxcywh_to_xyxy
 from tfsasm.detection.live import ClassSettings, Detected, LiveDetector, choose, read_names
 from tfsasm.errors import InputError
 from tfsasm.files import atomic_path, cache_folder, check_folder, sha256
+from tfsasm.processes import check_threads
 from tfsasm.runtime.preprocess import MEAN, STD
 from tfsasm.runtime.sessions import import_onnxruntime, last_line, onnx_session, providers_on
 from tfsasm.tables import Floats, Image
@@ -83,8 +84,7 @@ class YoloxSettings(ClassSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threads < 1:
-            raise InputError(f"threads {self.threads} is not at least 1")
+        check_threads(self.threads)
         if self.input_size and any(side < 32 or side % 32 for side in self.input_size):
             raise InputError(f"input_size {self.input_size} must be multiples of 32")
 
