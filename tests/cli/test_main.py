@@ -346,6 +346,21 @@ def test_being_terminated_is_as_good_as_ctrl_c(tfsasm, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is usual
 
 
+def test_a_signal_that_is_passed_on_twice_does_not_end_the_end(tfsasm, monkeypatch):
+    """As of Ctrl-C where a wrapper sends it on to a process that has it from the terminal, too."""
+    ended = []
+
+    def run(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            ended.append("whole")
+
+    monkeypatch.setattr(demo, "run", run)
+    assert (tfsasm("demo").code, ended) == (130, ["whole"])
+
+
 def test_a_defect_of_ours_is_not_disguised(monkeypatch):
     """Anything but our own errors keeps its traceback: it is a bug to report."""
     monkeypatch.setattr(demo, "run", lambda *_: 1 / 0)

@@ -8,6 +8,7 @@ import operator
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
@@ -123,14 +124,20 @@ def _stopped_by_signals() -> Iterator[list[int]]:
     """SIGTERM, as `kill`, `timeout` and batch systems send it, stops a run as Ctrl-C does.
 
     Gives the signals that came. One that comes while a module is imported waits until it is there:
-    packages in C turn it into an `ImportError`, or lose it.
+    packages in C turn it into an `ImportError`, or lose it. Another within a second is the same one
+    again, which a program around this one has passed on, and must not end what the first one began.
     """
     came: list[int] = []
+    first = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal first
         if _importing(frame):
             threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
             return
+        if came and time.monotonic() < first + 1:
+            return
+        first = time.monotonic()
         came.append(number)
         raise KeyboardInterrupt
 
