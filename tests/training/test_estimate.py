@@ -85,3 +85,8 @@ def test_the_clips_of_a_step_are_one_after_the_other(estimate, batch):
 def test_checkpoints_take_their_share(estimate):
     found = estimate(lambda frames, nth: 1.0, checkpoint=6.0)
     assert found.seconds == pytest.approx(1.1)
+
+
+def test_a_checkpoint_after_every_step_adds_its_seconds_to_each(estimate):
+    config = replace(CONFIG, checkpoint_minutes=0.0)
+    assert estimate(lambda frames, nth: 1.0, config, checkpoint=6.0).seconds == 7.0

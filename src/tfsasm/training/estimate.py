@@ -78,7 +78,7 @@ def estimate(
         seconds += (end - begin) * max(making, each * alone + optimiser)
     with TemporaryDirectory() as folder:
         saving = _seconds_of(lambda: save(run, Path(folder)))
-    seconds *= 1 + saving / (60 * config.checkpoint_minutes)
+    seconds += saving * min(1.0, seconds / (60 * config.checkpoint_minutes or seconds))
     device = run.model.learned_content.device
     if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(device) / 1e9
