@@ -350,15 +350,15 @@ def test_a_signal_that_is_passed_on_twice_does_not_end_the_end(tfsasm, monkeypat
     """As of Ctrl-C where a wrapper sends it on to a process that has it from the terminal, too."""
     ended = []
 
-    def run(*_):
+    def run(*_):  # by SIGTERM: a suite that runs in the background has SIGINT ignored
         try:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
         finally:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
             ended.append("whole")
 
     monkeypatch.setattr(demo, "run", run)
-    assert (tfsasm("demo").code, ended) == (130, ["whole"])
+    assert (tfsasm("demo").code, ended) == (143, ["whole"])
 
 
 def test_a_defect_of_ours_is_not_disguised(monkeypatch):

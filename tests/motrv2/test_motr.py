@@ -168,7 +168,8 @@ def sure(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("sure") / "sure.pth", network)
 
 
-def test_ways_to_run_it_are_compared(sure, tfsasm, tmp_path):
+def test_ways_to_run_it_are_compared(sure, tfsasm, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     model, config = load_model(sure)
     weights = tmp_path / "small.safetensors"
     save_model(weights, model, replace(config, short_side=64, max_side=96))
