@@ -35,7 +35,7 @@ def estimate(monkeypatch):
 
         monkeypatch.setattr(module, "train_step", train_step)
         monkeypatch.setattr(module, "save", save)
-        monkeypatch.setattr(module, "stream", lambda *_, **__: repeat(None))
+        monkeypatch.setattr(module, "stream", lambda *_, **__: (None for _ in repeat(None)))
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
         return module.estimate(NETWORK, config, blocks, drawn_model())
 

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from dataclasses import replace
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from helpers.trainer import CONFIG, NETWORK, equal, new_run, trainable
 from tfsasm.errors import InputError, TfsasmError
 from tfsasm.motrv2.config import NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
+from tfsasm.training import trainer
 from tfsasm.training.checkpoints import averaged, resume, save, state_of
 from tfsasm.training.clip import ClipConfig
 from tfsasm.training.data import to_clip
@@ -227,6 +229,24 @@ def test_another_process_makes_the_same_clips_until_it_is_killed(tmp_path):
     )
     assert len(here) == 4
     assert there[:4] == here
+    assert not active_children(), "an error that is kept keeps no process"
+
+
+def test_an_error_ends_what_makes_clips(tmp_path, monkeypatch):
+    """Even while its traceback is kept, to the end of Python, which waits for those processes."""
+    ended = []
+
+    def clips(*given, **named):
+        try:
+            while True:
+                yield to_clip(drawn_clip(0))
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr(trainer, "stream", clips)
+    with pytest.raises(ZeroDivisionError) as caught:
+        fit(new_run(), drawn_blocks, tmp_path, stopped=lambda: 1 // 0)
+    assert (caught.type, ended) == (ZeroDivisionError, [True])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

@@ -7,9 +7,10 @@ run that resumes at block k gets exactly the clips that it would have got.
 import math
 import pickle
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,22 +194,29 @@ _ENDLESS = 1 << 40
 
 def stream(
     blocks: Blocks, *, skip: int = 0, workers: int = 1, part: tuple[int, int] = (0, 1)
-) -> Iterator[Clip]:
+) -> Generator[Clip, None, None]:
     """Clips of an endless stream, made in other processes, from clip number `skip` on.
 
     `part` (k, n) takes every n-th of them, from the k-th on: each process of a run has its own.
     The processes are new ones, never forks: a fork of a process whose OpenCV has started threads
     waits for them for ever. So `blocks` must be something that can be pickled, else `InputError`.
+    They end when the stream does, or is closed.
     """
     first, step = part
     per_block = len(blocks(0)) if skip or step > 1 else 1
     single = per_block == 1  # then each process makes its own blocks alone
     start, stride = (skip + first, step) if single else (skip // per_block, 1)
     numbers = range(start, _ENDLESS, stride)
-    for number, clips in zip(numbers, _in_workers(blocks, numbers, workers), strict=False):
-        for index, clip in enumerate(clips, start=number * per_block):
-            if index >= skip and (index - skip) % step == first:
-                yield clip
+    made: Any = _in_workers(blocks, numbers, workers)
+    try:
+        for number, clips in zip(numbers, made, strict=False):
+            for index, clip in enumerate(clips, start=number * per_block):
+                if index >= skip and (index - skip) % step == first:
+                    yield clip
+    finally:
+        # They ignore signals: those that an error keeps alive would be waited for at the exit.
+        if workers:
+            made._shutdown_workers()
 
 
 def _in_workers(blocks: Blocks, numbers: range, workers: int) -> Iterator[list[Clip]]:

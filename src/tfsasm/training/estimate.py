@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +56,6 @@ def estimate(
     """
     run = start(model, network, config)  # type: ignore[arg-type]
     each = distributed.clips_each(config.batch)
-    clips = stream(blocks, workers=config.workers, part=distributed.team())
     ends = [share for share, _ in config.lengths[1:]] + [1.0]
     seconds = 0.0
 
@@ -63,19 +63,20 @@ def estimate(
         run.step = min(int(share * config.steps) + 1, config.steps - 1)
         return _seconds_of(lambda: train_step(run, list(itertools.islice(clips, count))))
 
-    progress("the first clips")
-    clip(0.0, min(each, 2))  # the second one needs its memory beside the gradients of the first
-    making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
-    optimiser = _seconds_of(run.optimizer.step)
-    for (begin, frames), end in zip(config.lengths, ends, strict=True):
-        if begin:
-            clip(begin)
-        taken: list[float] = []
-        while _goes_on(len(taken), sum(taken), STEPS):
-            progress(f"clip {len(taken) + 1} of {frames} frames")
-            taken.append(clip(begin))
-        alone = max(0.0, sum(taken) / len(taken) - optimiser)
-        seconds += (end - begin) * max(making, each * alone + optimiser)
+    with closing(stream(blocks, workers=config.workers, part=distributed.team())) as clips:
+        progress("the first clips")
+        clip(0.0, min(each, 2))  # the second one needs its memory beside the gradients of the first
+        making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
+        optimiser = _seconds_of(run.optimizer.step)
+        for (begin, frames), end in zip(config.lengths, ends, strict=True):
+            if begin:
+                clip(begin)
+            taken: list[float] = []
+            while _goes_on(len(taken), sum(taken), STEPS):
+                progress(f"clip {len(taken) + 1} of {frames} frames")
+                taken.append(clip(begin))
+            alone = max(0.0, sum(taken) / len(taken) - optimiser)
+            seconds += (end - begin) * max(making, each * alone + optimiser)
     with TemporaryDirectory() as folder:
         saving = _seconds_of(lambda: save(run, Path(folder)))
     seconds += saving * min(1.0, seconds / (60 * config.checkpoint_minutes or seconds))

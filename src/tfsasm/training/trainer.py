@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -163,7 +163,9 @@ def fit(
             kept = loggers(config.loggers, output, run.step, asdict(config))
             logs += stack.enter_context(kept) + ([progress] if progress else [])
         began = saved = validated = time.monotonic()
-        clips = stream(blocks, skip=run.step * config.batch, workers=config.workers, part=team)
+        clips = stack.enter_context(closing(
+            stream(blocks, skip=run.step * config.batch, workers=config.workers, part=team)
+        ))  # fmt: skip
         ended = False
         while run.step < config.steps and not ended:
             values = train_step(run, list(islice(clips, each)))
