@@ -15,8 +15,8 @@ from PIL import ExifTags, Image
 
 from tfsasm.errors import InputError
 from tfsasm.files import read_text, safe_name
-from tfsasm.video.images import SYSTEM_FOLDERS
 from tfsasm.video.images import image_names as images_in
+from tfsasm.video.images import is_hidden
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,7 @@ def subfolders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    shown = [
-        child for child in folder.iterdir()
-        if not child.name.startswith(".") and child.name not in SYSTEM_FOLDERS and child.is_dir()
-    ]  # fmt: skip
+    shown = (child for child in folder.iterdir() if not is_hidden(child.name) and child.is_dir())
     return sorted(shown, key=lambda child: child.name)
 
 

@@ -30,7 +30,7 @@ from tfsasm.files import (
     shown,
     write_json,
 )
-from tfsasm.video.images import SYSTEM_FOLDERS
+from tfsasm.video.images import is_hidden
 
 _OF_A_MODEL = (".json", ".safetensors", ".bin")  # what transformers reads
 
@@ -70,10 +70,7 @@ def claim(
     check_folder(folder)
     wanted = json.loads(json.dumps(settings))
     before = _read(folder)
-    if before is None and any(
-        not path.name.startswith(".") and path.name not in SYSTEM_FOLDERS
-        for path in folder.iterdir()
-    ):
+    if before is None and not all(is_hidden(path.name) for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files; give a new or an empty folder")
     known = set(before["sequences"]) if before else set()
     was = before["settings"] if before else {}

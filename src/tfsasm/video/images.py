@@ -29,6 +29,11 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed byte, r
 Order = Literal["natural", "name"]
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none that a user put there to be looked at."""
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
 def image_names(folder: Path, order: Order) -> list[str]:
     """The images of a folder itself, in order."""
     try:
@@ -39,7 +44,7 @@ def image_names(folder: Path, order: Order) -> list[str]:
         released = [name for name in names if "jpg" in name]  # SPEC 2.2: also `x.jpg.bak`
         words = [suffix for suffix in IMAGE_SUFFIXES if suffix != ".jpg"]
         return sorted(released or [n for n in names if any(w in n.lower() for w in words)])
-    shown = [name for name in names if not name.startswith(".")]
+    shown = [name for name in names if not is_hidden(name)]
     return sorted((n for n in shown if n.lower().endswith(IMAGE_SUFFIXES)), key=_natural_key)
 
 

@@ -27,10 +27,10 @@ from tfsasm.video.addresses import local_name, public_address
 from tfsasm.video.decoder import Decoder, open_camera
 from tfsasm.video.images import (
     IMAGE_SUFFIXES,
-    SYSTEM_FOLDERS,
     Order,
     frame_numbers,
     image_names,
+    is_hidden,
     whole_image,
 )
 from tfsasm.video.sound import Sound
@@ -378,7 +378,7 @@ def _found(name: str) -> list[str]:
     if path.is_dir():
         if image_names(path, "name") or (path / "img1").is_dir():
             return [name]
-        inside = [entry for entry in path.iterdir() if entry.name not in SYSTEM_FOLDERS]
+        inside = [entry for entry in path.iterdir() if not is_hidden(entry.name)]
         sequences = sorted(str(entry) for entry in inside if (entry / "img1").is_dir())
         return _videos(entry for entry in inside if entry.is_file()) or sequences or [name]
     if any(sign in name for sign in "*?["):
@@ -393,7 +393,7 @@ def _found(name: str) -> list[str]:
 def _videos(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[str]:
     return sorted(
         str(path) for path in paths
-        if path.name not in SYSTEM_FOLDERS and not path.name.startswith(".")
+        if not is_hidden(path.name)
         and not (path.name.endswith(TRACKED) or path.stem.endswith(TRACKED))
         and (path.is_dir() or path.suffix.lower() in suffixes)
     )  # fmt: skip
