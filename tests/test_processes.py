@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tfsasm.processes import foreign_load, peak_of
+from tfsasm.processes import foreign_load, peak_memory, peak_of
 
 
 @pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="Windows counts no load")
@@ -19,12 +19,8 @@ def test_what_is_above_the_own_threads_is_the_load_of_others(monkeypatch, averag
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such counts")
 def test_the_peak_of_a_process_of_its_own_is_that_of_its_work():
     """Of memory that was given back, too: the bytes are gone when it is asked for."""
-    code = """
-from tfsasm.processes import peak_memory, peak_of
-size = int(peak_memory()) + 2**26  # more than this process, whose size its own begins with
-assert size < peak_of(bytearray, size) < size + 2**26
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)  # a small one, unlike that of tests
+    size = int(peak_memory()) + 2**26  # more than this process, whose size its own begins with
+    assert size < peak_of(bytearray, size) < size + 2**26
 
 
 def test_a_process_that_dies_is_an_error():

@@ -69,10 +69,10 @@ def test_no_video_at_all_is_refused(videos):
 
 @pytest.mark.parametrize(("frames", "counted"), [(1, 1), (4, 2), (30, 25), (500, 200)])
 def test_a_measurement_begins_when_it_is_warm_and_ends_in_time(frames, counted):
-    steps = [*(Step(n, 0, frames) for n in range(frames + 1)), Tracked(0, ())]
+    steps = [*(Step(n, frames) for n in range(frames + 1)), Tracked(0, ())]
     assert measured(iter(steps))[0] == counted
 
 
 def test_no_frame_to_measure_by_is_refused():
     with pytest.raises(InputError, match="no frames to measure by"):
-        measured(iter([Step(0, 0, None), Tracked(0, ())]))
+        measured(iter([Step(0, None), Tracked(0, ())]))

@@ -91,8 +91,8 @@ def run(
             "by --sequences"
         )
     settings = shared.settings_of(options, QuerySpec(base), experiment)
-    least = {} if options.min_score is None else {"min_score": options.min_score}
-    experiment = replace(experiment, min_score=least.get("min_score", experiment.min_score))
+    least: dict[str, Any] = {} if options.min_score is None else {"min_score": options.min_score}
+    experiment = replace(experiment, **least)
     by_label = {
         label: {**settings, **least, "method": asdict(row.method)} for label, row in rows.items()
     }

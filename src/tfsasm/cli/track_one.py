@@ -95,7 +95,6 @@ class Step:
 
     frames: int
     """So far."""
-    tracks: int
     length: int | None
     """Frames of the video, where that is known."""
     seen: tuple[Frame, sv.Detections] | None = None
@@ -194,9 +193,7 @@ def check(options: Options, sources: Sequence[str], kept: Sequence[dict[Kind, Pa
                 check_output(path, overwrite=options.overwrite)
 
 
-def load_job(
-    options: Options, sources: Sequence[str], given: Detector | None = None
-) -> Job:
+def load_job(options: Options, sources: Sequence[str], given: Detector | None = None) -> Job:
     """The tracker and the detector of the options, unless one is `given`."""
     finder = given or _open_detector(options, sources)
     spec = spec_of(options)
@@ -278,7 +275,7 @@ def track_one(job: Job, text: str, files: Mapping[Kind, Path], errors: Console) 
             try:
                 rate = f"{step.frames / (time.perf_counter() - began):5.1f} fps"
                 bar.update(task, completed=step.frames, total=step.length,
-                           rate=f"{rate} {step.tracks:3} tracks")
+                           rate=f"{rate} {len(step.seen[1]) if step.seen else 0:3} tracks")
                 step = next(video)
             except KeyboardInterrupt as stop:  # while the bar is drawn
                 step = video.throw(stop)
@@ -299,7 +296,7 @@ def steps(job: Job, text: str, files: Mapping[Kind, Path]) -> Generator[Step | T
             decode=opener_of(options),
         ))  # fmt: skip
         outputs = _open_outputs(job, text, source, files, stack)
-        yield Step(0, 0, source.count)
+        yield Step(0, source.count)
         began = time.perf_counter()
         try:
             for frame, tracks in track_video(
@@ -310,7 +307,7 @@ def steps(job: Job, text: str, files: Mapping[Kind, Path]) -> Generator[Step | T
                 identities.update(np.asarray(tracks.tracker_id).tolist())
                 for write in outputs:
                     write(frame, tracks)
-                yield Step(frames, len(tracks), source.count, (frame, tracks))
+                yield Step(frames, source.count, (frame, tracks))
         except TruncatedInput as cut:
             code, notes = TRUNCATED, [f"cut short: {cut}"]
         except (WindowClosed, KeyboardInterrupt) as stop:

@@ -91,7 +91,7 @@ def _find(result: Path) -> Path:
     """The page of a result, or the result itself if that is MOT text without a page."""
     if result.is_dir():
         beside = Path(f"{os.path.abspath(result)}{PAGE}")  # of a folder of images
-        pages = sorted(result.glob(f"*{PAGE}")) or [beside] * beside.is_file()
+        pages = sorted(result.glob(f"*{PAGE}")) or [path for path in [beside] if path.is_file()]
         if len(pages) != 1:
             names = first_few([path.name for path in pages]) or "none"
             raise InputError(f"{result} has no single page (NAME{PAGE}); there are: {names}")

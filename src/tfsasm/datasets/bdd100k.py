@@ -170,7 +170,7 @@ def find_videos(
         folders = [f for part in _parts(image_place, split) for f in subfolders(part)]
         images = dict[str, Path]()
         for folder in filter(image_names, folders):
-            _told_once(folder.name, images.get(folder.name), folder, on_error)
+            _refuse_twice(folder.name, images.get(folder.name), folder, on_error)
             images[folder.name] = folder
         labels: dict[str, tuple[Path, int | None]] = {}
         for place in label_places:
@@ -207,12 +207,12 @@ def _labels(
         elif not file.stem.endswith("_cocofmt"):
             other = found.get(file.stem, (None, 0))[0]
             if other and other.stem == file.stem:  # not the file of a whole split
-                _told_once(file.stem, other, file, on_error)
+                _refuse_twice(file.stem, other, file, on_error)
             found[file.stem] = file, None
     return found
 
 
-def _told_once(name: str, other: Path | None, path: Path, on_error: ErrorHandler) -> None:
+def _refuse_twice(name: str, other: Path | None, path: Path, on_error: ErrorHandler) -> None:
     if other:
         on_error(InputError(f"{name} is there twice, {other} and {path}; give one split"))
 
