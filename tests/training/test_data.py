@@ -12,6 +12,7 @@ import torch
 from helpers.scenes import drawn_blocks, drawn_clip
 from tfsasm.datasets.synthetic.config import SyntheticFrame
 from tfsasm.runtime.preprocess import MEAN, STD
+from tfsasm.training import data
 from tfsasm.training.data import (
     SamplingConfig,
     SyntheticBlocks,
@@ -262,6 +263,33 @@ def test_skipping_is_slicing(skip):
     rest = images(islice(stream(drawn_blocks, skip=skip, workers=0), 8 - skip))
     assert len(rest) == 8 - skip
     assert all(torch.equal(*pair) for pair in zip(whole[skip:], rest, strict=True))
+
+
+class Defective:
+    """A `DataLoader` whose processes end with an error, or when they are told."""
+
+    def __init__(self, numbers, **how):
+        self.running = how["num_workers"]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise ZeroDivisionError
+
+    def _shutdown_workers(self):
+        self.running = 0
+
+
+def test_an_error_leaves_no_process_that_makes_clips(monkeypatch):
+    """While its traceback is kept, so are they, and the end of Python waits for them."""
+    made = []
+    monkeypatch.setattr(
+        data, "DataLoader", lambda *given, **how: made.append(Defective(*given, **how)) or made[0]
+    )
+    with pytest.raises(ZeroDivisionError) as caught:
+        next(stream(drawn_blocks, workers=2))
+    assert (caught.type, made[0].running) == (ZeroDivisionError, 0)
 
 
 def test_the_stream_is_made_of_the_blocks():
