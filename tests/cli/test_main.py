@@ -279,6 +279,14 @@ def test_the_installed_script_prints_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_command_ends_without_a_look_through_all_objects():
+    """It took a second of each that loads PyTorch."""
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 10_000)); "
+    code += "from tfsasm.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["True"], done.stderr
+
+
 # Commands together
 
 

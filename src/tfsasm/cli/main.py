@@ -24,7 +24,7 @@ from tfsasm.cli import INTERRUPTED, OK, TRUNCATED, USER_ERROR
 from tfsasm.cli.parsing import refuse_nan, spoken
 from tfsasm.cli.progress import PlainConsole, log_handler
 from tfsasm.errors import TfsasmError, TruncatedInput, visible
-from tfsasm.processes import signals_to
+from tfsasm.processes import end_at_once, signals_to
 from tfsasm.runtime.allocator import keep_freed_memory
 from tfsasm.video.addresses import public_text
 
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     1 is the answer of `datasets check` to data with problems, and of `evaluate`, `compare` and
     `ablate` when a sequence failed.
     """
+    end_at_once()
     try:
         try:
             options = parse(arguments)

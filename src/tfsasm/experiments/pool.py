@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from tfsasm.errors import TfsasmError
-from tfsasm.processes import without_ctrl_c
+from tfsasm.processes import end_at_once, without_ctrl_c
 from tfsasm.video.addresses import PublicFormatter
 
 ATTEMPTS = 3
@@ -217,6 +217,7 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(PublicFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    end_at_once()
     work = begun(make)
     try:
         while (name := connection.recv()) is not None:

@@ -23,7 +23,7 @@ from tfsasm.datasets.synthetic.config import SceneConfig, SyntheticFrame
 from tfsasm.datasets.synthetic.sequences import render_clip
 from tfsasm.errors import InputError
 from tfsasm.motrv2.network import normalise
-from tfsasm.processes import without_ctrl_c
+from tfsasm.processes import end_at_once, without_ctrl_c
 from tfsasm.training.clip import Clip, FrameDetections
 from tfsasm.training.losses import Targets
 
@@ -242,6 +242,7 @@ def _clips_of(blocks: Blocks, number: int) -> list[Clip]:
 
 def _quietly(worker: int) -> None:
     """One thread, and no end by a signal that is meant for the run: that ends after its step."""
+    end_at_once()
     cv2.setNumThreads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
