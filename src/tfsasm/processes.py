@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,9 @@ def peak_memory() -> float:
     """The most bytes of memory that this process held so far; 0 on Windows."""
     if resource is None:
         return 0
+    with suppress(OSError, StopIteration):  # Linux: what `getrusage` says begins with the parent's
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return float(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

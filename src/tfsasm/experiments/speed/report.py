@@ -41,7 +41,7 @@ def compare(
         exported, video = Path(folder) / "export", Path(folder) / "clip.mp4"
         write_clip(video, *size, frames)
         if set(RUNTIMES).intersection(names):
-            # Not in this process: the system counts its size in the peak of those that it starts.
+            # Not here: the peak of the processes below begins with that of this one, but on Linux.
             peak_of(_export, load, exported)
         memory = {
             name: peak_of(_alone, load, name, exported, video, tracks, threads) for name in measured
