@@ -1,4 +1,8 @@
-"""Fixtures of the commands. Its place makes the helpers here importable from the subfolders."""
+"""Fixtures of the commands. Its place makes the helpers here importable from the subfolders.
+
+Packages are imported where they are used: what hands the tests to workers, which wait for it,
+loads this file too and runs none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,30 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-import tyro
 
 if sys.platform != "win32":
     import fcntl
-if not torch.cuda.is_available():  # before anything imports Triton: its kernels run by NumPy then
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+if TYPE_CHECKING:
+    from helpers.exports import Exported
+    from helpers.scenes import Outcome, Scene
 
-from helpers.commands import words_of
-from helpers.exports import Exported
-from helpers.scenes import NETWORK, Outcome, Scene, lively_model, make_scene
-from tfsasm.cli import main
-from tfsasm.motrv2.weights import save_model
 
-gc.disable()  # while test modules are loaded, which takes a quarter longer with it
+def pytest_collection():
+    import torch
+
+    gc.disable()  # while test modules are loaded, which takes a quarter longer with it
+    if not torch.cuda.is_available():  # before anything imports Triton: NumPy runs its kernels then
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def options_are_looked_at_once():
     """tyro looks at all options of a command at each call, which takes longer than most tests."""
+    import tyro
+
     looked = tyro._parsers.ParserSpecification.from_callable_or_type
     known = {}
 
@@ -47,6 +53,8 @@ def options_are_looked_at_once():
 
 
 def pytest_collection_modifyitems(items):
+    import torch
+
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda"):
@@ -76,6 +84,9 @@ def pytest_collection_finish():
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory):
     """A whole checkpoint of a small network."""
+    from helpers.scenes import NETWORK, lively_model
+    from tfsasm.motrv2.weights import save_model
+
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_model(path, lively_model(), NETWORK)
     return path
@@ -84,6 +95,9 @@ def small_weights(tmp_path_factory):
 @pytest.fixture(scope="session")
 def known_weights(tmp_path_factory):
     """The same with a backbone that other processes know too."""
+    from helpers.scenes import NETWORK, lively_model
+    from tfsasm.motrv2.weights import save_model
+
     path = tmp_path_factory.mktemp("weights") / "known.safetensors"
     network = replace(NETWORK, model=replace(NETWORK.model, backbone="mobilenetv2"))
     save_model(path, lively_model(network.model, seed=0), network)
@@ -92,11 +106,15 @@ def known_weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported() -> Exported:
+    from helpers.exports import Exported
+
     return Exported()
 
 
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory) -> Scene:
+    from helpers.scenes import make_scene
+
     return make_scene(tmp_path_factory.mktemp("scene"))
 
 
@@ -123,6 +141,8 @@ def ray_cluster(tmp_path_factory):
 @pytest.fixture
 def tfsasm(capsys):
     """The command line, in this process: `tfsasm("track", "video.mp4", ...) -> Outcome`."""
+    from helpers.scenes import Outcome
+    from tfsasm.cli import main
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
@@ -140,6 +160,7 @@ def track(tfsasm, scene, small_weights):
 
     Options replace or add; None removes.
     """
+    from helpers.commands import words_of
 
     def run(*flags: object, **options: object) -> Outcome:
         given = {
@@ -155,6 +176,8 @@ def track(tfsasm, scene, small_weights):
 @pytest.fixture
 def two_threads():
     """As many as the released code had when it made the golden vectors."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
