@@ -206,18 +206,22 @@ def _matches(
     seen = np.flatnonzero(changed & before.reference.any(axis=1))
     if past is None or not len(seen):
         return
-    alike = unit(after.current[seen]) @ past.reference.T
-    for identity, likeness in zip(after.ids[seen].tolist(), alike, strict=True):
-        own = past.ids == identity
-        distance = 1 - float(likeness[own][0])
-        rivals = np.where(own | ~past.reference.any(axis=1), -np.inf, likeness)
-        best = int(rivals.argmax())
-        if rivals[best] == -np.inf:
-            yield identity, Match(frame, distance, None, None, None)
-            continue
-        other, rate = 1 - float(rivals[best]), float(past.rate[best])
-        sure = 1 / (1 + float(np.exp(np.clip(rate * (distance - other), -50, 50))))
-        yield identity, Match(frame, distance, int(past.ids[best]), other, sure if rate else None)
+    ids = after.ids[seen]
+    alike = (unit(after.current[seen]) @ past.reference.T).astype(np.float64)
+    own = ids[:, None] == past.ids
+    rivals = np.where(own | ~past.reference.any(axis=1), -np.inf, alike)
+    best = rivals.argmax(axis=1)
+    distances, others, rates = 1 - alike[own], 1 - rivals.max(axis=1), past.rate[best]
+    with np.errstate(invalid="ignore"):  # of those without a rival
+        sure = 1 / (1 + np.exp(np.clip(rates * (distances - others), -50, 50)))
+    columns = (ids, distances, past.ids[best], others, rates, sure)
+    for identity, own_distance, rival, other, rate, p in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        if other == np.inf:
+            yield identity, Match(frame, own_distance, None, None, None)
+        else:
+            yield identity, Match(frame, own_distance, rival, other, p if rate else None)
 
 
 def remembered(
