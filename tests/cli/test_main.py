@@ -237,10 +237,13 @@ print(json.dumps(loaded))
 """
 
 
+UNKNOWN = f"detect --detector lost --source {Path(__file__).parent} --output o.json"
+
+
 @pytest.fixture(scope="module")
 def loaded():
     """Names of the modules that a process of its own has loaded after one command and the next."""
-    words = ["--version", "fly", "synth --help", "track --help", "track lost", "--help"]
+    words = ["--version", "fly", "synth --help", "track --help", "track lost", "--help", UNKNOWN]
     command = [sys.executable, "-c", LOADED, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -256,6 +259,8 @@ def test_help_and_mistakes_wait_for_nothing_large(loaded):
     assert not loaded["track --help"] & heavy
     assert loaded["track lost"] & heavy <= {"numpy", "cv2", "av"}, "to look for the video"
     assert loaded["--help"] & heavy == loaded["track lost"] & heavy
+    assert "tfsasm.detection.live" in loaded[UNKNOWN]
+    assert loaded[UNKNOWN] & heavy <= {"numpy", "cv2", "av"}, "a detector need not know of tracks"
 
 
 def test_a_command_loads_no_other(loaded):

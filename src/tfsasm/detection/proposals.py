@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
-import supervision as sv
-from supervision.config import CLASS_NAME_DATA_FIELD
 
 from tfsasm.boxes import (
     cxcywh_to_xyxy,
@@ -20,6 +18,9 @@ from tfsasm.boxes import (
 from tfsasm.errors import InputError
 from tfsasm.limits import BOXES
 from tfsasm.tables import Array, Doubles, Flags, Integers, Table, namespace
+
+if TYPE_CHECKING:  # else where it is used: to load it takes a second, and detectors need none of it
+    import supervision as sv
 
 LARGEST = 2.0**53
 """Of coordinates and classes: beyond it a double no longer counts."""
@@ -68,6 +69,8 @@ class Proposals(Table):
 
     def in_pixels(self, width: int, height: int) -> sv.Detections:
         """The same as detections in a `width` x `height` image, doubles."""
+        import supervision as sv
+
         xyxy = cxcywh_to_xyxy(self.boxes.astype(np.float64)) * [width, height, width, height]
         known = len(self.classes) and (self.classes != NO_CLASS).all()
         return sv.Detections(
@@ -95,7 +98,7 @@ class Results(Protocol):
     """With `xyxy` `[N, 4]` in pixels, and `conf` and `cls` `[N]`."""
 
 
-Given = sv.Detections | Proposals | np.ndarray | Results | Sequence[Results] | None
+Given = Union["sv.Detections", Proposals, np.ndarray, Results, Sequence[Results], None]
 """The detections of a frame as trackers take them. An array has a row per box: x1, y1, x2, y2 in
 pixels, then score and class as far as there are more columns."""
 
@@ -105,6 +108,8 @@ def as_detections_in_pixels(given: Given, size: tuple[int, int] | None) -> sv.De
 
     Raises `InputError` for what are no detections, and for `Proposals` without a size.
     """
+    import supervision as sv
+
     if given is None:
         return sv.Detections.empty()
     if isinstance(given, sv.Detections):
@@ -119,6 +124,8 @@ def as_detections_in_pixels(given: Given, size: tuple[int, int] | None) -> sv.De
 
 def _from_results(given: Any) -> sv.Detections:
     """Detections of Ultralytics' results of a frame, with the names of their classes."""
+    from supervision.config import CLASS_NAME_DATA_FIELD
+
     boxes = given.boxes
     if boxes is None or not hasattr(boxes, "xyxy"):
         raise InputError(
@@ -143,6 +150,8 @@ def _as_numbers(given: Any) -> np.ndarray:
 
 def _from_rows(given: Any) -> sv.Detections:
     """Detections of an array `[N, 4]` to `[N, 6]`, a tensor or a list of rows."""
+    import supervision as sv
+
     try:
         rows = _as_numbers(given)
     except (ValueError, TypeError):  # rows of different lengths, or tensors on a GPU in a list
@@ -188,6 +197,8 @@ def as_proposals(detections: sv.Detections | None, width: int, height: int) -> P
 
 def as_detections(boxes: Doubles) -> sv.Detections:
     """Stored boxes `[P, 5]`, left, top, width, height in pixels and score, all of one class."""
+    import supervision as sv
+
     return sv.Detections(
         xyxy=ltwh_to_xyxy(boxes[:, :4]), confidence=boxes[:, 4],
         class_id=np.zeros(len(boxes), dtype=int),
