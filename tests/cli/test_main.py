@@ -125,7 +125,7 @@ FROZEN = {
     ),
     "verify": "weights root dataset detections frames variants json threads overwrite",
     "demo": "output synthetic seed frames weights",
-    "merge": "results output min_gap max_gap block_from corrections overwrite",
+    "merge": "results output min_gap max_gap block_from interpolate corrections overwrite",
     "view": "result source truth dataset output overwrite port no_browser",
     "submit": "dataset results output root overwrite",
     "show": "results source output gt dataset start end trail overwrite quiet",

@@ -26,6 +26,21 @@ def test_a_folder_is_merged_into_another(tfsasm, tmp_path):
     assert "a: 3 identities, 3 after merging" in wide.out
 
 
+def test_gaps_are_filled_with_or_without_joins(tfsasm, tmp_path):
+    (tmp_path / "a.txt").write_text(BROKEN.replace("41,9,", "43,9,"))
+    words = ("merge", "--results", tmp_path / "a.txt", "--output", tmp_path / "new.txt",
+             "--overwrite", "--interpolate")  # fmt: skip
+    joined = tfsasm(*words, 50, "--min-gap", 20)
+    assert "a: 3 identities, 3 after merging, 2 boxes added" in joined.out
+    filled = tfsasm(*words, 200, "--max-gap", 0)
+    assert "a: 3 identities, 3 after merging, 160 boxes added" in filled.out
+    assert (tmp_path / "new.txt").read_text().count("\n") == 6 + 160
+
+    below = tfsasm(*words, -1)
+    assert below.code == 2
+    assert "--interpolate is -1; give frames" in below.err
+
+
 def test_a_file_is_merged_into_a_file(tfsasm, tmp_path):
     (tmp_path / "a.txt").write_text(BROKEN)
     outcome = tfsasm("merge", "--results", tmp_path / "a.txt", "--output", tmp_path / "new.txt")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfsasm.errors import InputError
+from tfsasm.motchallenge import read_tracks
 from tfsasm.tracking.config import NO_ID
 from tfsasm.tracking.postprocess import (
     MergeConfig,
@@ -15,6 +16,7 @@ from tfsasm.tracking.postprocess import (
     merged_ids,
     read_corrections,
     renumbered,
+    with_gaps_filled,
 )
 
 BOXES = [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (3, 3)]  # frame, identity
@@ -220,3 +222,35 @@ def test_lines_keep_their_ends(tmp_path, corrections):
 def test_lines_keep_what_is_between_their_fields(tmp_path, line):
     (tmp_path / "v.txt").write_text(line.format(34))
     assert renumbered(tmp_path / "v.txt", [5]) == line.format(5)
+
+
+# Gaps filled
+
+
+@pytest.mark.parametrize(("text", "filled"), [
+    pytest.param("1,7,10,20,30,40,0.5,2,-1,-1\n4,7,16,20,33,40,0.8,2,-1,-1\n",
+                 ["2,7,12.00,20.00,31.00,40.00,0.6,2,-1,-1",
+                  "3,7,14.00,20.00,32.00,40.00,0.7,2,-1,-1"], id="two frames"),
+    pytest.param("3,1,14,0,5,5\n1,1,10,0,5,5\n", ["2,1,12.00,0.00,5.00,5.00"],
+                 id="without a score, and later frames first"),
+    pytest.param("1 4 10.5 0 5 5 1\r\n3 4 11.5 0 5 5 1\r\n",
+                 ["2,4,11.00,0.00,5.00,5.00,1"], id="between spaces"),
+    pytest.param("1;4;10,5;0;5;5\n3;4;11,5;0;5;5\n",
+                 ["2,4,11.00,0.00,5.00,5.00"], id="decimal commas"),
+    pytest.param("1,1,0,0,5,5,1\n2,2,0,0,5,5,1\n3,1,0,0,5,5,1\n4,1,0,0,5,5,1\n",
+                 ["2,1,0.00,0.00,5.00,5.00,1"], id="beside another track"),
+    pytest.param("1,1,0,0,5,5,1\n21,1,0,0,5,5,1\n", [], id="a gap of 20 is too long"),
+    pytest.param("", [], id="nothing there"),
+])
+def test_boxes_on_the_line_between_fill_a_gap(tmp_path, text, filled):
+    whole, added = with_gaps_filled(text, 20)
+    lines = whole.splitlines()
+    assert [line for line in lines if line in filled] == filled
+    assert added == len(filled) == len(lines) - len(text.splitlines())
+    (tmp_path / "a.txt").write_text(whole)
+    frames = read_tracks(tmp_path / "a.txt").frame.tolist()
+    assert frames == sorted(frames)
+
+
+def test_a_gap_of_one_less_than_the_limit_is_filled():
+    assert with_gaps_filled("1,1,0,0,5,5,1\n20,1,0,0,5,5,1\n", 20)[1] == 18

@@ -1,4 +1,4 @@
-"""`tfsasm merge`: broken tracks joined after the fact."""
+"""`tfsasm merge`: broken tracks joined and gaps filled, after the fact."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from tfsasm.files import check_distinct, check_folder, check_output, write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Join broken tracks after the fact. OFFLINE: it uses future frames.
+    """Join broken tracks and fill gaps after the fact. OFFLINE: it uses future frames.
 
     A track is continued by the only one that begins within --max-gap frames after its end, if no
     other ended in that time; or, with --corrections, as it was done by hand in the page. Scores of
@@ -28,10 +28,13 @@ class Options:
     min_gap: int = 20
     """Only gaps of more frames are bridged."""
     max_gap: int = 100
-    """Only gaps of fewer frames are bridged."""
+    """Only gaps of fewer frames are bridged; 0 joins nothing."""
     block_from: int = 0
     """Gap in frames from which another start or end forbids a join, up to --max-gap. The released
     0 lets one forbid that could not be joined itself; --min-gap + 1 does not."""
+    interpolate: int = 0
+    """Then, where a track is away for fewer frames, add boxes on the straight line, sorted by
+    frame; 20 is ByteTrack's."""
     corrections: Path | None = None
     """Apply what the page has saved as NAME.corrections.json to one result file, instead."""
     overwrite: bool = False
@@ -46,6 +49,8 @@ def run(options: Options, console: Console, errors: Console) -> None:
     from tfsasm.tracking import postprocess
 
     targets = _targets(options)
+    if options.interpolate < 0:
+        raise InputError(f"--interpolate is {options.interpolate}; give frames, or 0 for none")
     if options.corrections is None:
         config = postprocess.MergeConfig(options.min_gap, options.max_gap, options.block_from)
         merged = {source: postprocess.merge_text(source, config) for source in targets}
@@ -58,8 +63,12 @@ def run(options: Options, console: Console, errors: Console) -> None:
         how = "corrected by hand"
     for source, target in targets.items():
         text, before, after = merged[source]
+        line = f"{source.stem}: {before} identities, {after} after merging"
+        if options.interpolate:
+            text, added = postprocess.with_gaps_filled(text, options.interpolate)
+            line += f", {added} boxes added"
         write_text(target, text)
-        print_lines(console, f"{source.stem}: {before} identities, {after} after merging")
+        print_lines(console, line)
     print_lines(console, f"wrote {options.output}; {how}: this is an offline result")
 
 
