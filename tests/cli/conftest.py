@@ -84,7 +84,7 @@ def people(tmp_path_factory):
     """The first frames of the demo's clip, small."""
     path = tmp_path_factory.mktemp("people") / "people.mp4"
     clip = str(files("tfsasm") / "clips" / "people.mp4")
-    with open_video(clip, end=20) as frames, VideoWriter(path, 25) as video:
+    with open_video(clip, end=10) as frames, VideoWriter(path, 25) as video:
         for frame in frames:
             video.write(cv2.resize(frame.image, (408, 720), interpolation=cv2.INTER_AREA))
     return path

@@ -53,13 +53,13 @@ def test_frames_are_shown_while_a_video_is_tracked(runs):
     *previews, _ = runs.seen
     assert previews
     for line, picture, page, results in previews:
-        assert re.fullmatch(r"frame \d+ of 20: \d tracks, \d+ frames per second", line)
+        assert re.fullmatch(r"frame \d+ of 10: \d tracks, \d+ frames per second", line)
         assert (picture.ndim, picture.shape[2], page, results) == (3, 3, "", [])
 
 
 def test_at_the_end_there_are_a_page_and_files(runs):
     line, picture, page, results = runs.seen[-1]
-    assert line.startswith("20 frames, 3 identities")
+    assert line.startswith("10 frames, 3 identities")
     assert picture is None
     (run,) = runs.files
     assert f'src="/results/{run}/people.report.html"' in page
@@ -80,7 +80,7 @@ def test_stop_ends_a_run_and_keeps_what_was_done(app, people, tmp_path):
     assert "stopped; the files hold what was done so far" in line
     (video,) = (path for path in results if path.endswith(".mp4"))
     with open_video(video) as source:
-        assert 0 < sum(1 for _ in source) < 20
+        assert 0 < sum(1 for _ in source) < 10
     runs.stop("visitor")  # nothing runs: nothing happens
 
 

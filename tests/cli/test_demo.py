@@ -26,12 +26,12 @@ def demo(tfsasm, small_weights, tmp_path):
 
 
 @pytest.mark.parametrize("frames", [
-    pytest.param(20, id="its first frames"), pytest.param(100, id="whole", marks=pytest.mark.slow),
+    pytest.param(10, id="its first frames"), pytest.param(100, id="whole", marks=pytest.mark.slow),
 ])
 def test_the_demo_tracks_real_people_by_the_default_command(
     tfsasm, people, tmp_path, monkeypatch, frames
 ):
-    if frames == 20:  # the package has a shorter clip
+    if frames == 10:  # the package has a shorter clip
         (tmp_path / "clips").mkdir()
         shutil.copy(people, tmp_path / "clips" / CLIP)
         monkeypatch.setattr(demo_module, "files", lambda package: tmp_path)

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 from helpers.commands import FolderDetector, run_command, words_of
 from helpers.scenes import HEIGHT, WIDTH, write_detections, write_images
 from tfsasm.errors import InputError
+from tfsasm.experiments.pool import Processes
 from tfsasm.tracking import load
 
 NAMES = ("a", "b", "c")
@@ -178,9 +180,8 @@ def test_scores_are_those_of_the_files(evaluated, tfsasm, tmp_path):
     assert record["settings"]["preset"] == "paper"
 
 
-@pytest.mark.parametrize("tracker", [
-    "appearance", pytest.param("query", marks=pytest.mark.slow),
-])
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", ["appearance", "query"])
 def test_two_workers_give_the_same_files(
     evaluate, by_appearance, known_weights, tmp_path, tracker
 ):
@@ -192,6 +193,23 @@ def test_two_workers_give_the_same_files(
     assert outcome.code == 0, outcome.err
     assert results(tmp_path / "two") == results(tmp_path / "out")
     assert set(results(tmp_path / "out")) == set(NAMES)
+
+
+def test_work_that_is_sent_to_workers_gives_the_same_files(by_appearance, tmp_path, monkeypatch):
+    """Without their processes, which the tests of `detect` start."""
+    by_appearance()
+    here, sent = Processes.__call__, []
+
+    def send(engine, names, make):
+        sent.append((engine, pickle.dumps(make)))
+        return here(Processes(), names, pickle.loads(sent[-1][1]))
+
+    monkeypatch.setattr(Processes, "__call__", send)
+    outcome = by_appearance("--workers", 2, output=tmp_path / "two")
+    assert outcome.code == 0, outcome.err
+    assert results(tmp_path / "two") == results(tmp_path / "out")
+    assert set(results(tmp_path / "out")) == set(NAMES)
+    assert [engine.workers for engine, _ in sent] == [2]
 
 
 def test_the_network_is_loaded_once(evaluate, monkeypatch):
@@ -373,9 +391,14 @@ def test_other_settings_need_another_folder(again, evaluated, tmp_path):
     pytest.param(("--tracker", "query"), ("--tracker", "query", "--precision", "bf16"),
                  "precision was auto, not bf16", id="precision"),
 ])  # fmt: skip
-def test_a_folder_holds_one_tracker(by_appearance, tmp_path, before, after, change):
-    assert by_appearance("--sequences", "a", *before).code == 0
-    refused = by_appearance(*after)
+def test_a_folder_holds_one_tracker(
+    by_appearance, small_weights, tmp_path, before, after, change
+):
+    def of(flags):
+        return small_weights if "query" in flags else None
+
+    assert by_appearance("--sequences", "a", *before, weights=of(before)).code == 0
+    refused = by_appearance(*after, weights=of(after))
     assert refused.code == 2
     assert change in " ".join(refused.err.split())
     assert list(results(tmp_path / "out")) == ["a"]

@@ -238,15 +238,21 @@ print(json.dumps(loaded))
 
 
 UNKNOWN = f"detect --detector lost --source {Path(__file__).parent} --output o.json"
+MERGE = "merge --results results --output merged"
 
 
 @pytest.fixture(scope="module")
-def loaded():
+def loaded(tmp_path_factory):
     """Names of the modules that a process of its own has loaded after one command and the next."""
-    words = ["--version", "fly", "synth --help", "track --help", "track lost", "--help", UNKNOWN]
+    place = tmp_path_factory.mktemp("loaded")
+    (place / "results").mkdir()
+    (place / "results" / "a.txt").write_text("1,1,5,5,10,20,1,-1,-1,-1\n")
+    words = ["--version", "fly", "synth --help", "track --help", "track lost", "--help", UNKNOWN,
+             MERGE]  # fmt: skip
     command = [sys.executable, "-c", LOADED, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
     assert done.returncode == 0, done.stderr
+    assert (place / "merged" / "a.txt").exists()
     return {key: {*names} for key, names in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
@@ -261,6 +267,10 @@ def test_help_and_mistakes_wait_for_nothing_large(loaded):
     assert loaded["--help"] & heavy == loaded["track lost"] & heavy
     assert "tfsasm.detection.live" in loaded[UNKNOWN]
     assert loaded[UNKNOWN] & heavy <= {"numpy", "cv2", "av"}, "a detector need not know of tracks"
+
+
+def test_merging_text_loads_neither_pytorch_nor_what_only_scores_need(loaded):
+    assert not loaded[MERGE] & {"torch", "onnxruntime", "trackeval", "matplotlib"}
 
 
 def test_a_command_loads_no_other(loaded):

@@ -12,9 +12,11 @@ import torch
 
 from helpers.golden_data import published_state, synthetic_sequence, vectors
 from helpers.scenes import FRAMES, HEIGHT, WIDTH, film, write_detections, write_images
+from tfsasm.detection.stored import open_detections
 from tfsasm.motchallenge import read_tracks, result_line
 from tfsasm.tracking.config import PRESETS, paper, released
 from tfsasm.tracking.load import load
+from tfsasm.video.source import open_video
 from tfsasm.video.writer import VideoWriter
 
 # The released code
@@ -48,24 +50,37 @@ def test_the_golden_run_through_the_public_command(tfsasm, tmp_path, two_threads
     assert f"no entry for {lines.count([])} frame(s)" in outcome.out
 
 
-@pytest.mark.parametrize("prefix", [
-    pytest.param("sets/DanceTrack/val/dance-7/img1/", id="longer than the frames' path"),
-    pytest.param("dance-7/img1/", id="shorter"),
-    pytest.param("dance-7/", id="without img1"),
-    pytest.param("./dance-7//img1/", id="with a dot"),
-])
-def test_a_det_db_gives_the_same_bytes_whatever_its_keys_begin_with(
-    result, usual, scene, tmp_path, prefix
-):
+def write_det_db(path, scene, prefix):
     entries = {
         f"{prefix}{number:08d}.txt": [f"{line}\n" for line in lines]
         for number, lines in enumerate(scene.lines, start=1)
     }
     others = {f"{prefix.replace('dance-7', 'dance-8')}00000001.txt": ["1,1,9,9,0.9\n"]}
-    (tmp_path / "det_db.json").write_text(json.dumps(entries | others))
-    found = result(preset="released", detections=tmp_path / "det_db.json")
+    path.write_text(json.dumps(entries | others))
+    return path
+
+
+def test_a_det_db_gives_the_same_bytes(result, usual, scene, tmp_path):
+    """Here its keys are longer than the frames' path."""
+    path = write_det_db(tmp_path / "det_db.json", scene, "sets/DanceTrack/val/dance-7/img1/")
+    found = result(preset="released", detections=path)
     assert found == usual("released")
     assert found.count(b"\n") > 20
+
+
+@pytest.mark.parametrize("prefix", [
+    pytest.param("dance-7/img1/", id="shorter"),
+    pytest.param("dance-7/", id="without img1"),
+    pytest.param("./dance-7//img1/", id="with a dot"),
+])
+def test_a_det_db_gives_the_same_boxes_whatever_its_keys_begin_with(scene, tmp_path, prefix):
+    path = write_det_db(tmp_path / "det_db.json", scene, prefix)
+    stored = open_detections(path, source_name=str(scene.folder))
+    wanted = open_detections(scene.detections)
+    for frame in open_video(scene.folder):
+        assert np.array_equal(stored(frame).boxes, wanted(frame).boxes)
+        assert np.array_equal(stored(frame).scores, wanted(frame).scores)
+    assert stored.report() == []
 
 
 @pytest.mark.parametrize("preset", ["released", "paper"])

@@ -57,22 +57,3 @@ def test_what_works_without_pytorch(tmp_path):
         "clips", "tracked.txt", "results", "hota.png", "shown", "merged", "server", "mot20.zip",
         "db.json", "sure.json",
     }  # fmt: skip
-
-
-def test_merging_text_loads_neither_pytorch_nor_what_only_scores_need(tmp_path):
-    """Not even where they are installed: it would take seconds."""
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.txt").write_text("1,1,5,5,10,20,1,-1,-1,-1\n")
-    code = """
-import sys
-from tfsasm.cli.main import main
-try:
-    main(["merge", "--results", "results", "--output", "merged"])
-except SystemExit as end:
-    assert not end.code, end.code
-print(sorted({"torch", "onnxruntime", "trackeval", "matplotlib"} & set(sys.modules)))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
