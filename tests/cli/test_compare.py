@@ -297,14 +297,15 @@ def test_without_truth_there_is_nothing_to_compare(compare_, clips):
     assert "no ground truth of b; choose others by --sequences" in outcome.err
 
 
-@pytest.mark.parametrize("option", ["json", "csv", "plot", "output"])
-def test_nothing_is_replaced_without_overwrite(compare_, tmp_path, option):
-    place = tmp_path / ("out" if option == "output" else "c.png")
-    assert compare_(trackers="sort", **{option: place}).code == 0
-    refused = compare_(trackers="sort", **{option: place})
-    assert refused.code == 2
-    assert "--overwrite" in refused.err
-    assert compare_("--overwrite", trackers="sort", **{option: place}).code == 0
+def test_nothing_is_replaced_without_overwrite(compare_, tmp_path):
+    names = {"json": "c.json", "csv": "c.csv", "plot": "c.png", "output": "out"}
+    places = {option: tmp_path / name for option, name in names.items()}
+    assert compare_(trackers="sort", **places).code == 0
+    for option, place in places.items():
+        refused = compare_(trackers="sort", **{option: place})
+        assert refused.code == 2
+        assert "--overwrite" in refused.err
+    assert compare_("--overwrite", trackers="sort", **places).code == 0
 
 
 # What goes wrong on the way

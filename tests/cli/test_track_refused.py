@@ -264,17 +264,17 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(track, tmp_path,
     assert str(tmp_path / "file" / "results") in outcome.err
 
 
-@pytest.mark.parametrize("option", KINDS)
-def test_the_same_output_twice_asks_for_overwrite(track, tmp_path, option):
-    path = tmp_path / KINDS[option]
-    assert track(**{option: path}, end=2).code == 0
-    first = path.read_bytes()
-    outcome = track(**NO_WORK | {option: path}, end=4)
-    assert outcome.code == 2
-    assert f"{path} exists; give another name or --overwrite" in outcome.err
-    assert path.read_bytes() == first
-    assert track("--overwrite", **{option: path}, end=4).code == 0
-    assert path.read_bytes() != first
+def test_the_same_output_twice_asks_for_overwrite(track, tmp_path):
+    paths = {option: tmp_path / name for option, name in KINDS.items()}
+    assert track(**paths, end=2).code == 0
+    first = {option: path.read_bytes() for option, path in paths.items()}
+    for option, path in paths.items():
+        outcome = track(**NO_WORK | {option: path}, end=4)
+        assert outcome.code == 2
+        assert f"{path} exists; give another name or --overwrite" in outcome.err
+    assert first == {option: path.read_bytes() for option, path in paths.items()}
+    assert track("--overwrite", **paths, end=4).code == 0
+    assert all(path.read_bytes() != first[option] for option, path in paths.items())
 
 
 def test_a_folder_of_images_is_not_filled_twice(track, tmp_path):
