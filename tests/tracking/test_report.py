@@ -62,6 +62,13 @@ def report(tmp_path):
     return path
 
 
+def test_the_size_is_that_of_the_first_image_as_in_the_annotated_video(tmp_path):
+    with ReportFile(tmp_path / "v.report.html", title="v") as file:
+        for number, image in enumerate([IMAGE, IMAGE[:50, :80]], start=1):
+            file.write(Frame(image, number, "", None), people(_1=10.0))
+    assert data_of(tmp_path / "v.report.html")["size"] == [200, 100]
+
+
 def test_the_page_holds_every_box(report):
     data = data_of(report)
     assert (data["title"], data["size"]) == ("v.mp4", [200, 100])

@@ -212,7 +212,8 @@ class ReportFile(ResultFile):
 
     def part(self, frame: Frame, tracks: sv.Detections) -> str:
         """Nothing yet: the page is written whole."""
-        self._report.size = (frame.image.shape[1], frame.image.shape[0])
+        if not len(self._report):  # of several sizes: annotated videos have the first one's, too
+            self._report.size = (frame.image.shape[1], frame.image.shape[0])
         self._report.add(frame.number, frame.time, tracks)
         self._report.remember(frame, tracks)
         return ""
