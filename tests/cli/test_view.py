@@ -137,6 +137,16 @@ def test_a_result_in_mot_text_gets_a_page(view, folder):
     assert data["truth"]["switches"]
 
 
+def test_a_result_in_mot_text_has_the_times_of_its_video(view, folder):
+    times = [0.0, 0.1, 0.2, 0.9, 1.0, 1.5]
+    with VideoWriter(folder / "uneven.mp4", None) as video:
+        for time in times:
+            video.write(IMAGE, time)
+    (folder / "other.txt").write_text("6,1,10,10,20,30,1,-1,-1,-1\n")
+    _, [(data, _)], _ = view(folder / "other.txt", "--source", folder / "uneven.mp4")
+    assert data["times"] == pytest.approx([1000 * time for time in times], abs=2)
+
+
 @pytest.mark.parametrize("kind", ["appearance", "query"])
 def test_a_page_of_track_knows_the_plain_video_and_the_memory(tfsasm, folder, small_weights, kind):
     boxes = "".join(f"{frame},-1,20,10,30,50,0.95\n" for frame in range(1, 21))

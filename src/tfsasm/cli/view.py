@@ -117,7 +117,8 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
     from tfsasm.evaluation.trajectories import check, last_frame, rows_by_frame
     from tfsasm.motchallenge import read_tracks
     from tfsasm.tracking.report import Report
-    from tfsasm.video.source import open_video
+    from tfsasm.video.decoder import uneven_times
+    from tfsasm.video.source import VideoSource, open_video
 
     table = read_tracks(path, lax=True)
     tracks = trajectories(table)
@@ -128,11 +129,14 @@ def _of_rows(options: Options, path: Path) -> dict[str, Any]:
     with open_video(options.source) as source:
         rate, size, count = source.fps, source.size or (0, 0), source.count or 0
         report = Report(path.stem, size, rate, aspect=float(source.aspect))
+    times = uneven_times(options.source) if isinstance(source, VideoSource) else []
+    total = max(len(times) or count, last_frame(tracks), 1)
+    clock = times if len(times) == total else [None] * total
     shift = int((table.identity == 0).any())  # identities of a page count from 1
     by_frame, none = rows_by_frame(table.frame), np.zeros(0, np.int64)
-    for number in range(1, max(count, last_frame(tracks), 1) + 1):
+    for number, time in enumerate(clock, start=1):
         rows = by_frame.get(number, none)
-        report.add(number, None, sv.Detections(
+        report.add(number, time, sv.Detections(
             xyxy=ltwh_to_xyxy(table.ltwh[rows]), confidence=np.clip(table.confidence[rows], 0, 1),
             tracker_id=table.identity[rows] + shift,
         ))  # fmt: skip

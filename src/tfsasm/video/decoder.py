@@ -11,6 +11,7 @@ import sys
 import time as clock
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from tfsasm.limits import PIXELS, file_stand_in
 from tfsasm.video.containers import container_cut, films_behind, open_container, playlist_kind
 from tfsasm.video.hdr import HLG, PQ, tone_mapped
 from tfsasm.video.sound import Sound
-from tfsasm.video.timeline import AHEAD, REORDERED, Timeline
+from tfsasm.video.timeline import AHEAD, OFF_BEAT, REORDERED, Timeline
 
 # What a playlist may refer to: a file to no network, a network address to no file of this computer.
 PROTOCOLS_OF_STREAMS = (
@@ -235,6 +236,23 @@ class Decoder:
             if packet is None:
                 return
             previous = packet
+
+
+def uneven_times(path: Path) -> list[float]:
+    """Seconds from a video's first image to each one, told by its packets without decoding.
+
+    Empty where the rate is constant, so that numbers tell as much, and where packets do not tell.
+    """
+    with closing(Decoder(str(path), path.as_posix())) as video:
+        video._begin_anew()
+        told = [_seconds(p) for p in video._packets() if p.size and not p.is_discard]
+    clocks = sorted(clock for clock in told if clock is not None)
+    if len(clocks) < len(told) or video.timeline.restartable:
+        return []
+    times = [clock - clocks[0] for clock in clocks]
+    beats = [time * float(video.rate or 0) for time in times]
+    steady = video.rate and all(abs(beat - round(beat)) < OFF_BEAT for beat in beats)
+    return [] if steady else times
 
 
 def open_camera(index: int) -> Decoder:
