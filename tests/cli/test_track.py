@@ -83,6 +83,23 @@ def test_a_det_db_gives_the_same_boxes_whatever_its_keys_begin_with(scene, tmp_p
     assert stored.report() == []
 
 
+@pytest.mark.parametrize(("classes", "columns"), [((), ["1", "3"]), (("2",), ["-1"])])
+def test_yolos_text_files_are_tracked_within_their_classes(
+    tfsasm, scene, tmp_path, classes, columns
+):
+    (tmp_path / "labels").mkdir()
+    for image in scene.folder.iterdir():
+        lines = "0 0.3 0.5 0.1 0.4 0.9\n2 0.3 0.5 0.1 0.4 0.9\n"
+        (tmp_path / "labels" / f"{image.stem}.txt").write_text(lines)
+    outcome = tfsasm("track", scene.folder, "--detections", tmp_path / "labels", "--tracker",
+                     "motion", "--mot-output", tmp_path / "o.txt", "--quiet",
+                     *(["--classes", *classes] if classes else []))  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = [line.split(",") for line in (tmp_path / "o.txt").read_text().splitlines()]
+    assert sorted({row[7] for row in rows}) == sorted(columns)
+    assert len({row[1] for row in rows}) == len(columns)
+
+
 @pytest.mark.parametrize("preset", ["released", "paper"])
 def test_the_released_format_and_ours(usual, scene, small_weights, preset):
     """Released: identities from 0 and a literal 1. Ours: from 1, with scores."""

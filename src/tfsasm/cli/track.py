@@ -70,7 +70,8 @@ class Options(TrackerOptions, DetectorOptions, EngineOptions):
     quiet: bool = False
     """No progress bar."""
     detections: Path | None = None
-    """Stored detections: a MOT det.txt or a det_db JSON."""
+    """Stored detections: a MOT det.txt, a det_db JSON, or a folder of YOLO's text files (labels/,
+    as Ultralytics saves them)."""
     start: int = 1
     """First frame, counted from 1."""
     end: int | None = None
@@ -149,8 +150,9 @@ def with_defaults(options: Options, detector: Detector | None = None) -> Options
         _check_streams(options)
     if options.detections is not None and options.detector is not None:
         raise InputError("--detections and --detector both say where the boxes come from; give one")
-    if options.detections is not None and options.classes:
-        raise InputError("--classes choose what a --detector finds; --detections are taken whole")
+    if options.detections is not None and options.classes and not options.detections.is_dir():
+        raise InputError("--classes choose what a --detector finds, or of a folder of YOLO's text "
+                         "files; other --detections are taken whole")  # fmt: skip
     if options.detections is None and options.detector is None and detector is None:
         if options.detector_weights is not None:
             raise InputError("--detector-weights needs the name of its --detector, as yolox-x")

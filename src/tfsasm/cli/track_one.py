@@ -217,7 +217,7 @@ def _open_detector(options: Options, sources: Sequence[str]) -> Detector:
     if options.detections is not None:
         return open_detections(
             options.detections, source_name=str(Path(sources[0]).resolve()),
-            skip_bad=options.skip_bad_detections,
+            skip_bad=options.skip_bad_detections, classes=options.classes,
         )  # fmt: skip
     if options.detector is None:
         return NoDetector()

@@ -45,6 +45,8 @@ Settings = (
     yolox.YoloxSettings | huggingface.HuggingFaceSettings | deformable_detr.DetrSettings
 )
 
+NAMES = (*yolox.NAMES, deformable_detr.NAME)
+
 CHOICES = (
     f"{yolox.PACKAGED} (in the package), {', '.join(yolox.SHA256)} (downloaded once, or from "
     f"--detector-weights FILE), {deformable_detr.NAME} (needs --detector-weights FILE), and "
@@ -103,7 +105,7 @@ def default_settings(
     settings: Settings
     if name.startswith(huggingface.PREFIX):
         settings = huggingface.HuggingFaceSettings(score_threshold=score_threshold, device=device)
-    elif name in (*yolox.NAMES, deformable_detr.NAME):
+    elif name in NAMES:
         kind = deformable_detr.DetrSettings if name == deformable_detr.NAME else yolox.YoloxSettings
         settings = kind(score_threshold=score_threshold, device=device)
     else:

@@ -1,4 +1,5 @@
-"""Detections that were made earlier: a MOT `det.txt`, or the det_db JSON of MOTRv2 (SPEC 2.3).
+"""Detections that were made earlier: a MOT `det.txt`, the det_db JSON of MOTRv2 (SPEC 2.3), or a
+folder of YOLO's text files.
 
 A det_db names its frames by path, and seldom by the path the frames have here: another root, `./`,
 no `img1`. So a frame is found in two steps. Its folder decides the sequence, by name and never by
@@ -8,19 +9,24 @@ guess where the file knows several; then its file name (for a video, its number)
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
-from tfsasm.boxes import look_normalised, ltwh_to_xyxy
 from tfsasm.detection.det_db import DetDb, Folder, components, kind_of, read_det_db
-from tfsasm.detection.proposals import Proposals
+from tfsasm.detection.entries import (
+    NAMED,
+    MissingRule,
+    Stored,
+    form_of,
+    place_of,
+    trailing_number,
+)
+from tfsasm.detection.yolo_text import YoloLabels
 from tfsasm.errors import InputError, first_few
 from tfsasm.motchallenge import FRAMES_FROM_0, read_detections
 from tfsasm.tables import Doubles
@@ -28,86 +34,8 @@ from tfsasm.video.source import Frame
 
 log = logging.getLogger(__name__)
 
-MissingRule = Literal["empty", "error"]
 
-_NAMED = 5  # how many frames or sequences a message names before it only counts
-
-
-class _Stored:
-    """Boxes that a file has of frames, and what is to be said of the file."""
-
-    def __init__(self, path: Path | str, missing: MissingRule) -> None:
-        self._path, self._rule = path, missing
-        self._notes: list[str] = []
-        self._guesses: dict[str, str] = {}
-        self._absent = 0
-        self._first_absent: list[str] = []  # not all: a video may have no end
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._path)!r})"
-
-    def __call__(self, frame: Frame) -> Proposals:
-        """The proposals of `frame`, in the file's order."""
-        height, width = frame.image.shape[:2]
-        rows = self.boxes(frame)
-        return Proposals.from_ltwh(rows[:, :4], rows[:, 4], width, height)
-
-    def boxes(self, frame: Frame) -> Doubles:
-        """As the file has them: `[P, 5]` left, top, width, height in pixels and score.
-
-        None, and counted, for a frame that is not in the file. Raises `InputError` for one when
-        that is an error.
-        """
-        rows = self._find(frame)
-        if rows is not None:
-            return rows
-        label = f"{frame.number} ({frame.name})"
-        if self._rule == "error":
-            raise InputError(f"{self._path} has no entry for frame {label}; add it, or let missing "
-                             "frames count as frames without detections")
-        self._absent += 1
-        if len(self._first_absent) < _NAMED:
-            self._first_absent.append(label)
-        return np.zeros((0, 5))
-
-    def report(self) -> list[str]:
-        """Lines left out, scores out of range, guesses made and frames without an entry."""
-        notes = [*self._notes, *self._guesses.values()]
-        if self._absent:
-            first = first_few(self._first_absent, _NAMED, count=self._absent)
-            notes.append(f"{self._path} has no entry for {self._absent} frame(s), taken as empty: "
-                         f"{first}")
-        return notes
-
-    def _find(self, frame: Frame) -> Doubles | None:
-        raise NotImplementedError
-
-    def _guess(self, kind: str, what: str) -> None:
-        """Report once what was assumed."""
-        if kind not in self._guesses:
-            self._guesses[kind] = f"{self._path}: {what}"
-            log.warning("%s", self._guesses[kind])
-
-    def _check(self, boxes: Doubles) -> None:
-        """Note scores outside [0, 1], which some old detectors have, among `boxes` `[P, 5]`.
-
-        Raises `InputError` if the boxes look normalised.
-        """
-        whole = not (boxes[:, :4] % 1).any()  # pixels of a tiny image
-        if not whole and look_normalised(ltwh_to_xyxy(boxes[:, :4])):
-            first = ",".join(f"{value:g}" for value in boxes[0, :4])
-            raise InputError(
-                f"all {len(boxes)} boxes in {self._path} lie within 0 to 1 (the first is {first}), "
-                "so they look normalised; wanted are left, top, width and height in pixels: "
-                "multiply them by the width and height of the image"
-            )
-        scores = boxes[:, 4]
-        if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-            self._notes.append(f"{self._path} has scores from {scores.min():g} to "
-                               f"{scores.max():g}; expected are 0 to 1")
-
-
-class MotDetections(_Stored):
+class MotDetections(Stored):
     """Proposals of a MOT `det.txt`, found by the frame's number.
 
     `first` is the file's number of the source's first frame, above 1 where the file is of a longer
@@ -131,7 +59,7 @@ class MotDetections(_Stored):
         return self._frames.get(frame.number + self._before)
 
 
-class DetectionDatabase(_Stored):
+class DetectionDatabase(Stored):
     """Proposals of a det_db JSON: one object, key -> list of `"left,top,width,height,score\\n"`.
 
     The sequence is the one whose name is in the frame's path, or in `source_name`; a file of one
@@ -160,14 +88,14 @@ class DetectionDatabase(_Stored):
             self._sequence(sure)
 
     def _find(self, frame: Frame) -> Doubles | None:
-        where, stem = _place(frame.name)
+        where, stem = place_of(frame.name)
         folder = self._folder(where, stem)
         if folder is None:
             return None
         names = self._sequence(folder)
-        if stem is not None and _form(stem) in names.forms:
+        if stem is not None and form_of(stem) in names.forms:
             position = names.positions.get(stem)
-            if names.from_zero and _trailing_number(stem) == frame.number:
+            if names.from_zero and trailing_number(stem) == frame.number:
                 self._guess("names", "its keys begin with 0 and the images with 1; boxes are found "
                             "by name")
         else:
@@ -223,12 +151,12 @@ class DetectionDatabase(_Stored):
                     return best[0]
                 several = several or best
         if several:
-            fit = first_few([_join(folder) for folder in several], _NAMED)
+            fit = first_few([_join(folder) for folder in several], NAMED)
             raise self._unknown(f"{fit} agree with it alike", where)
         return None
 
     def _unknown(self, why: str, where: Folder) -> InputError:
-        known = first_few([_join(_strip(folder)) for folder in self._file.folders], _NAMED)
+        known = first_few([_join(_strip(folder)) for folder in self._file.folders], NAMED)
         return InputError(
             f"{self._path} does not identify the sequence of a frame in {_join(where)}: {why}. The "
             f"frame's path must contain the sequence's name, and the file has {known}")
@@ -239,22 +167,14 @@ class _Names:
 
     def __init__(self, positions: dict[str, int]) -> None:
         self.positions = positions
-        self.forms = {_form(stem) for stem in positions}
-        numbers = {stem: _trailing_number(stem) for stem in positions}
+        self.forms = {form_of(stem) for stem in positions}
+        numbers = {stem: trailing_number(stem) for stem in positions}
         counts = Counter(numbers.values())
         self.from_zero = 0 in counts
         self.by_number = {
             number: positions[stem] for stem, number in numbers.items()
             if number is not None and counts[number] == 1
         }  # fmt: skip
-
-
-def _place(name: str) -> tuple[Folder, str | None]:
-    """A frame's folder and file stem; for a frame of a video, the video's path and None."""
-    if video := re.fullmatch(r"(.*)#\d+", name, flags=re.DOTALL):
-        return components(video[1]), None
-    parts = components(name)
-    return (parts[:-1], PurePosixPath(parts[-1]).stem) if parts else ((), "")
 
 
 def _is_benchmark(folder: Folder) -> bool:
@@ -288,17 +208,6 @@ def _common(a: Folder, b: Folder) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _form(stem: str) -> tuple[str, int]:
-    """What is alike in the file names of one sequence: what precedes the number, and its width."""
-    before = stem.rstrip("0123456789")
-    return before, len(stem) - len(before)
-
-
-def _trailing_number(stem: str) -> int | None:
-    before, width = _form(stem)
-    return int(stem[len(before):]) if 0 < width <= 18 else None
-
-
 def _join(folder: Folder) -> str:
     return "/".join(folder) or "(no folder)"
 
@@ -306,8 +215,10 @@ def _join(folder: Folder) -> str:
 def open_detections(
     path: Path | str, *, source_name: str | None = None, skip_bad: bool = False,
     missing: MissingRule = "empty", read: Callable[[Path | str], DetDb] = read_det_db,
-) -> MotDetections | DetectionDatabase:
-    """Stored detections: a MOT `det.txt` or a det_db JSON, by suffix and first character.
+    classes: Sequence[str] = (),
+) -> Stored:
+    """Stored detections: a MOT `det.txt`, a det_db JSON, or a folder of YOLO's text files, of which
+    `classes` are taken.
 
     `source_name` is the video or folder the frames come from, best as a full path: it helps to
     find the sequence in a JSON when a frame's own name says too little. A frame the file does not
@@ -318,7 +229,7 @@ def open_detections(
     leaves bad detection lines out and counts them.
     """
     if Path(path).is_dir():
-        raise InputError(f"{path} is a folder; give a det.txt or a det_db JSON")
+        return YoloLabels(path, skip_bad=skip_bad, missing=missing, classes=classes)
     if kind_of(Path(path)) == "mot":
         return MotDetections(path, skip_bad=skip_bad, missing=missing)
     return DetectionDatabase(

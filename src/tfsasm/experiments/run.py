@@ -22,8 +22,9 @@ import supervision as sv
 from tfsasm.datasets.bdd100k import CATEGORIES, category
 from tfsasm.detection.det_db import DetDb, read_det_db
 from tfsasm.detection.detectors import Detector, NoDetector
+from tfsasm.detection.entries import Stored
 from tfsasm.detection.proposals import Proposals, as_detections
-from tfsasm.detection.stored import DetectionDatabase, MotDetections, open_detections
+from tfsasm.detection.stored import MotDetections, open_detections
 from tfsasm.errors import InputError
 from tfsasm.evaluation.result_files import result_file
 from tfsasm.experiments.plan import Experiment, Task
@@ -41,8 +42,6 @@ _AHEAD = 2  # frames read and encoded in advance where nothing is timed
 
 NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 """The image of a frame without one."""
-
-Stored = MotDetections | DetectionDatabase
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,6 @@ from tfsasm.video.source import Frame, Source, open_video
 if TYPE_CHECKING:
     from tfsasm.tracking.streams import Together
 
-STORED = (".txt", ".json")
-"""Suffixes of files with detections: MOT det.txt and det_db."""
-
 GivenSource = Source | Path | str | int | cv2.VideoCapture | Iterable[np.ndarray | Frame]
 """A video: what `open_video` takes or gave, a `cv2.VideoCapture`, or any iterable of frames."""
 
@@ -233,6 +230,17 @@ def _captured(capture: Any) -> GivenFrames:
     return frames
 
 
+def is_stored(given: GivenDetector) -> bool:
+    """Whether this is a file of detections, or a folder of them that is not called as a detector
+    is (`./yolox-nano` is one)."""
+    from tfsasm.detection.detectors import NAMES
+
+    if not isinstance(given, Path | str):
+        return False
+    folder = given not in NAMES and Path(given).is_dir()
+    return folder or Path(given).suffix.lower() in (".txt", ".json")
+
+
 def as_detector(given: GivenDetector, source: GivenSource) -> Callable[[Frame], Given]:
     """Any detector as a function of a frame. Raises `InputError` for what is none."""
     if given is None:
@@ -246,7 +254,7 @@ def as_detector(given: GivenDetector, source: GivenSource) -> Callable[[Frame], 
                 "detections, or a function of a frame that returns its boxes"
             )
         return given
-    if isinstance(given, str) and Path(given).suffix.lower() not in STORED:
+    if isinstance(given, str) and not is_stored(given):
         from tfsasm.detection.detectors import detector as detector_by_name
 
         return detector_by_name(given)

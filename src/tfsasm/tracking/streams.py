@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from tfsasm.detection.proposals import Given
 from tfsasm.errors import InputError, TfsasmError
 from tfsasm.runtime.preprocess import as_bgr
 from tfsasm.tracking.query import QueryTracker
-from tfsasm.tracking.run import STORED, GivenDetector, GivenSource, as_detector, track_video
+from tfsasm.tracking.run import GivenDetector, GivenSource, as_detector, is_stored, track_video
 from tfsasm.video.source import Frame
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ def track_videos(
     """
     if streams < 1:
         raise InputError(f"streams is {streams}; give 1 or more")
-    if not (isinstance(detector, Path | str) and Path(detector).suffix.lower() in STORED):
+    if not is_stored(detector):
         detector = as_detector(detector, 0)  # once for all
     failed, together = list[TfsasmError](), Together(tracker)
 
