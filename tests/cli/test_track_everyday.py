@@ -33,10 +33,14 @@ def walk(tfsasm, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("embedder", ["hist", "none"])
-def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, embedder):
+@pytest.mark.parametrize(("flags", "embedder"), [
+    pytest.param(["--tracker", "appearance", "--embedder", "hist"], "hist", id="hist"),
+    pytest.param(["--tracker", "appearance", "--embedder", "none"], "none", id="none"),
+    pytest.param(["--tracker", "motion"], "none", id="motion"),
+])
+def test_the_appearance_tracker_needs_no_weights(walk, tmp_path, flags, embedder):
     outcome = walk(
-        "--tracker", "appearance", "--embedder", embedder, "--set", "match.hits=1",
+        *flags, "--set", "match.hits=1",
         "--mot-output", tmp_path / "o.txt", "--json-output", tmp_path / "o.json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
@@ -61,6 +65,8 @@ def test_nano_is_a_query_tracker_that_the_command_takes_by_name(walk, tmp_path):
                  "--embedder is for --tracker appearance", id="query"),
     pytest.param(["--weights", "tiny", "--embedder", "hist"],
                  "--embedder is for --tracker appearance", id="weights ask for query"),
+    pytest.param(["--tracker", "motion", "--embedder", "hist"],
+                 "--embedder is for --tracker appearance, and this is motion", id="motion"),
     pytest.param(["--tracker", "appearance", "--short-side", "200"],
                  "--short-side is for --tracker query", id="appearance"),
     pytest.param(["--tracker", "appearance", "--batch-encode", "2"],

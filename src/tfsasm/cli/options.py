@@ -260,9 +260,12 @@ def _with_kind_of_tracker(options: Chosen) -> Chosen:
     given = (*(f"{key}={value}" for key, value in settings.items()), *options.set)
     if name in CLASSICS:
         return replace(options, tracker=name, set=given)
+    if name == "motion":
+        if options.embedder != "none" and (useless := _given(options, "appearance")):
+            raise InputError(f"{flag(useless[0])} is for --tracker appearance, and this is motion")
+        options, given = replace(options, embedder="none"), ("gallery.kind=none", *given)
     if name in APPEARANCE:
-        alone = ("gallery.kind=none",) if name == "motion" else ()
-        return replace(options, tracker="appearance", set=(*alone, *given))
+        return replace(options, tracker="appearance", set=given)
     name = ALIASES.get(name, name)
     if options.preset not in ("default", name):
         raise InputError(f"--tracker {options.tracker} and --preset {options.preset} differ")
