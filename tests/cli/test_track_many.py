@@ -12,6 +12,7 @@ import pytest
 from helpers.commands import run_command
 from helpers.finders import Finder, pictures
 from helpers.scenes import write_images
+from tfsasm.cli.track_one import without_results
 from tfsasm.errors import InputError
 
 LENGTHS = {"a": 6, "b": 4, "c": 5}
@@ -53,6 +54,21 @@ def test_videos_together_are_what_they_are_alone(videos, alone, tmp_path, worker
     assert contents(tmp_path / "out") == alone
     assert f"{videos[1]}: 4 frames, " in outcome.out
     assert outcome.out.count("a word of the detector") == 1
+
+
+def test_what_a_shell_names_beside_the_videos_is_no_video(tfsasm, tmp_path, monkeypatch):
+    """`clips/*` has the results of an earlier run, too."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"one{end}" for end in (".json", ".mot.txt", ".report.html", ".tracked.mp4")]
+    for name in ("one.mp4", "one.notes.txt", "track.partial", *names):
+        (tmp_path / name).write_text("")
+    given = ["one.mp4", *names, "./one.coco.json"]
+    assert without_results([*given, "track.partial", "one.notes.txt", "0"]) == [
+        "one.mp4", "one.notes.txt", "0"]  # fmt: skip
+    assert without_results(["one.tracked.mp4"]) == ["one.tracked.mp4"]
+    assert "one.json exists; give another name or --overwrite" in tfsasm(
+        "track", "one.mp4", *names, "--save", "json"
+    ).err
 
 
 def test_a_video_that_fails_costs_no_other_and_is_tried_again(videos, alone, tmp_path):

@@ -118,8 +118,9 @@ def run(
 
     sources = find_sources(options.source)  # a name that is wrong is answered at once
     options = with_defaults(options, detector)
-    from tfsasm.cli.track_one import address_of, check, load_job, places, track_one
+    from tfsasm.cli.track_one import address_of, check, load_job, places, track_one, without_results
 
+    sources = without_results(sources)
     if options.dry_run:
         from tfsasm.cli.estimate import estimate
 

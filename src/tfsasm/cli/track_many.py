@@ -22,7 +22,7 @@ from rich.console import Console
 from tfsasm.cli import FAILED, INTERRUPTED, OK
 from tfsasm.cli.options import EngineOptions, make_engine
 from tfsasm.cli.progress import event_progress, print_lines
-from tfsasm.cli.track_one import Tracked, address_of, check, load_job, places, steps
+from tfsasm.cli.track_one import JOURNAL, Tracked, address_of, check, load_job, places, steps
 from tfsasm.detection.detectors import Detector
 from tfsasm.detection.run import Journal
 from tfsasm.errors import InputError, TfsasmError
@@ -65,7 +65,7 @@ def track_many(
         if options.streams > 1:
             engine = Streams(options.streams)
         writing = replace(options, overwrite=True)  # what a lost worker has left, too
-        begun = (beside / "track.partial").exists()  # then what is there is of that run, or refused
+        begun = (beside / JOURNAL).exists()  # then what is there is of that run, or refused
         check(writing if begun else options, sources, kept)
         names = [public_address(source) for source in sources]
         videos = dict(zip(names, zip(sources, kept, strict=True), strict=True))
@@ -183,7 +183,7 @@ def _journal(
         }
         yield RemoteJournal(address, about, results, overwrite=options.overwrite)
         return
-    path = check_folder(beside) / "track.partial"
+    path = check_folder(beside) / JOURNAL
     with Journal(path, about, overwrite=options.overwrite) as journal:
         for name, (_, files) in videos.items():
             if name in journal.finished and not all(file.exists() for file in files.values()):
@@ -231,9 +231,9 @@ class RemoteJournal:
         self, address: str, about: Mapping[str, Any], results: Mapping[str, Sequence[str]], *,
         overwrite: bool,
     ) -> None:
-        self.path = f"{public_address(address)}/track.partial"
+        self.path = f"{public_address(address)}/{JOURNAL}"
         self._system, folder = _opened(address)
-        self._place = f"{folder}/track.partial"
+        self._place = f"{folder}/{JOURNAL}"
         with _writing(address):
             files = {file for names in results.values() for file in names}
             there = {file for file in files if self._system.exists(f"{folder}/{file}")}

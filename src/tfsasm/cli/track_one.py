@@ -68,6 +68,9 @@ SUFFIXES: dict[Kind, str] = {
 }  # fmt: skip
 """What the file of a kind is called after the name of its video."""
 
+JOURNAL = "track.partial"
+"""The name of what says, beside the results of many videos, which are done."""
+
 _OF_FILES = {*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".txt", ".json", ".csv", ".html", ".xml"}
 """Suffixes of an output that is no folder."""
 
@@ -140,6 +143,15 @@ def places(options: Options, source: str) -> dict[Kind, Path]:
         name = f"camera-{source}" if source.isdecimal() else urlsplit(address).path.split("/")[-1]
         name = re.sub(r"[^\w.-]+", "-", name) or "stream"
     return {kind: folder / f"{name}{SUFFIXES[kind]}" for kind in options.save} | files
+
+
+def without_results(sources: Sequence[str]) -> list[str]:
+    """Without what earlier runs have left beside the others: a shell names it for `clips/*`."""
+    left = {os.path.join(source, "..", JOURNAL) for source in sources}
+    for name in (stem for source in sources for stem in (source, os.path.splitext(source)[0])):
+        left |= {name + suffix for suffix in SUFFIXES.values()}
+    known = {*map(os.path.normpath, left)}
+    return [source for source in sources if os.path.normpath(source) not in known]
 
 
 def address_of(output: Path | None) -> str | None:
