@@ -1,6 +1,7 @@
 """Any tracker over a whole video."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tfsasm.tracking.appearance.tracker import AppearanceTracker
 from tfsasm.tracking.config import released
 from tfsasm.tracking.load import load
 from tfsasm.tracking.query import QueryTracker
-from tfsasm.tracking.run import threads_of_a_part, track_video
+from tfsasm.tracking.run import is_stored, threads_of_a_part, track_video
 from tfsasm.video.source import open_video
 
 
@@ -111,6 +112,15 @@ def test_an_open_source_is_used_as_it_is(scene, tracker):
     run = list(tracker.track(source, open_detections(scene.detections)))
     assert [frame.number for frame, _ in run] == [4, 8, 12]
     assert list(source) == []  # closed
+
+
+def test_a_folder_of_detections_is_told_from_the_name_of_a_detector(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("labels", "yolox-nano"):
+        (tmp_path / name).mkdir()
+    stored = ("labels", "./yolox-nano", Path("labels"), "det.txt", Path("det_db.json"))
+    assert all(is_stored(given) for given in stored)
+    assert not any(is_stored(given) for given in ("yolox-nano", "yolox-s", None, print))
 
 
 def test_an_unknown_detector_is_named(scene, tracker):
