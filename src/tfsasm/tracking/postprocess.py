@@ -207,10 +207,11 @@ def with_gaps_filled(text: str, max_gap: int) -> tuple[str, int]:
     whole = [(int(numbers[0]), line) for (_, numbers), line in zip(rows, lines, strict=True)]
     last = dict[int, int]()
     for row in sorted(range(len(rows)), key=lambda row: whole[row][0]):
-        fields, end = rows[row]
+        end = rows[row][1]
         before = last.get(int(end[1]), row)
         last[int(end[1])] = row
-        (fields, start), first = rows[before], whole[before][0]
+        fields, start = rows[before]
+        first = whole[before][0]
         gap = whole[row][0] - first
         for step in range(1, gap if gap < max_gap else 0):
             between = start + (end - start) * step / gap
