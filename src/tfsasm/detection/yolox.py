@@ -53,6 +53,8 @@ _STRIDES = ((8, 16, 32), (8, 16, 32, 64))  # the usual pyramid; the one of the P
 
 _PAD = 114
 
+_SMALL = (128, 192)  # a size that takes a tenth of the time of the usual ones
+
 _USER = "YOLOX as an ONNX file"
 
 _ON_GPU = "pip install onnxruntime-gpu in its place, or give a PyTorch file by --detector-weights"
@@ -236,11 +238,10 @@ class YoloxDetector(Yolox):
             names=read_names(about.get("names", "")) if names is None else names,
         )  # fmt: skip
         if not self._fixed:  # whatever it says of itself, it may not run on images of another size
-            smaller = (size[0] - 32, size[1])
             self._fixed = True
             with suppress(InputError):
-                output = self._run(np.full((*smaller, 3), _PAD, np.uint8))
-                self._fixed = len(output) != len(grid(smaller, self._strides))
+                output = self._run(np.full((*_SMALL, 3), _PAD, np.uint8))
+                self._fixed = len(output) != len(grid(_SMALL, self._strides))
 
     def infer(self, batch: Floats) -> Any:
         """See `Yolox.infer`. Raises `InputError` for a file that fails."""
