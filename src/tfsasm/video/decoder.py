@@ -229,13 +229,20 @@ class Decoder:
                 self._failure = str(error.strerror)
                 packet = None
             last = packet is None or packet.size == 0
-            if previous is not None and last and previous.is_corrupt:
-                self._failure = "its last frame is damaged"
+            if previous is not None and last and (reason := self._partial(previous)):
+                self._failure = reason
             elif previous is not None:
                 yield previous
             if packet is None:
                 return
             previous = packet
+
+    def _partial(self, packet: av.Packet) -> str:
+        """Why the last packet is not whole. In MPEG-TS the end of the file alone tells: FFmpeg has
+        no length there, and its threads do not always mark the image."""
+        if packet.is_corrupt:
+            return "its last frame is damaged"
+        return container_cut(self._path) if self._path and "mpegts" in self._kinds else ""
 
 
 def uneven_times(path: Path) -> list[float]:
