@@ -1,8 +1,6 @@
 """Work in processes that may die."""
 
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -12,26 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tfsasm.errors import InputError
+from helpers.works import make, make_writer, refuse, share
 from tfsasm.experiments.pool import Advanced, Failed, Finished, Processes
-from tfsasm.files import atomic_path
-
-
-def make(folder):
-    """Counts to the number in a name; some names fail, some take processes down with them."""
-
-    def work(name):
-        yield from range(1, int(name[-1]) + 1)
-        if name.startswith("bad"):
-            raise InputError(f"{name} is bad")
-        if name.startswith("bug"):
-            raise KeyError(name)
-        if name.startswith("die") or (name.startswith("once") and not (folder / name).exists()):
-            (folder / name).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return f"did {name}"
-
-    return work
 
 
 def outcomes(events):
@@ -43,17 +23,6 @@ def test_every_name_is_worked_on_and_reported(tmp_path):
     found = {name: Finished(name, f"did {name}") for name in ("a2", "b1", "c3")}
     assert outcomes(events) == found
     assert [e.done for e in events if isinstance(e, Advanced) and e.name == "c3"] == [1, 2, 3]
-
-
-def make_writer(folder):
-    def work(name):
-        with atomic_path(folder / name) as half:
-            half.write_text("half")
-            while True:
-                time.sleep(0.01)
-                yield 1
-
-    return work
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -88,18 +57,9 @@ def test_work_that_cannot_begin_fails_on_every_name():
     assert found == {name: Failed(name, "no weights") for name in ("a1", "b1", "c1")}
 
 
-def refuse():
-    raise InputError("no weights")
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nothing_to_do_is_nothing_done(workers):
     assert list(Processes(workers)([], partial(make, None))) == []
-
-
-def share(_):
-    yield 1
-    return os.environ["OMP_NUM_THREADS"]
 
 
 def test_workers_that_need_no_pytorch_do_not_wait_until_it_is_loaded(monkeypatch):

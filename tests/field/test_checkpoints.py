@@ -43,7 +43,8 @@ def test_prefixes_and_wrappers_are_taken_off_and_told(tmp_path, caplog, state, p
     content = named if wrapper is None else {wrapper: named, "epoch": 3}
     path = saved(tmp_path / "last.pth", content)
     loaded, _ = load_model(path)
-    assert all(torch.equal(v, to_published(loaded.state_dict())[n]) for n, v in state.items())
+    found = to_published(loaded.state_dict())
+    assert all(torch.equal(tensor, found[name]) for name, tensor in state.items())
     assert f"every name begins with {prefix}; it was left out" in caplog.text
 
 
@@ -52,7 +53,8 @@ def test_the_only_state_dict_of_a_file_is_taken_and_told(tmp_path, caplog, state
     """LiheYoung/UniMatch#31, ohhhyeahhh/SiamCAR#95: weights beside other things."""
     path = saved(tmp_path / "last.pth", {"epoch": 3, "model": None, key: state, "optimizer": {}})
     loaded, _ = load_model(path)
-    assert all(torch.equal(v, to_published(loaded.state_dict())[n]) for n, v in state.items())
+    found = to_published(loaded.state_dict())
+    assert all(torch.equal(tensor, found[name]) for name, tensor in state.items())
     assert f"the tensors are those under {key}" in caplog.text
 
 

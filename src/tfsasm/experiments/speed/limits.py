@@ -28,6 +28,7 @@ from tfsasm.motrv2.fast.layers import PackedConv, PackedLinear
 from tfsasm.motrv2.fast.precision import KINDS
 from tfsasm.motrv2.model import MOTRv2
 from tfsasm.motrv2.transformer import Queries
+from tfsasm.pytorch import Undrawn
 from tfsasm.runtime.preprocess import resized_shape
 
 INT8 = "int8"
@@ -101,7 +102,7 @@ def needs(
     """
     layers: list[Layer] = []
     sides = resized_shape(height, width, network.short_side, network.max_side)
-    with torch.device("meta"), torch.no_grad():
+    with Undrawn(), torch.device("meta"), torch.no_grad():
         model = MOTRv2(network.model)
         image = torch.empty(1, 3, *sides)
         content = Queries(torch.empty(queries, network.model.width), torch.empty(queries, 4))
