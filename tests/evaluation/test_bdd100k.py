@@ -173,15 +173,27 @@ def test_truth_in_one_file_is_as_good(folders, whole, tmp_path):
     pytest.param("1,1,5,5,9,9,1,9,-1,-1", "v.txt has class 9 in frame 1; wanted is 1 to 8", id="9"),
     pytest.param("1,1,5,5,9,9,1,1.5,-1,-1", "has class 1.5", id="no whole number"),
     pytest.param("3,1,5,5,9,9,1,1,-1,-1", "has frame 3, but the frames are 1 to 2", id="too late"),
+    pytest.param("1,4,5,5,9,9,1,3\n1,4,50,5,9,9,1,3", "has id 4 twice in frame 1", id="twice"),
 ])
 def test_bad_text_results_are_named(tmp_path, line, message):
-    (tmp_path / "gt").mkdir()
-    (tmp_path / "r").mkdir()
-    frames = [{"name": f"v-{n}.jpg", "videoName": "v", "frameIndex": n} for n in (0, 1)]
-    (tmp_path / "gt" / "v.json").write_text(json.dumps(frames))
-    (tmp_path / "r" / "v.txt").write_text(line)
     with pytest.raises(InputError, match=message):
-        score_folders(tmp_path / "gt", tmp_path / "r", "bdd100k")
+        scored_text(tmp_path, line)
+
+
+def test_tracks_of_two_classes_may_have_the_same_id(tmp_path):
+    """As trackers give them that run once for each class; TrackEval asks for no more."""
+    report = scored_text(tmp_path, "1,4,5,5,9,9,1,1\n1,4,50,5,9,9,1,3").report
+    assert [name for name, scores in report.classes.items() if scores.FP] == ["pedestrian", "car"]
+
+
+def scored_text(folder, text):
+    """Of a video of two frames without labels."""
+    (folder / "gt").mkdir()
+    (folder / "r").mkdir()
+    frames = [{"name": f"v-{n}.jpg", "videoName": "v", "frameIndex": n} for n in (0, 1)]
+    (folder / "gt" / "v.json").write_text(json.dumps(frames))
+    (folder / "r" / "v.txt").write_text(text)
+    return score_folders(folder / "gt", folder / "r", "bdd100k")
 
 
 def test_videos_that_one_side_lacks_are_named(folders, tmp_path):

@@ -75,11 +75,15 @@ def has_bdd100k_layout(place: Path) -> bool:
 
 
 def load_labels(truth: Path, result: Path, length: int | None, name: str) -> tuple[Labels, Labels]:
-    """Both sides of a video. Raises `InputError` for files that have no meaning."""
+    """Both sides of a video, whose classes may have the same ids: each is scored by itself.
+
+    Raises `InputError` for files that have no meaning.
+    """
     sides = scalabel_labels(_video(truth, name)), result_labels(result, name)
     end = length or last_frame(*(side.boxes for side in sides))
     for side, path in zip(sides, (truth, result), strict=True):
-        check(side.boxes, end, str(path))
+        for kind in dict.fromkeys((*CATEGORIES, *side.classes.tolist())):
+            check(side.boxes[side.classes == kind], end, str(path))
     return sides
 
 
