@@ -414,6 +414,20 @@ def test_images_that_came_later_need_another_folder(by_appearance, clips, tmp_pa
     assert by_appearance("--sequences", "b").code == 0
 
 
+def test_a_folder_of_detections_is_known_by_its_content(by_appearance, clips, tmp_path):
+    folder = tmp_path / "boxes"
+    folder.mkdir()
+    for name in NAMES:
+        shutil.copy(clips / name / "det" / "det.txt", folder / f"{name}.txt")
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    assert by_appearance("--sequences", "a", detections=folder).code == 0
+    (moved / "b.txt").write_text("1,-1,1,1,9,9,0.9\n")
+    assert "1 of 2 sequences" in by_appearance("--sequences", "a", "b", detections=moved).out
+    (moved / "a.txt").write_text("1,-1,1,1,9,9,0.9\n")
+    refused = by_appearance("--sequences", "a", detections=moved)
+    assert "other settings: detections.a was sha256:" in " ".join(refused.err.split())
+
+
 def test_which_sequences_are_named_does_not_count(by_appearance, clips, tmp_path):
     shutil.rmtree(clips / "b" / "img1")
     for names in (["a"], ["b"], NAMES, ["c", "a"]):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,7 @@ def test_a_file_of_detections_is_known_by_its_content(tmp_path):
     first, other = tmp_path / "a.json", tmp_path / "b.json"
     for path in (first, other):
         path.write_text("{}")
-    assert detections_setting(first) == detections_setting(other)
-    assert detections_setting(tmp_path) == str(tmp_path)
-    assert detections_setting(None) == "beside each sequence"
+    known = detections_setting(first, {})
+    assert known == detections_setting(other, {})
+    for given in (tmp_path, Path("det.txt"), None):  # in a folder, in each sequence, beside it
+        assert detections_setting(given, {"s": first}) == {"s": known}

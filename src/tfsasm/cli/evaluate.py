@@ -54,9 +54,8 @@ def run(
     )
     settings = settings_of(options, spec, experiment)
     finished = resume(
-        options, experiment, {label: settings}, _described, console, errors, detector,
-        by_sequence=() if label == "query" else ("images",),
-    )  # fmt: skip
+        options, experiment, {label: settings}, _described, console, errors, detector
+    )
     without = [name for name, task in experiment.tasks.items() if task.source is None]
     if without and spec.uses_images:
         print_lines(console, f"no images of {first_few(without)}: tracked by motion alone there, "

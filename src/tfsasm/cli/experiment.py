@@ -1,6 +1,6 @@
 """What `evaluate`, `ablate` and `compare` share: an experiment of the options, run and scored."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -118,7 +118,7 @@ def embedder_loader(options: object) -> Callable[[], Embedder | None]:
 def resume(
     options: ResultsOptions, experiment: Experiment, settings: Mapping[str, Mapping[str, Any]],
     describe: Callable[[Outcome], str], console: Console, errors: Console,
-    detector: Detector | None, by_sequence: Collection[str] = (),
+    detector: Detector | None,
 ) -> Run:
     """Claim the folder of each tracker by its `settings`, and run what has no result in it yet.
 
@@ -127,6 +127,10 @@ def resume(
     `InputError`.
     """
     loaded = load(experiment, detector)
+    by_sequence = [
+        name for name, value in next(iter(settings.values())).items()
+        if name in ("detections", "images") and isinstance(value, dict)
+    ]  # fmt: skip
     with locked(check_folder(options.output)):
         todo = claim_all(
             experiment.folders, settings, experiment.tasks.keys(), overwrite=options.overwrite,
@@ -201,7 +205,9 @@ def settings_of(
             "changes": options.detector_set,
         }  # fmt: skip
     else:
-        about["detections"] = detections_setting(options.detections)
+        tasks = experiment.tasks.items()
+        found = {name: task.detections for name, task in tasks if task.detections}
+        about["detections"] = detections_setting(options.detections, found)
     if options.second_half:
         about["second_half"] = True
     if isinstance(spec, QuerySpec):

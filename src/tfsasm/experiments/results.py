@@ -106,13 +106,14 @@ def model_settings(name: str, weights: Path | None) -> tuple[str, Any]:
     return f"{PREFIX}FOLDER", {path.name: digest(path) for path in files}
 
 
-def detections_setting(path: Path | None) -> str:
-    """How stored detections are recorded: a file by its content."""
-    if path is None:
-        return "beside each sequence"
-    if not path.exists():
-        return f"{path} in each sequence"
-    return str(path.resolve()) if path.is_dir() else digest(path)
+def detections_setting(given: Path | None, found: Mapping[str, Path]) -> str | dict[str, str]:
+    """How stored detections are recorded: a file by its content, others by those of each sequence.
+
+    `found` are the files of the sequences.
+    """
+    if given and given.is_file():
+        return digest(given)
+    return {name: digest(path) for name, path in found.items()}
 
 
 def digest(path: Path) -> str:
