@@ -225,9 +225,13 @@ def test_an_input_may_have_any_name(tmp_path):
     pytest.param("yolox_s.onnx", {"input_size": (SIDE, SIDE)}, SIDE, id="as set"),
 ])
 def test_an_export_with_free_sizes(tmp_path, name, settings, side):
+    """It says so, and answers images of one size only."""
     cells = yolox.grid((side, side), (8, 16, 32))
-    file = network(tmp_path / name, answer(cells=cells), shape=("n", 3, "h", "w"))
-    assert YoloxDetector(file, YoloxSettings(**settings)).input_size == (side, side)
+    last = answer([(len(cells) - 1, *ONE[0][1:])], cells=cells)
+    file = network(tmp_path / name, last, shape=("n", 3, "h", "w"))
+    found = YoloxDetector(file, YoloxSettings(**settings))
+    assert found.input_size == (side, side)
+    assert len(found.detect(image())[0]) == 1
 
 
 @pytest.fixture(scope="module")
