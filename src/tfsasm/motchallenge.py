@@ -34,8 +34,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
     ((), lambda x: abs(x) < math.inf, "is not finite"),
     ((), lambda x: abs(x) <= _LARGEST, "is too large"),
 )
-"""Which fields (none named: all), what is true of a good value or of each of a column, and what is
-said of a bad one."""
+"""Which fields (none named: all), what is true of a good value or column, what is said of a bad."""
 
 FRAMES_FROM_0 = "its frames count from 0; 0 is taken for frame 1, and so on"
 
@@ -196,18 +195,16 @@ LAX_TRACK = replace(
 class DetectionsByFrame(dict[int, Doubles]):
     """Frame number -> `[P, 5]` doubles (left, top, width, height, score) in the file's order.
 
-    Frames without a line have no entry. `skipped` describes the lines left out, and `from_zero`
-    says that the file counts frames from 0; here they count from 1.
+    Frames without a line have no entry. `classes` are those of the boxes `[P]`, NaN for none,
+    `skipped` the lines left out. `from_zero`: the file counts frames from 0; here they are from 1.
     """
 
-    skipped: Skipped
-    from_zero: bool
-
     def __init__(
-        self, frames: dict[int, Doubles], skipped: Skipped, *, from_zero: bool = False
+        self, frames: Mapping[int, Doubles], skipped: Skipped, *,
+        classes: Mapping[int, Doubles] = {}, from_zero: bool = False,
     ) -> None:
         super().__init__(frames)
-        self.skipped, self.from_zero = skipped, from_zero
+        self.classes, self.skipped, self.from_zero = classes, skipped, from_zero
 
 
 @dataclass(frozen=True)
@@ -231,9 +228,10 @@ class TrackRows(Table):
 def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsByFrame:
     """The boxes a detector left in a MOT `det.txt`, per frame, exactly as written.
 
-    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. A file that has a frame 0
-    counts from 0, and its frames move by one. Raises `InputError` naming file, line, field and
-    mend; with `skip_bad` such lines are left out, counted and logged, unless every line is one.
+    Lines have 7 to 10 fields, `frame,id,left,top,width,height,score,...`. The eighth is a class if
+    it is a whole number from 0, the score at most 1 and what follows -1, no position. A file that
+    has a frame 0 counts from 0, and its frames move by one. Raises `InputError` naming file, line,
+    field and mend; with `skip_bad` such lines are left out, counted and logged, unless all are.
     """
     table, skipped = _read_table(path, DETECTION, skip_bad)
     if skipped.count:
@@ -245,9 +243,13 @@ def read_detections(path: Path | str, *, skip_bad: bool = False) -> DetectionsBy
     frames += from_zero
     order = np.argsort(frames, kind="stable")
     numbers, starts = np.unique(frames[order], return_index=True)
-    parts = np.split(table[order, 2:7], starts[1:])
-    by_frame = dict(zip(numbers.tolist(), parts, strict=False))
-    return DetectionsByFrame(by_frame, skipped, from_zero=from_zero)
+    boxes, kinds, rest = table[order, 2:7], table[order, 7], table[order, 8:]
+    good = (kinds >= 0) & (kinds <= _LARGEST) & (np.floor(kinds) == kinds)
+    good &= (boxes[:, 4] >= 0) & (boxes[:, 4] <= 1) & (np.isnan(rest) | (rest == -1)).all(axis=1)
+    kinds[~good] = np.nan
+    parts = (np.split(part, starts[1:]) for part in (boxes, kinds))
+    by_frame, classes = (dict(zip(numbers.tolist(), part, strict=False)) for part in parts)
+    return DetectionsByFrame(by_frame, skipped, classes=classes, from_zero=from_zero)
 
 
 def read_tracks(path: Path | str, *, lax: bool = False) -> TrackRows:
@@ -317,10 +319,8 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
 def _number(field: str) -> float | None:
     """The number a field spells, or None. Stricter than `float`: no `1_000`, no foreign digits."""
     text = field.strip()
-    if "_" in text or not text.isascii():
-        return None
     try:
-        return float(text)
+        return float(text) if text.isascii() and "_" not in text else None
     except ValueError:
         return None
 

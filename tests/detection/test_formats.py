@@ -199,6 +199,22 @@ def test_a_det_db_may_have_the_class_of_each_box(tmp_path, lines, categories):
     assert found.boxes.tolist() == [[1, 2, 3, 4, 0.5]] * len(lines)
 
 
+@pytest.mark.parametrize(("tail", "category"), [
+    pytest.param("0.5,3,-1,-1", 3, id="a class"), pytest.param("0.5,0", 0, id="and no more"),
+    pytest.param("0.5,-1,-1,-1", None, id="none"), pytest.param("0.5,3,2,0", None, id="a position"),
+    pytest.param("0.5,3.5,-1,-1", None, id="no whole number"),
+    pytest.param("0.5,inf,-1,-1", None, id="no number"),
+    pytest.param("37,3,-1,-1", None, id="a score as a det_db has none beside a class"),
+])  # fmt: skip
+def test_a_class_in_the_eighth_field_of_mot_text_is_that_of_a_det_db(tmp_path, tail, category):
+    (found,) = read_frames(det(tmp_path / "a.txt", f"1,-1,1,2,3,4,{tail}"), Reading())
+    line = f"1.0,2.0,3.0,4.0,{float(tail.partition(',')[0])}"
+    assert found.lines == [f"{line}\n" if category is None else f"{line},{category}\n"]
+    assert found.categories == (None if category is None else [category])
+    write(tmp_path / "b.txt", [found])
+    assert next(read_frames(tmp_path / "b.txt", Reading())).lines == found.lines
+
+
 def test_a_frame_is_merged_once_and_a_clash_is_refused():
     notes = []
     other = frame("./val/a/img1/1.jpg", WEAK)

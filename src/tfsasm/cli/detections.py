@@ -100,7 +100,7 @@ class FilterDetections(Tool):
     min_area: float = 0.0
     """Keep boxes of at least so many square pixels."""
     categories: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N")] = ()
-    """Keep boxes of these classes; for COCO results, and det_db lines with a class."""
+    """Keep boxes of these classes; for COCO results, and lines with a class."""
     sequences: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
     """Keep these sequences alone."""
 

@@ -159,9 +159,11 @@ def _read_mot(path: Path, name: str, reading: Reading, above: Path | None) -> Fr
         most = f"{FRAMES.value:,} at most"
         raise InputError(f"{path}: frame {last} is not of a video, which has {most}")
     for number in range(1, last + 1):
-        boxes = found.get(number, np.zeros((0, 5)))
+        boxes, classes = found.get(number, np.zeros((0, 5))), found.classes.get(number, np.zeros(0))
+        rows = zip(boxes.tolist(), classes.tolist(), strict=True)
+        lines = [as_line(box if np.isnan(kind) else [*box, int(kind)]) for box, kind in rows]
         key = "/".join([*components(prefix), name, "img1", f"{number:0{reading.digits}}.txt"])
-        yield FrameBoxes(key, [as_line(box) for box in boxes.tolist()], boxes)
+        yield FrameBoxes(key, lines, boxes, _whole(classes))
 
 
 def det_files(folder: Path) -> dict[str, Path]:
@@ -385,5 +387,6 @@ def number_of(key: str) -> int:
 
 
 def as_line(box: Sequence[float]) -> str:
-    """Left, top, width, height and score as a det_db has them, to the last digit."""
+    """Left, top, width, height, score and perhaps a class as a det_db has them, to the last digit.
+    """
     return ",".join(map(repr, box)) + "\n"
