@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import helpers.fakes  # noqa: F401  (the backbone of that network)
+
 _GOLDEN = Path(__file__).parents[1] / "golden"
 
 

@@ -136,7 +136,7 @@ def size(request):
 
 @pytest.fixture(scope="module")
 def model(size):
-    return ruled_model(SIZES[size])
+    return ruled_model(size)
 
 
 @pytest.fixture(scope="module")
