@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import supervision as sv
 import torch
 
 from helpers.fakes import SMALL
@@ -23,9 +23,13 @@ from tfsasm.datasets.synthetic.config import SyntheticFrame
 from tfsasm.detection.proposals import Proposals
 from tfsasm.motrv2.config import ModelConfig, NetworkConfig
 from tfsasm.motrv2.model import MOTRv2
-from tfsasm.tracking.run import Tracker
 from tfsasm.training.data import RawClip
 from tfsasm.video.writer import VideoWriter
+
+if TYPE_CHECKING:  # processes that make clips load this module, and these are slow
+    import supervision as sv
+
+    from tfsasm.tracking.run import Tracker
 
 NETWORK = NetworkConfig(SMALL, short_side=64, max_side=112)
 WIDTH, HEIGHT, FRAMES = 128, 96, 12
@@ -107,6 +111,8 @@ def write_folders(scene: Scene, root: Path) -> Path:
 
 
 def detections_of(scene: Scene, index: int) -> sv.Detections:
+    import supervision as sv
+
     rows = np.array([line.split(",") for line in scene.lines[index]], dtype=float).reshape(-1, 5)
     xyxy = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
     return sv.Detections(xyxy=xyxy, confidence=rows[:, 4])

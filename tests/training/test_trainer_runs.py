@@ -24,6 +24,10 @@ from tfsasm.training.clip import ClipConfig
 from tfsasm.training.recipes import TrainConfig
 from tfsasm.training.trainer import fit, start, train
 
+SHORT = replace(CONFIG, lengths=((0.0, 1),))
+"""Of one frame a clip, where it does not matter what is learned."""
+
+
 # Runs that stop
 
 
@@ -69,7 +73,7 @@ def test_a_run_that_was_stopped_goes_on_exactly(tmp_path, config):
 
 def test_other_clips_would_be_noticed(tmp_path):
     """That is, the test above sees more than the number of steps."""
-    one, other = (new_run(replace(CONFIG, steps=1)) for _ in range(2))
+    one, other = (new_run(replace(SHORT, steps=1)) for _ in range(2))
     fit(one, drawn_blocks, tmp_path / "one")
     fit(other, lambda index: drawn_blocks(index + 1), tmp_path / "other")
     assert not equal(state_of(one), state_of(other))
@@ -145,7 +149,7 @@ def curve(folder):
 
 def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
     """Means over two steps, stopped between them; the lines are those of an unbroken run."""
-    config = replace(CONFIG, steps=4, log_every=2)
+    config = replace(SHORT, steps=4, log_every=2)
     fit(new_run(config), drawn_blocks, tmp_path / "whole")
     first = new_run(config)
     fit(first, drawn_blocks, tmp_path / "parts", stopped=lambda: first.step == 3)
@@ -158,7 +162,7 @@ def test_a_stop_leaves_a_whole_log_and_the_next_start_goes_on_in_it(tmp_path):
 
 
 def test_lines_after_the_last_checkpoint_are_written_anew(tmp_path):
-    config = replace(CONFIG, steps=3)
+    config = replace(SHORT, steps=3)
     with pytest.raises(StoppedError):
         fit(new_run(config), drawn_blocks, tmp_path, progress=stop_at(2))
     assert not (tmp_path / "last.pt").exists()  # killed before the first one
@@ -169,8 +173,8 @@ def test_lines_after_the_last_checkpoint_are_written_anew(tmp_path):
 
 
 def test_reports_are_means_since_the_last_one_and_the_rest_has_its_line(tmp_path):
-    fit(new_run(replace(CONFIG, steps=5)), drawn_blocks, tmp_path / "each")
-    fit(new_run(replace(CONFIG, steps=5, log_every=3)), drawn_blocks, tmp_path / "means")
+    fit(new_run(replace(SHORT, steps=5)), drawn_blocks, tmp_path / "each")
+    fit(new_run(replace(SHORT, steps=5, log_every=3)), drawn_blocks, tmp_path / "means")
     losses = [loss for _, loss in curve(tmp_path / "each")]
     [first, rest] = curve(tmp_path / "means")
     assert first == (3, pytest.approx(np.mean(losses[:3]), abs=1e-6))
@@ -179,13 +183,13 @@ def test_reports_are_means_since_the_last_one_and_the_rest_has_its_line(tmp_path
 
 def test_a_finished_run_is_left_as_it_is_or_made_longer(tmp_path):
     def go_on(steps):
-        run = new_run(replace(CONFIG, steps=steps), seed=1)
+        run = new_run(replace(SHORT, steps=steps), seed=1)
         said = resume(run, tmp_path / "last.pt")
         fit(run, drawn_blocks, tmp_path)
         assert run.step == steps
         return said, load_model(tmp_path / "model.safetensors")[0].state_dict()
 
-    fit(new_run(replace(CONFIG, steps=2)), drawn_blocks, tmp_path)
+    fit(new_run(replace(SHORT, steps=2)), drawn_blocks, tmp_path)
     before = load_model(tmp_path / "model.safetensors")[0].state_dict()
     assert equal(go_on(2)[1], before)
     said, longer = go_on(3)
@@ -210,7 +214,7 @@ def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints, "averaged", counted)
 
-    run = new_run(replace(CONFIG, steps=2, loggers=("tensorboard",)))
+    run = new_run(replace(SHORT, steps=2, loggers=("tensorboard",)))
     fit(run, drawn_blocks, tmp_path, validate=validate, progress=lambda *a: reports.append(a))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log] == [1, 2, 2]
@@ -232,7 +236,7 @@ def test_a_run_leaves_a_network_a_log_and_a_checkpoint(tmp_path, monkeypatch):
 
 
 def test_a_run_validates_on_the_way(tmp_path):
-    run = new_run(replace(CONFIG, steps=2, validate_minutes=0.0))
+    run = new_run(replace(SHORT, steps=2, validate_minutes=0.0))
     steps = []
     fit(run, drawn_blocks, tmp_path, validate=lambda _: steps.append(run.step) or {})
     assert steps == [1, 2]

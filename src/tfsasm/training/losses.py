@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tfsasm.boxes import cxcywh_to_xyxy, giou_matrix, giou_pairs, iou_pairs
@@ -97,6 +96,9 @@ def assign(
     free, left = (ids == NO_ID).nonzero()[:, 0], (~same.any(0)).nonzero()[:, 0]
     costs = matching_cost(prediction[free], targets[left], config)
     # After a diverged step costs are NaN, which SciPy refuses; `train_step` refuses the loss.
+    # Here, since processes that make clips import this module and match nothing.
+    from scipy.optimize import linear_sum_assignment
+
     pairs = linear_sum_assignment(costs.nan_to_num().cpu().numpy())
     new, theirs = (torch.as_tensor(side) for side in pairs)
     target[free[new]] = left[theirs]

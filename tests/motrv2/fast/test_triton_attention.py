@@ -29,7 +29,7 @@ SIZES = {  # no more of each than it takes: the interpreter is slow
     "the published points and channels": {"queries": 5, "heads": 1, "points": 4, "batch": 1,
                                           "width": 32},
     "points and channels that fill no block": {"queries": 7, "points": 3, "batch": 1, "width": 24},
-    "several images and blocks": {"queries": 20, "heads": 1, "points": 1, "width": 66},
+    "several images and blocks": {"queries": 9, "heads": 1, "points": 1, "width": 66},
     "places about points": {"sides": 2, "heads": 1, "points": 3, "batch": 1, "width": 3},
 }
 
@@ -77,7 +77,7 @@ def test_answers_and_gradients_are_those_of_pytorch(sizes):
 @pytest.mark.parametrize(("dtype", "error"), [
     pytest.param(torch.float32, 3e-6, id="float32"),
     pytest.param(torch.bfloat16, 4e-3, id="bfloat16"),
-    pytest.param(torch.float16, 5e-4, id="float16"),
+    pytest.param(torch.float16, 5e-4, id="float16", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_short_numbers_are_summed_in_float32(dtype, error):
     """So the error is that of one rounding at the end, however many points there are."""
