@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from helpers.fakes import SMALL
@@ -228,6 +229,18 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, model, suffix):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_weights_and_notes_are_the_same_bytes(tmp_path, model):
+    notes = {name: f"{name}: \n\u00e9" for name in "zyxwvabcd"}
+    for path in (one := tmp_path / "one.safetensors", other := tmp_path / "other.safetensors"):
+        save_model(path, model, NetworkConfig(SMALL), notes=notes)
+        notes = dict(sorted(notes.items()))
+    assert one.read_bytes() == other.read_bytes()
+    with safe_open(one, "pt") as file:
+        assert file.metadata() == notes | {"config": NetworkConfig(SMALL).to_json()}
+    assert int.from_bytes(one.read_bytes()[:8], "little") % 8 == 0
+    assert load_file(one).keys() == model.state_dict().keys()
 
 
 def test_safetensors_carry_their_configuration(tmp_path, model):

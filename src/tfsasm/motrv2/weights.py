@@ -5,6 +5,7 @@ enough to rebuild it. Published files (`{'model': state_dict, 'args': Namespace,
 parameter names; `PUBLISHED` is the whole translation.
 """
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -205,6 +206,18 @@ def built(make: Callable[[], Network], sizes: ModelConfig, origin: Path | str) -
         raise WeightsError(f"{origin}: no network can be made of {listed}: {unknown}") from error
 
 
+def _write_safetensors(path: Path, state: State, notes: Mapping[str, str]) -> None:
+    """The library writes notes in any order; sorted, the same contents are the same bytes."""
+    content = memoryview(save(state))
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(sorted(notes.items())), **json.loads(bytes(content[8:end]))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)  # tensors begin at a multiple of eight bytes
+    with path.open("wb") as file:
+        for part in (len(text).to_bytes(8, "little"), text, content[end:]):
+            file.write(part)
+
+
 def save_model(
     path: Path | str, model: nn.Module, config: NetworkConfig, *, half: bool = False,
     notes: Mapping[str, str] | None = None,
@@ -219,7 +232,7 @@ def save_model(
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
     if path.suffix == ".safetensors":
         with atomic_path(path) as partial:  # its own `save_file` makes files for their owner alone
-            partial.write_bytes(save(state, {"config": config.to_json(), **(notes or {})}))
+            _write_safetensors(partial, state, {"config": config.to_json(), **(notes or {})})
     elif path.suffix in (".pth", ".pt"):
         with tensors_path(path) as partial:
             torch.save({"model": to_published(state)}, partial)
