@@ -198,6 +198,22 @@ def test_a_finished_run_is_left_as_it_is_or_made_longer(tmp_path):
     assert [step for step, _ in curve(tmp_path)] == [1, 2, 3]
 
 
+def test_a_finished_run_is_scored_again_only_if_it_never_was(tmp_path):
+    """It may have been killed in the meantime."""
+    scored = []
+
+    def validate(model):
+        scored.append(model)
+        return {"HOTA": 1.0}
+
+    for score in (None, validate, validate):
+        run = new_run()
+        run.step = CONFIG.steps
+        fit(run, drawn_blocks, tmp_path, validate=score)
+    assert len(scored) == 1
+    assert log_of(tmp_path) == [{"step": CONFIG.steps, "val/HOTA": 1.0}]
+
+
 # What a run leaves behind
 
 

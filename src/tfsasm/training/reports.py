@@ -51,6 +51,12 @@ def json_log(path: Path, step: int) -> Iterator[Progress]:
         yield lambda step, values: file.write(json.dumps({"step": step, **values}) + "\n")
 
 
+def is_scored(path: Path, step: int) -> bool:
+    """Whether a log has the scores of a validation at `step`."""
+    lines = read_text(path).splitlines() if path.exists() else []
+    return any(_step(line) == step and '"val/' in line for line in lines)
+
+
 def _step(line: str) -> float:
     with suppress(ValueError, KeyError, TypeError):  # cut off in the middle
         return float(json.loads(line)["step"])

@@ -32,7 +32,7 @@ from tfsasm.training.clip import Clip
 from tfsasm.training.data import Blocks, normalised, stream
 from tfsasm.training.initialise import new_model
 from tfsasm.training.recipes import TrainConfig, check_recipe
-from tfsasm.training.reports import Means, Progress, loggers
+from tfsasm.training.reports import Means, Progress, is_scored, loggers
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,8 @@ def fit(
     config, team = run.config, distributed.team()
     each = distributed.clips_each(config.batch)
     first, logs = team.rank == 0, list[Progress]()
+    # A run may have been killed while it was scored for the last time.
+    finished = run.step >= config.steps and is_scored(output / "log.jsonl", run.step)
 
     def report(values: Mapping[str, float]) -> None:
         values = {name: round(value, 7) for name, value in values.items()}
@@ -184,7 +186,7 @@ def fit(
             report(run.pending.values())
             run.pending = Means()
         if first:
-            save(not ended)
+            save(not ended and not finished)
 
 
 @contextmanager
