@@ -37,9 +37,22 @@ def estimate(monkeypatch):
         monkeypatch.setattr(module, "save", save)
         monkeypatch.setattr(module, "stream", lambda *_, **__: (None for _ in repeat(None)))
         monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-        return module.estimate(NETWORK, config, blocks, drawn_model())
+        return module.estimate(NETWORK, config, blocks, drawn_model(), notice=run.said.append)
 
+    run.clock, run.said = clock, []
     return run
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [
+    pytest.param(0.01, 1, id="very quick"), pytest.param(1.0, 2, id="quick"),
+    pytest.param(50.0, 9, id="slow"), pytest.param(200.0, 30, id="very slow"),
+])
+def test_how_long_it_takes_at_most_is_said_and_holds(estimate, seconds, minutes):
+    estimate(lambda frames, nth: seconds * frames / 2)
+    assert estimate.said == [
+        f"measuring steps: about {minutes} min at most, judged by the first clip"
+    ]
+    assert estimate.clock[0] - seconds < 60 * minutes
 
 
 def test_each_length_of_clip_counts_by_its_share(estimate):

@@ -130,7 +130,8 @@ def run(options: Options, console: Console, errors: Console) -> int:
         weights = {"init": _file(plan.init), "backbone_weights": backbone}
         if options.dry_run:
             with errors.status("") as status:
-                say(*_needs(plan, weights, device, clips, epoch, status.update))
+                notice = errors.print if team().rank == 0 else lambda line: None
+                say(*_needs(plan, weights, device, clips, epoch, status.update, notice))
             return OK
         check_data(plan, options.output)
         if team().rank == 0:
@@ -249,7 +250,7 @@ def _validation(plan: Run, most: int) -> Callable[[MOTRv2], Mapping[str, float]]
 
 def _needs(
     plan: Run, weights: Mapping[str, Path | None], device: str, clips: Blocks, epoch: int | None,
-    progress: Callable[[str], None],
+    progress: Callable[[str], None], notice: Callable[[str], None],
 ) -> list[str]:
     """What a run will take, to print."""
     from tfsasm.pytorch import find_device
@@ -258,7 +259,7 @@ def _needs(
 
     place, batch = find_device(device), plan.training.batch
     model, taken = new_model(plan.network, plan.training, **weights)
-    found = estimate(plan.network, plan.training, clips, model.to(place), progress)
+    found = estimate(plan.network, plan.training, clips, model.to(place), progress, notice)
     epochs = f", {found.steps * batch / epoch:.1f} epochs of {epoch} clips" if epoch else ""
     days = f" ({found.hours / 24:.0f} days)" if found.hours >= 48 else ""
     return [

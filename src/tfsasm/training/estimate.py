@@ -47,12 +47,14 @@ class Estimate:
 def estimate(
     network: NetworkConfig, config: TrainConfig, blocks: Blocks, model: torch.nn.Module,
     progress: Callable[[str], None] = lambda what: None,
+    notice: Callable[[str], None] = lambda what: None,
 ) -> Estimate:
     """Take a few clips of a run at each of its clip lengths, and throw away what was learned.
 
     `model` is the network on its device. One clip is measured and counted for all of a step, the
     optimiser once, checkpoints too; the first clip of a length is not timed. Making clips is timed
-    by itself: where it takes longer than the steps, a run waits for it.
+    by itself: where it takes longer than the steps, a run waits for it. `notice` is told after the
+    first clip how long all of it may take.
     """
     run = start(model, network, config)  # type: ignore[arg-type]
     each = distributed.clips_each(config.batch)
@@ -65,7 +67,11 @@ def estimate(
 
     with closing(stream(blocks, workers=config.workers, part=distributed.team())) as clips:
         progress("the first clips")
-        clip(0.0, min(each, 2))  # the second one needs its memory beside the gradients of the first
+        pair = min(each, 2)  # the second one needs its memory beside the gradients of the first
+        per_frame = clip(0.0, pair) / pair / config.lengths[0][1]
+        most = sum(_longest(per_frame * frames) for _, frames in config.lengths)
+        minutes = max(1, math.ceil(most / 60))
+        notice(f"measuring steps: about {minutes} min at most, judged by the first clip")
         making = each * _seconds_of_a_clip(blocks, config.workers) if config.workers else 0.0
         optimiser = _seconds_of(run.optimizer.step)
         for (begin, frames), end in zip(config.lengths, ends, strict=True):
@@ -89,6 +95,11 @@ def estimate(
 
 def _goes_on(count: int, spent: float, limits: Sequence[tuple[int, float]]) -> bool:
     return any(count < most and spent < seconds for most, seconds in limits)
+
+
+def _longest(clip: float) -> float:
+    """Seconds for one length, whose clips take `clip` each: one that is not timed, and `STEPS`."""
+    return clip + max(min(most * clip, seconds + clip) for most, seconds in STEPS)
 
 
 def _seconds_of(work: Callable[[], object]) -> float:
