@@ -30,18 +30,17 @@ log = logging.getLogger(__name__)
 
 _LARGEST = 2.0**53  # beyond it a double no longer counts, and no image reaches there
 
-_RULES: tuple[tuple[tuple[str, ...], Callable[[Any], Any], str], ...] = (
-    ((), lambda x: abs(x) < math.inf, "is not finite"),
-    ((), lambda x: abs(x) <= _LARGEST, "is too large"),
-)
+Rule = tuple[tuple[str, ...], Callable[[Any], Any], str]
 """Which fields (none named: all), what is true of a good value or column, what is said of a bad."""
+
+_RULES: tuple[Rule, ...] = (((), lambda x: abs(x) < math.inf, "is not finite"),
+                            ((), lambda x: abs(x) <= _LARGEST, "is too large"))  # fmt: skip
 
 FRAMES_FROM_0 = "its frames count from 0; 0 is taken for frame 1, and so on"
 
 SKIP_BAD = ", or leave such lines out with --skip-bad-detections"
 
 _PLACES = 100  # bad lines that a message names
-
 _BLOCK = 20_000  # lines parsed at once; only a block with a bad line is read line by line
 
 
@@ -75,7 +74,7 @@ class LineFormat:
     """What a line must hold: `fewest` to `len(names)` numbers (`with_commas` has what separates).
 
     The first `checked` must also be finite and of a sane size, with `whole` are `frame` and `id`
-    whole, `frame` is at least `first`, and with `positive` are `width` and `height`.
+    whole, `frame` is at least `first`, with `positive` are `width` and `height`, and `rules` hold.
     """
 
     names: tuple[str, ...]
@@ -85,6 +84,7 @@ class LineFormat:
     first: int = 1
     positive: bool = True
     whole: bool = True
+    rules: tuple[Rule, ...] = ()
 
     def parse(self, line: str) -> list[float]:
         """The numbers of one line. Raises `ValueError` naming the field and the mend."""
@@ -157,7 +157,7 @@ class LineFormat:
         """What is true of a good value of each field, and what is said of a bad one."""
         moved = " (if the file counts from 0, add 1 to all its frames)" * (self.first == 1)
         below = f"is below {self.first}, the first frame{moved}"
-        rules = [*_RULES, (("frame",), lambda x: x >= self.first, below)]
+        rules = [*_RULES, *self.rules, (("frame",), lambda x: x >= self.first, below)]
         if self.whole:
             rules.append((("frame", "id"), lambda x: x % 1 == 0, "is not a whole number"))
         if self.positive:

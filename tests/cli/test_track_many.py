@@ -66,9 +66,9 @@ def test_what_a_shell_names_beside_the_videos_is_no_video(tfsasm, tmp_path, monk
     assert without_results([*given, "track.partial", "one.notes.txt", "0"]) == [
         "one.mp4", "one.notes.txt", "0"]  # fmt: skip
     assert without_results(["one.tracked.mp4"]) == ["one.tracked.mp4"]
-    assert "one.json exists; give another name or --overwrite" in tfsasm(
-        "track", "one.mp4", *names, "--save", "json"
-    ).err
+    errors = tfsasm("track", "one.mp4", *names, "--save", "json").err
+    assert "left out, as results of an earlier run: one.json, one.mot.txt, " in errors
+    assert "one.json exists; give another name or --overwrite" in errors
 
 
 def test_a_video_that_fails_costs_no_other_and_is_tried_again(videos, alone, tmp_path):

@@ -90,8 +90,10 @@ def test_classes_are_kept_where_there_are_several(labels, tmp_path):
     pytest.param({"a_1.txt": "0 0.5 0.5\n"}, r"a_1.txt:1: too few fields", id="too few"),
     pytest.param({"a_1.txt": BOX + "0 .1 .1 .2 .1 .2 .2 .1 .2\n"}, r"a_1.txt:2: too many fields",
                  id="a polygon"),
-    pytest.param({"a_1.txt": "0 781.7 551.8 99.9 290.6\n"}, "no share of the image", id="pixels"),
-    pytest.param({"a_1.txt": "0.5 .5 .5 .1 .1\n"}, "no whole number", id="no class"),
+    pytest.param({"a_1.txt": "0 781.7 551.8 99.9 290.6\n"},
+                 r"a_1.txt:1: x '781.7' is not a share of the image", id="pixels"),
+    pytest.param({"a_1.txt": BOX + "0.5 .5 .5 .1 .1\n"},
+                 r"a_1.txt:2: class '0.5' is not a whole number from 0", id="no class"),
     pytest.param({"a_1.txt": "0 .5 .5 0 .1\n"}, r"a_1.txt:1: width '0' is not positive",
                  id="no width"),
     pytest.param({"readme.md": "", "classes.txt": "a\n"}, "is a folder; give a det.txt",
@@ -109,8 +111,9 @@ def test_a_video_that_the_folder_does_not_know_is_refused(labels):
 
 
 def test_bad_lines_may_be_left_out(labels):
-    stored = labels({"a_1.txt": "0 0.5\n" + BOX}, skip_bad=True)
+    bad = "0 0.5\n" + BOX.replace("0 ", "-1 ", 1) + BOX.replace("0.5", "50")
+    stored = labels({"a_1.txt": bad + BOX}, skip_bad=True)
     assert len(stored(frame("a.mp4#1"))) == 1
-    assert "1 bad detection line(s) left out" in stored.report()[0]
+    assert "3 bad detection line(s) left out" in stored.report()[0]
     with pytest.raises(InputError, match=r"no line of .* can be used"):
         labels({"a_1.txt": "0 0.5\n"}, skip_bad=True)

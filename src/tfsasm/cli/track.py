@@ -18,7 +18,7 @@ from tfsasm.cli.options import (
     with_tracker,
 )
 from tfsasm.cli.progress import print_lines
-from tfsasm.errors import InputError
+from tfsasm.errors import InputError, first_few
 
 if TYPE_CHECKING:
     from tfsasm.detection.detectors import Detector
@@ -120,7 +120,9 @@ def run(
     options = with_defaults(options, detector)
     from tfsasm.cli.track_one import address_of, check, load_job, places, track_one, without_results
 
-    sources = without_results(sources)
+    found, sources = sources, without_results(sources)
+    if left := [source for source in found if source not in sources]:
+        print_lines(errors, f"left out, as results of an earlier run: {first_few(left)}")
     if options.dry_run:
         from tfsasm.cli.estimate import estimate
 

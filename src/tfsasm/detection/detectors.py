@@ -46,6 +46,7 @@ Settings = (
 )
 
 NAMES = (*yolox.NAMES, deformable_detr.NAME)
+"""Live detectors that are called by a name alone."""
 
 CHOICES = (
     f"{yolox.PACKAGED} (in the package), {', '.join(yolox.SHA256)} (downloaded once, or from "

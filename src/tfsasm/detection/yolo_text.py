@@ -24,6 +24,11 @@ from tfsasm.video.source import Frame
 LINE = LineFormat(
     names=("class", "x", "y", "width", "height", "score", "id"),
     fewest=5, checked=6, mend=f"correct the line{SKIP_BAD}",
+    rules=(
+        (("class",), lambda x: (x >= 0) & (x % 1 == 0), "is not a whole number from 0 on"),
+        (("x", "y", "width", "height"), lambda x: abs(x) <= 2,
+         "is not a share of the image, by whose width and height YOLO divides"),
+    ),
 )  # fmt: skip
 
 NAMES = "classes.txt"
@@ -119,12 +124,4 @@ def _read(file: Path, skip_bad: bool) -> tuple[Doubles, Skipped]:
         skip_bad=skip_bad,
     )  # fmt: skip
     rows[:, 5] = np.where(np.isnan(rows[:, 5]), 1.0, rows[:, 5])
-    for bad, what in (
-        (np.abs(rows[:, 1:5]) > 2, "a place or size that is no share of the image; YOLO divides by "
-                                   "its width and height"),
-        ((rows[:, :1] % 1 != 0) | (rows[:, :1] < 0), "a class that is no whole number from 0 on"),
-    ):  # fmt: skip
-        if bad.any():
-            row = ",".join(f"{value:g}" for value in rows[bad.any(axis=1)][0, :6])
-            raise InputError(f"{file} has {what}: {row}")
     return rows[:, :6], skipped

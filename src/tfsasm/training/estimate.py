@@ -53,7 +53,7 @@ def estimate(
 
     `model` is the network on its device. One clip is measured and counted for all of a step, the
     optimiser once, checkpoints too; the first clip of a length is not timed. Making clips is timed
-    by itself: where it takes longer than the steps, a run waits for it. `notice` is told after the
+    by itself: where it takes longer than the steps, a run waits for it. `notice` gets after the
     first clip how long all of it may take.
     """
     run = start(model, network, config)  # type: ignore[arg-type]

@@ -246,15 +246,15 @@ class Decoder:
 
 
 def uneven_times(path: Path) -> list[float]:
-    """Seconds from a video's first image to each one, told by its packets without decoding.
+    """Seconds from a video's first image to each one, by its packets, without decoding.
 
     Empty where the rate is constant, so that numbers tell as much, and where packets do not tell.
     """
     with closing(Decoder(str(path), path.as_posix())) as video:
         video._begin_anew()
-        told = [_seconds(p) for p in video._packets() if p.size and not p.is_discard]
-    clocks = sorted(clock for clock in told if clock is not None)
-    if len(clocks) < len(told) or video.timeline.restartable:
+        stamps = [_seconds(p) for p in video._packets() if p.size and not p.is_discard]
+    clocks = sorted(clock for clock in stamps if clock is not None)
+    if len(clocks) < len(stamps) or video.timeline.restartable:
         return []
     times = [clock - clocks[0] for clock in clocks]
     beats = [time * float(video.rate or 0) for time in times]
